@@ -1,0 +1,1 @@
+"""One file per layer type; each holds the layer's whole life."""

@@ -1,0 +1,143 @@
+"""What a layer is: shapes to shapes, arrays to arrays, gradients back; and the learned arrays it owns.
+
+A layer sees no names, files, blobs or other layers.  Its life:
+
+    layer = Convolution(spec, phase, backend)
+    layer.params = layer.setup(bottom_shapes)   once: check fields, declare what is learned
+    top_shapes = layer.infer(bottom_shapes)     integers only; for every new set of sizes
+    tops = layer.forward(bottoms)               never writes bottoms; keeps in `saved` what backward needs
+    grads = layer.backward(top_grads, need)     adds to params[i].grad; None where need[i] is False
+
+After setup and infer have passed, forward and backward check nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from typing import Any
+
+from proto.errors import SchemaFault, did_you_mean
+
+Shape = tuple[int, ...]
+Array = Any
+TRAIN, TEST = 0, 1
+
+_classes: dict[str, type[Layer]] = {}
+
+
+class Param:
+    """A learned array: value, gradient, and how strongly the solver's rate and decay act on it.
+
+    `data` and `grad` stay None until the net allocates them, so that a net can be sized and drawn
+    without taking memory.  `filler` is a FillerParameter, or None for zeros.
+    """
+
+    def __init__(self, shape: Shape, filler=None):
+        self.shape = tuple(int(n) for n in shape)
+        self.filler = filler
+        self.data: Array = None
+        self.grad: Array = None
+        self.name = ""                    # shared with every other param of the same non-empty name
+        self.lr_mult = self.decay_mult = 1.0
+
+    @property
+    def count(self) -> int:
+        n = 1
+        for size in self.shape:
+            n *= size
+        return n
+
+
+class Layer:
+    """The base of all layer types; a subclass with a `type` registers itself."""
+
+    type = ""
+    bottoms: tuple[int, int | None] = (1, 1)   # least and most; None: any number
+    tops: tuple[int, int | None] = (1, 1)
+    same_count = False                         # as many tops as bottoms (Convolution and its like)
+    is_loss = False                            # loss_weight 1 unless given; a missing top is made
+    never_differentiable: tuple[int, ...] = () # bottoms that take no gradient (labels)
+    in_place = False                           # whether a prototxt may name the same blob as bottom and top
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "type" in vars(cls):
+            _classes[cls.type] = cls
+
+    def __init__(self, spec, phase: int = TEST, backend=None):
+        self.spec = spec                       # a LayerParameter message
+        self.phase = phase
+        self.be = backend                      # None while a net is only sized
+        self.params: list[Param] = []
+        self.saved: Any = None                 # what forward leaves for backward
+        self.keep = True                       # False: backward will not be called, save nothing
+
+    @property
+    def xp(self):
+        return self.be.xp
+
+    @property
+    def train(self) -> bool:
+        return self.phase == TRAIN
+
+    def setup(self, shapes: list[Shape]) -> list[Param]:
+        """Check the fields against the first shapes and declare the learned arrays."""
+        return []
+
+    def infer(self, shapes: list[Shape]) -> list[Shape]:
+        """The top shapes for these bottom shapes; raises ShapeFault."""
+        return [shapes[0]]
+
+    def forward(self, xs: list[Array]) -> list[Array]:
+        raise NotImplementedError(self.type)
+
+    def backward(self, dys: list[Array | None], need: list[bool]) -> list[Array | None]:
+        """Gradients of the bottoms.  dys[i] is None where no gradient reaches top i (never all of them);
+        dys are not to be written to.  Adds to params[i].grad where that is not None."""
+        raise NotImplementedError(self.type)
+
+    def coords(self) -> tuple[int, tuple[float, ...], tuple[float, ...]] | None:
+        """(first spatial axis, scale, shift) of the map from top to bottom coordinates as pycaffe's coord_map
+        has it; None: the layer has no such map."""
+        return None
+
+    def macs(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
+        """Multiply-accumulate operations of one forward pass."""
+        return 0
+
+    def state(self) -> dict:
+        """What an exact restart needs beside the params (a data layer's position), as JSON values."""
+        return {}
+
+    def load_state(self, state: dict) -> None:
+        pass
+
+    def close(self) -> None:
+        """Release files and threads."""
+
+
+@functools.cache
+def _import_all() -> None:
+    package = importlib.import_module("layers")
+    for module in pkgutil.iter_modules(package.__path__):
+        if not module.ispkg:
+            importlib.import_module(f"layers.{module.name}")
+
+
+def layer_types() -> list[str]:
+    """All known types, sorted."""
+    _import_all()
+    return sorted(_classes)
+
+
+def layer_class(type_name: str) -> type[Layer]:
+    """The class of a type; SchemaFault with the nearest known name otherwise."""
+    _import_all()
+    if type_name not in _classes:
+        if not type_name:
+            raise SchemaFault('no type given: write, say, type: "Convolution"')
+        raise SchemaFault(f"unknown layer type '{type_name}'{did_you_mean(type_name, _classes)}; "
+                          "`python -m netdef types` lists them all")
+    return _classes[type_name]

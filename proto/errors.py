@@ -1,0 +1,91 @@
+"""The exceptions of the engine: one line that says where, what does not fit, and what to do.
+
+The code that finds a fault raises it with *what* is wrong; `located` adds the file, the line and
+the layer on the way up.  `python -m ...` prints the line and exits with status 2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Where:
+    """A place in a text file: of a message, and of the fields set in it."""
+
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    fields: dict = field(default_factory=dict, compare=False, repr=False)  # "kernel_size" -> Where
+
+    def __str__(self) -> str:
+        place = [self.file] if self.file else []
+        if self.line:
+            place += [str(self.line), str(self.column or 1)]
+        return ":".join(place)
+
+
+class NetError(Exception):
+    """A mistake in what the user gave us; str(error) is one line: `file:line:col: layer 'x' (Type): what`."""
+
+    def __init__(self, what: str, where: Where | None = None, layer: str | None = None):
+        self.what, self.where, self.layer = what, where, layer
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        parts = [str(self.where) if self.where else "", f"layer {self.layer}" if self.layer else "", self.what]
+        return ": ".join(part for part in parts if part)
+
+
+class SyntaxFault(NetError):
+    """The text is not a prototxt."""
+
+
+class SchemaFault(NetError):
+    """A field, value or layer type that the schema does not know, or a required one that is missing."""
+
+
+class GraphFault(NetError):
+    """Layers that do not connect: unknown bottoms, tops produced twice, bad sharing."""
+
+
+class ShapeFault(NetError):
+    """Sizes that do not fit each other."""
+
+
+class LabelFault(NetError):
+    """A label outside the classes of a loss or a metric."""
+
+
+class WeightsFault(NetError):
+    """A weights or state file that is unreadable, or does not fit the net."""
+
+
+class SolverFault(NetError):
+    """Solver settings that cannot work, or a run that has gone wrong."""
+
+
+class DataFault(NetError):
+    """A data set, image or label file that is missing or unreadable."""
+
+
+@contextlib.contextmanager
+def located(where: Where | None, layer: str | None = None):
+    """Add the place and the layer (as "'name' (Type)") to any NetError raised inside, where they are not set yet."""
+    try:
+        yield
+    except NetError as error:
+        if error.where is None:
+            error.where = where
+        if error.layer is None:
+            error.layer = layer
+        raise
+
+
+def did_you_mean(word: str, known) -> str:
+    """" (did you mean 'Convolution'?)" for a near miss, else an empty string."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean '{near[0]}'?)" if near else ""
