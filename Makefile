@@ -1,0 +1,45 @@
+# Two commands: `make train` trains the demo net, `make test` runs every test. Both set everything up first.
+PYTHON ?= python3
+VENV   ?= .venv
+RUN     = $(VENV)/bin/python
+READY   = $(VENV)/.ready
+
+.PHONY: train test bench test-gpu bench-gpu lint clean
+
+train: $(READY)
+	$(RUN) -m models prepare demo
+	$(RUN) -m solver train models/demo/fcn8s_solver.prototxt --log runs/demo/log.jsonl --plot runs/demo/loss.png
+	$(RUN) -m models report models/demo runs/demo
+
+test: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m pytest -n 2
+
+bench: $(READY)
+	$(RUN) -m pip install --quiet -e '.[bench]'
+	$(RUN) -m benchmarks
+
+# The day a GPU is there: the goldens and whole nets in every precision, then the speed beside torch.
+test-gpu: $(READY)
+	$(RUN) -m pytest tests --gpu
+
+bench-gpu: $(READY)
+	$(RUN) -m benchmarks --device gpu
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+$(READY): setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "Demitasse needs Python 3.10 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); echo "python3 -m venv does not work here: installing python3-venv"; \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv; } || \
+	  { sudo -n apt-get update -qq && sudo -n apt-get install -y -qq python3-venv; } || { \
+	  echo "Please install it and start again: sudo apt-get install python3-venv"; exit 1; }; \
+	  $(PYTHON) -m venv $(VENV); }
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[all,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info runs

@@ -1,0 +1,39 @@
+"""Installs Demitasse: `pip install .` or, for working on it, `make`."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+
+EXTRAS = {
+    "hdf5": ["h5py>=3.8"],
+    "lmdb": ["lmdb>=1.4"],
+    "leveldb": ["plyvel>=1.5"],
+    "safetensors": ["safetensors>=0.4"],
+    "plots": ["matplotlib>=3.6"],
+    "distributed": ["mpi4py>=4.0", "mpich>=4.2; platform_system == 'Linux'"],
+    "gpu": ["cupy-cuda12x>=14", "nvidia-cudnn-cu12>=9", "nvidia-cudnn-frontend>=1.18,<1.24"],
+    "gpu-cuda13": ["cupy-cuda13x>=14", "nvidia-cudnn-cu13>=9", "nvidia-cudnn-frontend>=1.18,<1.24"],
+    "bench": ["torch>=2.2", "onnx>=1.16", "onnxruntime>=1.17", "openvino>=2024.0"],
+    "dev": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff>=0.6"],
+}
+EXTRAS["all"] = [need for name in ("hdf5", "lmdb", "safetensors", "plots", "distributed") for need in EXTRAS[name]]
+
+setup(
+    name="demitasse",
+    version="0.1.0",
+    description="Caffe nets, weights and solvers on today's CPUs and GPUs",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="BSD-2-Clause",
+    python_requires=">=3.10",
+    # Listed by name: a bare find_packages() would install tests and benchmarks too.
+    packages=["proto", "layers", "layers.backend", "layers.sources", "netdef", "solver", "models", "models.data",
+              "caffe", "caffe.proto"],
+    package_data={"proto": ["caffe.proto"], "layers.backend": ["kernels/*.cu", "kernels/*.h"],
+                  "models": ["*/*.prototxt"]},
+    install_requires=["numpy>=1.26", "scipy>=1.11", "protobuf>=5", "pillow>=10", "numba>=0.60",
+                      "threadpoolctl>=3.2", "tqdm>=4.64"],
+    extras_require=EXTRAS,
+)

@@ -1,0 +1,83 @@
+"""The house rules of the design: who may import whom, and where the optional libraries live."""
+
+import ast
+import functools
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ["proto", "layers", "netdef", "solver", "models"]       # each may import those before it
+SIDEWAYS = {("deconvolution", "convolution")}
+# Types that work on the host: they read files or run the user's Python.
+HOST_LAYERS = {"data", "image_data", "hdf5_data", "hdf5_output", "memory_data", "dummy_data", "window_data",
+               "dense_image_data", "python", "layer", "fillers", "__init__"}
+
+
+def sources(*packages):
+    return [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+@functools.cache
+def imports(path):
+    """(module, whether at the top level of the file) of every import in it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    top = {id(node) for node in tree.body}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) in top) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write absolute imports"
+            found.append((node.module, id(node) in top))
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_import_downward_only(package):
+    allowed = set(PACKAGES[: PACKAGES.index(package) + 1])
+    for path in sources(package):
+        for module, top in imports(path):
+            root = module.split(".")[0]
+            if root in PACKAGES and root not in allowed:
+                pytest.fail(f"{path.relative_to(ROOT)} imports {module}, which is above it")
+            if root == "caffe":
+                lazily = not top and path.name == "python.py"
+                assert lazily or package == "models", f"{path.relative_to(ROOT)} may not know the caffe facade"
+
+
+@pytest.mark.parametrize("library, homes", [
+    ("cupy", "gpu"), ("cupyx", "gpu"), ("cudnn", "gpu"), ("numba", "cpu"),
+])
+def test_device_libraries_have_one_home(library, homes):
+    for path in sources(*PACKAGES, "caffe"):
+        for module, _ in imports(path):
+            if module.split(".")[0] == library:
+                assert path.parent.name == "backend" and path.name.startswith(homes), f"{path} imports {library}"
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow", "onnxruntime", "openvino", "jax", "pickle"])
+def test_no_other_framework_and_no_pickle_inside(framework):
+    for path in sources(*PACKAGES, "caffe"):
+        assert framework not in {module.split(".")[0] for module, _ in imports(path)}, path
+
+
+def test_no_eval_and_no_pickled_arrays():
+    for path in sources(*PACKAGES, "caffe"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("eval", "exec"), f"{path}:{node.lineno}"
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                assert node.value.value is False, f"{path}:{node.lineno}"
+
+
+def test_computing_layers_speak_to_the_backend_only():
+    for path in sorted((ROOT / "layers").glob("*.py")):
+        if path.stem in HOST_LAYERS:
+            continue
+        modules = {module for module, _ in imports(path)}
+        assert not {"numpy", "cupy", "numba"} & {m.split(".")[0] for m in modules}, f"{path.name} imports an array library"
+        for module in modules:
+            parts = module.split(".")
+            if parts[0] == "layers" and parts[1] not in ("layer", "fillers", "backend", "sources"):
+                assert (path.stem, parts[1]) in SIDEWAYS, f"{path.name} imports {module}: layers do not know each other"
