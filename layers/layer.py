@@ -18,7 +18,7 @@ import importlib
 import pkgutil
 from typing import Any
 
-from proto.errors import SchemaFault, did_you_mean
+from proto.errors import SchemaFault, ShapeFault, did_you_mean
 
 Shape = tuple[int, ...]
 Array = Any
@@ -116,6 +116,15 @@ class Layer:
 
     def close(self) -> None:
         """Release files and threads."""
+
+
+def axis_index(axis: int, shape: Shape, field: str = "axis") -> int:
+    """A possibly negative axis as an index into shape; ShapeFault where the shape has no such axis."""
+    if not -len(shape) <= axis < len(shape):
+        raise ShapeFault(f"{field} {axis} does not exist in a bottom of shape {shape} with {len(shape)} axes: "
+                         f"choose {-len(shape)} to {len(shape) - 1}" if shape else
+                         f"{field} {axis} does not exist: the bottom is a single number without axes")
+    return axis % len(shape)
 
 
 @functools.cache
