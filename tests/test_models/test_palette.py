@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from models import palette
+from models.files import replacing
+
+
+def test_the_first_voc_colours_and_the_ignored_one():
+    colours = palette.voc_palette()
+    assert colours[:5].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128]]
+    assert colours[15].tolist() == [192, 128, 128] and colours[255].tolist() == [224, 224, 192]
+    assert len({tuple(c) for c in colours}) == 256
+
+
+def test_overlay_leaves_class_0_clear():
+    image = np.full((2, 2, 3), 100, np.uint8)
+    mixed = palette.overlay(image, np.array([[0, 1], [2, 0]]))
+    assert mixed[0, 0].tolist() == [100, 100, 100] and mixed[0, 1].tolist() == [114, 50, 50]
+
+
+def test_labels_survive_a_palette_png(tmp_path):
+    labels = np.array([[0, 3], [255, 20]])
+    palette.save_labels(tmp_path / "x.png", labels)
+    picture = Image.open(tmp_path / "x.png")
+    assert picture.mode == "P" and np.asarray(picture).tolist() == labels.tolist()
+    assert picture.convert("RGB").getpixel((1, 0)) == (128, 128, 0)
+
+
+def test_legend_and_panels():
+    assert palette.legend([0, 2], ["sky"]).size[1] > 30
+    row = palette.beside([np.zeros((4, 3, 3), np.uint8), np.zeros((2, 5, 3), np.uint8)], gap=1)
+    assert row.shape == (4, 9, 3) and row[3, 5].tolist() == [255, 255, 255]
+
+
+def test_a_failed_write_leaves_the_old_file_whole(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with replacing(path) as temporary:
+        temporary.write_text("one")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("tw")
+        raise RuntimeError
+    assert path.read_text() == "one" and len(list(path.parent.iterdir())) == 1
