@@ -251,6 +251,11 @@ class Backend:
         """dx = dy / (1 - ratio) where mask, 0 elsewhere."""
         return dy * mask * (1 / (1 - ratio))
 
+    def sigmoid(self, x):
+        """1 / (1 + exp(-x)), without overflow and to full precision in both tails."""
+        small = self.xp.exp(-self.xp.abs(x))
+        return self.xp.where(x >= 0, 1, small) / (1 + small)
+
     # -- pooling -------------------------------------------------------------------------------
 
     def max_pool_forward(self, x, geom: PoolGeometry):
@@ -359,7 +364,7 @@ class Backend:
         class, that multiply a pixel's loss by its label's weight, or None.  LabelFault for a label outside 0..C-1.
         """
         prob = self.softmax_forward(x, axis)
-        labels, valid = self._checked_labels(x, labels, axis, ignore)
+        labels, valid = self.checked_labels(x, labels, axis, ignore)
         picked = self.xp.take_along_axis(prob, labels, axis=axis)
         losses = -self.xp.log(self.xp.maximum(picked, FLT_MIN).astype(np.float64))
         if weights is not None:
@@ -371,15 +376,18 @@ class Backend:
 
         scale: a number, or a device array of shape () and of prob's type.
         """
-        labels, valid = self._checked_labels(prob, labels, axis, ignore)
+        labels, valid = self.checked_labels(prob, labels, axis, ignore)
         factor = valid * scale
         if weights is not None:
             factor = factor * weights[labels]
         classes = self.xp.arange(prob.shape[axis]).reshape(-1, *[1] * (prob.ndim - 1 - axis))
         return ((prob - (classes == labels)) * factor).astype(prob.dtype)
 
-    def _checked_labels(self, x, labels, axis, ignore):
-        """(labels, which of them count), both of x's shape with 1 at `axis`; ignored labels become 0."""
+    def checked_labels(self, x, labels, axis: int, ignore: int | None):
+        """(labels, which of them count), both of x's shape with 1 at `axis`; ignored labels become 0.
+
+        labels: integers, as many as x has without `axis`.  LabelFault for one outside the classes.
+        """
         labels = labels.reshape(*x.shape[:axis], 1, *x.shape[axis + 1 :])
         valid = self.xp.ones(labels.shape, bool) if ignore is None else labels != ignore
         if bool((valid & ((labels < 0) | (labels >= x.shape[axis]))).any()):
