@@ -1,0 +1,184 @@
+"""Every specimen through every clause of the layers' contract (see harness.py)."""
+
+import numpy as np
+import pytest
+
+from layers.layer import layer_types
+from proto.errors import NetError
+from tests.test_layers.harness import Bench, gradient_error, is_random, specimens
+
+# Types without arithmetic of their own that a specimen could check: they read files, or run the user's Python.
+WITHOUT_SPECIMEN = {
+    "Data",
+    "DenseImageData",
+    "DummyData",
+    "HDF5Data",
+    "HDF5Output",
+    "ImageData",
+    "Input",
+    "MemoryData",
+    "Python",
+    "WindowData",
+}
+
+every_specimen = pytest.mark.parametrize("specimen", specimens(), ids=lambda specimen: specimen.name)
+
+
+def differentiable(bench):
+    return any(bench.need) or bench.learned
+
+
+def copies(arrays):
+    return [array.copy() for array in arrays]
+
+
+def test_every_computing_type_has_specimens():
+    assert set(layer_types()) - WITHOUT_SPECIMEN == {s.spec.type for s in specimens()} - WITHOUT_SPECIMEN
+
+
+@every_specimen
+def test_forward_gives_the_inferred_shapes_and_harms_no_bottom(specimen):
+    bench = Bench(specimen)
+    before = copies(bench.xs)
+    tops = bench.forward()
+    assert [top.shape for top in tops] == bench.top_shapes
+    assert all(np.array_equal(x, old, equal_nan=True) for x, old in zip(bench.xs, before, strict=True))
+    assert not any(np.shares_memory(top, x) and top is not x for top in tops for x in bench.xs), (
+        "a top that shares a bottom's memory must be the bottom itself, or a reshaped view nobody writes"
+    )
+
+
+@every_specimen
+def test_gradients_are_derivatives(specimen):
+    bench = Bench(specimen)
+    if not differentiable(bench):
+        pytest.skip("nothing to differentiate")
+    assert gradient_error(bench) < 1e-6
+
+
+@every_specimen
+def test_backward_harms_nothing_and_keeps_to_what_is_needed(specimen):
+    bench = Bench(specimen)
+    if not differentiable(bench):
+        pytest.skip("nothing to differentiate")
+    tops = bench.forward()
+    kept = copies([*bench.xs, *tops, *bench.dys])
+    full = bench.backward()
+    assert [dx is not None for dx in full] == bench.need
+    assert [dx.shape for dx in full if dx is not None] == [
+        x.shape for x, n in zip(bench.xs, bench.need, strict=True) if n
+    ]
+    for array, old in zip([*bench.xs, *tops, *bench.dys], kept, strict=True):
+        assert np.array_equal(array, old, equal_nan=True)
+    for i, needed in enumerate(bench.need):
+        if needed:
+            only = bench.backward([j == i for j in range(len(bench.need))])
+            assert [dx is not None for dx in only] == [j == i for j in range(len(bench.need))]
+            assert np.array_equal(only[i], full[i], equal_nan=True)
+    assert bench.backward([False] * len(bench.need)) == [None] * len(bench.need)
+
+
+@every_specimen
+def test_parameter_gradients_accumulate_and_frozen_ones_are_skipped(specimen):
+    bench = Bench(specimen)
+    if not bench.learned:
+        pytest.skip("nothing to learn")
+    bench.forward()
+    full = bench.backward()
+    once = copies([param.grad for param in bench.learned])
+    bench.backward()
+    for param, grad in zip(bench.learned, once, strict=True):
+        np.testing.assert_allclose(param.grad, 2 * grad, rtol=1e-12, atol=1e-12)
+    frozen = Bench(specimen, grads=False)
+    frozen.forward()
+    for dx, same in zip(frozen.backward(), full, strict=True):
+        assert (dx is None and same is None) or np.array_equal(dx, same, equal_nan=True)
+
+
+@every_specimen
+def test_a_missing_top_gradient_counts_as_zero(specimen):
+    bench = Bench(specimen)
+    if not differentiable(bench) or len(bench.dys) < 2:
+        pytest.skip("one top")
+    bench.forward()
+    for i in range(len(bench.dys)):
+        bench.dys = [dy if j != i else np.zeros_like(dy) for j, dy in enumerate(bench.dys)]
+        zero = bench.backward()
+        bench.dys[i] = None
+        for dx, same in zip(bench.backward(), zero, strict=True):
+            assert (dx is None and same is None) or np.array_equal(dx, same, equal_nan=True)
+        bench = Bench(specimen)
+        bench.forward()
+
+
+@every_specimen
+def test_float32_stays_float32_and_agrees_with_float64(specimen):
+    single, double = Bench(specimen, dtype="float32"), Bench(specimen)
+    tops, exact = single.forward(), double.forward()
+    results = list(zip(tops, exact, strict=True))
+    if differentiable(single):
+        results += [pair for pair in zip(single.backward(), double.backward(), strict=True) if pair[0] is not None]
+        results += [(a.grad, b.grad) for a, b in zip(single.learned, double.learned, strict=True)]
+    for array, _ in results:
+        assert array.dtype == np.float32
+    if not is_random(specimen):
+        assert_near(results)
+
+
+def assert_near(pairs, tolerance=1e-4):
+    for array, exact in pairs:
+        largest = np.abs(exact).max(initial=0)
+        np.testing.assert_allclose(array, exact, rtol=0, atol=tolerance * max(largest, 1e-3))
+
+
+@every_specimen
+def test_nothing_is_saved_when_no_backward_comes(specimen):
+    bench = Bench(specimen)
+    tops = bench.forward()
+    bench.layer.saved, bench.layer.keep = None, False
+    for top, same in zip(bench.forward(), tops, strict=True):
+        assert np.array_equal(top, same, equal_nan=True)
+    assert bench.layer.saved is None
+
+
+def empty_batch(specimen):
+    if not specimen.inputs or not specimen.inputs[0].shape:
+        return specimen
+    batch = specimen.inputs[0].shape[0]
+    return specimen.with_shapes(lambda shape: (0, *shape[1:]) if shape and shape[0] == batch else shape)
+
+
+def one_pixel(specimen):
+    return specimen.with_shapes(lambda shape: (*shape[:2], *[1] * (len(shape) - 2)))
+
+
+@every_specimen
+@pytest.mark.parametrize("change", [empty_batch, one_pixel])
+def test_smallest_inputs_work_or_are_refused(specimen, change):
+    try:
+        bench = Bench(change(specimen))
+    except NetError:
+        return
+    assert [top.shape for top in bench.forward()] == bench.top_shapes
+    if differentiable(bench) and bench.dys:
+        for dx, x in zip(bench.backward(), bench.xs, strict=True):
+            assert dx is None or dx.shape == x.shape
+        assert all(np.isfinite(param.grad).all() for param in bench.learned)
+
+
+@every_specimen
+def test_backends_agree(specimen, backend_name, be):
+    if is_random(specimen):
+        pytest.skip("backends draw different random numbers")
+    reference = Bench(specimen)
+    bench = Bench(specimen, backend="generic", dtype="float32")
+    bench.be = bench.layer.be = be
+    bench.xs, bench.dys = ([be.asarray(a) for a in arrays] for arrays in (bench.xs, bench.dys))
+    for param in bench.layer.params:
+        param.data = be.asarray(param.data)
+        param.grad = None if param.grad is None else be.zeros(param.shape)
+    results = list(zip(bench.forward(), reference.forward(), strict=True))
+    if differentiable(bench):
+        results += [pair for pair in zip(bench.backward(), reference.backward(), strict=True) if pair[0] is not None]
+        results += [(a.grad, b.grad) for a, b in zip(bench.learned, reference.learned, strict=True)]
+    assert_near([(be.to_host(array), exact) for array, exact in results])
