@@ -19,6 +19,7 @@ import pkgutil
 from typing import Any
 
 from proto.errors import SchemaFault, ShapeFault, did_you_mean
+from proto.messages import LossParameter
 
 Shape = tuple[int, ...]
 Array = Any
@@ -60,6 +61,7 @@ class Layer:
     is_loss = False                            # loss_weight 1 unless given; a missing top is made
     never_differentiable: tuple[int, ...] = () # bottoms that take no gradient (labels)
     in_place = False                           # whether a prototxt may name the same blob as bottom and top
+    shapes_from_data = False                   # True: infer gives the largest tops there can be (Filter)
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -116,6 +118,29 @@ class Layer:
 
     def close(self) -> None:
         """Release files and threads."""
+
+
+class LossLayer(Layer):
+    """The base of losses that compare a prediction (bottom 0) with a label or target (bottom 1)."""
+
+    bottoms = (2, 2)
+    is_loss = True
+    never_differentiable = (1,)
+
+    def divisor(self, outer: int, inner: int, valid: int | None = None, default: int = LossParameter.VALID) -> int:
+        """What the sum of losses over outer x inner places, `valid` of them not ignored (None: all), is divided by.
+
+        `normalization` wins over the older `normalize` (true: VALID, false: BATCH_SIZE); never less than 1.
+        """
+        param = self.spec.loss_param
+        mode = default
+        if param.HasField("normalization"):
+            mode = param.normalization
+        elif param.HasField("normalize"):
+            mode = LossParameter.VALID if param.normalize else LossParameter.BATCH_SIZE
+        full = outer * inner
+        return max(1, {LossParameter.FULL: full, LossParameter.VALID: full if valid is None else valid,
+                       LossParameter.BATCH_SIZE: outer, LossParameter.NONE: 1}[mode])
 
 
 def axis_index(axis: int, shape: Shape, field: str = "axis") -> int:
