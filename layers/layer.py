@@ -24,6 +24,7 @@ from proto.messages import LossParameter
 Shape = tuple[int, ...]
 Array = Any
 TRAIN, TEST = 0, 1
+SAME_COORDS = (None, (1.0,), (0.0,))        # the map of a layer that moves nothing, whatever its axes are
 
 _classes: dict[str, type[Layer]] = {}
 
@@ -96,14 +97,20 @@ class Layer:
         raise NotImplementedError(self.type)
 
     def backward(self, dys: list[Array | None], need: list[bool]) -> list[Array | None]:
-        """Gradients of the bottoms.  dys[i] is None where no gradient reaches top i (never all of them);
-        dys are not to be written to.  Adds to params[i].grad where that is not None."""
+        """Gradients of the bottoms: None where need[i] is False, or where none of the dys has a part in it.
+
+        dys[i] is None where no gradient reaches top i (never all of them); dys are not to be written to.
+        Adds to params[i].grad where that is not None.
+        """
         raise NotImplementedError(self.type)
 
-    def coords(self) -> tuple[int, tuple[float, ...], tuple[float, ...]] | None:
-        """(first spatial axis, scale, shift) of the map from top to bottom coordinates as pycaffe's coord_map
-        has it; None: the layer has no such map."""
-        return None
+    def coords(self) -> tuple[int | None, tuple[float, ...], tuple[float, ...]] | None:
+        """(first spatial axis, scale, shift): top coordinate = scale * bottom coordinate + shift, with one number
+        for all spatial axes or one for each, as pycaffe's coord_map has them (axis: one more than there).
+
+        Layers that may work in place keep coordinates; None: the layer has no such map.
+        """
+        return SAME_COORDS if self.in_place else None
 
     def macs(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         """Multiply-accumulate operations of one forward pass."""

@@ -1,0 +1,89 @@
+"""The values that learned arrays start from: Caffe's fillers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from proto.errors import SchemaFault, ShapeFault, did_you_mean
+
+
+def fill(shape, filler, rng: np.random.Generator, dtype=np.float32) -> np.ndarray:
+    """A host array of `shape` filled as the FillerParameter says (None: zeros).
+
+    Raises SchemaFault for an unknown filler or values that make no sense, ShapeFault for a shape it cannot fill.
+    """
+    if filler is None:
+        return np.zeros(shape, dtype)
+    if filler.type not in _FILLERS:
+        raise SchemaFault(f"unknown filler '{filler.type}'{did_you_mean(filler.type, _FILLERS)}: "
+                          f"choose one of {', '.join(_FILLERS)}")  # fmt: skip
+    if filler.sparse != -1 and filler.type != "gaussian":
+        raise SchemaFault(f"filler '{filler.type}' cannot be sparse: only 'gaussian' can")
+    values = _FILLERS[filler.type](tuple(shape), filler, rng, np.dtype(dtype))
+    return values.astype(dtype, copy=False)
+
+
+def _constant(shape, filler, rng, dtype):
+    return np.full(shape, filler.value, dtype)
+
+
+def _uniform(shape, filler, rng, dtype):
+    if filler.min > filler.max:
+        raise SchemaFault(f"filler 'uniform' has min {filler.min:g} above max {filler.max:g}: exchange them")
+    return _between(shape, filler.min, filler.max, rng, dtype)
+
+
+def _gaussian(shape, filler, rng, dtype):
+    if filler.std < 0:
+        raise SchemaFault(f"filler 'gaussian' has std {filler.std:g}: it must not be negative")
+    values = _normal(shape, filler.std, rng, dtype) + filler.mean
+    if filler.sparse >= 0:
+        # On average `sparse` of the weights that leave an input are kept; outputs lie along the first axis.
+        values *= rng.random(shape, dtype=np.float32) < filler.sparse / max(1, shape[0] if shape else 1)
+    return values
+
+
+def _positive_unitball(shape, filler, rng, dtype):
+    values = rng.random(shape, dtype=dtype).reshape(shape[0] if shape else 1, -1)
+    return (values / values.sum(axis=1, keepdims=True)).reshape(shape)
+
+
+def _xavier(shape, filler, rng, dtype):
+    bound = math.sqrt(3 / _fan(shape, filler))
+    return _between(shape, -bound, bound, rng, dtype)
+
+
+def _msra(shape, filler, rng, dtype):
+    return _normal(shape, math.sqrt(2 / _fan(shape, filler)), rng, dtype)
+
+
+def _bilinear(shape, filler, rng, dtype):
+    """Every (i, j) gets the same kernel, so it upsamples only where group == channels (or i == j is what is kept)."""
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise ShapeFault(f"filler 'bilinear' needs a 4-D array with a square kernel, not shape {shape}")
+    size = shape[3]
+    half = math.ceil(size / 2)
+    ramp = 1 - np.abs(np.arange(size) / half - (size - 1) / (2 * half))
+    return np.broadcast_to(np.outer(ramp, ramp).astype(dtype), shape).copy()
+
+
+_FILLERS = {"constant": _constant, "uniform": _uniform, "gaussian": _gaussian, "xavier": _xavier, "msra": _msra,
+            "bilinear": _bilinear, "positive_unitball": _positive_unitball}  # fmt: skip
+
+
+def _fan(shape, filler) -> float:
+    """How many inputs (or outputs, or their mean) one value of an array (out, in, ...) is connected to."""
+    count = max(1, math.prod(shape))
+    fan_in = count / max(1, shape[0] if shape else 1)
+    fan_out = count / max(1, shape[1] if len(shape) > 1 else 1)
+    return {filler.FAN_IN: fan_in, filler.FAN_OUT: fan_out}.get(filler.variance_norm, (fan_in + fan_out) / 2)
+
+
+def _between(shape, low, high, rng, dtype):
+    return rng.random(shape, dtype=dtype) * dtype.type(high - low) + dtype.type(low)
+
+
+def _normal(shape, std, rng, dtype):
+    return rng.standard_normal(shape, dtype=dtype) * dtype.type(std)
