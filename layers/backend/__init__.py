@@ -17,4 +17,4 @@ def make_backend(device: str = "cpu", *, dtype: str = "float32", exact: bool = F
         from layers.backend.cpu import CpuBackend
         return CpuBackend(exact=exact, threads=threads)
     from layers.backend.gpu import GpuBackend
-    return GpuBackend(device, precision=precision)
+    return GpuBackend(device, precision=precision, exact=exact)

@@ -1,0 +1,243 @@
+"""2-D convolutions by cuDNN, through the graph API of nvidia-cudnn-frontend: plans, built once per shape.
+
+A plan is one graph: a convolution in one of three directions ("fprop", "dgrad", "wgrad"), for fprop with bias
+and ReLU in the same kernel.  Which engine runs it is chosen by cuDNN's heuristics at the first shape of a layer
+(milliseconds); a new image size takes over the engine and its knobs (under a millisecond), and asks the
+heuristics again only if that is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+# The knob numbers in a plan's name are cudnn_graph.h's CUDNN_KNOB_TYPE_*; the Python enum counts differently.
+KNOBS = {
+    1: "SWIZZLE", 2: "TILE_SIZE", 4: "EDGE", 11: "MULTIPLY", 12: "SPLIT_K_BUF", 13: "TILEK", 14: "STAGES",
+    15: "REDUCTION_MODE", 17: "SPLIT_K_SLC", 18: "IDX_MODE", 23: "SPECFILT", 24: "KERNEL_CFG", 25: "WORKSPACE",
+    27: "TILE_CGA_M", 28: "TILE_CGA_N",
+}  # fmt: skip
+WORKSPACE_LIMIT = 512 << 20  # bytes one convolution may ask for
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a plan depends on, the sizes of its images aside.  Images are NCHW in float32, NHWC in float16:
+    the layouts that cuDNN's engines of each type work in."""
+
+    direction: str  # "fprop" | "dgrad" | "wgrad"
+    weights: tuple[int, int, int, int]  # (K, C / group, kh, kw)
+    pad: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    half: bool = False
+    tf32: bool = True
+    bias: bool = False
+    relu: bool = False
+    deterministic: bool = True
+
+
+@dataclass
+class Plan:
+    graph: Any
+    inputs: list
+    output: Any
+    out_shape: tuple[int, int, int, int]
+    workspace: int
+    name: str = field(default="")
+
+
+class Planner:
+    """Builds and keeps plans.  `device_json` describes a device that is not there (for tests without a GPU)."""
+
+    def __init__(self, device_json: str | None = None):
+        import cudnn
+
+        self.cudnn = cudnn
+        self.plans: dict = {}
+        self.recipes: dict[Spec, tuple] = {}
+        self.heuristic_builds = 0
+        if device_json is None:
+            self.handle = cudnn.create_handle()
+            self.target = {"handle": self.handle}
+        else:
+            self.handle = None
+            self.target = {"device_property": cudnn.create_device_properties(device_json), "sm_version": 90}
+
+    def plan(self, spec: Spec, image: tuple[int, int, int, int]) -> Plan:
+        """The plan for an image (N, C, H, W) on the data side of the convolution."""
+        key = (spec, image)
+        if key not in self.plans:
+            self.plans[key] = self._from_recipe(spec, image) or self._from_heuristics(spec, image)
+        return self.plans[key]
+
+    def execute(self, plan: Plan, pointers: list[int], out: int, workspace: int, stream: int) -> None:
+        """Run on device addresses; asynchronous on the stream."""
+        self.cudnn.set_stream(handle=self.handle, stream=stream)
+        addresses = dict(zip(plan.inputs, pointers, strict=True))
+        addresses[plan.output] = out
+        plan.graph.execute(addresses, workspace, handle=self.handle)
+
+    def _from_recipe(self, spec, image):
+        if spec not in self.recipes:
+            return None
+        graph, inputs, output, out_shape = self._graph(spec, image)
+        try:
+            graph.create_execution_plan(*self.recipes[spec])
+            graph.check_support()
+            graph.build_plans()
+        except self.cudnn.cudnnGraphNotSupportedError:
+            return None  # the engine does not take this size
+        return Plan(graph, inputs, output, out_shape, graph.get_workspace_size())
+
+    def _from_heuristics(self, spec, image):
+        cudnn = self.cudnn
+        graph, inputs, output, out_shape = self._graph(spec, image)
+        graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
+        notes = []
+        if not spec.tf32 and not spec.half:
+            notes += [cudnn.numerical_note.TENSOR_CORE, cudnn.numerical_note.DOWN_CONVERT_INPUTS]
+        if spec.deterministic:
+            notes.append(cudnn.numerical_note.NONDETERMINISTIC)
+        if notes:
+            graph.deselect_numeric_notes(notes)
+        graph.deselect_workspace_greater_than(WORKSPACE_LIMIT)
+        graph.check_support()
+        graph.build_plans()
+        self.heuristic_builds += 1
+        name = graph.get_plan_name_at_index(0)
+        self._learn(spec, name)
+        return Plan(graph, inputs, output, out_shape, graph.get_workspace_size(), name)
+
+    def _learn(self, spec, name):
+        """Read engine and knobs off a plan's name, such as "eng19_k2=1_k27=0"; pass over names that say more."""
+        engine = re.match(r"eng(\d+)", name)
+        knobs = {int(k): int(v) for k, v in re.findall(r"k(\d+)=(-?\d+)", name)}
+        if engine and knobs.keys() <= KNOBS.keys():
+            kinds = self.cudnn.knob_type
+            self.recipes[spec] = (int(engine[1]), {getattr(kinds, KNOBS[k]): v for k, v in knobs.items()})
+
+    def _graph(self, spec, image):
+        cudnn = self.cudnn
+        kind = cudnn.data_type.HALF if spec.half else cudnn.data_type.FLOAT
+        graph = cudnn.pygraph(
+            io_data_type=kind,
+            intermediate_data_type=cudnn.data_type.FLOAT,
+            compute_data_type=cudnn.data_type.FLOAT,
+            **self.target,
+        )
+        answer = (image[0], spec.weights[0], *_out_size(spec, image))
+        sizes = {"padding": list(spec.pad), "stride": list(spec.stride), "dilation": list(spec.dilation)}
+
+        def tensor(shape):
+            return graph.tensor(dim=list(shape), stride=_strides(shape, spec.half))
+
+        if spec.direction == "fprop":
+            inputs = [tensor(image), tensor(spec.weights)]
+            output, shape = graph.conv_fprop(*inputs, **sizes), answer
+            if spec.bias:
+                k = spec.weights[0]
+                inputs.append(graph.tensor(dim=[1, k, 1, 1], stride=[k, 1, 1, 1]))
+                output = graph.bias(input=output, bias=inputs[2])
+            if spec.relu:
+                output = graph.relu(output)
+        elif spec.direction == "dgrad":
+            inputs = [tensor(answer), tensor(spec.weights)]
+            output, shape = graph.conv_dgrad(loss=inputs[0], filter=inputs[1], **sizes), image
+        else:
+            inputs = [tensor(image), tensor(answer)]
+            output, shape = graph.conv_wgrad(image=inputs[0], loss=inputs[1], **sizes), spec.weights
+        if spec.direction == "wgrad":  # a sum over every pixel can leave half's range
+            kind = cudnn.data_type.FLOAT
+        output.set_output(True).set_data_type(kind).set_dim(list(shape)).set_stride(_strides(shape, spec.half))
+        graph.validate()
+        graph.build_operation_graph()
+        return graph, inputs, output, shape
+
+
+def _strides(shape, channels_last):
+    _, c, h, w = shape
+    return [c * h * w, 1, c * w, c] if channels_last else [c * h * w, h * w, w, 1]
+
+
+def _out_size(spec, image):
+    return tuple(
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip(image[2:], spec.pad, spec.dilation, spec.weights[2:], spec.stride, strict=True)
+    )
+
+
+class Convolutions:
+    """The three directions on CuPy arrays: float32 NCHW in and out, whatever the precision inside."""
+
+    def __init__(self, runtime, precision: str, deterministic: bool):
+        self.runtime, self.xp = runtime, runtime.xp
+        self.half = precision == "fp16"
+        self.tf32 = precision != "fp32"
+        self.deterministic = deterministic
+        self.planner = Planner()
+        self.workspace = None
+
+    def forward(self, x, w, b, geom, relu: bool):
+        spec = self._spec("fprop", w.shape, geom, bias=b is not None, relu=relu)
+        plan = self.planner.plan(spec, x.shape)
+        operands = [self._inside(x), self._inside(w)] + ([] if b is None else [self._bias(b)])
+        return self._outside(self._run(plan, operands), plan.out_shape)
+
+    def backward_data(self, dy, w, geom, spatial):
+        image = (len(dy), w.shape[1] * geom.group, *spatial)
+        plan = self.planner.plan(self._spec("dgrad", w.shape, geom), image)
+        dy, scale = self._scaled(dy)
+        return self._unscaled(self._outside(self._run(plan, [dy, self._inside(w)]), image), scale)
+
+    def backward_weights(self, x, dy, geom, shape):
+        plan = self.planner.plan(self._spec("wgrad", shape, geom), x.shape)
+        dy, scale = self._scaled(dy)
+        dw = self._run(plan, [self._inside(x), dy], "float32")
+        return self._unscaled(self._outside(dw, shape), scale)
+
+    def _spec(self, direction, weights, geom, bias=False, relu=False):
+        return Spec(direction, tuple(weights), geom.pad, geom.stride, geom.dilation, self.half, self.tf32, bias, relu,
+                    self.deterministic)  # fmt: skip
+
+    def _run(self, plan, operands, dtype=None):
+        xp = self.xp
+        out = xp.empty(plan.out_shape, dtype or ("float16" if self.half else "float32"))
+        if plan.workspace and (self.workspace is None or self.workspace.nbytes < plan.workspace):
+            self.workspace = xp.empty(plan.workspace, "uint8")  # grows, and serves every layer of the stream
+        workspace = self.workspace.data.ptr if plan.workspace else 0
+        stream = xp.cuda.get_current_stream().ptr
+        self.planner.execute(plan, [a.data.ptr for a in operands], out.data.ptr, workspace, stream)
+        return out
+
+    def _inside(self, x):
+        """x as cuDNN is to see it: half-precision memory in NHWC order, or x itself."""
+        if not self.half:
+            return self.xp.ascontiguousarray(x)
+        return self.xp.ascontiguousarray(x.transpose(0, 2, 3, 1), dtype="float16")
+
+    def _bias(self, b):
+        return b.astype("float16") if self.half else b
+
+    def _outside(self, y, shape):
+        """float32 NCHW of an answer, whose memory is in NHWC order if half."""
+        if not self.half:
+            return y
+        n, c, h, w = shape
+        return self.xp.ascontiguousarray(y.reshape(n, h, w, c).transpose(0, 3, 1, 2), dtype="float32")
+
+    def _scaled(self, dy):
+        """(dy as cuDNN is to see it, the power of two it was multiplied with so that its largest value is near 1)."""
+        if not self.half:
+            return self.xp.ascontiguousarray(dy), None
+        xp = self.xp
+        largest = xp.maximum(xp.abs(dy).max(), np.float32(1e-38))
+        scale = xp.exp2(-xp.ceil(xp.log2(largest)))
+        return self._inside(dy * scale), scale
+
+    @staticmethod
+    def _unscaled(gradient, scale):
+        return gradient if scale is None else gradient / scale

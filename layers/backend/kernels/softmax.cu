@@ -1,0 +1,79 @@
+// Softmax along one axis and its loss.  An array is (outer, classes, inner); a pixel is one (outer, inner).
+// The loss: one block per strip of pixels writes its partial sums, which the host adds in order, so that
+// every run gives the same bits.
+
+#define EACH(i, n) for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (n); \
+                        i += (long long)blockDim.x * gridDim.x)
+#define THREADS 256
+
+__device__ inline void softmax_pixel(const float* x, float* y, int classes, long long inner) {
+    float top = x[0], sum = 0.f;
+    for (int c = 1; c < classes; ++c) top = fmaxf(top, x[c * inner]);
+    for (int c = 0; c < classes; ++c) {
+        float e = expf(x[c * inner] - top);
+        y[c * inner] = e;
+        sum += e;
+    }
+    for (int c = 0; c < classes; ++c) y[c * inner] /= sum;
+}
+
+extern "C" __global__ void softmax_forward(const float* x, float* y, long long pixels, int classes, long long inner) {
+    EACH(i, pixels) {
+        long long at = i / inner * classes * inner + i % inner;
+        softmax_pixel(x + at, y + at, classes, inner);
+    }
+}
+
+extern "C" __global__ void softmax_backward(const float* dy, const float* y, float* dx, long long pixels, int classes,
+                                            long long inner) {
+    EACH(i, pixels) {
+        long long at = i / inner * classes * inner + i % inner;
+        float dot = 0.f;
+        for (int c = 0; c < classes; ++c) dot += dy[at + c * inner] * y[at + c * inner];
+        for (int c = 0; c < classes; ++c) dx[at + c * inner] = y[at + c * inner] * (dy[at + c * inner] - dot);
+    }
+}
+
+// losses, counts: one per block.  bad: 1 if a label is neither a class nor ignored.  weights: per class, or null.
+extern "C" __global__ void softmax_loss_forward(const float* x, const int* labels, const float* weights, float* prob,
+                                                double* losses, long long* counts, int* bad, long long pixels,
+                                                int classes, long long inner, int has_ignore, int ignore) {
+    __shared__ double loss_of[THREADS];
+    __shared__ int count_of[THREADS];
+    double loss = 0;
+    int count = 0;
+    EACH(i, pixels) {
+        long long at = i / inner * classes * inner + i % inner;
+        softmax_pixel(x + at, prob + at, classes, inner);
+        int label = labels[i];
+        if (has_ignore && label == ignore) continue;
+        if (label < 0 || label >= classes) {
+            *bad = 1;
+            continue;
+        }
+        float p = fmaxf(prob[at + label * inner], 1.17549435e-38f);
+        loss -= log((double)p) * (weights ? weights[label] : 1.f);
+        ++count;
+    }
+    int t = threadIdx.x;
+    loss_of[t] = loss, count_of[t] = count;
+    __syncthreads();
+    for (int half = THREADS / 2; half > 0; half /= 2) {
+        if (t < half) loss_of[t] += loss_of[t + half], count_of[t] += count_of[t + half];
+        __syncthreads();
+    }
+    if (t == 0) losses[blockIdx.x] = loss_of[0], counts[blockIdx.x] = count_of[0];
+}
+
+// dx = scale * (prob - onehot); scale is read from the device, so that no launch waits for the host.
+extern "C" __global__ void softmax_loss_backward(const float* prob, const int* labels, const float* weights,
+                                                 const float* scale, float* dx, long long pixels, int classes,
+                                                 long long inner, int has_ignore, int ignore) {
+    EACH(i, pixels) {
+        long long at = i / inner * classes * inner + i % inner;
+        int label = labels[i];
+        bool counts = !(has_ignore && label == ignore);
+        float factor = counts ? *scale * (weights ? weights[label] : 1.f) : 0.f;
+        for (int c = 0; c < classes; ++c) dx[at + c * inner] = factor * (prob[at + c * inner] - (c == label ? 1.f : 0.f));
+    }
+}
