@@ -1,0 +1,146 @@
+"""One's own data: a folder of images and a folder of label PNGs, (data, label).
+
+    images/*.jpg (png, bmp, webp, tif), labels/*.png of the same names: class indices, 255 for none
+
+    python_param { module: "folder_layers"  layer: "FolderSegDataLayer"
+      param_str: "{'images': 'my/images', 'labels': 'my/labels', 'classes': 'my/classes.txt', 'mirror': True}" }
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from models.data import read
+from models.data.scenes import MEAN
+from models.data.seg_layer import REQUIRED, SegDataLayer
+from models.sampling import balance_loss, sample_loss
+from proto.errors import DataFault, SchemaFault
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+class FolderSegDataLayer(SegDataLayer):
+    """Options, beside those of every data layer:
+
+    images, labels    the two folders
+    classes           a file with one class name a line, a list of names, or their number
+    split             a file with one image name (with or without suffix) a line; by default every image with a label
+    mean              BGR, subtracted
+    ignore_label      the stored label that means "no class" (255)
+    resize            (H, W), or one number for the shorter side; labels take the nearest pixel
+    crop              (H, W) cut from the image, at random while training, else from its middle; where the image is
+                      smaller it is filled up with the mean colour, labels with 255
+    mirror            flip left to right at random while training
+    balance           thin out frequent classes in the loss while training (models/sampling.py)
+    keep, cell        the share of the loss that counts while training, in cells of so many pixels
+    """
+
+    options = {"images": REQUIRED, "labels": REQUIRED, "classes": REQUIRED, "split": "", "mean": MEAN,
+               "ignore_label": 255, "resize": None, "crop": None, "mirror": False, "balance": False, "keep": 1.0,
+               "cell": 1}
+
+    def open(self, options):
+        self.set = options
+        self.classes = class_names(options["classes"])
+        images = list_images(options["images"])
+        if self.split:
+            stems = {path.stem: name for name, path in images.items()}
+            names = read.lines(self.split)
+            missing = [name for name in names if name not in images and name not in stems]
+            if missing:
+                raise DataFault(f"{self.split}: no image '{missing[0]}' in {options['images']}")
+            chosen = [name if name in images else stems[name] for name in names]
+        else:
+            chosen = [name for name in images if self._label_path(name).exists()]
+            self.split = "train"
+        if not chosen:
+            raise DataFault(f"{options['images']}: no image has a label of the same name in {options['labels']}")
+        self.images = images
+        return chosen
+
+    def load(self, name, rng):
+        image, labels = self.load_image(name), self.load_label(name)
+        if image.shape[:2] != labels.shape:
+            raise DataFault(f"{self.images[name]}: is {image.shape[0]}x{image.shape[1]}, but its label "
+                            f"{self._label_path(name)} is {labels.shape[0]}x{labels.shape[1]}")
+        if self.set["resize"]:
+            image, labels = resize(image, labels, self.set["resize"])
+        if self.set["mirror"] and self.random and rng.random() < 0.5:
+            image, labels = image[:, ::-1], labels[:, ::-1]
+        blob = read.bgr(image, self.set["mean"])
+        if self.set["crop"]:
+            blob, labels = crop(blob, labels, self.set["crop"], rng if self.random else None)
+        if self.random and (self.set["balance"] or self.set["keep"] < 1):
+            generator = np.random.default_rng(rng.getrandbits(64))
+            if self.set["balance"]:
+                labels = balance_loss(labels, generator)
+            if self.set["keep"] < 1:
+                labels = sample_loss(labels, self.set["keep"], generator, self.set["cell"])
+        return blob, labels[None]
+
+    def load_image(self, name: str) -> np.ndarray:
+        """(H, W, 3) uint8 RGB."""
+        return read.image(self.images[name])
+
+    def load_label(self, name: str) -> np.ndarray:
+        """(H, W) uint8, 255 where there is no class."""
+        path, ignored = self._label_path(name), self.set["ignore_label"]
+        labels = read.label_png(path)
+        if ignored != read.IGNORE:
+            labels = np.where(labels == ignored, np.uint8(read.IGNORE), labels)
+        return read.checked(labels, len(self.classes), path)
+
+    def _label_path(self, name: str) -> Path:
+        return Path(self.set["labels"]) / f"{Path(name).stem}.png"
+
+
+def list_images(folder: str | Path) -> dict[str, Path]:
+    """File name -> path of every picture in a folder, sorted."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataFault(f"{folder}: no such folder")
+    return {path.name: path for path in sorted(folder.iterdir())
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")}
+
+
+def class_names(classes: str | int | list[str] | tuple[str, ...]) -> list[str]:
+    """Names from a file, a list, or a number."""
+    if isinstance(classes, str):
+        names = read.lines(classes)
+    elif isinstance(classes, int):
+        names = [str(i) for i in range(classes)]
+    else:
+        names = list(classes)
+    if not 1 <= len(names) <= 255:
+        raise SchemaFault(f"{len(names)} classes: there must be 1 to 255")
+    return names
+
+
+def resize(image: np.ndarray, labels: np.ndarray, to: int | tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W, 3) image, smoothly, and (H, W) labels, by the nearest pixel; `to` is (H, W) or the shorter side."""
+    height, width = image.shape[:2]
+    if isinstance(to, int):
+        scale = to / min(height, width)
+        to = (max(1, round(height * scale)), max(1, round(width * scale)))
+    size = to[1], to[0]
+    return (np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)),
+            np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)))
+
+
+def crop(blob: np.ndarray, labels: np.ndarray, size: tuple[int, int],
+         rng: random.Random | None) -> tuple[np.ndarray, np.ndarray]:
+    """`size` (H, W) of a (C, H, W) blob and (H, W) labels, anywhere or (without rng) from the middle."""
+    window, target = [], []
+    for have, want in zip(labels.shape, size, strict=True):
+        start = (rng.randint(0, max(0, have - want)) if rng else max(0, have - want) // 2)
+        window.append(slice(start, start + min(have, want)))
+        target.append(slice(0, min(have, want)))
+    cut = np.zeros((blob.shape[0], *size), blob.dtype)
+    cut_labels = np.full(size, read.IGNORE, labels.dtype)
+    cut[(slice(None), *target)] = blob[(slice(None), *window)]
+    cut_labels[tuple(target)] = labels[tuple(window)]
+    return cut, cut_labels

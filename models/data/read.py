@@ -1,0 +1,127 @@
+"""Files of a data set as arrays; every fault names the file.
+
+Images come as (H, W, 3) uint8 RGB whatever they were (gray, RGBA, palette); labels as (H, W) uint8 with 255 for no
+class.  Faults: DataFault (missing, corrupt or of the wrong kind), LabelFault (a label that is no class).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+from PIL import Image
+
+from proto.errors import DataFault, LabelFault
+
+IGNORE = 255
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        picture = Image.open(path)
+        picture.load()                      # decodes now, so that a torn file is found here
+    except FileNotFoundError:
+        raise DataFault(f"{path}: no such file{_hint(path)}") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataFault(f"{path}: cannot be read as an image: {error}") from error
+    return picture
+
+
+def _hint(path: Path) -> str:
+    """For a relative path into nowhere: where it was looked for."""
+    return "" if path.is_absolute() or path.parent.exists() else f" (the working directory is {Path.cwd()})"
+
+
+def image(path: str | Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB."""
+    return np.asarray(_open(Path(path)).convert("RGB"))
+
+
+def plane(path: str | Path) -> np.ndarray:
+    """(H, W) float32 from a one-channel picture of 8 or 16 bits (depth)."""
+    picture = _open(Path(path))
+    if len(picture.getbands()) != 1:
+        raise DataFault(f"{path}: has {len(picture.getbands())} channels ({picture.mode}); a depth image has one")
+    return np.asarray(picture, np.float32)
+
+
+def label_png(path: str | Path, classes: int | None = None) -> np.ndarray:
+    """(H, W) uint8 class indices of a palette or gray PNG."""
+    picture = _open(Path(path))
+    if picture.mode not in ("P", "L", "1"):
+        raise DataFault(f"{path}: is a picture of colours (mode {picture.mode}), not of class indices: labels are "
+                        "palette or gray PNGs; `python -m models prepare labels` converts colours to indices")
+    return checked(np.asarray(picture).astype(np.uint8), classes, path)
+
+
+def mat(path: str | Path, *keys) -> np.ndarray:
+    """A variable of a MATLAB file (version 5 to 7.2); further keys lead into its structs."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            value = scipy.io.loadmat(file, variable_names=[keys[0]])
+    except FileNotFoundError:
+        raise DataFault(f"{path}: no such file{_hint(path)}") from None
+    except NotImplementedError:
+        raise DataFault(f"{path}: is a MATLAB 7.3 file; save it with -v7") from None
+    except Exception as error:              # on a torn file loadmat raises nearly anything
+        raise DataFault(f"{path}: cannot be read as a MATLAB file: {error}") from error
+    try:
+        for key in keys:
+            value = value[key]
+    except (KeyError, ValueError, IndexError):
+        raise DataFault(f"{path}: has no {'.'.join(str(key) for key in keys if key != 0)}") from None
+    if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype.kind not in "iuf":
+        raise DataFault(f"{path}: {keys[0]} is not a two-dimensional array of numbers")
+    return value
+
+
+def checked(labels: np.ndarray, classes: int | None, path: str | Path) -> np.ndarray:
+    """The labels, if all of them are below `classes` or 255."""
+    if classes is not None:
+        wrong = (labels >= classes) & (labels != IGNORE)
+        if wrong.any():
+            y, x = np.argwhere(wrong)[0]
+            found = sorted(set(labels[wrong].tolist()))
+            raise LabelFault(f"{path}: label {labels[y, x]} at row {y}, column {x} is no class: there are {classes} "
+                             f"(0 to {classes - 1}) and 255 for none; labels out of range here: {found[:8]}")
+    return labels
+
+
+def lines(path: str | Path) -> list[str]:
+    """The lines of a text file that are not empty, stripped."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataFault(f"{path}: no such file{_hint(Path(path))}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataFault(f"{path}: cannot be read as text: {error}") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def split(folder: str | Path, name: str) -> list[str]:
+    """The ids in folder/name.txt.  `trainval`, where its file is missing, is train followed by val."""
+    folder = Path(folder)
+    path = folder / f"{name}.txt"
+    if name == "trainval" and not path.exists() and (folder / "train.txt").exists() and (folder / "val.txt").exists():
+        return lines(folder / "train.txt") + lines(folder / "val.txt")
+    ids = lines(path)
+    if not ids:
+        raise DataFault(f"{path}: is empty: it should name one image a line")
+    return ids
+
+
+def bgr(rgb: np.ndarray, mean) -> np.ndarray:
+    """(3, H, W) float32: channels turned to BGR, the BGR mean subtracted."""
+    blob = rgb[:, :, ::-1].astype(np.float32) - np.asarray(mean, np.float32)
+    return np.ascontiguousarray(blob.transpose(2, 0, 1))
+
+
+def from_one(stored: np.ndarray, classes: int, path: str | Path) -> np.ndarray:
+    """(H, W) uint8 labels 0 to classes - 1 from stored ones that begin at 1; 0 and below become 255."""
+    stored = stored.astype(np.int64)
+    if stored.size and stored.max() > classes:
+        raise LabelFault(f"{path}: label {stored.max()} is no class: there are {classes} (1 to {classes}) "
+                         "and 0 for none")
+    return np.where(stored > 0, stored - 1, IGNORE).astype(np.uint8)

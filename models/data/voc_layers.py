@@ -1,0 +1,62 @@
+"""PASCAL VOC, and the SBD labels that extend it: (data, label).
+
+VOCSegDataLayer    voc_dir/ImageSets/Segmentation/{split}.txt, JPEGImages/*.jpg, SegmentationClass/*.png
+SBDDSegDataLayer   sbdd_dir/{split}.txt, img/*.jpg, cls/*.mat
+
+Images are BGR minus `mean`; labels 0 (background) to classes - 1, 255 for none.  `classes` is 21 unless given: a
+label beyond it is refused with the file's name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from models.data import read
+from models.data.scenes import MEAN
+from models.data.seg_layer import REQUIRED, SegDataLayer
+
+
+class VOCSegDataLayer(SegDataLayer):
+    """Any data set in the layout of PASCAL VOC."""
+
+    options = {"voc_dir": REQUIRED, "split": REQUIRED, "mean": MEAN, "classes": 21}
+
+    def open(self, options):
+        self.voc_dir, self.mean, self.classes = options["voc_dir"], options["mean"], options["classes"]
+        return read.split(Path(self.voc_dir) / "ImageSets/Segmentation", self.split)
+
+    def load(self, name, rng):
+        return self.load_image(name), self.load_label(name)
+
+    def load_image(self, name: str) -> np.ndarray:
+        """(3, H, W) float32."""
+        return read.bgr(read.image(f"{self.voc_dir}/JPEGImages/{name}.jpg"), self.mean)
+
+    def load_label(self, name: str) -> np.ndarray:
+        """(1, H, W) uint8."""
+        return read.label_png(f"{self.voc_dir}/SegmentationClass/{name}.png", self.classes)[None]
+
+
+class SBDDSegDataLayer(SegDataLayer):
+    """The Semantic Boundaries data set: VOC's classes on 8,498 images of the paper's training split."""
+
+    options = {"sbdd_dir": REQUIRED, "split": REQUIRED, "mean": MEAN, "classes": 21}
+
+    def open(self, options):
+        self.sbdd_dir, self.mean, self.classes = options["sbdd_dir"], options["mean"], options["classes"]
+        return read.split(self.sbdd_dir, self.split)
+
+    def load(self, name, rng):
+        return self.load_image(name), self.load_label(name)
+
+    def load_image(self, name: str) -> np.ndarray:
+        """(3, H, W) float32."""
+        return read.bgr(read.image(f"{self.sbdd_dir}/img/{name}.jpg"), self.mean)
+
+    def load_label(self, name: str) -> np.ndarray:
+        """(1, H, W) uint8."""
+        path = f"{self.sbdd_dir}/cls/{name}.mat"
+        labels = read.mat(path, "GTcls", 0, "Segmentation", 0).astype(np.uint8)
+        return read.checked(labels, self.classes, path)[None]

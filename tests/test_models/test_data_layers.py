@@ -1,0 +1,286 @@
+"""Every data layer on a miniature data set in its real format; order, restart, shards; faults that name the file."""
+
+import random
+
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+
+from models.data.folder_layers import FolderSegDataLayer
+from models.data.loader import Loader, stack
+from models.data.nyud_layers import NYUDSegDataLayer
+from models.data.pascalcontext_layers import PASCALContextSegDataLayer
+from models.data.scene_layers import SceneSegDataLayer
+from models.data.siftflow_layers import SIFTFlowSegDataLayer
+from models.data.voc_layers import SBDDSegDataLayer, VOCSegDataLayer
+from proto.errors import DataFault, GraphFault, LabelFault, SchemaFault
+from tests.test_models import minis
+
+
+class Top:
+    def reshape(self, *shape):
+        self.data = np.zeros(shape, np.float32)
+
+
+class Run:
+    """A layer driven as a net drives it: set up and reshaped once, then reshape and forward for every pass."""
+
+    def __init__(self, layer_class, count=2, **options):
+        self.layer = layer_class.__new__(layer_class)
+        self.layer.param_str = repr(options)
+        self.tops = [Top() for _ in range(count)]
+        self.layer.setup([], self.tops)
+        self.layer.reshape([], self.tops)
+
+    def step(self):
+        self.layer.reshape([], self.tops)
+        self.layer.forward([], self.tops)
+        return [top.data.copy() for top in self.tops]
+
+    def names(self, n):
+        return [self.step() and self.layer.delivered[0] for _ in range(n)]
+
+
+def test_voc(tmp_path):
+    run = Run(VOCSegDataLayer, voc_dir=str(minis.voc(tmp_path, split="seg11valid")), split="seg11valid",
+              mean=(104.00699, 116.66877, 122.67892), seed=1337)
+    data, label = run.step()
+    rgb = np.asarray(Image.open(tmp_path / "JPEGImages/a1.jpg"), np.float32)
+    assert data.shape == (1, 3, 20, 24) and label.shape == (1, 1, 20, 24)
+    assert np.allclose(data[0, 0], rgb[:, :, 2] - 104.00699) and np.allclose(data[0, 2], rgb[:, :, 0] - 122.67892)
+    assert (label[0, 0, 0] == 255).all() and label[0, 0, 1:].max() <= 20
+    assert run.names(4) == ["a2", "a3", "a1", "a2"]
+
+
+def test_sbdd_draws_as_the_originals_do(tmp_path):
+    run = Run(SBDDSegDataLayer, sbdd_dir=str(minis.sbdd(tmp_path)), split="train", seed=1337)
+    original = random.Random(1337)
+    assert run.names(20) == [("b1", "b2", "b3")[original.randint(0, 2)] for _ in range(20)]
+    _, label = run.step()
+    stored = scipy.io.loadmat(tmp_path / f"cls/{run.layer.delivered[0]}.mat")["GTcls"][0]["Segmentation"][0]
+    assert np.array_equal(label[0, 0], stored)
+
+
+def test_nyud(tmp_path):
+    minis.nyud(tmp_path)
+    run = Run(NYUDSegDataLayer, 4, nyud_dir=str(tmp_path), split="test", tops=["color", "depth", "hha", "label"])
+    color, depth, hha, label = run.step()
+    assert color.shape == hha.shape == (1, 3, 18, 26) and depth.shape == label.shape == (1, 1, 18, 26)
+    stored = np.asarray(Image.open(tmp_path / "data/depth/img_5001.png"), np.float32)
+    assert np.allclose(depth[0, 0], np.log(stored) - 7.844, atol=1e-5)
+    picture = np.asarray(Image.open(tmp_path / "data/hha/img_5001.png"), np.float32)
+    assert np.allclose(hha[0, 0], picture[:, :, 0] - 132.431, atol=1e-4)
+    stored = scipy.io.loadmat(tmp_path / "segmentation/img_5001.mat")["segmentation"]
+    assert np.array_equal(label[0, 0], np.where(stored == 0, 255, stored.astype(int) - 1))
+
+
+def test_nyud_trainval_is_made_of_train_and_val(tmp_path):
+    run = Run(NYUDSegDataLayer, 2, nyud_dir=str(minis.nyud(tmp_path)), split="trainval", tops=["color", "label"])
+    assert len(run.layer.indices) == 4 and run.layer.random
+
+
+def test_siftflow(tmp_path):
+    run = Run(SIFTFlowSegDataLayer, 3, siftflow_dir=str(minis.siftflow(tmp_path)), split="test")
+    _, sem, geo = run.step()
+    assert set(np.unique(geo)) == {0, 1, 2, 255}
+    stored = scipy.io.loadmat(tmp_path / f"SemanticLabels/{minis.SCENES}/coast_1.mat")["S"]
+    assert np.array_equal(sem[0, 0], np.where(stored == 0, 255, stored.astype(int) - 1))
+
+
+def test_pascal_context(tmp_path):
+    minis.pascalcontext(tmp_path)
+    run = Run(PASCALContextSegDataLayer, voc_dir=str(tmp_path / "pascal"),
+              context_dir=str(tmp_path / "pascal-context"), split="val", seed=1337)
+    _, label = run.step()
+    stored = scipy.io.loadmat(tmp_path / "pascal-context/trainval/2008_1.mat")["LabelMap"].astype(int)
+    assert np.array_equal(label[0, 0], np.where((stored % 4 == 0) & (stored <= 236), stored // 4, 0))
+
+
+def test_scenes_are_drawn_on_first_use(tmp_path):
+    run = Run(SceneSegDataLayer, voc_dir=str(tmp_path / "d"), train=4, val=2, size=(32, 32), batch_size=2, seed=1)
+    data, label = run.step()
+    assert data.shape == (2, 3, 32, 32) and label.shape == (2, 1, 32, 32) and len(run.layer.indices) == 4
+
+
+def test_folder_with_gray_and_rgba_images(tmp_path):
+    root = minis.folder(tmp_path)
+    minis.picture(root / "images/q.png", (20, 24), 5, "L")
+    minis.picture(root / "images/r.png", (20, 24), 6, "RGBA")
+    minis.picture(root / "images/unlabelled.png", (20, 24), 6)
+    run = Run(FolderSegDataLayer, images=str(root / "images"), labels=str(root / "labels"),
+              classes=str(root / "classes.txt"), randomize=False, mean=(0, 0, 0))
+    assert run.names(3) == ["p.jpg", "q.png", "r.png"]
+    data, _ = run.step()
+    run.step()
+    gray = run.tops[0].data
+    assert data.shape == (1, 3, 20, 24) and np.array_equal(gray[0, 0], gray[0, 2])
+
+
+def test_folder_resize_crop_mirror_and_sampling_keep_image_and_label_together(tmp_path):
+    root = minis.folder(tmp_path, names=("p.png",))
+    label = np.zeros((20, 24), np.uint8)
+    label[:, 12:] = 1
+    label[0, 0] = 2
+    Image.fromarray(label).save(root / "labels/p.png")
+    Image.fromarray(np.repeat((label == 1)[..., None] * np.uint8(200), 3, axis=2)).save(root / "images/p.png")
+    where = {"images": str(root / "images"), "labels": str(root / "labels"), "classes": 3, "mean": (0, 0, 0)}
+    run = Run(FolderSegDataLayer, **where, mirror=True, crop=(16, 30), seed=4)
+    flipped = set()
+    for _ in range(20):
+        data, labels = run.step()
+        assert data.shape == (1, 3, 16, 30) and (labels[..., 24:] == 255).all()
+        assert np.array_equal(data[0, 0, :, :24] == 200, labels[0, 0, :, :24] == 1)
+        flipped.add(bool(labels[0, 0, 5, 0] == 1))
+    assert flipped == {True, False}
+    run = Run(FolderSegDataLayer, **where, resize=(10, 12), randomize=False)
+    assert run.step()[0].shape == (1, 3, 10, 12)
+    _, labels = Run(FolderSegDataLayer, **where, balance=True, keep=0.5, seed=1).step()
+    assert (labels == 255).mean() > 0.3
+
+
+def test_a_split_file_names_images_with_or_without_suffix(tmp_path):
+    root = minis.folder(tmp_path / "train-data")
+    minis.text(tmp_path / "val.txt", ["q", "p.jpg"])
+    where = {"images": str(root / "images"), "labels": str(root / "labels"), "classes": 3}
+    run = Run(FolderSegDataLayer, **where, split=str(tmp_path / "val.txt"))
+    assert run.names(2) == ["q.png", "p.jpg"]
+    minis.text(tmp_path / "val.txt", ["nope"])
+    with pytest.raises(DataFault, match="no image 'nope'"):
+        Run(FolderSegDataLayer, **where, split=str(tmp_path / "val.txt"))
+
+
+# Order, restart, shards
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("seed", [None, 7])
+def test_restart_is_exact(shuffle, seed):
+    def make(seed):
+        return Loader(lambda i, rng: (np.array([i, rng.random()]),), 5, shuffle=shuffle, seed=seed, batch=2)
+    one, other = make(seed), make(99)
+    for _ in range(7):
+        one.advance()
+    other.load_state(one.state())
+    for _ in range(5):
+        assert np.array_equal(one.current()[0], other.current()[0])
+        one.advance()
+        other.advance()
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_shards_together_see_what_one_worker_sees(shuffle):
+    def make(rank, size, batch):
+        loader = Loader(lambda i, rng: (np.array(i),), 7, shuffle=shuffle, seed=3, batch=batch)
+        loader.shard(rank, size)
+        return loader
+    alone, workers = make(0, 1, 4), [make(rank, 2, 2) for rank in range(2)]
+    for step in range(6):
+        if step == 3:                                     # one of them restarts in between
+            fresh = make(1, 2, 2)
+            fresh.load_state(workers[1].state())
+            workers[1] = fresh
+        assert alone.current()[0].tolist() == [i for worker in workers for i in worker.current()[0].tolist()]
+        for loader in (alone, *workers):
+            loader.advance()
+
+
+def test_two_layers_do_not_disturb_each_other(tmp_path):
+    root = str(minis.voc(tmp_path))
+    alone = Run(VOCSegDataLayer, voc_dir=root, split="train", seed=1).names(10)
+    one, other = (Run(VOCSegDataLayer, voc_dir=root, split="train", seed=1) for _ in range(2))
+    both = [(one.names(1)[0], other.names(1)[0]) for _ in range(10)]
+    assert both == list(zip(alone, alone, strict=True))
+
+
+def test_batches_of_unequal_images_are_filled_up():
+    batch = stack([np.ones((1, 2, 3)), np.ones((1, 3, 2))], 255)
+    assert batch.shape == (2, 1, 3, 3) and batch[0, 0, 2, 0] == 255 and batch[1, 0, 2, 1] == 1
+
+
+def test_another_data_set_cannot_be_resumed():
+    loader = Loader(lambda i, rng: (np.array(i),), 5, shuffle=False)
+    with pytest.raises(DataFault, match="had 4 samples, this data set has 5"):
+        loader.load_state({"seed": 1, "count": 4, "position": 2})
+
+
+# Faults
+
+def voc_step(root, **options):
+    return Run(VOCSegDataLayer, **{"voc_dir": str(root), "split": "train", "randomize": False, **options}).step()
+
+
+def test_faults_of_files_name_the_file(tmp_path):
+    root = minis.voc(tmp_path)
+    label = root / "SegmentationClass/a1.png"
+    image = root / "JPEGImages/a1.jpg"
+    Image.open(label).convert("RGB").save(label)
+    with pytest.raises(DataFault, match="SegmentationClass/a1.png: is a picture of colours.*prepare labels"):
+        voc_step(root)
+    Image.fromarray(np.full((20, 24), 77, np.uint8)).save(label)
+    with pytest.raises(LabelFault, match="a1.png: label 77 at row 0, column 0 is no class: there are 21"):
+        voc_step(root)
+    voc_step(root, classes=78)
+    Image.fromarray(np.zeros((20, 23), np.uint8)).save(label)
+    with pytest.raises(DataFault, match="a1: image and label differ in size: data 20x24, label 20x23"):
+        voc_step(root)
+    image.write_bytes(image.read_bytes()[:300])
+    with pytest.raises(DataFault, match="JPEGImages/a1.jpg: cannot be read as an image"):
+        voc_step(root)
+    image.unlink()
+    with pytest.raises(DataFault, match="JPEGImages/a1.jpg: no such file"):
+        voc_step(root)
+    with pytest.raises(DataFault, match="nowhere/.*train.txt: no such file .the working directory"):
+        voc_step("nowhere")
+    minis.text(root / "ImageSets/Segmentation/train.txt", [])
+    with pytest.raises(DataFault, match="train.txt: is empty"):
+        voc_step(root)
+
+
+def test_faults_of_mat_files_name_the_file(tmp_path):
+    root = minis.sbdd(tmp_path, names=("b1",))
+    path = root / "cls/b1.mat"
+
+    def step():
+        return Run(SBDDSegDataLayer, sbdd_dir=str(root), split="train").step()
+
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataFault, match="cls/b1.mat: cannot be read as a MATLAB file"):
+        step()
+    path.write_bytes(b"")
+    with pytest.raises(DataFault, match="cls/b1.mat"):
+        step()
+    minis.mat(path, other=np.zeros((2, 2)))
+    with pytest.raises(DataFault, match="cls/b1.mat: has no GTcls.Segmentation"):
+        step()
+    path.unlink()
+    with pytest.raises(DataFault, match="cls/b1.mat: no such file"):
+        step()
+    minis.siftflow(tmp_path / "s")
+    path = tmp_path / f"s/GeoLabels/{minis.SCENES}/coast_1.mat"
+    minis.mat(path, S=np.full((22, 22), 4))
+    with pytest.raises(LabelFault, match="coast_1.mat: label 4 is no class: there are 3"):
+        Run(SIFTFlowSegDataLayer, 3, siftflow_dir=str(tmp_path / "s"), split="test").step()
+
+
+@pytest.mark.parametrize("param_str, fault", [
+    ("{'voc_dir': 'x', 'split': 'train', 'sede': 1}", "no option 'sede' .did you mean 'seed'"),
+    ("{'split': 'train'}", "lacks voc_dir"),
+    ("[1]", "holds a list"),
+    ("__import__('os')", "not a Python dict literal"),
+])
+def test_faults_of_param_str(param_str, fault):
+    layer = VOCSegDataLayer.__new__(VOCSegDataLayer)
+    layer.param_str = param_str
+    with pytest.raises(SchemaFault, match=fault):
+        layer.setup([], [Top(), Top()])
+
+
+def test_faults_of_tops(tmp_path):
+    root = str(minis.voc(tmp_path))
+    with pytest.raises(GraphFault, match="has 3 tops but gives 2: data, label"):
+        Run(VOCSegDataLayer, 3, voc_dir=root, split="train")
+    with pytest.raises(SchemaFault, match="no top 'colour' in NYUDv2 .did you mean 'color'"):
+        Run(NYUDSegDataLayer, 2, nyud_dir=root, split="train", tops=["colour", "label"])
