@@ -1,0 +1,256 @@
+"""Prototxt to messages and back; every layer and every fault with its file, line and column.
+
+    message, marks = parse(text, NetParameter, "train.prototxt")
+    marks["layer[3].convolution_param.kernel_size"]     -> Where of the field's first value
+    marks["layer[3].bottom[1]"]                         -> Where of a value of a repeated field
+    net, wheres = read_net("train.prototxt")            parsed, and upgraded to today's form
+    print(format(net))
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from proto import messages, upgrade
+from proto.errors import SchemaFault, SyntaxFault, Where, did_you_mean
+from proto.printing import format  # noqa: A004 - text.format(message) is the reverse of text.parse
+from proto.tokens import Source, Token
+from proto.values import scalar
+
+__all__ = ["format", "parse", "read_net", "read_solver"]
+
+_CLOSER = {"{": "}", "<": ">"}
+
+
+def parse(text: str, message_class, file: str = ""):
+    """(message, marks): the message that the text describes, and the Where of every field by its path.
+
+    Raises SyntaxFault where the text is not a prototxt, SchemaFault where it does not fit the schema.
+    """
+    parser = _Parser(Source(text, file))
+    return parser.parse(message_class()), parser.marks
+
+
+class _Open:
+    """A message whose closing brace has not come yet; the outermost has none."""
+
+    def __init__(self, message, name: str, path: str = "", brace: Token | None = None, in_list: bool = False):
+        self.message, self.name, self.path, self.brace, self.in_list = message, name, path, brace, in_list
+        self.fields = message.DESCRIPTOR.fields_by_name
+
+    def path_of(self, name: str) -> str:
+        return f"{self.path}.{name}" if self.path else name
+
+
+class _Parser:
+    """Walks the tokens with a stack of its own, so that no nesting is too deep."""
+
+    def __init__(self, source: Source):
+        self.source = source
+        self.tokens = source.tokens()
+        self.at = 0
+        self.marks: dict[str, Where] = {}
+
+    def parse(self, message):
+        stack = [_Open(message, message.DESCRIPTOR.name)]
+        while True:
+            inner, token = stack[-1], self.next()
+            if token.kind == "name":
+                if child := self.field(inner, token):
+                    stack.append(child)
+            elif token.kind == "end" and not inner.brace:
+                self.check_required(inner)
+                return message
+            elif inner.brace and token.text == _CLOSER[inner.brace.text]:
+                self.check_required(inner)
+                stack.pop()
+                if inner.in_list and self.more_in_list():
+                    stack.append(self.open_message(stack[-1], inner.name, self.tokens[self.at], in_list=True))
+                else:
+                    self.take(",;")
+            else:
+                self.unexpected(inner, token)
+
+    def next(self) -> Token:
+        token = self.tokens[self.at]
+        if token.kind != "end":
+            self.at += 1
+        return token
+
+    def take(self, symbols: str) -> bool:
+        """Pass over the next token if it is one of these symbols."""
+        token = self.tokens[self.at]
+        found = token.kind == "symbol" and token.text in symbols
+        self.at += found
+        return found
+
+    def where(self, token: Token) -> Where:
+        return self.source.where(token.offset)
+
+    def unexpected(self, inner: _Open, token: Token):
+        opened = inner.brace and f"the '{inner.brace.text}' of {inner.name} (line {self.where(inner.brace).line})"
+        if token.kind == "end":
+            raise SyntaxFault(f"the file ends, but {opened} is not closed", self.where(inner.brace))
+        if token.text in ("}", ">"):
+            what = f"'{token.text}' cannot close {opened}" if opened else f"there is one '{token.text}' too many"
+            raise SyntaxFault(what, self.where(token))
+        raise SyntaxFault(f"a field of {inner.name} expected, not {_shown(token)}", self.where(token))
+
+    def field(self, inner: _Open, name: Token) -> _Open | None:
+        """Read one field; a message in it is returned opened."""
+        field, path = inner.fields.get(name.text), inner.path_of(name.text)
+        if field is None:
+            raise SchemaFault(_unknown(inner.message.DESCRIPTOR, name.text), self.where(name))
+        if not field.is_repeated and path in self.marks:
+            raise SyntaxFault(f"{name.text} is given twice, here and at line {self.marks[path].line}, "
+                              "but takes one value", self.where(name))
+        self.marks.setdefault(path, self.where(name))
+        colon = self.take(":")
+        if not colon and not field.message_type:
+            raise SyntaxFault(f"':' expected after {name.text}, not {_shown(self.next())}", self.where(name))
+        listed = field.is_repeated and self.take("[")
+        if listed and self.take("]"):
+            pass
+        elif field.message_type:
+            return self.open_message(inner, name.text, name, listed)
+        elif not field.is_repeated:
+            setattr(inner.message, name.text, self.value(field))
+        else:
+            self.add_values(field, getattr(inner.message, name.text), path, listed)
+        self.take(",;")
+        return None
+
+    def open_message(self, inner: _Open, name: str, place: Token, in_list: bool) -> _Open:
+        brace = self.next()
+        if brace.kind != "symbol" or brace.text not in _CLOSER:
+            raise SyntaxFault(f"'{{' expected after {name}, not {_shown(brace)}", self.where(brace))
+        value, path = getattr(inner.message, name), inner.path_of(name)
+        if inner.fields[name].is_repeated:
+            path = f"{path}[{len(value)}]"
+            self.marks[path] = self.where(place)
+            value = value.add()
+        else:
+            value.SetInParent()
+        return _Open(value, name, path, brace, in_list)
+
+    def add_values(self, field, values, path: str, listed: bool) -> None:
+        while True:
+            self.marks[f"{path}[{len(values)}]"] = self.where(self.tokens[self.at])
+            values.append(self.value(field))
+            if not listed or not self.more_in_list():
+                return
+
+    def more_in_list(self) -> bool:
+        if self.take(","):
+            return True
+        if self.take("]"):
+            return False
+        token = self.next()
+        raise SyntaxFault(f"',' or ']' expected in a list, not {_shown(token)}", self.where(token))
+
+    def value(self, field):
+        """The Python value of the scalar that comes next."""
+        minus = "-" if self.take("-") else ""
+        tokens = [self.next()]
+        while tokens[-1].kind == "string" and self.tokens[self.at].kind == "string":   # "adjacent" "strings" are one
+            tokens.append(self.next())
+        if tokens[0].kind in ("symbol", "end"):
+            raise SyntaxFault(f"{field.name} has no value before {_shown(tokens[0])}", self.where(tokens[0]))
+        return scalar(field, minus, tokens, self.source)
+
+    def check_required(self, closed: _Open) -> None:
+        for field in closed.message.DESCRIPTOR.fields:
+            if field.is_required and not closed.message.HasField(field.name):
+                raise SchemaFault(f"{closed.name} has no {field.name}, which it needs", self.marks.get(closed.path))
+
+
+def _shown(token: Token) -> str:
+    if token.kind == "end":
+        return "the end of the file"
+    return token.text if token.kind == "string" else f"'{token.text}'"
+
+
+def _unknown(descriptor, name: str) -> str:
+    """What to say of a field that a message does not have: where it belongs, or what it may be meant to be."""
+    what = f"{descriptor.name} has no field '{name}'"
+    homes = [field.name for field in descriptor.fields
+             if field.message_type and name in field.message_type.fields_by_name]
+    if homes and len(homes) <= 6:
+        return f"{what}: it belongs in {' or '.join(home + ' { }' for home in homes)}"
+    if descriptor.name == "NetParameter" and name in messages.SolverParameter.DESCRIPTOR.fields_by_name:
+        return f"{what}, a solver has: is this the solver's file instead of the net's?"
+    if descriptor.name == "SolverParameter" and name in messages.NetParameter.DESCRIPTOR.fields_by_name:
+        return f"{what}, a net has: is this the net's file instead of the solver's?"
+    return what + did_you_mean(name, descriptor.fields_by_name)
+
+
+def read_net(source, file: str = ""):
+    """(NetParameter, wheres) of a path, a text with a newline in it, or a message (which is left as it is).
+
+    The net is upgraded to today's form; wheres[i] is the place of net.layer[i], its `fields` those of
+    what is set in it ("convolution_param.kernel_size").  `file` names a text in faults.
+    """
+    if isinstance(source, messages.NetParameter):
+        net, marks = messages.NetParameter(), {}
+        net.CopyFrom(source)
+    else:
+        text, file = _text_of(source, file)
+        net, marks = parse(text, messages.NetParameter, file)
+    return net, upgrade.upgrade_net(net, marks)
+
+
+def read_solver(source, file: str = ""):
+    """(SolverParameter, where) of a path, a text with a newline in it, or a message; upgraded.
+
+    where.fields holds the place of every field.  A snapshot_prefix that is missing, or that is a
+    folder, becomes what Caffe makes of it: the solver file's name without its ending.
+    """
+    if isinstance(source, messages.SolverParameter):
+        solver, marks = messages.SolverParameter(), {}
+        solver.CopyFrom(source)
+    else:
+        text, file = _text_of(source, file)
+        solver, marks = parse(text, messages.SolverParameter, file)
+    upgrade.upgrade_solver(solver, marks)
+    if file:
+        upgrade.complete_snapshot_prefix(solver, file)
+    return solver, Where(file, 1 if file else 0, 1, marks)
+
+
+def _text_of(source, file: str) -> tuple[str, str]:
+    """The text and its file's name; the source is a path or the text itself."""
+    if isinstance(source, str) and "\n" in source:
+        return source, file
+    path = os.fspath(source)
+    text = _decode(_read_bytes(path), path)
+    if not re.sub(r"#[^\n]*", "", text).strip():
+        raise SyntaxFault("the file is empty", Where(path))
+    return text, path
+
+
+def _read_bytes(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        folder, name = os.path.split(path)
+        near = ""
+        if isinstance(error, FileNotFoundError) and os.path.isdir(folder or "."):
+            near = did_you_mean(name, os.listdir(folder or "."))
+        raise SyntaxFault(f"Could not open file {path}: {reason}{near}") from None
+    except ValueError as error:      # a NUL in the name
+        raise SyntaxFault(f"Could not open file {path!r}: {error}") from None
+
+
+def _decode(data: bytes, path: str) -> str:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") and b"\0" in data:
+        raise SyntaxFault("the text is UTF-16: save it as UTF-8", Where(path))
+    if b"\0" in data:
+        raise SyntaxFault("a binary file, not a prototxt: is it the weights (.caffemodel) instead of the net?",
+                          Where(path))
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "surrogateescape")   # comments in another encoding do no harm

@@ -1,0 +1,92 @@
+"""Words of a prototxt: names, numbers, strings and symbols, each with its place in the file."""
+
+from __future__ import annotations
+
+import bisect
+import re
+from typing import NamedTuple
+
+from proto.errors import SyntaxFault, Where
+
+_WORD = re.compile(r"""
+    (?P<space>   [ \t\r\n\f\v]+ | \#[^\n]* )
+  | (?P<name>    [A-Za-z_][A-Za-z0-9_]* )
+  | (?P<number>  0[xX][0-9a-fA-F]+ | (?: [0-9]+ (?:\.[0-9]*)? | \.[0-9]+ ) (?: [eE][+-]?[0-9]+ )? [fF]? )
+  | (?P<string>  "(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*' )
+  | (?P<symbol>  [-{}<>\[\]:;,./] )
+  | (?P<bad>     . )
+""", re.VERBOSE)
+
+_ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))")
+_LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v",
+            "\\": "\\", "'": "'", '"': '"', "?": "?"}
+
+
+class Token(NamedTuple):
+    kind: str       # "name", "number", "string", "symbol" or "end"
+    text: str       # as written
+    offset: int     # in the text, for Source.where
+
+
+class Source:
+    """A text with its file's name: cut into tokens, offsets to places."""
+
+    def __init__(self, text: str, file: str = ""):
+        self.text, self.file = text, file
+        self._line_starts = [0] + [match.end() for match in re.finditer("\n", text)]
+
+    def where(self, offset: int, fields: dict | None = None) -> Where:
+        line = bisect.bisect_right(self._line_starts, offset)
+        return Where(self.file, line, offset - self._line_starts[line - 1] + 1, {} if fields is None else fields)
+
+    def tokens(self) -> list[Token]:
+        """All tokens, a last one of kind "end" after them."""
+        tokens = []
+        follows_number = -1
+        for match in _WORD.finditer(self.text):
+            kind = match.lastgroup
+            if kind == "space":
+                continue
+            token = Token(kind, match[0], match.start())
+            if kind == "bad":
+                self._refuse(token)
+            if kind in ("name", "number") and token.offset == follows_number:
+                raise SyntaxFault(f"'{tokens[-1].text}{token.text}' is neither a number nor a name",
+                                  self.where(tokens[-1].offset))
+            follows_number = match.end() if kind == "number" else -1
+            tokens.append(token)
+        tokens.append(Token("end", "", len(self.text)))
+        return tokens
+
+    def _refuse(self, token: Token) -> None:
+        where = self.where(token.offset)
+        if token.text in "\"'":
+            raise SyntaxFault(f"the string that begins here has no closing {token.text} on its line", where)
+        raise SyntaxFault(f"unexpected character {token.text!r}", where)
+
+
+def unquote(token: Token, source: Source) -> bytes:
+    r"""The bytes of a string token: quotes off, escapes (\n \' \\ \101 \x41 \u00e9 ...) resolved."""
+    body = token.text[1:-1]
+    if "\\" not in body:
+        return body.encode("utf-8", "surrogateescape")
+    out, at = bytearray(), 0
+    for match in _ESCAPE.finditer(body):
+        out += body[at:match.start()].encode("utf-8", "surrogateescape")
+        at = match.end()
+        octal, hexadecimal, short, long, letter = match.groups()
+        if octal or hexadecimal:
+            code = int(octal, 8) if octal else int(hexadecimal, 16)
+            good = code < 256
+            out += bytes([code]) if good else b""
+        elif short or long:
+            code = int(short or long, 16)
+            good = code < 0x110000 and not 0xD800 <= code < 0xE000
+            out += chr(code).encode() if good else b""
+        else:
+            good = letter in _LETTERS
+            out += _LETTERS.get(letter, "").encode()
+        if not good:
+            raise SyntaxFault(f"unknown escape {match[0]} in a string (a backslash itself is written \\\\)",
+                              source.where(token.offset + 1 + match.start()))
+    return bytes(out + body[at:].encode("utf-8", "surrogateescape"))

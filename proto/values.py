@@ -1,0 +1,93 @@
+"""The value of a prototxt scalar by its field's type: range, spelling, enum names."""
+
+from __future__ import annotations
+
+import re
+
+from proto.errors import SchemaFault, SyntaxFault, did_you_mean
+from proto.tokens import Source, Token, unquote
+
+_BOOLS = {"true": True, "t": True, "True": True, "1": True, "false": False, "f": False, "False": False, "0": False}
+_LARGEST_FLOAT = 3.4028235677973366e38     # what still rounds to the largest float32
+_DECIMAL = re.compile(r"[0-9.]+([eE][+-]?[0-9]+)?")
+
+
+def scalar(field, minus: str, tokens: list[Token], source: Source):
+    """The value of tokens (one; several for adjacent strings), a sign before them, for a field's descriptor."""
+    read = {field.CPPTYPE_STRING: _string, field.CPPTYPE_BOOL: _bool, field.CPPTYPE_ENUM: _enum,
+            field.CPPTYPE_FLOAT: _float, field.CPPTYPE_DOUBLE: _float}.get(field.cpp_type, _integer)
+    return read(field, minus, tokens, source)
+
+
+def _refuse(field, expected: str, minus: str, tokens: list[Token], source: Source):
+    raise SchemaFault(f"{field.name} takes {expected}, not {minus}{tokens[0].text}", source.where(tokens[0].offset))
+
+
+def _string(field, minus, tokens, source):
+    if minus or tokens[0].kind != "string":
+        _refuse(field, f'text in quotes ("{tokens[0].text}")', minus, tokens, source)
+    value = b"".join(unquote(token, source) for token in tokens)
+    if field.type == field.TYPE_BYTES:
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise SyntaxFault(f"the text of {field.name} is not UTF-8", source.where(tokens[0].offset)) from None
+
+
+def _bool(field, minus, tokens, source):
+    if minus or tokens[0].text not in _BOOLS:
+        _refuse(field, "true or false", minus, tokens, source)
+    return _BOOLS[tokens[0].text]
+
+
+def _enum(field, minus, tokens, source):
+    token, enum = tokens[0], field.enum_type
+    if token.kind == "number":
+        number = _whole(token)
+        value = enum.values_by_number.get(-number if minus and number else number)
+    else:
+        value = None if minus else enum.values_by_name.get(token.text)
+    if value is None:
+        names = list(enum.values_by_name)
+        word = token.text.strip("\"'").upper()
+        choices = ", ".join(names) if len(names) <= 8 else f"{names[1]}, {names[2]}, ...{did_you_mean(word, names)}"
+        _refuse(field, f"one of {choices}", minus, tokens, source)
+    return value.number
+
+
+def _whole(token: Token) -> int | None:
+    """The integer that a number token spells (decimal, 0x1F, octal 017), or None."""
+    text = token.text
+    if text[:2] in ("0x", "0X"):
+        return int(text, 16)
+    if not text.isdigit() or (len(text) > 1 and text[0] == "0" and re.search("[89]", text)) or len(text) > 400:
+        return None
+    return int(text, 8) if len(text) > 1 and text[0] == "0" else int(text)
+
+
+def _integer(field, minus, tokens, source):
+    bits = 64 if field.cpp_type in (field.CPPTYPE_INT64, field.CPPTYPE_UINT64) else 32
+    unsigned = field.cpp_type in (field.CPPTYPE_UINT32, field.CPPTYPE_UINT64)
+    low, high = (0, 2**bits - 1) if unsigned else (-2**(bits - 1), 2**(bits - 1) - 1)
+    number = _whole(tokens[0]) if tokens[0].kind == "number" else None
+    if number is None:
+        _refuse(field, "an integer", minus, tokens, source)
+    if minus and (unsigned or -number < low):
+        _refuse(field, f"an integer from {low}", minus, tokens, source)
+    if number > high and not minus:
+        _refuse(field, f"an integer up to {high}", minus, tokens, source)
+    return -number if minus else number
+
+
+def _float(field, minus, tokens, source):
+    token = tokens[0]
+    if token.kind == "name" and token.text.lower() in ("inf", "infinity", "nan"):
+        value = float(token.text)
+    elif token.kind == "number" and _DECIMAL.fullmatch(token.text.rstrip("fF")):
+        value = float(token.text.rstrip("fF"))
+        if value >= (_LARGEST_FLOAT if field.cpp_type == field.CPPTYPE_FLOAT else float("inf")):
+            _refuse(field, "a number up to 3.4e38", minus, tokens, source)
+    else:
+        _refuse(field, "a number", minus, tokens, source)
+    return -value if minus else value
