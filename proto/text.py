@@ -52,9 +52,11 @@ class _Parser:
         self.tokens = source.tokens()
         self.at = 0
         self.marks: dict[str, Where] = {}
+        self.stack: list[_Open] = []
 
     def parse(self, message):
-        stack = [_Open(message, message.DESCRIPTOR.name)]
+        stack = self.stack
+        stack.append(_Open(message, message.DESCRIPTOR.name))
         while True:
             inner, token = stack[-1], self.next()
             if token.kind == "name":
@@ -102,7 +104,7 @@ class _Parser:
         """Read one field; a message in it is returned opened."""
         field, path = inner.fields.get(name.text), inner.path_of(name.text)
         if field is None:
-            raise SchemaFault(_unknown(inner.message.DESCRIPTOR, name.text), self.where(name))
+            raise SchemaFault(self.unknown(inner, name.text), self.where(name))
         if not field.is_repeated and path in self.marks:
             raise SyntaxFault(f"{name.text} is given twice, here and at line {self.marks[path].line}, "
                               "but takes one value", self.where(name))
@@ -160,6 +162,22 @@ class _Parser:
             raise SyntaxFault(f"{field.name} has no value before {_shown(tokens[0])}", self.where(tokens[0]))
         return scalar(field, minus, tokens, self.source)
 
+    def unknown(self, inner: _Open, name: str) -> str:
+        """What to say of a field that a message does not have: where it belongs, or what it may be meant to be."""
+        kind = inner.message.DESCRIPTOR
+        what = f"{kind.name} has no field '{name}'"
+        homes = [field.name + " { }" for field in kind.fields
+                 if field.message_type and name in field.message_type.fields_by_name]
+        if inner.brace and any(name in outer.fields for outer in self.stack[:-1]):
+            return f"{what}: is the '{inner.brace.text}' of {inner.name} (line {self.where(inner.brace).line}) not closed?"
+        if 0 < len(homes) <= 6:
+            return f"{what}: it belongs in {' or '.join(homes)}"
+        if kind.name == "NetParameter" and name in messages.SolverParameter.DESCRIPTOR.fields_by_name:
+            return f"{what}, a solver has: is this the solver's file instead of the net's?"
+        if kind.name == "SolverParameter" and name in messages.NetParameter.DESCRIPTOR.fields_by_name:
+            return f"{what}, a net has: is this the net's file instead of the solver's?"
+        return what + did_you_mean(name, inner.fields)
+
     def check_required(self, closed: _Open) -> None:
         for field in closed.message.DESCRIPTOR.fields:
             if field.is_required and not closed.message.HasField(field.name):
@@ -170,20 +188,6 @@ def _shown(token: Token) -> str:
     if token.kind == "end":
         return "the end of the file"
     return token.text if token.kind == "string" else f"'{token.text}'"
-
-
-def _unknown(descriptor, name: str) -> str:
-    """What to say of a field that a message does not have: where it belongs, or what it may be meant to be."""
-    what = f"{descriptor.name} has no field '{name}'"
-    homes = [field.name for field in descriptor.fields
-             if field.message_type and name in field.message_type.fields_by_name]
-    if homes and len(homes) <= 6:
-        return f"{what}: it belongs in {' or '.join(home + ' { }' for home in homes)}"
-    if descriptor.name == "NetParameter" and name in messages.SolverParameter.DESCRIPTOR.fields_by_name:
-        return f"{what}, a solver has: is this the solver's file instead of the net's?"
-    if descriptor.name == "SolverParameter" and name in messages.NetParameter.DESCRIPTOR.fields_by_name:
-        return f"{what}, a net has: is this the net's file instead of the solver's?"
-    return what + did_you_mean(name, descriptor.fields_by_name)
 
 
 def read_net(source, file: str = ""):
@@ -222,12 +226,13 @@ def read_solver(source, file: str = ""):
 def _text_of(source, file: str) -> tuple[str, str]:
     """The text and its file's name; the source is a path or the text itself."""
     if isinstance(source, str) and "\n" in source:
-        return source, file
-    path = os.fspath(source)
-    text = _decode(_read_bytes(path), path)
+        text = source
+    else:
+        file = os.fspath(source)
+        text = _decode(_read_bytes(file), file)
     if not re.sub(r"#[^\n]*", "", text).strip():
-        raise SyntaxFault("the file is empty", Where(path))
-    return text, path
+        raise SyntaxFault("the file is empty", Where(file))
+    return text, file
 
 
 def _read_bytes(path: str) -> bytes:
