@@ -17,8 +17,9 @@ def fill(shape, filler, rng: np.random.Generator, dtype=np.float32) -> np.ndarra
     if filler is None:
         return np.zeros(shape, dtype)
     if filler.type not in _FILLERS:
-        raise SchemaFault(f"unknown filler '{filler.type}'{did_you_mean(filler.type, _FILLERS)}: "
-                          f"choose one of {', '.join(_FILLERS)}")  # fmt: skip
+        raise SchemaFault(
+            f"unknown filler '{filler.type}'{did_you_mean(filler.type, _FILLERS)}: choose one of {', '.join(_FILLERS)}"
+        )
     if filler.sparse != -1 and filler.type != "gaussian":
         raise SchemaFault(f"filler '{filler.type}' cannot be sparse: only 'gaussian' can")
     values = _FILLERS[filler.type](tuple(shape), filler, rng, np.dtype(dtype))
@@ -69,8 +70,15 @@ def _bilinear(shape, filler, rng, dtype):
     return np.broadcast_to(np.outer(ramp, ramp).astype(dtype), shape).copy()
 
 
-_FILLERS = {"constant": _constant, "uniform": _uniform, "gaussian": _gaussian, "xavier": _xavier, "msra": _msra,
-            "bilinear": _bilinear, "positive_unitball": _positive_unitball}  # fmt: skip
+_FILLERS = {
+    "constant": _constant,
+    "uniform": _uniform,
+    "gaussian": _gaussian,
+    "xavier": _xavier,
+    "msra": _msra,
+    "bilinear": _bilinear,
+    "positive_unitball": _positive_unitball,
+}
 
 
 def _fan(shape, filler) -> float:

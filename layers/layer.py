@@ -24,7 +24,7 @@ from proto.messages import LossParameter
 Shape = tuple[int, ...]
 Array = Any
 TRAIN, TEST = 0, 1
-SAME_COORDS = (None, (1.0,), (0.0,))        # the map of a layer that moves nothing, whatever its axes are
+SAME_COORDS = (None, (1.0,), (0.0,))  # the map of a layer that moves nothing, whatever its axes are
 
 _classes: dict[str, type[Layer]] = {}
 
@@ -41,7 +41,7 @@ class Param:
         self.filler = filler
         self.data: Array = None
         self.grad: Array = None
-        self.name = ""                    # shared with every other param of the same non-empty name
+        self.name = ""  # shared with every other param of the same non-empty name
         self.lr_mult = self.decay_mult = 1.0
 
     @property
@@ -56,13 +56,13 @@ class Layer:
     """The base of all layer types; a subclass with a `type` registers itself."""
 
     type = ""
-    bottoms: tuple[int, int | None] = (1, 1)   # least and most; None: any number
+    bottoms: tuple[int, int | None] = (1, 1)  # least and most; None: any number
     tops: tuple[int, int | None] = (1, 1)
-    same_count = False                         # as many tops as bottoms (Convolution and its like)
-    is_loss = False                            # loss_weight 1 unless given; a missing top is made
-    never_differentiable: tuple[int, ...] = () # bottoms that take no gradient (labels)
-    in_place = False                           # whether a prototxt may name the same blob as bottom and top
-    shapes_from_data = False                   # True: infer gives the largest tops there can be (Filter)
+    same_count = False  # as many tops as bottoms (Convolution and its like)
+    is_loss = False  # loss_weight 1 unless given; a missing top is made
+    never_differentiable: tuple[int, ...] = ()  # bottoms that take no gradient (labels)
+    in_place = False  # whether a prototxt may name the same blob as bottom and top
+    shapes_from_data = False  # True: infer gives the largest tops there can be (Filter)
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -70,12 +70,12 @@ class Layer:
             _classes[cls.type] = cls
 
     def __init__(self, spec, phase: int = TEST, backend=None):
-        self.spec = spec                       # a LayerParameter message
+        self.spec = spec  # a LayerParameter message
         self.phase = phase
-        self.be = backend                      # None while a net is only sized
+        self.be = backend  # None while a net is only sized
         self.params: list[Param] = []
-        self.saved: Any = None                 # what forward leaves for backward
-        self.keep = True                       # False: backward will not be called, save nothing
+        self.saved: Any = None  # what forward leaves for backward
+        self.keep = True  # False: backward will not be called, save nothing
 
     @property
     def xp(self):
@@ -146,16 +146,67 @@ class LossLayer(Layer):
         elif param.HasField("normalize"):
             mode = LossParameter.VALID if param.normalize else LossParameter.BATCH_SIZE
         full = outer * inner
-        return max(1, {LossParameter.FULL: full, LossParameter.VALID: full if valid is None else valid,
-                       LossParameter.BATCH_SIZE: outer, LossParameter.NONE: 1}[mode])
+        return max(
+            1,
+            {
+                LossParameter.FULL: full,
+                LossParameter.VALID: full if valid is None else valid,
+                LossParameter.BATCH_SIZE: outer,
+                LossParameter.NONE: 1,
+            }[mode],
+        )
+
+
+class SpanLayer(Layer):
+    """The base of Scale and Bias: an operand, learned or bottom 1, that spans some of bottom 0's axes in a row."""
+
+    bottoms = (1, 2)
+    in_place = True
+
+    def span(self, param, shapes: list[Shape]) -> Shape:
+        """The operand's shape, from the fields `axis` and `num_axes` or from bottom 1; sets `first`, the axis of
+        bottom 0 that it begins at."""
+        self.first = axis_index(param.axis, shapes[0])
+        if len(shapes) > 1:
+            self.first = self.first if shapes[1] else 0
+            return shapes[1]
+        if param.num_axes == -1:
+            return shapes[0][self.first :]
+        if not 0 <= param.num_axes <= len(shapes[0]) - self.first:
+            raise ShapeFault(
+                f"num_axes {param.num_axes} from axis {self.first} on is more than a bottom of shape "
+                f"{shapes[0]} has: choose 0 to {len(shapes[0]) - self.first}, or -1 for all"
+            )
+        return shapes[0][self.first : self.first + param.num_axes]
+
+    def check_span(self, shape: Shape, operand: Shape) -> None:
+        """ShapeFault unless an operand of this shape fits into bottom 0's shape."""
+        spanned = shape[self.first : self.first + len(operand)]
+        if spanned != operand:
+            raise ShapeFault(
+                f"bottom 0 has shape {shape}, of which {operand} cannot span axis {self.first} and on: "
+                f"{spanned} is there"
+            )
+
+    def stretched(self, operand, axes: int):
+        """The operand, to be combined with an array of so many axes."""
+        return operand.reshape(*operand.shape, *(1,) * (axes - self.first - operand.ndim))
+
+    def summed(self, dy, operand: Shape):
+        """dy summed over the axes that an operand of this shape does not span."""
+        last = self.first + len(operand)
+        return dy.sum(axis=(*range(self.first), *range(last, dy.ndim)))
 
 
 def axis_index(axis: int, shape: Shape, field: str = "axis") -> int:
     """A possibly negative axis as an index into shape; ShapeFault where the shape has no such axis."""
     if not -len(shape) <= axis < len(shape):
-        raise ShapeFault(f"{field} {axis} does not exist in a bottom of shape {shape} with {len(shape)} axes: "
-                         f"choose {-len(shape)} to {len(shape) - 1}" if shape else
-                         f"{field} {axis} does not exist: the bottom is a single number without axes")
+        raise ShapeFault(
+            f"{field} {axis} does not exist in a bottom of shape {shape} with {len(shape)} axes: "
+            f"choose {-len(shape)} to {len(shape) - 1}"
+            if shape
+            else f"{field} {axis} does not exist: the bottom is a single number without axes"
+        )
     return axis % len(shape)
 
 
@@ -179,6 +230,8 @@ def layer_class(type_name: str) -> type[Layer]:
     if type_name not in _classes:
         if not type_name:
             raise SchemaFault('no type given: write, say, type: "Convolution"')
-        raise SchemaFault(f"unknown layer type '{type_name}'{did_you_mean(type_name, _classes)}; "
-                          "`python -m netdef types` lists them all")
+        raise SchemaFault(
+            f"unknown layer type '{type_name}'{did_you_mean(type_name, _classes)}; "
+            "`python -m netdef types` lists them all"
+        )
     return _classes[type_name]

@@ -165,6 +165,15 @@ class Backend:
         """Adds to db (C,) the sum of dy (N, C, ...) over all axes but 1."""
         db += dy.sum(axis=(0, *range(2, dy.ndim)))
 
+    def is_diagonal(self, w) -> bool:
+        """Whether w (K, K, kernel...) is zero but for w[i, i].
+
+        Asked at every run, so that weights written to in between count.  A backend on which the answer costs more
+        than conv_backward_data's `diagonal` saves may always say False.
+        """
+        used = w.any(axis=tuple(range(2, w.ndim)))
+        return not bool((used & ~self.xp.eye(len(w), dtype=bool)).any())
+
     def im2col(self, x, geom: ConvGeometry):
         """(N, C * kernel, out...): under each output pixel, the input values that its window sees (0 in the pad)."""
         if geom.is_pointwise:

@@ -87,6 +87,8 @@ class Bench:
             )
             param.data = self.be.asarray(values)
             param.grad = self.be.zeros(param.shape) if param.lr_mult and grads else None
+        if self.layer.shapes_from_data:
+            self.top_shapes = [top.shape for top in self.layer.forward(self.xs)]
         self.dys = [self.be.asarray(rng.standard_normal(shape)) for shape in self.top_shapes]
         told = self.spec.propagate_down
         self.need = [i not in self.layer.never_differentiable and (not told or told[i]) for i in range(len(self.xs))]

@@ -1,0 +1,49 @@
+"""Accuracy: the share of places whose label is among the `top_k` highest scores; a metric, without a gradient.
+
+A place is right if fewer than top_k other classes score at least as much as the label, so that equal scores are
+wrong.  A second top holds the accuracy of each class (0 for a class without places).
+"""
+
+import math
+
+from layers.layer import Layer, axis_index
+from proto.errors import SchemaFault, ShapeFault
+
+
+class Accuracy(Layer):
+    type = "Accuracy"
+    bottoms = (2, 2)
+    tops = (1, 2)
+    never_differentiable = (0, 1)
+
+    def setup(self, shapes):
+        param = self.spec.accuracy_param
+        self.axis = axis_index(param.axis, shapes[0])
+        self.ignore = param.ignore_label if param.HasField("ignore_label") else None
+        classes = shapes[0][self.axis]
+        if not 1 <= param.top_k <= classes:
+            raise SchemaFault(f"top_k {param.top_k} is not between 1 and the {classes} classes")
+        return []
+
+    def infer(self, shapes):
+        scores, labels = shapes
+        places = scores[: self.axis] + scores[self.axis + 1 :]
+        if math.prod(labels) != math.prod(places):
+            raise ShapeFault(
+                f"the scores have shape {scores} and so {math.prod(places)} places, the labels have shape "
+                f"{labels}: one label for each place expected"
+            )
+        return [(), (scores[self.axis],)][: max(1, len(self.spec.top))]
+
+    def forward(self, xs):
+        xp, scores = self.xp, xs[0]
+        labels, valid = self.be.checked_labels(scores, xs[1].astype("int32"), self.axis, self.ignore)
+        own = xp.take_along_axis(scores, labels, axis=self.axis)
+        as_high = (scores >= own).sum(axis=self.axis, keepdims=True) - 1  # besides the label itself
+        right = valid & (as_high < self.spec.accuracy_param.top_k)
+        tops = [self.be.asarray(right.sum() / xp.maximum(valid.sum(), 1))]
+        if len(self.spec.top) > 1:
+            classes = scores.shape[self.axis]
+            places, hits = (xp.bincount(labels[chosen], minlength=classes) for chosen in (valid, right))
+            tops.append(self.be.asarray(hits / xp.maximum(places, 1)))
+        return tops

@@ -1,0 +1,42 @@
+"""Concat: bottoms one after the other along `axis` (1: channels); their other sizes are equal."""
+
+from layers.layer import Layer, axis_index
+from proto.errors import SchemaFault, ShapeFault
+
+
+class Concat(Layer):
+    type = "Concat"
+    bottoms = (1, None)
+
+    def setup(self, shapes):
+        param = self.spec.concat_param
+        if param.HasField("axis") and param.HasField("concat_dim"):
+            raise SchemaFault("axis and concat_dim are both given: write axis only, concat_dim is its old name")
+        axis = param.concat_dim if param.HasField("concat_dim") else param.axis
+        self.axis = axis_index(axis, shapes[0])
+        return []
+
+    def infer(self, shapes):
+        axis = self.axis
+        for i, shape in enumerate(shapes):
+            if (
+                len(shape) != len(shapes[0])
+                or shape[:axis] + shape[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :]
+            ):
+                raise ShapeFault(
+                    f"bottom 0 has shape {shapes[0]}, bottom {i} has shape {shape}: they may differ at axis {axis} only"
+                )
+        return [(*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])]
+
+    def forward(self, xs):
+        if self.keep:
+            self.saved = [x.shape[self.axis] for x in xs]
+        return [self.xp.concatenate(xs, axis=self.axis)]
+
+    def backward(self, dys, need):
+        dxs, start = [], 0
+        for size, needed in zip(self.saved, need, strict=True):
+            part = dys[0][(slice(None),) * self.axis + (slice(start, start + size),)] if needed else None
+            dxs.append(self.xp.ascontiguousarray(part) if needed else None)
+            start += size
+        return dxs

@@ -1,0 +1,179 @@
+"""Convolution: cross-correlation with learned kernels over one, two, three or more spatial axes.
+
+    out = floor((in + 2 pad - (dilation (kernel - 1) + 1)) / stride) + 1
+
+Weights are (num_output, channels / group, kernel...), the bias (num_output,).  Several bottoms share them.
+"""
+
+from __future__ import annotations
+
+import math
+
+from layers.backend.base import ConvGeometry
+from layers.layer import Layer, Param, Shape, axis_index
+from proto.errors import SchemaFault, ShapeFault
+
+
+class Convolution(Layer):
+    type = "Convolution"
+    bottoms = tops = (1, None)
+    same_count = True
+    fuses_relu = True
+    relu: float | None = None  # the slope of a ReLU that the plan has put into this layer, as a last step
+
+    def setup(self, shapes):
+        param = self.spec.convolution_param
+        self.axis = axis_index(param.axis, shapes[0])
+        self.channels = shapes[0][self.axis]
+        self.outputs = param.num_output
+        self.geometry = read_geometry(param, len(shapes[0]) - self.axis - 1)
+        self._check_counts(param)
+        params = [Param((*self._kernel_shape(), *self.geometry.kernel), param.weight_filler)]
+        if param.bias_term:
+            params.append(Param((self.outputs,), param.bias_filler))
+        return params
+
+    def infer(self, shapes):
+        return [self._top_shape(shape) for shape in shapes]
+
+    def forward(self, xs):
+        ys = [self._forward_one(x) for x in xs]
+        if self.keep:
+            self.saved = xs, ys if self.relu is not None else None
+        return ys
+
+    def backward(self, dys, need):
+        xs, ys = self.saved
+        dxs = [None] * len(xs)
+        for i, (x, dy) in enumerate(zip(xs, dys, strict=True)):
+            if dy is None:
+                continue
+            if self.relu is not None:
+                dy = self.be.relu_backward(dy, ys[i], self.relu)
+            dxs[i] = self._backward_one(x, dy, need[i])
+        return dxs
+
+    def coords(self):
+        shifts = [(p - d * (k - 1) / 2) / s for k, s, p, d in self._per_axis()]
+        return self.axis + 1, tuple(1 / s for s in self.geometry.stride), tuple(shifts)
+
+    def macs(self, bottom_shapes, top_shapes):
+        return sum(self.params[0].count * self._pixels(shape) for shape in top_shapes)
+
+    # What Deconvolution turns round: which sizes the channels and the pixels have, and which way they go.
+
+    def _kernel_shape(self):
+        return self.outputs, self.channels // self.geometry.group
+
+    def _out_size(self, spatial):
+        return self.geometry.out_size(spatial)
+
+    def _forward_one(self, x):
+        weight, bias = self._weight_and_bias()
+        y = self.be.conv_forward(self._images(x), weight, bias, self.geometry, self.relu)
+        return y.reshape(self._top_shape(x.shape))
+
+    def _backward_one(self, x, dy, need):
+        """dx if needed; adds to the params' gradients."""
+        images, dy = self._images(x), self._images(dy)
+        self._bias_backward(dy)
+        if self.params[0].grad is not None:
+            self.be.conv_backward_weights(images, dy, self.geometry, self.params[0].grad)
+        if not need:
+            return None
+        spatial = images.shape[2:]
+        return self.be.conv_backward_data(dy, self.params[0].data, self.geometry, spatial).reshape(x.shape)
+
+    # Helpers of both.
+
+    def _weight_and_bias(self):
+        return self.params[0].data, self.params[1].data if len(self.params) > 1 else None
+
+    def _bias_backward(self, dy):
+        if len(self.params) > 1 and self.params[1].grad is not None:
+            self.be.bias_backward(dy, self.params[1].grad)
+
+    def _images(self, x):
+        """(N, channels, spatial...): all axes before the channels are one batch."""
+        return x.reshape(math.prod(x.shape[: self.axis]), *x.shape[self.axis :])
+
+    def _pixels(self, shape):
+        return math.prod(shape[: self.axis]) * math.prod(shape[self.axis + 1 :])
+
+    def _per_axis(self):
+        g = self.geometry
+        return list(zip(g.kernel, g.stride, g.pad, g.dilation, strict=True))
+
+    def _check_counts(self, param):
+        group = param.group
+        if self.outputs == 0:
+            raise SchemaFault("num_output is missing: write convolution_param { num_output: <channels of the top> }")
+        if group == 0:
+            raise SchemaFault("group must be at least 1")
+        for what, count in (("channels of the bottom", self.channels), ("num_output", self.outputs)):
+            if count % group:
+                raise ShapeFault(f"{count} ({what}) cannot be divided into group: {group} equal groups")
+
+    def _top_shape(self, shape: Shape) -> Shape:
+        if len(shape) != self.axis + 1 + len(self.geometry.kernel):
+            raise ShapeFault(f"the bottom has shape {shape}: {self.axis + 1 + len(self.geometry.kernel)} axes expected")
+        if shape[self.axis] != self.channels:
+            raise ShapeFault(
+                f"the bottom has {shape[self.axis]} channels, but the weights are for {self.channels}: "
+                "channels cannot change, only the other sizes"
+            )
+        out = self._out_size(shape[self.axis + 1 :])
+        if min(out) < 1:
+            raise ShapeFault(self._too_small(shape[self.axis + 1 :], out))
+        return (*shape[: self.axis], self.outputs, *out)
+
+    def _too_small(self, spatial, out):
+        extent = [d * (k - 1) + 1 for k, _, _, d in self._per_axis()]
+        padded = [n + 2 * p for n, (_, _, p, _) in zip(spatial, self._per_axis(), strict=True)]
+        return (
+            f"a kernel that reaches over {by(extent)} pixels does not fit into the bottom's {by(spatial)} "
+            f"({by(padded)} with pad): use a larger bottom, a smaller kernel_size or more pad"
+        )
+
+
+def read_geometry(param, axes: int) -> ConvGeometry:
+    """The geometry that a ConvolutionParameter says for so many spatial axes; SchemaFault where it cannot be."""
+    if axes < 1:
+        raise ShapeFault("there is no spatial axis after the channels (`axis`): a convolution needs at least one")
+    kernel = _sizes(param, "kernel_size", "kernel", axes, least=1)
+    stride = _sizes(param, "stride", "stride", axes, least=1, default=1)
+    pad = _sizes(param, "pad", "pad", axes, least=0, default=0)
+    dilation = _sizes(param, "dilation", None, axes, least=1, default=1)
+    return ConvGeometry(kernel, stride, pad, dilation, param.group)
+
+
+def _sizes(param, field, short, axes, least, default=None):
+    """One size per spatial axis: from the repeated field (none, one for all, or one each) or from its _h and _w."""
+    values = list(getattr(param, field))
+    pair = [f"{short}_h", f"{short}_w"] if short and any(map(param.HasField, (f"{short}_h", f"{short}_w"))) else []
+    if pair and values:
+        raise SchemaFault(f"{field} and {pair[0]}/{pair[1]} are both given: write one of the two forms")
+    if pair and axes != 2:
+        raise SchemaFault(
+            f"{pair[0]} and {pair[1]} are for 2 spatial axes, here are {axes}: write {field} once for each"
+        )
+    if pair:
+        missing = [name for name in pair if not param.HasField(name)]
+        if missing and default != 0:
+            raise SchemaFault(f"{missing[0]} is missing beside {(set(pair) - set(missing)).pop()}")
+        values = [getattr(param, name) for name in pair]
+    if not values and default is None:
+        raise SchemaFault(f"{field} is missing: write convolution_param {{ {field}: 3 }}, or {short}_h and {short}_w")
+    values = values or [default]
+    if len(values) not in (1, axes):
+        raise SchemaFault(
+            f"{field} is given {len(values)} times for {axes} spatial axes: give one for all, or one each"
+        )
+    if min(values) < least:
+        raise SchemaFault(f"{field} must be at least {least}, not {min(values)}")
+    return tuple(int(v) for v in values) * (axes if len(values) == 1 else 1)
+
+
+def by(sizes) -> str:
+    """ "3x5" for (3, 5)."""
+    return "x".join(str(n) for n in sizes)

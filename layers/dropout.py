@@ -1,0 +1,28 @@
+"""Dropout: in TRAIN a share `dropout_ratio` of values becomes 0 and the rest grows by 1 / (1 - ratio); else a copy."""
+
+from layers.layer import Layer
+from proto.errors import SchemaFault
+
+
+class Dropout(Layer):
+    type = "Dropout"
+    in_place = True
+
+    def setup(self, shapes):
+        self.ratio = self.spec.dropout_param.dropout_ratio
+        if not 0 <= self.ratio < 1:
+            raise SchemaFault(f"dropout_ratio {self.ratio:g} is not a share from 0 (drop nothing) to below 1")
+        return []
+
+    def forward(self, xs):
+        if not self.train:
+            return [xs[0]]
+        y, mask = self.be.dropout_forward(xs[0], self.ratio)
+        if self.keep:
+            self.saved = mask
+        return [y]
+
+    def backward(self, dys, need):
+        if not need[0] or not self.train:
+            return [dys[0] if need[0] else None]
+        return [self.be.dropout_backward(dys[0], self.saved, self.ratio)]

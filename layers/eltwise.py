@@ -1,0 +1,98 @@
+"""Eltwise: the SUM (each bottom times its coeff), the PROD or the MAX of bottoms of equal shape.
+
+Of equal values MAX takes the second bottom's before the first's, and either before those of later bottoms.
+"""
+
+import warnings
+
+from layers.layer import SAME_COORDS, Layer
+from proto.errors import SchemaFault, ShapeFault
+from proto.messages import EltwiseParameter
+
+
+class Eltwise(Layer):
+    type = "Eltwise"
+    bottoms = (2, None)
+    in_place = True
+
+    def setup(self, shapes):
+        param = self.spec.eltwise_param
+        self.operation = param.operation
+        self.coeffs = list(param.coeff) or [1.0] * len(shapes)
+        if len(self.coeffs) != len(shapes):
+            raise SchemaFault(
+                f"coeff is given {len(self.coeffs)} times for {len(shapes)} bottoms: give one for each, or none"
+            )
+        if param.coeff and self.operation == EltwiseParameter.PROD:
+            raise SchemaFault("coeff belongs to operation: SUM: PROD has no coefficients")
+        if param.coeff and self.operation == EltwiseParameter.MAX:
+            warnings.warn(f"layer '{self.spec.name}': coeff is ignored for operation: MAX", stacklevel=2)
+        return []
+
+    def infer(self, shapes):
+        for i, shape in enumerate(shapes):
+            if shape != shapes[0]:
+                raise ShapeFault(
+                    f"bottom 0 has shape {shapes[0]}, bottom {i} has shape {shape}: equal shapes expected "
+                    "(a Crop layer cuts one to the other)"
+                )
+        return [shapes[0]]
+
+    def forward(self, xs):
+        forward = {
+            EltwiseParameter.SUM: self._sum,
+            EltwiseParameter.PROD: self._product,
+            EltwiseParameter.MAX: self._maximum,
+        }[self.operation]
+        return [forward(xs)]
+
+    def backward(self, dys, need):
+        (dy,), op = dys, self.operation
+        if op == EltwiseParameter.SUM:
+            return [_times(dy, c) if n else None for c, n in zip(self.coeffs, need, strict=True)]
+        if op == EltwiseParameter.MAX:
+            return [dy * (self.saved == i) if n else None for i, n in enumerate(need)]
+        return [dy * self._others(i) if n else None for i, n in enumerate(need)]
+
+    def coords(self):
+        return SAME_COORDS
+
+    def _sum(self, xs):
+        first, *terms = (_times(x, c) for x, c in zip(xs, self.coeffs, strict=True))
+        for term in terms:
+            first = first + term
+        return first
+
+    def _product(self, xs):
+        y = xs[0]
+        for x in xs[1:]:
+            y = y * x
+        if self.keep:
+            self.saved = xs, y
+        return y
+
+    def _maximum(self, xs):
+        xp, y = self.xp, xs[0]
+        winner = xp.zeros(y.shape, "int8" if len(xs) < 128 else "int32")
+        for i, x in enumerate(xs[1:], 1):
+            wins = ~(y > x) if i == 1 else x > y
+            y, winner = xp.where(wins, x, y), xp.where(wins, winner.dtype.type(i), winner)
+        if self.keep:
+            self.saved = winner
+        return y
+
+    def _others(self, i):
+        """The derivative of the product by bottom i: the product of the others."""
+        xs, y = self.saved
+        if not self.spec.eltwise_param.stable_prod_grad:
+            with self.xp.errstate(divide="ignore", invalid="ignore"):
+                return y / xs[i]  # one division for many bottoms, NaN where x is 0: what was asked for
+        others = [x for j, x in enumerate(xs) if j != i]
+        product = others[0]
+        for x in others[1:]:
+            product = product * x
+        return product
+
+
+def _times(x, coeff):
+    return x if coeff == 1 else x * coeff

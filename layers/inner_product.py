@@ -1,0 +1,69 @@
+"""InnerProduct: each row of bottom values (all axes from `axis` on) times learned weights, plus a bias.
+
+Weights are (num_output, values), or (values, num_output) with `transpose`; the bias is (num_output,).
+"""
+
+from __future__ import annotations
+
+import math
+
+from layers.layer import Layer, Param, axis_index
+from proto.errors import SchemaFault, ShapeFault
+
+
+class InnerProduct(Layer):
+    type = "InnerProduct"
+    fuses_relu = True
+    relu: float | None = None  # the slope of a ReLU that the plan has put into this layer, as a last step
+
+    def setup(self, shapes):
+        param = self.spec.inner_product_param
+        if param.num_output == 0:
+            raise SchemaFault("num_output is missing: write inner_product_param { num_output: <size of the top> }")
+        self.axis = axis_index(param.axis, shapes[0])
+        self.values = math.prod(shapes[0][self.axis :])
+        shape = (self.values, param.num_output) if param.transpose else (param.num_output, self.values)
+        params = [Param(shape, param.weight_filler)]
+        if param.bias_term:
+            params.append(Param((param.num_output,), param.bias_filler))
+        return params
+
+    def infer(self, shapes):
+        (shape,) = shapes
+        values = math.prod(shape[self.axis :])
+        if values != self.values:
+            raise ShapeFault(
+                f"the bottom has shape {shape}: {values} values from axis {self.axis} on, but the weights "
+                f"are for {self.values} (a Convolution takes any size)"
+            )
+        return [(*shape[: self.axis], self.spec.inner_product_param.num_output)]
+
+    def forward(self, xs):
+        be, (x,), transpose = self.be, xs, self.spec.inner_product_param.transpose
+        y = be.matmul(self._rows(x), self.params[0].data, tb=not transpose)
+        if len(self.params) > 1:
+            y += self.params[1].data
+        if self.relu is not None:
+            y = be.relu_forward(y, self.relu)
+        if self.keep:
+            self.saved = x, y if self.relu is not None else None
+        return [y.reshape(*x.shape[: self.axis], y.shape[1])]
+
+    def backward(self, dys, need):
+        be, transpose, (x, y) = self.be, self.spec.inner_product_param.transpose, self.saved
+        dy, rows = dys[0].reshape(-1, self.spec.inner_product_param.num_output), self._rows(x)
+        if y is not None:
+            dy = be.relu_backward(dy, y, self.relu)
+        weight, *bias = self.params
+        if weight.grad is not None:
+            left, right = (rows, dy) if transpose else (dy, rows)
+            be.matmul(left, right, out=weight.grad, add=True, ta=True)
+        if bias and bias[0].grad is not None:
+            be.bias_backward(dy, bias[0].grad)
+        return [be.matmul(dy, weight.data, tb=transpose).reshape(x.shape) if need[0] else None]
+
+    def macs(self, bottom_shapes, top_shapes):
+        return math.prod(top_shapes[0]) * self.values
+
+    def _rows(self, x):
+        return x.reshape(math.prod(x.shape[: self.axis]), self.values)

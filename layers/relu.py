@@ -1,0 +1,21 @@
+"""ReLU: y = x for positive x, negative_slope * x below; at 0 the gradient takes the slope."""
+
+from layers.layer import Layer
+
+
+class ReLU(Layer):
+    type = "ReLU"
+    in_place = True
+
+    def forward(self, xs):
+        slope = self.spec.relu_param.negative_slope
+        y = self.be.relu_forward(xs[0], slope)
+        if self.keep:
+            # The output tells the sides apart as well as the input does, and is kept by others anyway;
+            # a negative slope makes all of it positive, though.
+            self.saved = y if slope >= 0 else xs[0]
+        return [y]
+
+    def backward(self, dys, need):
+        slope = self.spec.relu_param.negative_slope
+        return [self.be.relu_backward(dys[0], self.saved, slope) if need[0] else None]

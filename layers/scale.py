@@ -1,0 +1,39 @@
+"""Scale: y = s * x (+ b with bias_term), where s (learned, or bottom 1) spans `num_axes` axes of x from `axis` on."""
+
+from layers.layer import Param, SpanLayer
+from proto.messages import FillerParameter
+
+
+class Scale(SpanLayer):
+    type = "Scale"
+
+    def setup(self, shapes):
+        param = self.spec.scale_param
+        shape = self.span(param, shapes)
+        filler = param.filler if param.HasField("filler") else FillerParameter(type="constant", value=1)
+        params = [Param(shape, filler)] if len(shapes) == 1 else []
+        return params + ([Param(shape, param.bias_filler)] if param.bias_term else [])
+
+    def infer(self, shapes):
+        self.check_span(shapes[0], shapes[1] if len(shapes) > 1 else self.params[0].shape)
+        return [shapes[0]]
+
+    def forward(self, xs):
+        scale = xs[1] if len(xs) > 1 else self.params[0].data
+        if self.keep:
+            self.saved = xs[0], scale
+        y = xs[0] * self.stretched(scale, xs[0].ndim)
+        return [y + self.stretched(self._bias().data, y.ndim) if self._bias() else y]
+
+    def backward(self, dys, need):
+        (dy,), (x, scale), bias = dys, self.saved, self._bias()
+        if bias and bias.grad is not None:
+            bias.grad += self.summed(dy, scale.shape)
+        learned = self.params[0] if len(need) == 1 and self.params[0].grad is not None else None
+        dscale = self.summed(dy * x, scale.shape) if learned or need[1:] == [True] else None
+        if learned:
+            learned.grad += dscale
+        return [dy * self.stretched(scale, x.ndim) if need[0] else None, dscale][: len(need)]
+
+    def _bias(self):
+        return self.params[-1] if self.spec.scale_param.bias_term else None

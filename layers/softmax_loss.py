@@ -1,0 +1,67 @@
+"""SoftmaxWithLoss: softmax over the classes (`axis`), then the mean of -log(probability of the label).
+
+Bottom 0 holds scores, bottom 1 labels: one for each place of bottom 0, truncated to whole numbers.  A place labelled
+`ignore_label` counts nothing; any other label outside the classes is a LabelFault.  The sum is divided by the number
+of places that count (VALID), of all places (FULL), of images (BATCH_SIZE) or by 1 (NONE), but by no less than 1.
+`class_weight`, one number per class, multiplies the loss of each place by its label's weight; the divisor stays.
+A second top holds the probabilities.
+"""
+
+import math
+
+from layers.layer import LossLayer, axis_index
+from proto.errors import SchemaFault, ShapeFault
+
+
+class SoftmaxWithLoss(LossLayer):
+    type = "SoftmaxWithLoss"
+    tops = (1, 2)
+
+    def setup(self, shapes):
+        param = self.spec.loss_param
+        self.axis = axis_index(self.spec.softmax_param.axis, shapes[0])
+        self.ignore = param.ignore_label if param.HasField("ignore_label") else None
+        classes = shapes[0][self.axis]
+        if param.class_weight and len(param.class_weight) != classes:
+            raise SchemaFault(
+                f"class_weight is given {len(param.class_weight)} times for {classes} classes: "
+                "give one for each class, or none"
+            )
+        return []
+
+    def infer(self, shapes):
+        scores, labels = shapes
+        places = scores[: self.axis] + scores[self.axis + 1 :]
+        if math.prod(labels) != math.prod(places):
+            raise ShapeFault(
+                f"the scores have shape {scores} and so {math.prod(places)} places, the labels have shape "
+                f"{labels}: one label for each place expected"
+            )
+        if labels[:1] != scores[:1] and self.axis > 0:
+            raise ShapeFault(f"{scores[0]} images of scores, but {labels[0] if labels else 1} of labels")
+        return [(), scores][: max(1, len(self.spec.top))]
+
+    def forward(self, xs):
+        scores, labels = xs[0], xs[1].astype("int32")
+        prob, loss, valid = self.be.softmax_loss_forward(scores, labels, self.axis, self.ignore, self._weights())
+        outer, inner = math.prod(scores.shape[: self.axis]), math.prod(scores.shape[self.axis + 1 :])
+        divisor = self.divisor(outer, inner, valid)
+        if self.keep:
+            self.saved = prob, labels, divisor
+        return [self.be.asarray(loss / divisor), prob][: max(1, len(self.spec.top))]
+
+    def backward(self, dys, need):
+        if not need[0]:
+            return [None, None]
+        prob, labels, divisor = self.saved
+        dx = None
+        if dys[0] is not None:
+            dx = self.be.softmax_loss_backward(prob, labels, self.axis, self.ignore, dys[0] / divisor, self._weights())
+        if len(dys) > 1 and dys[1] is not None:
+            through_prob = self.be.softmax_backward(dys[1], prob, self.axis)
+            dx = through_prob if dx is None else dx + through_prob
+        return [dx, None]
+
+    def _weights(self):
+        weights = self.spec.loss_param.class_weight
+        return self.be.asarray(list(weights)) if weights else None

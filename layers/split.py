@@ -1,0 +1,24 @@
+"""Split: the bottom under several names; its gradient is the sum of theirs.
+
+A net needs none, because a blob may be read any number of times; old prototxts and weight files have them.
+"""
+
+from layers.layer import SAME_COORDS, Layer
+
+
+class Split(Layer):
+    type = "Split"
+    tops = (1, None)
+
+    def infer(self, shapes):
+        return [shapes[0]] * len(self.spec.top)
+
+    def forward(self, xs):
+        return [xs[0]] * len(self.spec.top)
+
+    def backward(self, dys, need):
+        given = [dy for dy in dys if dy is not None]
+        return [sum(given[1:], given[0]) if need[0] else None]
+
+    def coords(self):
+        return SAME_COORDS
