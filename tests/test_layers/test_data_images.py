@@ -148,19 +148,33 @@ def test_png_keeps_pixels_and_jpeg_nearly():
         encode_image(smooth, "jpgg")
 
 
-# cv2.resize(image, (width, height), interpolation) of OpenCV 5.0 for image = 37 * i % 256 in rows of 5 (7 x 5).
-TEST_IMAGE = (37 * np.arange(35) % 256).astype(np.uint8).reshape(7, 5, 1)
+# What OpenCV 5.0's cv2.resize gives for 37 * i % 256 in rows: bilinear, then nearest neighbour.
+RAMP = (37 * np.arange(35) % 256).astype(np.uint8).reshape(7, 5)
+SMALLER = [[128, 110, 50, 96], [48, 94, 140, 186], [138, 184, 124, 106]]
+LARGER = [[0, 28, 59, 89, 120, 148], [123, 151, 82, 42, 73, 101], [153, 181, 129, 100, 103, 45],
+          [98, 126, 157, 187, 169, 47], [43, 71, 102, 132, 163, 191], [187, 65, 46, 77, 108, 136],
+          [188, 131, 133, 105, 53, 80], [133, 161, 192, 151, 83, 111], [86, 114, 144, 175, 206, 234]]
+NEAREST = [[0, 37, 74, 111], [114, 151, 188, 225], [228, 9, 46, 83]]
 
 
-@(
-    pytest.mark.parametrize(
-        "height, width, interpolated, nearest",
-        [
-            (3, 4, RESIZED_3_4, NEAREST_3_4),
-        ],
-    )
-    if False
-    else (lambda f: f)
-)
-def test_placeholder():
-    pass
+@pytest.mark.parametrize("expected", [SMALLER, LARGER])
+def test_resizing_agrees_with_opencv(expected):
+    height, width = np.shape(expected)
+    assert resize(RAMP[:, :, None], height, width)[:, :, 0].tolist() == expected
+    colours = resize(np.dstack([RAMP, 255 - RAMP, RAMP]), height, width)
+    assert np.array_equal(colours[:, :, 0], expected) and np.array_equal(colours[:, :, 2], expected)
+
+
+def test_halving_takes_means_and_equal_size_nothing():
+    image = (37 * np.arange(32) % 256).astype(np.uint8).reshape(4, 8, 1)
+    assert resize(image, 2, 4)[:, :, 0].tolist() == [[39, 113, 187, 69], [119, 193, 75, 85]]
+    assert np.array_equal(resize(image, 4, 8), image)
+
+
+def test_nearest_neighbour_agrees_with_opencv():
+    assert resize_nearest(RAMP, 3, 4).tolist() == NEAREST
+
+
+def test_resizing_reaches_one_pixel_and_comes_from_one():
+    assert resize(RAMP[:, :, None], 1, 1).shape == (1, 1, 1)
+    assert np.array_equal(resize(np.full((1, 1, 3), 7, np.uint8), 5, 9), np.full((5, 9, 3), 7))

@@ -1,0 +1,44 @@
+"""DenseImageData (from the SegNet fork): images with a label image each, named in a text file, a line for both.
+
+The label image goes through the same crop and mirror as its image, and is resized by nearest neighbour; it is read
+as class indices, so a palette PNG (PASCAL VOC's form) gives its indices, where the fork read its colours' grey.
+"""
+
+from __future__ import annotations
+
+from layers.sources.feed import FeedLayer
+from layers.sources.images import read_image, read_labels, resize, resize_nearest
+from layers.sources.listed import ListedSource
+from layers.sources.listing import read_pairs
+from layers.sources.transform import Transformer
+from proto.errors import ShapeFault
+
+
+class ImagePairs(ListedSource):
+    """Images and their label images."""
+
+    def load(self, record, rng):
+        place = self.place("image", record.name, record)
+        label_place = self.place("label image", record.label, record)
+        image = read_image(self.path(record.name), self.color, place)
+        labels = read_labels(self.path(record.label), label_place)
+        if self.size:
+            image, labels = resize(image, *self.size), resize_nearest(labels, *self.size)
+        if image.shape[:2] != labels.shape:
+            raise ShapeFault(f"{label_place} is {labels.shape[0]} x {labels.shape[1]} but its image is "
+                             f"{image.shape[0]} x {image.shape[1]} (height x width); they must agree, "
+                             "or give new_height and new_width")
+        window = self.transform.window(*labels.shape, rng, place)
+        return [self.transform.apply(image.transpose(2, 0, 1), window, place), window.cut(labels[None])], place
+
+
+class DenseImageData(FeedLayer):
+    """Tops: images (N, C, H, W) and labels (N, 1, H, W)."""
+
+    type = "DenseImageData"
+    tops = (2, 2)
+
+    def open(self):
+        fields, transform = self.spec.dense_image_data_param, Transformer(self.spec.transform_param, self.train)
+        entries = read_pairs(fields.source, "dense_image_data_param: source")
+        return ImagePairs(fields, "dense_image_data_param", entries, transform), fields.batch_size, fields.rand_skip

@@ -1,0 +1,122 @@
+"""HDF5Data: rows of datasets, named as the tops, from the .h5 files that a text file lists."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from layers.sources.feed import FeedLayer, Source
+from layers.sources.files import require_file
+from layers.sources.hdf5 import library
+from layers.sources.listing import read_lines
+from proto.errors import DataFault, SchemaFault, ShapeFault
+
+BLOCK = 64 << 20        # bytes that are read at once where rows come in order
+
+
+class Hdf5Rows(Source):
+    """Rows of the files in turn; shuffled, the files change places, and so do the rows within each file."""
+
+    def __init__(self, listing: str, names: list[str], shuffle: bool):
+        super().__init__()
+        self.listing, self.names, self.shuffle = listing, names, shuffle
+        self.h5py = library("HDF5Data")
+        self.files = [(name, f"{listing}:{line}") for line, name in read_lines(listing, "hdf5_data_param: source")]
+        shapes = [self._look(*file) for file in self.files]
+        self.rows = np.array([shape[0][0] for shape in shapes])
+        self.shapes = [shape[1:] for shape in shapes[0]]
+        for (name, place), others in zip(self.files, shapes, strict=True):
+            for top, shape, other in zip(names, self.shapes, others, strict=True):
+                if other[1:] != shape:
+                    raise ShapeFault(f"{place}: dataset '{top}' of '{name}' has rows of shape {other[1:]}, "
+                                     f"'{self.files[0][0]}' has {shape}; all files must agree")
+        row_bytes = 4 * sum(int(np.prod(shape)) for shape in self.shapes)
+        self.block = int(self.rows.max()) if shuffle else max(1, BLOCK // max(1, row_bytes))
+        self._held = None, None             # (file, block) and its arrays
+        self._plan = None, None, None       # (seed, epoch), the files' order, where each one ends
+        self._order = None, None            # (seed, epoch, file) and its rows' order
+
+    def _open(self, name, place):
+        require_file(name, place)
+        try:
+            return self.h5py.File(name, "r")
+        except OSError as error:
+            raise DataFault(f"{place}: '{name}' is not a readable HDF5 file: {error}") from None
+
+    def _look(self, name, place):
+        """The datasets' shapes."""
+        with self._open(name, place) as file:
+            for top in self.names:
+                if not isinstance(file.get(top), self.h5py.Dataset):
+                    raise DataFault(f"{place}: '{name}' has no dataset '{top}', the name of a top; "
+                                    f"it has {', '.join(sorted(file)) or 'none'}")
+            shapes = [file[top].shape for top in self.names]
+            kinds = [file[top].dtype.kind for top in self.names]
+        for top, shape, kind in zip(self.names, shapes, kinds, strict=True):
+            if kind not in "fiub":
+                raise DataFault(f"{place}: dataset '{top}' of '{name}' does not hold numbers")
+            if not shape or shape[0] != shapes[0][0] or not shape[0]:
+                raise ShapeFault(f"{place}: dataset '{top}' of '{name}' has shape {shape}, '{self.names[0]}' has "
+                                 f"{shapes[0]}; all need the same number of rows, at least 1")
+        return shapes
+
+    def find(self, index):
+        """(file, row, epoch) of a place in the stream."""
+        epoch, place = divmod(index, int(self.rows.sum()))
+        if self._plan[0] != (self.seed, epoch):
+            order = self.order(epoch, len(self.rows)) if self.shuffle else np.arange(len(self.rows))
+            self._plan = (self.seed, epoch), order, np.cumsum(self.rows[order])
+        _, order, ends = self._plan
+        turn = int(np.searchsorted(ends, place, side="right"))
+        return int(order[turn]), place - int(ends[turn] - self.rows[order[turn]]), epoch
+
+    def batch(self, indices):
+        tops = [np.empty((len(indices), *shape), np.float32) for shape in self.shapes]
+        places = enumerate(self.find(index) for index in indices)
+
+        def block(item):
+            file, row, epoch = item[1]
+            return file, row // self.block, epoch
+
+        for (file, number, epoch), group in itertools.groupby(places, key=block):
+            at, rows = zip(*((i, place[1]) for i, place in group), strict=True)
+            rows = np.array(rows) - number * self.block
+            if self.shuffle:
+                rows = self._row_order(epoch, file)[rows]
+            for top, array in zip(tops, self._read(file, number), strict=True):
+                top[list(at)] = array[rows]
+        return tops
+
+    def _row_order(self, epoch: int, file: int) -> np.ndarray:
+        """The shuffled order of a file's rows in an epoch."""
+        key = self.seed, epoch, file
+        if self._order[0] != key:
+            self._order = key, np.random.default_rng((*key, 1)).permutation(self.rows[file])
+        return self._order[1]
+
+    def _read(self, file: int, number: int):
+        """The datasets of a block of rows, kept until another is asked for."""
+        if self._held[0] != (file, number):
+            self._held = None, None         # free the old before reading the new
+            name, place = self.files[file]
+            rows = slice(number * self.block, (number + 1) * self.block)
+            with self._open(name, place) as opened:
+                try:
+                    arrays = [opened[top][rows].astype(np.float32, copy=False) for top in self.names]
+                except OSError as error:
+                    raise DataFault(f"{place}: '{name}' cannot be read: {error}") from None
+            self._held = (file, number), arrays
+        return self._held[1]
+
+
+class HDF5Data(FeedLayer):
+    type = "HDF5Data"
+    tops = (1, None)
+
+    def open(self):
+        fields = self.spec.hdf5_data_param
+        if self.spec.HasField("transform_param"):
+            raise SchemaFault("HDF5Data does not transform its data; remove transform_param and "
+                              "store what the net needs")
+        return Hdf5Rows(fields.source, list(self.spec.top), fields.shuffle), fields.batch_size, 0

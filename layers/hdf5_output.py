@@ -1,0 +1,73 @@
+"""HDF5Output: appends its two bottoms to the datasets `data` and `label` of a file."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from layers.layer import Layer
+from layers.sources.hdf5 import library
+from proto.errors import DataFault, SchemaFault, ShapeFault
+
+NAMES = ("data", "label")
+
+
+class HDF5Output(Layer):
+    """The first batch replaces the file, later ones are added to it; after every batch it is whole and closed.
+
+    Caffe could write a single batch only.
+    """
+
+    type = "HDF5Output"
+    bottoms, tops = (2, 2), (0, 0)
+    never_differentiable = (0, 1)
+
+    def setup(self, shapes):
+        self.path = self.spec.hdf5_output_param.file_name
+        if not self.path:
+            raise SchemaFault("hdf5_output_param: file_name is not given")
+        self.h5py = library("HDF5Output")
+        self.started = False
+        return []
+
+    def infer(self, shapes):
+        if not shapes[0] or not shapes[1] or shapes[0][0] != shapes[1][0]:
+            raise ShapeFault(f"HDF5Output: bottoms of shapes {shapes[0]} and {shapes[1]} need as many rows each")
+        return []
+
+    def forward(self, xs):
+        arrays = [np.asarray(self.be.to_host(x)) for x in xs]
+        try:
+            if self.started:
+                self._append(arrays)
+            else:
+                self._create(arrays)
+        except OSError as error:
+            raise DataFault(f"hdf5_output_param: '{self.path}' cannot be written: {error}") from None
+        self.started = True
+        return []
+
+    def _create(self, arrays):
+        partial = f"{self.path}.partial-{os.getpid()}"
+        try:
+            with self.h5py.File(partial, "w") as file:
+                for name, array in zip(NAMES, arrays, strict=True):
+                    file.create_dataset(name, data=array, maxshape=(None, *array.shape[1:]), chunks=True)
+            os.replace(partial, self.path)
+        finally:
+            if os.path.exists(partial):
+                os.remove(partial)
+
+    def _append(self, arrays):
+        with self.h5py.File(self.path, "a") as file:
+            for name, array in zip(NAMES, arrays, strict=True):
+                dataset = file[name]
+                if dataset.shape[1:] != array.shape[1:]:
+                    raise ShapeFault(f"HDF5Output: '{self.path}' holds rows of shape {dataset.shape[1:]} in '{name}', "
+                                     f"this batch has {array.shape[1:]}; all batches must agree")
+                dataset.resize(len(dataset) + len(array), axis=0)
+                dataset[-len(array):] = array
+
+    def backward(self, dys, need):
+        return [None, None]

@@ -1,0 +1,67 @@
+"""MemoryData: images and labels from arrays that the program hands in, batch after batch, over and over."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from layers.layer import Layer
+from layers.sources.transform import Transformer
+from proto.errors import DataFault, SchemaFault, ShapeFault
+
+
+class MemoryData(Layer):
+    type = "MemoryData"
+    bottoms, tops = (0, 0), (2, 2)
+
+    def setup(self, shapes):
+        fields = self.spec.memory_data_param
+        self.shape = (fields.batch_size, fields.channels, fields.height, fields.width)
+        if not all(self.shape):
+            raise SchemaFault(f"memory_data_param: batch_size, channels, height and width are {self.shape}; "
+                              "give all four, each at least 1")
+        self.transform = Transformer(self.spec.transform_param, self.train)
+        self.seed = int(self.be.rng.integers(2**31)) if self.be is not None else 0
+        self.data = self.labels = None
+        self.added = self.item = 0             # images transformed so far; the next batch's first row
+        return []
+
+    def infer(self, shapes):
+        return [self.shape, self.shape[:1]]
+
+    def set_input_arrays(self, data, labels) -> None:
+        """Take the batches from data (N, C, H, W) as they are, and labels (N values); N a multiple of the batch.
+
+        The arrays are not copied where they are C-contiguous float32: what the program writes into them is seen.
+        """
+        data = np.ascontiguousarray(data, np.float32)
+        labels = np.ascontiguousarray(labels, np.float32)
+        if data.ndim != 4 or data.shape[1:] != self.shape[1:]:
+            raise ShapeFault(f"MemoryData: data has shape {data.shape}, but memory_data_param says "
+                             f"(N, {', '.join(str(n) for n in self.shape[1:])})")
+        if labels.size != len(data):
+            raise ShapeFault(f"MemoryData: {labels.size} labels for {len(data)} images; give one each")
+        if not len(data) or len(data) % self.shape[0]:
+            raise ShapeFault(f"MemoryData: {len(data)} images are no multiple of batch_size {self.shape[0]}")
+        self.data, self.labels, self.item = data, labels.reshape(-1), 0
+
+    def add_images(self, images, labels) -> None:
+        """Take the batches from images, each (H, W, C) BGR of any number type, put through transform_param."""
+        def transformed(image):
+            self.added += 1
+            rng = np.random.default_rng((self.seed, self.added)) if self.transform.random else None
+            return self.transform(np.asarray(image).transpose(2, 0, 1), rng, f"image {self.added} given to MemoryData")
+
+        self.set_input_arrays(np.stack([transformed(image) for image in images]), labels)
+
+    def forward(self, xs):
+        if self.data is None:
+            raise DataFault("MemoryData has no data yet; call set_input_arrays(data, labels) first")
+        rows = slice(self.item, self.item + self.shape[0])
+        self.item = rows.stop % len(self.data)
+        return [self.be.asarray(self.data[rows]), self.be.asarray(self.labels[rows])]
+
+    def state(self):
+        return {"seed": self.seed, "item": self.item, "added": self.added}
+
+    def load_state(self, state):
+        self.seed, self.item, self.added = int(state["seed"]), int(state["item"]), int(state["added"])

@@ -1,0 +1,52 @@
+"""Caffe's Datum, the record of its databases: pixels raw (8 bits or floats) or as an encoded image, and a label."""
+
+from __future__ import annotations
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from layers.sources.images import decode_image
+from proto.errors import DataFault
+from proto.messages import Datum
+
+
+def parse(value: bytes, place: str):
+    """The Datum message of a record's bytes."""
+    try:
+        return Datum.FromString(value)
+    except DecodeError:
+        raise DataFault(f"{place}: not a Datum message ({len(value)} bytes); was this database made for Caffe?"
+                        ) from None
+
+
+def pixels(datum, color: bool | None, place: str) -> np.ndarray:
+    """(channels, height, width) of a Datum, uint8 or float32.
+
+    An encoded image is decoded to BGR; color: True for 3 channels, False for 1, None for what is stored.  Raw
+    pixels have the channels they have.
+    """
+    if datum.encoded:
+        return decode_image(datum.data, color, place).transpose(2, 0, 1)
+    shape = (datum.channels, datum.height, datum.width)
+    if min(shape) < 1:
+        raise DataFault(f"{place}: a Datum of {shape[0]} x {shape[1]} x {shape[2]} (channels x height x width) holds "
+                        "no pixels")
+    count = shape[0] * shape[1] * shape[2]
+    held = len(datum.data) or len(datum.float_data)
+    if held != count:
+        raise DataFault(f"{place}: the Datum says {shape[0]} x {shape[1]} x {shape[2]} = {count} values "
+                        f"but holds {held}")
+    if datum.data:
+        return np.frombuffer(datum.data, np.uint8).reshape(shape)
+    return np.array(datum.float_data, np.float32).reshape(shape)
+
+
+def from_pixels(image: np.ndarray, label: int):
+    """The Datum of a (channels, height, width) array: bytes of uint8, float_data of anything else."""
+    datum = Datum(label=label)
+    datum.channels, datum.height, datum.width = image.shape
+    if image.dtype == np.uint8:
+        datum.data = image.tobytes()
+    else:
+        datum.float_data.extend(np.ravel(image).astype(np.float32).tolist())
+    return datum

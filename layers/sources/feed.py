@@ -1,0 +1,227 @@
+"""Batches of samples, made by a thread while the net computes; positions and randomness that restart exactly.
+
+A stream counts its samples from 0 and goes on for ever; sample n is a pure function of (seed, n): which item of the
+data set it is, how it is cropped, whether it is mirrored.  So a position is one number, a restart gives the same
+bits however far the thread had read ahead, and rank r of a parallel run takes every size-th sample.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from layers.layer import Layer
+from proto.errors import SchemaFault, ShapeFault
+
+
+class Source:
+    """Where samples come from.  A subclass says how to `find` a record, in order, and how to `load` it."""
+
+    costly = True           # whether loading pays several threads: decoding does, copying does not
+    draws = False           # whether `load` needs an rng
+    seed = 0
+
+    def __init__(self):
+        self._pool = None
+
+    def find(self, index: int):
+        """The record of sample `index`: called in order, by one thread at a time."""
+        raise NotImplementedError
+
+    def load(self, record, rng) -> tuple[list[np.ndarray], str]:
+        """The sample's arrays, one per top and without a batch axis, and its name for errors; any thread."""
+        raise NotImplementedError
+
+    def batch(self, indices) -> list[np.ndarray]:
+        """float32 arrays (len(indices), ...), one per top."""
+        records = self.records(indices)
+        rngs = [self.rng(index) if self.draws else None for index in indices]
+        if self.costly and len(records) > 1:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="decode")
+            return stack(list(self._pool.map(self.load, records, rngs)))
+        return stack([self.load(*pair) for pair in zip(records, rngs, strict=True)])
+
+    def records(self, indices) -> list:
+        """The records of a batch."""
+        return [self.find(index) for index in indices]
+
+    def rng(self, index: int) -> np.random.Generator:
+        """What sample `index` draws from."""
+        return np.random.default_rng((self.seed, index))
+
+    def order(self, epoch: int, count: int) -> np.ndarray:
+        """The shuffled order of an epoch's items."""
+        return np.random.default_rng((self.seed, epoch, count)).permutation(count)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+
+def stack(samples) -> list[np.ndarray]:
+    """One array per top from the samples' arrays; ShapeFault where two differ in shape."""
+    first, first_name = samples[0]
+    tops = [np.empty((len(samples), *array.shape), np.float32) for array in first]
+    for row, (arrays, name) in enumerate(samples):
+        for top, array in zip(tops, arrays, strict=True):
+            if array.shape != top.shape[1:]:
+                raise ShapeFault(f"{name} has shape {array.shape} but its batch began with {top.shape[1:]} of "
+                                 f"{first_name}; resize or crop to one size, or use batch_size 1")
+            top[row] = array
+    return tops
+
+
+class Feed:
+    """The batches of a source from a position on, `ahead` of them made before they are asked for.
+
+    It owns the source: closing the feed, losing the last reference to it, or the program's end closes both.
+    """
+
+    def __init__(self, source: Source, batch: int, ahead: int, first: int = 0):
+        self.source, self.batch, self.ahead = source, batch, ahead
+        self.item = first                       # consumed so far, by all ranks together
+        self.rank, self.size = 0, 1
+        self._next = None                       # the batch that comes next, or the exception in its place
+        self._workers = []                      # the running thread, if any
+        self._end = weakref.finalize(self, _shut, source, self._workers)
+
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shapes of the next batch.  Before the first batch is asked for, one sample tells, and no thread runs."""
+        if not self._workers and self._next is None:
+            sample = self.source.batch(range(self.item + self.rank, self.item + self.rank + 1))
+            return [(self.batch, *array.shape[1:]) for array in sample]
+        return [array.shape for array in self._wait()]
+
+    def next(self) -> list[np.ndarray]:
+        """The next batch; what went wrong in the thread is raised here."""
+        arrays = self._wait()
+        self._next = None
+        self.item += self.batch * self.size
+        return arrays
+
+    def _wait(self) -> list[np.ndarray]:
+        if self._next is None:
+            if not self.ahead:
+                self._next = self.source.batch(next(self._positions()))
+            else:
+                if not self._workers:
+                    self._workers.append(_Worker(self.source, self._positions(), self.ahead))
+                self._next = self._workers[0].results.get()
+        if isinstance(self._next, BaseException):
+            raise self._next
+        return self._next
+
+    def _positions(self):
+        """The samples of every batch to come; holds no reference to this feed, so that the thread holds none."""
+        return _strides(self.item + self.rank, self.batch, self.size)
+
+    def restart(self, item: int, seed: int) -> None:
+        """Go on from another position and seed."""
+        self.stop()
+        self.item, self.source.seed = item, seed
+
+    def stop(self) -> None:
+        """End the thread; the next batch starts it again."""
+        _stop(self._workers)
+        self._next = None
+
+    def close(self) -> None:
+        self._end()
+        self._next = None
+
+
+def _strides(first: int, batch: int, size: int):
+    while True:
+        yield range(first, first + batch * size, size)
+        first += batch * size
+
+
+def _stop(workers: list) -> None:
+    while workers:
+        workers.pop().stop()
+
+
+def _shut(source: Source, workers: list) -> None:
+    _stop(workers)
+    source.close()
+
+
+class _Worker:
+    """A thread that fills a bounded queue with batches; it knows the source, not the feed, so a feed can be freed."""
+
+    def __init__(self, source: Source, positions, ahead: int):
+        self.results = queue.Queue(ahead)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(source, positions), name="prefetch", daemon=True)
+        self._thread.start()
+
+    def _run(self, source, positions) -> None:
+        try:
+            for indices in positions:
+                arrays = source.batch(indices)
+                if self._stopped.is_set():
+                    return
+                self.results.put(arrays)
+        except BaseException as error:
+            if not self._stopped.is_set():
+                self.results.put(error)
+
+    def stop(self) -> None:
+        """Ask the thread to end and wait for it; it may be in the middle of a batch, or before a full queue."""
+        self._stopped.set()
+        while self._thread.is_alive():
+            try:
+                self.results.get_nowait()
+            except queue.Empty:
+                self._thread.join(0.01)
+
+
+class FeedLayer(Layer):
+    """A layer whose tops are the batches of a source; a subclass opens it in `open`."""
+
+    bottoms = (0, 0)
+
+    def open(self) -> tuple[Source, int, int]:
+        """(source, batch size, rand_skip) as the fields say."""
+        raise NotImplementedError
+
+    def setup(self, shapes):
+        source, batch, rand_skip = self.open()
+        if batch < 1:
+            source.close()
+            raise SchemaFault("batch_size is not given or 0; say how many samples make a batch")
+        if self.be is not None:
+            source.seed = int(self.be.rng.integers(2**31))
+        skip = int(np.random.default_rng(source.seed).integers(rand_skip)) if rand_skip else 0
+        self.feed = Feed(source, batch, self.spec.data_param.prefetch, skip)
+        return []
+
+    def infer(self, shapes):
+        return self.feed.shapes()
+
+    def forward(self, xs):
+        return [self.be.asarray(array) for array in self.feed.next()]
+
+    def shard(self, rank: int, size: int) -> None:
+        """Take every size-th sample from here on, the rank-th of each: all ranks with the same state together
+        read every sample once."""
+        self.feed.stop()
+        self.feed.rank, self.feed.size = rank, size
+
+    def state(self) -> dict:
+        """{"seed", "item"}: the position of what was consumed, not of what was read ahead."""
+        return {"seed": self.feed.source.seed, "item": self.feed.item}
+
+    def load_state(self, state: dict) -> None:
+        self.feed.restart(int(state["item"]), int(state["seed"]))
+
+    def close(self) -> None:
+        if hasattr(self, "feed"):
+            self.feed.close()

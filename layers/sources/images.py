@@ -1,0 +1,142 @@
+"""Image files to arrays as OpenCV gives them: rows x columns x channels, 8 bits, BGR order.
+
+Caffe's nets were trained on what `cv::imread` and `cv::resize` made of the files, so these rules are theirs:
+a colour image has three channels however the file stores it (alpha is dropped, a palette looked up, grey
+repeated), 16 bits keep their high byte, and resizing is bilinear without smoothing.  Where we differ: a broken
+or truncated file is a DataFault (OpenCV fills what is missing with grey), and an EXIF rotation is never applied
+(OpenCV 2, of Caffe's time, did not; a label image knows nothing of it).
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image
+
+from layers.sources.files import read_file
+from proto.errors import DataFault, did_you_mean
+
+ENCODINGS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "bmp": "BMP", "tif": "TIFF", "tiff": "TIFF", "ppm": "PPM",
+             "webp": "WEBP"}
+
+
+def read_image(path: str, color: bool, place: str) -> np.ndarray:
+    """The image file as (H, W, 3) BGR, or (H, W, 1) where not `color`; `place` names it in errors."""
+    return decode_image(read_file(path, place), color, place)
+
+
+def decode_image(data: bytes, color: bool | None, place: str) -> np.ndarray:
+    """Encoded bytes as (H, W, C) uint8: 3 channels (color), 1 (not color), or as many as are stored (None)."""
+    image = _eight_bits(_open(data, place, grey=color is False), place)
+    if image.mode == "L" and color is not True:
+        return np.array(image)[:, :, None]
+    if color is None and (image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info):
+        return np.array(image.convert("RGBA"))[:, :, [2, 1, 0, 3]]
+    # Alpha is dropped, not blended: hidden pixels show their stored colour, as in OpenCV.
+    image = image.convert("RGB")
+    return np.array(image)[:, :, ::-1] if color is not False else np.array(image.convert("L"))[:, :, None]
+
+
+def read_labels(path: str, place: str) -> np.ndarray:
+    """A label image (H, W) of class indices: a palette image gives its indices, a grey one its values."""
+    image = _open(read_file(path, place), place)
+    if image.mode == "P":
+        return np.array(image)
+    image = _eight_bits(image, place)
+    if image.mode != "L":
+        raise DataFault(f"{place}: a label image has one channel of class indices, but this one is {image.mode}; "
+                        "save it as a grey or a palette image")
+    return np.array(image)
+
+
+def _open(data: bytes, place: str, grey: bool = False):
+    """The decoded Pillow image.  grey: a JPEG gives the luminance that it stores, as OpenCV takes it."""
+    if not data:
+        raise DataFault(f"{place}: the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")    # they speak of metadata; what matters raises
+            image = Image.open(io.BytesIO(data))
+            if grey and image.format == "JPEG":
+                image.draft("L", image.size)
+            image.load()
+    except Image.UnidentifiedImageError:
+        raise DataFault(f"{place}: not an image ({len(data)} bytes that start with {data[:8]!r})") from None
+    except MemoryError:
+        raise
+    except Exception as error:                 # Pillow's plugins raise many kinds on broken files
+        raise DataFault(f"{place}: broken image: {error}") from None
+    return image
+
+
+def _eight_bits(image, place: str):
+    """The image with 8 bits per channel; 16-bit grey keeps the high byte."""
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise DataFault(f"{place}: the image has 32-bit pixels; save it with 8 or 16 bits, "
+                        "or put such values into HDF5Data")
+    return image
+
+
+def encode_image(image: np.ndarray, encoding: str) -> bytes:
+    """(H, W, 1 or 3) uint8 BGR as a file of that type ("png", "jpg", ...; JPEG at OpenCV's quality 95)."""
+    kind = ENCODINGS.get(encoding.lower().lstrip("."))
+    if kind is None:
+        raise DataFault(f"encode_type '{encoding}' is not known{did_you_mean(encoding, ENCODINGS)}; "
+                        f"choose one of {', '.join(ENCODINGS)}")
+    pixels = image[:, :, 0] if image.shape[2] == 1 else np.ascontiguousarray(image[:, :, ::-1])
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **({"quality": 95} if kind == "JPEG" else {}))
+    return buffer.getvalue()
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(H, W, C) uint8 to (height, width, C), bilinear in OpenCV's fixed-point arithmetic.
+
+    Only the four neighbours of a pixel count, also when shrinking: Pillow's filter would average more.
+    """
+    rows, cols = image.shape[:2]
+    if (rows, cols) == (height, width):
+        return image
+    if (rows, cols) == (2 * height, 2 * width):  # OpenCV takes the mean of each 2 x 2 block
+        blocks = image.reshape(height, 2, width, 2, -1).astype(np.uint16)
+        return ((blocks.sum(axis=(1, 3), dtype=np.uint16) + 2) >> 2).astype(np.uint8)
+    top, bottom, upper, lower = _neighbours(rows, height, stop=False)
+    left, right, near, far = _neighbours(cols, width, stop=True)
+
+    def across(lines):
+        """Those rows, interpolated along the columns: 11 fraction bits."""
+        chosen = image[lines].astype(np.int32)
+        return chosen[:, left] * near[:, None] + chosen[:, right] * far[:, None]
+
+    total = ((across(top) >> 4) * upper[:, None, None] >> 16) + ((across(bottom) >> 4) * lower[:, None, None] >> 16)
+    return ((total + 2) >> 2).astype(np.uint8)
+
+
+def _neighbours(old: int, new: int, stop: bool):
+    """For each new pixel: the two old ones beside its centre, and their weights in 1/2048.
+
+    Beyond the border both are the border's pixel; where `stop`, the first then takes the whole weight, which OpenCV
+    does along the columns only (the other way rounds differently).
+    """
+    centre = ((np.arange(new) + 0.5) * (old / new) - 0.5).astype(np.float32)
+    first = np.floor(centre).astype(np.intp)
+    weight = centre - first.astype(np.float32)
+    if stop:
+        weight[(first < 0) | (first >= old - 1)] = 0
+    far = np.rint(weight * 2048).astype(np.int32)
+    near = np.rint((1 - weight) * 2048).astype(np.int32)
+    return first.clip(0, old - 1), (first + 1).clip(0, old - 1), near, far
+
+
+def resize_nearest(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(H, W, ...) to (height, width, ...) without mixing values: OpenCV's nearest neighbour."""
+    rows, cols = labels.shape[:2]
+    pick_rows = np.minimum((np.arange(height) * (1 / (height / rows))).astype(np.intp), rows - 1)
+    pick_cols = np.minimum((np.arange(width) * (1 / (width / cols))).astype(np.intp), cols - 1)
+    return labels[pick_rows][:, pick_cols]

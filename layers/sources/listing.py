@@ -1,0 +1,59 @@
+"""The text files that name a data set's images, a line each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from layers.sources.files import require_file
+from proto.errors import DataFault
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line: the image's name, its label (a class number, or a label image's name), and where it stands."""
+
+    name: str
+    label: int | str
+    line: int
+
+
+def read_lines(path: str, field: str) -> list[tuple[int, str]]:
+    """(line number, text) of every line that is not blank; never none.
+
+    Any line end will do, a byte order mark is passed over, and bytes that are not UTF-8 stay usable in paths.
+    """
+    require_file(path, field)
+    try:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline=None) as file:
+            lines = [(number, line.strip()) for number, line in enumerate(file, 1)]
+    except OSError as error:
+        raise DataFault(f"{field}: '{path}' cannot be read: {error.strerror}") from None
+    lines = [(number, line) for number, line in lines if line]
+    if not lines:
+        raise DataFault(f"{field}: '{path}' has no lines; write one per image: its path, a space, its label")
+    return lines
+
+
+def read_labelled(path: str, field: str) -> list[Entry]:
+    """Lines "path label": the label is the last word, so that paths may hold spaces."""
+    entries = []
+    for number, line in read_lines(path, field):
+        try:
+            name, label = line.rsplit(None, 1)
+            entries.append(Entry(name, int(label), number))
+        except ValueError:
+            raise DataFault(f"{path}:{number}: '{line}' does not end with a space and a whole number, the label; "
+                            "other labels (real numbers, several per image) go into HDF5Data") from None
+    return entries
+
+
+def read_pairs(path: str, field: str) -> list[Entry]:
+    """Lines "image label_image": two words, or two names divided by a tab where they hold spaces."""
+    entries = []
+    for number, line in read_lines(path, field):
+        names = [name.strip() for name in line.split("\t")] if "\t" in line else line.split()
+        if len(names) != 2 or not all(names):
+            raise DataFault(f"{path}:{number}: '{line}' is not two names, the image and its label image; "
+                            "divide names that hold spaces by a tab")
+        entries.append(Entry(*names, number))
+    return entries

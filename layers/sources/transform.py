@@ -1,0 +1,96 @@
+"""TransformationParameter: crop, mirror, subtract the mean, scale; in Caffe's order and float32 arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from layers.sources.files import require_file
+from proto.errors import SchemaFault, ShapeFault
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of an image that is kept, and whether it is mirrored (left to right)."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    mirror: bool
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """The window of (..., H, W), as a view."""
+        part = image[..., self.top:self.top + self.height, self.left:self.left + self.width]
+        return part[..., ::-1] if self.mirror else part
+
+
+class Transformer:
+    """What a transform_param asks for, in a phase.
+
+    Crops are random in TRAIN and central in TEST; `mirror: true` flips at random in both, as Caffe does.
+    """
+
+    def __init__(self, fields, train: bool):
+        if fields.force_color and fields.force_gray:
+            raise SchemaFault("transform_param: force_color and force_gray exclude each other; keep one")
+        if fields.HasField("mean_file") and len(fields.mean_value):
+            raise SchemaFault("transform_param: mean_file and mean_value exclude each other; keep one")
+        self.crop, self.mirror, self.scale = fields.crop_size, fields.mirror, np.float32(fields.scale)
+        self.color = True if fields.force_color else False if fields.force_gray else None
+        self.random = bool(self.mirror or (train and self.crop))   # whether `window` draws
+        self._random_crop = train
+        self.mean_values = np.array(fields.mean_value, np.float32)
+        self.mean_file, self.mean = fields.mean_file, None
+        if self.mean_file:
+            from proto.weights import read_mean
+
+            require_file(self.mean_file, "transform_param: mean_file")
+            mean = np.asarray(read_mean(self.mean_file), np.float32)
+            self.mean = mean[0] if mean.ndim == 4 and len(mean) == 1 else mean
+
+    def window(self, height: int, width: int, rng, place: str) -> Window:
+        """Where to cut an image of this size; rng (numpy Generator) is needed where `random`."""
+        mirror = bool(self.mirror and rng.integers(2))
+        if not self.crop:
+            return Window(0, 0, height, width, mirror)
+        if self.crop > min(height, width):
+            raise ShapeFault(f"{place}: crop_size {self.crop} exceeds the image's {height} x {width} (height x width); "
+                             "crop less or resize the images")
+        down, right = height - self.crop, width - self.crop
+        if self._random_crop:
+            top, left = int(rng.integers(down + 1)), int(rng.integers(right + 1))
+        else:
+            top, left = down // 2, right // 2
+        return Window(top, left, self.crop, self.crop, mirror)
+
+    def apply(self, image: np.ndarray, window: Window, place: str) -> np.ndarray:
+        """(C, H, W) of any number type to the window's float32 pixels: (pixel - mean) * scale."""
+        self.check_channels(len(image), place)
+        part = window.cut(image).astype(np.float32)
+        if self.mean is not None:
+            if self.mean.shape != image.shape:
+                raise ShapeFault(f"{place}: the image is {_by(image.shape)} but the mean in {self.mean_file} is "
+                                 f"{_by(self.mean.shape)} (channels x height x width); resize the images to the mean's "
+                                 "size, or give mean_value")
+            part -= window.cut(self.mean)
+        elif len(self.mean_values):
+            part -= self.mean_values[:, None, None]
+        if self.scale != 1:
+            part *= self.scale
+        return part
+
+    def check_channels(self, channels: int, place: str) -> None:
+        """ShapeFault unless there is one mean_value, or one per channel."""
+        if len(self.mean_values) not in (0, 1, channels):
+            raise ShapeFault(f"{place}: {len(self.mean_values)} mean_value for an image of {channels} channel(s); "
+                             f"give 1 or {channels}")
+
+    def __call__(self, image: np.ndarray, rng, place: str) -> np.ndarray:
+        """A (C, H, W) image, cut at a window drawn for it."""
+        return self.apply(image, self.window(*image.shape[1:], rng, place), place)
+
+
+def _by(shape) -> str:
+    return " x ".join(str(n) for n in shape)

@@ -1,0 +1,239 @@
+"""Data: LMDB and LevelDB of Datum records; order, wrapping, faults, and the databases' own safety."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from layers.sources import datum
+from layers.sources.database import create_database, open_database
+from layers.sources.images import encode_image
+from proto.errors import DataFault, SchemaFault, ShapeFault
+from proto.messages import Datum
+from tests.test_layers.data_sets import batches, layer, same, write_database
+
+lmdb = pytest.importorskip("lmdb")
+
+
+def images(count, channels=3, height=4, width=5):
+    return np.arange(count * channels * height * width).reshape(count, channels, height, width).astype(np.uint8)
+
+
+def data(source, more="", tops='top: "data" top: "label"', batch=2, phase="TEST", seed=1):
+    return layer(f'name: "d" type: "Data" {tops} data_param {{ source: "{source}" batch_size: {batch} backend: LMDB }} '
+                 f"{more}", phase, seed)
+
+
+@pytest.fixture
+def five(tmp_path):
+    return write_database(tmp_path / "five", images(5), [10, 11, 12, 13, 14])
+
+
+def test_records_come_in_order_and_again(five):
+    tops = batches(data(five), 5)
+    labels = np.concatenate([label for _, label in tops])
+    assert labels.tolist() == [10, 11, 12, 13, 14] * 2
+    assert np.array_equal(np.concatenate([image for image, _ in tops])[:5], images(5))
+
+
+def test_one_top_gives_no_labels(five):
+    (only,), = batches(data(five, tops='top: "data"'), 1)
+    assert only.shape == (2, 3, 4, 5)
+
+
+def test_a_batch_larger_than_the_database_repeats_it(five):
+    (image, label), = batches(data(five, batch=12), 1)
+    assert label.tolist() == [10, 11, 12, 13, 14, 10, 11, 12, 13, 14, 10, 11]
+
+
+def test_rand_skip_starts_somewhere(five):
+    starts = {int(batches(layer(f'type: "Data" top: "d" top: "l" data_param {{ source: "{five}" batch_size: 1 '
+                                "rand_skip: 5 }", seed=seed), 1)[0][1][0]) for seed in range(12)}
+    assert len(starts) > 2 and starts <= {10, 11, 12, 13, 14}
+
+
+def test_restarts_to_the_bit_with_crop_and_mirror(five):
+    def made(seed):
+        return data(five, "transform_param { crop_size: 3 mirror: true }", phase="TRAIN", seed=seed)
+
+    first = made(1)
+    batches(first, 3)
+    state = first.state()
+    expected = batches(first, 6)
+    second = made(2)
+    second.load_state(state)
+    assert same(batches(second, 6), expected)
+    assert not same(batches(made(2), 6), batches(made(1), 6))
+
+
+def test_two_layers_read_one_database(five):
+    one, two = data(five), data(five)
+    assert same(batches(one, 3), batches(two, 3))
+    one.close()
+    assert batches(two, 1)[0][1].tolist() == [11, 12]
+    two.close()
+    data(five).close()
+
+
+def test_ranks_read_every_record_once(five):
+    seen = []
+    for rank in range(2):
+        made = data(five, batch=1)
+        made.shard(rank, 2)
+        seen.append([int(label[0]) for _, label in batches(made, 5)])
+    assert seen == [[10, 12, 14, 11, 13], [11, 13, 10, 12, 14]]
+
+
+def test_encoded_records(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    with create_database(str(tmp_path / "db"), "lmdb") as database:
+        for i, image in enumerate((picture, picture[:, :, :1])):
+            database.put(b"%d" % i, Datum(encoded=True, data=encode_image(image, "png"), label=i).SerializeToString())
+    (colour, _), = batches(data(tmp_path / "db", "transform_param { force_color: true }"), 1)
+    assert np.array_equal(colour[0], picture.transpose(2, 0, 1))
+    assert np.array_equal(colour[1], np.repeat(picture[None, :, :, 0], 3, axis=0))
+    (grey, _), = batches(data(tmp_path / "db", "transform_param { force_gray: true }"), 1)
+    assert grey.shape == (2, 1, 6, 7)
+    made = data(tmp_path / "db")
+    with pytest.raises(ShapeFault, match=r"key '1' of .*db has shape \(1, 6, 7\) but its batch began with \(3, 6, 7\) of "
+                                         "key '0'"):
+        made.forward([])
+    old = layer(f'type: "Data" top: "d" data_param {{ source: "{tmp_path / "db"}" batch_size: 2 '
+                "force_encoded_color: true }")
+    assert np.array_equal(batches(old, 1)[0][0], colour)
+
+
+def test_float_records(tmp_path):
+    values = np.linspace(-1, 1, 24, dtype=np.float32).reshape(2, 3, 2, 2)
+    write_database(tmp_path / "db", values, [-1, 7])
+    (image, label), = batches(data(tmp_path / "db"), 1)
+    assert np.array_equal(image, values) and label.tolist() == [-1, 7]
+
+
+@pytest.mark.parametrize("message, words", [
+    (Datum(channels=3, height=4, width=5, data=b"12"), "3 x 4 x 5 = 60 values but holds 2"),
+    (Datum(channels=3, height=40000, width=50000), "3 x 40000 x 50000 = 6000000000 values but holds 0"),
+    (Datum(data=b"12"), "0 x 0 x 0 .* holds no pixels"),
+    (Datum(encoded=True, data=b"nonsense"), "not an image"),
+    (Datum(encoded=True), "the file is empty"),
+])
+def test_a_broken_record_is_named(tmp_path, message, words):
+    with create_database(str(tmp_path / "db"), "lmdb") as database:
+        database.put(b"good", datum.from_pixels(images(1)[0], 1).SerializeToString())
+        database.put(b"later", message.SerializeToString())
+    made = data(tmp_path / "db")
+    with pytest.raises(DataFault, match=f"key 'later' of .*db: .*{words}"):
+        made.forward([])
+
+
+def test_a_record_that_is_no_datum_is_named(tmp_path):
+    with create_database(str(tmp_path / "db"), "lmdb") as database:
+        database.put(b"k\xff", b"\xff\xff\xff")
+    with pytest.raises(DataFault, match=r"key 'k\\xff' of .*db: not a Datum message \(3 bytes\)"):
+        data(tmp_path / "db")
+
+
+def test_missing_and_mistaken_sources(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataFault, match=f"data_param: source: 'no/such' does not exist .looked for from {tmp_path}"):
+        data("no/such")
+    with pytest.raises(SchemaFault, match="data_param: source is not given"):
+        data("")
+    os.mkdir("empty")
+    with pytest.raises(DataFault, match="'empty' is neither an LMDB .* nor a LevelDB"):
+        data("empty")
+    os.mkdir("garbage")
+    (tmp_path / "garbage" / "data.mdb").write_bytes(b"garbage" * 3000)
+    with pytest.raises(DataFault, match="'garbage' is not a readable LMDB"):
+        data("garbage")
+    with create_database("none", "lmdb"):
+        pass
+    with pytest.raises(DataFault, match="the LMDB 'none' is empty"):
+        data("none")
+
+
+def test_batch_size_is_needed(five):
+    with pytest.raises(SchemaFault, match="batch_size is not given or 0"):
+        data(five, batch=0)
+
+
+def test_a_cut_off_lmdb_is_a_fault_and_not_the_end_of_the_process(tmp_path):
+    path = write_database(tmp_path / "db", images(200, height=30, width=30), range(200))
+    size = os.path.getsize(path / "data.mdb")
+    os.truncate(path / "data.mdb", size // 2)
+    with pytest.raises(DataFault, match="data.mdb' is cut off: it has .* bytes"):
+        data(path)
+
+
+def test_an_lmdb_file_without_a_folder_is_read(five):
+    assert batches(data(five / "data.mdb"), 1)[0][1].tolist() == [10, 11]
+
+
+def test_what_a_folder_holds_is_seen_from_its_files(five):
+    made = layer(f'type: "Data" top: "d" top: "l" data_param {{ source: "{five}" batch_size: 2 }}')   # says LEVELDB
+    assert batches(made, 1)[0][1].tolist() == [10, 11]
+
+
+def test_the_map_grows(tmp_path):
+    value = bytes(5 << 20)
+    with create_database(str(tmp_path / "db"), "lmdb") as database:
+        for i in range(30):
+            database.put(b"%04d" % i, value)                 # 150 MB; the map begins with 64
+    reader = open_database(str(tmp_path / "db"), "")
+    assert reader.count == 30 and len(reader.read(29)[1]) == 5 << 20
+    reader.close()
+
+
+def test_a_failed_conversion_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), create_database(str(tmp_path / "db"), "lmdb") as database:
+        for i in range(1500):
+            database.put(b"%04d" % i, b"x")
+        raise RuntimeError
+    assert os.listdir(tmp_path) == []
+
+
+def test_until_it_is_whole_a_database_has_another_name(tmp_path):
+    with create_database(str(tmp_path / "db"), "lmdb") as database:
+        database.put(b"k", b"v")
+        assert [name.split("-")[0] for name in os.listdir(tmp_path)] == ["db.partial"]
+    assert os.listdir(tmp_path) == ["db"]
+    with pytest.raises(DataFault, match="db' exists already; remove it"):
+        create_database(str(tmp_path / "db"), "lmdb")
+    with pytest.raises(DataFault, match="backend 'mysql' is not known"):
+        create_database(str(tmp_path / "other"), "mysql")
+    with pytest.raises(DataFault, match="the folder '.*nowhere' does not exist"):
+        create_database(str(tmp_path / "nowhere" / "db"), "lmdb")
+
+
+def test_a_missing_library_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "plyvel", None)
+    os.mkdir(tmp_path / "level")
+    (tmp_path / "level" / "CURRENT").write_text("MANIFEST-000001\n")
+    with pytest.raises(DataFault, match="is a LevelDB database, which needs the Python package plyvel: pip install"):
+        data(tmp_path / "level")
+
+
+def test_leveldb(tmp_path):
+    pytest.importorskip("plyvel")
+    path = write_database(tmp_path / "level", images(5), [10, 11, 12, 13, 14], "leveldb")
+    one, two = data(path), data(path)
+    assert np.concatenate([label for _, label in batches(one, 6)]).tolist() == ([10, 11, 12, 13, 14] * 3)[:12]
+    two.load_state({"seed": 1, "item": 13})
+    assert batches(two, 2)[1][1].tolist() == [10, 11]
+    two.load_state({"seed": 1, "item": 1})
+    assert batches(two, 1)[0][1].tolist() == [11, 12]
+    one.close()
+    two.close()
+    with create_database(str(tmp_path / "none"), "leveldb"):
+        pass
+    with pytest.raises(DataFault, match="the LevelDB '.*none' is empty"):
+        data(tmp_path / "none")
+
+
+def test_real_pictures_survive(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (9, 8, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "p.png")
+    bgr = np.ascontiguousarray(picture[:, :, ::-1].transpose(2, 0, 1))
+    path = write_database(tmp_path / "db", [bgr], [3])
+    assert np.array_equal(batches(data(path, batch=1), 1)[0][0][0], bgr)

@@ -1,0 +1,170 @@
+"""Prefetching: order, exact restarts, sharing among ranks, faults from the thread, and its end."""
+
+import gc
+import threading
+import time
+import weakref
+
+import numpy as np
+import pytest
+
+from layers.sources.feed import Feed, Source
+from proto.errors import DataFault, ShapeFault
+
+
+class Numbers(Source):
+    """Sample n is [n] and a draw; slow or broken where asked."""
+
+    draws = True
+
+    def __init__(self, bad=None, slow=0.0):
+        super().__init__()
+        self.bad, self.slow, self.closed, self.found = bad, slow, False, []
+
+    def find(self, index):
+        self.found.append(index)
+        return index
+
+    def load(self, record, rng):
+        time.sleep(self.slow)
+        if record == self.bad:
+            raise DataFault(f"sample {record}: broken")
+        return [np.float32([record]), np.float32(rng.random())], f"sample {record}"
+
+    def close(self):
+        super().close()
+        self.closed = True
+
+
+def numbers(feed, count):
+    return [feed.next()[0][:, 0].astype(int).tolist() for _ in range(count)]
+
+
+def prefetchers():
+    return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    before = set(prefetchers())
+    yield
+    gc.collect()
+    assert set(prefetchers()) <= before
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 4])
+def test_batches_come_in_order(ahead):
+    feed = Feed(Numbers(), 3, ahead)
+    assert feed.shapes() == [(3, 1), (3,)]
+    assert numbers(feed, 3) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert feed.shapes() == [(3, 1), (3,)]
+    assert numbers(feed, 1) == [[9, 10, 11]]
+    feed.close()
+
+
+def test_no_thread_runs_before_the_first_batch():
+    feed = Feed(Numbers(), 3, 4)
+    feed.shapes()
+    assert not prefetchers()
+    feed.close()
+
+
+def test_batches_are_made_ahead_but_no_more_than_asked():
+    source = Numbers()
+    feed = Feed(source, 2, 3)
+    feed.next()
+    deadline = time.time() + 5
+    while len(source.found) < 10 and time.time() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert len(source.found) == 10        # 1 consumed, 3 in the queue, 1 in the thread's hand
+    assert feed.item == 2
+    feed.close()
+
+
+@pytest.mark.parametrize("ahead", [0, 4])
+def test_a_restart_repeats_the_bits(ahead):
+    feed = Feed(Numbers(), 4, ahead)
+    feed.source.seed = 5
+    feed.next()
+    item = feed.item
+    expected = [feed.next() for _ in range(3)]
+    other = Feed(Numbers(), 4, ahead)
+    other.restart(item, 5)
+    again = [other.next() for _ in range(3)]
+    feed.restart(item, 5)
+    back = [feed.next() for _ in range(3)]
+    for runs in zip(expected, again, back, strict=True):
+        for top in zip(*runs, strict=True):
+            assert np.array_equal(top[0], top[1]) and np.array_equal(top[0], top[2])
+    feed.restart(item, 6)
+    assert not np.array_equal(feed.next()[1], expected[0][1])
+    feed.close()
+    other.close()
+
+
+def test_ranks_divide_the_samples():
+    ranks = []
+    for rank in range(3):
+        feed = Feed(Numbers(), 2, 2)
+        feed.rank, feed.size = rank, 3
+        ranks.append(numbers(feed, 2))
+        assert feed.item == 12            # the same for all: any rank's state restarts every rank
+        feed.close()
+    assert ranks == [[[0, 3], [6, 9]], [[1, 4], [7, 10]], [[2, 5], [8, 11]]]
+
+
+def test_a_fault_of_the_thread_is_raised_where_the_batch_is_asked_for():
+    feed = Feed(Numbers(bad=5), 2, 4)
+    assert numbers(feed, 2) == [[0, 1], [2, 3]]
+    for _ in range(2):
+        with pytest.raises(DataFault, match="sample 5: broken"):
+            feed.next()
+    with pytest.raises(DataFault, match="sample 5: broken"):
+        feed.shapes()
+    assert feed.item == 4
+    feed.restart(6, 0)                    # past it
+    assert numbers(feed, 1) == [[6, 7]]
+    feed.close()
+
+
+def test_close_does_not_wait_for_more_than_the_batch_at_hand():
+    source = Numbers(slow=0.02)
+    feed = Feed(source, 2, 2)
+    feed.next()
+    start = time.time()
+    feed.close()
+    feed.close()
+    assert time.time() - start < 2 and source.closed
+
+
+def test_a_lost_feed_ends_its_thread():
+    feed = Feed(Numbers(), 2, 2)
+    feed.next()
+    source, gone = feed.source, weakref.ref(feed)
+    del feed
+    gc.collect()
+    assert gone() is None and source.closed and not prefetchers()
+
+
+def test_samples_of_different_shapes_are_named():
+    class Uneven(Numbers):
+        def load(self, record, rng):
+            return [np.zeros((1, 2 + record // 2))], f"image {record}"
+
+    feed = Feed(Uneven(), 4, 1)
+    with pytest.raises(ShapeFault, match=r"image 2 has shape \(1, 3\) but its batch began with \(1, 2\) of image 0; "
+                                         "resize or crop"):
+        feed.next()
+    feed.close()
+
+
+def test_loading_hides_behind_computing():
+    feed = Feed(Numbers(slow=0.01), 4, 4)
+    feed.source.costly = False
+    feed.next()
+    time.sleep(0.3)                       # the net computes; four batches are made meanwhile
+    start = time.time()
+    numbers(feed, 3)
+    assert time.time() - start < 0.1
+    feed.close()
