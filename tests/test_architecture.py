@@ -8,7 +8,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ["proto", "layers", "netdef", "solver", "models"]       # each may import those before it
-SIDEWAYS = {("deconvolution", "convolution")}
+# What is another layer turned round, narrowed or extended builds on it.
+SIDEWAYS = {("deconvolution", "convolution"), ("depthwise_convolution", "convolution"), ("im2col", "convolution"),
+            ("lstm", "rnn")}
 # Types that work on the host: they read files or run the user's Python.
 HOST_LAYERS = {"data", "image_data", "hdf5_data", "hdf5_output", "memory_data", "dummy_data", "window_data",
                "dense_image_data", "python", "layer", "fillers", "__init__"}

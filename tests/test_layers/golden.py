@@ -24,6 +24,9 @@ SANE = {
     "relu_slope_negative_inplace": {"bottom_diff_0"},
     "bnll_inplace": {"bottom_diff_0"},
     "power_inplace": {"bottom_diff_0"},
+    # Gradients of the second top (prob) and of the exposed last states count; Caffe drops them.
+    "infogain_two_tops": {"bottom_diff_0"},
+    "lstm_expose": {"bottom_diff_0", "param_diff_0", "param_diff_1", "param_diff_2"},
 }
 # Where only some elements are Caffe's bug: {case: reason}; pooling windows without a pixel give 0 here,
 # -FLT_MAX (MAX) or NaN (AVE) in Caffe.

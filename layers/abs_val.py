@@ -1,0 +1,16 @@
+"""AbsVal: y = |x|."""
+
+from layers.layer import Layer
+
+
+class AbsVal(Layer):
+    type = "AbsVal"
+    in_place = True
+
+    def forward(self, xs):
+        if self.keep:
+            self.saved = xs[0]
+        return [self.xp.abs(xs[0])]
+
+    def backward(self, dys, need):
+        return [dys[0] * self.xp.sign(self.saved) if need[0] else None]

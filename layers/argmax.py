@@ -1,0 +1,47 @@
+"""ArgMax: the indices (or values) of the top_k largest entries, largest first; of equal ones the later index first.
+
+Without `axis` each item of the batch is one row: x (N, ...) gives y (N, 1, top_k), or (N, 2, top_k) with
+`out_max_val` (indices, then values), and (N, 1, top_k, 1, ...) for an x of more than three axes.
+With `axis` the row is that axis, which becomes top_k long and holds indices, or with `out_max_val` values.
+"""
+
+from layers.layer import Layer, axis_index
+from proto.errors import ShapeFault
+
+
+class ArgMax(Layer):
+    type = "ArgMax"
+    never_differentiable = (0,)
+
+    def infer(self, shapes):
+        (shape,) = shapes
+        param = self.spec.argmax_param
+        self.axis = axis_index(param.axis, shape, "argmax_param.axis") if param.HasField("axis") else None
+        length = 1
+        for size in shape[1:] if self.axis is None else (shape[self.axis],):
+            length *= size
+        if not 1 <= param.top_k <= length:
+            raise ShapeFault(
+                f"top_k {param.top_k} of rows that are {length} long (bottom {shape}): choose 1 to {length}"
+            )
+        if self.axis is not None:
+            return [shape[: self.axis] + (param.top_k,) + shape[self.axis + 1 :]]
+        return [(shape[0], 2 if param.out_max_val else 1, param.top_k) + (1,) * (len(shape) - 3)]
+
+    def forward(self, xs):
+        xp, (x,), param = self.xp, xs, self.spec.argmax_param
+        rows = x.reshape(len(x), -1) if self.axis is None else xp.moveaxis(x, self.axis, -1)
+        if param.top_k == 1:  # the first maximum from the end is the last one from the start
+            index = rows.shape[-1] - 1 - xp.argmax(rows[..., ::-1], axis=-1)[..., None]
+        else:
+            index = xp.argsort(rows, axis=-1, kind="stable")[..., : -param.top_k - 1 : -1]
+        values = xp.take_along_axis(rows, index, axis=-1) if param.out_max_val else None
+        index = index.astype(x.dtype)
+        if self.axis is not None:
+            y = index if values is None else values
+            return [xp.ascontiguousarray(xp.moveaxis(y, -1, self.axis))]
+        y = index[:, None] if values is None else xp.stack([index, values], axis=1)
+        return [y.reshape(y.shape + (1,) * (x.ndim - 3))]
+
+    def backward(self, dys, need):
+        return [None]

@@ -1,0 +1,68 @@
+"""BatchNorm: y = (x - mean) / sqrt(variance + eps) per channel; scale and shift are left to a Scale layer.
+
+TRAIN uses the statistics of the batch, TEST the running ones (`use_global_stats` overrides).  Three blobs,
+never learned: running sums of mean (C,) and variance (C,), and the factor (1,) by which they are to be divided.
+A pass over batch statistics multiplies all three by moving_average_fraction, then adds mean, n / (n - 1) * variance
+and 1.
+"""
+
+from layers.layer import Layer, Param
+from proto.errors import ShapeFault
+
+
+class BatchNorm(Layer):
+    type = "BatchNorm"
+    in_place = True
+
+    def setup(self, shapes):
+        self.channels = shapes[0][1] if len(shapes[0]) > 1 else 1
+        params = [Param((self.channels,)), Param((self.channels,)), Param((1,))]
+        for param in params:
+            param.lr_mult = param.decay_mult = 0.0
+        return params
+
+    def infer(self, shapes):
+        (shape,) = shapes
+        if len(shape) > 1 and shape[1] != self.channels:
+            raise ShapeFault(
+                f"the bottom has {shape[1]} channels (shape {shape}), "
+                f"but the running statistics were made for {self.channels}"
+            )
+        self.axes = (0, *range(2, len(shape)))  # summed over: all but the channels
+        self.column = (1, -1, *(1 for _ in shape[2:]))[: len(shape)]  # a value per channel, beside x
+        return [shape]
+
+    def forward(self, xs):
+        xp, (x,), field = self.xp, xs, self.spec.batch_norm_param
+        sums = [param.data for param in self.params]
+        use_global = field.use_global_stats if field.HasField("use_global_stats") else not self.train
+        if use_global:
+            factor = xp.where(sums[2] == 0, 0, 1 / xp.where(sums[2] == 0, 1, sums[2]))
+            mean, variance = sums[0] * factor, sums[1] * factor
+            y = x - mean.reshape(self.column)
+        else:
+            n = max(x.size // self.channels, 1)
+            mean = x.sum(self.axes).reshape(-1) / n
+            y = x - mean.reshape(self.column)
+            variance = xp.square(y).sum(self.axes).reshape(-1) / n
+            for total, new in zip(sums, (mean, variance * (n / max(n - 1, 1)), 1), strict=True):
+                total *= field.moving_average_fraction
+                total += new
+        std = xp.sqrt(variance + field.eps).reshape(self.column)
+        y /= std
+        if self.keep:
+            self.saved = (None if use_global else y), std
+        return [y]
+
+    def backward(self, dys, need):
+        if not need[0]:
+            return [None]
+        (dy,), (y, std) = dys, self.saved
+        if y is None:
+            return [dy / std]
+        n = max(y.size // self.channels, 1)
+        dx = y * ((dy * y).sum(self.axes) / -n).reshape(self.column)
+        dx += dy
+        dx -= (dy.sum(self.axes) / n).reshape(self.column)
+        dx /= std
+        return [dx]

@@ -1,0 +1,39 @@
+"""ContrastiveLoss: pulls pairs of the same kind together, pushes others apart up to a margin.
+
+Bottoms: a and b (N, C), same (N,), nonzero for a pair of the same kind.  With d the distance of a pair,
+loss = sum(d^2 if same else max(0, margin - d)^2) / 2N; legacy_version has max(0, margin - d^2) for the latter.
+"""
+
+from layers.layer import LossLayer
+from proto.errors import ShapeFault
+
+
+class ContrastiveLoss(LossLayer):
+    type = "ContrastiveLoss"
+    bottoms = (3, 3)
+    never_differentiable = (2,)
+
+    def infer(self, shapes):
+        a, b, same = shapes
+        if a != b:
+            raise ShapeFault(f"the two sides of the pairs have shapes {a} and {b}: they must be equal")
+        if same[:1] != a[:1] or set(same[1:]) - {1}:
+            raise ShapeFault(f"the third bottom has shape {same}: give one number per pair, shape ({a[0]},)")
+        return [()]
+
+    def forward(self, xs):
+        xp, (a, b, same), param = self.xp, xs, self.spec.contrastive_loss_param
+        apart = a - b
+        column = (-1, *(1 for _ in a.shape[1:]))
+        square = xp.square(apart).sum(tuple(range(1, a.ndim))).reshape(column)
+        same = xp.trunc(same).reshape(column) != 0
+        distance = xp.sqrt(square)
+        gap = xp.maximum(param.margin - (square if param.legacy_version else distance), 0)
+        losses = xp.where(same, square, gap if param.legacy_version else gap * gap)
+        if self.keep:  # the slope of the loss along `apart`
+            push = xp.sign(gap) if param.legacy_version else gap / (distance + 1e-4)  # Caffe's guard for equal pairs
+            self.saved = apart * xp.where(same, 1, -push) / max(len(a), 1)
+        return [xp.asarray(losses.sum() / (2 * max(len(a), 1)), a.dtype)]
+
+    def backward(self, dys, need):
+        return [dys[0] * self.saved if need[0] else None, -dys[0] * self.saved if need[1] else None, None]

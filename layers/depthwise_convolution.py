@@ -1,0 +1,25 @@
+"""DepthwiseConvolution (MobileNet forks; ConvolutionDepthwise in others): a Convolution of each channel on its own.
+
+`group` is the number of channels where the prototxt does not say it; else everything is Convolution's.
+"""
+
+from layers.convolution import Convolution
+from layers.layer import axis_index
+from proto.messages import LayerParameter
+
+
+class DepthwiseConvolution(Convolution):
+    type = "DepthwiseConvolution"
+
+    def setup(self, shapes):
+        param = self.spec.convolution_param
+        if not param.HasField("group"):
+            spec = LayerParameter()
+            spec.CopyFrom(self.spec)
+            spec.convolution_param.group = shapes[0][axis_index(param.axis, shapes[0], "convolution_param.axis")]
+            self.spec = spec
+        return super().setup(shapes)
+
+
+class ConvolutionDepthwise(DepthwiseConvolution):
+    type = "ConvolutionDepthwise"

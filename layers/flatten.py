@@ -1,0 +1,26 @@
+"""Flatten: axes `axis` to `end_axis` become one."""
+
+import math
+
+from layers.layer import Layer, axis_index
+from proto.errors import SchemaFault
+
+
+class Flatten(Layer):
+    type = "Flatten"
+
+    def infer(self, shapes):
+        (shape,), param = shapes, self.spec.flatten_param
+        start = axis_index(param.axis, shape, "flatten_param.axis")
+        end = axis_index(param.end_axis, shape, "flatten_param.end_axis")
+        if end < start:
+            raise SchemaFault(f"flatten_param goes from axis {start} to end_axis {end}: exchange them")
+        return [shape[:start] + (math.prod(shape[start : end + 1]),) + shape[end + 1 :]]
+
+    def forward(self, xs):
+        if self.keep:
+            self.saved = xs[0].shape
+        return [xs[0].reshape(self.infer([xs[0].shape])[0])]
+
+    def backward(self, dys, need):
+        return [dys[0].reshape(self.saved) if need[0] else None]

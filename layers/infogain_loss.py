@@ -1,0 +1,80 @@
+"""InfogainLoss: softmax, then the loss -sum_k H[label, k] * log(p_k): mistakes cost what the matrix H says.
+
+Bottoms: scores, labels (one per place of the scores without `axis`) and H, unless `source` names a .binaryproto.
+H has C x C numbers for C classes.  Ignored labels, divisor and class_weight are as in SoftmaxWithLoss; a second top
+holds the probabilities.
+"""
+
+import math
+
+
+from layers.layer import LossLayer, axis_index
+from proto.errors import SchemaFault, ShapeFault
+
+LEAST = 1e-20  # probabilities are taken as at least this in the logarithm
+
+
+class InfogainLoss(LossLayer):
+    type = "InfogainLoss"
+    bottoms, tops = (2, 3), (1, 2)
+    never_differentiable = (1, 2)
+
+    def setup(self, shapes):
+        source = self.spec.infogain_loss_param.source
+        if len(shapes) == 2 and not source:
+            raise SchemaFault(
+                "no infogain matrix: give it as third bottom or as infogain_loss_param.source (a .binaryproto)"
+            )
+        if len(shapes) == 2:
+            from proto.weights import read_mean
+
+            self.matrix = read_mean(source)
+        return []
+
+    def infer(self, shapes):
+        scores, labels = shapes[:2]
+        self.axis = axis_index(self.spec.infogain_loss_param.axis, scores, "infogain_loss_param.axis")
+        classes = scores[self.axis]
+        if math.prod(labels) * classes != math.prod(scores):
+            raise ShapeFault(
+                f"scores of shape {scores} need one label per place without axis {self.axis}, "
+                f"but the labels have shape {labels}"
+            )
+        if len(self.spec.loss_param.class_weight) not in (0, classes):
+            raise SchemaFault(
+                f"class_weight is given {len(self.spec.loss_param.class_weight)} times for {classes} "
+                "classes: give one for each class, or none"
+            )
+        given = shapes[2] if len(shapes) > 2 else self.matrix.shape
+        if math.prod(given) != classes * classes:
+            raise ShapeFault(f"the infogain matrix has shape {given}: {classes} classes need {classes} x {classes}")
+        return [(), scores][: max(len(self.spec.top), 1)]
+
+    def forward(self, xs):
+        xp, x, axis, param = self.xp, xs[0], self.axis, self.spec.loss_param
+        matrix = xs[2] if len(xs) > 2 else self.be.asarray(self.matrix)
+        matrix = matrix.reshape(x.shape[axis], x.shape[axis])
+        if param.class_weight:
+            matrix = matrix * self.be.asarray(list(param.class_weight))[:, None]
+        ignore = param.ignore_label if param.HasField("ignore_label") else None
+        labels, valid = self.be.checked_labels(x, xs[1].astype(int), axis, ignore)
+        rows = xp.moveaxis(matrix[labels.squeeze(axis)], -1, axis) * valid  # at each place, H[label]
+        prob = self.be.softmax_forward(x, axis)
+        outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+        self.over = self.divisor(outer, inner, None if ignore is None else int(valid.sum()))
+        if self.keep:
+            self.saved = prob, rows
+        loss = -(rows * xp.log(xp.maximum(prob, LEAST))).sum() / self.over
+        return [xp.asarray(loss, x.dtype), prob][: max(len(self.spec.top), 1)]
+
+    def backward(self, dys, need):
+        nothing = [None] * (len(need) - 1)
+        if not need[0]:
+            return [None, *nothing]
+        prob, rows = self.saved
+        dx = self.be.zeros(prob.shape)
+        if dys[0] is not None:
+            dx += (prob * rows.sum(self.axis, keepdims=True) - rows) * (dys[0] / self.over)
+        if len(dys) > 1 and dys[1] is not None:
+            dx += self.be.softmax_backward(dys[1], prob, self.axis)
+        return [dx, *nothing]

@@ -1,0 +1,75 @@
+"""Interp (DeepLab, PSPNet): bilinear resizing in which the corners of the images coincide.
+
+The bottom (N, C, H, W) first loses -pad_beg rows and columns at its beginning and -pad_end at its end.  The size that
+remains is n; the top has n + (n - 1) * (zoom_factor - 1) after (n - 1) / shrink_factor + 1, or height x width, or the
+size of a second bottom.  Resizing is linear, so it is a matrix from the left (rows) and one from the right (columns).
+"""
+
+from layers.layer import Layer
+from proto.errors import SchemaFault, ShapeFault
+
+
+class Interp(Layer):
+    type = "Interp"
+    bottoms = (1, 2)
+    never_differentiable = (1,)
+
+    def setup(self, shapes):
+        field = self.spec.interp_param
+        factors, sizes = (
+            [name for name in names if field.HasField(name)]
+            for names in (("zoom_factor", "shrink_factor"), ("height", "width"))
+        )
+        ways = [factors, sizes, ["a second bottom"] if len(shapes) == 2 else []]
+        if sum(map(bool, ways)) != 1 or len(sizes) == 1:
+            raise SchemaFault(
+                f"interp_param gives the size by {', '.join(sum(ways, [])) or 'nothing'}: choose "
+                "zoom_factor and shrink_factor, or height and width, or a second bottom"
+            )
+        if field.pad_beg > 0 or field.pad_end > 0:
+            raise SchemaFault(
+                f"interp_param has pad_beg {field.pad_beg} and pad_end {field.pad_end}: they crop, "
+                "and must be 0 or negative"
+            )
+        for name in ways[0] + ways[1]:
+            if getattr(field, name) < 1:
+                raise SchemaFault(f"interp_param.{name} is {getattr(field, name)}: it must be 1 or more")
+        return []
+
+    def infer(self, shapes):
+        shape, field = shapes[0], self.spec.interp_param
+        if any(len(s) != 4 for s in shapes):
+            raise ShapeFault(f"the bottoms have shapes {shapes}: Interp takes images, (N, C, H, W)")
+        self.used = [n + field.pad_beg + field.pad_end for n in shape[2:]]
+        if min(self.used) < 1:
+            raise ShapeFault(f"pad_beg {field.pad_beg} and pad_end {field.pad_end} leave nothing of the bottom {shape}")
+        if len(shapes) == 2:
+            self.out = shapes[1][2:]
+        elif field.HasField("height"):
+            self.out = field.height, field.width
+        else:
+            shrunk = [(n - 1) // field.shrink_factor + 1 for n in self.used]
+            self.out = tuple((n - 1) * field.zoom_factor + 1 for n in shrunk)
+        return [(*shape[:2], *self.out)]
+
+    def matrix(self, axis, size, dtype):
+        """(out, size): the part of each pixel of the bottom in each of the top, along an axis."""
+        xp, used, out = self.xp, self.used[axis], self.out[axis]
+        place = xp.arange(out) * ((used - 1) / max(out - 1, 1)) - self.spec.interp_param.pad_beg
+        return xp.maximum(1 - xp.abs(place[:, None] - xp.arange(size)), 0).astype(dtype)
+
+    def forward(self, xs):
+        rows, columns = (self.matrix(axis, n, xs[0].dtype) for axis, n in enumerate(xs[0].shape[2:]))
+        if self.keep:
+            self.saved = rows, columns
+        return [self.xp.matmul(rows, self.xp.matmul(xs[0], columns.T))]
+
+    def backward(self, dys, need):
+        if not need[0]:
+            return [None] * len(need)
+        rows, columns = self.saved
+        return [self.xp.matmul(rows.T, self.xp.matmul(dys[0], columns)), *[None] * (len(need) - 1)]
+
+    def coords(self):
+        scale = tuple((out - 1) / max(used - 1, 1) for out, used in zip(self.out, self.used, strict=True))
+        return 2, scale, tuple(self.spec.interp_param.pad_beg * s for s in scale)

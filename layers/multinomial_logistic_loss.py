@@ -1,0 +1,36 @@
+"""MultinomialLogisticLoss: -log(probability of the label), averaged over the batch; the bottom holds probabilities.
+
+Bottoms: probabilities (N, ...), every number of an item a class, and labels (N,).  SoftmaxWithLoss is the same
+of scores, and safer: here a probability is taken as at least 1e-20, in the gradient too.
+"""
+
+import math
+
+from layers.layer import LossLayer
+from proto.errors import ShapeFault
+
+LEAST = 1e-20
+
+
+class MultinomialLogisticLoss(LossLayer):
+    type = "MultinomialLogisticLoss"
+
+    def infer(self, shapes):
+        probabilities, labels = shapes
+        if not probabilities or math.prod(labels) != probabilities[0]:
+            raise ShapeFault(
+                f"probabilities of shape {probabilities} and labels of shape {labels}: give one label per item"
+            )
+        return [()]
+
+    def forward(self, xs):
+        xp, x = self.xp, xs[0].reshape(len(xs[0]), math.prod(xs[0].shape[1:]))
+        labels, _ = self.be.checked_labels(x, xs[1].astype(int), 1, None)
+        picked = xp.maximum(xp.take_along_axis(x, labels, axis=1), LEAST)
+        if self.keep:  # the slope of the loss
+            slope = (xp.arange(x.shape[1]) == labels) / (-picked * max(len(x), 1))
+            self.saved = slope.reshape(xs[0].shape)
+        return [xp.asarray(-xp.log(picked).sum() / max(len(x), 1), x.dtype)]
+
+    def backward(self, dys, need):
+        return [dys[0] * self.saved if need[0] else None, None]

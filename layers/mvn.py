@@ -1,0 +1,41 @@
+"""MVN (mean-variance normalisation): y = (x - mean) / (standard deviation + eps), of each plane of each item.
+
+across_channels: of each item as a whole.  normalize_variance: false leaves the mean subtraction alone.
+"""
+
+import math
+
+from layers.layer import Layer
+
+
+class MVN(Layer):
+    type = "MVN"
+    in_place = True
+
+    def infer(self, shapes):
+        (shape,) = shapes
+        axes = 1 if self.spec.mvn_param.across_channels else 2
+        self.rows = math.prod(shape[:axes]), math.prod(shape[axes:])  # as a matrix: a row is normalised
+        return [shape]
+
+    def forward(self, xs):
+        xp, x, param = self.xp, xs[0].reshape(self.rows), self.spec.mvn_param
+        n = max(self.rows[1], 1)
+        y, spread = x - x.sum(1, keepdims=True) / n, None
+        if param.normalize_variance:
+            spread = xp.sqrt(xp.square(y).sum(1, keepdims=True) / n) + param.eps
+            y /= spread
+        if self.keep:
+            self.saved = y, spread
+        return [y.reshape(xs[0].shape)]
+
+    def backward(self, dys, need):
+        if not need[0]:
+            return [None]
+        (y, spread), dy = self.saved, dys[0].reshape(self.rows)
+        n = max(self.rows[1], 1)
+        dx = dy - dy.sum(1, keepdims=True) / n
+        if spread is not None:  # eps is so small that Caffe leaves it out of the derivative
+            dx -= y * ((dy * y).sum(1, keepdims=True) / n)
+            dx /= spread
+        return [dx.reshape(dys[0].shape)]

@@ -1,0 +1,24 @@
+"""Power: y = (shift + scale * x) ** power."""
+
+from layers.layer import Layer
+
+
+class Power(Layer):
+    type = "Power"
+    in_place = True
+
+    def forward(self, xs):
+        param = self.spec.power_param
+        inner = param.shift + param.scale * xs[0]
+        if self.keep:
+            self.saved = inner
+        return [inner**param.power if param.power != 1 else inner]
+
+    def backward(self, dys, need):
+        if not need[0]:
+            return [None]
+        param = self.spec.power_param
+        slope = param.power * param.scale
+        if slope == 0 or param.power == 1:
+            return [dys[0] * slope]
+        return [dys[0] * slope * self.saved ** (param.power - 1)]  # defined at 0 too, unlike y / inner

@@ -1,0 +1,56 @@
+"""Reshape: the same numbers in another shape.
+
+The axes from `axis` on, `num_axes` of them (-1: all), are replaced by shape.dim, where 0 copies the bottom's axis
+in that place and one -1 stands for what is left over.
+"""
+
+import math
+
+from layers.layer import Layer
+from proto.errors import SchemaFault, ShapeFault
+
+
+class Reshape(Layer):
+    type = "Reshape"
+
+    def setup(self, shapes):
+        dims = list(self.spec.reshape_param.shape.dim)
+        if min(dims, default=0) < -1 or dims.count(-1) > 1:
+            raise SchemaFault(f"reshape_param.shape {dims}: dims are sizes, 0 (copy) and at most one -1 (the rest)")
+        return []
+
+    def infer(self, shapes):
+        (shape,), param = shapes, self.spec.reshape_param
+        start = param.axis if param.axis >= 0 else len(shape) + param.axis + 1
+        end = len(shape) if param.num_axes == -1 else start + param.num_axes
+        if not 0 <= start <= end <= len(shape):
+            raise ShapeFault(
+                f"axis {param.axis} with num_axes {param.num_axes} asks for axes {start} to {end - 1} "
+                f"of a bottom of shape {shape}"
+            )
+        dims = list(param.shape.dim)
+        for i, dim in enumerate(dims):
+            if dim == 0:
+                if start + i >= len(shape):
+                    raise ShapeFault(
+                        f"dim {i} of reshape_param.shape is 0 (copy axis {start + i}), but the bottom has shape {shape}"
+                    )
+                dims[i] = shape[start + i]
+        top = [*shape[:start], *dims, *shape[end:]]
+        count, known = math.prod(shape), math.prod(dim for dim in top if dim != -1)
+        if -1 in top and known and count % known == 0:
+            top[top.index(-1)] = count // known
+        elif -1 in top or known != count:
+            raise ShapeFault(
+                f"the bottom {shape} holds {count} numbers, the new shape {tuple(top)} "
+                f"{'a multiple of ' if -1 in top else ''}{known}: change reshape_param.shape"
+            )
+        return [tuple(top)]
+
+    def forward(self, xs):
+        if self.keep:
+            self.saved = xs[0].shape
+        return [xs[0].reshape(self.infer([xs[0].shape])[0])]
+
+    def backward(self, dys, need):
+        return [dys[0].reshape(self.saved) if need[0] else None]

@@ -1,0 +1,42 @@
+"""SigmoidCrossEntropyLoss: cross entropy of sigmoid(x) with targets between 0 and 1, each number on its own.
+
+Divided by the batch size unless loss_param says otherwise.  A target counts as ignored when its whole part is
+ignore_label: `ignore_label: 0` ignores 0.9 too, and -1 is the value to choose.
+"""
+
+import math
+
+from layers.layer import LossLayer
+from proto.errors import ShapeFault
+from proto.messages import LossParameter
+
+
+class SigmoidCrossEntropyLoss(LossLayer):
+    type = "SigmoidCrossEntropyLoss"
+
+    def infer(self, shapes):
+        x, target = shapes
+        if math.prod(x) != math.prod(target):
+            raise ShapeFault(f"scores of shape {x} and targets of shape {target}: give one target per score")
+        return [()]
+
+    def forward(self, xs):
+        xp, x, target, param = self.xp, xs[0], xs[1].reshape(xs[0].shape), self.spec.loss_param
+        losses = xp.maximum(x, 0) - x * target + xp.log1p(xp.exp(-xp.abs(x)))
+        valid = None
+        if param.HasField("ignore_label"):
+            valid = xp.trunc(target) != param.ignore_label
+            losses *= valid
+        outer = len(x) if x.ndim else 1
+        inner = x.size // max(outer, 1)
+        self.over = self.divisor(outer, inner, None if valid is None else int(valid.sum()), LossParameter.BATCH_SIZE)
+        if self.keep:
+            self.saved = x, target, valid
+        return [xp.asarray(losses.sum() / self.over, x.dtype)]
+
+    def backward(self, dys, need):
+        if not need[0]:
+            return [None, None]
+        x, target, valid = self.saved
+        dx = (self.be.sigmoid(x) - target) * (dys[0] / self.over)
+        return [dx if valid is None else dx * valid, None]

@@ -1,0 +1,19 @@
+"""Swish: y = x * sigmoid(beta * x)."""
+
+from layers.layer import Layer
+
+
+class Swish(Layer):
+    type = "Swish"
+    in_place = True
+
+    def forward(self, xs):
+        gate = self.be.sigmoid(self.spec.swish_param.beta * xs[0])
+        if self.keep:
+            self.saved = xs[0], gate
+        return [xs[0] * gate]
+
+    def backward(self, dys, need):
+        x, gate = self.saved
+        slope = 1 + self.spec.swish_param.beta * x * (1 - gate)
+        return [dys[0] * gate * slope if need[0] else None]

@@ -1,0 +1,17 @@
+"""TanH: y = tanh(x)."""
+
+from layers.layer import Layer
+
+
+class TanH(Layer):
+    type = "TanH"
+    in_place = True
+
+    def forward(self, xs):
+        y = self.xp.tanh(xs[0])
+        if self.keep:
+            self.saved = y
+        return [y]
+
+    def backward(self, dys, need):
+        return [dys[0] * (1 - self.xp.square(self.saved)) if need[0] else None]

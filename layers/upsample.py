@@ -1,0 +1,72 @@
+"""Upsample (SegNet, ENet): undoes a max pooling, with every value put back where the maximum was.
+
+Bottoms: x (N, C, H, W) and the mask, the pooling layer's second top, with the place of each value in the plane of
+the top; the rest of the top is 0.  The top measures upsample_h x upsample_w, or scale times the bottom (scale_h and
+scale_w for each axis) less pad_out_h and pad_out_w, the rows and columns that pooling had cut off.
+Without a mask (as in the YOLO forks) every value is repeated scale x scale times.
+"""
+
+import math
+
+from layers.layer import Layer
+from proto.errors import SchemaFault, ShapeFault
+
+
+class Upsample(Layer):
+    type = "Upsample"
+    bottoms = (1, 2)
+    never_differentiable = (1,)
+
+    def setup(self, shapes):
+        field = self.spec.upsample_param
+        self.scale = [getattr(field, name) if field.HasField(name) else field.scale for name in ("scale_h", "scale_w")]
+        self.size = (field.upsample_h, field.upsample_w) if len(shapes) == 2 else (0, 0)
+        if min(self.scale) < 2 and not all(self.size):
+            raise SchemaFault("upsample_param needs scale (2 or more), or with a mask upsample_h and upsample_w")
+        return []
+
+    def infer(self, shapes):
+        shape, field = shapes[0], self.spec.upsample_param
+        if len(shape) != 4:
+            raise ShapeFault(f"the bottom has shape {shape}: Upsample takes images, (N, C, H, W)")
+        if shapes[1:] and shapes[1] != shape:
+            raise ShapeFault(
+                f"x has shape {shape} and its mask {shapes[1]}: they must be equal; the mask is the "
+                "second top of the Pooling layer that x comes from"
+            )
+        cut = (field.pad_out_h, field.pad_out_w) if shapes[1:] else (0, 0)
+        scaled = [n * s - c for n, s, c in zip(shape[2:], self.scale, cut, strict=True)]
+        self.out = self.size if all(self.size) else tuple(scaled)
+        return [(*shape[:2], *self.out)]
+
+    def forward(self, xs):
+        x, xp = xs[0], self.xp
+        if len(xs) == 1:
+            self.saved = x.shape if self.keep else None
+            return [x.repeat(self.scale[0], axis=2).repeat(self.scale[1], axis=3)]
+        place, area = xs[1].astype(int), math.prod(self.out)
+        if place.size and not 0 <= int(place.min()) <= int(place.max()) < area:
+            raise ShapeFault(
+                f"the mask names pixels {int(place.min())} to {int(place.max())}, but the top's planes, "
+                f"{self.out[0]} x {self.out[1]}, have 0 to {area - 1}: scale or upsample_h and upsample_w "
+                "must lead back to the size before pooling"
+            )
+        planes = xp.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], 1, 1)
+        place += planes * area
+        y = self.be.zeros((*x.shape[:2], *self.out))
+        y.reshape(-1)[place] = x
+        if self.keep:
+            self.saved = place
+        return [y]
+
+    def backward(self, dys, need):
+        (dy,), nothing = dys, [None] * (len(need) - 1)
+        if not need[0]:
+            return [None, *nothing]
+        if nothing:
+            return [dy.reshape(-1)[self.saved], *nothing]
+        n, c, h, w = self.saved
+        return [dy.reshape(n, c, h, self.scale[0], w, self.scale[1]).sum((3, 5))]
+
+    def coords(self):
+        return 2, tuple(map(float, self.scale)), tuple((s - 1) / 2 for s in self.scale)
