@@ -1,0 +1,82 @@
+"""Reading the values of a net by blob name, and adding up gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from layers.layer import Array
+from netdef.graph import Value
+from proto.errors import GraphFault, did_you_mean
+
+
+class BlobFault(GraphFault, KeyError):
+    """There is no such blob, or it holds nothing now."""
+
+
+class Blobs(Mapping):
+    """{blob name: array} of what a net holds at this moment; BlobFault says why a blob cannot be read.
+
+    values: the values of each name, the preferred one first.  array_of: the array of a value, or None.
+    nothing: what is wrong, and the remedy, where none of them has one.
+    """
+
+    def __init__(self, values: Mapping[str, Sequence[Value]], array_of: Callable[[Value], Array | None], nothing: str):
+        self._values, self._array_of, self._nothing = values, array_of, nothing
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._values:
+            raise BlobFault(f"the net has no blob '{name}'{did_you_mean(name, self._values)}")
+        array = self._find(name)
+        if array is None:
+            raise BlobFault(f"blob '{name}' {self._nothing}")
+        return array
+
+    def __contains__(self, name) -> bool:
+        return name in self._values and self._find(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._values if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _find(self, name: str) -> Array | None:
+        arrays = map(self._array_of, self._values[name])
+        return next((array for array in arrays if array is not None), None)
+
+
+class Gradients:
+    """The gradient of each value: the sum of what its readers have sent so far.
+
+    A single contribution is kept as it is and never written to, since it may be an array that somebody
+    else holds too; a second one makes a sum of our own, to which others are added in place.
+    """
+
+    def __init__(self, xp):
+        self._xp = xp
+        self._sums: dict[Value, Array] = {}
+        self._ours: set[Value] = set()
+
+    def add(self, value: Value, gradient: Array) -> None:
+        if value not in self._sums:
+            self._sums[value] = gradient
+        elif value in self._ours:
+            self._xp.add(self._sums[value], gradient, out=self._sums[value])
+        else:
+            self._sums[value] = self._xp.asarray(self._sums[value] + gradient)
+            self._ours.add(value)
+
+    def take(self, value: Value) -> Array | None:
+        """The sum, which is then forgotten here; None where nothing has been sent."""
+        self._ours.discard(value)
+        return self._sums.pop(value, None)
+
+    def get(self, value: Value) -> Array | None:
+        return self._sums.get(value)
+
+    def clear(self) -> None:
+        self._sums.clear()
+        self._ours.clear()
+
+    def __bool__(self) -> bool:
+        return bool(self._sums)

@@ -1,0 +1,95 @@
+"""Setting the fields of messages from Python values: dicts for messages, lists for repeated fields."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable, Mapping
+
+from proto.errors import SchemaFault, did_you_mean
+from proto.messages import LayerParameter
+
+# Types whose fields are in a message of another name, or in more than one.
+_BORROWED = {
+    "Deconvolution": ["convolution_param"],
+    "Im2col": ["convolution_param"],
+    "SoftmaxWithLoss": ["softmax_param", "loss_param"],
+    "SigmoidCrossEntropyLoss": ["loss_param"],
+    "MultinomialLogisticLoss": ["loss_param"],
+    "InfogainLoss": ["infogain_loss_param", "loss_param"],
+    "LSTM": ["recurrent_param"],
+    "RNN": ["recurrent_param"],
+}
+
+
+def own_fields(type_name: str) -> list[str]:
+    """The LayerParameter fields that hold the messages of a layer type: ["convolution_param"]."""
+    own = [field.name for field in LayerParameter.DESCRIPTOR.fields
+           if field.message_type and field.message_type.name == f"{type_name}Parameter"]
+    return _BORROWED.get(type_name, own)
+
+
+def home_of(layer: LayerParameter, name: str):
+    """The message that a field of a layer, given by its short name, belongs to: the type's own, or the layer itself.
+
+    Names that end in `param` are the layer's.  SchemaFault where neither has it.
+    """
+    homes = [getattr(layer, own) for own in own_fields(layer.type)] if not name.endswith("param") else []
+    for home in (*homes, layer):
+        if name in home.DESCRIPTOR.fields_by_name:
+            return home
+    known = {field for home in (*homes, layer) for field in home.DESCRIPTOR.fields_by_name}
+    raise SchemaFault(f"{layer.type} has no field '{name}'{did_you_mean(name, known | {'ntop', 'in_place'})}")
+
+
+def assign(message, name: str, value) -> None:
+    """Set one field; a single value does for a repeated field.  SchemaFault where it does not fit."""
+    field = message.DESCRIPTOR.fields_by_name.get(name)
+    if field is None:
+        raise SchemaFault(f"{message.DESCRIPTOR.name} has no field '{name}'"
+                          f"{did_you_mean(name, message.DESCRIPTOR.fields_by_name)}")
+    if _is_list(value) and not field.is_repeated:
+        raise SchemaFault(f"{name} of {message.DESCRIPTOR.name} takes one value, not a list")
+    for item in value if _is_list(value) else [value]:
+        if not field.message_type:
+            _set(message, field, _plain(field, item))
+        elif field.is_repeated:
+            _fill(getattr(message, name).add(), field, item)
+        else:
+            getattr(message, name).SetInParent()
+            _fill(getattr(message, name), field, item)
+
+
+def _fill(target, field, value) -> None:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            assign(target, name, inner)
+    elif isinstance(value, type(target)):
+        target.CopyFrom(value)
+    else:
+        raise SchemaFault(f"{field.name} is a message: give a dict, not {value!r}")
+
+
+def _plain(field, value):
+    """NumPy numbers as Python's, names of enum values as their numbers."""
+    if isinstance(value, numbers.Number) and hasattr(value, "item"):
+        return value.item()
+    if field.enum_type and isinstance(value, str):
+        known = field.enum_type.values_by_name
+        if value not in known:
+            raise SchemaFault(f"{field.name} is one of {', '.join(known)}, not '{value}'{did_you_mean(value, known)}")
+        return known[value].number
+    return value
+
+
+def _set(message, field, value) -> None:
+    try:
+        if field.is_repeated:
+            getattr(message, field.name).append(value)
+        else:
+            setattr(message, field.name, value)
+    except (TypeError, ValueError):
+        raise SchemaFault(f"{field.name} of {message.DESCRIPTOR.name} cannot be {value!r}") from None
+
+
+def _is_list(value) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))

@@ -1,0 +1,199 @@
+"""Layers wired by values: which result of which layer every bottom reads.
+
+A top always makes a new value; a bottom reads the newest value of its name.  So an in-place ReLU is an
+ordinary layer whose top happens to reuse a name, and a value read twice is simply read twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from layers.layer import Layer, Shape, layer_class
+from netdef.words import at, count_text, times_text
+from proto.errors import GraphFault, NetError, Where, did_you_mean, located
+from proto.messages import LayerParameter
+
+
+@dataclass(eq=False)
+class Value:
+    """One result of one layer: what its name means until the name is produced again."""
+
+    name: str
+    producer: Step
+    slot: int                                              # which top of the producer it is
+    readers: list[Step] = field(default_factory=list)      # in order; a layer that reads it twice is there twice
+    loss_weight: float = 0.0                               # its share in the net's loss
+    shape: Shape = ()                                      # the newest inferred one
+
+
+@dataclass(eq=False)
+class Step:
+    """One layer of the net, the values it reads and the values it makes."""
+
+    index: int
+    spec: LayerParameter
+    where: Where
+    cls: type[Layer]
+    bottoms: list[Value] = field(default_factory=list)
+    tops: list[Value] = field(default_factory=list)
+    layer: Layer | None = None                             # set up by the plan
+    need: list[bool] = field(default_factory=list)         # which bottoms get a gradient
+    backward: bool = False                                 # whether it takes part in the backward pass
+    relu: Step | None = None                               # an in-place ReLU to be run in the same call
+    last_uses: list[Value] = field(default_factory=list)   # values that nobody reads after this step
+    sized_for: list[Shape] | None = None                   # the bottom shapes of the last `infer`
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def label(self) -> str:
+        """How messages speak of it: 'conv1' (Convolution)."""
+        return label_of(self.spec)
+
+    @property
+    def is_input(self) -> bool:
+        return self.spec.type == "Input"
+
+    @contextlib.contextmanager
+    def located(self):
+        """Say on any error raised inside that it happened in this layer, and where that is written."""
+        try:
+            with located(self.where, self.label):
+                yield
+        except NetError:
+            raise
+        except Exception as error:             # a Python layer's own; notes exist since Python 3.11
+            if hasattr(error, "add_note"):
+                error.add_note(f"in layer {self.label}{at(self.where)}")
+            raise
+
+
+def label_of(spec: LayerParameter) -> str:
+    return f"'{spec.name}' ({spec.type})"
+
+
+def wire(specs: Sequence[LayerParameter], wheres: Sequence[Where]) -> list[Step]:
+    """The layers as steps joined by values, in the order of the text; GraphFault where they do not join.
+
+    The specs are completed: a layer without a name gets that of its first top or its type, a loss its tops.
+    """
+    _name_the_nameless(specs)
+    wiring = _Wiring(specs, wheres)
+    for spec, where in zip(specs, wheres, strict=True):
+        with located(where, label_of(spec)):
+            wiring.add(spec, where)
+    return wiring.steps
+
+
+class _Wiring:
+    def __init__(self, specs, wheres):
+        self.specs, self.wheres = specs, wheres
+        self.steps: list[Step] = []
+        self.by_name: dict[str, Step] = {}
+        self.newest: dict[str, Value] = {}                 # blob name -> what it means at this point of the text
+
+    def add(self, spec: LayerParameter, where: Where) -> None:
+        step = Step(len(self.steps), spec, where, layer_class(spec.type))
+        self._check_name(step)
+        _check_arity(step)
+        step.bottoms = [self._read(name, index, step) for index, name in enumerate(spec.bottom)]
+        spec.top.extend(self._automatic_tops(step))
+        step.tops = [self._make(name, slot, step) for slot, name in enumerate(spec.top)]
+        _weigh_losses(step)
+        self.steps.append(step)
+        for value in step.bottoms:
+            value.readers.append(step)
+        self.newest.update((value.name, value) for value in step.tops)
+
+    def _check_name(self, step: Step) -> None:
+        first = self.by_name.setdefault(step.name, step)
+        if first is not step:
+            raise GraphFault(f"the name '{step.name}' is already that of the {first.cls.type} layer"
+                             f"{at(first.where)}: weights are stored by name, so each layer needs its own")
+
+    def _read(self, name: str, index: int, step: Step) -> Value:
+        if name in self.newest:
+            return self.newest[name]
+        for spec, where in zip(self.specs[step.index:], self.wheres[step.index:], strict=True):
+            if name in spec.top:
+                whose = "this layer itself" if spec is step.spec else f"layer '{spec.name}'{at(where)}, further down"
+                raise GraphFault(f"bottom '{name}' is made by {whose}: a layer reads what layers above it make")
+        raise GraphFault(f"bottom {index} reads '{name}', which no layer makes{did_you_mean(name, self.newest)}")
+
+    def _make(self, name: str, slot: int, step: Step) -> Value:
+        earlier = self.newest.get(name)
+        if name in list(step.spec.top)[:slot]:
+            raise GraphFault(f"has two tops called '{name}': give each its own name")
+        if earlier is not None:
+            in_place = slot < len(step.bottoms) and step.bottoms[slot] is earlier
+            if not in_place:
+                raise GraphFault(f"top '{name}' is already made by layer '{earlier.producer.name}'"
+                                 f"{at(earlier.producer.where)}: give this one another name")
+            if not step.cls.in_place:
+                raise GraphFault(f"top '{name}' has the name of its bottom (made by layer '{earlier.producer.name}'"
+                                 f"{at(earlier.producer.where)}), but {step.cls.type} does not work in place: "
+                                 f"name the top differently, as top: \"{step.name}\"")
+        return Value(name, step, slot)
+
+    def _automatic_tops(self, step: Step) -> list[str]:
+        """Losses may leave out their tops; they are then called after the layer."""
+        missing = step.cls.tops[0] - len(step.spec.top) if step.cls.is_loss else 0
+        taken = set(self.newest) | set(step.spec.top) | {name for spec in self.specs for name in spec.top}
+        names = []
+        for _ in range(missing):
+            names.append(_unused(step.name, taken))
+            taken.add(names[-1])
+        return names
+
+
+def _name_the_nameless(specs: Sequence[LayerParameter]) -> None:
+    taken = {spec.name for spec in specs}
+    for spec in specs:
+        if not spec.name:
+            spec.name = _unused(spec.top[0] if spec.top else spec.type.lower() or "layer", taken)
+            taken.add(spec.name)
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    candidate, count = name, 2
+    while candidate in taken:
+        candidate, count = f"{name}_{count}", count + 1
+    return candidate
+
+
+def _check_arity(step: Step) -> None:
+    cls, bottoms, tops = step.cls, len(step.spec.bottom), len(step.spec.top)
+    _check_count(f"{cls.type} reads", "bottom", bottoms, *cls.bottoms)
+    least, most = cls.tops
+    _check_count(f"{cls.type} makes", "top", tops, 0 if cls.is_loss else least, most)
+    if cls.same_count and bottoms != tops:
+        raise GraphFault(f"{cls.type} makes one top for each bottom, but here are {count_text(bottoms, 'bottom')} "
+                         f"and {count_text(tops, 'top')}")
+
+
+def _check_count(who: str, what: str, count: int, least: int, most: int | None) -> None:
+    if count >= least and (most is None or count <= most):
+        return
+    if most is None:
+        wanted = f"at least {count_text(least, what)}"
+    elif least == most:
+        wanted = count_text(least, what) if least else f"no {what}s"
+    else:
+        wanted = f"{least} to {count_text(most, what)}"
+    raise GraphFault(f"{who} {wanted}, but here {'is' if count == 1 else 'are'} {count or 'none'}")
+
+
+def _weigh_losses(step: Step) -> None:
+    """Every top takes its loss_weight; the first top of a loss counts fully unless it says otherwise."""
+    weights = list(step.spec.loss_weight)
+    if weights and len(weights) != len(step.tops):
+        raise GraphFault(f"gives loss_weight {times_text(len(weights))} for {count_text(len(step.tops), 'top')}: "
+                         "give one for each top, or none")
+    if not weights and step.cls.is_loss:
+        weights = [1.0]
+    for value, weight in zip(step.tops, weights, strict=False):
+        value.loss_weight = weight

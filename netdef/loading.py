@@ -1,0 +1,125 @@
+"""Matching the arrays of a weights file to the learned arrays of a net, by layer name.
+
+Everything is checked before anything is written, so a file that does not fit leaves the net as it was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from layers.layer import Param, Shape
+from netdef.graph import Step
+from netdef.words import count_text, shape_text, some
+from proto.errors import WeightsFault
+from proto.weights import read_weights
+
+
+@dataclass
+class LoadReport:
+    """What a weights file and a net had in common; str() is the sentence to log."""
+
+    source: str = "the weights"
+    matched: list[str] = field(default_factory=list)       # layers that were loaded
+    missing: list[str] = field(default_factory=list)       # layers of the net that stayed as they were
+    unused: list[str] = field(default_factory=list)        # layers of the file that the net has not
+    coerced: list[str] = field(default_factory=list)       # arrays of an old four-axis shape
+    not_finite: list[str] = field(default_factory=list)    # arrays with a NaN or an infinity in them
+    values: int = 0                                        # numbers loaded
+
+    def __str__(self) -> str:
+        parts = [f"loaded {count_text(len(self.matched), 'layer')} ({self.values:,} values) from {self.source}"]
+        if self.missing:
+            parts.append(f"not in the file, so left as they were: {some(self.missing, 12)}")
+        if self.unused:
+            parts.append(f"not in the net, so not used: {some(self.unused, 12)}")
+        if self.coerced:
+            parts.append(f"read from four-axis shapes of old: {some(self.coerced)}")
+        if self.not_finite:
+            parts.append(f"WARNING: NaN or infinity in {some(self.not_finite)}")
+        return "; ".join(parts)
+
+
+def read_all(source) -> tuple[str, dict[str, list[np.ndarray]]]:
+    """(what to call it, {layer: arrays}) of a dict, a path, or several paths joined by commas (later ones win)."""
+    if isinstance(source, Mapping):
+        return "the given arrays", {name: _as_list(arrays) for name, arrays in source.items()}
+    name = os.fspath(source)
+    paths = [name] if os.path.exists(name) else [path.strip() for path in name.split(",")]
+    layers = {}
+    for path in paths:
+        layers.update(read_weights(path))
+    return name, layers
+
+
+def match_weights(steps: Sequence[Step], shared: Mapping[Param, Param], source
+                  ) -> tuple[LoadReport, list[tuple[Param, np.ndarray]]]:
+    """The report, and which array goes into which param.  WeightsFault where a shape differs or nothing matches."""
+    name, layers = read_all(source)
+    learned = {step.name: step for step in steps if step.layer.params}
+    report, pairs = LoadReport(name), []
+    for layer, arrays in layers.items():
+        if layer in learned and arrays:
+            pairs += _match_layer(learned[layer], arrays, shared, report)
+        elif arrays:
+            report.unused.append(layer)
+    report.missing = [layer for layer in learned if layer not in report.matched]
+    if learned and not report.matched:
+        raise WeightsFault(f"{name}: none of its layers has the name of a layer with weights in this net: the file has "
+                           f"{some(report.unused) or 'no weights'}; the net has {some(learned)}")
+    return report, pairs
+
+
+def _match_layer(step: Step, arrays: Sequence[np.ndarray], shared, report: LoadReport) -> list:
+    params = step.layer.params
+    own = [param for param in params if param not in shared]
+    if len(arrays) == len(own):                # files of the HDF5 kind leave out what another layer owns
+        params = own
+    with step.located():
+        if len(arrays) != len(params):
+            raise WeightsFault(f"{report.source} has {_listed(a.shape for a in arrays)} for it, the net "
+                               f"{_listed(p.shape for p in params)}: make them alike (bias_term?), "
+                               "or rename the layer to learn it from scratch")
+        pairs = [(param, _fitted(array, param.shape, f"{step.name}[{index}]", report))
+                 for index, (param, array) in enumerate(zip(params, arrays, strict=True))]
+    report.matched.append(step.name)
+    report.values += sum(param.count for param in params)
+    return pairs
+
+
+def _fitted(array: np.ndarray, shape: Shape, label: str, report: LoadReport) -> np.ndarray:
+    """The array in the param's shape; files of old write four axes, the leading ones 1."""
+    if array.shape != shape:
+        padded = (1,) * (4 - len(shape)) + tuple(shape)
+        if array.ndim != 4 or array.shape != padded:
+            raise WeightsFault(f"array {label} is {shape_text(array.shape)} in {report.source}, but "
+                               f"{shape_text(shape)} in the net{_remedy(array.size, shape)}")
+        report.coerced.append(f"{label} {shape_text(array.shape)} as {shape_text(shape)}")
+    if not _is_finite(array):
+        report.not_finite.append(label)
+    return array.reshape(shape)
+
+
+def _remedy(count: int, shape: Shape) -> str:
+    same = ", which holds as many numbers: reshape the file's array first, or" if count == np.prod(shape) else ":"
+    return f"{same} rename the layer to learn it from scratch"
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    """A sum of squares is spoilt by one NaN or infinity, and is the fastest pass over an array that there is."""
+    flat = array.reshape(-1)
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(flat @ flat)) or bool(np.isfinite(flat).all())
+
+
+def _listed(shapes) -> str:
+    shapes = [shape_text(shape) for shape in shapes]
+    return f"{count_text(len(shapes), 'array')} ({', '.join(shapes)})"
+
+
+def _as_list(arrays) -> list[np.ndarray]:
+    single = isinstance(arrays, np.ndarray)
+    return [np.asarray(array) for array in ([arrays] if single else arrays)]

@@ -1,0 +1,113 @@
+"""The learned arrays of a net: how fast each learns, who shares whose, and filling them.
+
+Params with the same non-empty name share one array, which belongs to the first of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from layers.fillers import fill
+from layers.layer import Param
+from netdef.graph import Step
+from netdef.words import at, shape_text
+from proto.errors import GraphFault
+from proto.messages import ParamSpec
+
+
+@dataclass
+class _Owner:
+    """The first param of a name, and who has set its rates."""
+
+    param: Param
+    step: Step
+    rates: dict[str, Step]        # "lr_mult" -> the layer that gave it
+
+
+def bind_params(steps: Sequence[Step]) -> dict[Param, Param]:
+    """Give every param the name and the rates that its layer's `param { ... }` entries say.
+
+    Returns {param: owner} for those that share another's array; GraphFault where they cannot.
+    """
+    owners: dict[str, _Owner] = {}
+    shared: dict[Param, Param] = {}
+    for step in steps:
+        with step.located():
+            _check_count(step)
+            for index, spec in enumerate(step.spec.param):
+                param = step.layer.params[index]
+                _set_rates(param, spec)
+                if not spec.name:
+                    continue
+                param.name = spec.name
+                owner = owners.setdefault(spec.name, _Owner(param, step, {}))
+                _agree_on_rates(owner, step, param, spec)
+                if owner.param is not param:
+                    _check_shapes(owner, param, spec)
+                    shared[param] = owner.param
+    for param, owner in shared.items():
+        param.lr_mult, param.decay_mult = owner.lr_mult, owner.decay_mult
+    return shared
+
+
+def fill_params(params: Iterable[Param], shared: dict[Param, Param], backend) -> None:
+    """Allocate the data of every param that has none: by its filler, zeros without one, or its owner's array."""
+    for param in params:
+        if param in shared:
+            param.data = shared[param].data.reshape(param.shape)
+        elif param.data is None and param.filler is None:
+            param.data = backend.zeros(param.shape)
+        elif param.data is None:
+            param.data = backend.asarray(fill(param.shape, param.filler, backend.rng, backend.dtype))
+
+
+def allocate_grads(params: Iterable[Param], shared: dict[Param, Param], backend) -> None:
+    """A zero gradient for each of these params; sharers add to their owner's."""
+    for param in params:
+        owner = shared.get(param, param)
+        if owner.grad is None:
+            owner.grad = backend.zeros(owner.shape)
+        param.grad = owner.grad.reshape(param.shape)
+
+
+def _check_count(step: Step) -> None:
+    given, there = len(step.spec.param), len(step.layer.params)
+    if given > there:
+        raise GraphFault(f"gives {given} param entries, but has {there} learned arrays"
+                         f"{_listed(step.layer.params)}: one entry for each, at most")
+
+
+def _listed(params: Sequence[Param]) -> str:
+    return f" ({', '.join(shape_text(param.shape) for param in params)})" if params else ""
+
+
+def _set_rates(param: Param, spec: ParamSpec) -> None:
+    if spec.HasField("lr_mult"):
+        param.lr_mult = spec.lr_mult
+    if spec.HasField("decay_mult"):
+        param.decay_mult = spec.decay_mult
+
+
+def _agree_on_rates(owner: _Owner, step: Step, param: Param, spec: ParamSpec) -> None:
+    """A rate is that of whoever gives it; two who give it must give the same."""
+    for rate in ("lr_mult", "decay_mult"):
+        if not spec.HasField(rate):
+            continue
+        first = owner.rates.setdefault(rate, step)
+        ours, theirs = getattr(param, rate), getattr(owner.param, rate)
+        if first is step:
+            setattr(owner.param, rate, ours)
+        elif ours != theirs:
+            raise GraphFault(f"shares param '{spec.name}' with {rate} {ours:g}, but layer '{first.name}'"
+                             f"{at(first.where)} gives it {theirs:g}: write the same, or leave it out here")
+
+
+def _check_shapes(owner: _Owner, param: Param, spec: ParamSpec) -> None:
+    permissive = spec.share_mode == ParamSpec.PERMISSIVE
+    if param.shape == owner.param.shape or (permissive and param.count == owner.param.count):
+        return
+    remedy = "the counts differ" if permissive else "set share_mode: PERMISSIVE to compare counts only" \
+        if param.count == owner.param.count else "give one of them another param name"
+    raise GraphFault(f"shares param '{spec.name}' with layer '{owner.step.name}'{at(owner.step.where)}, but its shape "
+                     f"is {shape_text(param.shape)} here and {shape_text(owner.param.shape)} there: {remedy}")

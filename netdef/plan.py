@@ -1,0 +1,149 @@
+"""A net without arrays: its layers wired, set up and sized, and what is to be done with them.
+
+    text -> messages -> layers of this phase -> values -> shapes -> learned arrays -> gradients
+
+A plan is enough to size, draw and crop a net; `Net` puts arrays to it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+from layers.layer import TRAIN, Param, Shape
+from netdef.gradient import plan_gradients
+from netdef.graph import Step, Value, wire
+from netdef.inputs import declare_inputs
+from netdef.params import bind_params
+from netdef.phase import filter_net
+from proto.errors import SchemaFault
+from proto.messages import NetParameter
+from proto.text import read_net
+
+
+class Plan:
+    """The steps of a net in order, joined by values.
+
+    source: a path, prototxt text with a newline in it, or a NetParameter.
+    inputs: {top: shape} of Input layers, and of data layers that are to be replaced by Input layers.
+    backend: given to the layers; None where nothing is to be computed.
+    Raises the faults of proto.errors, each with its file, line and layer.
+    """
+
+    def __init__(self, source: str | os.PathLike | NetParameter, phase: str | int = "TEST", *, backend=None,
+                 level: int = 0, stages: Iterable[str] = (), inputs: Mapping[str, Shape] | None = None):
+        message, wheres = read_net(source)
+        self.message, self.wheres = filter_net(message, wheres, phase, level, stages)
+        declare_inputs(self.message.layer, self.wheres, inputs or {})
+        self.phase = self.message.state.phase
+        self.steps = wire(self.message.layer, self.wheres)
+        self._check_not_empty(message)
+        self.by_name = {step.name: step for step in self.steps}
+        self._set_up(backend)
+        self.shared = bind_params(self.steps)
+        plan_gradients(self.steps, self.message.force_backward)
+
+    def _check_not_empty(self, message: NetParameter) -> None:
+        if not self.steps:
+            reason = "no layer" if not message.layer else f"no layer in the {'TRAIN' if self.trains else 'TEST'} phase"
+            raise SchemaFault(f"the net has {reason}: write layer {{ ... }} blocks")
+
+    def _set_up(self, backend) -> None:
+        for step in self.steps:
+            with step.located():
+                shapes = [value.shape for value in step.bottoms]
+                step.layer = step.cls(step.spec, self.phase, backend)
+                step.layer.params = step.layer.setup(shapes)
+                infer(step, shapes)
+
+    # -- what is in it -----------------------------------------------------------------------------
+
+    @property
+    def trains(self) -> bool:
+        return self.phase == TRAIN
+
+    @property
+    def values(self) -> list[Value]:
+        """Every value, in the order they are made."""
+        return [value for step in self.steps for value in step.tops]
+
+    @property
+    def losses(self) -> list[Value]:
+        """The values with a loss_weight, which together make the net's loss."""
+        return [value for value in self.values if value.loss_weight]
+
+    @property
+    def inputs(self) -> dict[str, Value]:
+        """The tops of Input layers, by name."""
+        return {value.name: value for step in self.steps if step.is_input for value in step.tops}
+
+    @property
+    def newest(self) -> dict[str, Value]:
+        """What each blob name means at the end of the net, in the order the names first appear."""
+        return {value.name: value for value in self.values}
+
+    @property
+    def outputs(self) -> list[str]:
+        """The blobs that no layer reads, in alphabetical order."""
+        return sorted(name for name, value in self.newest.items() if not value.readers)
+
+    @property
+    def params(self) -> dict[str, list[Param]]:
+        """The learned arrays by layer, of the layers that have some."""
+        return {step.name: step.layer.params for step in self.steps if step.layer.params}
+
+    @property
+    def learnable(self) -> list[Param]:
+        """Every learned array once, in order."""
+        return [param for params in self.params.values() for param in params if param not in self.shared]
+
+    # -- sizes -------------------------------------------------------------------------------------
+
+    def resize(self, given: Mapping[str, Shape], first: int = 0, last: int | None = None) -> None:
+        """Infer the shapes of steps[first..last] where something has changed, with new shapes for inputs.
+
+        Data layers are asked for the shapes of their next batch.  Where the sizes do not fit, ShapeFault, and
+        the inputs have their old shapes again.
+        """
+        before = {value: value.shape for value in self.inputs.values()}
+        for value in before:
+            value.shape = tuple(given.get(value.name, value.shape))
+        try:
+            for step in self.steps[first:None if last is None else last + 1]:
+                if not step.is_input:
+                    _infer_if_changed(step)
+        except BaseException:
+            for value, shape in before.items():
+                value.shape = shape
+            raise
+
+
+def _infer_if_changed(step: Step) -> None:
+    shapes = [value.shape for value in step.bottoms]
+    if shapes and shapes == step.sized_for and not getattr(step.cls, "reshapes_always", False):
+        return
+    with step.located():
+        infer(step, shapes)
+
+
+def infer(step: Step, shapes: Sequence[Shape]) -> None:
+    """Let the layer say the shapes of its tops for these shapes of its bottoms."""
+    step.sized_for = None                      # stays so if the layer refuses
+    for value, shape in zip(step.tops, step.layer.infer(list(shapes)), strict=True):
+        value.shape = tuple(int(size) for size in shape)
+    step.sized_for = list(shapes)
+
+
+def plan_lifetimes(steps: Sequence[Step], kept: Iterable[str] | None) -> None:
+    """Fill in `last_uses` of every step: the values that may be dropped once it has run.
+
+    Losses, values that nobody reads and the blobs named in `kept` stay; kept None: everything stays.
+    """
+    for step in steps:
+        step.last_uses = []
+    if kept is None:
+        return
+    kept = set(kept)
+    for value in (value for step in steps for value in step.tops):
+        if value.readers and not value.loss_weight and value.name not in kept:
+            value.readers[-1].last_uses.append(value)

@@ -1,0 +1,163 @@
+"""The arrays of a net from forward to backward: what is alive, what has run, gradients on their way down.
+
+Memory follows the plan: a value is dropped after its last reader, what a layer has saved after its
+backward, a gradient once its producer has taken it.  Layers keep what they need themselves (`saved`),
+so values can go even where a backward pass follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from layers.layer import Array
+from netdef.blobs import Blobs, Gradients
+from netdef.fusion import slope_of
+from netdef.graph import Step, Value
+from netdef.plan import Plan, infer
+from netdef.words import shape_text
+from proto.errors import GraphFault
+
+KEEPING = "keep=[...] names blobs to keep, keep='all' keeps every one"
+
+
+class Run:
+    """One net's arrays.  kept: the names of blobs to be kept beside what is needed; None: all of them."""
+
+    def __init__(self, plan: Plan, backend, kept: set[str] | None):
+        self.plan, self.backend, self.kept = plan, backend, kept
+        self._inputs: dict[Value, Array] = {}            # what the user gave, for good
+        self._arrays: dict[Value, Array] = {}            # what the layers have made and somebody still needs
+        self._sums = Gradients(backend.xp)               # gradients on their way down
+        self._grads: dict[Value, Array] = {}             # gradients kept for reading
+        self._ran: set[Step] = set()                     # forward done, backward still possible
+        self._absorbed: set[Step] = set()                # ReLUs that ran inside the layer before them
+        values: dict[str, list[Value]] = {}
+        for value in plan.values:
+            values.setdefault(value.name, []).append(value)
+        newest_first = {name: found[::-1] for name, found in values.items()}
+        self.blobs = Blobs(newest_first, self.array, f"holds nothing now: run forward; {KEEPING}")
+        self.grads = Blobs(values, self.gradient, f"has no gradient now: run backward; {KEEPING}")
+
+    # -- values ------------------------------------------------------------------------------------
+
+    def array(self, value: Value) -> Array | None:
+        """What the value holds now.  An input that nobody has set holds zeros."""
+        if not value.producer.is_input:
+            return self._arrays.get(value)
+        array = self._inputs.get(value)
+        if array is None or array.shape != value.shape:
+            array = self._inputs[value] = self.backend.zeros(value.shape)
+        return array
+
+    def put(self, value: Value, array: Array) -> None:
+        """Set an input for good, or another value for the layers that still have to run."""
+        (self._inputs if value.producer.is_input else self._arrays)[value] = array
+        value.shape = tuple(array.shape)
+
+    def losses(self) -> list[tuple[float, Array]]:
+        """(weight, array) of each loss that there is at the moment."""
+        return [(value.loss_weight, self._arrays[value]) for value in self.plan.losses if value in self._arrays]
+
+    def forget(self) -> None:
+        """Drop what the last run has left, before the next one allocates anything."""
+        self._arrays.clear()
+        self._sums.clear()
+        self._grads.clear()
+        self._ran.clear()
+        self._absorbed.clear()
+        for step in self.plan.steps:
+            step.layer.saved = None
+
+    # -- forward -----------------------------------------------------------------------------------
+
+    def forward(self, step: Step, last: int) -> None:
+        """Run one layer, and its in-place ReLU with it where that lies within the layers up to `last`."""
+        if step in self._absorbed:
+            return
+        if not step.is_input:
+            tops = self._absorb_relu(step, last)
+            with step.located():
+                shapes = [value.shape for value in step.bottoms]
+                if shapes != step.sized_for:
+                    infer(step, shapes)
+                arrays = step.layer.forward([self._alive(value) for value in step.bottoms])
+            for value, array in zip(tops, arrays, strict=True):
+                self.put(value, array)           # its shape too: some depend on the data (Filter, Python layers)
+        self._ran.add(step)
+        for value in step.last_uses:
+            self._arrays.pop(value, None)
+
+    def _absorb_relu(self, step: Step, last: int) -> list[Value]:
+        """Decide whether the step runs its ReLU too, and return the tops that it will then make."""
+        if step.relu is None:
+            return step.tops
+        fused = step.relu.index <= last
+        step.layer.relu = slope_of(step.relu) if fused else None
+        (self._absorbed.add if fused else self._absorbed.discard)(step.relu)
+        return step.relu.tops if fused else step.tops
+
+    def _alive(self, value: Value) -> Array:
+        array = self.array(value)
+        if array is None:
+            raise GraphFault(f"reads blob '{value.name}', which holds nothing now: give it in forward's inputs, "
+                             f"or start further up; {KEEPING}")
+        return array
+
+    # -- backward ----------------------------------------------------------------------------------
+
+    def begin_backward(self, first: int, last: int, afresh: bool, given: Mapping[Value, Array]) -> None:
+        """Put the gradients in place that a pass over steps[first..last] begins from: the losses', and those given."""
+        if afresh:
+            self._sums.clear()
+            self._grads.clear()
+        for value in self.plan.losses:
+            if first <= value.producer.index <= last and value in self._arrays:
+                seed = self.backend.xp.full(value.shape, value.loss_weight, self.backend.dtype)
+                self._sums.add(value, seed)
+        for value, gradient in given.items():
+            if tuple(gradient.shape) != value.shape:
+                raise GraphFault(f"the gradient given for blob '{value.name}' is {shape_text(gradient.shape)}, "
+                                 f"the blob {shape_text(value.shape)}")
+            self._sums.add(value, gradient)
+        if not self._sums and not self._grads:
+            raise GraphFault("backward has no gradient to begin from: run forward up to a loss first, "
+                             "or give grads={blob: gradient}")
+
+    def backward(self, step: Step) -> None:
+        """Take the gradients of the step's tops, leave those of its bottoms; nothing where none has arrived."""
+        if not step.backward or step in self._absorbed:
+            return
+        tops = step.relu.tops if step.relu in self._absorbed else step.tops
+        dys = [self._arrived(value) for value in tops]
+        if all(dy is None for dy in dys):
+            return
+        with step.located():
+            if step not in self._ran:
+                raise GraphFault("has nothing saved to go back from: run forward again first")
+            dxs = step.layer.backward(dys, list(step.need))
+        for value, dx, need in zip(step.bottoms, dxs, step.need, strict=True):
+            if need and dx is not None:
+                self._sums.add(value, dx)
+        if self.kept is not None:
+            step.layer.saved = None
+            self._ran.discard(step)
+
+    def _arrived(self, value: Value) -> Array | None:
+        """The sum of what the value's readers have sent, or what an earlier, partial pass has kept of it."""
+        gradient = self._sums.take(value)
+        if gradient is None:
+            return self._grads.get(value)
+        if self.kept is None or value.name in self.kept:
+            self._grads[value] = gradient
+        return gradient
+
+    def gradient(self, value: Value) -> Array | None:
+        """The gradient of a value, for reading: kept, or waiting for its producer to take it."""
+        for found in (self._grads.get(value), self._sums.get(value)):
+            if found is not None:
+                return found
+        relu = value.producer.relu
+        if relu not in self._absorbed:
+            return None
+        after, output = self.gradient(relu.tops[0]), self._arrays.get(relu.tops[0])
+        return None if after is None or output is None else self.backend.relu_backward(after, output, slope_of(relu))

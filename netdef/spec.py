@@ -1,0 +1,156 @@
+"""Nets written in Python: NetSpec, L and P, as pycaffe has them.
+
+    n = NetSpec()
+    n.data = L.Input(shape=dict(dim=[1, 3, 500, 500]))
+    n.conv1 = L.Convolution(n.data, num_output=64, kernel_size=3, pad=100, weight_filler=dict(type="xavier"))
+    n.relu1 = L.ReLU(n.conv1, in_place=True)
+    n.pool1 = L.Pooling(n.relu1, pool=P.Pooling.MAX, kernel_size=2, stride=2)
+    net = Net(n.to_proto())
+
+L.Type(*bottoms, **fields) gives the layer's top, or a tuple of `ntop` tops.  Fields are those of the type's own
+message (num_output), of the layer (loss_weight), or whole messages (convolution_param=dict(...)); a dict is
+a message, a list a repeated field.  What is not named gets a name: Convolution1, ...
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from layers.layer import layer_class
+from netdef.fields import assign, home_of
+from proto import messages
+from proto.errors import did_you_mean
+from proto.messages import LayerParameter, NetParameter
+
+
+class Top:
+    """One result of a layer, to be another's bottom; `fn` is the layer, `n` says which of its tops it is."""
+
+    def __init__(self, fn: Function, n: int):
+        self.fn, self.n = fn, n
+
+    def to_proto(self) -> NetParameter:
+        return to_proto(self)
+
+
+class Function:
+    """One layer: its type, the tops it reads, and its fields; `tops` are what it makes."""
+
+    def __init__(self, type_name: str, inputs: tuple, params: dict):
+        for index, value in enumerate(inputs):
+            if not isinstance(value, Top):
+                raise TypeError(f"{type_name} input {index} is not a Top (type is {type(value).__name__})")
+        self.type_name, self.inputs, self.params = type_name, inputs, dict(params)
+        self.in_place = self.params.pop("in_place", False)
+        self.ntop = self.params.pop("ntop", len(inputs) if self.in_place else 1)
+        self.tops = tuple(Top(self, n) for n in range(self.ntop))
+        self.message()                                    # a wrong field is found where it is written
+
+    def message(self) -> LayerParameter:
+        """The layer without its names."""
+        layer = LayerParameter(type=self.type_name)
+        for name, value in self.params.items():
+            assign(home_of(layer, name), name, value)
+        return layer
+
+    def to_proto(self) -> NetParameter:
+        return to_proto(self)
+
+
+class NetSpec:
+    """A net under construction: each attribute or item that is set names a top (or a layer without tops)."""
+
+    def __init__(self):
+        super().__setattr__("tops", {})
+
+    def __setattr__(self, name: str, value: Top | Function) -> None:
+        self.tops[name] = value
+
+    def __getattr__(self, name: str) -> Top | Function:
+        if name.startswith("__") or name not in self.tops:
+            raise AttributeError(f"the net has no '{name}' yet{did_you_mean(name, self.tops)}")
+        return self.tops[name]
+
+    def __delattr__(self, name: str) -> None:
+        del self.tops[name]
+
+    __setitem__ = __setattr__
+    __delitem__ = __delattr__
+
+    def __getitem__(self, name: str) -> Top | Function:
+        return self.tops[name]
+
+    def to_proto(self) -> NetParameter:
+        """The layers in the order they were named, each after those it reads."""
+        return _write(self.tops.values(), {value: name for name, value in self.tops.items()})
+
+
+def to_proto(*wanted: Top | Function) -> NetParameter:
+    """The net of all layers that these need, with names made up."""
+    return _write(wanted, {})
+
+
+def _write(wanted: Iterable[Top | Function], names: dict) -> NetParameter:
+    names, counts = dict(names), Counter()
+
+    def name_of(thing: Top | Function) -> str:
+        if thing not in names:
+            kind = (thing.fn if isinstance(thing, Top) else thing).type_name
+            counts[kind] += 1
+            names[thing] = f"{kind}{counts[kind]}"
+        return names[thing]
+
+    net, blobs = NetParameter(), {}
+    for fn in _in_order(top.fn if isinstance(top, Top) else top for top in wanted):
+        layer = net.layer.add()
+        layer.bottom.extend(blobs[top] for top in fn.inputs)
+        layer.top.extend(layer.bottom if fn.in_place else [name_of(top) for top in fn.tops])
+        blobs.update(zip(fn.tops, layer.top, strict=True))
+        layer.name = name_of(fn.tops[0] if fn.tops else fn)
+        layer.MergeFrom(fn.message())
+    return net
+
+
+def _in_order(wanted: Iterable[Function]) -> Iterator[Function]:
+    """Each function once, after those whose tops it reads."""
+    done: set[Function] = set()
+    for root in wanted:
+        stack = [root]
+        while stack:
+            fn = stack[-1]
+            waiting = [top.fn for top in fn.inputs if top.fn not in done]
+            stack.extend(reversed(waiting))
+            if not waiting:
+                stack.pop()
+                if fn not in done:
+                    done.add(fn)
+                    yield fn
+
+
+class _Layers:
+    """L.Convolution(...) and so on for every layer type."""
+
+    def __getattr__(self, type_name: str):
+        if type_name.startswith("_"):
+            raise AttributeError(type_name)
+        layer_class(type_name)
+
+        def make(*inputs: Top, **fields):
+            fn = Function(type_name, inputs, fields)
+            return fn.tops[0] if fn.ntop == 1 else fn.tops or fn
+
+        return make
+
+
+class _Parameters:
+    """P.Pooling.MAX: the enum values of a type's message."""
+
+    def __getattr__(self, name: str):
+        message = getattr(messages, f"{name}Parameter", None)
+        if message is None:
+            raise AttributeError(f"there is no {name}Parameter message")
+        return message
+
+
+L, P = _Layers(), _Parameters()
