@@ -63,6 +63,7 @@ class Layer:
     never_differentiable: tuple[int, ...] = ()  # bottoms that take no gradient (labels)
     in_place = False  # whether a prototxt may name the same blob as bottom and top
     shapes_from_data = False  # True: infer gives the largest tops there can be (Filter)
+    folder = ""  # of the prototxt, set by the net before setup: Python layers' modules may lie there
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

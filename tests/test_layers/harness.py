@@ -98,11 +98,12 @@ class Bench:
         return [param for param in self.layer.params if param.grad is not None]
 
     def forward(self, seed: int = 3):
-        """Tops for the bottoms and params as they are; equal seeds draw equal random numbers, and params that
-        forward moves (running averages) are put back."""
+        """Tops for the bottoms and params as they are; equal seeds draw equal random numbers, and what forward
+        moves (running averages, the state of an LSTM) is put back."""
         self.be.seed(seed)
-        before = [param.data.copy() for param in self.layer.params]
+        before, state = [param.data.copy() for param in self.layer.params], self.layer.state()
         tops = self.layer.forward(self.xs)
+        self.layer.load_state(state)
         for param, data in zip(self.layer.params, before, strict=True):
             param.data[...] = data
         return tops

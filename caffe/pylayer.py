@@ -1,0 +1,124 @@
+"""What a Python layer is written against: `import caffe; class MyLayer(caffe.Layer)`, and the blobs it is given.
+
+class EuclideanLoss(caffe.Layer):
+    def setup(self, bottom, top):                        # once: check, read self.param_str, self.blobs.add_blob
+    def reshape(self, bottom, top):                      # before every forward: top[i].reshape(...)
+        top[0].reshape(1)
+    def forward(self, bottom, top):                      # fill top[i].data
+        self.diff = bottom[0].data - bottom[1].data
+        top[0].data[...] = (self.diff ** 2).sum() / bottom[0].num / 2
+    def backward(self, top, propagate_down, bottom):     # fill bottom[i].diff where propagate_down[i]
+        for i, sign in enumerate((1, -1)):
+            if propagate_down[i]:
+                bottom[i].diff[...] = sign * self.diff * top[0].diff / bottom[0].num
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+class Blob:
+    """An array on the host, `data`, with its gradient, `diff`; each is made when it is first looked at."""
+
+    def __init__(self, shape=(), dtype=np.float32):
+        self._shape = tuple(int(size) for size in shape)
+        self._dtype = dtype
+        self._data: np.ndarray | None = None
+        self._diff: np.ndarray | None = None
+
+    @property
+    def data(self) -> np.ndarray:
+        if self._data is None:
+            self._data = np.zeros(self._shape, self._dtype)
+        return self._data
+
+    @property
+    def diff(self) -> np.ndarray:
+        if self._diff is None:
+            self._diff = np.zeros(self._shape, self._dtype)
+        return self._diff
+
+    def reshape(self, *shape: int) -> None:
+        """Take new sizes. The values stay where their number does; else they are zeros."""
+        shape = tuple(int(size) for size in shape)
+        if any(size < 0 for size in shape):
+            raise ValueError(f"a blob cannot have the shape {shape}")
+        keeps = math.prod(shape) == self.count
+        self._shape = shape
+        self._data = self._data.reshape(shape) if keeps and self._data is not None else None
+        self._diff = self._diff.reshape(shape) if keeps and self._diff is not None else None
+
+    def hold(self, data: np.ndarray | None = None, diff: np.ndarray | None = None) -> None:
+        """Use these arrays, which must be of one shape, as data and diff; None: fresh zeros when looked at."""
+        given = data if data is not None else diff
+        if given is not None:
+            self._shape = given.shape
+        self._data, self._diff = data, diff
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    @property
+    def count(self) -> int:
+        return math.prod(self._shape)
+
+    # The four axes that every blob once had; missing ones count as 1.
+
+    @property
+    def num(self) -> int:
+        return self._axis(0)
+
+    @property
+    def channels(self) -> int:
+        return self._axis(1)
+
+    @property
+    def height(self) -> int:
+        return self._axis(2)
+
+    @property
+    def width(self) -> int:
+        return self._axis(3)
+
+    def _axis(self, index: int) -> int:
+        if len(self._shape) > 4:
+            raise ValueError(f"a blob of shape {self._shape} has more axes than num, channels, height and width")
+        return self._shape[index] if index < len(self._shape) else 1
+
+    def __repr__(self) -> str:
+        return f"Blob{self._shape}"
+
+
+class BlobVec(list):
+    """A layer's learned blobs."""
+
+    def __init__(self, dtype=np.float32):
+        super().__init__()
+        self._dtype = dtype
+
+    def add_blob(self, *shape: int) -> None:
+        """Declare, in setup, one more learned blob; what setup writes into its data is where learning starts."""
+        self.append(Blob(shape, self._dtype))
+
+
+class Layer:
+    """The base of Python layers: `param_str` and `phase` (caffe.TRAIN or caffe.TEST) are set before setup is called."""
+
+    param_str = ""
+    phase = 1
+    blobs: BlobVec
+
+    def __init__(self, param=None):
+        """param: the LayerParameter message."""
+
+    def setup(self, bottom, top):
+        """Called once, when the net is built."""
+
+    @property
+    def param_str_(self) -> str:
+        """The name of param_str in older Caffe."""
+        return self.param_str

@@ -1,0 +1,161 @@
+"""Python: a layer that the user has written as a class with setup, reshape, forward and backward on pycaffe's Blobs.
+
+`module` names a file that is imported, and so run: from sys.path, else from the working directory, else from the
+prototxt's folder.  `layer` is the class in it; caffe/pylayer.py says what it is given.  It works on the host; on
+another device its blobs travel.  The user's `setup` runs once; `reshape` runs at build and before every forward.
+A class that has `state()` and `load_state(state)` (JSON values) resumes exactly where a snapshot was taken.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from functools import cached_property
+
+from layers.layer import Layer, Param
+from proto.errors import SchemaFault, did_you_mean
+
+
+class Python(Layer):
+    type = "Python"
+    bottoms = tops = (0, None)
+    in_place = True
+
+    def setup(self, shapes):
+        from caffe.pylayer import Blob, BlobVec
+
+        dtype = self.be.dtype if self.be else "float32"
+        self.bottom = [Blob(shape, dtype) for shape in shapes]
+        self.top = [Blob((), dtype) for _ in self.spec.top]
+        self.user = self._user_class()(self.spec)
+        self.user.param_str, self.user.phase = self.spec.python_param.param_str, self.phase
+        self.user.blobs = self.blobs = BlobVec(dtype)
+        self._call("setup", self.bottom, self.top)
+        params = [Param(blob.shape) for blob in self.blobs]
+        for param, blob in zip(params, self.blobs, strict=True):
+            param.data = self.be.asarray(blob.data) if self.be else None
+        return params
+
+    def infer(self, shapes):
+        for blob, shape in zip(self.bottom, shapes, strict=True):
+            blob.reshape(*shape)
+        self._call("reshape", self.bottom, self.top)
+        return [blob.shape for blob in self.top]
+
+    def forward(self, xs):
+        self._lend_bottoms(xs)
+        self._lend_params()
+        for i in self._in_place:
+            self.top[i].hold(self.bottom[i].data.copy())
+        if xs:
+            # Here `reshape` can look at the bottoms' values. Without bottoms `infer`, which then runs before every
+            # forward, was that call: FCN's data layers load their next image in it.
+            self._call("reshape", self.bottom, self.top)
+        self._call("forward", self.bottom, self.top)
+        self._take_back_params()
+        self.saved = xs if self.keep else None
+        self._let_go()
+        return [self.be.asarray(blob.data.copy()) for blob in self.top]  # the user's code keeps writing to its own
+
+    def backward(self, dys, need):
+        for blob, dy in zip(self.top, dys, strict=True):
+            blob.diff[...] = 0 if dy is None else self.be.to_host(dy)
+        self._lend_bottoms(self.saved)
+        self._lend_params()
+        for i in self._in_place:
+            self.bottom[i].diff[...] = self.top[i].diff
+        self._call("backward", self.top, list(need), self.bottom)
+        self._take_back_params()
+        for param, blob in zip(self.params, self.blobs, strict=True):
+            if param.grad is not None:
+                param.grad += self.be.asarray(blob.diff)
+        dxs = [self.be.asarray(blob.diff) if needed else None for blob, needed in zip(self.bottom, need, strict=True)]
+        self._let_go()
+        return dxs
+
+    def coords(self):
+        return None
+
+    def state(self):
+        return self.user.state() if self._offers("state") else {}
+
+    def load_state(self, state):
+        if self._offers("load_state"):
+            self.user.load_state(state)
+
+    def close(self):
+        if self._offers("close"):
+            self.user.close()
+
+    @cached_property
+    def _in_place(self):
+        """The tops that are written over the bottom of the same index: they start out as its values."""
+        return [i for i, (b, t) in enumerate(zip(self.spec.bottom, self.spec.top, strict=False)) if b == t]
+
+    # -- the user's class ----------------------------------------------------------------------------
+
+    def _user_class(self):
+        param = self.spec.python_param
+        if not param.module or not param.layer:
+            raise SchemaFault('python_param needs both: python_param { module: "file_name" layer: "ClassName" }')
+        module = self._import(param.module)
+        cls = getattr(module, param.layer, None)
+        if not inspect.isclass(cls):
+            classes = [name for name, value in vars(module).items() if inspect.isclass(value)]
+            raise SchemaFault(
+                f"module '{param.module}' ({getattr(module, '__file__', 'built in')}) has no class "
+                f"'{param.layer}'{did_you_mean(param.layer, classes)}"
+            )
+        return cls
+
+    def _import(self, name):
+        folders = [os.getcwd(), os.path.abspath(self.folder or ".")]
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name.split(".")[0]:
+                raise  # the module is there, and misses one of its own
+        sys.path += [folder for folder in dict.fromkeys(folders) if folder not in sys.path]  # its imports find more
+        importlib.invalidate_caches()
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name.split(".")[0]:
+                raise
+            raise SchemaFault(
+                f"no module '{name}' on sys.path, in the working directory {folders[0]} or beside the prototxt in "
+                f"{folders[1]}: put {name}.py there, or its folder into PYTHONPATH"
+            ) from None
+
+    def _offers(self, method):
+        return callable(getattr(type(self.user), method, None))
+
+    def _call(self, method, *args):
+        if not self._offers(method):
+            signature = "top, propagate_down, bottom" if method == "backward" else "bottom, top"
+            raise SchemaFault(f"class '{type(self.user).__name__}' has no method {method}(self, {signature})")
+        getattr(self.user, method)(*args)
+
+    # -- arrays to and from the user's blobs ----------------------------------------------------------
+
+    def _lend_bottoms(self, xs):
+        for blob, x in zip(self.bottom, xs, strict=True):
+            view = self.be.to_host(x).view()
+            view.flags.writeable = False  # others read it too
+            blob.hold(view)
+
+    def _let_go(self):
+        for blob in self.bottom:
+            blob.hold()
+
+    def _lend_params(self):
+        for blob, param in zip(self.blobs, self.params, strict=True):
+            blob.hold(self.be.to_host(param.data))
+
+    def _take_back_params(self):
+        """What the user has written into a learned blob's data is its new value, also on another device."""
+        for blob, param in zip(self.blobs, self.params, strict=True):
+            if blob.data is not self.be.to_host(param.data):
+                param.data[...] = self.be.asarray(blob.data)
