@@ -41,8 +41,8 @@ class GpuBackend(Backend):
 
     def asarray(self, host, dtype=None):
         dtype = np.dtype(dtype or self.dtype)
-        if isinstance(host, self.xp.ndarray) and self.xp is not np:
-            return self.xp.ascontiguousarray(host, dtype=dtype)
+        if isinstance(host, self.xp.ndarray):
+            return self.xp.ascontiguousarray(host, dtype=dtype).reshape(host.shape)
         return self.runtime.upload(np.ascontiguousarray(host, dtype=dtype).reshape(np.shape(host)))
 
     def to_host(self, x):
@@ -295,4 +295,3 @@ def _index(device: str) -> int:
     if name != "gpu" or not (number.isdigit() or not number):
         raise SolverFault(f"device '{device}' is not known: cpu, gpu or gpu:N, N from 0")
     return int(number or 0)
-

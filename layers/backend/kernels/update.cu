@@ -1,4 +1,4 @@
-// The solvers' update rules, one pass over weight, gradient and history.  Caffe's order: decay into the
+// The solver's update, one pass over weight, gradient and history.  Caffe's order: decay into the
 // gradient, the rate inside the history, then the step.
 
 #define EACH(i, n) for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (n); \
@@ -14,16 +14,5 @@ extern "C" __global__ void sgd_update(float* w, float* g, float* h, long long n,
         g[i] = decayed(g[i], w[i], decay, l1);
         h[i] = momentum * h[i] + rate * g[i];
         w[i] -= h[i];
-    }
-}
-
-// correction: sqrt(1 - beta2^t) / (1 - beta1^t), folded into rate by the caller.
-extern "C" __global__ void adam_update(float* w, float* g, float* m, float* v, long long n, float rate, float beta1,
-                                       float beta2, float delta, float decay, int l1) {
-    EACH(i, n) {
-        g[i] = decayed(g[i], w[i], decay, l1);
-        m[i] = beta1 * m[i] + (1.f - beta1) * g[i];
-        v[i] = beta2 * v[i] + (1.f - beta2) * g[i] * g[i];
-        w[i] -= rate * m[i] / (sqrtf(v[i]) + delta);
     }
 }

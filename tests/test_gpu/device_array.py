@@ -1,0 +1,126 @@
+"""A pretend device: arrays that live in host memory but refuse to meet host arrays, as CuPy's do.
+
+`xp` stands in for the cupy module.  Whatever mixes a DeviceArray with a NumPy array of at least one axis, or turns
+one into the other without be.asarray and be.to_host, raises TypeError.
+"""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+
+
+class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
+    """Behaves like a cupy.ndarray; reductions give arrays of shape (), as there."""
+
+    __array_priority__ = 1000
+
+    def __init__(self, host: np.ndarray):
+        self._host = host
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("a device array was turned into a host array without be.to_host")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+        inputs = [_bare(value) for value in inputs]
+        if out is not None:
+            options["out"] = tuple(_bare(value) for value in out)
+        result = getattr(ufunc, method)(*inputs, **options)
+        return out[0] if out is not None else _wrapped(result)
+
+    def __array_function__(self, function, kinds, args, options):
+        return _wrapped(function(*_bare(args), **_bare(options)))
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        found = getattr(self._host, name)
+        return _calling(found) if callable(found) else _wrapped(found)
+
+    def __getitem__(self, key):
+        return DeviceArray(np.asarray(self._host[_bare_key(key)]))
+
+    def __setitem__(self, key, value):
+        self._host[_bare_key(key)] = _bare(value)
+
+    def __len__(self):
+        return len(self._host)
+
+    def __iter__(self):
+        return (DeviceArray(np.asarray(item)) for item in self._host)
+
+    def __bool__(self):
+        return bool(self._host)
+
+    def __float__(self):
+        return float(self._host)
+
+    def __int__(self):
+        return int(self._host)
+
+    def __repr__(self):
+        return f"DeviceArray({self._host!r})"
+
+
+def _bare(value):
+    """The host array inside; TypeError for an array that is on the host already."""
+    if isinstance(value, DeviceArray):
+        return value._host
+    if isinstance(value, np.ndarray) and value.ndim:
+        raise TypeError(f"a host array of shape {value.shape} met a device array")
+    if isinstance(value, (list, tuple)):
+        return type(value)(_bare(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _bare(item) for key, item in value.items()}
+    return value
+
+
+def _bare_key(key):
+    return tuple(map(_bare, key)) if isinstance(key, tuple) else _bare(key)
+
+
+def _wrapped(value):
+    if isinstance(value, (np.ndarray, np.generic)):
+        return DeviceArray(np.asarray(value))
+    if isinstance(value, (tuple, list)) and any(isinstance(item, np.ndarray) for item in value):
+        return type(value)(_wrapped(item) for item in value)
+    return value
+
+
+def _calling(function):
+    def call(*args, **options):
+        return _wrapped(function(*_bare(args), **_bare(options)))
+
+    for method in ("at", "reduce", "accumulate"):  # of the ufuncs: xp.add.at
+        if isinstance(function, np.ufunc):
+            setattr(call, method, _calling(getattr(function, method)))
+    return call
+
+
+class _Namespace:
+    """numpy's functions on device arrays.  asarray and array take host arrays in, as cupy's do."""
+
+    def __init__(self, module):
+        self._module = module
+
+    def __getattr__(self, name):
+        found = getattr(self._module, name)
+        if isinstance(found, types.ModuleType):
+            return _Namespace(found)
+        if isinstance(found, type) or not callable(found):
+            return found
+        return _calling(found)
+
+    ndarray = DeviceArray
+
+    @staticmethod
+    def asarray(value, dtype=None):
+        return DeviceArray(np.asarray(value._host if isinstance(value, DeviceArray) else value, dtype=dtype))
+
+    @staticmethod
+    def array(value, dtype=None):
+        return DeviceArray(np.array(value._host if isinstance(value, DeviceArray) else value, dtype=dtype))
+
+
+xp = _Namespace(np)

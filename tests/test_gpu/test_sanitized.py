@@ -1,0 +1,51 @@
+"""The goldens and the contract once more through the GPU's kernels, compiled with AddressSanitizer."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_gpu.shim import COMPILER
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.skipif(COMPILER is None or not shutil.which("gcc"), reason="AddressSanitizer needs gcc")
+def test_no_kernel_reads_or_writes_out_of_bounds():
+    asan = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
+    if not os.path.isabs(asan):
+        pytest.skip("gcc has no libasan here")
+    environment = os.environ | {
+        "LD_PRELOAD": asan,
+        "ASAN_OPTIONS": "detect_leaks=0,detect_stack_use_after_return=0",
+        "DEMITASSE_SANITIZE": "address",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", "tests.test_gpu.sweep"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    assert "AddressSanitizer" not in done.stderr
+
+
+@pytest.mark.skipif(COMPILER is None or not shutil.which("gcc"), reason="AddressSanitizer needs gcc")
+def test_the_sanitizer_would_notice():
+    """The same harness reports a kernel that is told of one pixel more than there is."""
+    asan = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
+    if not os.path.isabs(asan):
+        pytest.skip("gcc has no libasan here")
+    program = (
+        "import numpy as np; from tests.test_gpu.shim import ShimRuntime, xp\n"
+        "x, y = xp.asarray(np.ones(1000, np.float32)), xp.asarray(np.ones(1000, np.float32))\n"
+        "ShimRuntime().launch('elementwise', 'relu_forward', 1001, x, y, np.int64(1001), np.float32(0))\n"
+    )
+    environment = os.environ | {
+        "LD_PRELOAD": asan,
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "DEMITASSE_SANITIZE": "address",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0 and "heap-buffer-overflow" in done.stderr and "elementwise.cu" in done.stderr
