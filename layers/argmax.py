@@ -5,6 +5,8 @@ Without `axis` each item of the batch is one row: x (N, ...) gives y (N, 1, top_
 With `axis` the row is that axis, which becomes top_k long and holds indices, or with `out_max_val` values.
 """
 
+import math
+
 from layers.layer import Layer, axis_index
 from proto.errors import ShapeFault
 
@@ -17,9 +19,7 @@ class ArgMax(Layer):
         (shape,) = shapes
         param = self.spec.argmax_param
         self.axis = axis_index(param.axis, shape, "argmax_param.axis") if param.HasField("axis") else None
-        length = 1
-        for size in shape[1:] if self.axis is None else (shape[self.axis],):
-            length *= size
+        length = math.prod(shape[1:]) if self.axis is None else shape[self.axis]
         if not 1 <= param.top_k <= length:
             raise ShapeFault(
                 f"top_k {param.top_k} of rows that are {length} long (bottom {shape}): choose 1 to {length}"
@@ -30,7 +30,7 @@ class ArgMax(Layer):
 
     def forward(self, xs):
         xp, (x,), param = self.xp, xs, self.spec.argmax_param
-        rows = x.reshape(len(x), -1) if self.axis is None else xp.moveaxis(x, self.axis, -1)
+        rows = x.reshape(len(x), math.prod(x.shape[1:])) if self.axis is None else xp.moveaxis(x, self.axis, -1)
         if param.top_k == 1:  # the first maximum from the end is the last one from the start
             index = rows.shape[-1] - 1 - xp.argmax(rows[..., ::-1], axis=-1)[..., None]
         else:

@@ -15,6 +15,8 @@ class BatchReindex(Layer):
     def infer(self, shapes):
         if len(shapes[1]) != 1:
             raise ShapeFault(f"the second bottom has shape {shapes[1]}: give one index per item of the top, shape (M,)")
+        if shapes[1][0] and not shapes[0][0]:
+            raise ShapeFault(f"{shapes[1][0]} items are to be chosen from a batch of none (shape {shapes[0]})")
         return [shapes[1] + shapes[0][1:]]
 
     def forward(self, xs):

@@ -7,7 +7,6 @@ holds the probabilities.
 
 import math
 
-
 from layers.layer import LossLayer, axis_index
 from proto.errors import SchemaFault, ShapeFault
 

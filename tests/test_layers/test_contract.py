@@ -25,7 +25,7 @@ every_specimen = pytest.mark.parametrize("specimen", specimens(), ids=lambda spe
 
 
 def differentiable(bench):
-    return any(bench.need) or bench.learned
+    return bool(bench.dys) and (any(bench.need) or bool(bench.learned))
 
 
 def copies(arrays):
@@ -43,7 +43,7 @@ def test_forward_gives_the_inferred_shapes_and_harms_no_bottom(specimen):
     tops = bench.forward()
     assert [top.shape for top in tops] == bench.top_shapes
     assert all(np.array_equal(x, old, equal_nan=True) for x, old in zip(bench.xs, before, strict=True))
-    assert not any(np.shares_memory(top, x) and top is not x for top in tops for x in bench.xs), (
+    assert not any(np.shares_memory(top, x) and top.size != x.size for top in tops for x in bench.xs), (
         "a top that shares a bottom's memory must be the bottom itself, or a reshaped view nobody writes"
     )
 
@@ -106,7 +106,7 @@ def test_a_missing_top_gradient_counts_as_zero(specimen):
         zero = bench.backward()
         bench.dys[i] = None
         for dx, same in zip(bench.backward(), zero, strict=True):
-            assert (dx is None and same is None) or np.array_equal(dx, same, equal_nan=True)
+            assert np.array_equal(dx, same, equal_nan=True) if dx is not None else same is None or not same.any()
         bench = Bench(specimen)
         bench.forward()
 
@@ -157,10 +157,11 @@ def one_pixel(specimen):
 def test_smallest_inputs_work_or_are_refused(specimen, change):
     try:
         bench = Bench(change(specimen))
+        tops = bench.forward()
     except NetError:
         return
-    assert [top.shape for top in bench.forward()] == bench.top_shapes
-    if differentiable(bench) and bench.dys:
+    assert [top.shape for top in tops] == bench.top_shapes
+    if differentiable(bench):
         for dx, x in zip(bench.backward(), bench.xs, strict=True):
             assert dx is None or dx.shape == x.shape
         assert all(np.isfinite(param.grad).all() for param in bench.learned)
