@@ -44,6 +44,11 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     def __setitem__(self, key, value):
         self._host[_bare_key(key)] = _bare(value)
 
+    @property
+    def data(self):
+        """As cupy's: an object whose `ptr` is the address."""
+        return types.SimpleNamespace(ptr=self._host.ctypes.data)
+
     def __len__(self):
         return len(self._host)
 
@@ -113,6 +118,7 @@ class _Namespace:
         return _calling(found)
 
     ndarray = DeviceArray
+    cuda = types.SimpleNamespace(get_current_stream=lambda: types.SimpleNamespace(ptr=0))
 
     @staticmethod
     def asarray(value, dtype=None):

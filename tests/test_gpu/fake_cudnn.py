@@ -1,0 +1,154 @@
+"""A stand-in for the cudnn module: builds and executes the graphs that gpu_cudnn.py makes, on host memory.
+
+It knows the calls that nvidia-cudnn-frontend 1.18 to 1.23 offers for them, refuses what cuDNN would refuse (an
+output without sizes, a plan that was not built, operands of another type or layout) and counts heuristics.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from types import SimpleNamespace
+
+import numpy as np
+
+from layers.backend import make_backend
+from layers.backend.base import ConvGeometry
+
+data_type = SimpleNamespace(HALF=np.float16, FLOAT=np.float32)
+heur_mode = SimpleNamespace(A="A", FALLBACK="FALLBACK")
+numerical_note = SimpleNamespace(TENSOR_CORE=1, DOWN_CONVERT_INPUTS=2, NONDETERMINISTIC=3)
+knob_type = SimpleNamespace(TILE_SIZE="tile", STAGES="stages")
+refused_recipes: set = set()  # image shapes for which an engine says no
+counts = SimpleNamespace(heuristics=0, recipes=0)
+
+
+class cudnnGraphNotSupportedError(Exception):  # noqa: N801, N818 (the name is the frontend's)
+    pass
+
+
+class Tensor:
+    def __init__(self, dim, stride, dtype=None, make=None):
+        self.dim, self.stride, self.dtype, self.make = dim, stride, dtype, make
+        self.is_output = False
+
+    def set_output(self, yes):
+        self.is_output = yes
+        return self
+
+    def set_data_type(self, dtype):
+        self.dtype = dtype
+        return self
+
+    def set_dim(self, dim):
+        self.dim = dim
+        return self
+
+    def set_stride(self, stride):
+        self.stride = stride
+        return self
+
+    def view(self, address):
+        """The array (N, C, H, W) at an address, as its strides say."""
+        count = int(np.prod(self.dim))
+        buffer = (ctypes.c_char * (count * np.dtype(self.dtype).itemsize)).from_address(address)
+        flat = np.frombuffer(buffer, self.dtype)
+        steps = [s * flat.itemsize for s in self.stride]
+        return np.lib.stride_tricks.as_strided(flat, self.dim, steps)
+
+
+class pygraph:  # noqa: N801
+    def __init__(self, io_data_type, intermediate_data_type, compute_data_type, handle=None):
+        self.io, self.outputs, self.built, self.recipe = io_data_type, [], False, None
+
+    def tensor(self, dim, stride):
+        return Tensor(dim, stride, self.io)
+
+    def _node(self, make):
+        self.outputs.append(Tensor(None, None, None, make))
+        return self.outputs[-1]
+
+    def conv_fprop(self, image, weight, padding, stride, dilation):
+        geometry = _geometry(image.dim, weight.dim, padding, stride, dilation)
+        return self._node(lambda get, out: GENERIC.conv_forward(get(image), get(weight), None, geometry))
+
+    def conv_dgrad(self, loss, filter, padding, stride, dilation):
+        def make(get, out):
+            geometry = _geometry(out.dim, filter.dim, padding, stride, dilation)
+            return GENERIC.conv_backward_data(get(loss), get(filter), geometry, out.dim[2:])
+
+        return self._node(make)
+
+    def conv_wgrad(self, image, loss, padding, stride, dilation):
+        def make(get, out):
+            geometry = _geometry(image.dim, out.dim, padding, stride, dilation)
+            dw = np.zeros(out.dim, np.float32)
+            GENERIC.conv_backward_weights(get(image), get(loss), geometry, dw)
+            return dw
+
+        return self._node(make)
+
+    def bias(self, input, bias):
+        return self._node(lambda get, out: input.make(get, out) + get(bias))
+
+    def relu(self, input):
+        return self._node(lambda get, out: np.maximum(input.make(get, out), 0))
+
+    def validate(self):
+        output = self.outputs[-1]
+        assert output.is_output and output.dim and output.stride, "the output has no sizes"
+
+    def build_operation_graph(self):
+        pass
+
+    def create_execution_plans(self, modes):
+        counts.heuristics += 1
+
+    def create_execution_plan(self, engine, knobs):
+        assert engine == 7 and knobs == {"tile": 3, "stages": 2}
+        counts.recipes += 1
+        self.recipe = True
+
+    def deselect_numeric_notes(self, notes):
+        self.notes = notes
+
+    def deselect_workspace_greater_than(self, size):
+        pass
+
+    def check_support(self):
+        if self.recipe and tuple(self.outputs[-1].dim) in refused_recipes:
+            raise cudnnGraphNotSupportedError
+
+    def build_plans(self):
+        self.built = True
+
+    def get_workspace_size(self):
+        return 64
+
+    def get_plan_name_at_index(self, index):
+        return "eng7_k2=3_k14=2"
+
+    def execute(self, addresses, workspace, handle):
+        assert self.built and workspace
+        output = self.outputs[-1]
+        out = output.view(addresses[output])
+
+        def get(tensor):
+            return np.ascontiguousarray(tensor.view(addresses[tensor]), dtype=np.float32)
+
+        out[...] = output.make(get, output)
+
+
+GENERIC = make_backend("generic")
+
+
+def _geometry(image, weights, padding, stride, dilation):
+    group = image[1] // weights[1]
+    return ConvGeometry(tuple(weights[2:]), tuple(stride), tuple(padding), tuple(dilation), group)
+
+
+def create_handle():
+    return "handle"
+
+
+def set_stream(handle, stream):
+    assert handle == "handle"

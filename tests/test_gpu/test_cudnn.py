@@ -1,0 +1,88 @@
+"""gpu_cudnn.py: which graphs it builds, in which layouts and types, and when it asks for heuristics again."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from layers.backend import make_backend
+from layers.backend.base import ConvGeometry
+from layers.backend.gpu import GpuBackend
+from tests.test_gpu import fake_cudnn, shim
+
+pytestmark = pytest.mark.skipif(shim.COMPILER is None, reason="running CUDA text on the CPU needs g++ or clang++")
+generic = make_backend("generic")
+GEOMETRIES = {
+    "3x3": (ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1)), (2, 4, 9, 7), 6),
+    "pad 100": (ConvGeometry((3, 3), (1, 1), (100, 100), (1, 1)), (1, 3, 4, 5), 2),
+    "stride, group": (ConvGeometry((5, 3), (2, 1), (2, 0), (1, 1), 2), (1, 4, 12, 9), 6),
+    "dilated": (ConvGeometry((3, 3), (1, 1), (2, 2), (2, 2)), (1, 2, 8, 8), 3),
+    "bilinear": (ConvGeometry((4, 4), (2, 2), (0, 0), (1, 1)), (1, 3, 12, 10), 3),
+}
+
+
+@pytest.fixture
+def make(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cudnn", fake_cudnn)
+    monkeypatch.setattr(fake_cudnn, "refused_recipes", set())
+    fake_cudnn.counts.heuristics = fake_cudnn.counts.recipes = 0
+
+    class Runtime(shim.ShimRuntime):
+        def convolutions(self, precision, deterministic):
+            from layers.backend.gpu_cudnn import Convolutions
+
+            return Convolutions(self, precision, deterministic)
+
+    return lambda precision: GpuBackend(runtime=Runtime(), precision=precision)
+
+
+def values(shape, seed, scale=1.0):
+    return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(np.float32)
+
+
+@pytest.mark.parametrize("precision, tolerance", [("fp32", 1e-6), ("tf32", 1e-6), ("fp16", 2e-3)])
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_three_directions(make, name, precision, tolerance):
+    be = make(precision)
+    geometry, shape, k = GEOMETRIES[name]
+    x, w, b = values(shape, 1), values((k, shape[1] // geometry.group, *geometry.kernel), 2), values((k,), 3)
+    dy = values((shape[0], k, *geometry.out_size(shape[2:])), 4, scale=1e-9)  # far below half's smallest number
+    gx, gw, gb, gdy = (be.asarray(a) for a in (x, w, b, dy))
+
+    def near(got, expected):
+        got = be.to_host(got)
+        assert got.dtype == np.float32 and got.shape == expected.shape
+        assert np.abs(got - expected).max() <= tolerance * np.abs(expected).max()
+
+    near(be.conv_forward(gx, gw, gb, geometry), generic.conv_forward(x, w, b, geometry))
+    near(be.conv_forward(gx, gw, None, geometry, 0.0), generic.conv_forward(x, w, None, geometry, 0.0))
+    near(be.conv_forward(gx, gw, gb, geometry, 0.25), generic.conv_forward(x, w, b, geometry, 0.25))
+    expected = generic.conv_backward_data(dy, w, geometry, shape[2:])
+    near(be.conv_backward_data(gdy, gw, geometry, shape[2:]), expected)
+    dw, gdw = np.zeros_like(w), be.zeros(w.shape)
+    generic.conv_backward_weights(x, dy, geometry, dw)
+    be.conv_backward_weights(gx, gdy, geometry, gdw)
+    near(gdw, dw)
+
+
+def test_a_new_image_size_takes_over_the_engine(make):
+    be = make("tf32")
+    geometry, shape, k = GEOMETRIES["3x3"]
+    w = be.asarray(values((k, shape[1], 3, 3), 2))
+    for size in (9, 10, 11, 9, 10):
+        be.conv_forward(be.asarray(values((1, 4, size, 7), 1)), w, None, geometry)
+    assert (fake_cudnn.counts.heuristics, fake_cudnn.counts.recipes) == (1, 2)  # repeated sizes build nothing
+    fake_cudnn.refused_recipes.add((1, k, 12, 7))
+    be.conv_forward(be.asarray(values((1, 4, 12, 7), 1)), w, None, geometry)
+    assert fake_cudnn.counts.heuristics == 2  # the engine refused this size
+
+
+def test_strict_precision_turns_the_tensor_cores_off(make):
+    notes = {}
+    for precision in ("fp32", "tf32", "fp16"):
+        be = make(precision)
+        geometry, shape, k = GEOMETRIES["3x3"]
+        be.conv_forward(be.asarray(values(shape, 1)), be.asarray(values((k, shape[1], 3, 3), 2)), None, geometry)
+        (plan,) = be.convolutions.planner.plans.values()
+        notes[precision] = getattr(plan.graph, "notes", [])
+    assert notes == {"fp32": [1, 2], "tf32": [], "fp16": []}
