@@ -169,7 +169,8 @@ class _Parser:
         homes = [field.name + " { }" for field in kind.fields
                  if field.message_type and name in field.message_type.fields_by_name]
         if inner.brace and any(name in outer.fields for outer in self.stack[:-1]):
-            return f"{what}: is the '{inner.brace.text}' of {inner.name} (line {self.where(inner.brace).line}) not closed?"
+            line = self.where(inner.brace).line
+            return f"{what}: is the '{inner.brace.text}' of {inner.name} (line {line}) not closed?"
         if 0 < len(homes) <= 6:
             return f"{what}: it belongs in {' or '.join(homes)}"
         if kind.name == "NetParameter" and name in messages.SolverParameter.DESCRIPTOR.fields_by_name:

@@ -1,0 +1,150 @@
+"""Caffe's HDF5 files: /data/<layer>/<i> (and /diff/...) for weights; /iter, /history/<i>, ... for solver states.
+
+h5py is imported here only, when such a file is met.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+
+import numpy as np
+
+from proto.caffemodel import SolverFile
+from proto.errors import NetError, WeightsFault, Where
+from proto.files import fault, replacing
+
+_LARGEST_RATIO = 1100      # of deflate: a smaller file that promises more is lying
+
+
+def _h5py(path):
+    try:
+        import h5py
+    except ImportError:
+        raise WeightsFault("HDF5 files need the package h5py: pip install h5py", Where(os.fspath(path))) from None
+    return h5py
+
+
+@contextmanager
+def _opened(path):
+    h5py = _h5py(path)
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except NetError:
+        raise
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
+        raise fault(path, error, "damaged or truncated HDF5 file") from None
+
+
+def _is_group(file, name: str) -> bool:
+    return isinstance(file.get(name), _h5py(name).Group)
+
+
+def _members(group) -> list[tuple[str, object]]:
+    """(name, object) of what lies in a group itself: links into other files are not followed."""
+    h5py = _h5py("")
+    return [(name, group[name]) for name in group if isinstance(group.get(name, getlink=True), h5py.HardLink)]
+
+
+def _read(dataset, path, dtype=np.float32) -> np.ndarray:
+    """A dataset's values, once its size is seen to fit its bytes in the file."""
+    place = Where(os.fspath(path))
+    if dataset.is_virtual or dataset.external:
+        raise WeightsFault(f"{dataset.name} lies in another file", place)
+    if dataset.dtype.kind not in "fiu":
+        raise WeightsFault(f"{dataset.name} holds no numbers but {dataset.dtype}", place)
+    stored = min(dataset.id.get_storage_size(), os.path.getsize(path))
+    if dataset.size * dataset.dtype.itemsize > stored * (_LARGEST_RATIO if dataset.compression else 1):
+        raise WeightsFault(f"{dataset.name} promises {dataset.size:,} values, but the file has {stored:,} bytes of it",
+                           place)
+    return dataset[()].astype(dtype, copy=False)
+
+
+def read_weights(path, part: str = "data") -> dict[str, list]:
+    """{layer: arrays}, alphabetical as HDF5 keeps them, layers without arrays left out.
+
+    An array that Caffe left out because another layer shares and owns it is None.  part: "data" or "diff".
+    """
+    h5py = _h5py(path)
+    layers: dict[str, list] = {}
+    with _opened(path) as file:
+        if not _is_group(file, "data"):
+            raise WeightsFault("this file holds a solver's state: give the .caffemodel.h5"
+                               if _is_group(file, "history") else
+                               "not Caffe's weights: there is no group /data of layers in it", Where(os.fspath(path)))
+        groups = [("", file[part])] if part in file else []
+        while groups:      # a layer's name may hold slashes: then its group lies inside others
+            name, group = groups.pop(0)
+            arrays = {}
+            for key, member in _members(group):
+                if isinstance(member, h5py.Group):
+                    groups.append((f"{name}/{key}" if name else key, member))
+                elif key.isdecimal() and name:
+                    arrays[int(key)] = _read(member, path)
+            if arrays:
+                if max(arrays) > 4096:
+                    raise WeightsFault(f"layer '{name}' has an array number {max(arrays)}", Where(os.fspath(path)))
+                layers[name] = [arrays.get(i) for i in range(max(arrays) + 1)]
+    return layers
+
+
+def write_weights(path, layers: dict[str, list], grads: dict[str, list] | None = None) -> None:
+    """Write layers, those without arrays as empty groups; an array that is None is left out, as Caffe does."""
+    h5py = _h5py(path)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        for part, content in (("data", layers), ("diff", grads)):
+            if content is None:
+                continue
+            group = file.create_group(part)
+            for name, arrays in content.items():
+                layer = group.require_group(name or "(unnamed)")
+                for i, values in enumerate(arrays):
+                    if values is not None:
+                        layer.create_dataset(str(i), data=np.asarray(values, "<f4"))
+
+
+def read_state(path) -> SolverFile:
+    """A .solverstate.h5."""
+    with _opened(path) as file:
+        if "iter" not in file or not _is_group(file, "history"):
+            raise WeightsFault("this file holds the weights of a net: give the .solverstate.h5"
+                               if _is_group(file, "data") else
+                               "not a solver's state: /iter and the group /history are missing", Where(os.fspath(path)))
+        members = {key: member for key, member in _members(file["history"]) if key.isdecimal()}
+        if sorted(map(int, members)) != list(range(len(members))):
+            raise WeightsFault("the history has gaps: its arrays are " + ", ".join(sorted(members, key=int)),
+                               Where(os.fspath(path)))
+        history = [_read(members[str(i)], path) for i in range(len(members))]
+        learned = file["learned_net"].asstr()[()] if "learned_net" in file else ""
+        steps = file["current_step"] if "current_step" in file else None
+        return SolverFile(_integer(file["iter"], path), str(learned), history,
+                          0 if steps is None else _integer(steps, path))
+
+
+def _integer(dataset, path) -> int:
+    if dataset.size != 1:
+        raise WeightsFault(f"{dataset.name} is no single number", Where(os.fspath(path)))
+    return int(_read(dataset, path, np.int64).reshape(-1)[0])
+
+
+def write_state(path, state: SolverFile) -> None:
+    """A .solverstate.h5 as Caffe writes it."""
+    h5py = _h5py(path)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.create_dataset("iter", data=np.array([state.iter], "<i4"))
+        _write_string(file, "learned_net", state.learned_net)
+        file.create_dataset("current_step", data=np.array([state.current_step], "<i4"))
+        history = file.create_group("history")
+        for i, values in enumerate(state.history):
+            history.create_dataset(str(i), data=np.asarray(values, "<f4"))
+
+
+def _write_string(file, name: str, text: str) -> None:
+    """A scalar that C can read: with the zero at its end, which h5py leaves out and Caffe relies on."""
+    h5py = _h5py(name)
+    data = text.encode() + b"\0"
+    kind = h5py.h5t.C_S1.copy()
+    kind.set_size(len(data))
+    dataset = h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create(h5py.h5s.SCALAR))
+    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.array(data, f"S{len(data)}"), kind)
