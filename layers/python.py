@@ -1,8 +1,9 @@
 """Python: a layer that the user has written as a class with setup, reshape, forward and backward on pycaffe's Blobs.
 
 `module` names a file that is imported, and so run: from sys.path, else from the working directory, else from the
-prototxt's folder, else from models/data, where the published nets' data layers are.  `layer` is the class in it; caffe/pylayer.py says what it is given.  It works on the host; on
-another device its blobs travel.  The user's `setup` runs once; `reshape` runs at build and before every forward.
+prototxt's folder, else from models/data, where the published nets' data layers are.  `layer` is the class in it;
+caffe/pylayer.py says what it is given.  It works on the host; on another device its blobs travel.  The user's `setup`
+runs once; `reshape` runs at build and before every forward.
 A class that has `state()` and `load_state(state)` (JSON values) resumes exactly where a snapshot was taken.
 """
 
@@ -16,7 +17,6 @@ from functools import cached_property
 
 from layers.layer import Layer, Param
 from proto.errors import SchemaFault, did_you_mean
-
 
 # A path and no import: the layers know nothing of the models.
 DATA_LAYERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "models", "data")
