@@ -52,7 +52,8 @@ class GpuBackend(Backend):
 
     def seed(self, n):
         super().seed(n)
-        self._seed_device(int(self.rng.integers(2**63)), 0)
+        # drawn beside the host's numbers, not from them: fillers give the same weights on every device
+        self._seed_device(int(np.random.SeedSequence(n).generate_state(1, np.uint64)[0]), 0)
 
     def _seed_device(self, key: int, position: int):
         self.key, self.position = key, position

@@ -125,8 +125,9 @@ class _Namespace:
         return DeviceArray(np.asarray(value._host if isinstance(value, DeviceArray) else value, dtype=dtype))
 
     @staticmethod
-    def array(value, dtype=None):
-        return DeviceArray(np.array(value._host if isinstance(value, DeviceArray) else value, dtype=dtype))
+    def array(value, dtype=None, copy=True, order="K"):
+        host = value._host if isinstance(value, DeviceArray) else value
+        return DeviceArray(np.array(host, dtype=dtype, copy=copy, order=order))
 
 
 xp = _Namespace(np)

@@ -1,0 +1,113 @@
+"""Whole nets and training on the GPU backend: on a GPU with `make test-gpu`, else with its kernels run on the CPU.
+
+The layers' goldens run beside these (tests/test_layers).
+"""
+
+import numpy as np
+import pytest
+
+from layers.backend import make_backend
+from netdef.net import Net
+from proto.messages import NetParameter, SolverParameter
+from proto.text import parse
+from solver.solver import Solver
+from tests.test_gpu import shim
+
+# A net with every part of an FCN: two skips, Crop, fixed Deconvolution, Dropout, a loss with ignored labels.
+FCN = """
+name: "small-fcn" force_backward: true
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 61 dim: 47 } } }
+layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 1 dim: 1 dim: 61 dim: 47 } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+        convolution_param { num_output: 16 kernel_size: 3 pad: 20 weight_filler { type: "msra" } } }
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "norm1" type: "LRN" bottom: "pool1" top: "norm1" }
+layer { name: "conv2" type: "Convolution" bottom: "norm1" top: "conv2"
+        convolution_param { num_output: 32 kernel_size: 5 group: 2 pad: 2 weight_filler { type: "msra" } } }
+layer { name: "relu2" type: "ReLU" bottom: "conv2" top: "conv2" }
+layer { name: "pool2" type: "Pooling" bottom: "conv2" top: "pool2" pooling_param { kernel_size: 3 stride: 2 } }
+layer { name: "fc" type: "Convolution" bottom: "pool2" top: "fc"
+        convolution_param { num_output: 64 kernel_size: 7 weight_filler { type: "msra" } } }
+layer { name: "relu3" type: "ReLU" bottom: "fc" top: "fc" }
+layer { name: "score_fr" type: "Convolution" bottom: "fc" top: "score_fr"
+        convolution_param { num_output: 5 kernel_size: 1 weight_filler { type: "xavier" } } }
+layer { name: "up" type: "Deconvolution" bottom: "score_fr" top: "up" param { lr_mult: 0 }
+        convolution_param { num_output: 5 kernel_size: 8 stride: 4 bias_term: false
+                            weight_filler { type: "gaussian" std: 0.1 } } }
+layer { name: "score" type: "Crop" bottom: "up" bottom: "data" top: "score" crop_param { axis: 2 offset: 3 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss"
+        loss_param { ignore_label: 255 } }
+"""
+SOLVER = """
+base_lr: 0.01 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.0005 max_iter: 10 random_seed: 1 display: 0
+snapshot_after_train: false
+"""
+
+TOLERANCE = {"fp32": 1e-5, "tf32": 3e-3, "fp16": 5e-3}
+
+
+@pytest.fixture(autouse=True)
+def on_a_gpu(request, monkeypatch):
+    """Whether device "gpu" is one; else it is the CPU, pretending."""
+    real = request.config.getoption("--gpu")
+    if not real:
+        if shim.COMPILER is None:
+            pytest.skip("neither a GPU (make test-gpu) nor a C++ compiler")
+        monkeypatch.setattr("layers.backend.gpu_runtime.CudaRuntime", lambda index: shim.ShimRuntime())
+    return real
+
+
+def image(height=61, width=47):
+    rng = np.random.default_rng(2)
+    label = rng.integers(0, 5, (1, 1, height, width)).astype(np.float32)
+    label[rng.random(label.shape) < 0.1] = 255
+    return {"data": rng.standard_normal((1, 3, height, width)).astype(np.float32), "label": label}
+
+
+def run(backend, phase="TEST", sizes=((61, 47),)):
+    net = Net(FCN, phase, backend=backend, seed=3, keep="all")
+    for size in sizes:
+        inputs = image(*size)
+        net.forward(inputs)
+        net.clear_grads()
+        net.backward()
+    to_host = net.backend.to_host
+    grads = {
+        f"{name}[{i}]": to_host(p.grad)
+        for name, ps in net.params.items()
+        for i, p in enumerate(ps)
+        if p.grad is not None
+    }
+    return {name: to_host(array) for name, array in net.blobs.items()} | grads
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_a_whole_net_agrees_with_the_cpu_at_changing_sizes(precision, on_a_gpu):
+    if precision != "fp32" and not on_a_gpu:
+        pytest.skip("only a GPU rounds")
+    sizes = [(61, 47), (80, 33), (61, 47), (33, 90)]
+    expected = run(make_backend("generic"), sizes=sizes)
+    for name, array in run(make_backend("gpu", precision=precision), sizes=sizes).items():
+        error = np.abs(array - expected[name]).max() / max(np.abs(expected[name]).max(), 1e-30)
+        assert error < TOLERANCE[precision], (name, error)
+
+
+def test_exact_gives_the_same_bits_twice():
+    first, second = (run(make_backend("gpu", exact=True)) for _ in range(2))
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_ten_steps_of_training_agree_with_the_cpu(tmp_path):
+    losses = {}
+    for device in ("cpu", "gpu"):
+        message, _ = parse(SOLVER + f'snapshot_prefix: "{tmp_path}/{device}"', SolverParameter)
+        message.net_param.CopyFrom(parse(FCN, NetParameter)[0])
+        solver = Solver(message, device=device, precision="fp32")
+        solver.net.forward(image())
+        losses[device] = []
+        for _ in range(10):
+            solver.step(1)
+            losses[device].append(solver.net.loss)
+    np.testing.assert_allclose(losses["gpu"], losses["cpu"], rtol=1e-3)
+    assert losses["gpu"][-1] < losses["gpu"][0]
