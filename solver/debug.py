@@ -1,0 +1,60 @@
+"""debug_info: the mean magnitude of every blob, weight and gradient while a pass runs, in Caffe's words."""
+
+from __future__ import annotations
+
+import contextlib
+
+
+@contextlib.contextmanager
+def lines(net, log):
+    """Log the passes made inside; the net keeps its blobs (keep="all")."""
+    hooks = _Hooks(net, log)
+    net.after_forward.append(hooks.forward)
+    net.after_backward.append(hooks.backward)
+    try:
+        yield
+    finally:
+        net.after_forward.remove(hooks.forward)
+        net.after_backward.remove(hooks.backward)
+
+
+class _Hooks:
+    def __init__(self, net, log):
+        self.net, self.log, self.xp = net, log, net.backend.xp
+
+    def mean(self, array) -> float:
+        return float(self.xp.abs(array).mean()) if array.size else 0.0
+
+    def forward(self, index: int) -> None:
+        step = self.net.plan.steps[index]
+        for value in step.tops:
+            if value.name in self.net.blobs:
+                self.log.detail(f"    [Forward] Layer {step.name}, top blob {value.name} "
+                                f"data: {self.mean(self.net.blobs[value.name]):g}")
+        for i, p in enumerate(step.layer.params):
+            self.log.detail(f"    [Forward] Layer {step.name}, param blob {p.name or i} data: {self.mean(p.data):g}")
+
+    def backward(self, index: int) -> None:
+        step = self.net.plan.steps[index]
+        for value, need in zip(step.bottoms, step.need, strict=True):
+            if need and value.name in self.net.grads:
+                self.log.detail(f"    [Backward] Layer {step.name}, bottom blob {value.name} "
+                                f"diff: {self.mean(self.net.grads[value.name]):g}")
+        for i, p in enumerate(step.layer.params):
+            if p.grad is not None:
+                self.log.detail(f"    [Backward] Layer {step.name}, param blob {i} diff: {self.mean(p.grad):g}")
+        if index == 0:
+            self.all_params()
+
+    def all_params(self) -> None:
+        data = [p.data for p in self.net.learnable]
+        grads = [p.grad for p in self.net.learnable if p.grad is not None]
+        self.log.detail("    [Backward] All net params (data, diff): "
+                        f"L1 norm = ({self.l1(data):g}, {self.l1(grads):g}); "
+                        f"L2 norm = ({self.l2(data):g}, {self.l2(grads):g})")
+
+    def l1(self, arrays) -> float:
+        return sum(float(self.xp.abs(a).sum()) for a in arrays)
+
+    def l2(self, arrays) -> float:
+        return sum(float(self.xp.vdot(a, a)) for a in arrays) ** 0.5

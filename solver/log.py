@@ -1,0 +1,192 @@
+"""What a run tells: Caffe's log lines in a pipe, a progress bar on a terminal, and a JSON line per event in a file.
+
+In a pipe every line has glog's prefix and Caffe's words, so that parsers written for Caffe (parse_log.py,
+plot_training_log.py, DIGITS) read it:
+
+    I0704 12:00:00.123456 12345 solver.py:120] Iteration 20 (1.25 iter/s, 16s/20 iters), loss = 12345.6
+
+Numbers have six digits, as C++ prints them.  Lines go to stderr, as Caffe's do.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from proto.errors import SolverFault
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output blob of a net: its values (host array) and its weight in the loss (0: none)."""
+
+    name: str
+    values: np.ndarray
+    loss_weight: float = 0.0
+
+
+def output_lines(kind: str, outputs) -> list[str]:
+    """"    Train net output #0: loss = 0.5 (* 1 = 0.5 loss)": a line per number, counted through all outputs."""
+    lines = []
+    for output in outputs:
+        for value in np.ravel(output.values).tolist():
+            weight = output.loss_weight
+            weighted = f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
+            lines.append(f"    {kind} net output #{len(lines)}: {output.name} = {value:g}{weighted}")
+    return lines
+
+
+def glog_prefix(level: str, file: str, line: int) -> str:
+    """"I0704 12:00:00.123456 12345 solver.py:120] ", for this moment and thread."""
+    now = time.time()
+    clock = time.strftime("%m%d %H:%M:%S", time.localtime(now))
+    return f"{level}{clock}.{int(now % 1 * 1e6):06d} {threading.get_native_id():5d} {file}:{line}] "
+
+
+class Silent:
+    """Tells nothing; the base of logs, and the log of every rank but the first."""
+
+    def info(self, text: str) -> None:
+        """A line that is always shown."""
+
+    def detail(self, text: str) -> None:
+        """A line of Caffe's that a progress bar makes superfluous on a terminal."""
+
+    def warn(self, text: str) -> None:
+        """Something that runs, but hardly as it was meant."""
+
+    def progress(self, iteration: int, end: int, loss: float, rate: float) -> None:
+        """An iteration is done (`iteration` of them, `end` to be done)."""
+
+    def train(self, iteration: int, loss: float, rate: float, outputs, speed: str = "", **extra) -> None:
+        """The display after `iteration` updates: smoothed loss, the outputs of the last pass."""
+
+    def test(self, iteration: int, index: int, outputs, loss: float | None) -> None:
+        """The means of test net `index`."""
+
+    def event(self, kind: str, **values) -> None:
+        """Something for the JSON file alone."""
+
+    def close(self) -> None:
+        """The run is over."""
+
+
+class Log(Silent):
+    """The log of a run.
+
+    stream: where lines go; None: stderr.  terminal: show a bar; None: where the stream is a terminal.
+    jsonl: a file that gets one JSON object per event, appended (after a restart it goes on).
+    plot: a solver.plot.Plot that draws the same events.
+    """
+
+    def __init__(self, stream=None, *, terminal: bool | None = None, jsonl: str | os.PathLike | None = None, plot=None):
+        self.stream = stream or sys.stderr
+        self.terminal = self.stream.isatty() if terminal is None else terminal
+        self.bar = None
+        self.plot = plot
+        self.started = time.monotonic()
+        self.json_file = _open_to_append(jsonl) if jsonl else None
+
+    # -- lines ---------------------------------------------------------------------------------------
+
+    def info(self, text: str) -> None:
+        self._line("I", text)
+
+    def detail(self, text: str) -> None:
+        if not self.terminal:
+            self._line("I", text)
+
+    def warn(self, text: str) -> None:
+        self._line("W", f"warning: {text}" if self.terminal else text)
+
+    def _line(self, level: str, text: str) -> None:
+        if not self.terminal:
+            caller = sys._getframe(1)
+            while caller.f_code.co_filename == __file__ and caller.f_back:
+                caller = caller.f_back
+            text = glog_prefix(level, os.path.basename(caller.f_code.co_filename), caller.f_lineno) + text
+        if self.bar is not None:
+            self.bar.clear()
+        print(text, file=self.stream, flush=True)
+
+    # -- events --------------------------------------------------------------------------------------
+
+    def progress(self, iteration: int, end: int, loss: float, rate: float) -> None:
+        if not self.terminal:
+            return
+        if self.bar is None or self.bar.total != end:
+            self._close_bar()
+            self.bar = _make_bar(iteration - 1, end, self.stream)
+        self.bar.set_postfix_str(f"loss {loss:.6g}, lr {rate:g}", refresh=False)
+        self.bar.update(iteration - self.bar.n)
+
+    def train(self, iteration: int, loss: float, rate: float, outputs, speed: str = "", **extra) -> None:
+        self.detail(f"Iteration {iteration}{speed}, loss = {loss:g}")
+        for line in output_lines("Train", outputs):
+            self.detail(line)
+        self.event("train", iteration=iteration, loss=loss, lr=rate, outputs=_plain(outputs), **extra)
+        if self.plot:
+            self.plot.train(iteration, loss)
+
+    def test(self, iteration: int, index: int, outputs, loss: float | None) -> None:
+        if loss is not None:
+            self.info(f"Test loss: {loss:g}")
+        for line in output_lines("Test", outputs):
+            self.info(line)
+        values = {} if loss is None else {"loss": loss}
+        self.event("test", iteration=iteration, net=index, outputs=_plain(outputs), **values)
+        if self.plot:
+            self.plot.test(iteration, index, outputs)
+
+    def event(self, kind: str, **values) -> None:
+        if self.json_file is not None:
+            record = {"event": kind, "seconds": round(time.monotonic() - self.started, 3), **values}
+            self.json_file.write(json.dumps(_finite(record), allow_nan=False) + "\n")
+            self.json_file.flush()
+
+    def close(self) -> None:
+        self._close_bar()
+        if self.plot:
+            self.plot.draw()
+        if self.json_file is not None:
+            self.json_file.close()
+            self.json_file = None
+
+    def _close_bar(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+def _make_bar(start: int, end: int, stream):
+    from tqdm import tqdm
+
+    return tqdm(initial=start, total=end, file=stream, unit="it", dynamic_ncols=True, leave=True)
+
+
+def _open_to_append(path):
+    try:
+        os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
+        return open(path, "a", encoding="utf-8")
+    except OSError as error:
+        raise SolverFault(f"cannot write the log {path}: {error.strerror}") from None
+
+
+def _plain(outputs) -> dict:
+    return {output.name: output.values.tolist() for output in outputs}
+
+
+def _finite(value):
+    """JSON has no NaN and no infinity: null stands for them."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

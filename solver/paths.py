@@ -1,0 +1,66 @@
+"""Where the files named in a solver are: in the working directory, as Caffe has it, or else beside the solver."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+
+from proto.errors import SolverFault, did_you_mean
+
+
+class Finder:
+    """Finds the files that a solver names; `say` is told of every one that is not simply in the working directory."""
+
+    def __init__(self, solver_file: str, say: Callable[[str], None] = lambda text: None):
+        self.folder = os.path.dirname(solver_file)
+        self.say = say
+        self.said: set[str] = set()
+
+    def __call__(self, path: str, what: str) -> str:
+        """The path that exists; SolverFault names both places where neither does."""
+        beside = os.path.join(self.folder, path)
+        if os.path.isabs(path) or beside == path:
+            if os.path.exists(path):
+                return path
+            raise SolverFault(f"{what}: Could not open file {path}: there is none{_near(path)}")
+        if os.path.exists(path):
+            if os.path.exists(beside) and not os.path.samefile(path, beside):
+                self._say_once(f"{what}: {path} is taken from the working directory, not from {self.folder}")
+            return path
+        if os.path.exists(beside):
+            self._say_once(f"{what}: {path} is taken from the solver's folder: {beside}")
+            return beside
+        raise SolverFault(f"{what}: Could not open file {path}: it is neither in the working directory ({os.getcwd()}) "
+                          f"nor beside the solver ({self.folder}){_near(path) or _near(beside)}")
+
+    def _say_once(self, text: str) -> None:
+        if text not in self.said:
+            self.said.add(text)
+            self.say(text)
+
+    def for_writing(self, prefix: str) -> str:
+        """The prefix of files to be written: in the first of the two places that has its folder already;
+        a folder that neither has is made in the working directory."""
+        folder, beside = os.path.dirname(prefix), os.path.join(self.folder, prefix)
+        if not folder or os.path.isabs(prefix) or os.path.isdir(folder) or not os.path.isdir(os.path.dirname(beside)):
+            return prefix
+        self._say_once(f"snapshot_prefix: {prefix} is taken from the solver's folder: {beside}")
+        return beside
+
+
+def _near(path: str) -> str:
+    folder, name = os.path.split(path)
+    return did_you_mean(name, os.listdir(folder or ".")) if os.path.isdir(folder or ".") else ""
+
+
+def require_writable(prefix: str) -> None:
+    """Make the folder of a prefix if it is missing; SolverFault unless files can be written there."""
+    folder = os.path.dirname(prefix) or "."
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError as error:
+        raise SolverFault(f"snapshot_prefix: cannot write to {os.path.abspath(folder)}: {error.strerror}; set another "
+                          "snapshot_prefix, or snapshot_after_train: false without snapshot") from None

@@ -1,0 +1,82 @@
+"""The curve of a run as a picture: training loss and test outputs over the iterations."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+
+from proto.errors import SolverFault
+
+SECONDS_BETWEEN = 10            # a drawing costs a third of a second
+
+
+class Plot:
+    """Collects points and draws them into a picture file (.png, .pdf, .svg), at most every ten seconds.
+
+    The file is replaced as a whole, so that a viewer never sees half of one.
+    """
+
+    def __init__(self, path: str | os.PathLike, title: str = ""):
+        self.path, self.title = os.fspath(path), title
+        self.losses: list[tuple[int, float]] = []
+        self.tests: dict[str, list[tuple[int, float]]] = {}
+        self.drawn = time.monotonic()
+        _pyplot()
+        try:
+            os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+        except OSError as error:
+            raise SolverFault(f"cannot write the plot {self.path}: {error.strerror}") from None
+
+    def train(self, iteration: int, loss: float) -> None:
+        self.losses.append((iteration, loss))
+        self._draw_now_and_then()
+
+    def test(self, iteration: int, index: int, outputs) -> None:
+        for output in outputs:
+            if np.size(output.values) == 1:
+                name = f"{output.name} (test net {index})"
+                self.tests.setdefault(name, []).append((iteration, float(np.ravel(output.values)[0])))
+        self._draw_now_and_then()
+
+    def _draw_now_and_then(self) -> None:
+        if time.monotonic() - self.drawn > SECONDS_BETWEEN:
+            self.draw()
+
+    def draw(self) -> None:
+        """Write the picture."""
+        figure_class = _pyplot()
+        figure = figure_class(figsize=(8, 5), layout="constrained")
+        axes = figure.add_subplot(xlabel="iteration", ylabel="training loss", title=self.title)
+        axes.plot(*_columns(self.losses), label="training loss", color="tab:blue")
+        if self.losses and min(loss for _, loss in self.losses) > 0:
+            axes.set_yscale("log")
+        if self.tests:
+            other = axes.twinx()
+            other.set_ylabel("test outputs")
+            for number, (name, points) in enumerate(self.tests.items()):
+                other.plot(*_columns(points), "o-", label=name, color=f"C{number + 1}")
+            other.legend(loc="upper right")
+        axes.grid(alpha=0.3)
+        base, ending = os.path.splitext(self.path)
+        partial = f"{base}.partial{ending or '.png'}"
+        try:
+            figure.savefig(partial)
+            os.replace(partial, self.path)
+        except (OSError, ValueError) as error:
+            raise SolverFault(f"cannot write the plot {self.path}: {error}") from None
+        self.drawn = time.monotonic()
+
+
+def _columns(points):
+    return ([x for x, _ in points], [y for _, y in points])
+
+
+def _pyplot():
+    """matplotlib's Figure: it needs no display and no global state, unlike pyplot."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise SolverFault("--plot needs matplotlib: pip install 'demitasse[plots]'") from None
+    return Figure

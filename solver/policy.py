@@ -1,0 +1,83 @@
+"""The learning rate as a pure function of the iteration: Caffe's seven policies.
+
+    fixed      base_lr
+    step       base_lr * gamma ^ floor(iter / stepsize)
+    exp        base_lr * gamma ^ iter
+    inv        base_lr * (1 + gamma * iter) ^ -power
+    multistep  base_lr * gamma ^ (how many stepvalues are <= iter)
+    poly       base_lr * (1 - iter / max_iter) ^ power                 0 from max_iter on
+    sigmoid    base_lr / (1 + exp(-gamma * (iter - stepsize)))
+
+Caffe's multistep moves on by at most one step per question asked; here the rate depends on the
+iteration alone, so reading `solver.lr` changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+
+from proto.errors import SolverFault, did_you_mean
+
+NEEDS = {"fixed": (), "step": ("gamma", "stepsize"), "exp": ("gamma",), "inv": ("gamma", "power"),
+         "multistep": ("gamma",), "poly": ("power", "max_iter"), "sigmoid": ("gamma", "stepsize")}
+
+
+def check_policy(param) -> None:
+    """SolverFault where the fields of a SolverParameter do not describe a learning rate."""
+    name = param.lr_policy
+    if not name:
+        raise SolverFault(f'no lr_policy given: add lr_policy: "fixed", or one of {", ".join(sorted(NEEDS))}')
+    if name not in NEEDS:
+        hint = did_you_mean(name.lower(), NEEDS)
+        raise SolverFault(f"unknown lr_policy '{name}'{hint}; known: {', '.join(sorted(NEEDS))}")
+    if not param.HasField("base_lr"):
+        raise SolverFault("no base_lr given: add, say, base_lr: 0.01")
+    if not (math.isfinite(param.base_lr) and param.base_lr >= 0):
+        raise SolverFault(f"base_lr is {param.base_lr:g}: it must be a finite number, 0 or more")
+    for field in NEEDS[name]:
+        if not param.HasField(field):
+            raise SolverFault(f"lr_policy '{name}' needs {field}, which is not set")
+    if name == "step" and param.stepsize <= 0:
+        raise SolverFault(f"lr_policy 'step' needs a stepsize of at least 1, not {param.stepsize}")
+    if name == "poly" and param.max_iter <= 0:
+        raise SolverFault(f"lr_policy 'poly' needs a max_iter of at least 1, not {param.max_iter}")
+    if name == "poly" and param.power < 0:
+        raise SolverFault(f"lr_policy 'poly' needs a power of 0 or more, not {param.power:g}")
+    if name in ("step", "multistep", "exp", "inv") and param.gamma < 0:
+        raise SolverFault(f"lr_policy '{name}' needs a gamma of 0 or more, not {param.gamma:g}")
+    if list(param.stepvalue) != sorted(param.stepvalue):
+        raise SolverFault(f"stepvalue must not fall: {', '.join(map(str, param.stepvalue))}")
+
+
+def steps_taken(param, iteration: int) -> int:
+    """How often the rate has stepped down (.solverstate keeps it as current_step); 0 for policies without steps."""
+    if param.lr_policy == "step":
+        return iteration // param.stepsize
+    if param.lr_policy == "multistep":
+        return bisect_right(param.stepvalue, iteration)
+    return 0
+
+
+def learning_rate(param, iteration: int) -> float:
+    """The rate of a checked SolverParameter at an iteration (0 is the first)."""
+    name, base, gamma = param.lr_policy, param.base_lr, param.gamma
+    if name == "fixed":
+        return base
+    if name in ("step", "multistep"):
+        return base * _power(gamma, steps_taken(param, iteration))
+    if name == "exp":
+        return base * _power(gamma, iteration)
+    if name == "inv":
+        return base * _power(1 + gamma * iteration, -param.power)
+    if name == "poly":
+        # Beyond max_iter the base of the power is negative: Caffe's rate is then NaN or grows again.
+        return base * _power(max(0.0, 1 - iteration / param.max_iter), param.power)
+    return base / (1 + _power(math.e, -gamma * (iteration - param.stepsize)))
+
+
+def _power(base: float, exponent: float) -> float:
+    try:
+        return base ** exponent
+    except OverflowError:
+        return math.inf

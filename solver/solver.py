@@ -1,0 +1,308 @@
+"""The training loop: Caffe's order of operations over a Net.
+
+    iteration i:  test if due -> clear gradients -> iter_size times forward and backward -> display
+                  -> update with the rate of i -> i + 1 -> snapshot if due
+
+`iter` counts the updates done.  A run that is killed goes on from its last snapshot with the same bits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections import deque
+
+import numpy as np
+
+from layers.backend import make_backend
+from proto.errors import NetError, SolverFault, located
+from proto.messages import SolverParameter
+from proto.text import read_solver
+from solver import debug, snapshots, watch
+from solver.distributed import Alone
+from solver.log import Log, Output
+from solver.nets import build_test_nets, build_train_net
+from solver.paths import Finder
+from solver.policy import learning_rate
+from solver.settings import check_settings
+from solver.signals import NONE, SNAPSHOT, STOP
+from solver.updates import Updater
+
+
+class Solver:
+    """A train net, its test nets, and the state of their training.
+
+    source: a solver's path, its text with a newline in it, or a SolverParameter.
+    device: "cpu", "gpu", "gpu:1"; None: as solver_mode says, where it says so, else the CPU.
+    backend: use this one instead of making one from device, exact, threads and precision.
+    weights: files (joined by commas) to start from; None: those of the solver's `weights` field.
+    snapshot: a .solverstate (or .solverstate.h5) to go on from.
+    level, stages: beside those of train_state.  seed: instead of random_seed.
+    log: a Log; None: Caffe's lines on stderr.  requests: a function that gives NONE, SNAPSHOT or STOP.
+    ranks: the processes that train together (solver.distributed).
+
+    Faults of settings, files and nets are NetErrors that name their place.
+    """
+
+    def __init__(self, source: str | os.PathLike | SolverParameter, *, device: str | None = None, backend=None,
+                 exact: bool = False, threads: int | None = None, precision: str = "tf32",
+                 weights: str | None = None, snapshot: str | None = None, level: int = 0, stages=(),
+                 seed: int | None = None, log=None, requests=None, ranks=None):
+        self.log = log or Log()
+        self.requests = requests or (lambda: NONE)
+        self.ranks = ranks or Alone()
+        self.param, self.where = read_solver(source)
+        check_settings(self.param, self.where)
+        self.find = Finder(self.where.file, self.log.info)
+        self.backend = backend or self._make_backend(device, exact=exact, threads=threads, precision=precision)
+        self.backend.seed(self.ranks.common_seed(self._seed(seed)))
+        with located(self.where):
+            self.net = build_train_net(self.param, self.find, self.backend, level=level, stages=stages,
+                                       keep="all" if self.param.debug_info else "needed")
+            self.test_nets = build_test_nets(self.param, self.find, self.backend)
+        for net in self.test_nets:
+            net.share_with(self.net)
+        self.ranks.join(self.net, self.backend, self.log.warn)
+        self.iter = 0
+        self.losses: deque[float] = deque(maxlen=self.param.average_loss)
+        self.updater = Updater(self.param, self.net.learnable, self.backend)
+        self.callbacks: list = []                  # (on_start, on_gradients_ready) pairs, as in pycaffe
+        self.stopped = False                       # a request has ended the run
+        self._pending, self._begun = NONE, False
+        self._written_at = -1                      # the iteration of the newest snapshot
+        if snapshot:
+            self.restore(snapshot)
+        else:
+            self.load(weights or ",".join(self.param.weights))
+        self.ranks.broadcast([p.data for p in self.net.learnable])
+
+    # -- setting up ----------------------------------------------------------------------------------
+
+    def _make_backend(self, device: str | None, **options):
+        asked = device
+        if device is None:
+            gpu = self.param.HasField("solver_mode") and self.param.solver_mode == SolverParameter.GPU
+            device = f"gpu:{self.param.device_id}" if gpu else "cpu"
+        try:
+            return make_backend(self.ranks.device(device), **options)
+        except SolverFault as fault:
+            if asked is not None:
+                raise
+            self.log.warn(f"solver_mode is GPU, but {fault}; training on the CPU")
+            return make_backend("cpu", **options)
+
+    def _seed(self, seed: int | None) -> int | None:
+        if seed is not None:
+            return seed
+        return self.param.random_seed if self.param.random_seed >= 0 else None
+
+    def load(self, weights: str) -> None:
+        """Start from the weights of files joined by commas, and say what matched."""
+        for path in filter(None, (path.strip() for path in weights.split(","))):
+            path = self.find(path, "weights")
+            self.log.info(f"Finetuning from {path}")
+            self._say_loaded(self.net.load(path))
+
+    def _say_loaded(self, report) -> None:
+        (self.log.warn if report.missing or report.not_finite else self.log.info)(str(report))
+
+    def _begin(self, writes: bool) -> None:
+        """Before the first iteration: what would go wrong is better said now."""
+        if self._begun:
+            return
+        self._begun = True
+        if writes:
+            snapshots.require_room(self)
+        for line in watch.normalisation_lines(self.net, self.param):
+            self.log.info(line)
+        for line in watch.startup_warnings(self.net, self.param):
+            self.log.warn(line)
+        self.net.before_forward.append(watch.EqualScores(self.net, self.log.warn))
+        self._shown_at, self._shown_iter = time.monotonic(), self.iter
+
+    # -- the loop ------------------------------------------------------------------------------------
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next update."""
+        return learning_rate(self.param, self.iter)
+
+    def solve(self, iterations: int | None = None) -> None:
+        """Train to max_iter, or for that many iterations if they are fewer; then snapshot and test as Caffe does."""
+        param = self.param
+        left = param.max_iter - self.iter
+        if not param.max_iter and iterations is None:
+            raise SolverFault("max_iter is not set: say how many iterations to train (also: --iterations)", self.where)
+        if param.max_iter and left <= 0:
+            self.log.info(f"Nothing to do: iteration {self.iter} of {param.max_iter} (max_iter) is done already")
+            return
+        n = left if iterations is None else min(iterations, left) if param.max_iter else iterations
+        self.log.info(f"Solving {self.net.name}")
+        self.log.info(f"Learning Rate Policy: {param.lr_policy}")
+        self._begin(writes=param.snapshot_after_train or param.snapshot > 0)
+        self.step(n)
+        if (param.snapshot_after_train or self.stopped) and self.iter != self._written_at:
+            self.snapshot()
+        if self.stopped:
+            self.log.info("Optimization stopped early.")
+            return
+        self._final_display()
+        if param.test_interval and self.iter % param.test_interval == 0:
+            self.test()
+        self.log.info("Optimization Done.")
+
+    def step(self, iterations: int) -> None:
+        """Do that many updates, with the tests, displays and snapshots that fall due; max_iter is not looked at."""
+        param, end = self.param, self.iter + iterations
+        self.stopped = False
+        self._begin(writes=param.snapshot > 0)
+        while self.iter < end:
+            if self._test_is_due():
+                self.test()
+                if self._poll() == STOP and self.ranks.size == 1:      # several ranks agree after an iteration
+                    self._pending, self.stopped = NONE, True
+                    return
+            request = self._iterate(end)
+            if request == SNAPSHOT or (param.snapshot and self.iter % param.snapshot == 0):
+                self._try_snapshot()
+            if request == STOP:
+                self.stopped = True
+                return
+
+    def _test_is_due(self) -> bool:
+        interval = self.param.test_interval
+        return bool(self.test_nets and interval and self.iter % interval == 0
+                    and (self.iter > 0 or self.param.test_initialization))
+
+    def _iterate(self, end: int) -> int:
+        """One update; the request (NONE, SNAPSHOT or STOP) that has come in meanwhile."""
+        for on_start, _ in self.callbacks:
+            on_start()
+        shown = self.param.display > 0 and self.iter % self.param.display == 0
+        with debug.lines(self.net, self.log) if shown and self.param.debug_info else contextlib.nullcontext():
+            loss = self._gradients()
+        loss, request = self.ranks.agree(loss, self._poll())
+        self._pending = NONE
+        self.losses.append(loss)
+        smoothed = sum(self.losses) / len(self.losses)
+        if shown:
+            self._show(smoothed)
+        self.ranks.finish()
+        for _, on_gradients_ready in self.callbacks:
+            on_gradients_ready()
+        rate = self.lr
+        self.apply_update()
+        self.iter += 1
+        self.log.progress(self.iter, end, smoothed, rate)
+        return request
+
+    def _gradients(self) -> float:
+        """Sum the gradients of iter_size passes, each over a batch of its own sizes; the mean of their losses."""
+        self.net.clear_grads()
+        total, passes = 0.0, self.param.iter_size
+        for number in range(passes):
+            state = self.net.state()
+            self.net.forward()
+            if number == passes - 1:
+                self.ranks.start()
+            self.net.backward()
+            loss = self.net.loss
+            if not math.isfinite(loss):
+                raise watch.loss_fault(self.net, loss, self.iter, self.lr, state)
+            total += loss
+        return total / passes
+
+    def apply_update(self) -> None:
+        """Move the weights by the gradients that are in the net (the sum of iter_size passes of every rank)."""
+        scale, norm = self.updater.clip_scale()
+        if scale != 1:
+            self.log.detail(f"Gradient clipping: scaling down gradients (L2 norm {norm:g} > "
+                            f"{self.param.clip_gradients:g}) by scale factor {scale:g}")
+        self.updater.apply(self.lr, self.iter + 1, scale / (self.param.iter_size * self.ranks.size))
+
+    def _poll(self) -> int:
+        self._pending = max(self._pending, self.requests())
+        return self._pending
+
+    # -- display and tests ---------------------------------------------------------------------------
+
+    def _show(self, loss: float) -> None:
+        now, done = time.monotonic(), self.iter - self._shown_iter
+        seconds = now - self._shown_at
+        speed = f" ({done / (seconds or 1):g} iter/s, {seconds:g}s/{self.param.display} iters)"
+        outputs = [self._output(self.net, name, self.net.blobs[name]) for name in self.net.outputs]
+        per_label = watch.per_label_losses(self.net, outputs)
+        extra = {"per_label": per_label} if per_label else {}
+        self.log.train(self.iter, loss, self.lr, outputs, speed, **extra)
+        for name, value in per_label.items():
+            self.log.detail(f"    {name} per label = {value:g}")
+        self.log.detail(f"Iteration {self.iter}, lr = {self.lr:g}")
+        self._shown_at, self._shown_iter = now, self.iter
+
+    def _output(self, net, name: str, array) -> Output:
+        return Output(name, self.backend.to_host(array), net.plan.newest[name].loss_weight)
+
+    def test(self) -> list[dict]:
+        """Run every test net over its test_iter batches; {output: mean array} of each ({} where test_iter is 0).
+
+        Only the first rank tests.
+        """
+        if self.ranks.rank != 0:
+            return [{} for _ in self.test_nets]
+        return [self._test_net(index) for index in range(len(self.test_nets))]
+
+    def _test_net(self, index: int) -> dict:
+        net, batches = self.test_nets[index], self.param.test_iter[index]
+        if not batches:
+            return {}
+        net.share_with(self.net)
+        self.log.info(f"Iteration {self.iter}, Testing net (#{index})")
+        sums, loss = {}, 0.0
+        for _ in range(batches):
+            outputs = net.forward()
+            loss += net.loss
+            for name, array in outputs.items():
+                values = self.backend.to_host(array)
+                sums[name] = sums[name] + values if name in sums else np.array(values)
+            if self._poll() == STOP:
+                self.log.info("Test interrupted.")
+                return {}
+        means = {name: values / batches for name, values in sums.items()}
+        self.log.test(self.iter, index, [self._output(net, name, mean) for name, mean in means.items()],
+                      loss / batches if self.param.test_compute_loss else None)
+        return means
+
+    def _final_display(self) -> None:
+        """The loss after the last update, as Caffe shows it."""
+        if self.param.display and self.iter % self.param.display == 0:
+            self.net.forward()
+            self.losses.append(self.net.loss)
+            self.log.detail(f"Iteration {self.iter}, loss = {sum(self.losses) / len(self.losses):g}")
+
+    # -- snapshots -----------------------------------------------------------------------------------
+
+    def snapshot(self) -> str:
+        """Write weights, solver state and side file; the path of the state."""
+        path = snapshots.write(self)
+        self._written_at = self.iter
+        return path
+
+    def _try_snapshot(self) -> None:
+        """A snapshot on the way: if the disk is full, the run goes on and the older snapshots stay."""
+        try:
+            self.snapshot()
+        except (NetError, OSError) as error:
+            self.log.warn(f"no snapshot at iteration {self.iter}: {error}; the one before is untouched")
+
+    def restore(self, path: str | os.PathLike) -> None:
+        """Go on from a .solverstate or .solverstate.h5, of this project's or of Caffe's writing."""
+        snapshots.read(self, os.fspath(path))
+        self._written_at = self.iter
+
+    def close(self) -> None:
+        """Release the nets' files and threads, and end the log."""
+        for net in (self.net, *self.test_nets):
+            net.close()
+        self.log.close()

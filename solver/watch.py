@@ -1,0 +1,157 @@
+"""What to tell people before they lose a night: settings that run but cannot learn, and where a NaN began.
+
+Each check returns lines; none changes the net.
+"""
+
+from __future__ import annotations
+
+import math
+
+from proto.errors import SolverFault
+
+LEARNED = ("Convolution", "Deconvolution", "InnerProduct")
+FASTEST, SLOWEST = 10.0, 1e-7      # effective rates per mean loss outside these have never trained anything
+
+
+def startup_warnings(net, param) -> list[str]:
+    """What is wrong with a net as it stands before its first iteration."""
+    return _frozen_at_zero(net) + _dead_chain(net) + _rate_warnings(net, param)
+
+
+def _is_zero(net, step) -> bool:
+    return step.cls.type in LEARNED and not bool(net.backend.xp.any(step.layer.params[0].data))
+
+
+def _frozen_at_zero(net) -> list[str]:
+    steps = [step for step in net.plan.steps if _is_zero(net, step) and step.layer.params[0].lr_mult == 0]
+    remedy = "start it as bilinear upsampling with --bilinear, or load weights for it"
+    return [f"layer {step.label} is all zero and lr_mult 0 keeps it so: its output is zero for ever; {remedy}"
+            for step in steps]
+
+
+def _dead_chain(net) -> list[str]:
+    """Learned layers of zeros behind other layers of zeros: no gradient passes either."""
+    dark, dead = set(), []                     # values that are zero because a layer before them is
+    for step in net.plan.steps:
+        zero = _is_zero(net, step)
+        if zero and not dark.isdisjoint(step.bottoms) and step.layer.params[0].lr_mult != 0:
+            dead.append(step)
+        if zero or (step.bottoms and dark.issuperset(step.bottoms)):
+            dark.update(step.tops)
+    if not dead:
+        return []
+    more = f" and {len(dead) - 1} more layers" if len(dead) > 1 else ""
+    return [f"the weights of {dead[0].label}{more} are all zero, and so are those of a layer before: no gradient "
+            "passes and nothing is learned; load --weights, or give them a weight_filler"]
+
+
+# -- the learning rate beside what the loss is divided by -----------------------------------------------
+
+
+def _softmax_losses(net) -> list:
+    """(step, by how much its loss is larger than the mean over all labels) of every softmax loss: 250000 for a
+    500x500 image with normalize: false, 1 where the loss is such a mean."""
+    found = []
+    for step in net.plan.steps:
+        if step.cls.type == "SoftmaxWithLoss" and step.tops[0].loss_weight:
+            shape = step.bottoms[1].shape
+            places, images = math.prod(shape), shape[0] if shape else 1
+            found.append((step, places / step.layer.divisor(images, places // images) if places else 1.0))
+    return found
+
+
+def normalisation_lines(net, param) -> list[str]:
+    """For each loss that is a sum over pixels: what the learning rate would be for the mean."""
+    return [f"layer {step.label} sums its loss over {factor:g} labels: base_lr {param.base_lr:g} acts as "
+            f"{param.base_lr * factor:.3g} would on the mean"
+            for step, factor in _softmax_losses(net) if factor > 1]
+
+
+def per_label_losses(net, outputs) -> dict[str, float]:
+    """{output: loss per label} of the softmax losses that are sums."""
+    factors = {step.tops[0].name: factor for step, factor in _softmax_losses(net) if factor > 1}
+    return {output.name: float(output.values) / factors[output.name] for output in outputs if output.name in factors}
+
+
+def _rate_warnings(net, param) -> list[str]:
+    if param.type not in ("SGD", "Nesterov"):
+        return []
+    lines = []
+    for step, factor in _softmax_losses(net):
+        factor *= abs(step.tops[0].loss_weight)
+        rate = param.base_lr * factor / (1 - param.momentum)
+        if rate > FASTEST:
+            remedy = "normalize: true in its loss_param, or " if factor > 1 else ""
+            lines.append(f"base_lr {param.base_lr:g} with momentum {param.momentum:g} on layer {step.label}, whose "
+                         f"loss is {factor:g} times its mean, will very likely end in NaN: {remedy}a base_lr near "
+                         f"{0.1 * (1 - param.momentum) / factor:.0e}")
+        elif 0 < rate < SLOWEST:
+            lines.append(f"base_lr {param.base_lr:g} on layer {step.label}, whose loss is its mean over the labels, "
+                         "changes next to nothing: such rates belong to normalize: false")
+    return lines
+
+
+# -- scores that are all the same -----------------------------------------------------------------------
+
+
+class EqualScores:
+    """A before_forward hook that looks once, in the second pass, for softmax losses whose scores are all equal
+    (in the first one they may be: a score layer that starts at zero is how FCN starts)."""
+
+    def __init__(self, net, say):
+        self.net, self.say = net, say
+        self.passes = 0
+
+    def __call__(self, index: int) -> None:
+        if index == 0:
+            self.passes += 1
+        step = self.net.plan.steps[index]
+        if self.passes != 2 or step.cls.type != "SoftmaxWithLoss":
+            return
+        scores, axis = self.net.blobs[step.bottoms[0].name], step.spec.softmax_param.axis
+        classes = scores.shape[axis]
+        if scores.size and classes > 1 and float((scores.max(axis) - scores.min(axis)).max()) == 0:
+            self.say(f"the scores that layer {step.label} reads are all the same, so that its loss stays at "
+                     f"ln {classes} = {math.log(classes):.4f} per label: some layer before it has zero weights "
+                     "(not loaded, or a Deconvolution that was not filled)")
+
+
+# -- a loss that is not finite --------------------------------------------------------------------------
+
+
+def loss_fault(net, loss: float, iteration: int, rate: float, state_before: dict) -> SolverFault:
+    """The fault for a loss that is not finite: it names the layer where the values went wrong.
+
+    The pass is run again from `state_before` (net.state() before it), this time looking at each layer's tops.
+    """
+    what = f"iteration {iteration}: the loss is {loss:g}"
+    remedy = f"lower base_lr (now {rate:g}), set clip_gradients, or look at the data and labels of this iteration"
+    for step in net.plan.steps:
+        for i, p in enumerate(step.layer.params):
+            if not _all_finite(net, p.data):
+                return SolverFault(f"{what}; an update has made the weights (array {i}) of this layer NaN or infinite, "
+                                   f"the first such layer: {remedy}", step.where, step.label)
+    found = []
+
+    def hook(index: int) -> None:
+        step = net.plan.steps[index]
+        if not found and any(not _all_finite(net, net.blobs[value.name]) for value in step.tops
+                             if value.name in net.blobs):
+            found.append(step)
+
+    net.load_state(state_before)
+    net.after_forward.append(hook)
+    try:
+        net.forward()
+    finally:
+        net.after_forward.remove(hook)
+    if not found:
+        return SolverFault(f"{what}, and finite when the same pass is run again: {remedy}")
+    step = found[0]
+    why = f"the first values that are not finite come out of this layer: {remedy}" if step.bottoms else \
+        "the data of this layer hold a NaN or an infinity: correct them"
+    return SolverFault(f"{what}; {why}", step.where, step.label)
+
+
+def _all_finite(net, array) -> bool:
+    return bool(net.backend.xp.isfinite(array).all())
