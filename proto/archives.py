@@ -15,7 +15,6 @@ import zlib
 
 import numpy as np
 
-from proto.errors import WeightsFault, Where
 from proto.files import buffer_of, fault, replacing, write_chunks
 
 _LARGEST_RATIO = 1100      # of deflate: a smaller file that promises more is lying
@@ -35,7 +34,7 @@ def _layers(arrays: dict[str, np.ndarray], path) -> dict[str, list]:
         else:
             place = key, 0
         if place[1] in found.setdefault(place[0], {}):
-            raise WeightsFault(f"layer '{place[0]}' has array {place[1]} twice", Where(os.fspath(path)))
+            raise fault(path, f"layer '{place[0]}' has array {place[1]} twice")
         found[place[0]][place[1]] = values
     return {name: [some.get(i) for i in range(max(some) + 1)] for name, some in found.items()}
 
@@ -59,13 +58,13 @@ def read_npz(path) -> dict[str, list]:
             if not any(name.endswith(".npy") for name in names):
                 what = "a PyTorch file: it holds a pickle, which can run code, and is not read; save as .safetensors" \
                     if any(name.endswith("data.pkl") for name in names) else "a zip archive without arrays"
-                raise WeightsFault(what, Where(os.fspath(path)))
+                raise fault(path, what)
             for info in archive.infolist():
                 if info.filename.endswith(".npy"):
                     arrays[info.filename[:-4]] = _read_npy(archive, info, path)
     except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError, RuntimeError,
             OverflowError, MemoryError, SyntaxError, TypeError, KeyError) as error:
-        raise fault(path, error, "damaged or truncated .npz") from None
+        raise fault(path, "damaged or truncated .npz", error) from None
     return _layers(arrays, path)
 
 
@@ -75,21 +74,20 @@ def read_npy(path) -> np.ndarray:
         values = np.load(path, mmap_mode="r", allow_pickle=False)     # mapped: a lying shape allocates nothing
         return np.ascontiguousarray(values, np.float32)
     except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError) as error:
-        raise fault(path, error, "damaged .npy") from None
+        raise fault(path, "damaged .npy", error) from None
 
 
 def _read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path) -> np.ndarray:
-    place = Where(os.fspath(path))
     if info.file_size > info.compress_size * _LARGEST_RATIO + 1024 or info.compress_size > os.path.getsize(path):
-        raise WeightsFault(f"'{info.filename}' promises {info.file_size:,} bytes out of {info.compress_size:,}", place)
+        raise fault(path, f"'{info.filename}' promises {info.file_size:,} bytes out of {info.compress_size:,}")
     with archive.open(info) as member:
         version = np.lib.format.read_magic(member)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(member)
         if dtype.kind not in "fiu":
-            raise WeightsFault(f"'{info.filename}' holds no numbers but {dtype}", place)
+            raise fault(path, f"'{info.filename}' holds no numbers but {dtype}")
         if math.prod(shape) * dtype.itemsize > info.file_size:
-            raise WeightsFault(f"'{info.filename}' promises shape {shape} in {info.file_size:,} bytes", place)
+            raise fault(path, f"'{info.filename}' promises shape {shape} in {info.file_size:,} bytes")
         values = np.frombuffer(member.read(), dtype, math.prod(shape))
     values = values.reshape(shape, order="F" if fortran else "C")
     return np.ascontiguousarray(values, np.float32).reshape(shape)
@@ -129,7 +127,7 @@ def read_safetensors(data: memoryview, path) -> dict[str, list]:
                 values = (values.astype("<u4") << 16).view("<f4")
             arrays[name] = values.astype(np.float32, copy=False).reshape(entry["shape"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise fault(path, error, "damaged .safetensors") from None
+        raise fault(path, "damaged .safetensors", error) from None
     return _layers(arrays, path)
 
 

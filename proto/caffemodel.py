@@ -6,15 +6,14 @@ where their name and their blobs lie; the blobs themselves are the same message.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from proto import wire
-from proto.errors import WeightsFault, Where
-from proto.files import write_chunks
+from proto.errors import WeightsFault
+from proto.files import fault, write_chunks
 from proto.messages import LayerParameter, NetParameter, SolverState, V0LayerParameter, V1LayerParameter
 
 LIMIT = 2**31 - 1     # protobuf's, and so Caffe's, for one file
@@ -62,9 +61,9 @@ def read_net(data: memoryview, path) -> tuple[NetParameter, list[tuple[str, Blob
     except wire.Damaged as error:
         raise _damaged(data, path, error, _place(layers)) from None
     except DecodeError:
-        raise WeightsFault(f"the description of the net is damaged, {_place(layers)}", Where(os.fspath(path))) from None
+        raise fault(path, f"the description of the net is damaged, {_place(layers)}") from None
     if not layers:
-        raise WeightsFault("not a .caffemodel: there is no layer in it", Where(os.fspath(path)))
+        raise fault(path, "not a .caffemodel: there is no layer in it")
     for layer, _ in layers:
         (net.layer if isinstance(layer, LayerParameter) else net.layers).append(layer)
     return net, [(_name(layer), blobs) for layer, blobs in layers]
@@ -98,7 +97,7 @@ def _damaged(data, path, error: wire.Damaged, where: str) -> WeightsFault:
         what = f"truncated at byte {len(data):,}, {where}: copy or download it again ({error})"
     else:
         what = f"damaged at byte {error.offset:,}, {where}: {error}"
-    return WeightsFault(what, Where(os.fspath(path)))
+    return fault(path, what)
 
 
 _KINDS = {"net": ("the weights of a net", ".caffemodel"), "state": ("a solver's state", ".solverstate"),
@@ -111,12 +110,11 @@ def _check_kind(data, path, wanted: str) -> None:
         found = _kind(data) or wanted
     except wire.Damaged as error:
         if not error.truncated:
-            raise WeightsFault(f"none of Caffe's binary files, nor of a format known here ({error})",
-                               Where(os.fspath(path))) from None
+            raise fault(path, f"none of Caffe's binary files, nor of a format known here ({error})") from None
         return
     if found != wanted:
-        raise WeightsFault(f"this file holds {_KINDS[found][0]}: give the {_KINDS[wanted][1]}, which holds "
-                           f"{_KINDS[wanted][0]}", Where(os.fspath(path)))
+        raise fault(path, f"this file holds {_KINDS[found][0]}: give the {_KINDS[wanted][1]}, which holds "
+                           f"{_KINDS[wanted][0]}")
 
 
 def _kind(data) -> str:
@@ -166,8 +164,8 @@ def _field_chunks(number: int, chunks: list) -> list:
 def _write(path, chunks: list) -> None:
     total = wire.size(chunks)
     if total > LIMIT:
-        raise WeightsFault(f"{total / 1e9:.1f} GB do not fit into one of Caffe's binary files (2 GB at most): "
-                           "write .h5 or .safetensors instead", Where(os.fspath(path)))
+        raise fault(path, f"{total / 1e9:.1f} GB do not fit into one of Caffe's binary files (2 GB at most): "
+                           "write .h5 or .safetensors instead")
     write_chunks(path, chunks)
 
 
@@ -185,9 +183,9 @@ def read_state(data: memoryview, path) -> SolverFile:
     except wire.Damaged as error:
         raise _damaged(data, path, error, f"in history {len(history)}") from None
     except DecodeError as error:
-        raise WeightsFault(f"not a solver state: {error}", Where(os.fspath(path))) from None
+        raise fault(path, f"not a solver state: {error}") from None
     if not state.HasField("iter"):
-        raise WeightsFault("not a solver state: there is no iteration in it", Where(os.fspath(path)))
+        raise fault(path, "not a solver state: there is no iteration in it")
     return SolverFile(state.iter, state.learned_net, history, state.current_step)
 
 

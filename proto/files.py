@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from proto.errors import NetError, WeightsFault, Where, did_you_mean
+from proto.errors import WeightsFault, Where, did_you_mean
 
 
 @contextlib.contextmanager
@@ -21,7 +21,7 @@ def replacing(path) -> Iterator[Path]:
 
     A crash or a full disk leaves the old file as it was.  Raises WeightsFault where writing fails.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))      # a link stays a link
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -69,9 +69,9 @@ def map_file(path) -> memoryview:
         with open(path, "rb") as file:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode):
-                raise WeightsFault("not a regular file", Where(path))
+                raise fault(path, "not a regular file")
             if not about.st_size:
-                raise WeightsFault("the file is empty (0 bytes): was it copied or downloaded to the end?", Where(path))
+                raise fault(path, "the file is empty (0 bytes): was it copied or downloaded to the end?")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except OSError as error:
         raise WeightsFault(f"Could not open file {path}: {_reason(error)}{nearby(path, error)}") from None
@@ -125,12 +125,12 @@ def kind_of(data: memoryview, path, wanted: str) -> str:
             return kind
     for magic, what in _FOREIGN:
         if head.startswith(magic):
-            raise WeightsFault(f"{what}; {wanted} is needed", Where(os.fspath(path)))
+            raise fault(path, f"{what}; {wanted} is needed")
     header = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and 2 <= header <= len(data) - 8:
         return "safetensors"
     if what := _text_kind(head):
-        raise WeightsFault(f"{what}; {wanted} is needed", Where(os.fspath(path)))
+        raise fault(path, f"{what}; {wanted} is needed")
     return "protobuf"
 
 
@@ -150,7 +150,7 @@ def _text_kind(head: bytes) -> str:
     return "a text file"
 
 
-def fault(path, error: Exception, what: str = "") -> NetError:
-    """A WeightsFault about a file from what a reader of its format raised."""
-    message = " ".join(str(error).split()) or type(error).__name__
-    return WeightsFault(f"{what}{': ' if what else ''}{message}", Where(os.fspath(path)))
+def fault(path, what: str, error: Exception | None = None) -> WeightsFault:
+    """The fault of a file; with what a reader of its format raised, on one line."""
+    detail = "" if error is None else ": " + (" ".join(str(error).split()) or type(error).__name__)
+    return WeightsFault(what + detail, Where(os.fspath(path)))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from proto.caffemodel import SolverFile
-from proto.errors import NetError, WeightsFault, Where
+from proto.errors import NetError
 from proto.files import fault, replacing
 
 _LARGEST_RATIO = 1100      # of deflate: a smaller file that promises more is lying
@@ -21,7 +21,7 @@ def _h5py(path):
     try:
         import h5py
     except ImportError:
-        raise WeightsFault("HDF5 files need the package h5py: pip install h5py", Where(os.fspath(path))) from None
+        raise fault(path, "HDF5 files need the package h5py: pip install h5py") from None
     return h5py
 
 
@@ -34,7 +34,7 @@ def _opened(path):
     except NetError:
         raise
     except (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
-        raise fault(path, error, "damaged or truncated HDF5 file") from None
+        raise fault(path, "damaged or truncated HDF5 file", error) from None
 
 
 def _is_group(file, name: str) -> bool:
@@ -49,15 +49,13 @@ def _members(group) -> list[tuple[str, object]]:
 
 def _read(dataset, path, dtype=np.float32) -> np.ndarray:
     """A dataset's values, once its size is seen to fit its bytes in the file."""
-    place = Where(os.fspath(path))
     if dataset.is_virtual or dataset.external:
-        raise WeightsFault(f"{dataset.name} lies in another file", place)
+        raise fault(path, f"{dataset.name} lies in another file")
     if dataset.dtype.kind not in "fiu":
-        raise WeightsFault(f"{dataset.name} holds no numbers but {dataset.dtype}", place)
+        raise fault(path, f"{dataset.name} holds no numbers but {dataset.dtype}")
     stored = min(dataset.id.get_storage_size(), os.path.getsize(path))
     if dataset.size * dataset.dtype.itemsize > stored * (_LARGEST_RATIO if dataset.compression else 1):
-        raise WeightsFault(f"{dataset.name} promises {dataset.size:,} values, but the file has {stored:,} bytes of it",
-                           place)
+        raise fault(path, f"{dataset.name} promises {dataset.size:,} values, but the file has {stored:,} bytes of it")
     return dataset[()].astype(dtype, copy=False)
 
 
@@ -70,9 +68,9 @@ def read_weights(path, part: str = "data") -> dict[str, list]:
     layers: dict[str, list] = {}
     with _opened(path) as file:
         if not _is_group(file, "data"):
-            raise WeightsFault("this file holds a solver's state: give the .caffemodel.h5"
+            raise fault(path, "this file holds a solver's state: give the .caffemodel.h5"
                                if _is_group(file, "history") else
-                               "not Caffe's weights: there is no group /data of layers in it", Where(os.fspath(path)))
+                               "not Caffe's weights: there is no group /data of layers in it")
         groups = [("", file[part])] if part in file else []
         while groups:      # a layer's name may hold slashes: then its group lies inside others
             name, group = groups.pop(0)
@@ -84,7 +82,7 @@ def read_weights(path, part: str = "data") -> dict[str, list]:
                     arrays[int(key)] = _read(member, path)
             if arrays:
                 if max(arrays) > 4096:
-                    raise WeightsFault(f"layer '{name}' has an array number {max(arrays)}", Where(os.fspath(path)))
+                    raise fault(path, f"layer '{name}' has an array number {max(arrays)}")
                 layers[name] = [arrays.get(i) for i in range(max(arrays) + 1)]
     return layers
 
@@ -108,13 +106,12 @@ def read_state(path) -> SolverFile:
     """A .solverstate.h5."""
     with _opened(path) as file:
         if "iter" not in file or not _is_group(file, "history"):
-            raise WeightsFault("this file holds the weights of a net: give the .solverstate.h5"
+            raise fault(path, "this file holds the weights of a net: give the .solverstate.h5"
                                if _is_group(file, "data") else
-                               "not a solver's state: /iter and the group /history are missing", Where(os.fspath(path)))
+                               "not a solver's state: /iter and the group /history are missing")
         members = {key: member for key, member in _members(file["history"]) if key.isdecimal()}
         if sorted(map(int, members)) != list(range(len(members))):
-            raise WeightsFault("the history has gaps: its arrays are " + ", ".join(sorted(members, key=int)),
-                               Where(os.fspath(path)))
+            raise fault(path, "the history has gaps: its arrays are " + ", ".join(sorted(members, key=int)))
         history = [_read(members[str(i)], path) for i in range(len(members))]
         learned = file["learned_net"].asstr()[()] if "learned_net" in file else ""
         steps = file["current_step"] if "current_step" in file else None
@@ -124,7 +121,7 @@ def read_state(path) -> SolverFile:
 
 def _integer(dataset, path) -> int:
     if dataset.size != 1:
-        raise WeightsFault(f"{dataset.name} is no single number", Where(os.fspath(path)))
+        raise fault(path, f"{dataset.name} is no single number")
     return int(_read(dataset, path, np.int64).reshape(-1)[0])
 
 

@@ -10,7 +10,6 @@ import os
 
 import numpy as np
 
-from proto.errors import WeightsFault, Where
 from proto.files import fault
 
 
@@ -25,9 +24,9 @@ def read_mat(path) -> dict[str, list]:
             content = {name: net[name] for name in net.dtype.names}
         layers = _dag_layers(content) if "params" in content else _simple_layers(content)
     except Exception as error:      # whatever scipy meets in a damaged file
-        raise fault(path, error, "damaged .mat, or of another layout than MatConvNet's") from None
+        raise fault(path, "damaged .mat, or of another layout than MatConvNet's", error) from None
     if not layers:
-        raise WeightsFault("not a MatConvNet network: there are no `layers` with weights in it", Where(os.fspath(path)))
+        raise fault(path, "not a MatConvNet network: there are no `layers` with weights in it")
     return layers
 
 

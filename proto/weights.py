@@ -15,13 +15,14 @@ import warnings
 import numpy as np
 
 from proto import archives, caffemodel, hdf5, matconvnet, upgrade, wire
+from proto.arrays import array_to_blobproto, array_to_datum, blobproto_to_array, datum_to_array
 from proto.caffemodel import SolverFile
-from proto.errors import WeightsFault, Where
-from proto.files import kind_of, map_file, write_chunks
+from proto.files import fault, kind_of, map_file, write_chunks
 from proto.messages import LayerParameter, NetParameter
 
-__all__ = ["SolverFile", "read_blob", "read_grads", "read_mean", "read_model", "read_state", "read_weights",
-           "write_mean", "write_state", "write_weights"]
+__all__ = ["SolverFile", "array_to_blobproto", "array_to_datum", "blobproto_to_array", "datum_to_array", "read_blob",
+           "read_grads", "read_mean", "read_model", "read_state", "read_weights", "write_mean", "write_state",
+           "write_weights"]
 
 _NEEDED = "a weights file (.caffemodel, .caffemodel.h5, .npz, .safetensors or MatConvNet's .mat)"
 _FOREIGN_ENDINGS = (".mat", ".pt", ".pth", ".pkl", ".pickle", ".onnx", ".pb", ".npy", ".zip", ".prototxt")
@@ -42,7 +43,7 @@ def read_model(path) -> tuple[NetParameter | None, dict[str, list[np.ndarray]]]:
     """(the net's description, weights): the layers as a .caffemodel describes them, in today's form, without
     their arrays; None for formats that keep weights only."""
     net, layers = _read(path)
-    if net is not None:
+    if net is not None and net.layers:
         upgrade.upgrade_net(net)
     return net, layers
 
@@ -98,13 +99,11 @@ def write_weights(path, layers: dict[str, list], *, net: NetParameter | None = N
     and leaves out arrays that an earlier layer shares by name.  grads: gradients, for these two formats.
     The file is replaced whole or not at all.  Raises WeightsFault.
     """
-    place = Where(os.fspath(path))
     ending = os.path.splitext(os.fspath(path))[1].lower()
     if ending in _FOREIGN_ENDINGS:
-        raise WeightsFault(f"weights are not written as {ending}: name the file .caffemodel, .h5, .npz or .safetensors",
-                           place)
+        raise fault(path, f"weights are not written as {ending}: name the file .caffemodel, .h5, .npz or .safetensors")
     if grads and ending in (".npz", ".safetensors"):
-        raise WeightsFault(f"{ending} files have no place for gradients: write .caffemodel or .h5", place)
+        raise fault(path, f"{ending} files have no place for gradients: write .caffemodel or .h5")
     if ending == ".npz":
         archives.write_npz(path, layers)
     elif ending == ".safetensors":
@@ -120,7 +119,8 @@ def _described(layers: dict, net: NetParameter | None) -> NetParameter:
     whole = NetParameter()
     if net is not None:
         whole.CopyFrom(net)
-        upgrade.upgrade_net(whole)
+        if net.layers:
+            upgrade.upgrade_net(whole)
     known = {layer.name for layer in whole.layer}
     whole.layer.extend(LayerParameter(name=name) for name in layers if name not in known)
     return whole
@@ -145,8 +145,8 @@ def _write_caffemodel(path, layers: dict, net: NetParameter | None, grads: dict)
     for layer in whole.layer:
         arrays = layers.get(layer.name, [])
         if any(values is None for values in arrays):
-            raise WeightsFault(f"layer '{layer.name}' lacks an array (another layer owns it): give the net's weights "
-                               "in full", Where(os.fspath(path)))
+            raise fault(path, f"layer '{layer.name}' lacks an array (another layer owns it): give the net's weights "
+                               "in full")
         diffs = grads.get(layer.name) or [None] * len(arrays)
         blobs.append(list(zip(arrays, diffs, strict=True)))
     caffemodel.write_net(path, whole, blobs)
@@ -159,7 +159,7 @@ def read_state(path) -> SolverFile:
     if kind == "hdf5":
         return hdf5.read_state(path)
     if kind != "protobuf":
-        raise WeightsFault(f"a {kind} file: a .solverstate or .solverstate.h5 is needed", Where(os.fspath(path)))
+        raise fault(path, f"a {kind} file: a .solverstate or .solverstate.h5 is needed")
     return caffemodel.read_state(data, path)
 
 
@@ -174,7 +174,7 @@ def read_blob(path) -> np.ndarray:
     if bytes(data[:6]) == b"\x93NUMPY":
         return archives.read_npy(path)
     if kind_of(data, path, "a .binaryproto") != "protobuf":
-        raise WeightsFault("not a .binaryproto", Where(os.fspath(path)))
+        raise fault(path, "not a .binaryproto")
     return caffemodel.read_blob(data, path)
 
 
@@ -185,7 +185,7 @@ def read_mean(path) -> np.ndarray:
         mean = mean[0]
     if mean.ndim != 3:
         shape = " x ".join(map(str, mean.shape))
-        raise WeightsFault(f"a mean image is channels x height x width, not {shape}", Where(os.fspath(path)))
+        raise fault(path, f"a mean image is channels x height x width, not {shape}")
     return mean
 
 
@@ -193,5 +193,5 @@ def write_mean(path, mean) -> None:
     """Write a mean image (channels, height, width) as Caffe's compute_image_mean does."""
     mean = np.asarray(mean, "<f4")
     if mean.ndim != 3:
-        raise WeightsFault(f"a mean image is channels x height x width, not {mean.shape}", Where(os.fspath(path)))
+        raise fault(path, f"a mean image is channels x height x width, not {mean.shape}")
     write_chunks(path, wire.legacy_blob_chunks(mean))
