@@ -1,14 +1,15 @@
 """InfogainLoss: softmax, then the loss -sum_k H[label, k] * log(p_k): mistakes cost what the matrix H says.
 
-Bottoms: scores, labels (one per place of the scores without `axis`) and H, unless `source` names a .binaryproto.
-H has C x C numbers for C classes.  Ignored labels, divisor and class_weight are as in SoftmaxWithLoss; a second top
-holds the probabilities.
+Bottoms: scores, labels (one per place of the scores without `axis`) and H, C x C numbers for C classes, unless
+`source` names its file (.binaryproto or .npy).  Ignored labels, divisor and class_weight are as in SoftmaxWithLoss;
+a second top holds the probabilities.
 """
 
 import math
 
 from layers.layer import LossLayer, axis_index
 from proto.errors import SchemaFault, ShapeFault
+from proto.weights import read_blob
 
 LEAST = 1e-20  # probabilities are taken as at least this in the logarithm
 
@@ -22,12 +23,10 @@ class InfogainLoss(LossLayer):
         source = self.spec.infogain_loss_param.source
         if len(shapes) == 2 and not source:
             raise SchemaFault(
-                "no infogain matrix: give it as third bottom or as infogain_loss_param.source (a .binaryproto)"
+                "no infogain matrix: give it as third bottom or as infogain_loss_param.source (a .binaryproto or .npy)"
             )
         if len(shapes) == 2:
-            from proto.weights import read_mean
-
-            self.matrix = read_mean(source)
+            self.matrix = read_blob(source)
         return []
 
     def infer(self, shapes):
@@ -39,11 +38,7 @@ class InfogainLoss(LossLayer):
                 f"scores of shape {scores} need one label per place without axis {self.axis}, "
                 f"but the labels have shape {labels}"
             )
-        if len(self.spec.loss_param.class_weight) not in (0, classes):
-            raise SchemaFault(
-                f"class_weight is given {len(self.spec.loss_param.class_weight)} times for {classes} "
-                "classes: give one for each class, or none"
-            )
+        self.weights = self.class_weights(classes)
         given = shapes[2] if len(shapes) > 2 else self.matrix.shape
         if math.prod(given) != classes * classes:
             raise ShapeFault(f"the infogain matrix has shape {given}: {classes} classes need {classes} x {classes}")
@@ -53,8 +48,8 @@ class InfogainLoss(LossLayer):
         xp, x, axis, param = self.xp, xs[0], self.axis, self.spec.loss_param
         matrix = xs[2] if len(xs) > 2 else self.be.asarray(self.matrix)
         matrix = matrix.reshape(x.shape[axis], x.shape[axis])
-        if param.class_weight:
-            matrix = matrix * self.be.asarray(list(param.class_weight))[:, None]
+        if self.weights:
+            matrix = matrix * self.be.asarray(self.weights)[:, None]
         ignore = param.ignore_label if param.HasField("ignore_label") else None
         labels, valid = self.be.checked_labels(x, xs[1].astype(int), axis, ignore)
         rows = xp.moveaxis(matrix[labels.squeeze(axis)], -1, axis) * valid  # at each place, H[label]

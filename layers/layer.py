@@ -157,6 +157,16 @@ class LossLayer(Layer):
             }[mode],
         )
 
+    def class_weights(self, classes: int) -> list[float]:
+        """By what the loss of each place is multiplied, one weight for each class of its label; empty: by 1."""
+        param = self.spec.loss_param
+        field = "class_weighting" if param.weight_by_label_freqs else "class_weight"
+        weights = list(getattr(param, field))
+        if weights and len(weights) != classes:
+            raise SchemaFault(f"{field} is given {len(weights)} times for {classes} classes: "
+                              "give one for each class, or none")  # fmt: skip
+        return weights
+
 
 class SpanLayer(Layer):
     """The base of Scale and Bias: an operand, learned or bottom 1, that spans some of bottom 0's axes in a row."""

@@ -10,7 +10,7 @@ A second top holds the probabilities.
 import math
 
 from layers.layer import LossLayer, axis_index
-from proto.errors import SchemaFault, ShapeFault
+from proto.errors import ShapeFault
 
 
 class SoftmaxWithLoss(LossLayer):
@@ -21,12 +21,7 @@ class SoftmaxWithLoss(LossLayer):
         param = self.spec.loss_param
         self.axis = axis_index(self.spec.softmax_param.axis, shapes[0])
         self.ignore = param.ignore_label if param.HasField("ignore_label") else None
-        classes = shapes[0][self.axis]
-        if param.class_weight and len(param.class_weight) != classes:
-            raise SchemaFault(
-                f"class_weight is given {len(param.class_weight)} times for {classes} classes: "
-                "give one for each class, or none"
-            )
+        self.weights = self.class_weights(shapes[0][self.axis])
         return []
 
     def infer(self, shapes):
@@ -63,5 +58,4 @@ class SoftmaxWithLoss(LossLayer):
         return [dx, None]
 
     def _weights(self):
-        weights = self.spec.loss_param.class_weight
-        return self.be.asarray(list(weights)) if weights else None
+        return self.be.asarray(self.weights) if self.weights else None
