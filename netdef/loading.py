@@ -27,7 +27,6 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)       # layers of the net that stayed as they were
     unused: list[str] = field(default_factory=list)        # layers of the file that the net has not
     coerced: list[str] = field(default_factory=list)       # arrays of an old four-axis shape
-    not_finite: list[str] = field(default_factory=list)    # arrays with a NaN or an infinity in them
     values: int = 0                                        # numbers loaded
 
     def __str__(self) -> str:
@@ -38,8 +37,6 @@ class LoadReport:
             parts.append(f"not in the net, so not used: {some(self.unused, 12)}")
         if self.coerced:
             parts.append(f"read from four-axis shapes of old: {some(self.coerced)}")
-        if self.not_finite:
-            parts.append(f"WARNING: NaN or infinity in {some(self.not_finite)}")
         return "; ".join(parts)
 
 
@@ -73,18 +70,21 @@ def match_weights(steps: Sequence[Step], shared: Mapping[Param, Param], source
     return report, pairs
 
 
-def _match_layer(step: Step, arrays: Sequence[np.ndarray], shared, report: LoadReport) -> list:
+def _match_layer(step: Step, arrays: Sequence[np.ndarray | None], shared: Mapping, report: LoadReport) -> list:
     params = step.layer.params
-    own = [param for param in params if param not in shared]
-    if len(arrays) == len(own):                # files of the HDF5 kind leave out what another layer owns
-        params = own
     with step.located():
         if len(arrays) != len(params):
-            raise WeightsFault(f"{report.source} has {_listed(a.shape for a in arrays)} for it, the net "
-                               f"{_listed(p.shape for p in params)}: make them alike (bias_term?), "
+            here, there = _listed(param.shape for param in params), _listed(a.shape for a in arrays if a is not None)
+            raise WeightsFault(f"{report.source} has {there} for it, the net {here}: make them alike (bias_term?), "
                                "or rename the layer to learn it from scratch")
-        pairs = [(param, _fitted(array, param.shape, f"{step.name}[{index}]", report))
-                 for index, (param, array) in enumerate(zip(params, arrays, strict=True))]
+        pairs = []
+        for index, (param, array) in enumerate(zip(params, arrays, strict=True)):
+            label = f"array {index} of '{step.name}'"
+            if array is not None:
+                pairs.append((param, _fitted(array, param.shape, label, report)))
+            elif param not in shared:          # HDF5 files leave out what another layer owns
+                raise WeightsFault(f"{label} is not in {report.source}, which says that another layer owns it, "
+                                   "but nothing shares it in this net")
     report.matched.append(step.name)
     report.values += sum(param.count for param in params)
     return pairs
@@ -95,24 +95,15 @@ def _fitted(array: np.ndarray, shape: Shape, label: str, report: LoadReport) -> 
     if array.shape != shape:
         padded = (1,) * (4 - len(shape)) + tuple(shape)
         if array.ndim != 4 or array.shape != padded:
-            raise WeightsFault(f"array {label} is {shape_text(array.shape)} in {report.source}, but "
+            raise WeightsFault(f"{label} is {shape_text(array.shape)} in {report.source}, but "
                                f"{shape_text(shape)} in the net{_remedy(array.size, shape)}")
         report.coerced.append(f"{label} {shape_text(array.shape)} as {shape_text(shape)}")
-    if not _is_finite(array):
-        report.not_finite.append(label)
     return array.reshape(shape)
 
 
 def _remedy(count: int, shape: Shape) -> str:
     same = ", which holds as many numbers: reshape the file's array first, or" if count == np.prod(shape) else ":"
     return f"{same} rename the layer to learn it from scratch"
-
-
-def _is_finite(array: np.ndarray) -> bool:
-    """A sum of squares is spoilt by one NaN or infinity, and is the fastest pass over an array that there is."""
-    flat = array.reshape(-1)
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(flat @ flat)) or bool(np.isfinite(flat).all())
 
 
 def _listed(shapes) -> str:

@@ -65,7 +65,7 @@ class Net:
 
     def _allocate(self) -> None:
         steps, shared = self.plan.steps, self.plan.shared
-        fill_params([param for step in steps for param in step.layer.params], shared, self.backend)
+        fill_params(steps, shared, self.backend)
         for step in steps:
             step.layer.keep = step.backward and self._goes_back
             if step.layer.keep:

@@ -5,7 +5,7 @@ Params with the same non-empty name share one array, which belongs to the first 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from layers.fillers import fill
@@ -51,18 +51,20 @@ def bind_params(steps: Sequence[Step]) -> dict[Param, Param]:
     return shared
 
 
-def fill_params(params: Iterable[Param], shared: dict[Param, Param], backend) -> None:
+def fill_params(steps: Iterable[Step], shared: Mapping[Param, Param], backend) -> None:
     """Allocate the data of every param that has none: by its filler, zeros without one, or its owner's array."""
-    for param in params:
-        if param in shared:
-            param.data = shared[param].data.reshape(param.shape)
-        elif param.data is None and param.filler is None:
-            param.data = backend.zeros(param.shape)
-        elif param.data is None:
-            param.data = backend.asarray(fill(param.shape, param.filler, backend.rng, backend.dtype))
+    for step in steps:
+        with step.located():
+            for param in step.layer.params:
+                if param in shared:
+                    param.data = shared[param].data.reshape(param.shape)
+                elif param.data is None and param.filler is None:
+                    param.data = backend.zeros(param.shape)
+                elif param.data is None:
+                    param.data = backend.asarray(fill(param.shape, param.filler, backend.rng, backend.dtype))
 
 
-def allocate_grads(params: Iterable[Param], shared: dict[Param, Param], backend) -> None:
+def allocate_grads(params: Iterable[Param], shared: Mapping[Param, Param], backend) -> None:
     """A zero gradient for each of these params; sharers add to their owner's."""
     for param in params:
         owner = shared.get(param, param)

@@ -53,6 +53,7 @@ class Plan:
             with step.located():
                 shapes = [value.shape for value in step.bottoms]
                 step.layer = step.cls(step.spec, self.phase, backend)
+                step.layer.folder = os.path.dirname(step.where.file)
                 step.layer.params = step.layer.setup(shapes)
                 infer(step, shapes)
 
@@ -120,10 +121,9 @@ class Plan:
 
 def _infer_if_changed(step: Step) -> None:
     shapes = [value.shape for value in step.bottoms]
-    if shapes and shapes == step.sized_for and not getattr(step.cls, "reshapes_always", False):
-        return
-    with step.located():
-        infer(step, shapes)
+    if not shapes or shapes != step.sized_for:
+        with step.located():
+            infer(step, shapes)
 
 
 def infer(step: Step, shapes: Sequence[Shape]) -> None:

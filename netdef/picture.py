@@ -1,0 +1,216 @@
+"""A picture of a net: boxes for layers, edges with the shapes that flow along them; as SVG or PNG.
+
+In-place layers (ReLU, Dropout) are written into the box of the layer they follow, so that what is left
+is the net's structure: its trunk, its skips, its heads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from netdef.graph import Step, Value
+from netdef.layout import Item, Layout, lay_out
+from netdef.plan import Plan
+from netdef.words import shape_text
+from proto.errors import SchemaFault
+
+ROW, BOX, MARGIN, GAP = 74.0, 36.0, 26.0, 26.0           # row height, box height, page margin, space between boxes
+CHARACTER = {12: 6.9, 10: 5.6}                           # mean width of a letter by font size
+COLOURS = {"Convolution": "#cfe2ff", "InnerProduct": "#cfe2ff", "Deconvolution": "#e2d4f7", "Pooling": "#ffd9d4",
+           "Crop": "#fff0bf", "Eltwise": "#d5f0d8", "Concat": "#d5f0d8", "Scale": "#d5f0d8"}
+SOURCE, LOSS, OTHER, INK, EDGE = "#e7e7e7", "#ffd6a5", "#f6f6f6", "#222222", "#8a8a8a"
+
+
+@dataclass(frozen=True)
+class Box:
+    """One box: the layer that makes it, the in-place layers after it, and the two lines it shows."""
+
+    step: Step
+    title: str
+    detail: str
+
+    @property
+    def width(self) -> float:
+        return 18 + max(len(self.title) * CHARACTER[12], len(self.detail) * CHARACTER[10])
+
+    @property
+    def colour(self) -> str:
+        if not self.step.bottoms:
+            return SOURCE
+        return LOSS if self.step.cls.is_loss else COLOURS.get(self.step.spec.type, OTHER)
+
+
+@dataclass(frozen=True)
+class Text:
+    x: float
+    y: float
+    text: str
+    size: int
+    halo: bool = False
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is on the page, in points: rectangles (x, y, box), curves as joined points, texts."""
+
+    width: float
+    height: float
+    boxes: list[tuple[float, float, Box]]
+    curves: list[list[tuple[float, float]]]
+    texts: list[Text]
+
+
+def draw(plan: Plan, path: str | os.PathLike) -> None:
+    """Write the picture of a plan to a .svg or .png file."""
+    ending = Path(path).suffix.lower()
+    if ending not in (".svg", ".png"):
+        raise SchemaFault(f"a picture is written as .svg or .png, not '{ending or path}'")
+    drawing = compose(plan)
+    unfinished = f"{os.fspath(path)}.tmp"
+    if ending == ".svg":
+        Path(unfinished).write_text(svg(drawing), encoding="utf-8")
+    else:
+        _png(drawing).save(unfinished, format="PNG")
+    os.replace(unfinished, path)
+
+
+def compose(plan: Plan) -> Drawing:
+    """Decide what goes where."""
+    boxes, edges = _boxes_and_edges(plan.steps)
+    labels = {(upper, lower): len(shape_text(value.shape)) * CHARACTER[10] for upper, lower, value in edges}
+    layout = lay_out({box: box.width for box in boxes}, labels, GAP)
+    left = min(item.x - item.width / 2 for row in layout.rows for item in row)
+    right = max(item.x + item.width / 2 for row in layout.rows for item in row)
+    dx = MARGIN - left
+    places = [(item.x + dx - box.width / 2, _top(item), box) for box, item in layout.items.items()]
+    curves = [[(item.x + dx, y) for item, y in _points(path)] for path in layout.paths.values()]
+    texts = [text for x, y, box in places for text in _box_texts(x, y, box)] + _shape_texts(edges, layout, dx)
+    return Drawing(right - left + 2 * MARGIN, MARGIN * 2 + ROW * (len(layout.rows) - 1) + BOX, places, curves, texts)
+
+
+def _boxes_and_edges(steps: Sequence[Step]) -> tuple[list[Box], list[tuple[Box, Box, Value]]]:
+    """A box for every step that makes a new name, and (from, to, value) for everything that flows between boxes."""
+    heads: dict[Step, Step] = {}                          # in-place step -> the step in whose box it is
+    inside: dict[Step, list[Step]] = {}
+    for step in steps:
+        names = {value.name for value in step.bottoms}
+        above = next((heads[value.producer] for value in step.bottoms if value.name == step.tops[0].name), step) \
+            if step.tops and step.tops[0].name in names else step
+        heads[step] = above
+        inside.setdefault(above, []).append(step)
+    boxes = {head: _box(head, group[1:]) for head, group in inside.items()}
+    edges = {}
+    for step in steps:
+        for value in step.bottoms:
+            upper, lower = boxes[heads[value.producer]], boxes[heads[step]]
+            if upper is not lower:
+                edges[upper, lower, value.name] = value
+    return list(boxes.values()), [(upper, lower, value) for (upper, lower, _), value in edges.items()]
+
+
+def _box(step: Step, in_place: Sequence[Step]) -> Box:
+    kinds = [step.spec.type, *dict.fromkeys(later.spec.type for later in in_place)]
+    return Box(step, step.name, " + ".join(kinds) + _sizes(step))
+
+
+def _sizes(step: Step) -> str:
+    """Kernel, stride and the like, for layers that slide a window."""
+    geometry = getattr(step.layer, "geometry", step.layer)
+    words = []
+    if kernel := getattr(geometry, "kernel", None):
+        words.append(shape_text(kernel))
+    if (stride := getattr(geometry, "stride", None)) and set(stride) != {1}:
+        words.append(f"/{stride[0]}" if len(set(stride)) == 1 else f"/{shape_text(stride)}")
+    if step.spec.type == "Crop" and step.spec.crop_param.offset:
+        words.append(f"at {shape_text(step.spec.crop_param.offset)}")
+    return f" {' '.join(words)}" if words else ""
+
+
+def _top(item: Item) -> float:
+    return MARGIN + ROW * item.row
+
+
+def _points(path: Sequence[Item]):
+    """(item, y) along an edge: from the lower side of a box through its joints to the upper side of the next."""
+    yield path[0], _top(path[0]) + BOX
+    for joint in path[1:-1]:
+        yield joint, _top(joint)
+        yield joint, _top(joint) + BOX
+    yield path[-1], _top(path[-1])
+
+
+def _box_texts(x: float, y: float, box: Box) -> list[Text]:
+    middle = x + box.width / 2
+    return [Text(middle, y + 15, box.title, 12), Text(middle, y + 29, box.detail, 10)]
+
+
+def _shape_texts(edges: Sequence[tuple[Box, Box, Value]], layout: Layout, dx: float) -> list[Text]:
+    """The shape beside every edge: in the middle of a short one, on the lane of a long one."""
+    texts = []
+    for upper, lower, value in edges:
+        path = layout.paths[upper, lower]
+        if len(path) == 2:
+            x, y = (path[0].x + 3 * path[1].x) / 4, (_top(path[0]) + BOX + 3 * _top(path[1])) / 4
+        else:
+            joint = path[len(path) // 2]
+            x, y = joint.x, _top(joint) + BOX / 2
+        texts.append(Text(x + dx, y + 3, shape_text(value.shape), 10, halo=True))
+    return texts
+
+
+# -- writing -----------------------------------------------------------------------------------------
+
+
+def svg(drawing: Drawing) -> str:
+    """The drawing as an SVG document."""
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{drawing.width:.0f}" height="{drawing.height:.0f}" '
+             f'viewBox="0 0 {drawing.width:.0f} {drawing.height:.0f}" font-family="Helvetica, Arial, sans-serif">',
+             '<rect width="100%" height="100%" fill="white"/>']
+    for points in drawing.curves:
+        x, y = points[0]
+        bends = " ".join(f"C {a:.1f} {(b + d) / 2:.1f} {c:.1f} {(b + d) / 2:.1f} {c:.1f} {d:.1f}"
+                         for (a, b), (c, d) in zip(points, points[1:], strict=False))
+        parts.append(f'<path d="M {x:.1f} {y:.1f} {bends}" fill="none" stroke="{EDGE}" stroke-width="1.4"/>')
+    for x, y, box in drawing.boxes:
+        parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{box.width:.1f}" height="{BOX:.0f}" rx="6" '
+                     f'fill="{box.colour}" stroke="{EDGE}"/>')
+    for text in drawing.texts:
+        halo = ' stroke="white" stroke-width="4" paint-order="stroke"' if text.halo else ""
+        weight = ' font-weight="bold"' if text.size == 12 else ""
+        parts.append(f'<text x="{text.x:.1f}" y="{text.y:.1f}" font-size="{text.size}" text-anchor="middle" '
+                     f'fill="{INK}"{halo}{weight}>{escape(text.text)}</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _png(drawing: Drawing, scale: int = 2):
+    """The drawing as an image, `scale` pixels for a point."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    image = Image.new("RGB", (round(drawing.width * scale), round(drawing.height * scale)), "white")
+    pen = ImageDraw.Draw(image)
+    fonts = {size: ImageFont.load_default(size * scale) for size in CHARACTER}
+    for points in drawing.curves:
+        smooth = [point for one, two in zip(points, points[1:], strict=False) for point in _bend(one, two)]
+        pen.line([(x * scale, y * scale) for x, y in smooth], fill=EDGE, width=2 * scale // 2, joint="curve")
+    for x, y, box in drawing.boxes:
+        pen.rounded_rectangle((x * scale, y * scale, (x + box.width) * scale, (y + BOX) * scale), 6 * scale,
+                              fill=box.colour, outline=EDGE)
+    for text in drawing.texts:
+        pen.text((text.x * scale, text.y * scale), text.text, fill=INK, font=fonts[text.size], anchor="ms",
+                 stroke_width=3 if text.halo else 0, stroke_fill="white")
+    return image
+
+
+def _bend(one: tuple[float, float], two: tuple[float, float], steps: int = 12) -> list[tuple[float, float]]:
+    """Points along the curve that leaves `one` and reaches `two` straight downwards."""
+    (x0, y0), (x1, y1) = one, two
+    middle, points = (y0 + y1) / 2, []
+    for i in range(steps + 1):
+        t = i / steps
+        a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3
+        points.append(((a + b) * x0 + (c + d) * x1, a * y0 + (b + c) * middle + d * y1))
+    return points

@@ -1,0 +1,89 @@
+"""What each pixel of a blob sees of the net's input: stride, offset and receptive field.
+
+The n-th pixel along an axis is centred on input coordinate  offset + stride * n  and depends on
+`field` input pixels around it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from layers.layer import Layer
+from netdef.coords import IDENTITY, CoordMap
+from netdef.graph import Step, Value
+from proto.errors import GraphFault
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The map from input coordinates to the blob's, and how many input pixels one of its pixels depends on."""
+
+    place: CoordMap
+    field: tuple[float, ...]
+
+    @property
+    def stride(self) -> tuple[float, ...]:
+        return tuple(1 / scale for scale in self.place.scale)
+
+    @property
+    def offset(self) -> tuple[float, ...]:
+        return self.place.inverse().shift
+
+
+INPUT = Sight(IDENTITY, (1.0,))
+
+
+def sights(steps: Sequence[Step]) -> dict[Value, Sight]:
+    """The sight of every value that has a place in the image; tops of layers without bottoms are the image."""
+    found: dict[Value, Sight] = {}
+    for step in steps:
+        sight = _sight_after(step, found)
+        if sight is not None:
+            found.update((value, sight) for value in step.tops if len(value.shape) > 2)
+    return found
+
+
+def _sight_after(step: Step, found: dict[Value, Sight]) -> Sight | None:
+    if not step.bottoms:
+        return INPUT
+    coords = step.layer.coords() or _unmoved(step)
+    seeing = [found[value] for i, value in enumerate(step.bottoms)
+              if value in found and i not in step.cls.never_differentiable]
+    if coords is None or not seeing:
+        return None
+    try:
+        return Sight(CoordMap(*coords).after(seeing[0].place), _field(step.layer, seeing))
+    except GraphFault:                         # axes that do not go together: the pixels have no place any more
+        return None
+
+
+def _unmoved(step: Step) -> tuple | None:
+    """Layers without a map that keep the image's size, such as Concat and Softmax, keep its place too."""
+    spatial = {value.shape[2:] for value in (*step.bottoms, *step.tops)}
+    axes = {len(value.shape) for value in (*step.bottoms, *step.tops)}
+    return (IDENTITY.axis, IDENTITY.scale, IDENTITY.shift) if len(spatial) == 1 == len(axes) else None
+
+
+def _field(layer: Layer, seeing: Sequence[Sight]) -> tuple[float, ...]:
+    """The widest that any bottom brings, and the layer's window in steps of that bottom."""
+    window = _window(layer)
+    axes = max(len(window), *(len(part) for sight in seeing for part in (sight.field, sight.stride)))
+    return tuple(max(_axis(sight.field, i) + (_axis(window, i) - 1) * _axis(sight.stride, i) for sight in seeing)
+                 for i in range(axes))
+
+
+def _axis(values: tuple, i: int):
+    return values[i if len(values) > 1 else 0]
+
+
+def _window(layer: Layer) -> tuple[int, ...]:
+    """How many bottom pixels a top pixel looks at, along each axis."""
+    geometry = getattr(layer, "geometry", None)
+    if geometry is None:
+        return getattr(layer, "kernel", None) or (1,)
+    extent = [d * (k - 1) + 1 for k, d in zip(geometry.kernel, geometry.dilation, strict=True)]
+    if layer.type == "Deconvolution":
+        return tuple(math.ceil(k / s) for k, s in zip(extent, geometry.stride, strict=True))
+    return tuple(extent)
