@@ -158,26 +158,22 @@ def combine(matrix, xs):
                 total = total + xs[j] * row[j]
         return total
 
-    if rows >= cols:                                   # pairs of rows
-        out, i = [], 0
-        while i < rows:
-            if i + 1 < rows and all(matrix[i + 1][j] == (-1) ** j * matrix[i][j] for j in range(cols)):
+    paired = [i for i in range(rows - 1) if all(matrix[i + 1][j] == (-1) ** j * matrix[i][j] for j in range(cols))]
+    if paired:
+        out = []
+        for i in range(rows):
+            if i in paired:
                 even, odd = linear(matrix[i], range(0, cols, 2)), linear(matrix[i], range(1, cols, 2))
                 out += [even + odd, even - odd]
-                i += 2
-            else:
+            elif i - 1 not in paired:
                 out.append(linear(matrix[i], range(cols)))
-                i += 1
         return out
     xs, matrix = list(xs), [list(row) for row in matrix]
-    j = 0
-    while j + 1 < cols:                                # pairs of columns
-        if all(row[j + 1] == (-1) ** i * row[j] for i, row in enumerate(matrix)) and matrix[1][j] != 0:
+    for j in range(cols - 1):
+        if any(row[j] for row in matrix) and all(row[j + 1] == (-1) ** i * row[j] for i, row in enumerate(matrix)):
             xs[j], xs[j + 1] = xs[j] + xs[j + 1], xs[j] - xs[j + 1]
             for i, row in enumerate(matrix):
-                row[j + (i + 1) % 2] = 0
-            j += 1
-        j += 1
+                row[j], row[j + 1] = (0, row[j]) if i % 2 else (row[j], 0)
     return [linear(row, range(cols)) for row in matrix]
 
 
@@ -236,6 +232,16 @@ def multiply_tile(typing, a, ia, lda, b, ib, ldb, c, ic, ldc, k, add, vectors):
                             w.store(value + w.load(place) if old else value, place)
         return context.get_dummy_value()
     return _void(a, ia, lda, b, ib, ldb, c, ic, ldc, k, add, vectors), generate
+
+
+@intrinsic
+def copy(typing, a, ia, b, ib, n):
+    """b[ib : ib + n] = a[ia : ia + n]"""
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        cgutils.raw_memcpy(builder, w.pointer(2), w.pointer(0), w.integer(4), 4)
+        return context.get_dummy_value()
+    return _void(a, ia, b, ib, n), generate
 
 
 @intrinsic
@@ -325,19 +331,24 @@ def output_tile(typing, freq, iq, plane, lines, il, stride, bias, slope, m, r):
 
 
 @intrinsic
-def scatter_tile(typing, freq, iq, plane, lines, il, stride, m, r):
-    """lines += B freq B^T for 16 tiles, m pixels apart and m + r - 1 wide: the adjoint of input_tile."""
+def scatter_tile(typing, freq, iq, plane, lines, il, stride, tiles, m, r):
+    """lines += B freq B^T for the first `tiles` of 16, m pixels apart and m + r - 1 wide: the adjoint of input_tile."""
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args)
-        m, r = signature.args[6].count, signature.args[7].count
+        m, r = signature.args[7].count, signature.args[8].count
         a = m + r - 1
         matrix = [list(column) for column in zip(*matrices(m, r)["BT"])]
         pq, plane, pointer, stride = w.pointer(0), w.integer(2), w.pointer(3), w.integer(5)
+        lanes = ir.Constant(ir.VectorType(I32, LANES), [ir.Constant(I32, i) for i in range(LANES)])
+        one = builder.insert_element(ir.Constant(lanes.type, ir.Undefined),
+                                     builder.trunc(w.integer(6), I32), ir.Constant(I32, 0))
+        count = builder.shuffle_vector(one, one, ir.Constant(lanes.type, [ir.Constant(I32, 0)] * LANES))
+        wanted = builder.icmp_signed("<", lanes, count)
         grid = []
         for _ in range(a):
             row = []
             for _ in range(a):
-                row.append(w.load(pq))
+                row.append(Vec(builder, builder.select(wanted, w.load(pq).value, w.zero().value)))
                 pq = w.at(pq, plane)
             grid.append(row)
         nothing = w.zero()
@@ -349,7 +360,7 @@ def scatter_tile(typing, freq, iq, plane, lines, il, stride, m, r):
                     w.store(value + w.load(place), place)
             pointer = w.at(pointer, stride)
         return context.get_dummy_value()
-    return _void(freq, iq, plane, lines, il, stride, m, r), generate
+    return _void(freq, iq, plane, lines, il, stride, tiles, m, r), generate
 
 
 def _kernel_map(name, transpose, add):
