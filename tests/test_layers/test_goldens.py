@@ -9,6 +9,7 @@ from tests.test_layers import golden
 TOLERANCE = {"generic": 1e-5, "cpu-exact": 1e-5, "cpu": 1e-4, "gpu": 1e-5}
 
 
+@pytest.mark.filterwarnings("ignore:.*coeff is ignored")
 @pytest.mark.parametrize("name", golden.case_names())
 def test_agrees_with_caffe(name, be, backend_name):
     case = golden.case(name)
