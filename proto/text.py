@@ -171,12 +171,12 @@ class _Parser:
         if inner.brace and any(name in outer.fields for outer in self.stack[:-1]):
             line = self.where(inner.brace).line
             return f"{what}: is the '{inner.brace.text}' of {inner.name} (line {line}) not closed?"
-        if 0 < len(homes) <= 6:
-            return f"{what}: it belongs in {' or '.join(homes)}"
         if kind.name == "NetParameter" and name in messages.SolverParameter.DESCRIPTOR.fields_by_name:
             return f"{what}, a solver has: is this the solver's file instead of the net's?"
         if kind.name == "SolverParameter" and name in messages.NetParameter.DESCRIPTOR.fields_by_name:
             return f"{what}, a net has: is this the net's file instead of the solver's?"
+        if 0 < len(homes) <= 6:
+            return f"{what}: it belongs in {' or '.join(homes)}"
         return what + did_you_mean(name, inner.fields)
 
     def check_required(self, closed: _Open) -> None:
@@ -259,4 +259,4 @@ def _decode(data: bytes, path: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return data.decode("utf-8", "surrogateescape")   # comments in another encoding do no harm
+        return data.decode("utf-8-sig", "surrogateescape")   # comments in another encoding do no harm

@@ -69,13 +69,12 @@ def renamed(where: Where, rename: Callable[[str], str | None]) -> Where:
 
 def _fuse_padding(net: NetParameter, wheres: list[Where]):
     """(layer, where) of all but the padding layers, whose pad and bottom go to the conv or pool after them."""
-    kept, makers = [], dict.fromkeys(net.input)     # blob -> the layer that made it last, None for an input
+    kept: list[tuple[V1LayerParameter, Where]] = []
+    makers: dict[str, V1LayerParameter] = {}        # blob -> the layer that made it last
     for layer, where in zip(net.layers, wheres, strict=True):
         with located(where, f"'{layer.layer.name}' ({layer.layer.type})"):
             for i, bottom in enumerate(layer.bottom):
-                if bottom not in makers:
-                    raise SchemaFault(f"unknown bottom '{bottom}'{did_you_mean(bottom, makers)}")
-                padding = makers[bottom]
+                padding = makers.get(bottom)
                 if padding is None or padding.layer.type != "padding":
                     continue
                 if layer.layer.type not in ("conv", "pool"):
@@ -102,6 +101,10 @@ def _path(field: str, kind: str) -> str | None:
 
 
 def _upgrade_layer(old: V1LayerParameter, where: Where) -> V1LayerParameter:
+    if not old.HasField("layer"):      # V1 already
+        new = V1LayerParameter()
+        new.CopyFrom(old)
+        return new
     new, inner = V1LayerParameter(bottom=old.bottom, top=old.top), old.layer
     with located(where, f"'{inner.name}'"):
         if inner.type not in _TYPES:
@@ -112,7 +115,8 @@ def _upgrade_layer(old: V1LayerParameter, where: Where) -> V1LayerParameter:
                 continue
             path = _path(field.name, inner.type)
             if path is None:
-                warnings.warn(f"{where}: layer '{inner.name}': '{field.name}' means nothing to a layer of V0 type "
+                place = f"{where}: " if where.line else ""
+                warnings.warn(f"{place}layer '{inner.name}': '{field.name}' means nothing to a layer of V0 type "
                               f"'{inner.type}' and is dropped", stacklevel=2)
                 continue
             *home, name = path.split(".")
