@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from layers.backend import cpu_elementwise, cpu_gemm, cpu_norm, cpu_pool
 from layers.backend.base import Backend
 from layers.backend.cpu_conv import Convolution
 from layers.backend.cpu_memory import MemoryPool
@@ -38,29 +41,164 @@ class CpuBackend(Backend):
     # -- convolution ---------------------------------------------------------------------------
 
     def conv_forward(self, x, w, b, geom, relu=None):
-        if not _plain(x, w) or not x.size:
+        if x.ndim != 4 or not _plain(x, w) or not x.size:
             return super().conv_forward(x, w, b, geom, relu)
         y = self._convolution.forward(x, w, _bias(b, len(w)), 1.0 if relu is None else relu, geom)
         return y
 
     def conv_backward_data(self, dy, w, geom, spatial, b=None, relu=None, diagonal=False):
-        if not _plain(dy, w) or diagonal or not dy.size:
+        if dy.ndim != 4 or not _plain(dy, w) or diagonal or not dy.size:
             return super().conv_backward_data(dy, w, geom, spatial, b, relu, diagonal)
         channels = w.shape[1] * geom.group
         return self._convolution.backward_data(dy, w, geom, channels, tuple(spatial), _bias(b, channels),
                                                1.0 if relu is None else relu)
 
     def conv_backward_weights(self, x, dy, geom, dw):
-        if not _plain(x, dy, dw) or not dy.size:
+        if x.ndim != 4 or not _plain(x, dy, dw) or not dy.size:
             super().conv_backward_weights(x, dy, geom, dw)
         else:
             self._convolution.backward_weights(x, dy, geom, dw)
 
 
+    def bias_backward(self, dy, db):
+        if not _plain(dy, db):
+            super().bias_backward(dy, db)
+            return
+        area = dy.size // max(1, dy.shape[0] * dy.shape[1])
+        self.pool.run(cpu_elementwise.bias_backward, 1, dy.reshape(-1), len(dy), area, db.reshape(-1))
+
+    def matmul(self, a, b, out=None, add=False, ta=False, tb=False):
+        if not _plain(a, b) or not (out is None or _plain(out)) or not a.size or not b.size:
+            return super().matmul(a, b, out, add, ta, tb)
+        if out is None:
+            out, add = self.empty((a.shape[1] if ta else a.shape[0], b.shape[0] if tb else b.shape[1])), False
+        cpu_gemm.matmul(self.pool, self.memory, a, b, out, add, ta, tb)
+        return out
+
+    # -- elementwise ---------------------------------------------------------------------------
+
+    def relu_forward(self, x, slope):
+        if not _plain(x):
+            return super().relu_forward(x, slope)
+        y = self.empty(x.shape)
+        self.pool.run(cpu_elementwise.relu_forward, 1, x.reshape(-1), np.float32(slope), y.reshape(-1))
+        return y
+
+    def relu_backward(self, dy, y, slope):
+        if not _plain(dy, y):
+            return super().relu_backward(dy, y, slope)
+        dx = self.empty(dy.shape)
+        self.pool.run(cpu_elementwise.relu_backward, 1, dy.reshape(-1), y.reshape(-1), np.float32(slope),
+                      dx.reshape(-1))
+        return dx
+
+    def dropout_backward(self, dy, mask, ratio):
+        if not _plain(dy) or mask.dtype != bool or not mask.flags.c_contiguous or not mask.flags.writeable:
+            return super().dropout_backward(dy, mask, ratio)
+        dx = self.empty(dy.shape)
+        self.pool.run(cpu_elementwise.dropout, 1, dy.reshape(-1), mask.reshape(-1), np.float32(1 / (1 - ratio)),
+                      dx.reshape(-1))
+        return dx
+
+    # -- pooling -------------------------------------------------------------------------------
+
+    def max_pool_forward(self, x, geom):
+        if not _plain(x):
+            return super().max_pool_forward(x, geom)
+        y, index = self.empty((*x.shape[:2], *geom.out)), self.empty((*x.shape[:2], *geom.out), np.int32)
+        self.pool.run(cpu_pool.max_forward, 1, x.reshape(-1), y.reshape(-1), index.reshape(-1),
+                      _pool_sizes(x.shape, geom))
+        return y, index
+
+    def max_pool_backward(self, dy, index, geom, spatial):
+        if not _plain(dy) or index.dtype != np.int32 or not index.flags.c_contiguous or not index.flags.writeable:
+            return super().max_pool_backward(dy, index, geom, spatial)
+        dx = self.empty((*dy.shape[:2], *spatial))
+        self.pool.run(cpu_pool.max_backward, 1, dy.reshape(-1), index.reshape(-1), dx.reshape(-1),
+                      dy.shape[0] * dy.shape[1], geom.out[0] * geom.out[1], spatial[0] * spatial[1])
+        return dx
+
+    def ave_pool_forward(self, x, geom):
+        if not _plain(x):
+            return super().ave_pool_forward(x, geom)
+        y = self.empty((*x.shape[:2], *geom.out))
+        self.pool.run(cpu_pool.ave_forward, 1, x.reshape(-1), y.reshape(-1), _pool_sizes(x.shape, geom),
+                      *_pool_sides(geom, x.shape[2:]))
+        return y
+
+    def ave_pool_backward(self, dy, geom, spatial):
+        if not _plain(dy):
+            return super().ave_pool_backward(dy, geom, spatial)
+        dx = self.empty((*dy.shape[:2], *spatial))
+        self.pool.run(cpu_pool.ave_backward, 1, dy.reshape(-1), dx.reshape(-1), _pool_sizes(dx.shape, geom),
+                      *_pool_sides(geom, spatial))
+        return dx
+
+    # -- normalisation and losses --------------------------------------------------------------
+
+    def lrn_forward(self, x, size, alpha, beta, k):
+        if not _plain(x):
+            return super().lrn_forward(x, size, alpha, beta, k)
+        y, scale = self.empty(x.shape), self.empty(x.shape)
+        self.pool.run(cpu_norm.lrn_forward, 1, x.reshape(-1), y.reshape(-1), scale.reshape(-1), *_split(x.shape, 1),
+                      size, np.float32(alpha), np.float32(beta), np.float32(k))
+        return y, scale
+
+    def lrn_backward(self, dy, x, y, scale, size, alpha, beta):
+        if not _plain(dy, x, y, scale):
+            return super().lrn_backward(dy, x, y, scale, size, alpha, beta)
+        dx = self.empty(x.shape)
+        arrays = [a.reshape(-1) for a in (dy, x, y, scale, dx)]
+        self.pool.run(cpu_norm.lrn_backward, 1, *arrays, *_split(x.shape, 1), size, np.float32(alpha),
+                      np.float32(beta))
+        return dx
+
+    def softmax_forward(self, x, axis):
+        if not _plain(x) or _split(x.shape, axis)[2] < 16:
+            return super().softmax_forward(x, axis)
+        y = self.empty(x.shape)
+        self.pool.run(cpu_norm.softmax_forward, 1, x.reshape(-1), y.reshape(-1), *_split(x.shape, axis))
+        return y
+
+    def softmax_loss_backward(self, prob, labels, axis, ignore, scale, weights=None):
+        if not _plain(prob):
+            return super().softmax_loss_backward(prob, labels, axis, ignore, scale, weights)
+        labels, valid = self.checked_labels(prob, labels, axis, ignore)
+        factor = (valid * scale).astype(np.float32)
+        if weights is not None:
+            factor *= weights[labels]
+        dx = self.empty(prob.shape)
+        self.pool.run(cpu_norm.softmax_loss_backward, 1, prob.reshape(-1), labels.astype(np.int32).reshape(-1),
+                      factor.reshape(-1), dx.reshape(-1), *_split(prob.shape, axis))
+        return dx
+
+    # -- update --------------------------------------------------------------------------------
+
+    def sgd_update(self, w, g, h, rate, momentum, decay, l1=False):
+        if not _plain(w, g, h):
+            super().sgd_update(w, g, h, rate, momentum, decay, l1)
+            return
+        self.pool.run(cpu_elementwise.sgd_update, 1, w.reshape(-1), g.reshape(-1), h.reshape(-1), np.float32(rate),
+                      np.float32(momentum), np.float32(decay), bool(l1))
+
+
 def _plain(*arrays):
-    """Whether kernels can take these: float32 images in two dimensions, C-contiguous and writable as Numba types them."""
-    return all(a.ndim == 4 and a.dtype == np.float32 and a.flags.c_contiguous and a.flags.writeable for a in arrays)
+    """Whether kernels take these: float32, C-contiguous, and writable (Numba has another type for those that are not)."""
+    return all(a.dtype == np.float32 and a.flags.c_contiguous and a.flags.writeable for a in arrays)
 
 
 def _bias(b, n):
     return np.zeros(n, np.float32) if b is None else np.ascontiguousarray(b, np.float32).reshape(-1)
+
+
+def _split(shape, axis):
+    """(outer, channels, inner)"""
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+
+
+def _pool_sizes(shape, geom):
+    return (shape[0] * shape[1], *shape[2:], *geom.out, *geom.kernel, *geom.stride, *geom.pad)
+
+
+def _pool_sides(geom, spatial):
+    return [np.asarray(sides, np.float32) for sides in geom.areas(spatial)]

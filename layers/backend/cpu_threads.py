@@ -61,16 +61,24 @@ def _cache_folder() -> str | None:
     return None
 
 
-def kernel(function):
-    """Compile at the first call, for the types of that call, and keep the machine code on disk."""
+def _compiled(function, freedom):
     folder, before = _cache_folder(), numba.config.CACHE_DIR
     try:
         if folder:
             numba.config.CACHE_DIR = folder
-        return numba.njit(nogil=True, cache=folder is not None, error_model="numpy",
-                          fastmath={"contract", "nsz", "arcp"})(function)
+        return numba.njit(nogil=True, cache=folder is not None, error_model="numpy", fastmath=freedom)(function)
     finally:
         numba.config.CACHE_DIR = before
+
+
+def kernel(function):
+    """Compile at the first call, for the types of that call, and keep the machine code on disk."""
+    return _compiled(function, {"contract", "nsz"})
+
+
+def kernel_of_sums(function):
+    """A kernel whose sums may be regrouped into vectors: the same bits on every run, not on every processor."""
+    return _compiled(function, {"contract", "nsz", "reassoc"})
 
 
 # -- counters ------------------------------------------------------------------------------------------------------
@@ -152,8 +160,6 @@ class Pool:
         if helpers > 0:
             if self._process != os.getpid():
                 self._start()
-            if not function.signatures:            # compile once, here, not in every thread
-                function(np.full(2 * phases + 1, 1 << 40, np.int64), *args)
             task = (function, state, args)
             for _ in range(helpers):
                 self._tasks.put(task)
@@ -182,7 +188,7 @@ def peak_gflops(threads: int | None = None, seconds: float = 0.2) -> float:
     """Measured peak of the float32 multiply-add kernel, in 10^9 operations (a multiply-add is two) per second."""
     from layers.backend.cpu_gemm import gemm_probe
     pool = shared_pool(threads)
-    rounds, best, end = 64, 0.0, None
+    rounds, best = 64, 0.0
     gemm_probe(pool, 1)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or not best:
@@ -195,7 +201,7 @@ def peak_gflops(threads: int | None = None, seconds: float = 0.2) -> float:
 def bandwidth_gbytes(seconds: float = 0.2) -> float:
     """Measured speed of copying memory on one thread, in 10^9 bytes read or written per second."""
     a = np.ones(1 << 25, np.float32)
-    b = np.empty_like(a)
+    b = a.copy()
     best, end = 0.0, time.perf_counter() + seconds
     while time.perf_counter() < end or not best:
         start = time.perf_counter()

@@ -1,0 +1,104 @@
+"""Elementwise kernels, sums per channel and the update of the weights: one pass over memory each, in jobs of GRAIN."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from layers.backend.cpu_threads import finish, kernel, kernel_of_sums, take, wait
+
+GRAIN = 1 << 16
+
+
+@kernel
+def relu_forward(state, x, slope, y):
+    """y = x where x > 0, slope * x elsewhere."""
+    jobs = (x.size + GRAIN - 1) // GRAIN
+    while True:
+        job = take(state, 0)
+        if job >= jobs:
+            break
+        for i in range(job * GRAIN, min((job + 1) * GRAIN, x.size)):
+            value = x[i]
+            y[i] = value if value > 0 else value * slope + np.float32(0)
+        finish(state, 0)
+    wait(state, 0, jobs)
+
+
+@kernel
+def relu_backward(state, dy, y, slope, dx):
+    """dx = dy where y > 0, slope * dy elsewhere."""
+    jobs = (y.size + GRAIN - 1) // GRAIN
+    while True:
+        job = take(state, 0)
+        if job >= jobs:
+            break
+        for i in range(job * GRAIN, min((job + 1) * GRAIN, y.size)):
+            value = dy[i]
+            dx[i] = value if y[i] > 0 else value * slope
+        finish(state, 0)
+    wait(state, 0, jobs)
+
+
+@kernel
+def dropout(state, x, mask, scale, y):
+    """y = x * scale where mask, 0 elsewhere."""
+    jobs = (x.size + GRAIN - 1) // GRAIN
+    while True:
+        job = take(state, 0)
+        if job >= jobs:
+            break
+        for i in range(job * GRAIN, min((job + 1) * GRAIN, x.size)):
+            y[i] = x[i] * scale if mask[i] else np.float32(0)
+        finish(state, 0)
+    wait(state, 0, jobs)
+
+
+@kernel_of_sums
+def _sum(x, start, n):
+    total = np.float32(0)
+    for i in range(start, start + n):
+        total += x[i]
+    return total
+
+
+@kernel
+def bias_backward(state, dy, n_images, area, db):
+    """db[c] += the sum of dy (N, C, area): runs of 4096 in float32, those in float64."""
+    channels = db.size
+    while True:
+        c = take(state, 0)
+        if c >= channels:
+            break
+        total = 0.0
+        for image in range(n_images):
+            plane = (image * channels + c) * area
+            for i in range(0, area, 4096):
+                total += _sum(dy, plane + i, min(4096, area - i))
+        db[c] += np.float32(total)
+        finish(state, 0)
+    wait(state, 0, channels)
+
+
+@kernel
+def sgd_update(state, w, g, h, rate, momentum, decay, l1):
+    """g += decay * w (or its sign); h = momentum * h + rate * g; w -= h."""
+    jobs = (w.size + GRAIN - 1) // GRAIN
+    while True:
+        job = take(state, 0)
+        if job >= jobs:
+            break
+        low, high = job * GRAIN, min((job + 1) * GRAIN, w.size)
+        if l1:
+            for i in range(low, high):
+                g[i] += decay * (np.float32(w[i] > 0) - np.float32(w[i] < 0))
+        if decay == 0 or l1:
+            for i in range(low, high):
+                h[i] = momentum * h[i] + rate * g[i]
+                w[i] -= h[i]
+        else:
+            for i in range(low, high):
+                g[i] += decay * w[i]
+                h[i] = momentum * h[i] + rate * g[i]
+                w[i] -= h[i]
+        finish(state, 0)
+    wait(state, 0, jobs)
