@@ -36,7 +36,7 @@ class Concat(Layer):
     def backward(self, dys, need):
         dxs, start = [], 0
         for size, needed in zip(self.saved, need, strict=True):
-            part = dys[0][(slice(None),) * self.axis + (slice(start, start + size),)] if needed else None
-            dxs.append(self.xp.ascontiguousarray(part) if needed else None)
+            part = (slice(None),) * self.axis + (slice(start, start + size),)
+            dxs.append(dys[0][part].copy() if needed else None)
             start += size
         return dxs

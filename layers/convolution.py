@@ -110,9 +110,9 @@ class Convolution(Layer):
             raise SchemaFault("num_output is missing: write convolution_param { num_output: <channels of the top> }")
         if group == 0:
             raise SchemaFault("group must be at least 1")
-        for what, count in (("channels of the bottom", self.channels), ("num_output", self.outputs)):
+        for what, count in (("number of the bottom's channels", self.channels), ("num_output", self.outputs)):
             if count % group:
-                raise ShapeFault(f"{count} ({what}) cannot be divided into group: {group} equal groups")
+                raise ShapeFault(f"the {what}, {count}, cannot be divided by group, {group}: make it a multiple")
 
     def _top_shape(self, shape: Shape) -> Shape:
         if len(shape) != self.axis + 1 + len(self.geometry.kernel):
@@ -175,5 +175,5 @@ def _sizes(param, field, short, axes, least, default=None):
 
 
 def by(sizes) -> str:
-    """ "3x5" for (3, 5)."""
+    """Sizes as in 3x5."""
     return "x".join(str(n) for n in sizes)

@@ -48,7 +48,8 @@ class Crop(Layer):
         source, reference = xs
         if self.keep:
             self.saved = source.shape, reference.shape
-        return [self.xp.ascontiguousarray(source[self._window(source.shape, reference.shape)])]
+        part = source[self._window(source.shape, reference.shape)]
+        return [source if part.shape == source.shape else part.copy()]
 
     def backward(self, dys, need):
         if not need[0]:

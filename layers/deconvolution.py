@@ -51,7 +51,8 @@ class Deconvolution(Convolution):
         return self.be.conv_forward(dy, weight, None, geometry).reshape(x.shape)
 
     def _is_diagonal(self):
-        return self.channels == self.outputs > 1 == self.geometry.group and self.be.is_diagonal(self.params[0].data)
+        can_be = self.channels == self.outputs and self.outputs > 1 and self.geometry.group == 1
+        return can_be and self.be.is_diagonal(self.params[0].data)
 
     def _too_small(self, spatial, out):
         return (

@@ -85,8 +85,8 @@ class Eltwise(Layer):
         """The derivative of the product by bottom i: the product of the others."""
         xs, y = self.saved
         if not self.spec.eltwise_param.stable_prod_grad:
-            with self.xp.errstate(divide="ignore", invalid="ignore"):
-                return y / xs[i]  # one division for many bottoms, NaN where x is 0: what was asked for
+            xp, x = self.xp, xs[i]
+            return xp.where(x == 0, xp.nan, y / xp.where(x == 0, 1, x))  # one division; no answer at 0, as asked for
         others = [x for j, x in enumerate(xs) if j != i]
         product = others[0]
         for x in others[1:]:

@@ -147,15 +147,13 @@ class LossLayer(Layer):
         elif param.HasField("normalize"):
             mode = LossParameter.VALID if param.normalize else LossParameter.BATCH_SIZE
         full = outer * inner
-        return max(
-            1,
-            {
-                LossParameter.FULL: full,
-                LossParameter.VALID: full if valid is None else valid,
-                LossParameter.BATCH_SIZE: outer,
-                LossParameter.NONE: 1,
-            }[mode],
-        )
+        divisors = {
+            LossParameter.FULL: full,
+            LossParameter.VALID: full if valid is None else valid,
+            LossParameter.BATCH_SIZE: outer,
+            LossParameter.NONE: 1,
+        }
+        return max(1, divisors[mode])
 
     def class_weights(self, classes: int) -> list[float]:
         """By what the loss of each place is multiplied, one weight for each class of its label; empty: by 1."""
