@@ -36,16 +36,16 @@ class Reshape(Layer):
                         f"dim {i} of reshape_param.shape is 0 (copy axis {start + i}), but the bottom has shape {shape}"
                     )
                 dims[i] = shape[start + i]
-        top = [*shape[:start], *dims, *shape[end:]]
-        count, known = math.prod(shape), math.prod(dim for dim in top if dim != -1)
-        if -1 in top and known and count % known == 0:
-            top[top.index(-1)] = count // known
-        elif -1 in top or known != count:
+        wanted = [*shape[:start], *dims, *shape[end:]]
+        # Sizes of 0 count as 1 for the rest, so that an empty batch gets the shape that a full one has.
+        known, count = (math.prod(size or 1 for size in sizes if size != -1) for sizes in (wanted, shape))
+        top = tuple(count // known if size == -1 else size for size in wanted)
+        if math.prod(top) != math.prod(shape):
             raise ShapeFault(
-                f"the bottom {shape} holds {count} numbers, the new shape {tuple(top)} "
-                f"{'a multiple of ' if -1 in top else ''}{known}: change reshape_param.shape"
+                f"the bottom {shape} holds {math.prod(shape)} numbers, which do not fill the new shape "
+                f"{tuple(wanted)}: change reshape_param.shape"
             )
-        return [tuple(top)]
+        return [top]
 
     def forward(self, xs):
         if self.keep:

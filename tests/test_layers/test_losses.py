@@ -1,0 +1,136 @@
+"""The losses beside SoftmaxWithLoss: labels and targets at their limits, and how the losses agree with one another."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from proto.errors import LabelFault, NetError, SchemaFault, ShapeFault, WeightsFault
+from proto.messages import BlobProto
+from tests.test_layers.building import build, normal
+
+TWO = "type: '{}' bottom: 'x' bottom: 'label' top: 'loss' {}"
+INFOGAIN = "type: 'InfogainLoss' bottom: 'x' bottom: 'label' bottom: 'h' top: 'loss' "
+CONTRASTIVE = "type: 'ContrastiveLoss' bottom: 'a' bottom: 'b' bottom: 's' top: 'l' "
+ONE = np.array(1.0)
+
+
+@pytest.mark.parametrize("name", ["HingeLoss", "MultinomialLogisticLoss"])
+@pytest.mark.parametrize("label", [5, -1])
+def test_a_label_outside_the_classes_is_an_error(name, label):
+    with pytest.raises(LabelFault, match=rf"label {label} at index \(2,\) is not one of the 5 classes"):
+        build(TWO.format(name, ""), (3, 5), (3,)).forward([normal(3, 5), np.array([0.0, 1, label])])
+
+
+def test_infogain_names_the_pixel_of_a_bad_label():
+    labels = np.zeros((1, 1, 4, 5))
+    labels[0, 0, 3, 2] = 3
+    with pytest.raises(LabelFault, match=r"label 3 at \(n, y, x\) \(0, 3, 2\)"):
+        build(INFOGAIN, (1, 3, 4, 5), labels.shape, (3, 3)).forward([normal(1, 3, 4, 5), labels, np.eye(3)])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "",
+        "loss_param { ignore_label: 1 }",
+        "loss_param { normalization: NONE class_weight: 1 class_weight: 2 class_weight: 0.5 }",
+        "loss_param { weight_by_label_freqs: true class_weighting: 3 class_weighting: 1 class_weighting: 1 }",
+    ],
+)
+def test_infogain_with_the_identity_is_softmax_loss(fields):
+    x, labels = normal(2, 3, 2, 2), np.array([0.0, 1, 2, 2, 1, 0, 0, 2]).reshape(2, 1, 2, 2)
+    infogain = build(INFOGAIN + fields, x.shape, labels.shape, (1, 1, 3, 3))
+    softmax = build(TWO.format("SoftmaxWithLoss", fields), x.shape, labels.shape)
+    np.testing.assert_allclose(infogain.forward([x, labels, np.eye(3)])[0], softmax.forward([x, labels])[0])
+    np.testing.assert_allclose(
+        infogain.backward([ONE], [True, False, False])[0], softmax.backward([ONE], [True, False])[0]
+    )
+
+
+def test_infogain_reads_its_matrix_from_a_file(tmp_path):
+    x, labels, matrix = normal(4, 3), np.array([0.0, 1, 2, 1]), np.abs(normal(3, 3, seed=1)).astype(np.float32)
+    (expected,) = build(INFOGAIN, x.shape, labels.shape, (3, 3)).forward([x, labels, matrix.astype(float)])
+    blob = BlobProto(num=1, channels=1, height=3, width=3, data=matrix.ravel())
+    (tmp_path / "h.binaryproto").write_bytes(blob.SerializeToString())
+    np.save(tmp_path / "h.npy", matrix)
+    for name in ("h.binaryproto", "h.npy"):
+        text = TWO.format("InfogainLoss", f"infogain_loss_param {{ source: '{tmp_path / name}' }}")
+        np.testing.assert_allclose(build(text, x.shape, labels.shape).forward([x, labels])[0], expected)
+    with pytest.raises(ShapeFault, match=r"\(1, 1, 3, 3\): 4 classes need 4 x 4"):
+        text = TWO.format("InfogainLoss", f"infogain_loss_param {{ source: '{tmp_path / 'h.binaryproto'}' }}")
+        build(text, (4, 4), (4,))
+    with pytest.raises(WeightsFault, match="missing.npy"):
+        build(TWO.format("InfogainLoss", "infogain_loss_param { source: 'missing.npy' }"), (4, 4), (4,))
+
+
+def test_sigmoid_cross_entropy_of_huge_scores_is_finite():
+    x, target = np.array([[-1e4, 1e4, -1e4, 1e4]]), np.array([[0.0, 1, 1, 0]])
+    layer = build(TWO.format("SigmoidCrossEntropyLoss", ""), x.shape, x.shape, dtype="float32")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (loss,) = layer.forward([x.astype(np.float32), target.astype(np.float32)])
+    assert loss == 2e4 and layer.backward([ONE], [True, False])[0].tolist() == [[0, 0, -1, 1]]
+
+
+def test_sigmoid_cross_entropy_ignores_by_the_whole_part_of_the_target():
+    layer = build(
+        TWO.format("SigmoidCrossEntropyLoss", "loss_param { ignore_label: -1 normalization: VALID }"), (1, 3), (1, 3)
+    )
+    (loss,) = layer.forward([np.zeros((1, 3)), np.array([[-1.0, 0.0, 0.9]])])
+    assert loss == pytest.approx(np.log(2))
+    assert layer.backward([ONE], [True, False])[0].tolist() == [[0, 0.25, pytest.approx(-0.2)]]
+
+
+@pytest.mark.parametrize("name", ["SigmoidCrossEntropyLoss", "InfogainLoss"])
+def test_with_everything_ignored_loss_and_gradient_are_zero(name):
+    x, labels = normal(2, 3), np.full((2, 3) if name.startswith("S") else (2,), 1.0)
+    text = (INFOGAIN if name.startswith("I") else TWO.format(name, "")) + "loss_param { ignore_label: 1 }"
+    bottoms = [x, labels] + ([np.ones((3, 3))] if name.startswith("I") else [])
+    layer = build(text, *(b.shape for b in bottoms))
+    assert layer.forward(bottoms)[0] == 0
+    assert not layer.backward([ONE], [True] + [False] * (len(bottoms) - 1))[0].any()
+
+
+def test_equal_contrastive_pairs_have_a_finite_gradient():
+    layer, a = (
+        build(CONTRASTIVE, (2, 3), (2, 3), (2,)),
+        normal(2, 3),
+    )
+    (loss,) = layer.forward([a, a, np.zeros(2)])
+    assert loss == 0.5 and not layer.backward([ONE], [True, True, False])[0].any()
+
+
+def test_contrastive_loss_pushes_pairs_apart_up_to_the_margin():
+    layer, a, b = (
+        build(CONTRASTIVE + "contrastive_loss_param { margin: 2 }", (3, 1), (3, 1), (3,)),
+        np.array([[0.0], [0], [0]]),
+        np.array([[1.0], [1], [3]]),
+    )
+    (loss,) = layer.forward([a, b, np.array([1.0, 0, 0])])
+    assert loss == pytest.approx((1 + (2 - 1) ** 2 + 0) / 6)
+    da, db, _ = layer.backward([ONE], [True, True, False])
+    np.testing.assert_allclose(da, [[-1 / 3], [1 / 3], [0]], rtol=2e-4)  # Caffe's guard against distance 0: 1e-4
+    np.testing.assert_array_equal(db, -da)
+
+
+@pytest.mark.parametrize(
+    "text, shapes, fault, words",
+    [
+        (TWO.format("EuclideanLoss", ""), [(2, 3), (2, 4)], ShapeFault, r"\(2, 3\) and \(2, 4\): batch size and count"),
+        (TWO.format("EuclideanLoss", ""), [(2, 3), (3, 2)], ShapeFault, "batch size and count"),
+        (TWO.format("HingeLoss", ""), [(2, 3), (3,)], ShapeFault, "one label per item"),
+        (TWO.format("MultinomialLogisticLoss", ""), [(2, 3), (2, 3)], ShapeFault, "one label per item"),
+        (TWO.format("SigmoidCrossEntropyLoss", ""), [(2, 3), (2,)], ShapeFault, "one target per score"),
+        (TWO.format("InfogainLoss", ""), [(2, 3), (2,)], SchemaFault, "no infogain matrix: give it as third bottom"),
+        (INFOGAIN, [(2, 3), (3,), (3, 3)], ShapeFault, "one label per place without axis 1"),
+        (INFOGAIN, [(2, 3), (2,), (3, 2)], ShapeFault, "3 classes need 3 x 3"),
+        (INFOGAIN + "loss_param { class_weight: 1 }", [(2, 3), (2,), (3, 3)], SchemaFault, "1 times for 3 classes"),
+        (CONTRASTIVE, [(2, 3), (2, 4), (2,)], ShapeFault, "equal"),
+        (CONTRASTIVE, [(2, 3), (2, 3), (2, 3)], ShapeFault, "per pair"),
+    ],
+)
+def test_sides_that_do_not_fit(text, shapes, fault, words):
+    with pytest.raises(NetError, match=words) as caught:
+        build(text, *shapes)
+    assert caught.type is fault and "\n" not in str(caught.value)
