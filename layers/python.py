@@ -119,7 +119,7 @@ class Python(Layer):
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
-            if error.name != name.split(".")[0]:
+            if not f"{name}.".startswith(f"{error.name}."):
                 raise  # the module is there, and misses one of its own
         search = [*folders, DATA_LAYERS]
         sys.path += [folder for folder in dict.fromkeys(search) if folder not in sys.path]  # its imports find more
@@ -127,7 +127,7 @@ class Python(Layer):
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
-            if error.name != name.split(".")[0]:
+            if not f"{name}.".startswith(f"{error.name}."):
                 raise
             raise SchemaFault(
                 f"no module '{name}' on sys.path, in the working directory {folders[0]} or beside the prototxt in "

@@ -248,6 +248,7 @@ def test_modules_are_found_beside_the_prototxt_and_in_the_working_directory(fold
     "fields, words",
     [
         ("module: 'no_such_module_at_all' layer: 'X'", "no module 'no_such_module_at_all'"),
+        ("module: 'xml.no_such_part' layer: 'X'", "no module 'xml.no_such_part'"),
         ("module: 'their_layers' layer: 'Pase'", r"has no class 'Pase' \(did you mean 'Phase'\?\)"),
         ("module: 'their_layers' layer: 'NotAClass'", "has no class 'NotAClass'"),
         ("module: 'os' layer: 'NoSuchLayer'", "has no class 'NoSuchLayer'"),
