@@ -11,7 +11,7 @@ from layers.sources.images import read_image, read_labels, resize, resize_neares
 from layers.sources.listed import ListedSource
 from layers.sources.listing import read_pairs
 from layers.sources.transform import Transformer
-from proto.errors import ShapeFault
+from proto.errors import SchemaFault, ShapeFault
 
 
 class ImagePairs(ListedSource):
@@ -40,5 +40,7 @@ class DenseImageData(FeedLayer):
 
     def open(self):
         fields, transform = self.spec.dense_image_data_param, Transformer(self.spec.transform_param, self.train)
+        if fields.mean_file:
+            raise SchemaFault("dense_image_data_param: mean_file is read by none; give it in transform_param")
         entries = read_pairs(fields.source, "dense_image_data_param: source")
         return ImagePairs(fields, "dense_image_data_param", entries, transform), fields.batch_size, fields.rand_skip

@@ -39,6 +39,8 @@ class DummyData(Layer):
                 raise SchemaFault("dummy_data_param: num, channels, height and width are given "
                                   f"{', '.join(str(len(sizes)) for sizes in legacy.values())} times; as often each")
             shapes = list(zip(*legacy.values(), strict=True))
+        if any(size < 0 for shape in shapes for size in shape):
+            raise SchemaFault(f"dummy_data_param: dim {min(min(shape) for shape in shapes if shape)} is negative")
         if len(shapes) not in (1, tops):
             raise SchemaFault(f"dummy_data_param: {len(shapes)} shapes for {tops} tops; give 1 or {tops}")
         return shapes * tops if len(shapes) == 1 else shapes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from layers.layer import Layer
+from layers.sources.feed import stack
 from layers.sources.transform import Transformer
 from proto.errors import DataFault, SchemaFault, ShapeFault
 
@@ -49,9 +50,10 @@ class MemoryData(Layer):
         def transformed(image):
             self.added += 1
             rng = np.random.default_rng((self.seed, self.added)) if self.transform.random else None
-            return self.transform(np.asarray(image).transpose(2, 0, 1), rng, f"image {self.added} given to MemoryData")
+            return self.transform(np.asarray(image).transpose(2, 0, 1), rng, "an image given to MemoryData")
 
-        self.set_input_arrays(np.stack([transformed(image) for image in images]), labels)
+        samples = [([transformed(image)], f"image {i}") for i, image in enumerate(images)]
+        self.set_input_arrays(stack(samples)[0] if samples else np.empty((0, *self.shape[1:])), labels)
 
     def forward(self, xs):
         if self.data is None:

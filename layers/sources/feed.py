@@ -11,12 +11,15 @@ import os
 import queue
 import threading
 import weakref
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from layers.layer import Layer
 from proto.errors import SchemaFault, ShapeFault
+
+THREADS = ("prefetch", "decode")        # names of the threads that make batches
 
 
 class Source:
@@ -43,7 +46,7 @@ class Source:
         rngs = [self.rng(index) if self.draws else None for index in indices]
         if self.costly and len(records) > 1:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="decode")
+                self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix=THREADS[1])
             return stack(list(self._pool.map(self.load, records, rngs)))
         return stack([self.load(*pair) for pair in zip(records, rngs, strict=True)])
 
@@ -61,7 +64,7 @@ class Source:
 
     def close(self) -> None:
         if self._pool is not None:
-            self._pool.shutdown()
+            self._pool.shutdown(wait=False)
             self._pool = None
 
 
@@ -81,16 +84,18 @@ def stack(samples) -> list[np.ndarray]:
 class Feed:
     """The batches of a source from a position on, `ahead` of them made before they are asked for.
 
-    It owns the source: closing the feed, losing the last reference to it, or the program's end closes both.
+    It owns the source.  `close` ends the thread and closes the source; losing the last reference does so, too, but
+    a little later: Python may collect garbage in any thread, also in those that would have to be waited for.
     """
 
     def __init__(self, source: Source, batch: int, ahead: int, first: int = 0):
+        _close_orphans()
         self.source, self.batch, self.ahead = source, batch, ahead
         self.item = first                       # consumed so far, by all ranks together
         self.rank, self.size = 0, 1
         self._next = None                       # the batch that comes next, or the exception in its place
         self._workers = []                      # the running thread, if any
-        self._end = weakref.finalize(self, _shut, source, self._workers)
+        self._abandon = weakref.finalize(self, _abandon, source, self._workers)
 
     def shapes(self) -> list[tuple[int, ...]]:
         """The shapes of the next batch.  Before the first batch is asked for, one sample tells, and no thread runs."""
@@ -128,13 +133,20 @@ class Feed:
         self.item, self.source.seed = item, seed
 
     def stop(self) -> None:
-        """End the thread; the next batch starts it again."""
-        _stop(self._workers)
+        """End the thread and wait for it; the next batch starts another."""
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            worker.thread.join()
+        self._workers.clear()
         self._next = None
 
     def close(self) -> None:
-        self._end()
-        self._next = None
+        if threading.current_thread().name.startswith(THREADS):      # a net was collected in one of its own threads
+            self._abandon()
+        elif self._abandon.detach():
+            self.stop()
+            self.source.close()
 
 
 def _strides(first: int, batch: int, size: int):
@@ -143,14 +155,22 @@ def _strides(first: int, batch: int, size: int):
         first += batch * size
 
 
-def _stop(workers: list) -> None:
-    while workers:
-        workers.pop().stop()
+_orphans: deque = deque()      # (source, workers) of feeds that nobody closed
 
 
-def _shut(source: Source, workers: list) -> None:
-    _stop(workers)
-    source.close()
+def _abandon(source: Source, workers: list) -> None:
+    for worker in workers:
+        worker.stop()
+    _orphans.append((source, workers))
+
+
+def _close_orphans() -> None:
+    for _ in range(len(_orphans)):
+        source, workers = _orphans.popleft()
+        if any(worker.thread.is_alive() for worker in workers):
+            _orphans.append((source, workers))
+        else:
+            source.close()
 
 
 class _Worker:
@@ -159,28 +179,28 @@ class _Worker:
     def __init__(self, source: Source, positions, ahead: int):
         self.results = queue.Queue(ahead)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(source, positions), name="prefetch", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, args=(source, positions), name=THREADS[0], daemon=True)
+        self.thread.start()
 
     def _run(self, source, positions) -> None:
         try:
             for indices in positions:
-                arrays = source.batch(indices)
+                self._put(source.batch(indices))
                 if self._stopped.is_set():
                     return
-                self.results.put(arrays)
         except BaseException as error:
-            if not self._stopped.is_set():
-                self.results.put(error)
+            self._put(error)
+
+    def _put(self, result) -> None:
+        while not self._stopped.is_set():
+            try:
+                return self.results.put(result, timeout=0.1)
+            except queue.Full:
+                continue
 
     def stop(self) -> None:
-        """Ask the thread to end and wait for it; it may be in the middle of a batch, or before a full queue."""
+        """Ask the thread to end; it finishes the batch at hand."""
         self._stopped.set()
-        while self._thread.is_alive():
-            try:
-                self.results.get_nowait()
-            except queue.Empty:
-                self._thread.join(0.01)
 
 
 class FeedLayer(Layer):

@@ -25,7 +25,7 @@ SEGMENTS = [
 
 
 def digits(count: int, seed: int = 0):
-    """MNIST-like: (count, 28, 28) uint8 and labels 0 to 9; digits of several sizes, places and strengths, with noise."""
+    """MNIST-like: (count, 28, 28) uint8 and labels 0 to 9; digits of several sizes and strengths, with noise."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 40, (count, 28, 28))
     labels = rng.integers(10, size=count)

@@ -96,8 +96,8 @@ def test_encoded_records(tmp_path):
     (grey, _), = batches(data(tmp_path / "db", "transform_param { force_gray: true }"), 1)
     assert grey.shape == (2, 1, 6, 7)
     made = data(tmp_path / "db")
-    with pytest.raises(ShapeFault, match=r"key '1' of .*db has shape \(1, 6, 7\) but its batch began with \(3, 6, 7\) of "
-                                         "key '0'"):
+    with pytest.raises(ShapeFault, match=r"key '1' of .*db has shape \(1, 6, 7\) but its batch began with \(3, 6, 7\) "
+                                         "of key '0'"):
         made.forward([])
     old = layer(f'type: "Data" top: "d" data_param {{ source: "{tmp_path / "db"}" batch_size: 2 '
                 "force_encoded_color: true }")

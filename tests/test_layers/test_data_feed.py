@@ -44,12 +44,19 @@ def prefetchers():
     return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
+def eventually(condition, seconds=10):
+    deadline = time.time() + seconds
+    while not condition() and time.time() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
     before = set(prefetchers())
     yield
     gc.collect()
-    assert set(prefetchers()) <= before
+    assert eventually(lambda: set(prefetchers()) <= before)
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 4])
@@ -73,9 +80,7 @@ def test_batches_are_made_ahead_but_no_more_than_asked():
     source = Numbers()
     feed = Feed(source, 2, 3)
     feed.next()
-    deadline = time.time() + 5
-    while len(source.found) < 10 and time.time() < deadline:
-        time.sleep(0.01)
+    assert eventually(lambda: len(source.found) == 10)
     time.sleep(0.05)
     assert len(source.found) == 10        # 1 consumed, 3 in the queue, 1 in the thread's hand
     assert feed.item == 2
@@ -138,13 +143,42 @@ def test_close_does_not_wait_for_more_than_the_batch_at_hand():
     assert time.time() - start < 2 and source.closed
 
 
-def test_a_lost_feed_ends_its_thread():
+def test_a_lost_feed_ends_its_thread_and_its_source():
     feed = Feed(Numbers(), 2, 2)
     feed.next()
     source, gone = feed.source, weakref.ref(feed)
     del feed
     gc.collect()
-    assert gone() is None and source.closed and not prefetchers()
+    assert gone() is None and eventually(lambda: not prefetchers())
+    Feed(Numbers(), 1, 1)                 # opening another closes what was lost
+    assert source.closed
+
+
+def test_garbage_collected_in_a_decoding_thread_stops_nothing():
+    """The collector may free a feed within one of its own threads, which cannot wait for itself."""
+    lost = []
+
+    class Collecting(Numbers):
+        def load(self, record, rng):
+            if lost:
+                lost.clear()
+                gc.collect()
+            return super().load(record, rng)
+
+    feed = Feed(Collecting(slow=0.01), 4, 2)
+    feed.next()
+    cycle = [feed]
+    cycle.append(cycle)
+    source = feed.source
+    lost.append(1)
+    gc.disable()
+    try:
+        del feed, cycle
+        assert eventually(lambda: not prefetchers())
+    finally:
+        gc.enable()
+    Feed(Numbers(), 1, 1)
+    assert source.closed
 
 
 def test_samples_of_different_shapes_are_named():
