@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from layers.backend.base import ConvGeometry
 from proto.errors import ShapeFault
 from tests.test_layers.building import build, normal
 
@@ -90,6 +91,19 @@ def test_diagonal_weights_are_computed_by_channel_as_long_as_they_are_diagonal(m
     weights[0, 2] = 0
     agree()
     assert used == [True, False, True]
+
+
+@pytest.mark.parametrize("kernel, stride, pad", [(4, 2, 0), (4, 2, 1), (16, 8, 0), (3, 1, 1), (2, 3, 0), (63, 32, 5)])
+def test_every_backend_upsamples_by_channel_as_it_does_densely(be, kernel, stride, pad):
+    geometry = ConvGeometry((kernel,) * 2, (stride,) * 2, (pad,) * 2, (1, 1))
+    weights, x = be.asarray(bilinear(3, kernel)), be.asarray(normal(2, 3, 5, 4))
+    spatial, bias = geometry.in_size((5, 4)), be.asarray([0.5, -1, 0])
+    assert be.is_diagonal(weights) or be.name == "gpu"
+    dense, by_channel = (
+        be.to_host(be.conv_backward_data(x, weights, geometry, spatial, bias, 0.0, diagonal))
+        for diagonal in (False, True)
+    )
+    np.testing.assert_allclose(by_channel, dense, atol=1e-5 * np.abs(dense).max())
 
 
 def test_upsampling_a_constant_keeps_it():
