@@ -7,11 +7,11 @@ ordinary layer whose top happens to reuse a name, and a value read twice is simp
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from layers.layer import Layer, Shape, layer_class
-from netdef.words import at, count_text, times_text
+from netdef.words import at, count_text, some, times_text
 from proto.errors import GraphFault, NetError, Where, did_you_mean, located
 from proto.messages import LayerParameter
 
@@ -73,16 +73,18 @@ class Step:
 
 
 def label_of(spec: LayerParameter) -> str:
-    return f"'{spec.name}' ({spec.type})"
+    return f"'{spec.name}' ({spec.type or 'no type'})"
 
 
-def wire(specs: Sequence[LayerParameter], wheres: Sequence[Where]) -> list[Step]:
+def wire(specs: Sequence[LayerParameter], wheres: Sequence[Where], absent: Mapping[str, str] | None = None
+         ) -> list[Step]:
     """The layers as steps joined by values, in the order of the text; GraphFault where they do not join.
 
     The specs are completed: a layer without a name gets that of its first top or its type, a loss its tops.
+    absent: {top: its layer} of layers that the net has in other phases only, to be named in faults.
     """
     _name_the_nameless(specs)
-    wiring = _Wiring(specs, wheres)
+    wiring = _Wiring(specs, wheres, absent or {})
     for spec, where in zip(specs, wheres, strict=True):
         with located(where, label_of(spec)):
             wiring.add(spec, where)
@@ -90,8 +92,8 @@ def wire(specs: Sequence[LayerParameter], wheres: Sequence[Where]) -> list[Step]
 
 
 class _Wiring:
-    def __init__(self, specs, wheres):
-        self.specs, self.wheres = specs, wheres
+    def __init__(self, specs, wheres, absent):
+        self.specs, self.wheres, self.absent = specs, wheres, absent
         self.steps: list[Step] = []
         self.by_name: dict[str, Step] = {}
         self.newest: dict[str, Value] = {}                 # blob name -> what it means at this point of the text
@@ -118,25 +120,31 @@ class _Wiring:
     def _read(self, name: str, index: int, step: Step) -> Value:
         if name in self.newest:
             return self.newest[name]
+        place = step.where.fields.get(f"bottom[{index}]")
         for spec, where in zip(self.specs[step.index:], self.wheres[step.index:], strict=True):
             if name in spec.top:
                 whose = "this layer itself" if spec is step.spec else f"layer '{spec.name}'{at(where)}, further down"
-                raise GraphFault(f"bottom '{name}' is made by {whose}: a layer reads what layers above it make")
-        raise GraphFault(f"bottom {index} reads '{name}', which no layer makes{did_you_mean(name, self.newest)}")
+                raise GraphFault(f"bottom '{name}' is made by {whose}: a layer reads what layers above it make", place)
+        what = f"bottom {index} reads '{name}', which "
+        if name in self.absent:
+            raise GraphFault(f"{what}only layer {self.absent[name]} makes, and that is not part of the net in this "
+                             "phase and stage: make it so, or exclude this layer too", place)
+        near = did_you_mean(name, self.newest)
+        raise GraphFault(f"{what}no layer makes{near or f'; there are {some(self.newest)}'}", place)
 
     def _make(self, name: str, slot: int, step: Step) -> Value:
-        earlier = self.newest.get(name)
+        place = step.where.fields.get(f"top[{slot}]")
         if name in list(step.spec.top)[:slot]:
-            raise GraphFault(f"has two tops called '{name}': give each its own name")
+            raise GraphFault(f"has two tops called '{name}': give each its own name", place)
+        earlier = self.newest.get(name)
         if earlier is not None:
+            maker = f"layer '{earlier.producer.name}'{at(earlier.producer.where)}"
             in_place = slot < len(step.bottoms) and step.bottoms[slot] is earlier
             if not in_place:
-                raise GraphFault(f"top '{name}' is already made by layer '{earlier.producer.name}'"
-                                 f"{at(earlier.producer.where)}: give this one another name")
+                raise GraphFault(f"top '{name}' is already made by {maker}: give this one another name", place)
             if not step.cls.in_place:
-                raise GraphFault(f"top '{name}' has the name of its bottom (made by layer '{earlier.producer.name}'"
-                                 f"{at(earlier.producer.where)}), but {step.cls.type} does not work in place: "
-                                 f"name the top differently, as top: \"{step.name}\"")
+                raise GraphFault(f"top '{name}' has the name of its bottom (made by {maker}), but {step.cls.type} does "
+                                 f"not work in place: name the top differently, as top: \"{step.name}\"", place)
         return Value(name, step, slot)
 
     def _automatic_tops(self, step: Step) -> list[str]:
@@ -184,7 +192,8 @@ def _check_count(who: str, what: str, count: int, least: int, most: int | None) 
         wanted = count_text(least, what) if least else f"no {what}s"
     else:
         wanted = f"{least} to {count_text(most, what)}"
-    raise GraphFault(f"{who} {wanted}, but here {'is' if count == 1 else 'are'} {count or 'none'}")
+    remedy = f"add {what}: \"...\"" if count < least else f"take out {count - most}"
+    raise GraphFault(f"{who} {wanted}, but here {'is' if count == 1 else 'are'} {count or 'none'}: {remedy}")
 
 
 def _weigh_losses(step: Step) -> None:

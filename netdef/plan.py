@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from layers.layer import TRAIN, Param, Shape
 from netdef.gradient import plan_gradients
-from netdef.graph import Step, Value, wire
+from netdef.graph import Step, Value, label_of, wire
 from netdef.inputs import declare_inputs
 from netdef.params import bind_params
 from netdef.phase import filter_net
-from proto.errors import SchemaFault
+from netdef.words import at
+from proto.errors import SchemaFault, Where
 from proto.messages import NetParameter
 from proto.text import read_net
 
@@ -36,7 +37,7 @@ class Plan:
         self.message, self.wheres = filter_net(message, wheres, phase, level, stages)
         declare_inputs(self.message.layer, self.wheres, inputs or {})
         self.phase = self.message.state.phase
-        self.steps = wire(self.message.layer, self.wheres)
+        self.steps = wire(self.message.layer, self.wheres, _tops_of(message, wheres))
         self._check_not_empty(message)
         self.by_name = {step.name: step for step in self.steps}
         self._set_up(backend)
@@ -117,6 +118,12 @@ class Plan:
             for value, shape in before.items():
                 value.shape = shape
             raise
+
+
+def _tops_of(message: NetParameter, wheres: Sequence[Where]) -> dict[str, str]:
+    """{top: which layer makes it} of all layers, those of other phases included."""
+    return {top: f"{label_of(layer)}{at(where)}" for layer, where in zip(message.layer, wheres, strict=True)
+            for top in layer.top}
 
 
 def _infer_if_changed(step: Step) -> None:

@@ -87,5 +87,6 @@ def did_you_mean(word: str, known) -> str:
     """" (did you mean 'Convolution'?)" for a near miss, else an empty string."""
     import difflib
 
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" (did you mean '{near[0]}'?)" if near else ""
+    spelled = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.6)
+    return f" (did you mean '{spelled[near[0]]}'?)" if near else ""

@@ -1,0 +1,91 @@
+"""What the commands of `python -m netdef` do, as functions on files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from layers.layer import Shape
+from netdef.diff import diff_nets, diff_weights
+from netdef.phase import filter_net
+from proto import upgrade as generations
+from proto.errors import NetError, WeightsFault
+from proto.files import map_file, replacing
+from proto.messages import NetParameter, SolverParameter
+from proto.text import format as format_message
+from proto.text import parse, read_net
+from proto.weights import read_model, read_weights, write_weights
+
+IMAGE_AXES = 4
+
+
+def complete_inputs(net: str, shapes: Mapping[str, Shape], phase: str) -> dict[str, Shape]:
+    """Where a data layer's image is given a size, its other tops are taken to be label maps of that size."""
+    message, _ = filter_net(*read_net(net), phase)
+    complete = dict(shapes)
+    for layer in message.layer:
+        given = [shapes[top] for top in layer.top if top in shapes]
+        if layer.bottom or not given or layer.type == "Input":
+            continue
+        batch = given[0]
+        label = (batch[0], 1, *batch[2:]) if len(batch) == IMAGE_AXES else batch[:1]
+        complete.update((top, label) for top in layer.top if top not in shapes)
+    return complete
+
+
+def input_hint(net: str, inputs: Mapping[str, Shape], layer: str | None) -> str:
+    """How to size the net all the same, where it is a data layer that has failed."""
+    message, _ = read_net(net)
+    for spec in message.layer:
+        if not spec.bottom and spec.type != "Input" and layer == f"'{spec.name}' ({spec.type})":
+            options = " ".join(f"--input {top}=1x3x500x500" for top in spec.top[:1] if top not in inputs)
+            return f"; to do without this layer, give its sizes: {options}"
+    return ""
+
+
+def upgrade(source: str, target: str) -> str:
+    """Bring a prototxt (net or solver) or a .caffemodel to today's form; returns what to tell the user."""
+    if _is_text(source):
+        message = _upgraded_text(source)
+        with replacing(target) as temporary:
+            temporary.write_text(format_message(message), encoding="utf-8")
+    else:
+        message, layers = read_model(source)
+        if message is None:
+            raise WeightsFault(f"{source}: the format holds no net to upgrade; `convert` changes the format of weights")
+        write_weights(target, layers, net=message)
+    return f"wrote {target}: {message.DESCRIPTOR.name} in today's form"
+
+
+def _upgraded_text(source: str) -> NetParameter | SolverParameter:
+    try:
+        return read_net(source)[0]
+    except NetError as not_a_net:
+        try:
+            with open(source, encoding="utf-8") as file:
+                solver, marks = parse(file.read(), SolverParameter, source)
+        except NetError:
+            raise not_a_net from None
+        generations.upgrade_solver(solver, marks)
+        return solver
+
+
+def convert(source: str, target: str, net: str | None = None) -> str:
+    """Write the weights of a file in the format of the target's ending; returns what to tell the user."""
+    message, layers = read_model(source)
+    if net is not None:
+        message, _ = read_net(net)
+    write_weights(target, layers, net=message)
+    values = sum(array.size for arrays in layers.values() for array in arrays if array is not None)
+    return f"wrote {target}: {len(layers)} layers, {values:,} values"
+
+
+def diff(first: str, second: str) -> list[str]:
+    """The differences of two nets (both prototxt) or of two weights files."""
+    if _is_text(first) and _is_text(second):
+        return diff_nets(read_net(first)[0], read_net(second)[0])
+    return diff_weights(read_weights(first), read_weights(second))
+
+
+def _is_text(path: str) -> bool:
+    """Weights of any format have a zero byte early on."""
+    return b"\0" not in bytes(map_file(path)[:1 << 16])

@@ -1,0 +1,76 @@
+"""Params shared by name."""
+
+import numpy as np
+import pytest
+
+from proto.errors import GraphFault
+from tests.test_netdef.texts import blob, build, conv, layer
+
+W = 'param { name: "w" }'
+
+
+def ip(name, bottom, outputs=3, more=W, bias="bias_term: false"):
+    return layer("InnerProduct", name, bottom, more=f"{more} inner_product_param {{ num_output: {outputs} "
+                                                    f"weight_filler {{ type: 'xavier' }} {bias} }}")
+
+
+def test_shared_arrays_are_one_and_gradients_add_up():
+    text = blob("x", (2, 3)) + blob("y", (2, 3)) + ip("a", "x") + ip("b", "a") + layer("EuclideanLoss", "loss", "b y")
+    net = build(text, "TRAIN")
+    (a,), (b,) = net.params["a"], net.params["b"]
+    assert net.learnable == [a]
+    assert a.data is not None and np.shares_memory(a.data, b.data) and np.shares_memory(a.grad, b.grad)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 2, 3))
+    net.forward({"x": x, "y": y})
+    net.backward()
+    w = a.data.astype(float)
+    hidden = x @ w.T
+    residual = (hidden @ w.T - y) / 2
+    expected = residual.T @ hidden + (residual @ w).T @ x
+    np.testing.assert_allclose(a.grad, expected, rtol=1e-5)
+
+
+def test_a_transposed_view_is_shared_permissively():
+    text = blob("x", (2, 4)) + ip("a", "x", 6) + ip("b", "a", 4, W.replace("}", "share_mode: PERMISSIVE }"))
+    net = build(text)
+    assert net.params["b"][0].data.shape == (4, 6)
+    assert np.shares_memory(net.params["a"][0].data, net.params["b"][0].data)
+
+
+@pytest.mark.parametrize("more, outputs, message", [
+    (W, 4, r"^3:1: layer 'b' \(InnerProduct\): shares param 'w' with layer 'a' at 2:1, but its shape is 4x6 here and 6x4 "
+           "there: set share_mode: PERMISSIVE to compare counts only"),
+    (W, 5, "5x6 here and 6x4 there: give one of them another param name"),
+    (W.replace("}", "share_mode: PERMISSIVE }"), 5, "5x6 here and 6x4 there: the counts differ"),
+])
+def test_shapes_that_do_not_agree(more, outputs, message):
+    with pytest.raises(GraphFault, match=message):
+        build(blob("x", (2, 4)) + ip("a", "x", 6) + ip("b", "a", outputs, more))
+
+
+@pytest.mark.parametrize("first, second, rate", [
+    ("", "lr_mult: 3", 3), ("lr_mult: 3", "", 3), ("lr_mult: 3", "lr_mult: 3", 3), ("", "", 1), ("lr_mult: 0", "", 0),
+])
+def test_a_rate_is_that_of_whoever_gives_it(first, second, rate):
+    text = blob("x", (2, 3)) + ip("a", "x", more=W.replace("}", first + "}")) + ip("b", "a", more=W.replace("}", second + "}"))
+    net = build(text)
+    assert [param.lr_mult for params in net.params.values() for param in params] == [rate, rate]
+
+
+def test_rates_that_do_not_agree():
+    rates = [W.replace("}", f"decay_mult: {rate} }}") for rate in (1, 0)]
+    with pytest.raises(GraphFault, match=r"decay_mult 0, but layer 'a' at 2:1 gives it 1: write the same"):
+        build(blob("x", (2, 3)) + ip("a", "x", more=rates[0]) + ip("b", "a", more=rates[1]))
+
+
+def test_three_sharers_two_of_whom_disagree():
+    texts = [W, W.replace("}", "lr_mult: 2 }"), W.replace("}", "lr_mult: 4 }")]
+    with pytest.raises(GraphFault, match=r"lr_mult 4, but layer 'b' at 3:1 gives it 2"):
+        build(blob("x", (2, 3)) + "".join(ip(n, b, more=m) for n, b, m in zip("abc", "xab", texts, strict=True)))
+
+
+def test_rates_of_a_layer_that_sets_its_own_stay():
+    net = build(blob() + layer("BatchNorm", "bn", "data", more="param {} param {}") + conv("c", "bn"))
+    assert [param.lr_mult for param in net.params["bn"]] == [0, 0, 0]
+    assert [param.lr_mult for param in net.params["c"]] == [1, 1]
