@@ -22,6 +22,8 @@ import numpy as np
 
 from proto.errors import SolverFault
 
+MOST = 1000                     # numbers of one output that are listed: a score map has millions
+
 
 @dataclass(frozen=True)
 class Output:
@@ -36,6 +38,9 @@ def output_lines(kind: str, outputs) -> list[str]:
     """"    Train net output #0: loss = 0.5 (* 1 = 0.5 loss)": a line per number, counted through all outputs."""
     lines = []
     for output in outputs:
+        if np.size(output.values) > MOST:
+            lines.append(f"    {kind} net output #{len(lines)}: {output.name} holds {np.size(output.values)} numbers")
+            continue
         for value in np.ravel(output.values).tolist():
             weight = output.loss_weight
             weighted = f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
@@ -131,7 +136,7 @@ class Log(Silent):
         self.detail(f"Iteration {iteration}{speed}, loss = {loss:g}")
         for line in output_lines("Train", outputs):
             self.detail(line)
-        self.event("train", iteration=iteration, loss=loss, lr=rate, outputs=_plain(outputs), **extra)
+        self.event("train", iteration=iteration, loss=loss, lr=float(f"{rate:.7g}"), outputs=_plain(outputs), **extra)
         if self.plot:
             self.plot.train(iteration, loss)
 
@@ -168,7 +173,13 @@ class Log(Silent):
 def _make_bar(start: int, end: int, stream):
     from tqdm import tqdm
 
-    return tqdm(initial=start, total=end, file=stream, unit="it", dynamic_ncols=True, leave=True)
+    try:
+        sized = os.get_terminal_size(stream.fileno()).lines > 0
+    except (OSError, ValueError):
+        sized = False
+    # A terminal that does not tell its size (in a container) would get no bar at all.
+    shape = {"dynamic_ncols": True} if sized else {"ncols": 100, "nrows": 20}
+    return tqdm(initial=start, total=end, file=stream, unit="it", **shape)
 
 
 def _open_to_append(path):
@@ -180,7 +191,7 @@ def _open_to_append(path):
 
 
 def _plain(outputs) -> dict:
-    return {output.name: output.values.tolist() for output in outputs}
+    return {output.name: output.values.tolist() for output in outputs if np.size(output.values) <= MOST}
 
 
 def _finite(value):

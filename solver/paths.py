@@ -23,7 +23,7 @@ class Finder:
         if os.path.isabs(path) or beside == path:
             if os.path.exists(path):
                 return path
-            raise SolverFault(f"{what}: Could not open file {path}: there is none{_near(path)}")
+            raise SolverFault(f"{what}: Could not open file {path}: no such file{_near(path)}")
         if os.path.exists(path):
             if os.path.exists(beside) and not os.path.samefile(path, beside):
                 self._say_once(f"{what}: {path} is taken from the working directory, not from {self.folder}")
@@ -31,7 +31,7 @@ class Finder:
         if os.path.exists(beside):
             self._say_once(f"{what}: {path} is taken from the solver's folder: {beside}")
             return beside
-        raise SolverFault(f"{what}: Could not open file {path}: it is neither in the working directory ({os.getcwd()}) "
+        raise SolverFault(f"{what}: Could not open file {path}: neither in the working directory ({os.getcwd()}) "
                           f"nor beside the solver ({self.folder}){_near(path) or _near(beside)}")
 
     def _say_once(self, text: str) -> None:

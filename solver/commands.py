@@ -1,0 +1,70 @@
+"""The commands `train` and `test` of python -m solver."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from layers.backend import make_backend
+from netdef.net import Net
+from proto.errors import SolverFault
+from solver.bilinear import fill_zero_deconvolutions
+from solver.log import Log, Silent
+from solver.signals import Signals
+from solver.solver import Solver
+
+
+def train(options, ranks) -> int:
+    """Train as a solver file says."""
+    if options.weights and options.snapshot:
+        raise SolverFault("--weights and --snapshot are both given: give --snapshot to go on where a run stopped, "
+                          "or --weights to begin a new one")
+    log = _log(options) if ranks.rank == 0 else Silent()
+    with Signals(options.sigint_effect, options.sighup_effect) as signals:
+        solver = Solver(options.file, device=options.device, exact=options.exact, threads=options.threads,
+                        precision=options.precision, weights=options.weights, snapshot=options.snapshot,
+                        level=options.level, stages=options.stages, seed=options.seed, log=log, requests=signals,
+                        ranks=ranks)
+        try:
+            if options.bilinear:
+                names = fill_zero_deconvolutions(solver.net)
+                log.info(f"Filled with bilinear weights: {', '.join(names) or 'none, no frozen Deconvolution is zero'}")
+            solver.solve(options.iterations)
+        finally:
+            solver.close()
+    return 130 if solver.stopped else 0
+
+
+def _log(options) -> Log:
+    plot = None
+    if options.plot:
+        from solver.plot import Plot
+
+        plot = Plot(options.plot, title=options.file)
+    return Log(jsonl=options.log, plot=plot)
+
+
+def test(options) -> int:
+    """Run a net in its TEST phase and print the means of its outputs."""
+    if not options.weights:
+        raise SolverFault("give the weights to test: --weights FILE")
+    log = Log(terminal=False)
+    backend = make_backend(options.device or "cpu", exact=options.exact, threads=options.threads,
+                           precision=options.precision)
+    net = Net(options.file, "TEST", backend=backend, level=options.level, stages=options.stages)
+    log.info(str(net.load(options.weights)))
+    log.info(f"Running for {options.iterations} iterations.")
+    sums, loss = {}, 0.0
+    for batch in range(options.iterations):
+        for name, array in net.forward().items():
+            values = np.array(backend.to_host(array))
+            sums[name] = sums[name] + values if name in sums else values
+            for value in values.ravel().tolist():
+                log.info(f"Batch {batch}, {name} = {value:g}")
+        loss += net.loss
+    log.info(f"Loss: {loss / options.iterations:g}")
+    for name, values in sums.items():
+        weight = net.plan.newest[name].loss_weight
+        for value in (values / options.iterations).ravel().tolist():
+            log.info(f"{name} = {value:g}" + (f" (* {weight:g} = {weight * value:g} loss)" if weight else ""))
+    net.close()
+    return 0

@@ -1,0 +1,119 @@
+"""The options of python -m solver, in today's spelling and in Caffe's (-solver x, --solver=x, -gpu 0)."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from proto.errors import SolverFault, did_you_mean
+
+GLOG_FLAGS = re.compile(r"--?(alsologtostderr|logtostderr|minloglevel|log_dir|v)(=.*)?$")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Mistakes in the command line are one line and exit status 2, like all others."""
+
+    def error(self, message):
+        unknown = re.match(r"argument COMMAND: invalid choice: '(\S+)'", message)
+        if unknown:
+            near = did_you_mean(unknown[1], COMMANDS)
+            message = f"unknown command '{unknown[1]}'{near}; known: {', '.join(COMMANDS)}"
+        self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
+
+
+def _train_options(parser) -> None:
+    parser.add_argument("file", nargs="?", metavar="SOLVER", help="the solver's prototxt")
+    parser.add_argument("-solver", "--solver", metavar="SOLVER", help="the same")
+    parser.add_argument("-weights", "--weights", metavar="W,...", help="files to start from, joined by commas")
+    parser.add_argument("-snapshot", "--snapshot", metavar="STATE", help="a .solverstate[.h5] to go on from")
+    parser.add_argument("-iterations", "--iterations", type=_count, metavar="N", help="at most N of them in this run")
+    parser.add_argument("--bilinear", action="store_true",
+                        help="start all-zero Deconvolutions with lr_mult 0 as bilinear upsampling")
+    parser.add_argument("--seed", type=int, metavar="N", help="instead of the solver's random_seed")
+    parser.add_argument("--log", metavar="FILE", help="write a JSON object per event into FILE (.jsonl)")
+    parser.add_argument("--plot", metavar="FILE", help="draw the loss into FILE (.png)")
+    for name, default in (("sigint", "stop"), ("sighup", "snapshot")):
+        parser.add_argument(f"-{name}_effect", f"--{name}_effect", default=default, metavar="EFFECT",
+                            help=f"stop, snapshot or none (default: {default})")
+
+
+def _test_options(parser) -> None:
+    _net_options(parser, 50)
+    parser.add_argument("-weights", "--weights", metavar="W,...", help="the weights to test, joined by commas")
+
+
+def _time_options(parser) -> None:
+    _net_options(parser, 10)
+    parser.add_argument("-phase", "--phase", default="TRAIN", metavar="PHASE", help="TRAIN (default) or TEST")
+
+
+def _net_options(parser, iterations: int) -> None:
+    parser.add_argument("file", nargs="?", metavar="NET", help="the net's prototxt")
+    parser.add_argument("-model", "--model", metavar="NET", help="the same")
+    parser.add_argument("-iterations", "--iterations", type=_count, default=iterations, metavar="N",
+                        help=f"batches to run (default: {iterations})")
+
+
+def _device_options(parser) -> None:
+    parser.add_argument("--device", metavar="D", help="cpu, gpu or gpu:N (default: what the solver says, else cpu)")
+    parser.add_argument("-gpu", "--gpu", metavar="N", help="Caffe's word for --device gpu:N")
+    parser.add_argument("--threads", type=_count, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--exact", action="store_true", help="convolve directly, without transforms that round more")
+    parser.add_argument("--precision", default="tf32", choices=("fp32", "tf32", "fp16"),
+                        help="of convolutions on the GPU (default: tf32)")
+    parser.add_argument("-level", "--level", type=int, default=0, metavar="N", help="the level of the net's state")
+    parser.add_argument("-stage", "--stage", default="", metavar="S,...", help="the stages of the net's state")
+
+
+COMMANDS = {"train": (_train_options, "train a net"), "test": (_test_options, "run a net in its TEST phase"),
+            "time": (_time_options, "time every layer of a net"),
+            "device_query": (lambda parser: None, "say what there is to compute on")}
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+    return int(text)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The options of a command line; one line on stderr and exit status 2 where it makes no sense."""
+    parser = OneLineParser(prog="python -m solver", description="Train, test and time Caffe nets.", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=OneLineParser)
+    for name, (add_options, help_text) in COMMANDS.items():
+        command = commands.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
+        add_options(command)
+        _device_options(command)
+        command.add_argument("--traceback", action="store_true", help="show where in the code a fault was found")
+    return parser.parse_args([word for word in arguments if not GLOG_FLAGS.match(word)])
+
+
+def finish(options, default_threads: int | None) -> None:
+    """Put what several flags say into one: file, device, stages, threads.  SolverFault where they contradict."""
+    options.device = _device(options)
+    options.stages = [stage for stage in options.stage.split(",") if stage]
+    options.threads = options.threads or default_threads
+    if options.command == "train":
+        options.file = _one(options.file, options.solver, "a solver: python -m solver train SOLVER")
+    elif options.command != "device_query":
+        options.file = _one(options.file, options.model, f"a net: python -m solver {options.command} NET")
+
+
+def _one(positional: str | None, flag: str | None, what: str) -> str:
+    if positional and flag:
+        raise SolverFault(f"two files are given, {positional} and {flag}: give one")
+    if not (positional or flag):
+        raise SolverFault(f"give {what}")
+    return positional or flag
+
+
+def _device(options) -> str | None:
+    if options.gpu is None:
+        return options.device
+    if options.device:
+        raise SolverFault(f"--device {options.device} and --gpu {options.gpu} are both given: give one")
+    if options.gpu.isdigit():
+        return f"gpu:{options.gpu}"
+    count = "N" if options.gpu == "all" else len(options.gpu.split(","))
+    raise SolverFault(f"--gpu {options.gpu}: each process trains on one GPU; for several, "
+                      f"mpirun -n {count} python -m solver train ... --device gpu")

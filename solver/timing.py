@@ -1,0 +1,129 @@
+"""The commands `time` (every layer of a net, beside what the machine can do) and `device_query`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+
+from layers.backend import make_backend
+from netdef.net import Net
+from proto.errors import GraphFault
+
+PRODUCT = 1024                  # rows and columns of the matrices that measure a machine's peak
+
+
+def _backend(options):
+    return make_backend(options.device or "cpu", exact=options.exact, threads=options.threads,
+                        precision=options.precision)
+
+
+def _synchronize(backend) -> None:
+    if hasattr(backend, "runtime"):
+        backend.runtime.synchronize()
+
+
+def peak_gflops(backend, seconds: float = 0.5) -> float:
+    """The best rate of float32 matrix products seen in about that many seconds, in GFLOP/s."""
+    a, b = backend.uniform((PRODUCT, PRODUCT)), backend.uniform((PRODUCT, PRODUCT))
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end or best == float("inf"):
+        start = time.perf_counter()
+        backend.matmul(a, b)
+        _synchronize(backend)
+        best = min(best, time.perf_counter() - start)
+    return 2 * PRODUCT**3 / best / 1e9
+
+
+class LayerClock:
+    """Hooks of a net that add up the seconds of every layer."""
+
+    def __init__(self, net):
+        self.net = net
+        self.forward, self.backward = ([0.0] * len(net.layers) for _ in range(2))
+        net.before_forward.append(self._start)
+        net.after_forward.append(lambda index: self._stop(self.forward, index))
+        net.before_backward.append(self._start)
+        net.after_backward.append(lambda index: self._stop(self.backward, index))
+
+    def reset(self) -> None:
+        self.forward[:] = self.backward[:] = [0.0] * len(self.forward)
+
+    def _start(self, index: int) -> None:
+        _synchronize(self.net.backend)
+        self.started = time.perf_counter()
+
+    def _stop(self, sums, index: int) -> None:
+        _synchronize(self.net.backend)
+        sums[index] += time.perf_counter() - self.started
+
+
+def time_net(options) -> int:
+    """Print the mean time of every layer, forward and (where there is a loss) backward."""
+    backend = _backend(options)
+    net = Net(options.file, options.phase, backend=backend, level=options.level, stages=options.stages)
+    clock = LayerClock(net)
+    goes_back = _warm_up(net)
+    clock.reset()
+    begin = time.perf_counter()
+    for _ in range(options.iterations):
+        net.forward()
+        if goes_back:
+            net.clear_grads()
+            net.backward()
+    _synchronize(backend)
+    total = time.perf_counter() - begin
+    _print_table(net, clock, options.iterations, peak_gflops(backend), goes_back)
+    forward, backward = (1e3 * sum(sums) / options.iterations for sums in (clock.forward, clock.backward))
+    print(f"Average Forward pass: {forward:g} ms.")
+    print(f"Average Backward pass: {backward:g} ms." if goes_back else "No backward pass: no loss reaches a weight.")
+    print(f"Average Forward-Backward: {1e3 * total / options.iterations:g} ms.")
+    print(f"Total Time: {1e3 * total:g} ms.")
+    net.close()
+    return 0
+
+
+def _warm_up(net) -> bool:
+    """The first pass compiles and allocates; whether the net has a backward pass."""
+    net.forward()
+    try:
+        net.backward()
+    except GraphFault:
+        return False
+    return True
+
+
+def _print_table(net, clock, iterations: int, peak: float, goes_back: bool) -> None:
+    width = max(len("layer"), *(len(name) for name in net.layer_names))
+    kind = max(len("type"), *(len(step.cls.type) for step in net.plan.steps))
+    print(f"{'layer':{width}}  {'type':{kind}}  {'forward ms':>10} {'GFLOP/s':>8} {'of peak':>7}  "
+          f"{'backward ms':>11} {'GFLOP/s':>8} {'of peak':>7}")
+    for step in net.plan.steps:
+        ahead, back = clock.forward[step.index] / iterations, clock.backward[step.index] / iterations
+        macs = step.layer.macs([value.shape for value in step.bottoms], [value.shape for value in step.tops])
+        passes = sum((any(step.need), any(p.grad is not None for p in step.layer.params)))
+        print(f"{step.name:{width}}  {step.cls.type:{kind}}  {1e3 * ahead:10.3f} {_rate(2 * macs, ahead, peak)}  "
+              + (f"{1e3 * back:11.3f} {_rate(2 * macs * passes, back, peak)}" if goes_back else f"{'-':>11}"))
+    print(f"Peak of this machine, measured by {PRODUCT}x{PRODUCT} matrix products: {peak:.0f} GFLOP/s "
+          "(a convolution by transforms can seem to exceed it: it needs fewer operations than are counted here)")
+
+
+def _rate(flop: float, seconds: float, peak: float) -> str:
+    if not flop or not seconds:
+        return f"{'':8} {'':7}"
+    rate = flop / seconds / 1e9
+    return f"{rate:8.1f} {100 * rate / peak:6.0f}%"
+
+
+def device_query(options) -> int:
+    """Print what there is to compute on."""
+    backend = _backend(options)
+    print(f"Device: {options.device or 'cpu'} ({type(backend).__name__})")
+    print(f"Machine: {platform.system()} on {platform.machine()}, {os.cpu_count()} cores")
+    print(f"Threads: {getattr(backend, 'threads', 1)}")
+    if hasattr(backend, "runtime"):
+        properties = backend.xp.cuda.runtime.getDeviceProperties(backend.runtime.index)
+        print(f"GPU: {properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.1f} GiB, compute capability "
+              f"{properties['major']}.{properties['minor']}, {properties['multiProcessorCount']} multiprocessors")
+    print(f"Peak in float32 matrix products: {peak_gflops(backend):.0f} GFLOP/s")
+    return 0
