@@ -86,9 +86,10 @@ def _read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path) -> np.ndarr
         shape, fortran, dtype = read(member)
         if dtype.kind not in "fiu":
             raise fault(path, f"'{info.filename}' holds no numbers but {dtype}")
-        if math.prod(shape) * dtype.itemsize > info.file_size:
-            raise fault(path, f"'{info.filename}' promises shape {shape} in {info.file_size:,} bytes")
-        values = np.frombuffer(member.read(), dtype, math.prod(shape))
+        data = member.read()
+    if math.prod(shape) * dtype.itemsize != len(data) or min(shape, default=0) < 0:
+        raise fault(path, f"'{info.filename}' promises shape {shape} in {len(data):,} bytes")
+    values = np.frombuffer(data, dtype)
     values = values.reshape(shape, order="F" if fortran else "C")
     return np.ascontiguousarray(values, np.float32).reshape(shape)
 

@@ -130,7 +130,8 @@ def _shaped(values: np.ndarray, dims: list[int], offset: int) -> np.ndarray:
     if min(dims, default=0) < 0 or len(dims) > 32 or math.prod(dims) != values.size:
         shape = " x ".join(map(str, dims)) if len(dims) <= 32 else f"of {len(dims)} axes"
         raise Damaged(f"an array of shape {shape} holds {values.size:,} values", offset)
-    return values.astype(np.float32, copy=False).reshape(dims)
+    with np.errstate(over="ignore"):      # a double beyond float32 becomes infinite
+        return values.astype(np.float32, copy=False).reshape(dims)
 
 
 def _signed(value: int) -> int:

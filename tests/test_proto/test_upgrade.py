@@ -82,8 +82,8 @@ def test_v0():
 
 
 def test_v0_data_layers():
-    source = ('layers { top: "d" layer { name: "d" type: "images" source: "l.txt" batchsize: 8 scale: 0.1 meanfile: "m" '
-              'cropsize: 9 mirror: true shuffle_images: true new_height: 3 new_width: 4 rand_skip: 2 } }\n'
+    source = ('layers { top: "d" layer { name: "d" type: "images" source: "l.txt" batchsize: 8 scale: 0.1 '
+              'meanfile: "m" cropsize: 9 mirror: true shuffle_images: true new_height: 3 new_width: 4 rand_skip: 2 } }\n'
               'layers { top: "w" layer { name: "w" type: "window_data" source: "w.txt" det_fg_threshold: 0.7 '
               'det_context_pad: 6 det_crop_mode: "square" } }\n')
     images, window = text.read_net(source)[0].layer
@@ -98,7 +98,7 @@ def test_v0_data_layers():
 
 
 @pytest.mark.parametrize("old, new, says", [
-    ('type: "pool"', 'type: "polling"', "old.prototxt:25:1: layer 'pool1': unknown V0 layer type 'polling' (did you"),
+    ('type: "pool"', 'type: "polling"', "old.prototxt:25:1: layer 'pool1': unknown V0 layer type 'polling'"),
     ('type: "conv"\n', 'type: "relu"\n', "a padding layer ('pad1') can only be followed by conv or pool"),
     ('bottom: "pad1"', 'bottom: "pad1" bottom: "data"', "need a single bottom and top each"),
 ])
