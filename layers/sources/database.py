@@ -6,7 +6,6 @@ optional: `lmdb` and `plyvel` are imported here and nowhere else.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import shutil
@@ -50,7 +49,10 @@ def _library(name: str, extra: str, path: str):
 
 
 class _Reader:
-    """Records by their place in the order of keys, counted on beyond the end: the data set repeats."""
+    """Records by their place in the order of keys, counted on beyond the end: the data set repeats.
+
+    To be closed after use, by `close` or `with`.
+    """
 
     def __init__(self, path: str, field: str):
         self.path, self._field = path, field
@@ -73,6 +75,12 @@ class _Reader:
             if not entry[1]:
                 del _open_handles[self._key]
                 entry[0].close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        self.close()
 
     def place(self, key: bytes) -> str:
         """A record's name for errors."""
@@ -118,6 +126,11 @@ class LmdbReader(_Reader):
             self._at += 1
         return bytes(self._cursor.key()), bytes(self._cursor.value())
 
+    def __iter__(self):
+        """(key, value) of every record once."""
+        for key, value in self._transaction.cursor():
+            yield bytes(key), bytes(value)
+
     def close(self) -> None:
         if self._handle is not None:
             self._cursor.close()
@@ -161,6 +174,10 @@ class LevelDbReader(_Reader):
                 self._restart()
                 index %= self.count
         return self._record
+
+    def __iter__(self):
+        """(key, value) of every record once."""
+        yield from self._handle.iterator()
 
     def close(self) -> None:
         if self._handle is not None:
@@ -245,13 +262,3 @@ class LevelDbWriter(_Writer):
 
     def _close(self) -> None:
         self._handle.close()
-
-
-@contextlib.contextmanager
-def reading(path: str, field: str):
-    """open_database for a `with` block."""
-    reader = open_database(path, field)
-    try:
-        yield reader
-    finally:
-        reader.close()

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from layers.sources.files import read_file
-from proto.errors import DataFault, did_you_mean
+from proto.errors import DataFault, SchemaFault, did_you_mean
 
 ENCODINGS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "bmp": "BMP", "tif": "TIFF", "tiff": "TIFF", "ppm": "PPM",
              "webp": "WEBP"}
@@ -87,8 +87,8 @@ def encode_image(image: np.ndarray, encoding: str) -> bytes:
     """(H, W, 1 or 3) uint8 BGR as a file of that type ("png", "jpg", ...; JPEG at OpenCV's quality 95)."""
     kind = ENCODINGS.get(encoding.lower().lstrip("."))
     if kind is None:
-        raise DataFault(f"encode_type '{encoding}' is not known{did_you_mean(encoding, ENCODINGS)}; "
-                        f"choose one of {', '.join(ENCODINGS)}")
+        raise SchemaFault(f"encode_type '{encoding}' is not known{did_you_mean(encoding, ENCODINGS)}; "
+                          f"choose one of {', '.join(ENCODINGS)}")
     pixels = image[:, :, 0] if image.shape[2] == 1 else np.ascontiguousarray(image[:, :, ::-1])
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind, **({"quality": 95} if kind == "JPEG" else {}))

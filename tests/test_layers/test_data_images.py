@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from layers.sources.images import decode_image, encode_image, read_image, read_labels, resize, resize_nearest
-from proto.errors import DataFault
+from proto.errors import DataFault, SchemaFault
 
 Y, X = np.mgrid[0:20, 0:30]
 RGB = np.stack([Y * 12, X * 8, (X + Y) * 5], axis=-1).astype(np.uint8)
@@ -144,7 +144,7 @@ def test_png_keeps_pixels_and_jpeg_nearly():
         assert np.array_equal(decode_image(encode_image(image, "png"), None, "x"), image)
         jpeg = decode_image(encode_image(image, ".jpg"), None, "x")
         assert jpeg.shape == image.shape and abs(jpeg.astype(int) - image).mean() < 4
-    with pytest.raises(DataFault, match="encode_type 'jpgg' is not known .did you mean 'jpg'"):
+    with pytest.raises(SchemaFault, match="encode_type 'jpgg' is not known .did you mean 'jpg'"):
         encode_image(smooth, "jpgg")
 
 
