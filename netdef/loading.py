@@ -63,7 +63,8 @@ def match_weights(steps: Sequence[Step], shared: Mapping[Param, Param], source
             pairs += _match_layer(learned[layer], arrays, shared, report)
         elif arrays:
             report.unused.append(layer)
-    report.missing = [layer for layer in learned if layer not in report.matched]
+    report.missing = [layer for layer, step in learned.items() if layer not in report.matched
+                      and not all(param in shared for param in step.layer.params)]
     if learned and not report.matched:
         raise WeightsFault(f"{name}: none of its layers has the name of a layer with weights in this net: the file has "
                            f"{some(report.unused) or 'no weights'}; the net has {some(learned)}")

@@ -23,10 +23,10 @@ def conv(name, bottom, outputs=4, kernel=3, tops=None, more="", param=""):
     return layer("Convolution", name, bottom, tops, f"{more} convolution_param {{ {fields} }}")
 
 
-def build(text, phase="TEST", **options):
+def build(text, phase="TEST", dtype="float32", **options):
     """The net on the generic backend, with a fixed seed."""
     options.setdefault("seed", 7)
-    return Net(text, phase, backend=make_backend("generic"), **options)
+    return Net(text, phase, backend=make_backend("generic", dtype=dtype), **options)
 
 
 SMALL = (blob() + blob("label", (1, 1, 6, 6)) + conv("c1", "data") + layer("ReLU", "r1", "c1", "c1")

@@ -1,0 +1,382 @@
+"""Running nets: values and gradients, what stays alive, sizes that change, parts of a net."""
+
+import json
+
+import numpy as np
+import pytest
+
+from proto.errors import GraphFault, LabelFault, NetError, SchemaFault, ShapeFault
+from tests.test_netdef.texts import SMALL, blob, build, conv, layer
+
+RNG = np.random.default_rng(5)
+IMAGE = RNG.standard_normal((1, 3, 8, 8)).astype("f")
+LABEL = RNG.integers(0, 4, (1, 1, 6, 6))
+FEED = {"data": IMAGE, "label": LABEL}
+
+
+def gradients(net):
+    return [param.grad.copy() for param in net.learnable]
+
+
+def numeric(net, param, direction, epsilon=1e-6):
+    """The slope of the loss along a direction."""
+    start, losses = param.data.copy(), []
+    for sign in (1, -1):
+        param.data[...] = start + sign * epsilon * direction
+        net.forward()
+        losses.append(net.loss)
+    param.data[...] = start
+    return (losses[0] - losses[1]) / (2 * epsilon)
+
+
+# -- values and gradients ----------------------------------------------------------------------------
+
+
+def test_a_value_read_twice_gets_the_sum_of_both_gradients():
+    net = build(SMALL, "TRAIN", dtype="float64")
+    net.forward(FEED)
+    net.backward()
+    grads = gradients(net)
+    for param, grad in zip(net.learnable, grads, strict=True):
+        direction = RNG.standard_normal(param.shape)
+        assert numeric(net, param, direction) == pytest.approx((grad * direction).sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"fuse": False}, {"keep": "all"}, {"keep": "all", "fuse": False}, {"keep": ["c1"]}])
+def test_fusing_and_keeping_change_no_number(options):
+    results = []
+    for each in ({}, options):
+        net = build(SMALL, "TRAIN", **each)
+        net.forward(FEED)
+        loss = net.loss
+        net.backward()
+        results.append([loss, *gradients(net)])
+    for expected, found in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_gradients_accumulate_until_they_are_cleared():
+    net = build(SMALL, "TRAIN")
+    net.forward(FEED)
+    net.backward()
+    once = gradients(net)
+    net.forward()
+    net.backward()
+    for twice, grad in zip(gradients(net), once, strict=True):
+        np.testing.assert_allclose(twice, 2 * grad, rtol=1e-5)
+    net.clear_grads()
+    assert not any(grad.any() for grad in gradients(net))
+
+
+def test_in_place_layers_leave_the_values_before_them_alone():
+    net = build(SMALL, keep="all", fuse=False)
+    net.forward(FEED)
+    before, after = (step.tops[0] for step in net.plan.steps if step.name in ("c1", "r1"))
+    assert (net._run.array(before) < 0).any()
+    np.testing.assert_array_equal(net.blobs["c1"], np.maximum(net._run.array(before), 0))
+    assert net.blobs["c1"] is net._run.array(after)
+
+
+def test_the_gradient_seen_of_a_blob_is_that_before_its_in_place_layers():
+    seen = []
+    for fuse in (True, False):
+        net = build(SMALL, "TRAIN", keep="all", fuse=fuse)
+        net.forward(FEED)
+        net.backward()
+        seen.append(net.grads["c1"])
+        assert not net.grads["c1"][net.blobs["c1"] == 0].any()
+    np.testing.assert_array_equal(*seen)
+
+
+def test_loss_weights_count_in_loss_and_gradient():
+    text = blob("x", (2, 3)) + layer("Power", "p", "x", more="loss_weight: 0.5 power_param { scale: 3 }") + \
+        layer("Power", "q", "p", more="loss_weight: -2")
+    net = build("force_backward: true\n" + text, "TRAIN")
+    x = np.arange(6.0).reshape(2, 3)
+    net.forward({"x": x})
+    assert net.loss == pytest.approx(1.5 * 15 - 2 * 3 * 15)
+    net.backward()
+    np.testing.assert_allclose(net.grads["x"], np.full((2, 3), 3 * (0.5 - 2)))
+
+
+def test_a_net_without_losses_has_loss_zero_and_one_that_has_not_run_none():
+    net = build(blob() + conv("c", "data"))
+    net.forward()
+    assert net.loss == 0.0
+    with pytest.raises(GraphFault, match="before forward"):
+        _ = build(SMALL).loss
+
+
+def test_frozen_params_have_no_gradient_array():
+    net = build(SMALL.replace('top: "c2"', 'top: "c2" param { lr_mult: 0 }'), "TRAIN")
+    assert [param.grad is None for param in net.params["c2"]] == [True, False]
+    assert all(param.grad is None for param in build(SMALL, "TEST").learnable)
+
+
+# -- what is there -----------------------------------------------------------------------------------
+
+
+def test_only_inputs_outputs_and_losses_stay():
+    net = build(SMALL)
+    outputs = net.forward(FEED)
+    assert list(outputs) == net.outputs == ["loss"]
+    assert sorted(net.blobs) == ["data", "label", "loss"]
+    assert net.blob_names == ["data", "label", "c1", "c2", "sum", "loss"]
+    with pytest.raises(KeyError, match="blob 'sum' holds nothing now: run forward; keep="):
+        net.blobs["sum"]
+    with pytest.raises(GraphFault, match="no blob 'sun'.*did you mean 'sum'"):
+        net.blobs["sun"]
+
+
+def test_named_blobs_stay_too():
+    net = build(SMALL, "TRAIN", keep=["sum", "c1"])
+    net.forward(FEED)
+    assert "sum" in net.blobs and "c1" in net.blobs and "c2" not in net.blobs
+    net.backward()
+    assert sorted(net.grads) == ["c1", "sum"]
+    with pytest.raises(GraphFault, match="keep names 'sun'"):
+        build(SMALL, keep=["sun"])
+    with pytest.raises(SchemaFault, match="keep is 'needed', 'all' or a list"):
+        build(SMALL, keep="some")
+
+
+def test_memory_is_that_of_the_live_values():
+    text = blob(shape=(1, 1, 4, 4)) + "".join(layer("Power", f"p{i}", f"p{i - 1}" if i else "data") for i in range(9))
+    net, alive = build(text), []
+    net.after_forward.append(lambda index: alive.append(len(net.blobs)))
+    net.forward()
+    assert max(alive) == 2                      # the input, and the newest value
+
+
+def test_layers_are_relieved_of_what_they_saved():
+    net = build(SMALL, "TRAIN")
+    net.forward(FEED)
+    assert any(layer.saved is not None for layer in net.layers)
+    net.backward()
+    assert all(layer.saved is None for layer in net.layers)
+    test = build(SMALL, "TEST")
+    test.forward(FEED)
+    assert all(layer.saved is None for layer in test.layers)
+
+
+def test_inputs_are_copied_kept_and_never_written():
+    net = build(blob(shape=(1, 3)) + layer("Power", "y", "data"))
+    mine = np.ones((1, 3), "f")
+    first = net.forward({"data": mine})["y"].copy()
+    mine[...] = 5
+    np.testing.assert_array_equal(net.forward()["y"], first)
+    np.testing.assert_array_equal(net.blobs["data"], np.ones((1, 3)))
+
+
+def test_inputs_nobody_has_set_are_zeros():
+    net = build(blob(shape=(1, 3)) + layer("Power", "y", "data", more="power_param { shift: 2 }"))
+    np.testing.assert_array_equal(net.blobs["data"], np.zeros((1, 3)))
+    np.testing.assert_array_equal(net.forward()["y"], np.full((1, 3), 2))
+
+
+def test_the_lists_of_a_net():
+    net = build("name: 'small'\n" + SMALL)
+    assert net.name == "small"
+    assert net.layer_names == ["data", "label", "c1", "r1", "c2", "sum", "loss"]
+    assert [layer.type for layer in net.layers] == [spec.type for spec in net.specs]
+    assert [where.line for where in net.wheres] == [2, 3, 4, 5, 6, 7, 8]
+    assert net.inputs == ["data", "label"]
+    assert list(net.params) == ["c1", "c2"] and len(net.learnable) == 4
+    assert net.shapes["sum"] == (1, 4, 6, 6) and net.shapes["loss"] == ()
+
+
+# -- sizes -------------------------------------------------------------------------------------------
+
+
+def test_every_image_has_its_own_size():
+    net = build(SMALL)
+    small = net.forward(FEED)["loss"]
+    net.forward({"data": np.zeros((2, 3, 9, 12)), "label": np.zeros((2, 1, 7, 10))})
+    assert net.shapes["sum"] == (2, 4, 7, 10)
+    np.testing.assert_array_equal(net.forward(FEED)["loss"], small)
+
+
+def test_reshape_sizes_the_net_before_it_runs():
+    net = build(SMALL)
+    net.reshape({"data": (1, 3, 20, 10), "label": (1, 1, 18, 8)})
+    assert net.shapes["c2"] == (1, 4, 18, 8)
+    assert net.forward(end="c1")["c1"].shape == (1, 4, 18, 8)
+
+
+def test_a_size_that_does_not_fit_leaves_the_net_as_it_was():
+    net = build(SMALL)
+    expected = net.forward(FEED)["loss"]
+    with pytest.raises(ShapeFault, match=r"^3:1: layer 'c1' \(Convolution\): a kernel .* 3x3 .* 2x2"):
+        net.forward({"data": np.zeros((1, 3, 2, 2))})
+    with pytest.raises(ShapeFault, match="has 4 channels, but the weights are for 3"):
+        net.reshape({"data": (1, 4, 8, 8)})
+    with pytest.raises(ShapeFault, match="one label for each place"):
+        net.reshape({"data": (1, 3, 9, 9)})
+    np.testing.assert_array_equal(net.forward()["loss"], expected)
+
+
+def test_sizes_that_depend_on_the_data():
+    text = blob("x", (4, 2)) + blob("which", (4,)) + layer("Filter", "f", "x which", "some") + layer("Power", "y", "some")
+    net = build(text)
+    x = np.arange(8.0).reshape(4, 2)
+    for chosen in ([0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 1]):
+        y = net.forward({"x": x, "which": chosen})["y"]
+        np.testing.assert_array_equal(y, x[np.array(chosen, bool)])
+        assert net.shapes["y"] == y.shape
+
+
+def test_shapes_given_at_the_start():
+    net = build(SMALL, inputs={"data": (1, 3, 10, 10), "label": (1, 1, 8, 8)})
+    assert net.shapes["sum"] == (1, 4, 8, 8)
+
+
+# -- parts of a net ----------------------------------------------------------------------------------
+
+
+def test_forward_to_a_layer_gives_its_tops():
+    net = build(SMALL)
+    (name, c1), = net.forward(FEED, end="c1").items()
+    assert name == "c1" and (c1 < 0).any()       # its ReLU, which usually runs in the same call, has not been asked for
+    r1 = net.forward(end="r1")["c1"]
+    np.testing.assert_array_equal(r1, np.maximum(c1, 0))
+
+
+def test_forward_from_a_layer_goes_on_with_what_is_there():
+    net = build(SMALL, keep="all")
+    loss = float(net.forward(FEED)["loss"])
+    assert float(net.forward(start="c2")["loss"]) == loss
+    assert float(net.forward({"c1": np.zeros((1, 4, 6, 6))}, start="c2")["loss"]) == pytest.approx(np.log(4), rel=0.3)
+    with pytest.raises(GraphFault, match="layer 'sum' .Eltwise.: reads blob 'c1', which holds nothing now: give it"):
+        build(SMALL).forward(start="sum")
+
+
+def test_forward_from_a_fused_relu():
+    net = build(SMALL)
+    given = RNG.standard_normal((1, 4, 6, 6)).astype("f")
+    np.testing.assert_array_equal(net.forward({"c1": given}, start="r1", end="r1")["c1"], np.maximum(given, 0))
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_backward_in_two_parts(fuse):
+    whole, parts = (build(SMALL, "TRAIN", fuse=fuse) for _ in range(2))
+    for net in (whole, parts):
+        net.forward(FEED)
+    whole.backward()
+    parts.backward(end="c2")
+    assert not parts.params["c1"][0].grad.any()
+    parts.backward(start="r1")
+    for expected, found in zip(gradients(whole), gradients(parts), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_backward_from_a_given_gradient():
+    net = build("force_backward: true\n" + blob() + conv("c", "data", more="param { lr_mult: 0 }"))
+    net.forward({"data": IMAGE})
+    chosen = np.zeros((1, 4, 6, 6), "f")
+    chosen[0, 2, 3, 3] = 1
+    net.backward(grads={"c": chosen})
+    expected = np.zeros((1, 3, 8, 8))
+    expected[0, :, 3:6, 3:6] = net.params["c"][0].data[2]
+    np.testing.assert_allclose(net.grads["data"], expected, rtol=1e-6)
+    with pytest.raises(GraphFault, match="given for blob 'c' is 1x4, the blob 1x4x6x6"):
+        net.backward(grads={"c": np.zeros((1, 4))})
+
+
+def test_names_that_are_not_there():
+    net = build(SMALL)
+    with pytest.raises(GraphFault, match=r"no layer 'sumn' \(did you mean 'sum'\?\)"):
+        net.forward(end="sumn")
+    with pytest.raises(GraphFault, match=r"no input 'dta' \(did you mean 'data'\?\): its inputs are data, label"):
+        net.forward({"dta": IMAGE})
+    with pytest.raises(GraphFault, match="no input 'c1'"):
+        net.reshape({"c1": (1, 2)})
+
+
+# -- backward that cannot be -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text, phase, message", [
+    (blob() + conv("c", "data"), "TRAIN", "nothing to do: no layer is a loss or has a loss_weight; force_backward"),
+    (SMALL.replace("convolution_param", "param { lr_mult: 0 } param { lr_mult: 0 } convolution_param"), "TRAIN",
+     "nothing to do: no loss reaches a layer that learns"),
+    (SMALL, "TEST", "a net in the TEST phase saves nothing for backward: build it with keep='all'"),
+])
+def test_backward_without_purpose(text, phase, message):
+    net = build(text, phase)
+    net.forward()
+    with pytest.raises(GraphFault, match=message):
+        net.backward()
+
+
+def test_backward_before_forward_or_twice():
+    net = build(SMALL, "TRAIN")
+    with pytest.raises(GraphFault, match="no gradient to begin from: run forward"):
+        net.backward()
+    net.forward(FEED)
+    net.backward()
+    with pytest.raises(GraphFault, match="layer 'loss' .*: has nothing saved to go back from: run forward again"):
+        net.backward()
+    all_kept = build(SMALL, keep="all")
+    all_kept.forward(FEED)
+    all_kept.backward()
+    all_kept.backward()
+
+
+# -- the rest ----------------------------------------------------------------------------------------
+
+
+def test_hooks_are_called_for_each_layer():
+    net, calls = build(SMALL, "TRAIN"), []
+    for name in ("before_forward", "after_forward", "before_backward", "after_backward"):
+        getattr(net, name).append(lambda index, name=name: calls.append((name, index)))
+    net.forward(FEED)
+    assert calls == [(f"{when}_forward", i) for i in range(7) for when in ("before", "after")]
+    calls.clear()
+    net.backward()
+    assert calls == [(f"{when}_backward", i) for i in range(6, -1, -1) for when in ("before", "after")]
+
+
+def test_labels_outside_the_classes_name_the_layer():
+    net = build(SMALL)
+    with pytest.raises(LabelFault, match=r"^7:1: layer 'loss' \(SoftmaxWithLoss\): .*21"):
+        net.forward({"data": IMAGE, "label": np.full((1, 1, 6, 6), 21)})
+
+
+def test_state_restarts_dropout_exactly():
+    text = blob() + layer("Dropout", "d", "data")
+    net = build(text, "TRAIN")
+    net.forward({"data": np.ones((1, 3, 8, 8))})
+    state = json.loads(json.dumps(net.state()))
+    expected = [net.forward()["d"].copy() for _ in range(3)]
+    again = build(text, "TRAIN", seed=99)
+    again.load_state(state)
+    for y in expected:
+        np.testing.assert_array_equal(again.forward({"data": np.ones((1, 3, 8, 8))})["d"], y)
+
+
+def test_the_seed_decides_the_fillers():
+    one, two, other = (build(SMALL, seed=seed).params["c1"][0].data for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, two)
+    assert (one != other).any()
+
+
+def test_an_unknown_filler_names_its_layer():
+    with pytest.raises(SchemaFault, match=r"^2:1: layer 'c' \(Convolution\): unknown filler 'glorot'"):
+        build(blob() + conv("c", "data").replace("xavier", "glorot"))
+
+
+def test_notes_tell_where_a_foreign_exception_came_from():
+    net = build(SMALL)
+    net.plan.by_name["c2"].layer.forward = lambda xs: 1 / 0
+    with pytest.raises(ZeroDivisionError) as caught:
+        net.forward(FEED)
+    assert not hasattr(caught.value, "__notes__") or caught.value.__notes__ == ["in layer 'c2' (Convolution) at 5:1"]
+    assert not issubclass(ZeroDivisionError, NetError)
+
+
+def test_closing_a_net_closes_its_layers():
+    net, closed = build(SMALL), []
+    for each in net.layers:
+        each.close = lambda name=each.spec.name: closed.append(name)
+    net.close()
+    assert closed == net.layer_names
