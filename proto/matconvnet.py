@@ -6,66 +6,55 @@ row by row.  SimpleNN networks keep a cell of weights in each layer, DagNN ones 
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
+from proto import matfile
 from proto.files import fault
 
 
-def read_mat(path) -> dict[str, list]:
+def read_mat(data: memoryview, path) -> dict[str, list]:
     """{layer: arrays}: filters (out, in, height, width), biases (out,).  Raises WeightsFault."""
-    import scipy.io
-
     try:
-        content = scipy.io.loadmat(os.fspath(path))
-        if "layers" not in content and "net" in content:
-            net = content["net"][0, 0]
-            content = {name: net[name] for name in net.dtype.names}
+        content = matfile.read(data)
+    except ValueError as error:
+        raise fault(path, "damaged .mat", error) from None
+    if isinstance(content.get("net"), list) and "layers" not in content:
+        content = content["net"][0] if content["net"] else {}
+    try:
         layers = _dag_layers(content) if "params" in content else _simple_layers(content)
-    except Exception as error:      # whatever scipy meets in a damaged file
-        raise fault(path, "damaged .mat, or of another layout than MatConvNet's", error) from None
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise fault(path, f"not laid out like a MatConvNet network ({type(error).__name__})", error) from None
     if not layers:
         raise fault(path, "not a MatConvNet network: there are no `layers` with weights in it")
     return layers
 
 
-def _simple_layers(content) -> dict[str, list]:
+def _simple_layers(content: dict) -> dict[str, list]:
     layers = {}
-    for cell in content.get("layers", np.empty(0)).flat:
-        layer = cell[0, 0]
-        fields = layer.dtype.names
-        if "weights" in fields:
-            arrays = list(layer["weights"].flat)
-        elif "filters" in fields:       # before 2015
+    for cell in content.get("layers", []):
+        layer = cell[0]
+        arrays = layer.get("weights", [])
+        if "filters" in layer:       # before 2015
             arrays = [layer["filters"], layer["biases"]]
-        else:
-            continue
         arrays = [_caffe_order(values) for values in arrays if values.size]
         if arrays:
-            layers[_text(layer["name"])] = arrays
+            layers[layer["name"]] = arrays
     return layers
 
 
-def _dag_layers(content) -> dict[str, list]:
-    params = {_text(param["name"]): param["value"] for param in content["params"].flat}
+def _dag_layers(content: dict) -> dict[str, list]:
+    params = {param["name"]: param["value"] for param in content["params"]}
     layers = {}
-    for layer in content["layers"].flat:
-        names = [_text(name) for name in np.ravel(layer["params"])]
+    for layer in content["layers"]:
+        names = layer["params"] if isinstance(layer["params"], list) else []
         if names:
-            layers[_text(layer["name"])] = [_caffe_order(params[name]) for name in names]
+            layers[layer["name"]] = [_caffe_order(params[name]) for name in names]
     return layers
-
-
-def _text(value) -> str:
-    while isinstance(value, np.ndarray):
-        value = value.flat[0] if value.size else ""
-    return str(value)
 
 
 def _caffe_order(values: np.ndarray) -> np.ndarray:
     if values.ndim == 2 and 1 in values.shape:      # MATLAB has no vectors
-        return np.ascontiguousarray(values.reshape(-1), np.float32)
-    if values.ndim == 3:                            # it drops a last axis of size 1
+        return values.reshape(-1).astype(np.float32)
+    if values.ndim == 3:                            # and drops a last axis of size 1
         values = values[..., None]
-    return np.ascontiguousarray(values.T, np.float32)
+    return values.T.astype(np.float32, order="C", copy=False)

@@ -73,10 +73,12 @@ def _read(path):
                 warnings.warn(f"{path}: two layers '{name}' have weights: the later one counts", stacklevel=3)
             if blobs:
                 layers[name] = [values for values, _ in blobs]
-    elif kind == "safetensors":
-        layers = archives.read_safetensors(data, path)
+    elif kind == "hdf5":
+        layers = hdf5.read_weights(path)
+    elif kind == "zip":
+        layers = archives.read_npz(path)
     else:
-        layers = {"hdf5": hdf5.read_weights, "zip": archives.read_npz, "mat": matconvnet.read_mat}[kind](path)
+        layers = {"safetensors": archives.read_safetensors, "mat": matconvnet.read_mat}[kind](data, path)
     _warn_of_nan(layers, path)
     return net, layers
 

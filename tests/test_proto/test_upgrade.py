@@ -83,7 +83,8 @@ def test_v0():
 
 def test_v0_data_layers():
     source = ('layers { top: "d" layer { name: "d" type: "images" source: "l.txt" batchsize: 8 scale: 0.1 '
-              'meanfile: "m" cropsize: 9 mirror: true shuffle_images: true new_height: 3 new_width: 4 rand_skip: 2 } }\n'
+              'meanfile: "m" cropsize: 9 mirror: true shuffle_images: true new_height: 3 new_width: 4 '
+              'rand_skip: 2 } }\n'
               'layers { top: "w" layer { name: "w" type: "window_data" source: "w.txt" det_fg_threshold: 0.7 '
               'det_context_pad: 6 det_crop_mode: "square" } }\n')
     images, window = text.read_net(source)[0].layer
