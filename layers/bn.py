@@ -1,9 +1,9 @@
-"""BN: batch normalisation with its own scale and shift, in the two forms that forks of Caffe have under this name.
+"""BN (SegNet, PSPNet): batch normalisation with its own scale and shift, in the forms of both forks.
 
-SegNet and ENet: two params, scale and shift (1, C, 1, 1).  bn_mode LEARN takes the statistics of the batch, in TRAIN
+SegNet, ENet: two params, scale and shift (1, C, 1, 1).  bn_mode LEARN takes the statistics of the batch, in TRAIN
 and in TEST, and may hand them out as tops 2 and 3 (1, C, 1, 1); INFERENCE is scale * x + shift, for files whose
 statistics have been merged into scale and shift.
-PSPNet and ICNet (any of slope_filler, bias_filler, momentum, eps, frozen is set): two more blobs, never learned, the
+PSPNet, ICNet (any of slope_filler, bias_filler, momentum, eps, frozen is set): two more blobs, never learned, the
 running mean and variance, which TEST takes in place of the batch's; each TRAIN pass makes them momentum * old +
 (1 - momentum) * new.  frozen: the running ones in TRAIN too, and nothing is learned.
 """

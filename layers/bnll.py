@@ -1,4 +1,4 @@
-"""BNLL (binomial normal log likelihood, also called softplus): y = log(1 + exp(x))."""
+"""BNLL: binomial normal log likelihood, also called softplus: y = log(1 + exp(x))."""
 
 from layers.layer import Layer
 

@@ -1,4 +1,4 @@
-"""DenseImageData (from the SegNet fork): images with a label image each, named in a text file, a line for both.
+"""DenseImageData (SegNet): images with a label image each, named in a text file, a line for both.
 
 The label image goes through the same crop and mirror as its image, and is resized by nearest neighbour; it is read
 as class indices, so a palette PNG (PASCAL VOC's form) gives its indices, where the fork read its colours' grey.

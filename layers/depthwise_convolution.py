@@ -1,4 +1,4 @@
-"""DepthwiseConvolution (MobileNet forks; ConvolutionDepthwise in others): a Convolution of each channel on its own.
+"""DepthwiseConvolution, ConvolutionDepthwise (MobileNet forks): a Convolution of each channel on its own.
 
 `group` is the number of channels where the prototxt does not say it; else everything is Convolution's.
 """

@@ -1,4 +1,4 @@
-"""LSTM (long short-term memory) over a batch of sequences, a step per row of the first axis.
+"""LSTM: long short-term memory over a batch of sequences, a step per row of the first axis.
 
     i, f, o = sigmoid and g = tanh of   x @ Wx.T + b [+ static @ Ws.T] + (cont * h_before) @ Wh.T
     c = cont * f * c_before + i * g         h = o * tanh(c)

@@ -1,4 +1,4 @@
-"""MVN (mean-variance normalisation): y = (x - mean) / (standard deviation + eps), of each plane of each item.
+"""MVN: mean-variance normalisation, y = (x - mean) / (standard deviation + eps), of each plane of each item.
 
 across_channels: of each item as a whole.  normalize_variance: false leaves the mean subtraction alone.
 """

@@ -1,4 +1,4 @@
-"""RNN (recurrent net) over a batch of sequences, a step per row of the first axis.
+"""RNN: a recurrent net over a batch of sequences, a step per row of the first axis.
 
     h = tanh(x @ Wx.T + b [+ static @ Ws.T] + (cont * h_before) @ Wh.T)        o = tanh(h @ Wo.T + bo)
 

@@ -1,4 +1,4 @@
-"""SPP (spatial pyramid pooling): a vector of one length from an image of any size.
+"""SPP: spatial pyramid pooling, a vector of one length from an image of any size.
 
 Level l pools x (N, C, H, W) into 2^l x 2^l bins; the levels 0 to pyramid_height - 1 stand one behind the other in
 the top (N, C * number of bins).

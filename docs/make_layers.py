@@ -1,0 +1,54 @@
+"""Writes docs/layers.md, the table of all layer types, from their docstrings: `python docs/make_layers.py`."""
+
+import inspect
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from layers.layer import Layer, LossLayer, layer_class, layer_types  # noqa: E402
+
+HEAD = """# All layer types
+
+What a layer does in full, the shapes of its bottoms and tops and its learned arrays stand at the head of its file in
+`layers/`; its fields, with defaults, in `proto/caffe.proto`.  Where a type behaves otherwise than in Caffe:
+[differences.md](differences.md).  A type of your own: [adding-a-layer.md](adding-a-layer.md).
+
+`1+` means one or more, `1-2` one or two.  Types without a fork are those of Caffe (BVLC, 1.0).
+
+| Type | Bottoms | Tops | What it does | Fields | Fork |
+|---|---|---|---|---|---|
+"""
+
+
+def count(bounds) -> str:
+    least, most = bounds
+    return f"{least}+" if most is None else str(least) if least == most else f"{least}-{most}"
+
+
+def fields(cls) -> list[str]:
+    """The *_param messages that the code of the class and its bases reads."""
+    code = "".join(inspect.getsource(base) for base in cls.__mro__[:-2] if base not in (Layer, LossLayer))
+    names = set(re.findall(r"spec\.(\w+_param)\b", code))
+    return sorted(names | ({"loss_param"} if "self.divisor(" in code else set()))
+
+
+def row(name) -> str:
+    cls = layer_class(name)
+    head = re.match(r"(?P<names>[\w, ]+?)(?: \((?P<fork>[^)]*)\))?: (?P<text>.*?)\.?(?:\.\s|$)",
+                    sys.modules[cls.__module__].__doc__.strip(), re.DOTALL)  # fmt: skip
+    assert head and name in head["names"].split(", "), f"{cls.__module__}: begin the docstring with '{name}: '"
+    text = " ".join(head["text"].split()).replace("|", "\\|")
+    link = f"[{name}](../layers/{cls.__module__.rpartition('.')[2]}.py)"
+    named = ", ".join(f"`{field}`" for field in fields(cls))
+    return f"| {link} | {count(cls.bottoms)} | {count(cls.tops)} | {text} | {named} | {head['fork'] or ''} |\n"
+
+
+def page() -> str:
+    return HEAD + "".join(row(name) for name in layer_types())
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "layers.md").write_text(page(), encoding="utf-8")

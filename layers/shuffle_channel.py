@@ -1,0 +1,32 @@
+"""ShuffleChannel (ShuffleNet): mixes what the groups of a convolution made.
+
+The C channels, `group` groups in a row, come out as the first of every group, the second of every group, ...
+"""
+
+from layers.layer import Layer
+from proto.errors import ShapeFault
+
+
+class ShuffleChannel(Layer):
+    type = "ShuffleChannel"
+    in_place = True
+
+    def infer(self, shapes):
+        (shape,), group = shapes, self.spec.shuffle_channel_param.group
+        if len(shape) < 2 or group < 1 or shape[1] % group:
+            raise ShapeFault(f"the channels of a bottom of shape {shape} cannot be divided into {group} equal groups")
+        return [shape]
+
+    def forward(self, xs):
+        return [self.transposed(xs[0], self.spec.shuffle_channel_param.group)]
+
+    def backward(self, dys, need):
+        if not need[0]:
+            return [None]
+        return [self.transposed(dys[0], dys[0].shape[1] // self.spec.shuffle_channel_param.group)]
+
+    def transposed(self, x, rows):
+        """x with its channels, seen as a matrix of so many rows, in the order of the transposed matrix."""
+        n, channels, *spatial = x.shape
+        matrix = x.reshape(n, rows, channels // rows, *spatial)
+        return self.xp.ascontiguousarray(matrix.swapaxes(1, 2)).reshape(x.shape)
