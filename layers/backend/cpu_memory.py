@@ -1,7 +1,8 @@
 """Arrays whose memory comes back: a block returns to the pool when the last array on it dies.
 
-A fresh large array costs a page fault per 4 kB; the same net run again, or on an image of another size, asks for much
-the same blocks.  Blocks in use and blocks kept together never exceed the most that was ever in use at once.
+A fresh large array costs a page fault per 4 kB.  Here blocks are cut from a few large arenas, at the lowest place that
+is free, and neighbours that are free grow together again: so the next layer, iteration or image of another size finds
+memory that is already there, and no more of an arena is ever touched than was once in use.
 """
 
 from __future__ import annotations
@@ -12,63 +13,87 @@ import weakref
 
 import numpy as np
 
-SMALL = 1 << 16                       # bytes: below this NumPy's own allocator does as well
-ALIGN = 64                            # a cache line, and the widest vector
+SMALL = 1 << 14                       # bytes: below this NumPy's own allocator does as well
+ALIGN = 4096
+ARENA = 1 << 26
+
+
+class Arena:
+    """A stretch of memory and what of it is free: disjoint, sorted (start, end)."""
+
+    def __init__(self, size: int):
+        memory = np.empty(size + ALIGN, np.uint8)
+        skip = -memory.ctypes.data % ALIGN
+        self.memory = memory[skip : skip + size]
+        self.free = [(0, size)]
+
+    @property
+    def empty(self) -> bool:
+        return self.free == [(0, self.memory.nbytes)]
+
+    def take(self, size: int) -> int | None:
+        """The start of a block, cut off the first stretch that is large enough."""
+        for i, (start, end) in enumerate(self.free):
+            if end - start >= size:
+                self.free[i : i + 1] = [(start + size, end)] if end - start > size else []
+                return start
+        return None
+
+    def give_back(self, start: int, end: int) -> None:
+        i = 0
+        while i < len(self.free) and self.free[i][0] < start:
+            i += 1
+        if i < len(self.free) and self.free[i][0] == end:
+            end = self.free.pop(i)[1]
+        if i and self.free[i - 1][1] == start:
+            i -= 1
+            start = self.free.pop(i)[0]
+        self.free.insert(i, (start, end))
 
 
 class MemoryPool:
-    """`empty` like NumPy's."""
+    """`empty` like NumPy's.  used, peak: bytes of the blocks in use now and at most."""
 
     def __init__(self):
-        self._free: list[np.ndarray] = []            # oldest first
+        self._arenas: list[Arena] = []
         self._lock = threading.RLock()
-        self.used = self.kept = self.peak = 0        # bytes
+        self.used = self.peak = 0
 
     def empty(self, shape, dtype) -> np.ndarray:
         """A C-contiguous array with any contents."""
         dtype = np.dtype(dtype)
         shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
-        size = math.prod(shape) * dtype.itemsize
-        if size < SMALL:
+        bytes_needed = math.prod(shape) * dtype.itemsize
+        if bytes_needed < SMALL:
             return np.empty(shape, dtype)
-        block = self._take(size + ALIGN)
-        start = -block.ctypes.data % ALIGN
-        lease = _Lease(block[start : start + size].view(dtype).reshape(shape))
-        weakref.finalize(lease, self._give_back, block).atexit = False
+        arena, start, end = self._take(-(-bytes_needed // ALIGN) * ALIGN)
+        lease = _Lease(arena.memory[start : start + bytes_needed].view(dtype).reshape(shape))
+        weakref.finalize(lease, self._give_back, arena, start, end).atexit = False
         return np.asarray(lease)
 
     def _take(self, size):
         with self._lock:
-            fitting = [block for block in self._free if size <= block.nbytes <= size + size // 4]
-            if fitting:
-                block = min(fitting, key=lambda b: b.nbytes)
-                self._free = [b for b in self._free if b is not block]
-                self.kept -= block.nbytes
-            else:
-                step = 1 << max(12, size.bit_length() - 5)      # so that near sizes share blocks
-                size = -(-size // step) * step
-                self._shrink(max(self.peak, self.used + size) - self.used - size)
-                block = np.empty(size, np.uint8)
-            self.used += block.nbytes
+            self.used += size
             self.peak = max(self.peak, self.used)
-            return block
+            for arena in self._arenas:
+                start = arena.take(size)
+                if start is not None:
+                    return arena, start, start + size
+            self.clear()
+            total = sum(arena.memory.nbytes for arena in self._arenas)
+            arena = Arena(max(size, ARENA, total // 2))
+            self._arenas.append(arena)
+            return arena, arena.take(size), size
 
-    def _give_back(self, block):
+    def _give_back(self, arena, start, end):
         with self._lock:
-            self.used -= block.nbytes
-            self.kept += block.nbytes
-            self._free.append(block)
-            self._shrink(self.peak - self.used)
-
-    def _shrink(self, most):
-        """Let the oldest free blocks go until at most `most` bytes are kept."""
-        while self._free and self.kept > most:
-            self.kept -= self._free.pop(0).nbytes
+            self.used -= end - start
+            arena.give_back(start, end)
 
     def clear(self) -> None:
-        """Give the free blocks back to the system."""
+        """Give arenas that nothing uses back to the system."""
         with self._lock:
-            self._free, self.kept, self.peak = [], 0, self.used
+            self._arenas = [arena for arena in self._arenas if not arena.empty]
 
 
 class _Lease:

@@ -148,11 +148,6 @@ class Pool:
                 threading.Thread(target=_serve, args=(tasks,), name=f"demitasse-{i + 1}", daemon=True).start()
             self._tasks, self._process = tasks, os.getpid()
 
-    def __del__(self):
-        if self._tasks is not None and self._process == os.getpid():
-            for _ in range(self.threads - 1):
-                self._tasks.put(None)
-
     def run(self, function, phases: int, *args, threads: int | None = None):
         """function(state, *args) on all threads (or at most `threads`); back when every job is done."""
         state = np.zeros(2 * phases + 1, np.int64)

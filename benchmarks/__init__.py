@@ -1,0 +1,1 @@
+"""Demitasse beside other engines: never imported by the product."""

@@ -1,0 +1,139 @@
+"""python -m benchmarks [--nets ...] [--modes forward train] [--frameworks ...] [--rounds 7] [--threads 2]
+
+Runs the frameworks in turns and prints medians, ratios of ours to each, peak memory and, for ours, the time per layer;
+writes the same to benchmarks/results/<date>-<machine>.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.nets import NETS, SINGLES
+from benchmarks.peers import FRAMEWORKS
+from layers.backend.cpu_threads import bandwidth_gbytes, peak_gflops
+
+
+class Worker:
+    """A process that runs one framework; None for `seconds` if it cannot."""
+
+    def __init__(self, framework, net, mode, threads):
+        self.framework, self.times, self.peak, self.layers, self.first = framework, [], 0.0, {}, None
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", framework, net, mode, str(threads), "1"], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+        self.alive = self._read() is not None
+
+    def _read(self):
+        for line in self.process.stdout:
+            if line.startswith("answer "):
+                return json.loads(line[7:])
+        lines = self.process.stderr.read().strip().splitlines()
+        print(f"  {self.framework}: left out: {lines[-1] if lines else 'no answer'}", flush=True)
+        return None
+
+    def run(self, warm_up=False):
+        self.process.stdin.write("run\n")
+        self.process.stdin.flush()
+        answer = self._read()
+        self.alive = answer is not None
+        if answer and warm_up:
+            self.first = answer["seconds"] if self.first is None else self.first
+        elif answer:
+            self.times.append(answer["seconds"])
+            self.peak = answer["peak_mb"]
+            for layer, seconds in answer["layers"].items():
+                self.layers.setdefault(layer, []).append(seconds)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(net, mode, frameworks, rounds, threads):
+    """Workers with their times, run in turns."""
+    if mode == "train":
+        frameworks = [f for f in frameworks if f == "ours" or f.startswith("torch")]
+    workers = []
+    for framework in frameworks:
+        worker = Worker(framework, net, mode, threads)
+        for _ in range(2):
+            if worker.alive:
+                worker.run(warm_up=True)
+        if worker.alive:
+            workers.append(worker)
+    for _ in range(rounds):
+        for worker in workers:
+            time.sleep(0.05)                            # let the last one's threads fall asleep
+            worker.run()
+    for worker in workers:
+        worker.close()
+    return workers
+
+
+def table(net, mode, workers):
+    """Markdown lines: one row per framework, and our slowest layers."""
+    median = {w.framework: statistics.median(w.times) for w in workers}
+    lines = [f"### {net}, {mode}", "", "| | median ms | fastest ms | ours / it | peak MB | first run s |",
+             "|---|---|---|---|---|---|"]
+    for w in workers:
+        ratio = f"{median['ours'] / median[w.framework]:.2f}" if "ours" in median else ""
+        lines.append(f"| {w.framework} | {median[w.framework] * 1e3:.1f} | {min(w.times) * 1e3:.1f} | {ratio} | "
+                     f"{w.peak:.0f} | {w.first:.2f} |")
+    ours = next((w for w in workers if w.framework == "ours"), None)
+    if ours and ours.layers:
+        layers = sorted(((statistics.median(t), n) for n, t in ours.layers.items()), reverse=True)[:16]
+        lines += ["", "ours, ms per layer: " + ", ".join(f"{n} {t * 1e3:.1f}" for t, n in layers if t > 1e-4)]
+    return [*lines, ""]
+
+
+def machine() -> str:
+    """The processor's name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":")[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--nets", nargs="+", default=[*NETS, "singles"], help='names, "singles", or "conv C K ..."')
+    parser.add_argument("--modes", nargs="+", default=["forward", "train"], choices=["forward", "train"])
+    parser.add_argument("--frameworks", nargs="+", default=FRAMEWORKS, choices=FRAMEWORKS)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--out", help="the report; default benchmarks/results/<date>-<machine>.md")
+    args = parser.parse_args()
+    lines = [f"# {machine()}, {args.threads} threads, {datetime.date.today()}", "",
+             f"Measured peak: {peak_gflops(args.threads):.0f} GFLOP/s; memory copy on one thread "
+             f"{bandwidth_gbytes():.0f} GB/s.  Medians of {args.rounds} runs in turns, one image; float32 but for "
+             "openvino-bf16 (OpenVINO's default where the processor has bfloat16: three digits).", ""]
+    print("\n".join(lines))
+    for net in [n for name in args.nets for n in (SINGLES if name == "singles" else [name])]:
+        for mode in args.modes:
+            if mode == "train" and net.startswith("conv"):
+                continue
+            part = table(net, mode, compare(net, mode, args.frameworks, args.rounds, args.threads))
+            print("\n".join(part), flush=True)
+            lines += part
+    name = "".join(c if c.isalnum() else "-" for c in machine()).strip("-").lower()
+    path = Path(args.out or Path(__file__).parent / "results" / f"{datetime.date.today()}-{name}.md")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines))
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""One framework and net in a process of its own: runs once for every line read, and answers with JSON.
+
+A process each: no framework's threads spin beside another's, and its peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+
+from benchmarks.nets import net_message
+from benchmarks.peers import make_runner
+
+
+def main(framework: str, name: str, mode: str, threads: str, each_layer: str) -> None:
+    start = time.perf_counter()
+    run = make_runner(framework, net_message(name, mode == "train"), mode == "train", int(threads), each_layer == "1")
+    _answer(ready=time.perf_counter() - start)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        layers = run()
+        seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        _answer(seconds=seconds, peak_mb=peak, layers=layers if isinstance(layers, dict) else {})
+
+
+def _answer(**values):
+    print("answer " + json.dumps(values), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
