@@ -33,7 +33,9 @@ def definitions(folder: str, width: float, batch: int):
         return Source(labels=("label",), module="voc_layers", layer="VOCSegDataLayer", options=options)
 
     def net(split, size):
-        message = fcn(source(split, size), [Head(CLASSES)], stride=8, width=width, random=True, snug=True, normalize=True)
+        message = fcn(
+            source(split, size), [Head(CLASSES)], stride=8, width=width, random=True, snug=True, normalize=True
+        )
         message.name = f"camvid-fcn8s-{split}"
         return unit_pixels(message)
 
@@ -111,7 +113,7 @@ def train_torch(message, val, threads):
         loss = module({"data": data, "label": label})["loss"]
         loss.backward()
         sgd.step(learning_rate(message, iteration))
-        losses.append(float(loss))
+        losses.append(loss.item())
         if iteration % 100 == 0:
             print(f"torch: iteration {iteration}, loss = {np.mean(losses[-100:]):.4f}", flush=True)
     seconds = time.perf_counter() - start
@@ -142,7 +144,10 @@ def main() -> None:
         evaluation = Net(val, "TEST")
         run = train_ours if engine == "ours" else lambda m, v: train_torch(m, v, options.threads)
         result, seconds = run(message, evaluation)
-        print(f"{engine}: {options.iterations} iterations of {options.batch} images in {seconds:.0f} s; {result}", flush=True)
+        print(
+            f"{engine}: {options.iterations} iterations of {options.batch} images in {seconds:.0f} s; {result}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
