@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 
 from proto.errors import NetError
 from solver import flags
@@ -47,4 +48,5 @@ def _line(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
+    warnings.formatwarning = lambda message, *place: f"warning: {message}\n"
     sys.exit(main())

@@ -19,7 +19,8 @@ def train(options, ranks) -> int:
         raise SolverFault("--weights and --snapshot are both given: give --snapshot to go on where a run stopped, "
                           "or --weights to begin a new one")
     log = _log(options) if ranks.rank == 0 else Silent()
-    with Signals(options.sigint_effect, options.sighup_effect) as signals:
+    # Overflows need no warning of NumPy's: a loss that is not finite stops the run and names the layer.
+    with Signals(options.sigint_effect, options.sighup_effect) as signals, np.errstate(all="ignore"):
         solver = Solver(options.file, device=options.device, exact=options.exact, threads=options.threads,
                         precision=options.precision, weights=options.weights, snapshot=options.snapshot,
                         level=options.level, stages=options.stages, seed=options.seed, log=log, requests=signals,

@@ -171,21 +171,20 @@ class Buckets:
     """
 
     def __init__(self, net, backend):
-        users: dict[int, list] = {}            # id of a gradient -> [(layer index, param)], of shared ones several
+        users: dict = {}                       # owner -> [(layer index, param)] of all that share its gradient
         for step in net.plan.steps:
             for p in step.layer.params:
                 if p.grad is not None:
-                    users.setdefault(id(p.grad), []).append((step.index, p))
+                    users.setdefault(net.plan.shared.get(p, p), []).append((step.index, p))
         groups = sorted(users.values(), key=lambda group: -group[0][0])    # by the last layer to add to it
         self.arena = backend.zeros((sum(group[0][1].count for group in groups),))
         self.ready_at: dict[int, list] = {}
         begin = end = 0
         for number, group in enumerate(groups):
             index, first = group[0]
-            view = self.arena[end:end + first.count].reshape(first.shape)
-            end += first.count
             for _, p in group:
-                p.grad = view
+                p.grad = self.arena[end:end + first.count].reshape(p.shape)
+            end += first.count
             if 4 * (end - begin) >= BUCKET_BYTES or number == len(groups) - 1:
                 self.ready_at.setdefault(index, []).append(self.arena[begin:end])
                 begin = end

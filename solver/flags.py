@@ -85,7 +85,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         add_options(command)
         _device_options(command)
         command.add_argument("--traceback", action="store_true", help="show where in the code a fault was found")
-    return parser.parse_args([word for word in arguments if not GLOG_FLAGS.match(word)])
+    options, unknown = parser.parse_known_args([word for word in arguments if not GLOG_FLAGS.match(word)])
+    if unknown:
+        known = commands.choices[options.command]._option_string_actions
+        parser.error(f"{options.command} knows no {unknown[0]}{did_you_mean(unknown[0].split('=')[0], known)}")
+    return options
 
 
 def finish(options, default_threads: int | None) -> None:

@@ -8,6 +8,7 @@ import time
 import numpy as np
 
 from proto.errors import SolverFault
+from proto.files import replacing
 
 SECONDS_BETWEEN = 10            # a drawing costs a third of a second
 
@@ -23,7 +24,10 @@ class Plot:
         self.losses: list[tuple[int, float]] = []
         self.tests: dict[str, list[tuple[int, float]]] = {}
         self.drawn = time.monotonic()
-        _pyplot()
+        self.kind = os.path.splitext(self.path)[1].lstrip(".").lower()
+        kinds = _figure_class()().canvas.get_supported_filetypes()
+        if self.kind not in kinds:
+            raise SolverFault(f"cannot write the plot {self.path}: its name ends in none of {', '.join(sorted(kinds))}")
         try:
             os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
         except OSError as error:
@@ -46,8 +50,7 @@ class Plot:
 
     def draw(self) -> None:
         """Write the picture."""
-        figure_class = _pyplot()
-        figure = figure_class(figsize=(8, 5), layout="constrained")
+        figure = _figure_class()(figsize=(8, 5), layout="constrained")
         axes = figure.add_subplot(xlabel="iteration", ylabel="training loss", title=self.title)
         axes.plot(*_columns(self.losses), label="training loss", color="tab:blue")
         if self.losses and min(loss for _, loss in self.losses) > 0:
@@ -59,13 +62,8 @@ class Plot:
                 other.plot(*_columns(points), "o-", label=name, color=f"C{number + 1}")
             other.legend(loc="upper right")
         axes.grid(alpha=0.3)
-        base, ending = os.path.splitext(self.path)
-        partial = f"{base}.partial{ending or '.png'}"
-        try:
-            figure.savefig(partial)
-            os.replace(partial, self.path)
-        except (OSError, ValueError) as error:
-            raise SolverFault(f"cannot write the plot {self.path}: {error}") from None
+        with replacing(self.path) as partial:
+            figure.savefig(partial, format=self.kind)
         self.drawn = time.monotonic()
 
 
@@ -73,7 +71,7 @@ def _columns(points):
     return ([x for x, _ in points], [y for _, y in points])
 
 
-def _pyplot():
+def _figure_class():
     """matplotlib's Figure: it needs no display and no global state, unlike pyplot."""
     try:
         from matplotlib.figure import Figure

@@ -106,7 +106,7 @@ class Solver:
             self._say_loaded(self.net.load(path))
 
     def _say_loaded(self, report) -> None:
-        (self.log.warn if report.missing or report.not_finite else self.log.info)(str(report))
+        (self.log.warn if report.missing else self.log.info)(str(report))
 
     def _begin(self, writes: bool) -> None:
         """Before the first iteration: what would go wrong is better said now."""

@@ -1,0 +1,116 @@
+"""Log lines that Caffe's parsers read, the progress bar, the JSON file and the plot."""
+
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+
+from proto.errors import SolverFault
+from solver.log import Log, Output, output_lines
+from solver.plot import Plot
+
+PREFIX = r"[IWEF](\d{4}) (\d\d:\d\d:\d\d\.\d{6}) +(\d+) ([\w.]+):(\d+)\] "
+
+# As tools/extra/parse_log.py of Caffe has them.
+ITERATION = re.compile(r"Iteration (\d+)")
+TRAIN_OUTPUT = re.compile(r"Train net output #(\d+): (\S+) = ([\.\deE+-]+)")
+TEST_OUTPUT = re.compile(r"Test net output #(\d+): (\S+) = ([\.\deE+-]+)")
+LEARNING_RATE = re.compile(r"lr = ([-+]?[0-9]*\.?[0-9]+([eE]?[-+]?[0-9]+)?)")
+
+
+def outputs(**values):
+    return [Output(name, np.float32(value), float(name == "loss")) for name, value in values.items()]
+
+
+def test_every_line_has_glogs_prefix_and_the_callers_place():
+    stream = io.StringIO()
+    log = Log(stream)
+    log.info("Solving x")
+    log.warn("careful")
+    first, second = stream.getvalue().splitlines()
+    assert re.fullmatch(PREFIX + "Solving x", first)[4] == "test_log.py"
+    assert re.fullmatch(PREFIX + "careful", second) and second[0] == "W"
+    assert int(re.match(PREFIX, second)[5]) == int(re.match(PREFIX, first)[5]) + 1
+
+
+def test_lines_of_a_display_and_a_test():
+    stream = io.StringIO()
+    log = Log(stream)
+    log.train(20, 12345.678, 1e-10, outputs(loss=12345.678, accuracy=0.5), " (1.25 iter/s, 16s/20 iters)")
+    log.test(20, 0, outputs(accuracy=0.25, loss=2), 1.5)
+    text = [line.split("] ", 1)[1] for line in stream.getvalue().splitlines()]
+    assert text == [
+        "Iteration 20 (1.25 iter/s, 16s/20 iters), loss = 12345.7",
+        "    Train net output #0: loss = 12345.7 (* 1 = 12345.7 loss)",
+        "    Train net output #1: accuracy = 0.5",
+        "Test loss: 1.5",
+        "    Test net output #0: accuracy = 0.25",
+        "    Test net output #1: loss = 2 (* 1 = 2 loss)",
+    ]
+    assert ITERATION.search(text[0])[1] == "20"
+    assert TRAIN_OUTPUT.search(text[1]).groups() == ("0", "loss", "12345.7")
+    assert TEST_OUTPUT.search(text[4]).groups() == ("0", "accuracy", "0.25")
+
+
+@pytest.mark.parametrize("rate", [0.01, 1e-10, 5e-5, 1e-14, 0.1])
+def test_rates_are_written_as_parsers_read_them(rate):
+    assert float(LEARNING_RATE.search(f"Iteration 5, lr = {rate:g}")[1]) == pytest.approx(rate)
+
+
+def test_outputs_are_counted_through_all_their_numbers_and_maps_are_not_listed():
+    lines = output_lines("Test", [Output("a", np.arange(2)), Output("map", np.zeros((21, 100, 100))),
+                                  Output("b", np.array(3.0), 0.5)])
+    assert lines == ["    Test net output #0: a = 0", "    Test net output #1: a = 1",
+                     "    Test net output #2: map holds 210000 numbers",
+                     "    Test net output #3: b = 3 (* 0.5 = 1.5 loss)"]
+
+
+def test_a_terminal_gets_a_bar_and_no_line_noise():
+    stream = io.StringIO()
+    log = Log(stream, terminal=True)
+    for iteration in range(1, 6):
+        log.train(iteration - 1, 1.5, 0.01, outputs(loss=1.5))
+        log.progress(iteration, 5, 1.5, 0.01)
+    log.warn("hot")
+    log.close()
+    text = stream.getvalue()
+    assert "5/5" in text and "loss 1.5, lr 0.01" in text and "warning: hot\n" in text
+    assert "Train net output" not in text and not re.search(PREFIX, text)
+
+
+def test_the_json_file_has_an_object_per_event_and_goes_on_after_a_restart(tmp_path):
+    path = tmp_path / "new" / "run.jsonl"
+    for part in range(2):
+        log = Log(io.StringIO(), jsonl=path)
+        log.train(part, 1.0, float(np.float32(0.1)), outputs(loss=1.0), per_label={"loss": 0.5})
+        log.test(part, 0, [Output("iou", np.array([0.5, np.nan]))], None)
+        log.event("snapshot", iteration=part, state="x")
+        log.close()
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(e["event"], e["iteration"]) for e in events] == [
+        ("train", 0), ("test", 0), ("snapshot", 0), ("train", 1), ("test", 1), ("snapshot", 1)]
+    assert events[0] | {"seconds": 0} == {"event": "train", "seconds": 0, "iteration": 0, "loss": 1.0, "lr": 0.1,
+                                          "outputs": {"loss": 1.0}, "per_label": {"loss": 0.5}}
+    assert events[1]["outputs"] == {"iou": [0.5, None]}
+
+
+def test_a_log_that_cannot_be_written_is_said_at_once(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SolverFault, match="cannot write the log .*file/run.jsonl"):
+        Log(jsonl=tmp_path / "file" / "run.jsonl")
+
+
+def test_the_plot_is_a_picture_replaced_as_a_whole(tmp_path):
+    pytest.importorskip("matplotlib", reason="plots need matplotlib")
+    path = tmp_path / "new" / "loss.png"
+    log = Log(io.StringIO(), plot=Plot(path, "a title"))
+    for iteration in range(3):
+        log.train(iteration, 1 / (1 + iteration), 0.1, outputs(loss=1))
+    log.test(2, 0, [*outputs(accuracy=0.5), Output("each", np.zeros(3))], None)
+    log.close()
+    assert path.read_bytes().startswith(b"\x89PNG") and [p.name for p in path.parent.iterdir()] == ["loss.png"]
+    Plot(path).draw()                          # nothing to show yet is no mistake
+    with pytest.raises(SolverFault, match=r"plot .*loss.xyz: .*png"):
+        Plot(tmp_path / "loss.xyz")

@@ -1,0 +1,176 @@
+"""Warnings before a night is lost, and the layer where a NaN began."""
+
+import numpy as np
+import pytest
+
+from layers.fillers import fill
+from proto.errors import SolverFault
+from proto.messages import FillerParameter
+from solver.bilinear import diagonal_bilinear, fill_zero_deconvolutions
+from solver.solver import Solver
+from tests.test_solver import small
+
+FCN = '''
+layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param {
+  shape { dim: 1 dim: 3 dim: 8 dim: 8 } shape { dim: 1 dim: 1 dim: 8 dim: 8 }
+  data_filler { type: "gaussian" } data_filler { type: "constant" value: 1 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 stride: 2 WEIGHTS } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "score" type: "Convolution" bottom: "conv" top: "score"
+  convolution_param { num_output: 5 kernel_size: 1 } }
+layer { name: "up" type: "Deconvolution" bottom: "score" top: "up" param { lr_mult: 0 }
+  convolution_param { num_output: 5 kernel_size: 4 stride: 2 pad: 1 bias_term: false } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "up" bottom: "label" top: "loss" loss_param { normalize: NORM } }
+'''
+FILLED = 'weight_filler { type: "xavier" }'
+HINT = r'layer .* \(Deconvolution\) is all zero .* --bilinear'
+
+
+def fcn(weights=FILLED, normalize="true"):
+    return FCN.replace("WEIGHTS", weights).replace("NORM", normalize)
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def build(net, rate=0.01, fields=""):
+        log = small.Lines()
+        base = f'base_lr: {rate} lr_policy: "fixed" max_iter: 9 random_seed: 1 snapshot_after_train: false display: 1 '
+        return Solver(small.write(tmp_path, fields, net, base), device="generic", log=log), log
+    return build
+
+
+def test_a_deconvolution_that_stays_zero(make):
+    solver, log = make(fcn())
+    solver.solve()
+    first, second = log.warnings
+    assert "'up' (Deconvolution) is all zero and lr_mult 0 keeps it so" in first and "--bilinear" in first
+    assert "'loss' (SoftmaxWithLoss) reads are all the same" in second and "ln 5 = 1.6094" in second
+
+
+def test_bilinear_weights_cure_it_and_only_it(make):
+    solver, log = make(fcn())
+    assert fill_zero_deconvolutions(solver.net) == ["up"]
+    assert fill_zero_deconvolutions(solver.net) == []
+    solver.solve()
+    assert log.warnings == [] and solver.net.loss < 1.6
+    weights = solver.net.params["up"][0].data
+    kernel = fill((1, 1, 4, 4), FillerParameter(type="bilinear"), None)[0, 0]
+    for i in range(5):
+        for j in range(5):
+            assert np.array_equal(weights[i, j], kernel if i == j else np.zeros((4, 4)))
+
+
+def test_bilinear_weights_of_a_grouped_deconvolution():
+    weights = diagonal_bilinear((4, 1, 3, 3))
+    assert all(np.array_equal(weights[i, 0], weights[0, 0]) and weights[i, 0].sum() == 4 for i in range(4))
+
+
+def test_layers_of_zeros_behind_each_other(make):
+    solver, log = make(fcn(weights=""))
+    fill_zero_deconvolutions(solver.net)
+    solver.step(1)
+    assert len(log.warnings) == 1
+    assert "'score' (Convolution) are all zero, and so are those of a layer before" in log.warnings[0]
+
+
+def test_score_layers_that_start_at_zero_are_how_fcn_starts(make):
+    solver, log = make(fcn())
+    fill_zero_deconvolutions(solver.net)
+    solver.step(3)
+    assert log.warnings == []
+
+
+def test_a_summed_loss_is_said_beside_the_rate_and_shown_per_label(make):
+    solver, log = make(fcn(normalize="false"), rate=1e-4)
+    solver.step(1)
+    assert "sums its loss over 64 labels: base_lr 0.0001 acts as 0.0064 would on the mean" in log.lines[0]
+    assert f"    loss per label = {solver.net.loss / 64:g}" in log.lines
+
+
+@pytest.mark.parametrize("normalize, rate, fields, words", [
+    ("false", 0.1, "momentum: 0.99", ["base_lr 0.1", "64 times its mean", "NaN", "normalize: true"]),
+    ("true", 0.5, "momentum: 0.99", ["1 times its mean", "a base_lr near 1e-03"]),
+    ("true", 1e-10, "", ["changes next to nothing", "normalize: false"]),
+])
+def test_rates_that_have_never_trained_anything(make, normalize, rate, fields, words):
+    solver, log = make(fcn(normalize=normalize), rate, fields)
+    fill_zero_deconvolutions(solver.net)
+    solver.step(1)
+    assert len(log.warnings) == 1 and [word for word in words if word not in log.warnings[0]] == []
+
+
+@pytest.mark.parametrize("normalize, rate, fields", [
+    ("false", 1e-10, "momentum: 0.99"), ("true", 1e-4, "momentum: 0.9"), ("true", 0.01, "momentum: 0.9"),
+    ("true", 1e-10, 'type: "AdaDelta"'),
+])
+def test_rates_that_do_train(make, normalize, rate, fields):
+    solver, log = make(fcn(normalize=normalize), rate, fields)
+    fill_zero_deconvolutions(solver.net)
+    solver.step(1)
+    assert log.warnings == []
+
+
+# -- losses that are not finite ------------------------------------------------------------------------
+
+
+def fault_of(solver, steps=9):
+    with pytest.raises(SolverFault) as fault:
+        solver.step(steps)
+    assert "\n" not in str(fault.value)
+    return str(fault.value)
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+def test_an_explosion_names_the_iteration_the_layer_and_a_remedy(make):
+    labels = fcn().replace('{ type: "constant" value: 1 }', '{ type: "uniform" max: 4.99 }')
+    solver, log = make(labels, rate=1e30)
+    fill_zero_deconvolutions(solver.net)
+    text = fault_of(solver)
+    assert "net.prototxt:" in text and "iteration " in text and "the loss is " in text
+    assert "lower base_lr (now 1e+30)" in text and "clip_gradients" in text
+
+
+def test_weights_that_an_update_has_spoilt(make):
+    solver, log = make(fcn())
+    solver.step(1)
+    solver.net.params["conv"][1].data[2] = np.nan
+    text = fault_of(solver)
+    assert "layer 'conv' (Convolution): iteration 1: the loss is nan" in text and "made the weights (array 1)" in text
+
+
+def test_data_with_a_nan_in_them(make, tmp_path):
+    (tmp_path / "spoilt.py").write_text(
+        "import caffe\n"
+        "class Spoilt(caffe.Layer):\n"
+        "    def setup(self, bottom, top): self.n = 0\n"
+        "    def reshape(self, bottom, top):\n"
+        "        top[0].reshape(1, 3, 8, 8); top[1].reshape(1, 1, 8, 8)\n"
+        "    def forward(self, bottom, top):\n"
+        "        top[0].data[...] = float('nan') if self.n == 2 else 1\n"
+        "        top[1].data[...] = 1\n"
+        "        self.n += 1\n"
+        "    def backward(self, top, propagate_down, bottom): pass\n"
+        "    def state(self): return {'n': self.n}\n"
+        "    def load_state(self, state): self.n = state['n']\n")
+    begin = fcn().index('layer { name: "conv"')
+    net = ('layer { name: "data" type: "Python" top: "data" top: "label" '
+           'python_param { module: "spoilt" layer: "Spoilt" } }\n' + fcn()[begin:])
+    solver, log = make(net)
+    fill_zero_deconvolutions(solver.net)
+    text = fault_of(solver)
+    assert "net.prototxt:1:1: layer 'data' (Python): iteration 2: the loss is nan" in text
+    assert "the data of this layer hold a NaN or an infinity" in text
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_layer_that_makes_the_first_nan(make):
+    net = fcn().replace('layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }',
+                        'layer { name: "log" type: "Log" bottom: "conv" top: "conv" }')
+    solver, log = make(net)
+    fill_zero_deconvolutions(solver.net)
+    text = fault_of(solver)
+    assert "layer 'log' (Log): iteration " in text
+    assert "the first values that are not finite come out of this layer" in text
