@@ -6,7 +6,7 @@ where their name and their blobs lie; the blobs themselves are the same message.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -14,7 +14,14 @@ from google.protobuf.message import DecodeError
 from proto import wire
 from proto.errors import WeightsFault
 from proto.files import fault, write_chunks
-from proto.messages import LayerParameter, NetParameter, SolverState, V0LayerParameter, V1LayerParameter
+from proto.messages import (
+    LayerParameter,
+    NetParameter,
+    SolverState,
+    V0LayerParameter,
+    V1LayerParameter,
+    is_repeated,
+)
 
 LIMIT = 2**31 - 1     # protobuf's, and so Caffe's, for one file
 
@@ -34,13 +41,13 @@ _HISTORY = _number(SolverState, "history")
 Blobs = list[tuple[np.ndarray, "np.ndarray | None"]]     # data and diff of each
 
 
-@dataclass
+@dataclasses.dataclass
 class SolverFile:
     """What a .solverstate holds: arrays in the order of the learned parameters, then of their second history."""
 
     iter: int = 0
     learned_net: str = ""
-    history: list[np.ndarray] = field(default_factory=list)
+    history: list[np.ndarray] = dataclasses.field(default_factory=list)
     current_step: int = 0
 
 
@@ -54,19 +61,39 @@ def read_net(data: memoryview, path) -> tuple[NetParameter, list[tuple[str, Blob
             if kind == wire.BYTES and number in _GENERATIONS:
                 generation, places = _GENERATIONS[number]
                 text, blobs = _cut(data, start, stop, *places)
-                layers.append((generation.FromString(text), blobs))
+                layers.append((_parsed(generation, text), blobs))
             else:
                 rest.append(data[at:stop])
-        net = NetParameter.FromString(b"".join(rest))
+        net = _parsed(NetParameter, b"".join(rest))
     except wire.Damaged as error:
         raise _damaged(data, path, error, _place(layers)) from None
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):
         raise fault(path, f"the description of the net is damaged, {_place(layers)}") from None
     if not layers:
         raise fault(path, "not a .caffemodel: there is no layer in it")
     for layer, _ in layers:
         (net.layer if isinstance(layer, LayerParameter) else net.layers).append(layer)
     return net, [(_name(layer), blobs) for layer, blobs in layers]
+
+
+def _parsed(kind, data: bytes):
+    """The message of these bytes; names and paths in another encoding than UTF-8 are made text."""
+    message = kind.FromString(data)
+    _make_text(message)
+    return message
+
+
+def _make_text(message) -> None:
+    for field, value in message.ListFields():
+        if field.message_type:
+            for inner in value if is_repeated(field) else (value,):
+                _make_text(inner)
+        elif field.type == field.TYPE_STRING and is_repeated(field):
+            for i, item in enumerate(value):
+                if isinstance(item, bytes):
+                    value[i] = item.decode("utf-8", "replace")
+        elif field.type == field.TYPE_STRING and isinstance(value, bytes):
+            setattr(message, field.name, value.decode("utf-8", "replace"))
 
 
 def _name(layer) -> str:
@@ -179,11 +206,11 @@ def read_state(data: memoryview, path) -> SolverFile:
                 history.append(wire.read_blob(data, start, stop)[0])
             else:
                 rest.append(data[at:stop])
-        state = SolverState.FromString(b"".join(rest))
+        state = _parsed(SolverState, b"".join(rest))
     except wire.Damaged as error:
         raise _damaged(data, path, error, f"in history {len(history)}") from None
-    except DecodeError as error:
-        raise fault(path, f"not a solver state: {error}") from None
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise fault(path, "not a solver state", error) from None
     if not state.HasField("iter"):
         raise fault(path, "not a solver state: there is no iteration in it")
     return SolverFile(state.iter, state.learned_net, history, state.current_step)

@@ -16,6 +16,7 @@ import re
 from pathlib import Path
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
 SCHEMA = Path(__file__).with_name("caffe.proto")
@@ -126,6 +127,19 @@ class _SchemaParser:
                 return
         raise ValueError(f"{SCHEMA}: {scope[1:]}.{field.name}: unknown type {field.type_name!r}")
 
+
+if hasattr(FieldDescriptor, "is_repeated"):
+    def is_repeated(field: FieldDescriptor) -> bool:
+        return field.is_repeated
+
+    def is_required(field: FieldDescriptor) -> bool:
+        return field.is_required
+else:      # protobuf before 6.31; later versions warn of `label`
+    def is_repeated(field: FieldDescriptor) -> bool:
+        return field.label == FieldDescriptor.LABEL_REPEATED
+
+    def is_required(field: FieldDescriptor) -> bool:
+        return field.label == FieldDescriptor.LABEL_REQUIRED
 
 pool = descriptor_pool.DescriptorPool()   # our own: a generated caffe_pb2 may live in the default one
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+from proto.messages import is_repeated
+
 _ESCAPES = {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t", ord('"'): '\\"', ord("'"): "\\'", ord("\\"): "\\\\"}
 
 
@@ -14,7 +16,7 @@ def format(message) -> str:
 
 def _lines(message, indent: str):
     for field, value in message.ListFields():
-        for item in value if field.is_repeated else (value,):
+        for item in value if is_repeated(field) else (value,):
             if field.message_type:
                 yield f"{indent}{field.name} {{\n"
                 yield from _lines(item, indent + "  ")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from proto import messages, upgrade
 from proto.errors import SchemaFault, SyntaxFault, Where, did_you_mean
+from proto.messages import is_repeated, is_required
 from proto.printing import format  # noqa: A004 - text.format(message) is the reverse of text.parse
 from proto.tokens import Source, Token
 from proto.values import scalar
@@ -105,19 +106,19 @@ class _Parser:
         field, path = inner.fields.get(name.text), inner.path_of(name.text)
         if field is None:
             raise SchemaFault(self.unknown(inner, name.text), self.where(name))
-        if not field.is_repeated and path in self.marks:
+        if not is_repeated(field) and path in self.marks:
             raise SyntaxFault(f"{name.text} is given twice, here and at line {self.marks[path].line}, "
                               "but takes one value", self.where(name))
         self.marks.setdefault(path, self.where(name))
         colon = self.take(":")
         if not colon and not field.message_type:
             raise SyntaxFault(f"':' expected after {name.text}, not {_shown(self.next())}", self.where(name))
-        listed = field.is_repeated and self.take("[")
+        listed = is_repeated(field) and self.take("[")
         if listed and self.take("]"):
             pass
         elif field.message_type:
             return self.open_message(inner, name.text, name, listed)
-        elif not field.is_repeated:
+        elif not is_repeated(field):
             setattr(inner.message, name.text, self.value(field))
         else:
             self.add_values(field, getattr(inner.message, name.text), path, listed)
@@ -129,7 +130,7 @@ class _Parser:
         if brace.kind != "symbol" or brace.text not in _CLOSER:
             raise SyntaxFault(f"'{{' expected after {name}, not {_shown(brace)}", self.where(brace))
         value, path = getattr(inner.message, name), inner.path_of(name)
-        if inner.fields[name].is_repeated:
+        if is_repeated(inner.fields[name]):
             path = f"{path}[{len(value)}]"
             self.marks[path] = self.where(place)
             value = value.add()
@@ -181,7 +182,7 @@ class _Parser:
 
     def check_required(self, closed: _Open) -> None:
         for field in closed.message.DESCRIPTOR.fields:
-            if field.is_required and not closed.message.HasField(field.name):
+            if is_required(field) and not closed.message.HasField(field.name):
                 raise SchemaFault(f"{closed.name} has no {field.name}, which it needs", self.marks.get(closed.path))
 
 

@@ -11,7 +11,7 @@ import os
 import re
 
 from proto.errors import SchemaFault, Where, located
-from proto.messages import LayerParameter, NetParameter, SolverParameter, V1LayerParameter
+from proto.messages import LayerParameter, NetParameter, SolverParameter, V1LayerParameter, is_repeated
 from proto.upgrade_v0 import renamed, upgrade_layers
 
 Marks = dict[str, Where]
@@ -72,7 +72,7 @@ def _upgrade_v1(old: V1LayerParameter, new: LayerParameter, where: Where) -> Whe
     for field, value in old.ListFields():
         if field.name in _V1_FIELDS or field.name == "type":
             continue
-        if field.is_repeated:
+        if is_repeated(field):
             getattr(new, field.name).extend(value)
         elif field.message_type:
             getattr(new, field.name).CopyFrom(value)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 
 from proto.errors import SchemaFault, Where, did_you_mean, located
-from proto.messages import NetParameter, V1LayerParameter
+from proto.messages import NetParameter, V1LayerParameter, is_repeated
 
 _TYPES = {"conv": "CONVOLUTION", "pool": "POOLING", "innerproduct": "INNER_PRODUCT", "images": "IMAGE_DATA"}
 _TYPES.update({name: name.upper() for name in (
@@ -121,12 +121,12 @@ def _upgrade_layer(old: V1LayerParameter, where: Where) -> V1LayerParameter:
                 continue
             *home, name = path.split(".")
             target = getattr(new, home[0]) if home else new
-            _set(target, target.DESCRIPTOR.fields_by_name[name], value, field.is_repeated)
+            _set(target, target.DESCRIPTOR.fields_by_name[name], value, is_repeated(field))
     return new
 
 
 def _set(target, field, value, is_list: bool) -> None:
-    if field.is_repeated:
+    if is_repeated(field):
         getattr(target, field.name).extend(value if is_list else [value])
     elif field.message_type:
         getattr(target, field.name).CopyFrom(value)

@@ -32,7 +32,7 @@ def test_message_has_caffes_fields(name):
     for field_name, (label, kind, number, options) in SCHEMA["messages"][name].items():
         field = fields[field_name]
         assert (field.number, type_name(field)) == (number, kind), field_name
-        assert (field.is_repeated, field.is_required) == LABELS[label], field_name
+        assert (messages.is_repeated(field), messages.is_required(field)) == LABELS[label], field_name
         assert field.GetOptions().packed == ("packed" in options), field_name
         has_default, _, value = options.partition("default = ")
         if not value:

@@ -244,6 +244,19 @@ def test_fields_that_only_a_fork_knows_are_skipped(tmp_path):
     assert_equal_bits(weights.read_weights(path), {"c": [np.arange(1, 7, dtype=np.float32).reshape(2, 3)]})
 
 
+def test_names_in_another_encoding(tmp_path):
+    net = older_net()
+    net.layers[1].bottom.append("caffe")
+    content = net.SerializeToString().replace(b"caffe", b"caf\xe9!").replace(b"c1", b"c\xe9")
+    (tmp_path / "old.caffemodel").write_bytes(content)
+    try:
+        read, layers = weights.read_model(tmp_path / "old.caffemodel")
+    except WeightsFault:      # protobuf's own Python runtime refuses such text
+        return
+    assert list(layers) == ["c0", "c\ufffd"] and read.layer[1].name == "c\ufffd"
+    assert list(read.layer[1].bottom) == ["caf\ufffd!"]
+
+
 def test_of_two_layers_with_one_name_the_later_counts(tmp_path):
     net = messages.NetParameter()
     for value in (1, 2):
