@@ -15,9 +15,8 @@ import zlib
 
 import numpy as np
 
-from proto.files import buffer_of, fault, replacing, write_chunks
+from proto.files import DEFLATE_RATIO, buffer_of, fault, replacing, write_chunks
 
-_LARGEST_RATIO = 1100      # of deflate: a smaller file that promises more is lying
 _ROLES = {"weight": 0, "weights": 0, "kernel": 0, "bias": 1, "biases": 1}
 
 
@@ -78,7 +77,7 @@ def read_npy(path) -> np.ndarray:
 
 
 def _read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path) -> np.ndarray:
-    if info.file_size > info.compress_size * _LARGEST_RATIO + 1024 or info.compress_size > os.path.getsize(path):
+    if info.file_size > info.compress_size * DEFLATE_RATIO + 1024 or info.compress_size > os.path.getsize(path):
         raise fault(path, f"'{info.filename}' promises {info.file_size:,} bytes out of {info.compress_size:,}")
     with archive.open(info) as member:
         version = np.lib.format.read_magic(member)

@@ -25,6 +25,7 @@ from proto.messages import (
 
 LIMIT = 2**31 - 1     # protobuf's, and so Caffe's, for one file
 
+
 def _number(message, name: str) -> int:
     return message.DESCRIPTOR.fields_by_name[name].number
 

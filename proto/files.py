@@ -73,23 +73,24 @@ def map_file(path) -> memoryview:
             if not about.st_size:
                 raise fault(path, "the file is empty (0 bytes): was it copied or downloaded to the end?")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except OSError as error:
-        raise WeightsFault(f"Could not open file {path}: {_reason(error)}{nearby(path, error)}") from None
-    except ValueError as error:      # a NUL in the name
-        raise WeightsFault(f"Could not open file {path!r}: {error}") from None
+    except (OSError, ValueError) as error:
+        raise WeightsFault(cannot_open(path, error)) from None
 
 
-def nearby(path: str, error: OSError) -> str:
-    """A hint at a file of nearly this name, for one that is missing."""
+def cannot_open(path: str, error: OSError | ValueError) -> str:
+    """What to say of a file that cannot be opened; for one that is missing, with a hint at one of nearly its name."""
+    if isinstance(error, ValueError):      # a NUL in the name
+        return f"Could not open file {path!r}: {error}"
     folder, name = os.path.split(path)
-    if not isinstance(error, FileNotFoundError) or not os.path.isdir(folder or "."):
-        return ""
-    return did_you_mean(name, os.listdir(folder or "."))
+    beside = isinstance(error, FileNotFoundError) and os.path.isdir(folder or ".") and os.listdir(folder or ".")
+    return f"Could not open file {path}: {_reason(error)}{did_you_mean(name, beside or [])}"
 
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error) or type(error).__name__).lower()
 
+
+DEFLATE_RATIO = 1100      # what deflate can reach, nearly: a file that promises more of its bytes is lying
 
 _MAGIC = [
     (b"\x89HDF\r\n\x1a\n", "hdf5"),

@@ -12,9 +12,7 @@ import numpy as np
 
 from proto.caffemodel import SolverFile
 from proto.errors import NetError
-from proto.files import fault, replacing
-
-_LARGEST_RATIO = 1100      # of deflate: a smaller file that promises more is lying
+from proto.files import DEFLATE_RATIO, fault, replacing
 
 
 def _h5py(path):
@@ -54,7 +52,7 @@ def _read(dataset, path, dtype=np.float32) -> np.ndarray:
     if dataset.dtype.kind not in "fiu":
         raise fault(path, f"{dataset.name} holds no numbers but {dataset.dtype}")
     stored = min(dataset.id.get_storage_size(), os.path.getsize(path))
-    if dataset.size * dataset.dtype.itemsize > stored * (_LARGEST_RATIO if dataset.compression else 1):
+    if dataset.size * dataset.dtype.itemsize > stored * (DEFLATE_RATIO if dataset.compression else 1):
         raise fault(path, f"{dataset.name} promises {dataset.size:,} values, but the file has {stored:,} bytes of it")
     return dataset[()].astype(dtype, copy=False)
 
@@ -92,14 +90,20 @@ def write_weights(path, layers: dict[str, list], grads: dict[str, list] | None =
     h5py = _h5py(path)
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         for part, content in (("data", layers), ("diff", grads)):
-            if content is None:
-                continue
-            group = file.create_group(part)
-            for name, arrays in content.items():
-                layer = group.require_group(name or "(unnamed)")
-                for i, values in enumerate(arrays):
-                    if values is not None:
-                        layer.create_dataset(str(i), data=np.asarray(values, "<f4"))
+            if content is not None:
+                group = file.create_group(part)
+                for name, arrays in content.items():
+                    _write_layer(group, name, arrays, path)
+
+
+def _write_layer(group, name: str, arrays: list, path) -> None:
+    try:
+        layer = group.require_group(name)
+        for i, values in enumerate(arrays):
+            if values is not None:
+                layer.create_dataset(str(i), data=np.asarray(values, "<f4"))
+    except (ValueError, TypeError) as error:      # no name, or "conv/0" beside the array 0 of "conv"
+        raise fault(path, f"HDF5 cannot hold a layer of the name '{name}'", error) from None
 
 
 def read_state(path) -> SolverFile:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from proto import messages, upgrade
 from proto.errors import SchemaFault, SyntaxFault, Where, did_you_mean
+from proto.files import cannot_open
 from proto.messages import is_repeated, is_required
-from proto.printing import format  # noqa: A004 - text.format(message) is the reverse of text.parse
+from proto.printing import format
 from proto.tokens import Source, Token
 from proto.values import scalar
 
@@ -240,15 +241,8 @@ def _text_of(source, file: str) -> tuple[str, str]:
 def _read_bytes(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
-    except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        folder, name = os.path.split(path)
-        near = ""
-        if isinstance(error, FileNotFoundError) and os.path.isdir(folder or "."):
-            near = did_you_mean(name, os.listdir(folder or "."))
-        raise SyntaxFault(f"Could not open file {path}: {reason}{near}") from None
-    except ValueError as error:      # a NUL in the name
-        raise SyntaxFault(f"Could not open file {path!r}: {error}") from None
+    except (OSError, ValueError) as error:
+        raise SyntaxFault(cannot_open(path, error)) from None
 
 
 def _decode(data: bytes, path: str) -> str:

@@ -106,6 +106,8 @@ def write_weights(path, layers: dict[str, list], *, net: NetParameter | None = N
         raise fault(path, f"weights are not written as {ending}: name the file .caffemodel, .h5, .npz or .safetensors")
     if grads and ending in (".npz", ".safetensors"):
         raise fault(path, f"{ending} files have no place for gradients: write .caffemodel or .h5")
+    if layers.get("") and ending in (".npz", ".safetensors"):
+        raise fault(path, f"{ending} files cannot hold a layer without a name: write .caffemodel")
     if ending == ".npz":
         archives.write_npz(path, layers)
     elif ending == ".safetensors":

@@ -400,3 +400,18 @@ def test_whatever_is_printed_reads_back(number, string, data, integer):
     for message in (layer, datum):
         back, _ = text.parse(text.format(message), type(message))
         assert back.SerializeToString() == message.SerializeToString() or number != number
+
+
+@pytest.mark.parametrize("ending", [".h5", ".npz", ".safetensors"])
+def test_a_layer_without_a_name(tmp_path, ending):
+    layers = {"": [np.ones(3, np.float32)]}
+    with pytest.raises(WeightsFault, match="layer"):
+        weights.write_weights(tmp_path / f"net{ending}", layers)
+    assert os.listdir(tmp_path) == []
+    weights.write_weights(tmp_path / "net.caffemodel", layers)
+    assert weights.read_weights(tmp_path / "net.caffemodel")[""][0].tolist() == [1, 1, 1]
+
+
+def test_names_that_collide_in_hdf5(tmp_path):
+    with pytest.raises(WeightsFault, match="HDF5 cannot hold a layer of the name 'conv/0'"):
+        weights.write_weights(tmp_path / "net.h5", {"conv": [np.ones(3)], "conv/0": [np.ones(3)]})
