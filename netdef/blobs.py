@@ -66,6 +66,15 @@ class Gradients:
             self._sums[value] = self._xp.asarray(self._sums[value] + gradient)
             self._ours.add(value)
 
+    def put(self, value: Value, gradient: Array) -> None:
+        """Begin the sum with this, whatever it was."""
+        self._ours.discard(value)
+        self._sums[value] = gradient
+
+    def waiting(self) -> list[Value]:
+        """The values for which something has been sent."""
+        return list(self._sums)
+
     def take(self, value: Value) -> Array | None:
         """The sum, which is then forgotten here; None where nothing has been sent."""
         self._ours.discard(value)

@@ -21,8 +21,9 @@ from netdef.params import allocate_grads, fill_params
 from netdef.plan import Plan, plan_lifetimes
 from netdef.run import Run
 from netdef.words import shape_text, some
+from netdef.written import written
 from proto.errors import GraphFault, SchemaFault, WeightsFault, Where, did_you_mean
-from proto.messages import BlobProto, BlobShape, LayerParameter, NetParameter
+from proto.messages import LayerParameter, NetParameter
 from proto.weights import write_weights
 
 
@@ -37,6 +38,7 @@ class Net:
     fuse: run an in-place ReLU inside the layer before it.
 
     blobs, grads: {blob: array, or its gradient} of what is there at the moment, newest values.
+    run: the same by value, for those who put arrays of their own in place (netdef.run.Run).
     load_report: what `weights` had in common with the net.
     before_forward, after_forward, before_backward, after_backward: lists of functions called with a layer's index.
     """
@@ -54,8 +56,8 @@ class Net:
         if fuse:
             fuse_relus(self.plan.steps)
         self._goes_back = self.plan.trains or kept is None or self.plan.message.force_backward
-        self._run = Run(self.plan, self.backend, kept)
-        self.blobs, self.grads = self._run.blobs, self._run.grads
+        self.run = Run(self.plan, self.backend, kept)
+        self.blobs, self.grads = self.run.blobs, self.run.grads
         self.before_forward: list[Callable[[int], None]] = []
         self.after_forward: list[Callable[[int], None]] = []
         self.before_backward: list[Callable[[int], None]] = []
@@ -142,12 +144,12 @@ class Net:
         fed = {self._value_before(name, first): self._copy(array) for name, array in (inputs or {}).items()}
         self.plan.resize({value.name: array.shape for value, array in fed.items()}, first, last)
         if first == 0:
-            self._run.forget()
+            self.run.forget()
         for value, array in fed.items():
-            self._run.put(value, array)
+            self.run.put(value, array)
         for step in self.plan.steps[first:last + 1]:
             _call(self.before_forward, step)
-            self._run.forward(step, last)
+            self.run.forward(step, last)
             _call(self.after_forward, step)
         names = self.outputs if end is None else [value.name for value in self.plan.steps[last].tops]
         return {name: self.blobs[name] for name in names}
@@ -156,22 +158,23 @@ class Net:
                  grads: Mapping[str, Array] | None = None) -> None:
         """Add the gradients of the last forward's loss to the params, layer by layer from `start` down to `end`.
 
-        grads: {blob: gradient} to begin from beside the losses, each of its blob's shape.  With `start`, those
-        that an earlier `backward(end=...)` has left are there too.
+        grads: {blob: gradient} to begin from beside the losses, each of its blob's shape; a loss given here begins
+        from that instead of its loss_weight.  With `start`, the gradients that an earlier `backward(end=...)` has
+        left are there too.
         """
         self._check_backward()
         last, first = self._index(start, len(self.plan.steps) - 1), self._index(end, 0)
         given = {self._value_before(name, last + 1): self.backend.asarray(grad) for name, grad in (grads or {}).items()}
-        self._run.begin_backward(first, last, start is None, given)
+        self.run.begin_backward(first, last, start is None, given)
         for step in reversed(self.plan.steps[first:last + 1]):
             _call(self.before_backward, step)
-            self._run.backward(step)
+            self.run.backward(step)
             _call(self.after_backward, step)
 
     @property
     def loss(self) -> float:
         """The sum of loss_weight * top over the last forward (waits for the device)."""
-        terms = self._run.losses()
+        terms = self.run.losses()
         if self.plan.losses and not terms:
             raise GraphFault("there is no loss before forward has run")
         return sum((weight * float(self.backend.to_host(array).sum()) for weight, array in terms), 0.0)
@@ -251,14 +254,8 @@ class Net:
                 param.data = source.data
 
     def to_message(self) -> NetParameter:
-        """The net of this phase as a message; its `blobs` say shapes and hold no values."""
-        message = NetParameter(name=self.name)
-        for step in self.plan.steps:
-            layer = message.layer.add()
-            layer.CopyFrom(step.spec)
-            del layer.blobs[:]
-            layer.blobs.extend(BlobProto(shape=BlobShape(dim=param.shape)) for param in step.layer.params)
-        return message
+        """The net of this phase as Caffe would write it; its `blobs` say shapes and hold no values."""
+        return written(self.plan)
 
     def state(self) -> dict:
         """What an exact restart needs beside the weights, as JSON values: random state and data positions."""

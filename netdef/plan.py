@@ -53,7 +53,9 @@ class Plan:
         for step in self.steps:
             with step.located():
                 shapes = [value.shape for value in step.bottoms]
-                step.layer = step.cls(step.spec, self.phase, backend)
+                if not step.spec.HasField("phase"):
+                    step.spec.phase = self.phase
+                step.layer = step.cls(step.spec, step.spec.phase, backend)
                 step.layer.folder = os.path.dirname(step.where.file)
                 step.layer.params = step.layer.setup(shapes)
                 infer(step, shapes)

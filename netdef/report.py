@@ -71,7 +71,7 @@ def macs(step: Step) -> int:
 
 def live_most(plan: Plan) -> tuple[int, str]:
     """The largest number of values alive at once in a forward pass, and the layer where that is."""
-    plan_lifetimes(plan.steps, ())
+    plan_lifetimes(plan.steps, plan.inputs)
     fuse_relus(plan.steps)
     absorbed = {step.relu for step in plan.steps if step.relu}
     alive, most = {}, (0, "")

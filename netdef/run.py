@@ -110,6 +110,9 @@ class Run:
         if afresh:
             self._sums.clear()
             self._grads.clear()
+        for value in self._sums.waiting():           # of an earlier pass over these layers, which send anew
+            if value.readers and all(first <= reader.index <= last for reader in value.readers):
+                self._sums.take(value)
         for value in self.plan.losses:
             if first <= value.producer.index <= last and value in self._arrays:
                 seed = self.backend.xp.full(value.shape, value.loss_weight, self.backend.dtype)
@@ -118,7 +121,7 @@ class Run:
             if tuple(gradient.shape) != value.shape:
                 raise GraphFault(f"the gradient given for blob '{value.name}' is {shape_text(gradient.shape)}, "
                                  f"the blob {shape_text(value.shape)}")
-            self._sums.add(value, gradient)
+            self._sums.put(value, gradient)
         if not self._sums and not self._grads:
             raise GraphFault("backward has no gradient to begin from: run forward up to a loss first, "
                              "or give grads={blob: gradient}")
@@ -152,8 +155,8 @@ class Run:
         return gradient
 
     def gradient(self, value: Value) -> Array | None:
-        """The gradient of a value, for reading: kept, or waiting for its producer to take it."""
-        for found in (self._grads.get(value), self._sums.get(value)):
+        """The gradient of a value, for reading: waiting for its producer to take it, or kept."""
+        for found in (self._sums.get(value), self._grads.get(value)):
             if found is not None:
                 return found
         relu = value.producer.relu

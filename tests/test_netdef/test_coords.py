@@ -136,7 +136,8 @@ def test_maps_of_other_axes_do_not_mix():
 
 def test_a_parsed_net():
     text = blob(shape=(1, 3, 20, 20)) \
-        + layer("Convolution", "c", "data", more="convolution_param { num_output: 2 kernel_size: 3 pad: 10 stride: 2 }") \
+        + layer("Convolution", "c", "data",
+                more="convolution_param { num_output: 2 kernel_size: 3 pad: 10 stride: 2 }") \
         + layer("ReLU", "r", "c", "c") \
         + layer("Deconvolution", "up", "c", more="convolution_param { num_output: 2 kernel_size: 5 stride: 2 }") \
         + layer("Crop", "score", "up data", more="crop_param { offset: 7 }")

@@ -60,12 +60,13 @@ def test_force_backward_means_everything():
 
 
 def test_labels_get_none_even_from_learning_layers():
-    text = conv("c1", "data") + conv("c2", "c1", kernel=1) + layer("ArgMax", "best", "c1", more="argmax_param { axis: 1 }") \
-        + layer("SoftmaxWithLoss", "loss", "c2 best")
+    text = conv("c1", "data") + conv("c2", "c1", kernel=1) \
+        + layer("ArgMax", "best", "c1", more="argmax_param { axis: 1 }") + layer("SoftmaxWithLoss", "loss", "c2 best")
     assert going_back(text) == {"c1": [False], "c2": [True], "loss": [True, False]}
 
 
 def test_two_losses_meet():
     text = conv("c1", "data") + conv("c2", "c1", kernel=1) + LOSS + conv("c3", "c1", kernel=1, more=FROZEN) \
         + layer("SoftmaxWithLoss", "loss2", "c3 label")
-    assert going_back(text) == {"c1": [False], "c2": [True], "loss": [True, False], "c3": [True], "loss2": [True, False]}
+    assert going_back(text) == {"c1": [False], "c2": [True], "loss": [True, False], "c3": [True],
+                                "loss2": [True, False]}

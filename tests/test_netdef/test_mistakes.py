@@ -55,7 +55,8 @@ def test_mistakes_with_a_net(act, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("label, name", [(21, "softmaxloss_label_out_of_range_21"), (255, "softmaxloss_label_255_no_ignore")])
+@pytest.mark.parametrize("label, name", [
+    (21, "softmaxloss_label_out_of_range_21"), (255, "softmaxloss_label_255_no_ignore")])
 def test_labels_out_of_range(label, name):
     net = build(MISTAKES[name]["text"])
     with pytest.raises(NetError, match=rf"layer 'loss' \(SoftmaxWithLoss\): .*{label}"):

@@ -42,7 +42,8 @@ def test_a_value_read_twice_gets_the_sum_of_both_gradients():
         assert numeric(net, param, direction) == pytest.approx((grad * direction).sum(), rel=1e-6)
 
 
-@pytest.mark.parametrize("options", [{"fuse": False}, {"keep": "all"}, {"keep": "all", "fuse": False}, {"keep": ["c1"]}])
+@pytest.mark.parametrize("options", [
+    {"fuse": False}, {"keep": "all"}, {"keep": "all", "fuse": False}, {"keep": ["c1"]}])
 def test_fusing_and_keeping_change_no_number(options):
     results = []
     for each in ({}, options):
@@ -72,9 +73,9 @@ def test_in_place_layers_leave_the_values_before_them_alone():
     net = build(SMALL, keep="all", fuse=False)
     net.forward(FEED)
     before, after = (step.tops[0] for step in net.plan.steps if step.name in ("c1", "r1"))
-    assert (net._run.array(before) < 0).any()
-    np.testing.assert_array_equal(net.blobs["c1"], np.maximum(net._run.array(before), 0))
-    assert net.blobs["c1"] is net._run.array(after)
+    assert (net.run.array(before) < 0).any()
+    np.testing.assert_array_equal(net.blobs["c1"], np.maximum(net.run.array(before), 0))
+    assert net.blobs["c1"] is net.run.array(after)
 
 
 def test_the_gradient_seen_of_a_blob_is_that_before_its_in_place_layers():
@@ -216,7 +217,8 @@ def test_a_size_that_does_not_fit_leaves_the_net_as_it_was():
 
 
 def test_sizes_that_depend_on_the_data():
-    text = blob("x", (4, 2)) + blob("which", (4,)) + layer("Filter", "f", "x which", "some") + layer("Power", "y", "some")
+    text = blob("x", (4, 2)) + blob("which", (4,)) + layer("Filter", "f", "x which", "some") \
+        + layer("Power", "y", "some")
     net = build(text)
     x = np.arange(8.0).reshape(4, 2)
     for chosen in ([0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 1]):

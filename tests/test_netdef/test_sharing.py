@@ -39,8 +39,8 @@ def test_a_transposed_view_is_shared_permissively():
 
 
 @pytest.mark.parametrize("more, outputs, message", [
-    (W, 4, r"^3:1: layer 'b' \(InnerProduct\): shares param 'w' with layer 'a' at 2:1, but its shape is 4x6 here and 6x4 "
-           "there: set share_mode: PERMISSIVE to compare counts only"),
+    (W, 4, r"^3:1: layer 'b' \(InnerProduct\): shares param 'w' with layer 'a' at 2:1, but its shape is 4x6 here and "
+           "6x4 there: set share_mode: PERMISSIVE to compare counts only"),
     (W, 5, "5x6 here and 6x4 there: give one of them another param name"),
     (W.replace("}", "share_mode: PERMISSIVE }"), 5, "5x6 here and 6x4 there: the counts differ"),
 ])
@@ -53,8 +53,8 @@ def test_shapes_that_do_not_agree(more, outputs, message):
     ("", "lr_mult: 3", 3), ("lr_mult: 3", "", 3), ("lr_mult: 3", "lr_mult: 3", 3), ("", "", 1), ("lr_mult: 0", "", 0),
 ])
 def test_a_rate_is_that_of_whoever_gives_it(first, second, rate):
-    text = blob("x", (2, 3)) + ip("a", "x", more=W.replace("}", first + "}")) + ip("b", "a", more=W.replace("}", second + "}"))
-    net = build(text)
+    a, b = (W.replace("}", given + "}") for given in (first, second))
+    net = build(blob("x", (2, 3)) + ip("a", "x", more=a) + ip("b", "a", more=b))
     assert [param.lr_mult for params in net.params.values() for param in params] == [rate, rate]
 
 

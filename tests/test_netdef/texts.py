@@ -29,5 +29,7 @@ def build(text, phase="TEST", dtype="float32", **options):
     return Net(text, phase, backend=make_backend("generic", dtype=dtype), **options)
 
 
+# data -> c1 -> r1 (in place) -> c2, both of which meet in sum -> loss
 SMALL = (blob() + blob("label", (1, 1, 6, 6)) + conv("c1", "data") + layer("ReLU", "r1", "c1", "c1")
-         + conv("c2", "c1", kernel=1) + layer("Eltwise", "sum", "c1 c2") + layer("SoftmaxWithLoss", "loss", "sum label"))
+         + conv("c2", "c1", kernel=1) + layer("Eltwise", "sum", "c1 c2")
+         + layer("SoftmaxWithLoss", "loss", "sum label"))
