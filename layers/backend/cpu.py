@@ -107,7 +107,7 @@ class CpuBackend(Backend):
             return super().max_pool_forward(x, geom)
         y, index = self.empty((*x.shape[:2], *geom.out)), self.empty((*x.shape[:2], *geom.out), np.int32)
         self.pool.run(cpu_pool.max_forward, 1, x.reshape(-1), y.reshape(-1), index.reshape(-1),
-                      _pool_sizes(x.shape, geom))
+                      _pool_sizes(x.shape, geom), *cpu_pool.vector_window(geom))
         return y, index
 
     def max_pool_backward(self, dy, index, geom, spatial):

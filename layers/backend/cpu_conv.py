@@ -10,6 +10,7 @@ from layers.backend import cpu_direct, cpu_winograd, cpu_winograd_back
 from layers.backend.base import ConvGeometry
 from layers.backend.cpu_direct import Direct
 
+TILES = {3: (2, 4, 6), 5: (2, 4), 6: (2, 3), 7: (2,)}      # side of the kernel: sides of output tiles
 LINES = 8192                                # floats of scratch per thread
 
 
@@ -20,18 +21,22 @@ def flat(shapes, threads):
 
 @functools.lru_cache(4096)
 def tile_size(c_in: int, k_out: int, geom: ConvGeometry, out: tuple[int, int]) -> int:
-    """m of the tile transform F(m x m, r x r) that is expected to be fastest; 0: convolve directly."""
+    """m of the tile transform F(m x m, r x r) that is expected to be fastest; 0: convolve directly.
+
+    c_in, k_out: of one group.
+    """
     r = geom.kernel[0]
-    if geom.kernel != (r, r) or r not in (3, 5, 7) or geom.stride != (1, 1) or geom.dilation != (1, 1):
+    if geom.kernel != (r, r) or r not in TILES or geom.stride != (1, 1) or geom.dilation != (1, 1):
         return 0
-    if geom.group != 1 or min(c_in, k_out) < 16 or max(geom.pad) >= r:
+    if min(c_in, k_out) < 16 or max(geom.pad) >= r:
         return 0
 
     def cost(m):                            # in products of one input, output and pixel
         freqs, tiles = (m + r - 1) ** 2, -(-out[0] // m) * -(-out[1] // m)
+        tiles = -(-tiles // 16) * 16
         return c_in * k_out * freqs * (tiles + 24) + 60 * (c_in + k_out) * freqs * tiles
 
-    choices = {m: cost(m) for m in (2, 4, 6) if m + r - 1 <= 8}
+    choices = {m: cost(m) for m in TILES[r]}
     best = min(choices, key=choices.get)
     direct = c_in * k_out * r * r * out[0] * out[1] + 60 * c_in * r * r * out[0] * out[1] // 8
     return best if choices[best] < 0.9 * direct else 0
@@ -47,7 +52,17 @@ class Convolution:
         return [self.memory.empty(shape, np.float32) for shape in flat(shapes, self.pool.threads)]
 
     def _tile(self, c_in, k_out, geom, out):
-        return 0 if self.exact else tile_size(c_in, k_out, geom, tuple(out))
+        return 0 if self.exact else tile_size(c_in // geom.group, k_out // geom.group, geom, tuple(out))
+
+    @staticmethod
+    def _groups(geom, x, w, bias, y):
+        """Contiguous pieces (x, w, bias, y) of each image and group; x and y may be either side."""
+        if geom.group == 1:
+            return [(x, w, bias, y)]
+        c, k, o = (n // geom.group for n in (x.shape[1], len(w), y.shape[1]))
+        return [(x[i : i + 1, g * c : (g + 1) * c], w[g * k : (g + 1) * k],
+                 None if bias is None else bias[g * o : (g + 1) * o], y[i : i + 1, g * o : (g + 1) * o])
+                for i in range(len(x)) for g in range(geom.group)]
 
     def forward(self, x, w, bias, slope, geom):
         n, c, height, width = x.shape
@@ -56,7 +71,8 @@ class Convolution:
         m = self._tile(c, k, geom, out)
         if m:
             taps = geom.kernel[0] ** 2
-            self._winograd(x, w, bias, slope, y, geom.pad, (c * taps, taps, 0), m, geom.kernel[0])
+            for part in self._groups(geom, x, w, bias, y):
+                self._winograd(*part[:3], slope, part[3], geom.pad, (w.shape[1] * taps, taps, 0), m, geom.kernel[0])
             return y
         direct = Direct(x.shape, k, geom, out)
         phases, steps, shapes = direct.forward()
@@ -81,14 +97,13 @@ class Convolution:
         r = geom.kernel[0]
         m = self._tile(k, channels, geom, spatial)
         if m and r == 3:
-            self._winograd(dy, w, bias, slope, dx, tuple(r - 1 - p for p in geom.pad), (r * r, channels * r * r, 1), m, r)
+            kernels, pad = (r * r, w.shape[1] * r * r, 1), tuple(r - 1 - p for p in geom.pad)
+            for part in self._groups(geom, dy, w, bias, dx):
+                self._winograd(*part[:3], slope, part[3], pad, kernels, m, r)
             return dx
         if m and slope == 1 and not bias.any():
-            m = 8 + 1 - r if r > 3 else m
-            steps = cpu_winograd_back.DataSteps(n, channels, k, dy.shape[2:], m, r)
-            self.pool.run(cpu_winograd_back.backward_data, steps.phases, dy.reshape(-1), w.reshape(-1), dx.reshape(-1),
-                          (n, channels, *spatial, k, *dy.shape[2:], *geom.pad), steps.steps,
-                          *self._workspace([*steps.shapes, (None, LINES)]), (0,) * m, (0,) * r)
+            for part in self._groups(geom, dy, w, None, dx):
+                self._adjoint(*part, geom, TILES[r][-1], r)
             return dx
         direct = Direct(dx.shape, k, geom, dy.shape[2:])
         phases, steps, shapes = direct.backward_data()
@@ -96,18 +111,30 @@ class Convolution:
                       dx.reshape(-1), direct.sizes, steps, *self._workspace(shapes))
         return dx
 
+    def _adjoint(self, dy, w, _, dx, geom, m, r):
+        n, k, *out = dy.shape
+        channels, *spatial = dx.shape[1:]
+        steps = cpu_winograd_back.DataSteps(n, channels, k, out, m, r)
+        self.pool.run(cpu_winograd_back.backward_data, steps.phases, dy.reshape(-1), w.reshape(-1), dx.reshape(-1),
+                      (n, channels, *spatial, k, *out, *geom.pad), steps.steps,
+                      *self._workspace([*steps.shapes, (None, LINES)]), (0,) * m, (0,) * r)
+
     def backward_weights(self, x, dy, geom, dw):
-        n, c, height, width = x.shape
-        k, *out = dy.shape[1:]
+        c, k, out = x.shape[1], dy.shape[1], dy.shape[2:]
         m = self._tile(c, k, geom, out)
         if m:
-            r = geom.kernel[0]
-            steps = cpu_winograd_back.WeightSteps(n, c, k, out, m, r)
-            self.pool.run(cpu_winograd_back.backward_weights, steps.phases, x.reshape(-1), dy.reshape(-1),
-                          dw.reshape(-1), (n, c, height, width, k, *out, *geom.pad), steps.steps,
-                          *self._workspace([*steps.shapes, (None, LINES)]), (0,) * m, (0,) * r)
+            for part_x, part_dw, _, part_dy in self._groups(geom, x, dw, None, dy):
+                self._weights(part_x, part_dy, part_dw, geom.pad, m, geom.kernel[0])
             return
         direct = Direct(x.shape, k, geom, out)
         phases, steps, shapes = direct.backward_weights()
         self.pool.run(cpu_direct.backward_weights, phases, x.reshape(-1), dy.reshape(-1), dw.reshape(-1), direct.sizes,
                       steps, *self._workspace(shapes))
+
+    def _weights(self, x, dy, dw, pad, m, r):
+        n, c, height, width = x.shape
+        k, *out = dy.shape[1:]
+        steps = cpu_winograd_back.WeightSteps(n, c, k, out, m, r)
+        self.pool.run(cpu_winograd_back.backward_weights, steps.phases, x.reshape(-1), dy.reshape(-1), dw.reshape(-1),
+                      (n, c, height, width, k, *out, *pad), steps.steps,
+                      *self._workspace([*steps.shapes, (None, LINES)]), (0,) * m, (0,) * r)

@@ -9,8 +9,15 @@ import numpy as np
 
 from layers.backend.cpu_product import fill
 from layers.backend.cpu_threads import finish, kernel, take, wait
+from layers.backend.cpu_vector import LOWEST, max_tile
 
-LOWEST = np.finfo(np.float32).min
+
+def vector_window(geom):
+    """(side, step) of max_forward: for square windows of 2 to 4 pixels a side."""
+    (side, side_x), (step, step_x) = geom.kernel, geom.stride
+    if side == side_x and step == step_x and 2 <= side <= 4 and step <= side:
+        return (0,) * side, (0,) * step
+    return (), ()
 
 
 @kernel
@@ -21,47 +28,48 @@ def _windows(tap, stride, pad, size, out):
 
 
 @kernel
-def max_forward(state, x, y, index, sizes):
-    """The largest pixel of each window and its place in the plane; the first of equals wins."""
+def _max_row(x, start, y, index, iy, row, low, high, sizes):
+    """Windows low ... high - 1 of a row of windows, one pixel after the other."""
+    height, width, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x = sizes[1], sizes[2], *sizes[5:]
+    top = row * stride_y - pad_y
+    for i in range(low, high):
+        left = i * stride_x - pad_x
+        best, place = np.float32(LOWEST), -1
+        for line in range(max(0, top), min(height, top + kernel_y)):
+            for column in range(max(0, left), min(width, left + kernel_x)):
+                value = x[start + line * width + column]
+                if value > best:
+                    best, place = value, line * width + column
+        y[iy + i] = best if top < height and left < width else np.float32(0)
+        index[iy + i] = place
+
+
+@kernel
+def max_forward(state, x, y, index, sizes, side, step):
+    """The largest pixel of each window and its place in the plane; the first of equals wins.
+
+    side, step: tuples as long as a square window's side and its stride, for vector code; step () for none.
+    """
     planes, height, width, out_h, out_w, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x = sizes
+    first = (pad_x + stride_x - 1) // stride_x if pad_x else 0
     while True:
         plane = take(state, 0)
         if plane >= planes:
             break
+        start = plane * height * width
         for row in range(out_h):
-            start = (plane * out_h + row) * out_w
-            best, place = y[start : start + out_w], index[start : start + out_w]
-            for i in range(out_w):
-                best[i] = LOWEST
-                place[i] = -1
-            top = row * stride_y - pad_y
-            for line in range(max(0, top), min(height, top + kernel_y)):
-                values = x[(plane * height + line) * width : (plane * height + line + 1) * width]
-                for tap in range(kernel_x):
-                    low, high = _windows(tap, stride_x, pad_x, width, out_w)
-                    offset, here = tap - pad_x, line * width + tap - pad_x
-                    if stride_x == 1:
-                        for i in range(low, high):
-                            value = values[np.uint64(i + offset)]
-                            wins = value > best[i]
-                            best[i] = value if wins else best[i]
-                            place[i] = np.int32(here + i) if wins else place[i]
-                    elif stride_x == 2:
-                        for i in range(low, high):
-                            value = values[np.uint64(2 * i + offset)]
-                            wins = value > best[i]
-                            best[i] = value if wins else best[i]
-                            place[i] = np.int32(here + 2 * i) if wins else place[i]
-                    else:
-                        for i in range(low, high):
-                            value = values[np.uint64(stride_x * i + offset)]
-                            if value > best[i]:
-                                best[i] = value
-                                place[i] = np.int32(here + stride_x * i)
-            if top >= height or (out_w - 1) * stride_x - pad_x >= width:
-                for i in range(out_w):
-                    if top >= height or i * stride_x - pad_x >= width:
-                        best[i] = 0
+            iy, top = (plane * out_h + row) * out_w, row * stride_y - pad_y
+            done = 0
+            if len(step) > 0:
+                if top >= 0 and top + kernel_y <= height:
+                    done = min(first, out_w)
+                    _max_row(x, start, y, index, iy, row, 0, done, sizes)
+                    reach = 16 * stride_x + kernel_x
+                    while done + 16 <= out_w and done * stride_x - pad_x + reach <= width:
+                        place = top * width + done * stride_x - pad_x
+                        max_tile(x, start + place, width, y, iy + done, index, iy + done, place, side, step)
+                        done += 16
+            _max_row(x, start, y, index, iy, row, done, out_w, sizes)
         finish(state, 0)
     wait(state, 0, planes)
 

@@ -9,6 +9,7 @@ so that one text compiles, lazily, to one kernel per size and can be cached on d
 from __future__ import annotations
 
 import llvmlite.binding
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -17,6 +18,7 @@ from numba.extending import intrinsic
 from layers.backend.cpu_toom import matrices
 
 LANES = 16
+LOWEST = np.finfo(np.float32).min
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 FUSE = ("contract",)
 
@@ -268,6 +270,41 @@ def transpose_tile(typing, a, ia, lda, b, ib, ldb):
             pb = w.at(pb, ldb)
         return context.get_dummy_value()
     return _void(a, ia, lda, b, ib, ldb), generate
+
+
+@intrinsic
+def max_tile(typing, x, ix, width, y, iy, index, ii, place, kernel, stride):
+    """y, index = the largest of each of 16 windows side by side and its place; the first of equals, never NaN.
+
+    The windows (len(kernel) square, len(stride) apart) lie inside the image: the first pixel of the first is x[ix]
+    and has number `place` in its plane; width: pixels from line to line.
+    """
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        px, width, py, pi, place = w.pointer(0), w.integer(2), w.pointer(3), w.pointer(5), w.integer(7)
+        kernel, stride = signature.args[8].count, signature.args[9].count
+        integers = ir.VectorType(I32, LANES)
+
+        def numbers(first):
+            one = builder.insert_element(ir.Constant(integers, ir.Undefined), builder.trunc(first, I32),
+                                         ir.Constant(I32, 0))
+            all_lanes = builder.shuffle_vector(one, one, ir.Constant(integers, [ir.Constant(I32, 0)] * LANES))
+            return builder.add(all_lanes, ir.Constant(integers, [ir.Constant(I32, i * stride) for i in range(LANES)]))
+
+        best = ir.Constant(w.type, [ir.Constant(F32, float(LOWEST))] * LANES)
+        where = ir.Constant(integers, [ir.Constant(I32, -1)] * LANES)
+        for _ in range(kernel):
+            here = numbers(place)
+            for tap, value in enumerate(w.deinterleave(px, stride, kernel)):
+                wins = builder.fcmp_ordered(">", value.value, best)
+                best = builder.select(wins, value.value, best)
+                number = builder.add(here, ir.Constant(integers, [ir.Constant(I32, tap)] * LANES))
+                where = builder.select(wins, number, where)
+            px, place = w.at(px, width), builder.add(place, width)
+        w.store(Vec(builder, best), py)
+        builder.store(where, builder.bitcast(pi, integers.as_pointer())).align = 4
+        return context.get_dummy_value()
+    return _void(x, ix, width, y, iy, index, ii, place, kernel, stride), generate
 
 
 # -- tile transforms (cpu_toom.py has the matrices), 16 tiles side by side ------------------------------------------
