@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 from layers.layer import TRAIN, Param, Shape
 from netdef.gradient import plan_gradients
@@ -66,37 +67,37 @@ class Plan:
     def trains(self) -> bool:
         return self.phase == TRAIN
 
-    @property
+    @cached_property
     def values(self) -> list[Value]:
         """Every value, in the order they are made."""
         return [value for step in self.steps for value in step.tops]
 
-    @property
+    @cached_property
     def losses(self) -> list[Value]:
         """The values with a loss_weight, which together make the net's loss."""
         return [value for value in self.values if value.loss_weight]
 
-    @property
+    @cached_property
     def inputs(self) -> dict[str, Value]:
         """The tops of Input layers, by name."""
         return {value.name: value for step in self.steps if step.is_input for value in step.tops}
 
-    @property
+    @cached_property
     def newest(self) -> dict[str, Value]:
         """What each blob name means at the end of the net, in the order the names first appear."""
         return {value.name: value for value in self.values}
 
-    @property
+    @cached_property
     def outputs(self) -> list[str]:
         """The blobs that no layer reads, in alphabetical order."""
         return sorted(name for name, value in self.newest.items() if not value.readers)
 
-    @property
+    @cached_property
     def params(self) -> dict[str, list[Param]]:
         """The learned arrays by layer, of the layers that have some."""
         return {step.name: step.layer.params for step in self.steps if step.layer.params}
 
-    @property
+    @cached_property
     def learnable(self) -> list[Param]:
         """Every learned array once, in order."""
         return [param for params in self.params.values() for param in params if param not in self.shared]
