@@ -8,6 +8,7 @@ import numpy as np
 
 from layers.sources.files import require_file
 from proto.errors import SchemaFault, ShapeFault
+from proto.weights import read_mean
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,8 @@ class Transformer:
         self.mean_values = np.array(fields.mean_value, np.float32)
         self.mean_file, self.mean = fields.mean_file, None
         if self.mean_file:
-            from proto.weights import read_mean
-
             require_file(self.mean_file, "transform_param: mean_file")
-            mean = np.asarray(read_mean(self.mean_file), np.float32)
-            self.mean = mean[0] if mean.ndim == 4 and len(mean) == 1 else mean
+            self.mean = read_mean(self.mean_file)
 
     def window(self, height: int, width: int, rng, place: str) -> Window:
         """Where to cut an image of this size; rng (numpy Generator) is needed where `random`."""
