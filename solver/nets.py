@@ -16,35 +16,38 @@ from proto.messages import TEST, TRAIN, NetState
 TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
 
-def build_train_net(param, find, backend, *, level: int = 0, stages=(), keep="needed", seed: int | None = None) -> Net:
-    """The net to be trained.  find: a Finder; level, stages: beside those of train_state."""
+def build_train_net(param, find, backend, *, level: int = 0, stages=(), keep="needed", fuse: bool = True) -> Net:
+    """The net to be trained.  find: a Finder; level, stages: beside those of train_state; keep, fuse: as in Net."""
     given = [field for field in TRAIN_FIELDS if param.HasField(field)]
     if len(given) != 1:
         found = f"has {' and '.join(given)}" if given else "has none"
         raise SolverFault(f"a solver names its train net by exactly one of {', '.join(TRAIN_FIELDS)}; this one {found}")
-    state = NetState()
-    state.CopyFrom(param.train_state)
+    state = NetState(phase=TRAIN)
+    state.MergeFrom(param.train_state)
     if level:
         state.level = level
     state.stage.extend(stages)
-    return _build(param, given[0], None, find, state, TRAIN, backend, keep, seed)
+    return _build(_found(getattr(param, given[0]), given[0], find), state, backend, keep, fuse)
 
 
-def build_test_nets(param, find, backend) -> list[Net]:
+def build_test_nets(param, find, backend, *, keep="needed", fuse: bool = True) -> list[Net]:
     """The nets to be tested, in the order of their test_iter."""
-    sources = _test_sources(param)
-    states = list(param.test_state) or [NetState()] * len(sources)
-    return [_build(param, field, index, find, state, TEST, backend, "needed", None)
-            for (field, index), state in zip(sources, states, strict=True)]
+    sources = [_found(source, field, find) for field, source in _test_sources(param)]
+    nets = []
+    for source, given in zip(sources, param.test_state or [NetState()] * len(sources), strict=True):
+        state = NetState(phase=TEST)
+        state.MergeFrom(given)
+        nets.append(_build(source, state, backend, keep, fuse))
+    return nets
 
 
-def _test_sources(param) -> list[tuple[str, int | None]]:
-    """(field, index in it) of every test net; SolverFault where counts do not fit."""
-    sources = [("test_net_param", i) for i in range(len(param.test_net_param))]
-    sources += [("test_net", i) for i in range(len(param.test_net))]
+def _test_sources(param) -> list[tuple[str, object]]:
+    """(field, what it gives) of every test net; SolverFault where counts do not fit."""
+    sources = [("test_net_param", net) for net in param.test_net_param]
+    sources += [("test_net", path) for path in param.test_net]
     iters, generic = len(param.test_iter), [field for field in ("net_param", "net") if param.HasField(field)]
     if generic and iters >= len(sources):
-        sources += [(generic[0], None)] * (iters - len(sources))
+        sources += [(generic[0], getattr(param, generic[0]))] * (iters - len(sources))
     if iters != len(sources):
         remedy = "give one test_iter for each test net" if sources else "name a test_net, or remove test_iter"
         raise SolverFault(f"there are {len(sources)} test nets and {iters} test_iter: {remedy}")
@@ -60,9 +63,10 @@ def _test_sources(param) -> list[tuple[str, int | None]]:
     return sources
 
 
-def _build(param, field, index, find, state, phase, backend, keep, seed) -> Net:
-    source = getattr(param, field) if index is None else getattr(param, field)[index]
-    if isinstance(source, str):
-        source = find(source, field)
-    return Net(source, state.phase if state.HasField("phase") else phase, backend=backend, level=state.level,
-               stages=list(state.stage), keep=keep, seed=seed)
+def _found(source, field: str, find):
+    """A net's message, or the path of the file that a field names."""
+    return find(source, field) if isinstance(source, str) else source
+
+
+def _build(source, state: NetState, backend, keep, fuse: bool) -> Net:
+    return Net(source, state.phase, backend=backend, level=state.level, stages=list(state.stage), keep=keep, fuse=fuse)

@@ -96,12 +96,15 @@ def read(solver, path: str) -> None:
 
 
 def _find_weights(named: str, state: str) -> str:
-    """The weights of a state: where it says (from the working directory), or else beside it."""
+    """The weights of a state: where it says (from the working directory), or beside it, under the name that it
+    says or under its own."""
     beside = os.path.join(os.path.dirname(state), os.path.basename(named))
-    for path in (named, beside):
-        if os.path.exists(path):
+    places = (named, beside, state.replace(".solverstate", ".caffemodel"))
+    for path in places:
+        if os.path.isfile(path):
             return path
-    raise WeightsFault(f"{state} belongs to the weights {named}, which are neither there nor at {beside}")
+    raise WeightsFault(f"{state} belongs to the weights {named}, which are neither there nor beside it, "
+                       f"at {' or '.join(dict.fromkeys(places[1:]))}")
 
 
 def _read_side_file(solver, path: str) -> None:

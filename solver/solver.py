@@ -39,7 +39,8 @@ class Solver:
     backend: use this one instead of making one from device, exact, threads and precision.
     weights: files (joined by commas) to start from; None: those of the solver's `weights` field.
     snapshot: a .solverstate (or .solverstate.h5) to go on from.
-    level, stages: beside those of train_state.  seed: instead of random_seed.
+    level, stages: beside those of train_state.  seed, type: instead of random_seed and the file's `type`.
+    every_blob: keep all blobs and gradients of all nets, each layer run on its own (pycaffe reads and writes them).
     log: a Log; None: Caffe's lines on stderr.  requests: a function that gives NONE, SNAPSHOT or STOP.
     ranks: the processes that train together (solver.distributed).
 
@@ -49,19 +50,23 @@ class Solver:
     def __init__(self, source: str | os.PathLike | SolverParameter, *, device: str | None = None, backend=None,
                  exact: bool = False, threads: int | None = None, precision: str = "tf32",
                  weights: str | None = None, snapshot: str | None = None, level: int = 0, stages=(),
-                 seed: int | None = None, log=None, requests=None, ranks=None):
+                 seed: int | None = None, type: str | None = None, every_blob: bool = False, log=None, requests=None,
+                 ranks=None):
         self.log = log or Log()
         self.requests = requests or (lambda: NONE)
         self.ranks = ranks or Alone()
         self.param, self.where = read_solver(source)
+        self.param.type = type or self.param.type
         check_settings(self.param, self.where)
         self.find = Finder(self.where.file, self.log.info)
         self.backend = backend or self._make_backend(device, exact=exact, threads=threads, precision=precision)
         self.backend.seed(self.ranks.common_seed(self._seed(seed)))
         with located(self.where):
             self.net = build_train_net(self.param, self.find, self.backend, level=level, stages=stages,
-                                       keep="all" if self.param.debug_info else "needed")
-            self.test_nets = build_test_nets(self.param, self.find, self.backend)
+                                       keep="all" if self.param.debug_info or every_blob else "needed",
+                                       fuse=not every_blob)
+            self.test_nets = build_test_nets(self.param, self.find, self.backend,
+                                             keep="all" if every_blob else "needed", fuse=not every_blob)
         for net in self.test_nets:
             net.share_with(self.net)
         self.ranks.join(self.net, self.backend, self.log.warn)

@@ -145,7 +145,7 @@ def test_a_state_moved_elsewhere_finds_its_weights_beside_it(make, tmp_path):
     resumed, _ = make(snapshot="moved/snap_iter_1.solverstate")
     assert same(weights_of(solver), weights_of(resumed))
     (tmp_path / "moved/snap_iter_1.caffemodel").unlink()
-    with pytest.raises(WeightsFault, match="weights snap_iter_1.caffemodel, which are neither there nor at moved/snap"):
+    with pytest.raises(WeightsFault, match="weights snap_iter_1.caffemodel, which are neither there nor beside it, at moved/snap"):
         make(snapshot="moved/snap_iter_1.solverstate")
 
 
