@@ -29,8 +29,13 @@ class Worker:
         self.framework, self.times, self.peak, self.layers, self.first = framework, [], 0.0, {}, None
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", framework, net, mode, str(threads), "1"], text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+            [sys.executable, "-m", "benchmarks.worker", framework, net, mode, str(threads), "1"],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
         self.alive = self._read() is not None
 
     def _read(self):
@@ -73,7 +78,7 @@ def compare(net, mode, frameworks, rounds, threads):
             workers.append(worker)
     for _ in range(rounds):
         for worker in workers:
-            time.sleep(0.05)                            # let the last one's threads fall asleep
+            time.sleep(0.05)  # let the last one's threads fall asleep
             worker.run()
     for worker in workers:
         worker.close()
@@ -83,12 +88,18 @@ def compare(net, mode, frameworks, rounds, threads):
 def table(net, mode, workers):
     """Markdown lines: one row per framework, and our slowest layers."""
     median = {w.framework: statistics.median(w.times) for w in workers}
-    lines = [f"### {net}, {mode}", "", "| | median ms | fastest ms | ours / it | peak MB | first run s |",
-             "|---|---|---|---|---|---|"]
+    lines = [
+        f"### {net}, {mode}",
+        "",
+        "| | median ms | fastest ms | ours / it | peak MB | first run s |",
+        "|---|---|---|---|---|---|",
+    ]
     for w in workers:
         ratio = f"{median['ours'] / median[w.framework]:.2f}" if "ours" in median else ""
-        lines.append(f"| {w.framework} | {median[w.framework] * 1e3:.1f} | {min(w.times) * 1e3:.1f} | {ratio} | "
-                     f"{w.peak:.0f} | {w.first:.2f} |")
+        lines.append(
+            f"| {w.framework} | {median[w.framework] * 1e3:.1f} | {min(w.times) * 1e3:.1f} | {ratio} | "
+            f"{w.peak:.0f} | {w.first:.2f} |"
+        )
     ours = next((w for w in workers if w.framework == "ours"), None)
     if ours and ours.layers:
         layers = sorted(((statistics.median(t), n) for n, t in ours.layers.items()), reverse=True)[:16]
@@ -116,10 +127,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--out", help="the report; default benchmarks/results/<date>-<machine>.md")
     args = parser.parse_args()
-    lines = [f"# {machine()}, {args.threads} threads, {datetime.date.today()}", "",
-             f"Measured peak: {peak_gflops(args.threads):.0f} GFLOP/s; memory copy on one thread "
-             f"{bandwidth_gbytes():.0f} GB/s.  Medians of {args.rounds} runs in turns, one image; float32 but for "
-             "openvino-bf16 (OpenVINO's default where the processor has bfloat16: three digits).", ""]
+    lines = [
+        f"# {machine()}, {args.threads} threads, {datetime.date.today()}",
+        "",
+        f"Measured peak: {peak_gflops(args.threads):.0f} GFLOP/s; memory copy on one thread "
+        f"{bandwidth_gbytes():.0f} GB/s.  Medians of {args.rounds} runs in turns, one image; float32 but for "
+        "openvino-bf16 (OpenVINO's default where the processor has bfloat16: three digits).",
+        "",
+    ]
     print("\n".join(lines))
     for net in [n for name in args.nets for n in (SINGLES if name == "singles" else [name])]:
         for mode in args.modes:

@@ -17,14 +17,22 @@ def _layer(name, kind, bottoms, top=None, text=""):
 
 
 def _conv(name, bottom, outputs, kernel, pad=0, stride=1, relu=True):
-    text = _layer(name, "Convolution", [bottom], text=f"convolution_param {{ num_output: {outputs} "
-                  f'kernel_size: {kernel} pad: {pad} stride: {stride} weight_filler {{ type: "msra" }} }}')
+    text = _layer(
+        name,
+        "Convolution",
+        [bottom],
+        text=f"convolution_param {{ num_output: {outputs} "
+        f'kernel_size: {kernel} pad: {pad} stride: {stride} weight_filler {{ type: "msra" }} }}',
+    )
     return text + (_layer(f"{name}_relu", "ReLU", [name], name) if relu else "")
 
 
 def _input(name, *shape):
-    return f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ ' + " ".join(
-        f"dim: {n}" for n in shape) + " } } }\n"
+    return (
+        f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ '
+        + " ".join(f"dim: {n}" for n in shape)
+        + " } } }\n"
+    )
 
 
 def unet(size: int = 256, width: int = 64, classes: int = 2) -> str:
@@ -39,8 +47,13 @@ def unet(size: int = 256, width: int = 64, classes: int = 2) -> str:
             text += _layer(f"pool{depth}", "Pooling", [bottom], text="pooling_param { kernel_size: 2 stride: 2 }")
             bottom = f"pool{depth}"
     for depth in (3, 2, 1, 0):
-        text += _layer(f"up{depth}", "Deconvolution", [bottom], text="convolution_param { num_output: "
-                       f'{width << depth} kernel_size: 2 stride: 2 weight_filler {{ type: "msra" }} }}')
+        text += _layer(
+            f"up{depth}",
+            "Deconvolution",
+            [bottom],
+            text="convolution_param { num_output: "
+            f'{width << depth} kernel_size: 2 stride: 2 weight_filler {{ type: "msra" }} }}',
+        )
         text += _layer(f"cat{depth}", "Concat", [skips[depth], f"up{depth}"])
         bottom = f"cat{depth}"
         for i in (1, 2):
@@ -69,13 +82,29 @@ def squeezenet() -> str:
 def single(name: str) -> str:
     """One layer: "conv C K size kernel pad stride group" as prototxt."""
     c, k, size, kernel, pad, stride, group = map(int, name.split()[1:])
-    return f'name: "{name}"\n' + _input("data", 1, c, size, size) + _layer(
-        "y", "Convolution", ["data"], text=f"convolution_param {{ num_output: {k} kernel_size: {kernel} pad: {pad} "
-        f'stride: {stride} group: {group} weight_filler {{ type: "msra" }} }}')
+    return (
+        f'name: "{name}"\n'
+        + _input("data", 1, c, size, size)
+        + _layer(
+            "y",
+            "Convolution",
+            ["data"],
+            text=f"convolution_param {{ num_output: {k} kernel_size: {kernel} pad: {pad} "
+            f'stride: {stride} group: {group} weight_filler {{ type: "msra" }} }}',
+        )
+    )
 
 
-SINGLES = ["conv 64 64 224 3 1 1 1", "conv 256 256 56 3 1 1 1", "conv 512 512 14 3 1 1 1", "conv 256 1024 14 1 0 1 1",
-           "conv 3 64 224 7 3 2 1", "conv 128 128 56 3 1 2 1", "conv 192 192 56 3 1 1 192", "conv 64 64 56 5 2 1 1"]
+SINGLES = [
+    "conv 64 64 224 3 1 1 1",
+    "conv 256 256 56 3 1 1 1",
+    "conv 512 512 14 3 1 1 1",
+    "conv 256 1024 14 1 0 1 1",
+    "conv 3 64 224 7 3 2 1",
+    "conv 128 128 56 3 1 2 1",
+    "conv 192 192 56 3 1 1 192",
+    "conv 64 64 56 5 2 1 1",
+]
 NETS = ["voc-fcn8s", "voc-fcn-alexnet", "squeezenet", "unet"]
 
 
@@ -97,8 +126,13 @@ def net_message(name: str, train: bool) -> NetParameter:
     net.layer.extend([*head.layer, *kept])
     if train and not name.startswith("voc"):
         top = kept[-1].top[0]
-        net.MergeFrom(read_net('layer { name: "loss" type: "SoftmaxWithLoss" bottom: "%s" bottom: "label" top: "loss" '
-                               "loss_param { ignore_label: 255 normalize: false } }\n" % top)[0])
+        net.MergeFrom(
+            read_net(
+                _layer(
+                    "loss", "SoftmaxWithLoss", [top, "label"], text="loss_param { ignore_label: 255 normalize: false }"
+                )
+            )[0]
+        )
         label = read_net(_input("label", 1, 1, *_top_size(name)))[0].layer[0]
         net.layer.insert(0, label)
     return net

@@ -16,8 +16,12 @@ FRAMEWORKS = ["ours", "torch", "torch-channels-last", "onnxruntime", "openvino",
 def random_inputs(shapes: dict, classes: int) -> dict:
     """{input: array}: pixels about zero, labels below `classes`."""
     rng = np.random.default_rng(0)
-    return {name: rng.integers(0, classes, shape).astype(np.float32) if name == "label" else
-            (rng.standard_normal(shape) * 50).astype(np.float32) for name, shape in shapes.items()}
+    return {
+        name: rng.integers(0, classes, shape).astype(np.float32)
+        if name == "label"
+        else (rng.standard_normal(shape) * 50).astype(np.float32)
+        for name, shape in shapes.items()
+    }
 
 
 def make_runner(framework: str, net, train: bool, threads: int, each_layer: bool = False):
@@ -39,7 +43,7 @@ def _ours(message, train, threads, each_layer):
     net = Net(message, "TRAIN" if train else "TEST", backend=backend, seed=1)
     inputs = random_inputs({name: net.shapes[name] for name in net.inputs}, _classes(net.shapes, net))
     rng = np.random.default_rng(1)
-    for param in net.learnable:                      # FCN's convolutions start at zero: give them values
+    for param in net.learnable:  # FCN's convolutions start at zero: give them values
         if not param.data.any() and len(param.shape) > 1:
             rng.standard_normal(out=param.data.reshape(-1), dtype=np.float32)
             param.data *= (2 / np.prod(param.shape[1:])) ** 0.5
@@ -55,8 +59,12 @@ def _ours(message, train, threads, each_layer):
             name = net.layer_names[index]
             times[name] = times.get(name, 0) + time.perf_counter() - start[0]
 
-        for hooks, hook in ((net.before_forward, begin), (net.after_forward, end), (net.before_backward, begin),
-                            (net.after_backward, end)):
+        for hooks, hook in (
+            (net.before_forward, begin),
+            (net.after_forward, end),
+            (net.before_backward, begin),
+            (net.after_backward, end),
+        ):
             hooks.append(hook)
 
     def run():
@@ -70,6 +78,7 @@ def _ours(message, train, threads, each_layer):
                 backend.sgd_update(param.data, param.grad, h, 1e-12, 0.9, 5e-4)
             times["(update)"] = time.perf_counter() - begin
         return dict(times)
+
     return run
 
 
@@ -89,8 +98,16 @@ def torch_module(message, shapes):
         kernel, stride = p.kernel_size[0], p.stride[0] if p.stride else 1
         pad, dilation = p.pad[0] if p.pad else 0, p.dilation[0] if p.dilation else 1
         kind = nn.Conv2d if layer.type == "Convolution" else nn.ConvTranspose2d
-        return kind(shapes[layer.bottom[0]][1], p.num_output, kernel, stride, pad, dilation=dilation, groups=p.group,
-                    bias=p.bias_term)
+        return kind(
+            shapes[layer.bottom[0]][1],
+            p.num_output,
+            kernel,
+            stride,
+            pad,
+            dilation=dilation,
+            groups=p.group,
+            bias=p.bias_term,
+        )
 
     def step(layer, net, values):
         x = values[layer.bottom[0]]
@@ -125,8 +142,13 @@ def torch_module(message, shapes):
     class Translated(nn.Module):
         def __init__(self):
             super().__init__()
-            self.weights = nn.ModuleDict({layer.name: convolution(layer) for layer in message.layer
-                                          if layer.type in ("Convolution", "Deconvolution")})
+            self.weights = nn.ModuleDict(
+                {
+                    layer.name: convolution(layer)
+                    for layer in message.layer
+                    if layer.type in ("Convolution", "Deconvolution")
+                }
+            )
 
         def forward(self, *inputs):
             names = [layer.top[0] for layer in message.layer if layer.type == "Input"]
@@ -164,6 +186,7 @@ def _torch(message, train, threads, channels_last):
         def forward():
             with torch.inference_mode():
                 model(*arrays)
+
         return forward
     # Caffe's fixed bilinear upsampling takes no gradient; nor does torch's then.
     for layer in message.layer:
@@ -176,6 +199,7 @@ def _torch(message, train, threads, channels_last):
         optimizer.zero_grad()
         model(*arrays).backward()
         optimizer.step()
+
     return step
 
 
@@ -199,6 +223,9 @@ def _onnx(message, framework, threads):
 
         core = openvino.Core()
         precision = "bf16" if framework.endswith("bf16") else "f32"
-        compiled = core.compile_model(core.read_model(path), "CPU", {
-            "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision})
+        compiled = core.compile_model(
+            core.read_model(path),
+            "CPU",
+            {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision},
+        )
         return lambda: compiled(data.numpy())

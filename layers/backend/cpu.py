@@ -47,18 +47,19 @@ class CpuBackend(Backend):
         return y
 
     def conv_backward_data(self, dy, w, geom, spatial, b=None, relu=None, diagonal=False):
-        if dy.ndim != 4 or not _plain(dy, w) or diagonal or not dy.size:
+        if dy.ndim != 4 or not _plain(dy, w) or not dy.size or (diagonal and geom.dilation != (1, 1)):
             return super().conv_backward_data(dy, w, geom, spatial, b, relu, diagonal)
         channels = w.shape[1] * geom.group
-        return self._convolution.backward_data(dy, w, geom, channels, tuple(spatial), _bias(b, channels),
-                                               1.0 if relu is None else relu)
+        slope = 1.0 if relu is None else relu
+        if diagonal:
+            return self._convolution.backward_data_diagonal(dy, w, geom, tuple(spatial), _bias(b, channels), slope)
+        return self._convolution.backward_data(dy, w, geom, channels, tuple(spatial), _bias(b, channels), slope)
 
     def conv_backward_weights(self, x, dy, geom, dw):
         if x.ndim != 4 or not _plain(x, dy, dw) or not dy.size:
             super().conv_backward_weights(x, dy, geom, dw)
         else:
             self._convolution.backward_weights(x, dy, geom, dw)
-
 
     def bias_backward(self, dy, db):
         if not _plain(dy, db):
@@ -88,16 +89,47 @@ class CpuBackend(Backend):
         if not _plain(dy, y):
             return super().relu_backward(dy, y, slope)
         dx = self.empty(dy.shape)
-        self.pool.run(cpu_elementwise.relu_backward, 1, dy.reshape(-1), y.reshape(-1), np.float32(slope),
-                      dx.reshape(-1))
+        self.pool.run(
+            cpu_elementwise.relu_backward, 1, dy.reshape(-1), y.reshape(-1), np.float32(slope), dx.reshape(-1)
+        )
         return dx
+
+    def prelu_forward(self, x, slope):
+        if not _plain(x, slope) or not x.size:
+            return super().prelu_forward(x, slope)
+        y = self.empty(x.shape)
+        self.pool.run(cpu_elementwise.prelu_forward, 1, x.reshape(-1), slope.reshape(-1), y.reshape(-1), _area(x))
+        return y
+
+    def prelu_backward(self, dy, x, slope):
+        if not _plain(dy, x, slope) or not x.size:
+            return super().prelu_backward(dy, x, slope)
+        dx = self.empty(x.shape)
+        self.pool.run(
+            cpu_elementwise.prelu_backward,
+            1,
+            dy.reshape(-1),
+            x.reshape(-1),
+            slope.reshape(-1),
+            dx.reshape(-1),
+            _area(x),
+        )
+        return dx
+
+    def affine(self, x, centre, scale, shift):
+        if not _plain(x, centre, scale, shift) or not x.size:
+            return super().affine(x, centre, scale, shift)
+        y = self.empty(x.shape)
+        self.pool.run(cpu_elementwise.affine, 1, x.reshape(-1), centre, scale, shift, y.reshape(-1), _area(x))
+        return y
 
     def dropout_backward(self, dy, mask, ratio):
         if not _plain(dy) or mask.dtype != bool or not mask.flags.c_contiguous or not mask.flags.writeable:
             return super().dropout_backward(dy, mask, ratio)
         dx = self.empty(dy.shape)
-        self.pool.run(cpu_elementwise.dropout, 1, dy.reshape(-1), mask.reshape(-1), np.float32(1 / (1 - ratio)),
-                      dx.reshape(-1))
+        self.pool.run(
+            cpu_elementwise.dropout, 1, dy.reshape(-1), mask.reshape(-1), np.float32(1 / (1 - ratio)), dx.reshape(-1)
+        )
         return dx
 
     # -- pooling -------------------------------------------------------------------------------
@@ -106,32 +138,59 @@ class CpuBackend(Backend):
         if not _plain(x):
             return super().max_pool_forward(x, geom)
         y, index = self.empty((*x.shape[:2], *geom.out)), self.empty((*x.shape[:2], *geom.out), np.int32)
-        self.pool.run(cpu_pool.max_forward, 1, x.reshape(-1), y.reshape(-1), index.reshape(-1),
-                      _pool_sizes(x.shape, geom), *cpu_pool.vector_window(geom))
+        self.pool.run(
+            cpu_pool.max_forward,
+            1,
+            x.reshape(-1),
+            y.reshape(-1),
+            index.reshape(-1),
+            _pool_sizes(x.shape, geom),
+            *cpu_pool.vector_window(geom),
+        )
         return y, index
 
     def max_pool_backward(self, dy, index, geom, spatial):
         if not _plain(dy) or index.dtype != np.int32 or not index.flags.c_contiguous or not index.flags.writeable:
             return super().max_pool_backward(dy, index, geom, spatial)
         dx = self.empty((*dy.shape[:2], *spatial))
-        self.pool.run(cpu_pool.max_backward, 1, dy.reshape(-1), index.reshape(-1), dx.reshape(-1),
-                      dy.shape[0] * dy.shape[1], geom.out[0] * geom.out[1], spatial[0] * spatial[1])
+        self.pool.run(
+            cpu_pool.max_backward,
+            1,
+            dy.reshape(-1),
+            index.reshape(-1),
+            dx.reshape(-1),
+            dy.shape[0] * dy.shape[1],
+            geom.out[0] * geom.out[1],
+            spatial[0] * spatial[1],
+        )
         return dx
 
     def ave_pool_forward(self, x, geom):
         if not _plain(x):
             return super().ave_pool_forward(x, geom)
         y = self.empty((*x.shape[:2], *geom.out))
-        self.pool.run(cpu_pool.ave_forward, 1, x.reshape(-1), y.reshape(-1), _pool_sizes(x.shape, geom),
-                      *_pool_sides(geom, x.shape[2:]))
+        self.pool.run(
+            cpu_pool.ave_forward,
+            1,
+            x.reshape(-1),
+            y.reshape(-1),
+            _pool_sizes(x.shape, geom),
+            *_pool_sides(geom, x.shape[2:]),
+        )
         return y
 
     def ave_pool_backward(self, dy, geom, spatial):
         if not _plain(dy):
             return super().ave_pool_backward(dy, geom, spatial)
         dx = self.empty((*dy.shape[:2], *spatial))
-        self.pool.run(cpu_pool.ave_backward, 1, dy.reshape(-1), dx.reshape(-1), _pool_sizes(dx.shape, geom),
-                      *_pool_sides(geom, spatial))
+        self.pool.run(
+            cpu_pool.ave_backward,
+            1,
+            dy.reshape(-1),
+            dx.reshape(-1),
+            _pool_sizes(dx.shape, geom),
+            *_pool_sides(geom, spatial),
+        )
         return dx
 
     # -- normalisation and losses --------------------------------------------------------------
@@ -140,8 +199,18 @@ class CpuBackend(Backend):
         if not _plain(x):
             return super().lrn_forward(x, size, alpha, beta, k)
         y, scale = self.empty(x.shape), self.empty(x.shape)
-        self.pool.run(cpu_norm.lrn_forward, 1, x.reshape(-1), y.reshape(-1), scale.reshape(-1), *_split(x.shape, 1),
-                      size, np.float32(alpha), np.float32(beta), np.float32(k))
+        self.pool.run(
+            cpu_norm.lrn_forward,
+            1,
+            x.reshape(-1),
+            y.reshape(-1),
+            scale.reshape(-1),
+            *_split(x.shape, 1),
+            size,
+            np.float32(alpha),
+            np.float32(beta),
+            np.float32(k),
+        )
         return y, scale
 
     def lrn_backward(self, dy, x, y, scale, size, alpha, beta):
@@ -149,8 +218,7 @@ class CpuBackend(Backend):
             return super().lrn_backward(dy, x, y, scale, size, alpha, beta)
         dx = self.empty(x.shape)
         arrays = [a.reshape(-1) for a in (dy, x, y, scale, dx)]
-        self.pool.run(cpu_norm.lrn_backward, 1, *arrays, *_split(x.shape, 1), size, np.float32(alpha),
-                      np.float32(beta))
+        self.pool.run(cpu_norm.lrn_backward, 1, *arrays, *_split(x.shape, 1), size, np.float32(alpha), np.float32(beta))
         return dx
 
     def softmax_forward(self, x, axis):
@@ -168,8 +236,15 @@ class CpuBackend(Backend):
         if weights is not None:
             factor *= weights[labels]
         dx = self.empty(prob.shape)
-        self.pool.run(cpu_norm.softmax_loss_backward, 1, prob.reshape(-1), labels.astype(np.int32).reshape(-1),
-                      factor.reshape(-1), dx.reshape(-1), *_split(prob.shape, axis))
+        self.pool.run(
+            cpu_norm.softmax_loss_backward,
+            1,
+            prob.reshape(-1),
+            labels.astype(np.int32).reshape(-1),
+            factor.reshape(-1),
+            dx.reshape(-1),
+            *_split(prob.shape, axis),
+        )
         return dx
 
     # -- update --------------------------------------------------------------------------------
@@ -178,17 +253,30 @@ class CpuBackend(Backend):
         if not _plain(w, g, h):
             super().sgd_update(w, g, h, rate, momentum, decay, l1)
             return
-        self.pool.run(cpu_elementwise.sgd_update, 1, w.reshape(-1), g.reshape(-1), h.reshape(-1), np.float32(rate),
-                      np.float32(momentum), np.float32(decay), bool(l1))
+        self.pool.run(
+            cpu_elementwise.sgd_update,
+            1,
+            w.reshape(-1),
+            g.reshape(-1),
+            h.reshape(-1),
+            np.float32(rate),
+            np.float32(momentum),
+            np.float32(decay),
+            bool(l1),
+        )
 
 
 def _plain(*arrays):
-    """Whether kernels take these: float32, C-contiguous, and writable (Numba has another type for those that are not)."""
+    """Whether kernels take these: float32, C-contiguous, and writable (others are another type to Numba)."""
     return all(a.dtype == np.float32 and a.flags.c_contiguous and a.flags.writeable for a in arrays)
 
 
 def _bias(b, n):
     return np.zeros(n, np.float32) if b is None else np.ascontiguousarray(b, np.float32).reshape(-1)
+
+
+def _area(x):
+    return math.prod(x.shape[2:])
 
 
 def _split(shape, axis):

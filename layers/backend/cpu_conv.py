@@ -10,8 +10,8 @@ from layers.backend import cpu_direct, cpu_winograd, cpu_winograd_back
 from layers.backend.base import ConvGeometry
 from layers.backend.cpu_direct import Direct
 
-TILES = {3: (2, 4, 6), 5: (2, 4), 6: (2, 3), 7: (2,)}      # side of the kernel: sides of output tiles
-LINES = 8192                                # floats of scratch per thread
+TILES = {3: (2, 4, 6), 5: (2, 4), 6: (2, 3), 7: (2,)}  # side of the kernel: sides of output tiles
+LINES = 8192  # floats of scratch per thread
 
 
 def flat(shapes, threads):
@@ -31,14 +31,15 @@ def tile_size(c_in: int, k_out: int, geom: ConvGeometry, out: tuple[int, int]) -
     if min(c_in, k_out) < 16 or max(geom.pad) >= r:
         return 0
 
-    def cost(m):                            # in products of one input, output and pixel
+    def cost(m):  # in products of one input, output and pixel
         freqs, tiles = (m + r - 1) ** 2, -(-out[0] // m) * -(-out[1] // m)
         tiles = -(-tiles // 16) * 16
-        return c_in * k_out * freqs * (tiles + 24) + 60 * (c_in + k_out) * freqs * tiles
+        return c_in * k_out * freqs * (tiles + 24) + 30 * (c_in + k_out) * freqs * tiles
 
     choices = {m: cost(m) for m in TILES[r]}
     best = min(choices, key=choices.get)
-    direct = c_in * k_out * r * r * out[0] * out[1] + 60 * c_in * r * r * out[0] * out[1] // 8
+    pixels = out[0] * out[1]
+    direct = c_in * k_out * r * r * pixels * 1.1 + (8 * c_in * r * r + 16 * k_out) * pixels
     return best if choices[best] < 0.9 * direct else 0
 
 
@@ -60,9 +61,16 @@ class Convolution:
         if geom.group == 1:
             return [(x, w, bias, y)]
         c, k, o = (n // geom.group for n in (x.shape[1], len(w), y.shape[1]))
-        return [(x[i : i + 1, g * c : (g + 1) * c], w[g * k : (g + 1) * k],
-                 None if bias is None else bias[g * o : (g + 1) * o], y[i : i + 1, g * o : (g + 1) * o])
-                for i in range(len(x)) for g in range(geom.group)]
+        return [
+            (
+                x[i : i + 1, g * c : (g + 1) * c],
+                w[g * k : (g + 1) * k],
+                None if bias is None else bias[g * o : (g + 1) * o],
+                y[i : i + 1, g * o : (g + 1) * o],
+            )
+            for i in range(len(x))
+            for g in range(geom.group)
+        ]
 
     def forward(self, x, w, bias, slope, geom):
         n, c, height, width = x.shape
@@ -76,8 +84,18 @@ class Convolution:
             return y
         direct = Direct(x.shape, k, geom, out)
         phases, steps, shapes = direct.forward()
-        self.pool.run(cpu_direct.forward, phases, x.reshape(-1), w.reshape(-1), bias, np.float32(slope), y.reshape(-1),
-                      direct.sizes, steps, *self._workspace(shapes))
+        self.pool.run(
+            cpu_direct.forward,
+            phases,
+            x.reshape(-1),
+            w.reshape(-1),
+            bias,
+            np.float32(slope),
+            y.reshape(-1),
+            direct.sizes,
+            steps,
+            *self._workspace(shapes),
+        )
         return y
 
     def _winograd(self, x, w, bias, slope, y, pad, kernels, m, r):
@@ -85,11 +103,23 @@ class Convolution:
         k, *out = y.shape[1:]
         steps = cpu_winograd.Steps(c, k, out, m, r)
         threads = self.pool.threads
-        workspace = self._workspace([(steps.u[0] or threads, steps.u[1]), (steps.v,), (threads, steps.q),
-                                     (threads, LINES)])
-        self.pool.run(cpu_winograd.forward, 1 + 2 * n * steps.bands, x.reshape(-1), w.reshape(-1), bias,
-                      np.float32(slope), y.reshape(-1), (n, c, height, width, k, *out, *pad, *kernels),
-                      steps.tuple(), *workspace, (0,) * m, (0,) * r)
+        workspace = self._workspace(
+            [(steps.u[0] or threads, steps.u[1]), (steps.v,), (threads, steps.q), (threads, LINES)]
+        )
+        self.pool.run(
+            cpu_winograd.forward,
+            1 + 2 * n * steps.bands,
+            x.reshape(-1),
+            w.reshape(-1),
+            bias,
+            np.float32(slope),
+            y.reshape(-1),
+            (n, c, height, width, k, *out, *pad, *kernels),
+            steps.tuple(),
+            *workspace,
+            (0,) * m,
+            (0,) * r,
+        )
 
     def backward_data(self, dy, w, geom, channels, spatial, bias, slope):
         n, k = dy.shape[:2]
@@ -107,17 +137,51 @@ class Convolution:
             return dx
         direct = Direct(dx.shape, k, geom, dy.shape[2:])
         phases, steps, shapes = direct.backward_data()
-        self.pool.run(cpu_direct.backward_data, phases, dy.reshape(-1), w.reshape(-1), bias, np.float32(slope),
-                      dx.reshape(-1), direct.sizes, steps, *self._workspace(shapes))
+        self.pool.run(
+            cpu_direct.backward_data,
+            phases,
+            dy.reshape(-1),
+            w.reshape(-1),
+            bias,
+            np.float32(slope),
+            dx.reshape(-1),
+            direct.sizes,
+            steps,
+            *self._workspace(shapes),
+        )
+        return dx
+
+    def backward_data_diagonal(self, dy, w, geom, spatial, bias, slope):
+        dx = self.memory.empty((*dy.shape[:2], *spatial), np.float32)
+        direct = Direct(dx.shape, len(w), geom, dy.shape[2:])
+        self.pool.run(
+            cpu_direct.backward_data_diagonal,
+            1,
+            dy.reshape(-1),
+            w.reshape(-1),
+            bias,
+            np.float32(slope),
+            dx.reshape(-1),
+            direct.sizes,
+        )
         return dx
 
     def _adjoint(self, dy, w, _, dx, geom, m, r):
         n, k, *out = dy.shape
         channels, *spatial = dx.shape[1:]
         steps = cpu_winograd_back.DataSteps(n, channels, k, out, m, r)
-        self.pool.run(cpu_winograd_back.backward_data, steps.phases, dy.reshape(-1), w.reshape(-1), dx.reshape(-1),
-                      (n, channels, *spatial, k, *out, *geom.pad), steps.steps,
-                      *self._workspace([*steps.shapes, (None, LINES)]), (0,) * m, (0,) * r)
+        self.pool.run(
+            cpu_winograd_back.backward_data,
+            steps.phases,
+            dy.reshape(-1),
+            w.reshape(-1),
+            dx.reshape(-1),
+            (n, channels, *spatial, k, *out, *geom.pad),
+            steps.steps,
+            *self._workspace([*steps.shapes, (None, LINES)]),
+            (0,) * m,
+            (0,) * r,
+        )
 
     def backward_weights(self, x, dy, geom, dw):
         c, k, out = x.shape[1], dy.shape[1], dy.shape[2:]
@@ -128,13 +192,30 @@ class Convolution:
             return
         direct = Direct(x.shape, k, geom, out)
         phases, steps, shapes = direct.backward_weights()
-        self.pool.run(cpu_direct.backward_weights, phases, x.reshape(-1), dy.reshape(-1), dw.reshape(-1), direct.sizes,
-                      steps, *self._workspace(shapes))
+        self.pool.run(
+            cpu_direct.backward_weights,
+            phases,
+            x.reshape(-1),
+            dy.reshape(-1),
+            dw.reshape(-1),
+            direct.sizes,
+            steps,
+            *self._workspace(shapes),
+        )
 
     def _weights(self, x, dy, dw, pad, m, r):
         n, c, height, width = x.shape
         k, *out = dy.shape[1:]
         steps = cpu_winograd_back.WeightSteps(n, c, k, out, m, r)
-        self.pool.run(cpu_winograd_back.backward_weights, steps.phases, x.reshape(-1), dy.reshape(-1), dw.reshape(-1),
-                      (n, c, height, width, k, *out, *pad), steps.steps,
-                      *self._workspace([*steps.shapes, (None, LINES)]), (0,) * m, (0,) * r)
+        self.pool.run(
+            cpu_winograd_back.backward_weights,
+            steps.phases,
+            x.reshape(-1),
+            dy.reshape(-1),
+            dw.reshape(-1),
+            (n, c, height, width, k, *out, *pad),
+            steps.steps,
+            *self._workspace([*steps.shapes, (None, LINES)]),
+            (0,) * m,
+            (0,) * r,
+        )

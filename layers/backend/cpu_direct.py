@@ -1,7 +1,8 @@
 """Convolution as a matrix product whose right side is gathered band by band: no whole im2col is ever built.
 
-A band is a run of output rows of one image and group; its columns (taps x pixels) stay in the cache.  Images are flat
-arrays; `sizes` is (N, C, H, W, K, OH, OW, group, kernel y x, stride y x, pad y x, dilation y x), `steps` are from `plan`.
+A band is a run of output rows of one image and group; its columns (taps x pixels) stay in the cache.  Images are
+flat arrays; `sizes` is (N, C, H, W, K, OH, OW, group, kernel y x, stride y x, pad y x, dilation y x), `steps` come
+from `Direct`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 
 from layers.backend.cpu_product import fill, multiply_deep, padded, transpose
 from layers.backend.cpu_threads import finish, kernel, my_number, take, wait
-from layers.backend.cpu_vector import copy
+from layers.backend.cpu_vector import add_bias, add_scaled, copy, copy_every
 
 
 @kernel
@@ -19,8 +20,13 @@ def gather(x, plane, sizes, tap_y, tap_x, row0, row1, v, iv):
     height, width, out_w = sizes[2], sizes[3], sizes[6]
     stride_y, stride_x = sizes[10], sizes[11]
     offset_y, offset_x = tap_y * sizes[14] - sizes[12], tap_x * sizes[15] - sizes[13]
-    if stride_y == 1 and stride_x == 1 and offset_x == 0 and out_w == width and (
-            row0 + offset_y >= 0 and row1 + offset_y <= height):
+    if (
+        stride_y == 1
+        and stride_x == 1
+        and offset_x == 0
+        and out_w == width
+        and (row0 + offset_y >= 0 and row1 + offset_y <= height)
+    ):
         copy(x, plane + (row0 + offset_y) * width, v, iv, (row1 - row0) * width)
         return
     low = min(out_w, max(0, (stride_x - 1 - offset_x) // stride_x))
@@ -35,9 +41,28 @@ def gather(x, plane, sizes, tap_y, tap_x, row0, row1, v, iv):
         if stride_x == 1:
             copy(x, start + low, v, line + low, high - low)
         else:
-            for i in range(low, high):
+            done = low
+            if high - low >= 16 and (stride_x == 2 or stride_x == 4) and start + high * stride_x <= x.size:
+                while done < high:
+                    done = min(done, high - 16)  # the last vector may cover some pixels twice
+                    if stride_x == 2:
+                        copy_every(x, start + done * 2, v, line + done, (0, 0))
+                    else:
+                        copy_every(x, start + done * 4, v, line + done, (0, 0, 0, 0))
+                    done += 16
+            for i in range(done, high):
                 v[line + i] = x[start + i * stride_x]
         fill(v, line + high, out_w - high, np.float32(0))
+
+
+@kernel
+def add_line(q, iq, x, ix, n):
+    """x[ix :] += q[iq :] for n pixels."""
+    whole = n // 16 * 16
+    for i in range(0, whole, 16):
+        add_scaled(np.float32(1), q, iq + i, x, ix + i)
+    for i in range(whole, n):
+        x[ix + i] += q[iq + i]
 
 
 @kernel
@@ -53,8 +78,7 @@ def scatter(q, iq, sizes, tap_y, tap_x, row0, row1, x, plane):
         if 0 <= y < height:
             start = plane + y * width + offset_x
             if stride_x == 1:
-                for i in range(low, high):
-                    x[start + i] += q[line + i]
+                add_line(q, line + low, x, start + low, high - low)
             else:
                 for i in range(low, high):
                     x[start + i * stride_x] += q[line + i]
@@ -71,13 +95,12 @@ def gather_channel(x, plane, sizes, row0, row1, v, iv, ld):
 @kernel
 def store_outputs(q, iq, n, y, iy, bias, slope):
     """y = relu(q + bias) for n pixels; slope 1: no relu."""
-    if slope == 1:
-        for i in range(n):
-            y[iy + i] = q[iq + i] + bias
-    else:
-        for i in range(n):
-            value = q[iq + i] + bias
-            y[iy + i] = value if value > 0 else value * slope + np.float32(0)
+    whole = n // 16 * 16
+    for i in range(0, whole, 16):
+        add_bias(q, iq + i, y, iy + i, bias, slope)
+    for i in range(whole, n):
+        value = q[iq + i] + bias
+        y[iy + i] = value if value > 0 else value * slope + np.float32(0)
 
 
 @kernel
@@ -85,13 +108,13 @@ def forward(state, x, w, bias, slope, y, sizes, steps, u, v, q):
     """y = relu(convolution of x + bias).  u: packed w of everything or of one job per thread; v: columns of a band;
     q: outputs of one job per thread."""
     n_images, c_in, height, width, k_out, out_h, out_w, group = sizes[:8]
-    band_rows, job_columns, job_blocks, v_ld, q_ld, keep_u = steps
+    band_rows, job_columns, strip_columns, job_blocks, v_ld, q_ld, keep_u = steps
     me = my_number(state)
     taps, c_group, k_group = sizes[8] * sizes[9], c_in // group, k_out // group
     depth, blocks = c_group * taps, (k_group + 15) // 16
     my_u, my_q = u[0] if keep_u else u[me], q[me]
     phase = 0
-    while keep_u:                                         # pack the weights
+    while keep_u:  # pack the weights
         job = take(state, phase)
         if job >= group * blocks:
             break
@@ -109,8 +132,9 @@ def forward(state, x, w, bias, slope, y, sizes, steps, u, v, q):
                 c = take(state, phase)
                 if c >= c_group:
                     break
-                gather_channel(x, (image * c_in + g * c_group + c) * height * width, sizes, row0, row1,
-                               v, c * taps * v_ld, v_ld)
+                gather_channel(
+                    x, (image * c_in + g * c_group + c) * height * width, sizes, row0, row1, v, c * taps * v_ld, v_ld
+                )
                 finish(state, phase)
             if phase == 1 and keep_u:
                 wait(state, 0, group * blocks)
@@ -127,14 +151,44 @@ def forward(state, x, w, bias, slope, y, sizes, steps, u, v, q):
                 if not keep_u:
                     k0 = g * k_group + first * 16
                     for block in range(last - first):
-                        transpose(w, (k0 + block * 16) * depth, depth, min(16, k_group - (first + block) * 16), depth,
-                                  my_u, block * depth * 16, 16, 16)
-                multiply_deep(my_u, (g * blocks + first) * depth * 16 if keep_u else 0, depth * 16, last - first,
-                              v, column, v_ld, n, my_q, 0, q_ld, depth, 0)
-                for k in range(first * 16, min(last * 16, k_group)):
-                    store_outputs(my_q, (k - first * 16) * q_ld, n,
-                                  y, ((image * k_out + g * k_group + k) * out_h + row0) * out_w + column,
-                                  bias[g * k_group + k], slope)
+                        transpose(
+                            w,
+                            (k0 + block * 16) * depth,
+                            depth,
+                            min(16, k_group - (first + block) * 16),
+                            depth,
+                            my_u,
+                            block * depth * 16,
+                            16,
+                            16,
+                        )
+                for strip in range(column, column + n, strip_columns):
+                    wide = min(strip_columns, column + n - strip)
+                    multiply_deep(
+                        my_u,
+                        (g * blocks + first) * depth * 16 if keep_u else 0,
+                        depth * 16,
+                        last - first,
+                        v,
+                        strip,
+                        v_ld,
+                        wide,
+                        my_q,
+                        0,
+                        q_ld,
+                        depth,
+                        0,
+                    )
+                    for k in range(first * 16, min(last * 16, k_group)):
+                        store_outputs(
+                            my_q,
+                            (k - first * 16) * q_ld,
+                            wide,
+                            y,
+                            ((image * k_out + g * k_group + k) * out_h + row0) * out_w + strip,
+                            bias[g * k_group + k],
+                            slope,
+                        )
                 finish(state, phase)
             wait(state, phase, jobs)
 
@@ -190,12 +244,51 @@ def backward_data(state, dy, w, bias, slope, dx, sizes, steps, u, v, q):
                     if row0 == 0:
                         fill(dx, plane, height * width, np.float32(0))
                     for tap in range(taps):
-                        scatter(my_q, ((c - first) * taps + tap) * v_ld, sizes, tap // sizes[9], tap % sizes[9],
-                                row0, row1, dx, plane)
+                        scatter(
+                            my_q,
+                            ((c - first) * taps + tap) * v_ld,
+                            sizes,
+                            tap // sizes[9],
+                            tap % sizes[9],
+                            row0,
+                            row1,
+                            dx,
+                            plane,
+                        )
                     if row1 == out_h and (slope != 1 or bias[g * c_group + c] != 0):
                         store_outputs(dx, plane, height * width, dx, plane, bias[g * c_group + c], slope)
                 finish(state, phase)
             wait(state, phase, jobs)
+
+
+@kernel
+def backward_data_diagonal(state, dy, w, bias, slope, dx, sizes):
+    """backward_data where only w[i, i] is nonzero: each channel alone, line by line of dx."""
+    n_images, channels, height, width, _, out_h, out_w = sizes[:7]
+    taps_y, taps_x, stride_y, stride_x, pad_y, pad_x = sizes[8:14]
+    wide = (taps_x + 15) // 16 * 16
+    kernel_lines = np.zeros(taps_y * wide, np.float32)  # of lines of whole vectors, as `line` is
+    line = np.empty(max((out_w - 1) * stride_x + wide, pad_x + width), np.float32)
+    while True:
+        job = take(state, 0)
+        if job >= n_images * channels:
+            break
+        c, plane = job % channels, job * height * width
+        for tap in range(taps_y):
+            copy(w, ((c * channels + c) * taps_y + tap) * taps_x, kernel_lines, tap * wide, taps_x)
+        for y in range(height):
+            fill(line, 0, line.size, np.float32(0))
+            for row in range(max(0, (y + pad_y - taps_y) // stride_y + 1), min(out_h, (y + pad_y) // stride_y + 1)):
+                tap = y + pad_y - row * stride_y
+                for column in range(out_w):
+                    value = dy[(job * out_h + row) * out_w + column]
+                    for i in range(0, wide, 16):
+                        add_scaled(value, kernel_lines, tap * wide + i, line, column * stride_x + i)
+            copy(line, pad_x, dx, plane + y * width, width)
+        if slope != 1 or bias[c] != 0:
+            store_outputs(dx, plane, height * width, dx, plane, bias[c], slope)
+        finish(state, 0)
+    wait(state, 0, n_images * channels)
 
 
 @kernel
@@ -226,15 +319,33 @@ def backward_weights(state, x, dy, dw, sizes, steps, u, v, q, lines):
                     break
                 if job < blocks:
                     first = job * 16
-                    transpose(dy, ((image * k_out + g * k_group + first) * out_h + row0) * out_w, out_h * out_w,
-                              min(16, k_group - first), pixels, u, job * band_rows * out_w * 16, 16, 16)
+                    transpose(
+                        dy,
+                        ((image * k_out + g * k_group + first) * out_h + row0) * out_w,
+                        out_h * out_w,
+                        min(16, k_group - first),
+                        pixels,
+                        u,
+                        job * band_rows * out_w * 16,
+                        16,
+                        16,
+                    )
                 else:
                     first = (job - blocks) * 16
                     rows = min(16, depth - first)
                     for i in range(rows):
                         c, tap = (first + i) // taps, (first + i) % taps
-                        gather(x, (image * c_in + g * c_group + c) * height * width, sizes, tap // sizes[9],
-                               tap % sizes[9], row0, row1, my_lines, i * line_ld)
+                        gather(
+                            x,
+                            (image * c_in + g * c_group + c) * height * width,
+                            sizes,
+                            tap // sizes[9],
+                            tap % sizes[9],
+                            row0,
+                            row1,
+                            my_lines,
+                            i * line_ld,
+                        )
                     transpose(my_lines, 0, line_ld, rows, pixels, v, first, v_ld, 16)
                 finish(state, phase)
             wait(state, phase, blocks + strips)
@@ -247,12 +358,24 @@ def backward_weights(state, x, dy, dw, sizes, steps, u, v, q, lines):
                     break
                 first, column = job % parts * job_blocks, job // parts * job_columns
                 last, n = min(first + job_blocks, blocks), min(job_columns, depth - column)
-                multiply_deep(u, first * band_rows * out_w * 16, band_rows * out_w * 16, last - first,
-                              v, column, v_ld, n, my_q, 0, q_ld, pixels, 0)
+                multiply_deep(
+                    u,
+                    first * band_rows * out_w * 16,
+                    band_rows * out_w * 16,
+                    last - first,
+                    v,
+                    column,
+                    v_ld,
+                    n,
+                    my_q,
+                    0,
+                    q_ld,
+                    pixels,
+                    0,
+                )
                 for k in range(first * 16, min(last * 16, k_group)):
                     place = (g * k_group + k) * depth + column
-                    for i in range(n):
-                        dw[place + i] += my_q[(k - first * 16) * q_ld + i]
+                    add_line(my_q, (k - first * 16) * q_ld, dw, place, n)
                 finish(state, phase)
             wait(state, phase, jobs)
 
@@ -269,8 +392,19 @@ class Direct:
 
     def __init__(self, x_shape, k_out, geom, out):
         n, c, height, width = x_shape
-        self.sizes = (n, c, height, width, k_out, *out, geom.group, *geom.kernel, *geom.stride, *geom.pad,
-                      *geom.dilation)
+        self.sizes = (
+            n,
+            c,
+            height,
+            width,
+            k_out,
+            *out,
+            geom.group,
+            *geom.kernel,
+            *geom.stride,
+            *geom.pad,
+            *geom.dilation,
+        )
         self.taps = geom.kernel[0] * geom.kernel[1]
         self.parts, self.c_group, self.k_group = n * geom.group, c // geom.group, k_out // geom.group
         self.depth, self.blocks = self.c_group * self.taps, -(-self.k_group // 16)
@@ -284,13 +418,14 @@ class Direct:
         keep = (bands > 1 or self.parts > self.group) and self.group * self.blocks * 16 * self.depth <= 4 << 20
         if keep:
             columns = min(band_rows * width, 480)
-        else:                                             # then each part of w is packed once per band
+        else:  # then each part of w is packed once per band
             job_blocks, columns = min(self.blocks, 2), band_rows * width
             if self.blocks <= 8:
                 job_blocks, columns = 1, min(columns, 480)
-        v_ld, q_ld = padded(band_rows * width), padded(columns)
+        strip = min(columns, 96)  # outputs of a strip stay in the first cache
+        v_ld, q_ld = padded(band_rows * width), padded(strip)
         u = (1, self.group * self.blocks * 16 * self.depth) if keep else (None, job_blocks * 16 * self.depth)
-        steps = band_rows, columns, job_blocks, v_ld, q_ld, int(keep)
+        steps = band_rows, columns, strip, job_blocks, v_ld, q_ld, int(keep)
         return 1 + 2 * self.parts * bands, steps, (u, (self.depth * v_ld,), (None, job_blocks * 16 * q_ld))
 
     def backward_data(self):
@@ -300,8 +435,11 @@ class Direct:
         width_rows = -(-channels * self.taps // 16) * 16
         band_rows, bands = _bands(rows, width * max(width_rows * 4, self.k_group), 2 << 20)
         v_ld = padded(band_rows * width)
-        return 2 * self.parts * bands, (band_rows, channels, v_ld), (
-            (None, width_rows * self.k_group), (self.k_group * v_ld,), (None, width_rows * v_ld))
+        return (
+            2 * self.parts * bands,
+            (band_rows, channels, v_ld),
+            ((None, width_rows * self.k_group), (self.k_group * v_ld,), (None, width_rows * v_ld)),
+        )
 
     def backward_weights(self):
         """(phases, steps, shapes of u, v, q, lines)"""
@@ -311,5 +449,13 @@ class Direct:
         v_ld = padded(self.depth)
         job_blocks, columns = min(4, self.blocks), min(self.depth, 480)
         q_ld = padded(columns)
-        return 2 * self.parts * bands, (band_rows, job_blocks, columns, v_ld, q_ld), (
-            (self.blocks * pixels * 16,), (pixels * v_ld,), (None, job_blocks * 16 * q_ld), (None, 16 * padded(pixels)))
+        return (
+            2 * self.parts * bands,
+            (band_rows, job_blocks, columns, v_ld, q_ld),
+            (
+                (self.blocks * pixels * 16,),
+                (pixels * v_ld,),
+                (None, job_blocks * 16 * q_ld),
+                (None, 16 * padded(pixels)),
+            ),
+        )

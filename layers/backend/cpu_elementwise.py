@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.backend.cpu_threads import finish, kernel, kernel_of_sums, take, wait
+from layers.backend.cpu_product import sum_of
+from layers.backend.cpu_threads import finish, kernel, take, wait
 
 GRAIN = 1 << 16
 
@@ -40,6 +41,63 @@ def relu_backward(state, dy, y, slope, dx):
 
 
 @kernel
+def prelu_forward(state, x, slope, y, area):
+    """y = x where x > 0, its channel's slope * x elsewhere; planes of `area` pixels."""
+    planes = x.size // area
+    each = max(1, GRAIN // area)
+    jobs = (planes + each - 1) // each
+    while True:
+        job = take(state, 0)
+        if job >= jobs:
+            break
+        for plane in range(job * each, min((job + 1) * each, planes)):
+            factor = slope[plane % slope.size]
+            for i in range(plane * area, (plane + 1) * area):
+                value = x[i]
+                y[i] = value if value > 0 else value * factor
+        finish(state, 0)
+    wait(state, 0, jobs)
+
+
+@kernel
+def prelu_backward(state, dy, x, slope, dx, area):
+    """dx = dy where x > 0, its channel's slope * dy elsewhere."""
+    planes = x.size // area
+    each = max(1, GRAIN // area)
+    jobs = (planes + each - 1) // each
+    while True:
+        job = take(state, 0)
+        if job >= jobs:
+            break
+        for plane in range(job * each, min((job + 1) * each, planes)):
+            factor = slope[plane % slope.size]
+            for i in range(plane * area, (plane + 1) * area):
+                value = dy[i]
+                dx[i] = value if x[i] > 0 else value * factor
+        finish(state, 0)
+    wait(state, 0, jobs)
+
+
+@kernel
+def affine(state, x, centre, scale, shift, y, area):
+    """y = (x - centre) * scale + shift, each that of the plane's channel."""
+    planes, channels = x.size // area, scale.size
+    each = max(1, GRAIN // area)
+    jobs = (planes + each - 1) // each
+    while True:
+        job = take(state, 0)
+        if job >= jobs:
+            break
+        for plane in range(job * each, min((job + 1) * each, planes)):
+            c = plane % channels
+            minus, factor, plus = centre[c], scale[c], shift[c]
+            for i in range(plane * area, (plane + 1) * area):
+                y[i] = (x[i] - minus) * factor + plus
+        finish(state, 0)
+    wait(state, 0, jobs)
+
+
+@kernel
 def dropout(state, x, mask, scale, y):
     """y = x * scale where mask, 0 elsewhere."""
     jobs = (x.size + GRAIN - 1) // GRAIN
@@ -51,14 +109,6 @@ def dropout(state, x, mask, scale, y):
             y[i] = x[i] * scale if mask[i] else np.float32(0)
         finish(state, 0)
     wait(state, 0, jobs)
-
-
-@kernel_of_sums
-def _sum(x, start, n):
-    total = np.float32(0)
-    for i in range(start, start + n):
-        total += x[i]
-    return total
 
 
 @kernel
@@ -73,7 +123,7 @@ def bias_backward(state, dy, n_images, area, db):
         for image in range(n_images):
             plane = (image * channels + c) * area
             for i in range(0, area, 4096):
-                total += _sum(dy, plane + i, min(4096, area - i))
+                total += sum_of(dy, plane + i, min(4096, area - i))
         db[c] += np.float32(total)
         finish(state, 0)
     wait(state, 0, channels)

@@ -71,7 +71,7 @@ def gemm(state, a, b, c, sizes, u, v, q):
 def matmul(pool, memory, a, b, c, add, ta, tb):
     """c (+)= a b for C-contiguous float32 matrices, each transposed first if told."""
     (rows, columns), depth = c.shape, a.shape[0] if ta else a.shape[1]
-    tc = rows < columns and rows < 16                 # few rows: better as columns of the transposed product
+    tc = rows < columns and rows < 16  # few rows: better as columns of the transposed product
     if tc:
         a, b, ta, tb, rows, columns = b, a, not tb, not ta, columns, rows
     job_blocks, job_columns = min(2, -(-rows // 16)), min(columns, 480)
@@ -101,6 +101,10 @@ def probe(state, a, b, c, rounds, jobs):
 def gemm_probe(pool, rounds) -> int:
     """Runs `probe` and returns the number of its operations (a multiply-add is two)."""
     jobs = 4 * pool.threads
-    a, b, c = np.ones(4 * 16 * 256, np.float32), np.ones(256 * 48, np.float32), np.ones((pool.threads, 64 * 48), np.float32)
+    a, b, c = (
+        np.ones(4 * 16 * 256, np.float32),
+        np.ones(256 * 48, np.float32),
+        np.ones((pool.threads, 64 * 48), np.float32),
+    )
     pool.run(probe, 1, a, b, c, rounds, jobs)
     return 2 * jobs * rounds * 64 * 48 * 256

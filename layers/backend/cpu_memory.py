@@ -13,7 +13,7 @@ import weakref
 
 import numpy as np
 
-SMALL = 1 << 14                       # bytes: below this NumPy's own allocator does as well
+SMALL = 1 << 14  # bytes: below this NumPy's own allocator does as well
 ALIGN = 4096
 ARENA = 1 << 26
 

@@ -89,7 +89,7 @@ def _power(scale, beta):
     if beta == np.float32(0.75):
         root = np.sqrt(scale)
         return np.float32(1) / (root * np.sqrt(root))
-    return scale ** -beta
+    return scale**-beta
 
 
 @kernel

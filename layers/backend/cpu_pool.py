@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.backend.cpu_product import fill
+from layers.backend.cpu_product import fill, sum_of
 from layers.backend.cpu_threads import finish, kernel, take, wait
 from layers.backend.cpu_vector import LOWEST, max_tile
 
@@ -51,7 +51,10 @@ def max_forward(state, x, y, index, sizes, side, step):
     side, step: tuples as long as a square window's side and its stride, for vector code; step () for none.
     """
     planes, height, width, out_h, out_w, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x = sizes
-    first = (pad_x + stride_x - 1) // stride_x if pad_x else 0
+    low = min(out_w, (pad_x + stride_x - 1) // stride_x)  # windows wholly inside: low ... high - 1
+    high = max(low, min(out_w, (width + pad_x - kernel_x) // stride_x + 1))
+    reach = 16 * stride_x + kernel_x + (kernel_y - 1) * width
+    best, place = np.empty(16, np.float32), np.empty(16, np.int32)
     while True:
         plane = take(state, 0)
         if plane >= planes:
@@ -62,13 +65,20 @@ def max_forward(state, x, y, index, sizes, side, step):
             done = 0
             if len(step) > 0:
                 if top >= 0 and top + kernel_y <= height:
-                    done = min(first, out_w)
-                    _max_row(x, start, y, index, iy, row, 0, done, sizes)
-                    reach = 16 * stride_x + kernel_x
-                    while done + 16 <= out_w and done * stride_x - pad_x + reach <= width:
-                        place = top * width + done * stride_x - pad_x
-                        max_tile(x, start + place, width, y, iy + done, index, iy + done, place, side, step)
-                        done += 16
+                    _max_row(x, start, y, index, iy, row, 0, low, sizes)
+                    done = low
+                    while done < high:
+                        first = top * width + done * stride_x - pad_x
+                        if start + first + reach > x.size:
+                            break
+                        if done + 16 <= high:
+                            max_tile(x, start + first, width, y, iy + done, index, iy + done, first, side, step)
+                        else:  # fewer than 16 windows: what lies beyond is not used
+                            max_tile(x, start + first, width, best, 0, place, 0, first, side, step)
+                            for i in range(high - done):
+                                y[iy + done + i] = best[i]
+                                index[iy + done + i] = place[i]
+                        done = min(done + 16, high)
             _max_row(x, start, y, index, iy, row, done, out_w, sizes)
         finish(state, 0)
     wait(state, 0, planes)
@@ -106,6 +116,9 @@ def ave_forward(state, x, y, sizes, heights, widths):
             top = row * stride_y - pad_y
             for line in range(max(0, top), min(height, top + kernel_y)):
                 values = x[(plane * height + line) * width : (plane * height + line + 1) * width]
+                if out_w == 1:
+                    total[0] += sum_of(values, max(0, -pad_x), min(width, kernel_x - pad_x) - max(0, -pad_x))
+                    continue
                 for tap in range(kernel_x):
                     low, high = _windows(tap, stride_x, pad_x, width, out_w)
                     for i in range(low, high):

@@ -5,11 +5,13 @@ A is packed in blocks of 16 rows of C, (blocks, depth, 16); B is (depth, columns
 
 from __future__ import annotations
 
-from layers.backend.cpu_threads import kernel
+import numpy as np
+
+from layers.backend.cpu_threads import kernel, kernel_of_sums
 from layers.backend.cpu_vector import TILE_LANES, TILE_ROWS, TILE_VECTORS, multiply_tile, transpose_tile
 
-STRIP = TILE_VECTORS * TILE_LANES       # columns of one pass over B
-DEPTH = 512                             # rows of B that are worked through at a time
+STRIP = TILE_VECTORS * TILE_LANES  # columns of one pass over B
+DEPTH = 512  # rows of B that are worked through at a time
 
 
 def padded(columns):
@@ -41,8 +43,21 @@ def multiply(a, ia, block_stride, blocks, b, ib, ldb, columns, c, ic, ldc, depth
 def multiply_deep(a, ia, block_stride, blocks, b, ib, ldb, columns, c, ic, ldc, depth, add):
     """multiply, the sum cut into parts so that a strip of b stays in the cache."""
     for p in range(0, depth, DEPTH):
-        multiply(a, ia + p * 16, block_stride, blocks, b, ib + p * ldb, ldb, columns, c, ic, ldc,
-                 min(DEPTH, depth - p), add if p == 0 else 1)
+        multiply(
+            a,
+            ia + p * 16,
+            block_stride,
+            blocks,
+            b,
+            ib + p * ldb,
+            ldb,
+            columns,
+            c,
+            ic,
+            ldc,
+            min(DEPTH, depth - p),
+            add if p == 0 else 1,
+        )
 
 
 @kernel
@@ -62,3 +77,12 @@ def fill(b, ib, n, value):
     """b[ib : ib + n] = value"""
     for i in range(n):
         b[ib + i] = value
+
+
+@kernel_of_sums
+def sum_of(x, start, n):
+    """x[start] + ... of n elements."""
+    total = np.float32(0)
+    for i in range(start, start + n):
+        total += x[i]
+    return total

@@ -38,6 +38,7 @@ I64 = ir.IntType(64)
 
 # -- compiling -----------------------------------------------------------------------------------------------------
 
+
 @functools.cache
 def _cache_folder() -> str | None:
     """Where compiled kernels are kept: one folder per state of these sources; None if no folder can be written.
@@ -46,8 +47,12 @@ def _cache_folder() -> str | None:
     """
     sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("cpu_*.py")))
     name = hashlib.sha256(sources).hexdigest()[:16]
-    places = [os.environ.get("DEMITASSE_CACHE"), os.environ.get("XDG_CACHE_HOME"), os.path.expanduser("~/.cache"),
-              os.path.join(tempfile.gettempdir(), f"demitasse-{os.getuid() if hasattr(os, 'getuid') else 'cache'}")]
+    places = [
+        os.environ.get("DEMITASSE_CACHE"),
+        os.environ.get("XDG_CACHE_HOME"),
+        os.path.expanduser("~/.cache"),
+        os.path.join(tempfile.gettempdir(), f"demitasse-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"),
+    ]
     for place in places:
         if not place:
             continue
@@ -83,6 +88,7 @@ def kernel_of_sums(function):
 
 # -- counters ------------------------------------------------------------------------------------------------------
 
+
 def _counter(context, builder, signature, args):
     array = context.make_array(signature.args[0])(context, builder, args[0])
     return builder.gep(array.data, [context.cast(builder, args[1], signature.args[1], types.int64)])
@@ -92,6 +98,7 @@ def _counter(context, builder, signature, args):
 def _add_one(typing, state, index):
     def generate(context, builder, signature, args):
         return builder.atomic_rmw("add", _counter(context, builder, signature, args), ir.Constant(I64, 1), "seq_cst")
+
     return types.int64(state, index), generate
 
 
@@ -99,6 +106,7 @@ def _add_one(typing, state, index):
 def _read(typing, state, index):
     def generate(context, builder, signature, args):
         return builder.load_atomic(_counter(context, builder, signature, args), "acquire", 8)
+
     return types.int64(state, index), generate
 
 
@@ -128,6 +136,7 @@ def my_number(state):
 
 
 # -- the pool ------------------------------------------------------------------------------------------------------
+
 
 class Pool:
     """`threads` threads, of which the caller is one."""
@@ -167,7 +176,10 @@ def _serve(tasks):
         if task is None:
             return
         function, state, args = task
-        function(state, *args)
+        try:
+            function(state, *args)
+        except Exception:  # did not compile: the caller gets the same exception
+            pass
         del task, function, state, args
 
 
@@ -179,9 +191,11 @@ def shared_pool(threads: int | None = None) -> Pool:
 
 # -- what the machine can do -------------------------------------------------------------------------------------------
 
+
 def peak_gflops(threads: int | None = None, seconds: float = 0.2) -> float:
     """Measured peak of the float32 multiply-add kernel, in 10^9 operations (a multiply-add is two) per second."""
     from layers.backend.cpu_gemm import gemm_probe
+
     pool = shared_pool(threads)
     rounds, best = 64, 0.0
     gemm_probe(pool, 1)

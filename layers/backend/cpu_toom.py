@@ -22,8 +22,8 @@ def _times(p, root):
 def matrices(m: int, r: int) -> dict[str, list[list[Fraction]]]:
     """AT (m, a), A (a, m), G (a, r), BT (a, a) for a = m + r - 1 <= 8, in exact fractions."""
     a = m + r - 1
-    points = POINTS[:a - 1]
-    at = [[p ** j for p in points] + [Fraction(int(j == m - 1))] for j in range(m)]
+    points = POINTS[: a - 1]
+    at = [[p**j for p in points] + [Fraction(int(j == m - 1))] for j in range(m)]
     g, bt = [], []
     for i, p in enumerate(points):
         others = [q for k, q in enumerate(points) if k != i]
@@ -31,11 +31,11 @@ def matrices(m: int, r: int) -> dict[str, list[list[Fraction]]]:
         for q in others:
             norm *= p - q
             poly = _times(poly, q)
-        g.append([p ** k / norm for k in range(r)])
+        g.append([p**k / norm for k in range(r)])
         bt.append(poly + [Fraction(0)])
     g.append([Fraction(int(k == r - 1)) for k in range(r)])
     poly = [Fraction(1)]
     for q in points:
         poly = _times(poly, q)
     bt.append(poly)
-    return {"AT": at, "A": [list(column) for column in zip(*at)], "G": g, "BT": bt}
+    return {"AT": at, "A": [list(column) for column in zip(*at, strict=True)], "G": g, "BT": bt}

@@ -30,7 +30,7 @@ def _tile_shape():
         return 8, 3, 16
     if features.get("avx"):
         return 4, 3, 8
-    return 8, 3, 4                      # 32 registers of 4 floats (NEON); right, if slower, on anything else
+    return 8, 3, 4  # 32 registers of 4 floats (NEON); right, if slower, on anything else
 
 
 TILE_ROWS, TILE_VECTORS, TILE_LANES = _tile_shape()
@@ -49,8 +49,11 @@ class Vec:
         return Vec(self.b, self.b.fsub(self.value, other.value, flags=FUSE))
 
     def __mul__(self, other):
-        other = other.value if isinstance(other, Vec) else ir.Constant(
-            self.value.type, [ir.Constant(F32, float(other))] * self.value.type.count)
+        other = (
+            other.value
+            if isinstance(other, Vec)
+            else ir.Constant(self.value.type, [ir.Constant(F32, float(other))] * self.value.type.count)
+        )
         return Vec(self.b, self.b.fmul(self.value, other, flags=FUSE))
 
     def shuffle(self, other, lanes):
@@ -121,8 +124,9 @@ class Writer:
     def interleave(self, phases):
         """The inverse: len(phases) vectors of contiguous elements."""
         m = len(phases)
-        return [self._pick(phases, [(e % m) * LANES + e // m for e in range(q * LANES, (q + 1) * LANES)])
-                for q in range(m)]
+        return [
+            self._pick(phases, [(e % m) * LANES + e // m for e in range(q * LANES, (q + 1) * LANES)]) for q in range(m)
+        ]
 
     def _pick(self, vectors, wanted):
         """The vector of elements `wanted` of the concatenation of `vectors`, two at a time."""
@@ -185,6 +189,7 @@ def _void(*args):
 
 # -- matrix product ----------------------------------------------------------------------------------------------
 
+
 @intrinsic
 def multiply_tile(typing, a, ia, lda, b, ib, ldb, c, ic, ldc, k, add, vectors):
     """c[i, j] (+)= sum over p < k of a[p, i] * b[p, j] for TILE_ROWS rows i and len(vectors) * TILE_LANES columns j.
@@ -192,6 +197,7 @@ def multiply_tile(typing, a, ia, lda, b, ib, ldb, c, ic, ldc, k, add, vectors):
     lda, ldb, ldc: elements between rows; add: nonzero adds to c.  The sum runs upwards in p: the same bits wherever
     the tile lies.
     """
+
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args, TILE_LANES)
         pa, pb, pc = w.pointer(0), w.pointer(3), w.pointer(6)
@@ -233,22 +239,64 @@ def multiply_tile(typing, a, ia, lda, b, ib, ldb, c, ic, ldc, k, add, vectors):
                             value = Vec(builder, sums[i][j])
                             w.store(value + w.load(place) if old else value, place)
         return context.get_dummy_value()
+
     return _void(a, ia, lda, b, ib, ldb, c, ic, ldc, k, add, vectors), generate
 
 
 @intrinsic
 def copy(typing, a, ia, b, ib, n):
     """b[ib : ib + n] = a[ia : ia + n]"""
+
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args)
         cgutils.raw_memcpy(builder, w.pointer(2), w.pointer(0), w.integer(4), 4)
         return context.get_dummy_value()
+
     return _void(a, ia, b, ib, n), generate
+
+
+@intrinsic
+def copy_every(typing, a, ia, b, ib, step):
+    """b[ib + i] = a[ia + i * len(step)] for 16 elements; reads 16 * len(step)."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        w.store(w.deinterleave(w.pointer(0), signature.args[4].count, 1)[0], w.pointer(2))
+        return context.get_dummy_value()
+
+    return _void(a, ia, b, ib, step), generate
+
+
+@intrinsic
+def add_bias(typing, q, iq, y, iy, bias, slope):
+    """y[iy + i] = relu(q[iq + i] + bias) for 16 elements; slope 1: no relu."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        value = w.load(w.pointer(0)) + w.splat(args[4])
+        w.store(w.relu(value, w.splat(args[5])), w.pointer(2))
+        return context.get_dummy_value()
+
+    return _void(q, iq, y, iy, bias, slope), generate
+
+
+@intrinsic
+def add_scaled(typing, scale, a, ia, b, ib):
+    """b[ib + i] += scale * a[ia + i] for 16 elements."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        place = w.pointer(3)
+        w.store(w.fma(w.splat(args[0]), w.load(w.pointer(1)), w.load(place)), place)
+        return context.get_dummy_value()
+
+    return _void(scale, a, ia, b, ib), generate
 
 
 @intrinsic
 def transpose_tile(typing, a, ia, lda, b, ib, ldb):
     """b[j, i] = a[i, j] for 16 x 16 elements."""
+
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args)
         pa, pb, lda, ldb = w.pointer(0), w.pointer(3), w.integer(2), w.integer(5)
@@ -257,7 +305,7 @@ def transpose_tile(typing, a, ia, lda, b, ib, ldb):
             rows.append(w.load(pa))
             pa = w.at(pa, lda)
         step = 1
-        while step < LANES:                            # swap off-diagonal blocks of size step
+        while step < LANES:  # swap off-diagonal blocks of size step
             low = [lane if not lane & step else LANES + lane - step for lane in range(LANES)]
             high = [lane + step if not lane & step else LANES + lane for lane in range(LANES)]
             for i in range(LANES):
@@ -269,6 +317,7 @@ def transpose_tile(typing, a, ia, lda, b, ib, ldb):
             w.store(row, pb)
             pb = w.at(pb, ldb)
         return context.get_dummy_value()
+
     return _void(a, ia, lda, b, ib, ldb), generate
 
 
@@ -279,6 +328,7 @@ def max_tile(typing, x, ix, width, y, iy, index, ii, place, kernel, stride):
     The windows (len(kernel) square, len(stride) apart) lie inside the image: the first pixel of the first is x[ix]
     and has number `place` in its plane; width: pixels from line to line.
     """
+
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args)
         px, width, py, pi, place = w.pointer(0), w.integer(2), w.pointer(3), w.pointer(5), w.integer(7)
@@ -286,8 +336,9 @@ def max_tile(typing, x, ix, width, y, iy, index, ii, place, kernel, stride):
         integers = ir.VectorType(I32, LANES)
 
         def numbers(first):
-            one = builder.insert_element(ir.Constant(integers, ir.Undefined), builder.trunc(first, I32),
-                                         ir.Constant(I32, 0))
+            one = builder.insert_element(
+                ir.Constant(integers, ir.Undefined), builder.trunc(first, I32), ir.Constant(I32, 0)
+            )
             all_lanes = builder.shuffle_vector(one, one, ir.Constant(integers, [ir.Constant(I32, 0)] * LANES))
             return builder.add(all_lanes, ir.Constant(integers, [ir.Constant(I32, i * stride) for i in range(LANES)]))
 
@@ -304,10 +355,12 @@ def max_tile(typing, x, ix, width, y, iy, index, ii, place, kernel, stride):
         w.store(Vec(builder, best), py)
         builder.store(where, builder.bitcast(pi, integers.as_pointer())).align = 4
         return context.get_dummy_value()
+
     return _void(x, ix, width, y, iy, index, ii, place, kernel, stride), generate
 
 
 # -- tile transforms (cpu_toom.py has the matrices), 16 tiles side by side ------------------------------------------
+
 
 def _both_ways(matrix, grid):
     """matrix . grid . matrix^T for a grid (list of rows) of vectors."""
@@ -317,6 +370,7 @@ def _both_ways(matrix, grid):
 
 def _spread(name):
     """An intrinsic from lines of pixels to frequencies: out[f] = (matrix . tile . matrix^T)[f] for 16 tiles."""
+
     @intrinsic
     def spread(typing, lines, il, stride, out, io, plane, m, r):
         def generate(context, builder, signature, args):
@@ -333,17 +387,20 @@ def _spread(name):
                     w.store(value, po)
                     po = w.at(po, plane)
             return context.get_dummy_value()
+
         return _void(lines, il, stride, out, io, plane, m, r), generate
+
     return spread
 
 
-input_tile = _spread("BT")        # x -> V
-gradient_tile = _spread("A")      # dy -> dM
+input_tile = _spread("BT")  # x -> V
+gradient_tile = _spread("A")  # dy -> dM
 
 
 @intrinsic
 def output_tile(typing, freq, iq, plane, lines, il, stride, bias, slope, m, r):
     """lines = relu(A^T freq A + bias) for 16 tiles: m lines of 16 m pixels.  slope 1: no relu."""
+
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args)
         m, r = signature.args[8].count, signature.args[9].count
@@ -364,21 +421,24 @@ def output_tile(typing, freq, iq, plane, lines, il, stride, bias, slope, m, r):
                 w.store(value, w.at(pointer, q * LANES))
             pointer = w.at(pointer, stride)
         return context.get_dummy_value()
+
     return _void(freq, iq, plane, lines, il, stride, bias, slope, m, r), generate
 
 
 @intrinsic
 def scatter_tile(typing, freq, iq, plane, lines, il, stride, tiles, m, r):
     """lines += B freq B^T for the first `tiles` of 16, m pixels apart and m + r - 1 wide: the adjoint of input_tile."""
+
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args)
         m, r = signature.args[7].count, signature.args[8].count
         a = m + r - 1
-        matrix = [list(column) for column in zip(*matrices(m, r)["BT"])]
+        matrix = [list(column) for column in zip(*matrices(m, r)["BT"], strict=True)]
         pq, plane, pointer, stride = w.pointer(0), w.integer(2), w.pointer(3), w.integer(5)
         lanes = ir.Constant(ir.VectorType(I32, LANES), [ir.Constant(I32, i) for i in range(LANES)])
-        one = builder.insert_element(ir.Constant(lanes.type, ir.Undefined),
-                                     builder.trunc(w.integer(6), I32), ir.Constant(I32, 0))
+        one = builder.insert_element(
+            ir.Constant(lanes.type, ir.Undefined), builder.trunc(w.integer(6), I32), ir.Constant(I32, 0)
+        )
         count = builder.shuffle_vector(one, one, ir.Constant(lanes.type, [ir.Constant(I32, 0)] * LANES))
         wanted = builder.icmp_signed("<", lanes, count)
         grid = []
@@ -397,18 +457,20 @@ def scatter_tile(typing, freq, iq, plane, lines, il, stride, tiles, m, r):
                     w.store(value + w.load(place), place)
             pointer = w.at(pointer, stride)
         return context.get_dummy_value()
+
     return _void(freq, iq, plane, lines, il, stride, tiles, m, r), generate
 
 
 def _kernel_map(name, transpose, add):
     """An intrinsic between kernels and frequencies, both (rows, 16 channels): out (+)= matrix . x . matrix^T."""
+
     @intrinsic
     def kernel_map(typing, x, ix, step, out, io, plane, m, r):
         def generate(context, builder, signature, args):
             w = Writer(context, builder, signature, args)
             matrix = matrices(signature.args[6].count, signature.args[7].count)[name]
             if transpose:
-                matrix = [list(column) for column in zip(*matrix)]
+                matrix = [list(column) for column in zip(*matrix, strict=True)]
             px, step, po, plane = w.pointer(0), w.integer(2), w.pointer(3), w.integer(5)
             n = len(matrix[0])
             grid = []
@@ -423,9 +485,11 @@ def _kernel_map(name, transpose, add):
                     w.store(value + w.load(po) if add else value, po)
                     po = w.at(po, plane)
             return context.get_dummy_value()
+
         return _void(x, ix, step, out, io, plane, m, r), generate
+
     return kernel_map
 
 
-weight_tile = _kernel_map("G", False, False)              # w -> U
-weight_gradient_tile = _kernel_map("G", True, False)      # dU -> dw
+weight_tile = _kernel_map("G", False, False)  # w -> U
+weight_gradient_tile = _kernel_map("G", True, False)  # dU -> dw

@@ -17,7 +17,7 @@ from layers.backend.cpu_product import fill, multiply, padded
 from layers.backend.cpu_threads import finish, kernel, my_number, take, wait
 from layers.backend.cpu_vector import copy, input_tile, output_tile, transpose_tile, weight_tile
 
-SKEW = 16        # between frequencies: matrices a power of two apart would all share a few cache sets
+SKEW = 16  # between frequencies: matrices a power of two apart would all share a few cache sets
 
 
 @kernel
@@ -67,7 +67,7 @@ def read_patch(x, plane, row0, column0, rows, columns, height, width, lines):
 def spread_inputs(x, plane, height, width, row0, column0, tiles_x, v, iv, v_plane, lines, m, r):
     """A row of tiles of the image plane at x[plane], the first at (row0, column0), to v[iv :]."""
     tile, a = len(m), len(m) + len(r) - 1
-    reach = 16 * tile + (a - 1) // tile * tile             # columns that input_tile reads
+    reach = 16 * tile + (a - 1) // tile * tile  # columns that input_tile reads
     inside = row0 >= 0 and row0 + a <= height
     for t in range(0, tiles_x, 16):
         column = column0 + t * tile
@@ -112,24 +112,38 @@ def forward(state, x, w, bias, slope, y, sizes, steps, u, v, q, lines, m, r):
     v_plane, q_plane = c_in * v_ld + SKEW, job_blocks * 16 * q_ld + SKEW
     my_u = u[0] if keep_u else u[me]
     phase = 0
-    while keep_u:                                         # kernels
+    while keep_u:  # kernels
         block = take(state, phase)
         if block >= blocks:
             break
-        transform_kernels(w, k_step, c_step, block * 16, k_out, c_in, flip, my_u, block * c_in * 16, u_plane,
-                          my_lines, m, r)
+        transform_kernels(
+            w, k_step, c_step, block * 16, k_out, c_in, flip, my_u, block * c_in * 16, u_plane, my_lines, m, r
+        )
         finish(state, phase)
     for image in range(n_images):
         for band in range(0, tiles_y, band_rows):
             band_end = min(band + band_rows, tiles_y)
             phase += 1
-            while True:                                   # inputs
+            while True:  # inputs
                 c = take(state, phase)
                 if c >= c_in:
                     break
                 for row in range(band, band_end):
-                    spread_inputs(x, (image * c_in + c) * height * width, height, width, row * tile - pad_y, -pad_x,
-                                  tiles_x, v, c * v_ld + (row - band) * tiles_x, v_plane, my_lines, m, r)
+                    spread_inputs(
+                        x,
+                        (image * c_in + c) * height * width,
+                        height,
+                        width,
+                        row * tile - pad_y,
+                        -pad_x,
+                        tiles_x,
+                        v,
+                        c * v_ld + (row - band) * tiles_x,
+                        v_plane,
+                        my_lines,
+                        m,
+                        r,
+                    )
                 finish(state, phase)
             if phase == 1 and keep_u:
                 wait(state, 0, blocks)
@@ -137,7 +151,7 @@ def forward(state, x, w, bias, slope, y, sizes, steps, u, v, q, lines, m, r):
             phase += 1
             parts = (blocks + job_blocks - 1) // job_blocks
             jobs = parts * ((band_end - band + job_rows - 1) // job_rows)
-            while True:                                   # products and outputs
+            while True:  # products and outputs
                 job = take(state, phase)
                 if job >= jobs:
                     break
@@ -145,17 +159,55 @@ def forward(state, x, w, bias, slope, y, sizes, steps, u, v, q, lines, m, r):
                 last, row1 = min(first + job_blocks, blocks), min(row0 + job_rows, band_end)
                 if not keep_u:
                     for block in range(first, last):
-                        transform_kernels(w, k_step, c_step, block * 16, k_out, c_in, flip,
-                                          my_u, (block - first) * c_in * 16, u_plane, my_lines, m, r)
+                        transform_kernels(
+                            w,
+                            k_step,
+                            c_step,
+                            block * 16,
+                            k_out,
+                            c_in,
+                            flip,
+                            my_u,
+                            (block - first) * c_in * 16,
+                            u_plane,
+                            my_lines,
+                            m,
+                            r,
+                        )
                 for f in range(a * a):
-                    multiply(my_u, f * u_plane + (first * c_in * 16 if keep_u else 0), c_in * 16, last - first,
-                             v, f * v_plane + (row0 - band) * tiles_x, v_ld, (row1 - row0) * tiles_x,
-                             my_q, f * q_plane, q_ld, c_in, 0)
+                    multiply(
+                        my_u,
+                        f * u_plane + (first * c_in * 16 if keep_u else 0),
+                        c_in * 16,
+                        last - first,
+                        v,
+                        f * v_plane + (row0 - band) * tiles_x,
+                        v_ld,
+                        (row1 - row0) * tiles_x,
+                        my_q,
+                        f * q_plane,
+                        q_ld,
+                        c_in,
+                        0,
+                    )
                 for k in range(first * 16, min(last * 16, k_out)):
                     for row in range(row0, row1):
-                        gather_outputs(my_q, (k - first * 16) * q_ld + (row - row0) * tiles_x, q_plane, bias[k], slope,
-                                       tiles_x, y, (image * k_out + k) * out_h * out_w, row * tile, out_h, out_w,
-                                       my_lines, m, r)
+                        gather_outputs(
+                            my_q,
+                            (k - first * 16) * q_ld + (row - row0) * tiles_x,
+                            q_plane,
+                            bias[k],
+                            slope,
+                            tiles_x,
+                            y,
+                            (image * k_out + k) * out_h * out_w,
+                            row * tile,
+                            out_h,
+                            out_w,
+                            my_lines,
+                            m,
+                            r,
+                        )
                 finish(state, phase)
             wait(state, phase, jobs)
 

@@ -57,7 +57,7 @@ def backward_weights(state, x, dy, dw, sizes, steps, u, d, v, part, lines, m, r)
             band_end = min(band + band_rows, tiles_y)
             tiles = (band_end - band) * tiles_x
             phase += 1
-            while True:                                   # transforms, 16 channels at a time
+            while True:  # transforms, 16 channels at a time
                 job = take(state, phase)
                 if job >= k_blocks + c_blocks:
                     break
@@ -68,23 +68,46 @@ def backward_weights(state, x, dy, dw, sizes, steps, u, d, v, part, lines, m, r)
                     for row in range(band, band_end):
                         place = i * ld + (row - band) * tiles_x
                         if of_x:
-                            spread_inputs(x, (image * c_in + first + i) * height * width, height, width,
-                                          row * tile - pad_y, -pad_x, tiles_x, my_part, place, part_plane,
-                                          my_lines, m, r)
+                            spread_inputs(
+                                x,
+                                (image * c_in + first + i) * height * width,
+                                height,
+                                width,
+                                row * tile - pad_y,
+                                -pad_x,
+                                tiles_x,
+                                my_part,
+                                place,
+                                part_plane,
+                                my_lines,
+                                m,
+                                r,
+                            )
                         else:
-                            spread_gradients(dy, (image * k_out + first + i) * out_h * out_w, out_h, out_w, row * tile,
-                                             tiles_x, my_part, place, part_plane, my_lines, m, r)
+                            spread_gradients(
+                                dy,
+                                (image * k_out + first + i) * out_h * out_w,
+                                out_h,
+                                out_w,
+                                row * tile,
+                                tiles_x,
+                                my_part,
+                                place,
+                                part_plane,
+                                my_lines,
+                                m,
+                                r,
+                            )
                 for f in range(a * a):
                     if of_x:
                         transpose(my_part, f * part_plane, ld, channels, tiles, v, f * v_plane + first, c_ld, 16)
                     else:
-                        transpose(my_part, f * part_plane, ld, channels, tiles,
-                                  d, f * d_plane + first * ld, 16, 16)
+                        transpose(my_part, f * part_plane, ld, channels, tiles, d, f * d_plane + first * ld, 16, 16)
                 finish(state, phase)
             wait(state, phase, k_blocks + c_blocks)
             phase += 1
             jobs = parts if one_band else parts * a * a
-            while True:                                   # products
+            while True:  # products
                 job = take(state, phase)
                 if job >= jobs:
                     break
@@ -92,15 +115,40 @@ def backward_weights(state, x, dy, dw, sizes, steps, u, d, v, part, lines, m, r)
                     first = job * job_blocks
                     last = min(first + job_blocks, k_blocks)
                     for f in range(a * a):
-                        multiply(d, f * d_plane + first * ld * 16, ld * 16, last - first, v, f * v_plane, c_ld, c_in,
-                                 my_u, f * u_plane, c_ld, tiles, 0)
+                        multiply(
+                            d,
+                            f * d_plane + first * ld * 16,
+                            ld * 16,
+                            last - first,
+                            v,
+                            f * v_plane,
+                            c_ld,
+                            c_in,
+                            my_u,
+                            f * u_plane,
+                            c_ld,
+                            tiles,
+                            0,
+                        )
                     for k in range(first * 16, min(last * 16, k_out)):
                         add_kernels(my_u, (k - first * 16) * c_ld, u_plane, c_in, dw, k * c_in * taps, my_lines, m, r)
                 else:
                     f, first = job // parts, job % parts * job_blocks
-                    multiply(d, f * d_plane + first * ld * 16, ld * 16, min(job_blocks, k_blocks - first),
-                             v, f * v_plane, c_ld, c_in, my_u, f * u_plane + first * 16 * c_ld, c_ld, tiles,
-                             0 if phase == 1 else 1)
+                    multiply(
+                        d,
+                        f * d_plane + first * ld * 16,
+                        ld * 16,
+                        min(job_blocks, k_blocks - first),
+                        v,
+                        f * v_plane,
+                        c_ld,
+                        c_in,
+                        my_u,
+                        f * u_plane + first * 16 * c_ld,
+                        c_ld,
+                        tiles,
+                        0 if phase == 1 else 1,
+                    )
                 finish(state, phase)
             wait(state, phase, jobs)
     if not one_band:
@@ -154,8 +202,20 @@ def backward_data(state, dy, w, dx, sizes, steps, u, v, q, lines, m, r):
                     if k >= count:
                         break
                     for row in range(band, band_end):
-                        spread_gradients(dy, (image * k_out + k0 + k) * out_h * out_w, out_h, out_w, row * tile, tiles_x,
-                                         v, k * ld + (row - band) * tiles_x, v_plane, my_lines, m, r)
+                        spread_gradients(
+                            dy,
+                            (image * k_out + k0 + k) * out_h * out_w,
+                            out_h,
+                            out_w,
+                            row * tile,
+                            tiles_x,
+                            v,
+                            k * ld + (row - band) * tiles_x,
+                            v_plane,
+                            my_lines,
+                            m,
+                            r,
+                        )
                     finish(state, phase)
                 wait(state, phase, count)
                 phase += 1
@@ -166,11 +226,37 @@ def backward_data(state, dy, w, dx, sizes, steps, u, v, q, lines, m, r):
                         break
                     first, last = job * job_blocks, min((job + 1) * job_blocks, blocks)
                     for block in range(first, last):
-                        transform_kernels(w[k0 * c_in * taps:], taps, c_in * taps, block * 16, c_in, count, 0,
-                                          my_u, (block - first) * k_part * 16, u_plane, my_lines, m, r)
+                        transform_kernels(
+                            w[k0 * c_in * taps :],
+                            taps,
+                            c_in * taps,
+                            block * 16,
+                            c_in,
+                            count,
+                            0,
+                            my_u,
+                            (block - first) * k_part * 16,
+                            u_plane,
+                            my_lines,
+                            m,
+                            r,
+                        )
                     for f in range(a * a):
-                        multiply(my_u, f * u_plane, k_part * 16, last - first, v, f * v_plane, ld, tiles,
-                                 q, f * q_plane + first * 16 * ld, ld, count, 0 if k0 == 0 else 1)
+                        multiply(
+                            my_u,
+                            f * u_plane,
+                            k_part * 16,
+                            last - first,
+                            v,
+                            f * v_plane,
+                            ld,
+                            tiles,
+                            q,
+                            f * q_plane + first * 16 * ld,
+                            ld,
+                            count,
+                            0 if k0 == 0 else 1,
+                        )
                     finish(state, phase)
                 wait(state, phase, jobs)
             phase += 1
@@ -184,8 +270,17 @@ def backward_data(state, dy, w, dx, sizes, steps, u, v, q, lines, m, r):
                 for row in range(band, band_end):
                     for t in range(0, tiles_x, 16):
                         fill(my_lines, 0, a * reach, np.float32(0))
-                        scatter_tile(q, c * ld + (row - band) * tiles_x + t, q_plane, my_lines, 0, reach,
-                                     min(16, tiles_x - t), m, r)
+                        scatter_tile(
+                            q,
+                            c * ld + (row - band) * tiles_x + t,
+                            q_plane,
+                            my_lines,
+                            0,
+                            reach,
+                            min(16, tiles_x - t),
+                            m,
+                            r,
+                        )
                         row0, column0 = row * tile - pad_y, t * tile - pad_x
                         wide = (min(16, tiles_x - t) - 1) * tile + a
                         low, high = max(0, -column0), min(wide, width - column0)
@@ -239,5 +334,8 @@ class DataSteps:
         job = min(2, blocks)
         self.phases = n * bands * (2 * -(-k_out // part) + 1)
         self.steps = rows, part, job, ld
-        self.shapes = ((None, freqs * (job * part * 16 + SKEW)), (freqs * (part * ld + SKEW),),
-                       (freqs * (blocks * 16 * ld + SKEW),))
+        self.shapes = (
+            (None, freqs * (job * part * 16 + SKEW)),
+            (freqs * (part * ld + SKEW),),
+            (freqs * (blocks * 16 * ld + SKEW),),
+        )

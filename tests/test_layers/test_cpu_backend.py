@@ -1,0 +1,255 @@
+"""The CPU backend against the generic one in float64, the same bits for any number of threads, and its memory pool."""
+
+import gc
+import multiprocessing
+import threading
+
+import numpy as np
+import pytest
+
+from layers.backend.base import Backend, ConvGeometry, PoolGeometry
+from layers.backend.cpu import CpuBackend
+from layers.backend.cpu_memory import MemoryPool
+from layers.backend.cpu_threads import Pool, peak_gflops
+
+MEANING = Backend("float64")
+
+# N, C, K, H, W, kernel, stride, pad, dilation, group: each takes another way through the kernels
+CONVOLUTIONS = [
+    (1, 64, 64, 40, 50, 3, 1, 1, 1, 1),
+    (2, 48, 40, 33, 31, 3, 1, 0, 1, 1),
+    (1, 64, 80, 100, 99, 3, 1, 1, 1, 1),
+    (1, 128, 80, 22, 23, 7, 1, 0, 1, 1),
+    (1, 64, 128, 21, 21, 6, 1, 0, 1, 1),
+    (2, 96, 128, 27, 27, 5, 1, 2, 1, 2),
+    (2, 3, 20, 60, 61, 11, 4, 5, 1, 1),
+    (1, 3, 8, 30, 20, 3, 1, 100, 1, 1),
+    (2, 40, 50, 16, 16, 1, 1, 0, 1, 1),
+    (1, 21, 21, 9, 9, 4, 2, 0, 1, 1),
+    (3, 12, 18, 19, 14, 3, 2, 1, 2, 3),
+    (2, 16, 16, 12, 13, 3, 1, 1, 1, 16),
+    (1, 5, 7, 1, 9, 1, 3, 1, 1, 1),
+]
+
+
+def random(rng, *shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def error(ours, theirs):
+    """The largest difference relative to the largest value."""
+    assert ours.shape == theirs.shape
+    return np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-30)
+
+
+def convolve_all_ways(backend, x, w, b, dy, bias_of_x, geom):
+    dw = np.ones_like(w)
+    backend.conv_backward_weights(x, dy, geom, dw)
+    spatial = x.shape[2:]
+    return [
+        backend.conv_forward(x, w, b, geom),
+        backend.conv_forward(x, w, None, geom, 0.1),
+        backend.conv_backward_data(dy, w, geom, spatial),
+        backend.conv_backward_data(dy, w, geom, spatial, bias_of_x, 0.0),
+        dw,
+    ]
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+def test_convolution_in_every_direction(case):
+    n, c, k, height, width, kernel, stride, pad, dilation, group = case
+    geom = ConvGeometry(*((v, v) for v in (kernel, stride, pad, dilation)), group)
+    rng = np.random.default_rng(0)
+    arrays = [
+        random(rng, n, c, height, width),
+        random(rng, k, c // group, kernel, kernel),
+        random(rng, k),
+        random(rng, n, k, *geom.out_size((height, width))),
+        random(rng, c),
+    ]
+    expected = convolve_all_ways(MEANING, *(a.astype(np.float64) for a in arrays), geom)
+    for exact, limit in ((False, 1e-4), (True, 1e-5)):
+        results = [convolve_all_ways(CpuBackend(exact=exact, threads=t), *arrays, geom) for t in (2, 1, 3)]
+        assert max(error(y, e) for y, e in zip(results[0], expected, strict=True)) < limit
+        for other in results[1:]:
+            assert all(np.array_equal(y, o) for y, o in zip(results[0], other, strict=True))
+
+
+def test_convolution_over_one_axis_and_over_three():
+    rng, ours = np.random.default_rng(0), CpuBackend()
+    for axes in (1, 3):
+        geom = ConvGeometry((3,) * axes, (1,) * axes, (1,) * axes, (1,) * axes)
+        x, w = random(rng, 2, 4, *[6] * axes), random(rng, 5, 4, *[3] * axes)
+        assert error(ours.conv_forward(x, w, None, geom), MEANING.conv_forward(x, w, None, geom)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "channels, size, kernel, stride, pad", [(21, 10, 16, 8, 0), (3, 7, 63, 32, 0), (4, 5, 5, 3, 2)]
+)
+def test_diagonal_deconvolution(channels, size, kernel, stride, pad):
+    rng = np.random.default_rng(0)
+    geom = ConvGeometry((kernel,) * 2, (stride,) * 2, (pad,) * 2, (1, 1))
+    w = np.zeros((channels, channels, kernel, kernel), np.float32)
+    w[range(channels), range(channels)] = random(rng, channels, kernel, kernel)
+    dy, b = random(rng, 2, channels, size, size), random(rng, channels)
+    spatial = geom.in_size((size, size))
+    expected = MEANING.conv_backward_data(dy.astype(np.float64), w, geom, spatial, b, 0.1)
+    for diagonal in (False, True):
+        y = CpuBackend().conv_backward_data(dy, w, geom, spatial, b, 0.1, diagonal)
+        assert error(y, expected) < 1e-5
+
+
+POOLINGS = [
+    ((40, 50), (2, 2), (2, 2), (0, 0)),
+    ((55, 55), (3, 3), (2, 2), (0, 0)),
+    ((27, 29), (3, 3), (2, 2), (1, 1)),
+    ((14, 37), (3, 3), (1, 1), (1, 1)),
+    ((9, 11), (2, 5), (3, 2), (0, 3)),
+    ((13, 13), (13, 13), (1, 1), (0, 0)),
+]
+
+
+@pytest.mark.parametrize("size, kernel, stride, pad", POOLINGS)
+def test_pooling(size, kernel, stride, pad):
+    rng, ours = np.random.default_rng(0), CpuBackend()
+    out = tuple(-(-(n + 2 * p - k) // s) + 1 for n, k, s, p in zip(size, kernel, stride, pad, strict=True))
+    geom = PoolGeometry(kernel, stride, pad, out)
+    x = np.round(random(rng, 2, 3, *size) * 2)  # many ties
+    x.flat[3], x.flat[-2] = np.nan, -np.inf
+    y, index = ours.max_pool_forward(x, geom)
+    expected, places = Backend().max_pool_forward(x, geom)
+    assert np.array_equal(y, expected)
+    assert np.array_equal(index, places)
+    dy, x = random(rng, *y.shape), random(rng, 2, 3, *size)
+    assert error(ours.max_pool_backward(dy, index, geom, size), MEANING.max_pool_backward(dy, index, geom, size)) < 1e-6
+    assert error(ours.ave_pool_forward(x, geom), MEANING.ave_pool_forward(x, geom)) < 1e-6
+    assert error(ours.ave_pool_backward(dy, geom, size), MEANING.ave_pool_backward(dy, geom, size)) < 1e-6
+
+
+def test_elementwise_and_update():
+    rng, ours = np.random.default_rng(0), CpuBackend()
+    x, dy = random(rng, 2, 5, 300, 200), random(rng, 2, 5, 300, 200)
+    x[0, 0] = 0
+    for slope in (0.0, 0.2):
+        assert np.array_equal(ours.relu_forward(x, slope), Backend().relu_forward(x, slope))
+        assert np.array_equal(ours.relu_backward(dy, x, slope), Backend().relu_backward(dy, x, slope))
+    assert np.isnan(ours.relu_forward(np.full((1, 1), np.nan, np.float32), 0.0)).all()
+    mask = rng.random(x.shape) < 0.5
+    assert error(ours.dropout_backward(dy, mask, 0.3), MEANING.dropout_backward(dy, mask, 0.3)) < 1e-6
+    db, expected = np.ones(5, np.float32), np.ones(5)
+    ours.bias_backward(dy, db)
+    MEANING.bias_backward(dy.astype(np.float64), expected)
+    assert error(db, expected) < 1e-6
+    for l1 in (False, True):
+        for decay in (0.0, 0.01):
+            mine = [random(rng, 300, 400) for _ in range(3)]
+            theirs = [a.astype(np.float64) for a in mine]
+            ours.sgd_update(*mine, 0.1, 0.9, decay, l1)
+            MEANING.sgd_update(*theirs, 0.1, 0.9, decay, l1)
+            assert max(error(a, b) for a, b in zip(mine, theirs, strict=True)) < 1e-6
+
+
+def test_normalisation_and_losses():
+    rng, ours = np.random.default_rng(0), CpuBackend()
+    x, dy = random(rng, 2, 21, 30, 41) * 4, random(rng, 2, 21, 30, 41)
+    for beta in (0.75, 0.6):
+        y, scale = ours.lrn_forward(x, 5, 0.1, beta, 1.0)
+        expected = MEANING.lrn_forward(x.astype(np.float64), 5, 0.1, beta, 1.0)
+        assert max(error(y, expected[0]), error(scale, expected[1])) < 1e-6
+        dx = MEANING.lrn_backward(dy.astype(np.float64), x, *expected, 5, 0.1, beta)
+        assert error(ours.lrn_backward(dy, x, y, scale, 5, 0.1, beta), dx) < 1e-6
+    for axis in (1, 2):
+        assert error(ours.softmax_forward(x, axis), MEANING.softmax_forward(x.astype(np.float64), axis)) < 1e-6
+    assert np.isnan(ours.softmax_forward(np.full_like(x, np.nan), 1)).all()
+    labels, weights = rng.integers(0, 21, (2, 30, 41)), rng.random(21).astype(np.float32)
+    labels[0, 0] = 255
+    for w in (None, weights):
+        prob, loss, valid = ours.softmax_loss_forward(x, labels, 1, 255, w)
+        expected = MEANING.softmax_loss_forward(x.astype(np.float64), labels, 1, 255, w)
+        assert valid == expected[2] and abs(loss / expected[1] - 1) < 1e-6
+        dx = MEANING.softmax_loss_backward(expected[0], labels, 1, 255, 0.3, w)
+        assert error(ours.softmax_loss_backward(prob, labels, 1, 255, 0.3, w), dx) < 1e-6
+
+
+@pytest.mark.parametrize("rows, columns, depth", [(1, 1, 1), (1, 70, 33), (5, 300, 257), (65, 17, 600), (130, 96, 48)])
+def test_matrix_product(rows, columns, depth):
+    rng, ours = np.random.default_rng(0), CpuBackend()
+    for ta in (False, True):
+        for tb in (False, True):
+            a = random(rng, *((depth, rows) if ta else (rows, depth)))
+            b = random(rng, *((columns, depth) if tb else (depth, columns)))
+            expected = MEANING.matmul(a.astype(np.float64), b.astype(np.float64), ta=ta, tb=tb)
+            assert error(ours.matmul(a, b, ta=ta, tb=tb), expected) < 1e-5
+            out = np.ones((rows, columns), np.float32)
+            assert error(ours.matmul(a, b, out, True, ta, tb), expected + 1) < 1e-5
+
+
+def test_inputs_that_kernels_cannot_take():
+    """Read-only, strided and float64 arrays are computed all the same."""
+    rng, ours = np.random.default_rng(0), CpuBackend()
+    geom = ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1))
+    x, w = random(rng, 1, 4, 8, 8), random(rng, 3, 4, 3, 3)
+    expected = ours.conv_forward(x, w, None, geom)
+    w.flags.writeable = False
+    assert error(ours.conv_forward(x, w, None, geom), expected) < 1e-6
+    wide = np.zeros((1, 4, 8, 16), np.float32)
+    wide[..., ::2] = x
+    assert error(ours.conv_forward(wide[..., ::2], w, None, geom), expected) < 1e-6
+    assert error(ours.relu_forward(x.astype(np.float64), 0.0), np.maximum(x, 0)) == 0
+
+
+def test_many_callers_at_once():
+    """Data threads may compute while the net does."""
+    ours, rng = CpuBackend(threads=2), np.random.default_rng(0)
+    geom = ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1))
+    x, w = random(rng, 1, 64, 40, 40), random(rng, 64, 64, 3, 3)
+    expected, same = ours.conv_forward(x, w, None, geom), []
+
+    def work():
+        same.extend(np.array_equal(ours.conv_forward(x, w, None, geom), expected) for _ in range(10))
+
+    callers = [threading.Thread(target=work) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(same) == 40 and all(same)
+
+
+def _relu_in_child(queue):
+    queue.put(float(CpuBackend(threads=2).relu_forward(np.full((4, 1 << 18), -1, np.float32), 0.5).sum()))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own():
+    CpuBackend(threads=2).relu_forward(np.ones((4, 1 << 18), np.float32), 0.0)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_relu_in_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=60) == -0.5 * (1 << 20)
+    child.join()
+
+
+def test_memory_comes_back_and_is_shared_by_sizes():
+    pool = MemoryPool()
+    a = pool.empty((3, 1000, 1000), np.float32)
+    assert a.flags.c_contiguous and a.flags.writeable and a.ctypes.data % 64 == 0
+    first, view = a.ctypes.data, a[1:]
+    del a
+    gc.collect()
+    assert pool.used > 0, "a view keeps the block"
+    del view
+    gc.collect()
+    assert pool.used == 0
+    pieces = [pool.empty(1_000_000, np.float32) for _ in range(3)]
+    assert pieces[0].ctypes.data == first, "smaller blocks are cut from the same place"
+    del pieces
+    assert pool.empty((2, 1_400_000), np.float32).ctypes.data == first, "and grow together again"
+    assert pool.peak < 13 << 20
+
+
+def test_peak_is_measured():
+    assert peak_gflops(1, seconds=0.01) > 0.1
+    assert Pool(2).threads == 2
