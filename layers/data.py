@@ -23,7 +23,7 @@ class DatumRecords(Source):
         key, value = self.reader.read(index)
         place = self.reader.place(key)
         message = datum.parse(value, place)
-        self.costly = message.encoded
+        self.costly = message.encoded or len(value) > 1 << 15
         return message, place
 
     def load(self, record, rng):

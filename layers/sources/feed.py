@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import warnings
 import weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -213,6 +214,7 @@ class FeedLayer(Layer):
         raise NotImplementedError
 
     def setup(self, shapes):
+        self._warn_of_old_fields()
         source, batch, rand_skip = self.open()
         if batch < 1:
             source.close()
@@ -222,6 +224,15 @@ class FeedLayer(Layer):
         skip = int(np.random.default_rng(source.seed).integers(rand_skip)) if rand_skip else 0
         self.feed = Feed(source, batch, self.spec.data_param.prefetch, skip)
         return []
+
+    def _warn_of_old_fields(self):
+        """Fields that moved to transform_param in 2014: Caffe, and so this layer, reads them in `layers { }` only."""
+        for name in ("data_param", "image_data_param", "window_data_param"):
+            old = {"scale", "mean_file", "crop_size", "mirror"} - ({"scale"} if name == "window_data_param" else set())
+            for field, _ in getattr(self.spec, name).ListFields():
+                if field.name in old:
+                    warnings.warn(f"layer '{self.spec.name}': {name}.{field.name} has no effect; write it in "
+                                  "transform_param", stacklevel=2)
 
     def infer(self, shapes):
         return self.feed.shapes()
