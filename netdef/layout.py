@@ -45,10 +45,10 @@ def lay_out(widths: Mapping[Hashable, float], edges: Mapping[tuple[Hashable, Has
     for item in items.values():
         rows[item.row].append(item)
     paths = {edge: _path(items[edge[0]], items[edge[1]], rows, label) for edge, label in edges.items()}
-    chain = _main_chain(widths, edges)
+    chained = _chains(row_of, edges)
     for edge, path in paths.items():
         for upper, lower in zip(path, path[1:], strict=False):
-            pull = _pull(upper, lower, edge in chain)
+            pull = _pull(upper, lower, edge in chained)
             upper.links.append((lower, pull))
             lower.links.append((upper, pull))
     _order(rows)
@@ -67,14 +67,20 @@ def _rows_of(nodes: Iterable, edges: Iterable) -> dict[Hashable, int]:
     return rows
 
 
-def _main_chain(nodes: Iterable, edges: Iterable) -> set:
-    """For each node the edge that begins the longest way down from it."""
-    heights = _rows_of(reversed(list(nodes)), [(lower, upper) for upper, lower in edges])
-    longest: dict[Hashable, tuple] = {}
+def _chains(depths: Mapping[Hashable, int], edges: Iterable) -> set:
+    """Edges that make chains, each node in one: from the deepest end up the longest way, then from what is left."""
+    above: dict[Hashable, Hashable] = {}
     for upper, lower in edges:
-        if upper not in longest or heights[lower] > heights[longest[upper][1]]:
-            longest[upper] = (upper, lower)
-    return set(longest.values())
+        if lower not in above or depths[upper] > depths[above[lower]]:
+            above[lower] = upper
+    chained, chosen = set(), set()
+    for node in sorted(depths, key=depths.get, reverse=True):
+        while node not in chained:
+            chained.add(node)
+            if node in above and above[node] not in chained:
+                chosen.add((above[node], node))
+                node = above[node]
+    return chosen
 
 
 def _path(upper: Item, lower: Item, rows: list[list[Item]], label: float) -> list[Item]:
@@ -86,10 +92,10 @@ def _path(upper: Item, lower: Item, rows: list[list[Item]], label: float) -> lis
     return [upper, *joints, lower]
 
 
-def _pull(one: Item, other: Item, main: bool) -> float:
-    """Joints stay under each other, and so does the main chain; an edge that leaves a node for its lane may bend."""
+def _pull(one: Item, other: Item, chained: bool) -> float:
+    """Chains are to be straight, and so are lanes; an edge that leaves a node for its lane may bend."""
     joints = (one.node is None) + (other.node is None)
-    return {0: 32.0 if main else 2.0, 1: 0.5, 2: 8.0}[joints]
+    return {0: 32.0 if chained else 2.0, 1: 0.5, 2: 8.0}[joints]
 
 
 def _order(rows: list[list[Item]]) -> None:

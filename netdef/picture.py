@@ -7,6 +7,7 @@ is the net's structure: its trunk, its skips, its heads.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -22,6 +23,7 @@ ROW, BOX, MARGIN, GAP = 74.0, 36.0, 26.0, 26.0           # row height, box heigh
 CHARACTER = {12: 6.9, 10: 5.6}                           # mean width of a letter by font size
 COLOURS = {"Convolution": "#cfe2ff", "InnerProduct": "#cfe2ff", "Deconvolution": "#e2d4f7", "Pooling": "#ffd9d4",
            "Crop": "#fff0bf", "Eltwise": "#d5f0d8", "Concat": "#d5f0d8", "Scale": "#d5f0d8"}
+SMOOTH = [i / 12 for i in range(13)]                     # where a curve is sampled for a PNG
 SOURCE, LOSS, OTHER, INK, EDGE = "#e7e7e7", "#ffd6a5", "#f6f6f6", "#222222", "#8a8a8a"
 
 
@@ -149,12 +151,14 @@ def _box_texts(x: float, y: float, box: Box) -> list[Text]:
 
 
 def _shape_texts(edges: Sequence[tuple[Box, Box, Value]], layout: Layout, dx: float) -> list[Text]:
-    """The shape beside every edge: in the middle of a short one, on the lane of a long one."""
+    """The shape on every edge: where it is alone on a short one, on the lane of a long one."""
+    leaving, arriving = Counter(upper for upper, _, _ in edges), Counter(lower for _, lower, _ in edges)
     texts = []
     for upper, lower, value in edges:
         path = layout.paths[upper, lower]
         if len(path) == 2:
-            x, y = (path[0].x + 3 * path[1].x) / 4, (_top(path[0]) + BOX + 3 * _top(path[1])) / 4
+            way = 0.75 if leaving[upper] >= arriving[lower] else 0.25
+            x, y = _bend((path[0].x, _top(path[0]) + BOX), (path[1].x, _top(path[1])), [way])[0]
         else:
             joint = path[len(path) // 2]
             x, y = joint.x, _top(joint) + BOX / 2
@@ -194,8 +198,8 @@ def _png(drawing: Drawing, scale: int = 2):
     pen = ImageDraw.Draw(image)
     fonts = {size: ImageFont.load_default(size * scale) for size in CHARACTER}
     for points in drawing.curves:
-        smooth = [point for one, two in zip(points, points[1:], strict=False) for point in _bend(one, two)]
-        pen.line([(x * scale, y * scale) for x, y in smooth], fill=EDGE, width=2 * scale // 2, joint="curve")
+        smooth = [point for one, two in zip(points, points[1:], strict=False) for point in _bend(one, two, SMOOTH)]
+        pen.line([(x * scale, y * scale) for x, y in smooth], fill=EDGE, width=round(1.4 * scale), joint="curve")
     for x, y, box in drawing.boxes:
         pen.rounded_rectangle((x * scale, y * scale, (x + box.width) * scale, (y + BOX) * scale), 6 * scale,
                               fill=box.colour, outline=EDGE)
@@ -205,12 +209,11 @@ def _png(drawing: Drawing, scale: int = 2):
     return image
 
 
-def _bend(one: tuple[float, float], two: tuple[float, float], steps: int = 12) -> list[tuple[float, float]]:
-    """Points along the curve that leaves `one` and reaches `two` straight downwards."""
+def _bend(one: tuple[float, float], two: tuple[float, float], ways: Sequence[float]) -> list[tuple[float, float]]:
+    """Points at these shares of the way along the curve that leaves `one` and reaches `two` straight downwards."""
     (x0, y0), (x1, y1) = one, two
     middle, points = (y0 + y1) / 2, []
-    for i in range(steps + 1):
-        t = i / steps
+    for t in ways:
         a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3
         points.append(((a + b) * x0 + (c + d) * x1, a * y0 + (b + c) * middle + d * y1))
     return points

@@ -59,7 +59,7 @@ def totals(plan: Plan) -> list[str]:
             f"{len(plan.steps)} layers",
             f"outputs   {', '.join(plan.outputs)}",
             f"learned   {learned:,} values, {_megabytes(learned)} MB",
-            f"forward   {_short(sum(map(macs, plan.steps)))} multiply-adds (FLOPs: twice that)",
+            f"forward   {_short(sum(map(macs, plan.steps))) or 0} multiply-adds (FLOPs: twice that)",
             f"blobs     {_megabytes(blobs)} MB all together, at most {_megabytes(most)} MB of them alive at once "
             f"(at '{where}')"]
 

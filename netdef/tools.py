@@ -33,12 +33,12 @@ def complete_inputs(net: str, shapes: Mapping[str, Shape], phase: str) -> dict[s
 
 
 def input_hint(net: str, inputs: Mapping[str, Shape], layer: str | None) -> str:
-    """How to size the net all the same, where it is a data layer that has failed."""
+    """How to size the net all the same, where it is a layer without bottoms that has failed."""
     message, _ = read_net(net)
     for spec in message.layer:
-        if not spec.bottom and spec.type != "Input" and layer == f"'{spec.name}' ({spec.type})":
+        if not spec.bottom and layer == f"'{spec.name}' ({spec.type})":
             options = " ".join(f"--input {top}=1x3x500x500" for top in spec.top[:1] if top not in inputs)
-            return f"; to do without this layer, give its sizes: {options}"
+            return f"; to size the net without this layer: {options}"
     return ""
 
 

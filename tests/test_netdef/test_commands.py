@@ -51,7 +51,7 @@ def test_show_without_the_data(file, capsys):
         + conv("c", "data", 4, 1) + layer("SoftmaxWithLoss", "loss", "c label")
     net = file(text)
     assert main(["show", net]) == 2
-    assert "to do without this layer, give its sizes: --input data=1x3x500x500" in capsys.readouterr().err
+    assert "to size the net without this layer: --input data=1x3x500x500" in capsys.readouterr().err
     assert main(["show", net, "--input", "data=1x3x50x60"]) == 0
     assert "1x3x50x60 + 1x1x50x60" in capsys.readouterr().out
 
