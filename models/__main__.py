@@ -27,8 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _command_modules():
-    from models import write
-    return (write,)
+    from models import imageset, write
+    return write, imageset
 
 
 if __name__ == "__main__":

@@ -20,10 +20,11 @@ from layers.sources.database import create_database, open_database
 from layers.sources.files import below, read_file
 from layers.sources.images import decode_image, encode_image, resize
 from layers.sources.listing import Entry, read_labelled
-from netdef.net import Net
 from proto.errors import DataFault, GraphFault, ShapeFault
 from proto.messages import Datum
 from proto.weights import write_mean
+
+BACKENDS = ("lmdb", "leveldb")
 
 
 def convert_imageset(root: str, listing: str, database: str, *, gray: bool = False, shuffle: bool = False,
@@ -135,6 +136,8 @@ def extract_features(weights: str, net: str, blobs: list[str], databases: list[s
     """
     if len(blobs) != len(databases):
         raise GraphFault(f"{len(blobs)} blobs but {len(databases)} databases; give one database for each blob")
+    from netdef.net import Net  # the other tools start without the engine
+
     model = Net(net, "TEST", backend=make_backend(device), weights=weights, keep=blobs)
     try:
         return _extract(model, dict(zip(blobs, databases, strict=True)), batches, backend, report)
@@ -142,7 +145,7 @@ def extract_features(weights: str, net: str, blobs: list[str], databases: list[s
         model.close()
 
 
-def _extract(model: Net, databases: dict[str, str], batches: int, backend: str, report) -> int:
+def _extract(model, databases: dict[str, str], batches: int, backend: str, report) -> int:
     with contextlib.ExitStack() as stack:
         writers = {name: stack.enter_context(create_database(path, backend)) for name, path in databases.items()}
         rows = dict.fromkeys(writers, 0)
@@ -165,23 +168,24 @@ def _by(shape) -> str:
 
 
 def add_to(commands) -> None:
-    """The three commands of `python -m models`, with the flags and arguments that Caffe's tools have."""
+    """The three commands of `python -m models`, with the arguments and flags (one dash or two) of Caffe's tools."""
     parser = commands.add_parser("convert_imageset", help="write the images of a listing to an LMDB or LevelDB")
     parser.add_argument("root", metavar="ROOT", help="the folder that the listed names are below")
     parser.add_argument("listing", metavar="LIST", help="a text file of lines: name, space, label")
     parser.add_argument("database", metavar="DB", help="the database to make")
-    parser.add_argument("--gray", action="store_true", help="treat images as grey")
-    parser.add_argument("--shuffle", action="store_true", help="write them in a shuffled order")
-    parser.add_argument("--backend", choices=("lmdb", "leveldb"), default="lmdb")
-    parser.add_argument("--resize_height", type=int, default=0, metavar="H")
-    parser.add_argument("--resize_width", type=int, default=0, metavar="W")
-    parser.add_argument("--check_size", action="store_true", help="stop where two images differ in size")
-    parser.add_argument("--encoded", action="store_true", help="store the image files instead of pixels")
-    parser.add_argument("--encode_type", default="", metavar="TYPE", help="store files of this type: png, jpg, ...")
+    _flag(parser, "gray", action="store_true", help="treat images as grey")
+    _flag(parser, "shuffle", action="store_true", help="write them in a shuffled order")
+    _flag(parser, "backend", choices=BACKENDS, default="lmdb")
+    _flag(parser, "resize_height", type=int, default=0, metavar="H")
+    _flag(parser, "resize_width", type=int, default=0, metavar="W")
+    _flag(parser, "check_size", action="store_true", help="stop where two images differ in size")
+    _flag(parser, "encoded", action="store_true", help="store the image files instead of pixels")
+    _flag(parser, "encode_type", default="", metavar="TYPE", help="store files of this type: png, jpg, ...")
     parser.set_defaults(run=_run_convert)
     parser = commands.add_parser("compute_image_mean", help="the mean image of a database, for mean_file")
     parser.add_argument("database", metavar="DB")
     parser.add_argument("output", metavar="OUT", nargs="?", help="the .binaryproto to write")
+    _flag(parser, "backend", choices=BACKENDS, help="not needed: it is seen from the files")
     parser.set_defaults(run=_run_mean)
     parser = commands.add_parser("extract_features", help="write blobs of a net that reads data to databases")
     parser.add_argument("weights", metavar="WEIGHTS")
@@ -189,10 +193,14 @@ def add_to(commands) -> None:
     parser.add_argument("blobs", metavar="BLOB[,BLOB]")
     parser.add_argument("databases", metavar="DB[,DB]")
     parser.add_argument("batches", metavar="BATCHES", type=int)
-    parser.add_argument("backend", metavar="DB_TYPE", nargs="?", choices=("lmdb", "leveldb"), default="lmdb")
+    parser.add_argument("backend", metavar="DB_TYPE", nargs="?", choices=BACKENDS, default="lmdb")
     parser.add_argument("mode", metavar="CPU|GPU", nargs="?", choices=("CPU", "GPU"), default="CPU")
     parser.add_argument("device", metavar="DEVICE", nargs="?", type=int, default=0)
     parser.set_defaults(run=_run_extract)
+
+
+def _flag(parser, name: str, **options) -> None:
+    parser.add_argument(f"--{name}", f"-{name}", **options)
 
 
 def _run_convert(options) -> None:

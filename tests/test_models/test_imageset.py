@@ -189,7 +189,8 @@ def test_the_commands(listing, tmp_path, capsys):
         assert options.run(options) is None
         return capsys.readouterr().out
 
-    assert "Processed 6 files; wrote" in run("convert_imageset", "--gray", "--resize_height", 8, "--resize_width", 8,
+    assert "Processed 6 files; wrote" in run("convert_imageset", "-gray", "--resize_height=8", "--resize_width", 8,
                                              listing.parent, listing, tmp_path / "db")
-    assert "mean_value channel [0]: " in run("compute_image_mean", tmp_path / "db", tmp_path / "mean.binaryproto")
-    assert read_mean(tmp_path / "mean.binaryproto").shape == (1, 8, 8)
+    mean = tmp_path / "mean.binaryproto"
+    assert "mean_value channel [0]: " in run("compute_image_mean", "-backend=lmdb", tmp_path / "db", mean)
+    assert read_mean(mean).shape == (1, 8, 8)
