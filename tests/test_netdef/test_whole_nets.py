@@ -10,6 +10,7 @@ from tests.test_netdef import goldens
 SMALL = "voc-fcn8s_33x47"
 NAMES = [name if name == SMALL else pytest.param(name, marks=pytest.mark.full) for name in goldens.table("net_values")]
 VALUE_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 2e-3       # of the largest value
+LOSS_TOLERANCE = 1e-4             # Caffe adds up a quarter of a million pixels in float32, one after the other
 SAME_CLASS = 0.9999
 
 
@@ -47,7 +48,7 @@ def test_agrees_with_caffe(name, tmp_path):
     assert (best == goldens.arrays("net_values")[f"{name}:argmax"]).mean() >= SAME_CLASS
     if golden["loss"] is None:
         return
-    assert net.loss == pytest.approx(golden["loss"], rel=1e-5)
+    assert net.loss == pytest.approx(golden["loss"], rel=LOSS_TOLERANCE)
     net.backward()
 
     def gradient_of(label):
