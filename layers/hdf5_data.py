@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from layers.sources.listing import read_lines
 from proto.errors import DataFault, SchemaFault, ShapeFault
 
 BLOCK = 64 << 20        # bytes that are read at once where rows come in order
+LARGEST_RATIO = 1100    # of deflate's compression: a smaller file that promises more is lying
 
 
 class Hdf5Rows(Source):
@@ -52,6 +54,10 @@ class Hdf5Rows(Source):
                     raise DataFault(f"{place}: '{name}' has no dataset '{top}', the name of a top; "
                                     f"it has {', '.join(sorted(file)) or 'none'}")
             shapes = [file[top].shape for top in self.names]
+            promised = sum(file[top].nbytes for top in self.names)
+            if promised > LARGEST_RATIO * os.path.getsize(name):
+                raise DataFault(f"{place}: '{name}' promises {promised} bytes of data but has only "
+                                f"{os.path.getsize(name)}; write it again")
             kinds = [file[top].dtype.kind for top in self.names]
         for top, shape, kind in zip(self.names, shapes, kinds, strict=True):
             if kind not in "fiub":

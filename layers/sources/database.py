@@ -91,6 +91,7 @@ class LmdbReader(_Reader):
     """An LMDB environment, opened for reading without a lock file (data sets often lie on read-only disks)."""
 
     def __init__(self, path: str, field: str):
+        self._lmdb = _library("lmdb", "LMDB", path)
         super().__init__(path, field)
         self._transaction = self._handle.begin(buffers=True)
         self._cursor = self._transaction.cursor()
@@ -101,12 +102,11 @@ class LmdbReader(_Reader):
             raise DataFault(f"{field}: the LMDB '{path}' is empty")
 
     def _open(self):
-        lmdb = _library("lmdb", "LMDB", self.path)
         folder = os.path.isdir(self.path)
         file = os.path.join(self.path, "data.mdb") if folder else self.path
         try:
-            handle = lmdb.open(self.path, subdir=folder, readonly=True, lock=False, readahead=False)
-        except lmdb.Error as error:
+            handle = self._lmdb.open(self.path, subdir=folder, readonly=True, lock=False)
+        except self._lmdb.Error as error:
             raise DataFault(f"{self._field}: '{self.path}' is not a readable LMDB: {error}") from None
         pages, size = handle.info()["last_pgno"] + 1, os.path.getsize(file)
         if pages * handle.stat()["psize"] > size:     # reading a page that is not there would kill the process
@@ -118,13 +118,16 @@ class LmdbReader(_Reader):
     def read(self, index: int) -> tuple[bytes, bytes]:
         """(key, value) of record `index` modulo the count; going on from the last one costs least."""
         index %= self.count
-        if index < self._at or self._at < 0:
-            self._cursor.first()
-            self._at = 0
-        while self._at < index:
-            self._cursor.next()
-            self._at += 1
-        return bytes(self._cursor.key()), bytes(self._cursor.value())
+        try:
+            if index < self._at or self._at < 0:
+                self._cursor.first()
+                self._at = 0
+            while self._at < index:
+                self._cursor.next()
+                self._at += 1
+            return bytes(self._cursor.key()), bytes(self._cursor.value())
+        except self._lmdb.Error as error:
+            raise DataFault(f"'{self.path}' is damaged at record {index} of {self.count}: {error}") from None
 
     def __iter__(self):
         """(key, value) of every record once."""
@@ -142,6 +145,7 @@ class LevelDbReader(_Reader):
     """A LevelDB folder; it does not know how many records it holds until the end was reached once."""
 
     def __init__(self, path: str, field: str):
+        self._plyvel = _library("plyvel", "LevelDB", path)
         super().__init__(path, field)
         self.count = None
         self._restart()
@@ -150,15 +154,20 @@ class LevelDbReader(_Reader):
             raise DataFault(f"{field}: the LevelDB '{path}' is empty")
 
     def _open(self):
-        plyvel = _library("plyvel", "LevelDB", self.path)
         try:
-            return plyvel.DB(self.path)
-        except plyvel.Error as error:
+            return self._plyvel.DB(self.path)
+        except self._plyvel.Error as error:
             raise DataFault(f"{self._field}: '{self.path}' is not a readable LevelDB: {error}") from None
 
     def _restart(self) -> None:
         self._records, self._at = self._handle.iterator(), 0
-        self._record = next(self._records, None)
+        self._record = self._following()
+
+    def _following(self):
+        try:
+            return next(self._records, None)
+        except self._plyvel.Error as error:
+            raise DataFault(f"'{self.path}' is damaged after record {self._at}: {error}") from None
 
     def read(self, index: int) -> tuple[bytes, bytes]:
         """(key, value) of record `index` modulo the count; going on from the last one costs least."""
@@ -167,7 +176,7 @@ class LevelDbReader(_Reader):
         if index < self._at:
             self._restart()
         while self._at < index:
-            self._record = next(self._records, None)
+            self._record = self._following()
             self._at += 1
             if self._record is None:
                 self.count = self._at
@@ -192,7 +201,8 @@ class _Writer:
 
     def __init__(self, path: str):
         self.path = path
-        self._folder = f"{os.path.abspath(path)}.partial-{os.getpid()}"
+        self._whole = os.path.abspath(path)
+        self._folder = f"{self._whole}.partial-{os.getpid()}"
         os.mkdir(self._folder)
         self._pending, self._bytes = [], 0
         try:
@@ -222,7 +232,7 @@ class _Writer:
             finally:
                 self._close()
             if kind is None:
-                os.rename(self._folder, self.path)
+                os.rename(self._folder, self._whole)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -243,6 +253,8 @@ class LmdbWriter(_Writer):
                 return
             except self._lmdb.MapFullError:
                 self._handle.set_mapsize(2 * self._handle.info()["map_size"])
+            except self._lmdb.Error as error:
+                raise DataFault(f"'{self.path}' cannot be written: {error}") from None
 
     def _close(self) -> None:
         self._handle.close()
@@ -252,13 +264,16 @@ class LevelDbWriter(_Writer):
     """A new LevelDB."""
 
     def _open(self) -> None:
-        plyvel = _library("plyvel", "LevelDB", self.path)
-        self._handle = plyvel.DB(self._folder, create_if_missing=True, write_buffer_size=64 << 20)
+        self._plyvel = _library("plyvel", "LevelDB", self.path)
+        self._handle = self._plyvel.DB(self._folder, create_if_missing=True, write_buffer_size=64 << 20)
 
     def _write(self, records) -> None:
-        with self._handle.write_batch() as batch:
-            for key, value in records:
-                batch.put(key, value)
+        try:
+            with self._handle.write_batch() as batch:
+                for key, value in records:
+                    batch.put(key, value)
+        except self._plyvel.Error as error:
+            raise DataFault(f"'{self.path}' cannot be written: {error}") from None
 
     def _close(self) -> None:
         self._handle.close()

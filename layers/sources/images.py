@@ -10,7 +10,6 @@ or truncated file is a DataFault (OpenCV fills what is missing with grey), and a
 from __future__ import annotations
 
 import io
-import warnings
 
 import numpy as np
 from PIL import Image
@@ -40,12 +39,9 @@ def decode_image(data: bytes, color: bool | None, place: str) -> np.ndarray:
 
 
 def read_labels(path: str, place: str) -> np.ndarray:
-    """A label image (H, W) of class indices: a palette image gives its indices, a grey one its values."""
+    """A label image (H, W) of class indices: those of a palette image, or the values of a grey one of 1 to 16 bits."""
     image = _open(read_file(path, place), place)
-    if image.mode == "P":
-        return np.array(image)
-    image = _eight_bits(image, place)
-    if image.mode != "L":
+    if image.mode not in ("P", "L", "1", "I") and not image.mode.startswith("I;16"):
         raise DataFault(f"{place}: a label image has one channel of class indices, but this one is {image.mode}; "
                         "save it as a grey or a palette image")
     return np.array(image)
@@ -56,12 +52,10 @@ def _open(data: bytes, place: str, grey: bool = False):
     if not data:
         raise DataFault(f"{place}: the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")    # they speak of metadata; what matters raises
-            image = Image.open(io.BytesIO(data))
-            if grey and image.format == "JPEG":
-                image.draft("L", image.size)
-            image.load()
+        image = Image.open(io.BytesIO(data))
+        if grey and image.format == "JPEG":
+            image.draft("L", image.size)
+        image.load()
     except Image.UnidentifiedImageError:
         raise DataFault(f"{place}: not an image ({len(data)} bytes that start with {data[:8]!r})") from None
     except MemoryError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from layers.sources.files import require_file
@@ -17,21 +18,23 @@ class Entry:
     line: int
 
 
-def read_lines(path: str, field: str) -> list[tuple[int, str]]:
-    """(line number, text) of every line that is not blank; never none.
+def read_lines(path: str, field: str) -> Iterator[tuple[int, str]]:
+    """(line number, text) of every line that is not blank; DataFault where there is none.
 
     Any line end will do, a byte order mark is passed over, and bytes that are not UTF-8 stay usable in paths.
     """
     require_file(path, field)
+    found = False
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline=None) as file:
-            lines = [(number, line.strip()) for number, line in enumerate(file, 1)]
+            for number, line in enumerate(file, 1):
+                if line := line.strip():
+                    found = True
+                    yield number, line
     except OSError as error:
         raise DataFault(f"{field}: '{path}' cannot be read: {error.strerror}") from None
-    lines = [(number, line) for number, line in lines if line]
-    if not lines:
+    if not found:
         raise DataFault(f"{field}: '{path}' has no lines; write one per image: its path, a space, its label")
-    return lines
 
 
 def read_labelled(path: str, field: str) -> list[Entry]:

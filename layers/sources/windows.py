@@ -33,7 +33,7 @@ def read_windows(path: str, field: str) -> list[Window]:
         number of windows
         class overlap x1 y1 x2 y2        (one line per window)
     """
-    lines = iter(read_lines(path, field))
+    lines = read_lines(path, field)
     windows = []
     for number, line in lines:
         if not line.startswith("#"):

@@ -80,6 +80,14 @@ def test_restarts_and_ranks(files):
     assert rows == [[0, 2, 4, 6], [1, 3, 5, 7]]
 
 
+def test_a_file_that_promises_more_than_it_can_hold(tmp_path):
+    with h5py.File(tmp_path / "liar.h5", "w") as file:
+        file.create_dataset("data", shape=(10**9, 10**6), dtype="f4", chunks=(1, 10**6))
+    (tmp_path / "list.txt").write_text(str(tmp_path / "liar.h5"))
+    with pytest.raises(DataFault, match="liar.h5' promises 4000000000000000 bytes of data but has only"):
+        made_of(tmp_path / "list.txt", "shuffle: true", tops=["data"])
+
+
 def test_mistakes_are_named(files, tmp_path):
     with pytest.raises(DataFault, match=r"list.txt:1: '.*0.h5' has no dataset 'image', the name of a top; it has data, "
                                         "label, unused"):

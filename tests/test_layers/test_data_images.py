@@ -68,6 +68,12 @@ def test_palette_gives_its_colours_and_as_label_its_indices(tmp_path):
     assert np.array_equal(read_labels(str(tmp_path / "p.png"), "p.png"), X % 3)
 
 
+@pytest.mark.parametrize("labels", [X % 2 == 0, (X % 200).astype(np.uint8), (X * 1000).astype(np.uint16)])
+def test_grey_labels_keep_their_values(tmp_path, labels):
+    Image.fromarray(labels).save(tmp_path / "l.png")
+    assert np.array_equal(read_labels(str(tmp_path / "l.png"), "l.png"), labels)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bits_keep_the_high_byte(kind):
     deep = (Y * 3000 + X).astype(np.uint16)
@@ -124,6 +130,7 @@ def test_colour_label_image_is_refused(tmp_path):
         read_labels(str(tmp_path / "l.png"), "l.png")
 
 
+@pytest.mark.filterwarnings("ignore")         # Pillow speaks of damaged metadata
 def test_every_damage_of_a_file_gives_an_image_or_a_fault():
     rng = np.random.default_rng(1)
     for kind in ("JPEG", "PNG", "GIF", "TIFF"):
