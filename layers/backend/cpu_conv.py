@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 
-from layers.backend import cpu_direct, cpu_winograd, cpu_winograd_back
+from layers.backend import cpu_border, cpu_direct, cpu_winograd, cpu_winograd_back
 from layers.backend.base import ConvGeometry
 from layers.backend.cpu_direct import Direct
 
@@ -73,6 +74,17 @@ class Convolution:
         ]
 
     def forward(self, x, w, bias, slope, geom):
+        side = geom.kernel[0]
+        plain = geom.kernel == (side, side) and side > 1 and geom.stride == geom.dilation == (1, 1)
+        alike = cpu_border.find(self.pool, x, geom.pad, side) if plain and not self.exact else None
+        if not alike:
+            return self._forward(x, w, bias, slope, geom)
+        rows, columns = alike
+        small = cpu_border.small_image(self.pool, self.memory, x, rows, columns)
+        small = self._forward(small, w, bias, slope, replace(geom, pad=(rows.pad, columns.pad)))
+        return cpu_border.whole_outputs(self.pool, self.memory, small, rows, columns)
+
+    def _forward(self, x, w, bias, slope, geom):
         n, c, height, width = x.shape
         k, out = len(w), geom.out_size(x.shape[2:])
         y = self.memory.empty((n, k, *out), np.float32)

@@ -113,6 +113,9 @@ def forward(state, x, w, bias, slope, y, sizes, steps, u, v, q):
     taps, c_group, k_group = sizes[8] * sizes[9], c_in // group, k_out // group
     depth, blocks = c_group * taps, (k_group + 15) // 16
     my_u, my_q = u[0] if keep_u else u[me], q[me]
+    # A 1x1 convolution needs no gathering but for the last columns, which fill no vector.
+    in_place = taps == 1 and sizes[10:14] == (1, 1, 0, 0)
+    whole = out_h * out_w // 16 * 16 if in_place else 0
     phase = 0
     while keep_u:  # pack the weights
         job = take(state, phase)
@@ -132,9 +135,11 @@ def forward(state, x, w, bias, slope, y, sizes, steps, u, v, q):
                 c = take(state, phase)
                 if c >= c_group:
                     break
-                gather_channel(
-                    x, (image * c_in + g * c_group + c) * height * width, sizes, row0, row1, v, c * taps * v_ld, v_ld
-                )
+                plane = (image * c_in + g * c_group + c) * height * width
+                if in_place:
+                    copy(x, plane + whole, v, c * v_ld, pixels - whole)
+                else:
+                    gather_channel(x, plane, sizes, row0, row1, v, c * taps * v_ld, v_ld)
                 finish(state, phase)
             if phase == 1 and keep_u:
                 wait(state, 0, group * blocks)
@@ -149,46 +154,25 @@ def forward(state, x, w, bias, slope, y, sizes, steps, u, v, q):
                 first, column = job % parts * job_blocks, job // parts * job_columns
                 last, n = min(first + job_blocks, blocks), min(job_columns, pixels - column)
                 if not keep_u:
-                    k0 = g * k_group + first * 16
-                    for block in range(last - first):
-                        transpose(
-                            w,
-                            (k0 + block * 16) * depth,
-                            depth,
-                            min(16, k_group - (first + block) * 16),
-                            depth,
-                            my_u,
-                            block * depth * 16,
-                            16,
-                            16,
-                        )
-                for strip in range(column, column + n, strip_columns):
-                    wide = min(strip_columns, column + n - strip)
+                    for block in range(first, last):
+                        k0, rows = g * k_group + block * 16, min(16, k_group - block * 16)
+                        transpose(w, k0 * depth, depth, rows, depth, my_u, (block - first) * depth * 16, 16, 16)
+                packed = (g * blocks + first) * depth * 16 if keep_u else 0
+                strip, end = column, column + n
+                while strip < end:
+                    wide = min(strip_columns, end - strip)
+                    right, start, ld = v, strip - whole, v_ld
+                    if strip < whole:
+                        wide = min(wide, whole - strip)
+                        right, start, ld = x, (image * c_in + g * c_group) * height * width + strip, height * width
                     multiply_deep(
-                        my_u,
-                        (g * blocks + first) * depth * 16 if keep_u else 0,
-                        depth * 16,
-                        last - first,
-                        v,
-                        strip,
-                        v_ld,
-                        wide,
-                        my_q,
-                        0,
-                        q_ld,
-                        depth,
-                        0,
+                        my_u, packed, depth * 16, last - first, right, start, ld, wide, my_q, 0, q_ld, depth, 0
                     )
                     for k in range(first * 16, min(last * 16, k_group)):
-                        store_outputs(
-                            my_q,
-                            (k - first * 16) * q_ld,
-                            wide,
-                            y,
-                            ((image * k_out + g * k_group + k) * out_h + row0) * out_w + strip,
-                            bias[g * k_group + k],
-                            slope,
-                        )
+                        channel = g * k_group + k
+                        place = ((image * k_out + channel) * out_h + row0) * out_w + strip
+                        store_outputs(my_q, (k - first * 16) * q_ld, wide, y, place, bias[channel], slope)
+                    strip += wide
                 finish(state, phase)
             wait(state, phase, jobs)
 
@@ -409,21 +393,23 @@ class Direct:
         self.parts, self.c_group, self.k_group = n * geom.group, c // geom.group, k_out // geom.group
         self.depth, self.blocks = self.c_group * self.taps, -(-self.k_group // 16)
         self.group, self.out = geom.group, out
+        self.in_place = self.taps == 1 and geom.stride == (1, 1) and geom.pad == (0, 0)
 
     def forward(self):
         """(phases, steps, shapes of u, v, q)"""
         rows, width = self.out
-        band_rows, bands = _bands(rows, self.depth * width, 2 << 20)
-        job_blocks = min(self.blocks, 4)
+        if self.in_place:
+            band_rows, bands = rows, 1
+        else:
+            band_rows, bands = _bands(rows, self.depth * width, 2 << 20)
+        pixels = band_rows * width
         keep = (bands > 1 or self.parts > self.group) and self.group * self.blocks * 16 * self.depth <= 4 << 20
-        if keep:
-            columns = min(band_rows * width, 480)
-        else:  # then each part of w is packed once per band
-            job_blocks, columns = min(self.blocks, 2), band_rows * width
-            if self.blocks <= 8:
-                job_blocks, columns = 1, min(columns, 480)
+        columns = min(pixels, 480) if keep or self.blocks <= 16 else pixels  # else each part of w is packed once
+        job_blocks = min(
+            self.blocks, 8, max(1, self.blocks * -(-pixels // columns) // 16), max(2, (1 << 14) // self.depth)
+        )
         strip = min(columns, 96)  # outputs of a strip stay in the first cache
-        v_ld, q_ld = padded(band_rows * width), padded(strip)
+        v_ld, q_ld = 16 if self.in_place else padded(pixels), padded(strip)
         u = (1, self.group * self.blocks * 16 * self.depth) if keep else (None, job_blocks * 16 * self.depth)
         steps = band_rows, columns, strip, job_blocks, v_ld, q_ld, int(keep)
         return 1 + 2 * self.parts * bands, steps, (u, (self.depth * v_ld,), (None, job_blocks * 16 * q_ld))

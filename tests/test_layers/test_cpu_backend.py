@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from layers.backend import cpu_border
 from layers.backend.base import Backend, ConvGeometry, PoolGeometry
 from layers.backend.cpu import CpuBackend
 from layers.backend.cpu_memory import MemoryPool
@@ -97,6 +98,34 @@ def test_diagonal_deconvolution(channels, size, kernel, stride, pad):
     for diagonal in (False, True):
         y = CpuBackend().conv_backward_data(dy, w, geom, spatial, b, 0.1, diagonal)
         assert error(y, expected) < 1e-5
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 60, 70), (2, 3, 90, 52)])
+def test_wide_borders_are_computed_once(shape):
+    """FCN's pad of 100: rows and columns that are alike stay so through convolutions and pooling."""
+    rng, ours = np.random.default_rng(0), CpuBackend(threads=2)
+    wide, narrow = (ConvGeometry((3, 3), (1, 1), (p, p), (1, 1)) for p in (100, 1))
+    x, w, b, w2 = random(rng, *shape), random(rng, 16, 3, 3, 3), random(rng, 16), random(rng, 16, 16, 3, 3)
+
+    def net(backend, x):
+        y = backend.conv_forward(x, w.astype(x.dtype), b.astype(x.dtype), wide, 0.0)
+        z = backend.conv_forward(y, w2.astype(x.dtype), None, narrow)
+        out = tuple(-(-n // 2) for n in z.shape[2:])
+        pooled, _ = backend.max_pool_forward(z, PoolGeometry((2, 2), (2, 2), (0, 0), out))
+        return y, z, pooled, backend.conv_forward(pooled, w2.astype(x.dtype), b.astype(x.dtype), narrow, 0.0)
+
+    results = net(ours, x)
+    for y, expected in zip(results, net(MEANING, x.astype(np.float64)), strict=True):
+        assert error(y, expected) < 1e-4
+    for image in results[:3]:
+        rows, columns = cpu_border.find(ours.pool, image, (1, 1), 3)
+        assert rows.ratio * columns.ratio < 0.5
+    assert cpu_border.find(ours.pool, random(rng, 1, 2, 64, 64), (1, 1), 3) is None
+    results[0][0, 7, 20, 33] += 1  # one pixel in one channel
+    assert (
+        error(ours.conv_forward(results[0], w2, None, narrow), MEANING.conv_forward(results[0], w2, None, narrow))
+        < 1e-4
+    )
 
 
 POOLINGS = [

@@ -1,0 +1,189 @@
+"""Runs of equal rows and columns in an image, such as a wide zero padding makes: computed once, then copied.
+
+FCN pads its images by 100, and deep inside that border all rows are alike (and all columns), layer after layer.  A
+convolution then gives alike outputs, exactly: so each run is shortened to the height of the kernel, the small image
+is convolved, and the one output row that lies wholly inside the run is repeated.  Runs are found by comparing the
+values, each time: nothing is assumed about where an image comes from.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from layers.backend.cpu_threads import finish, kernel, take, wait
+from layers.backend.cpu_vector import copy
+
+LEAST_SIZE = 48  # of an image: smaller ones are not worth a look
+LEAST_RUN = 8  # rows that a run must be able to lose
+WORTH = 0.88  # the part of the area that may at most remain
+
+
+@kernel
+def differences(state, x, planes, height, width, row_runs, column_runs, rows, columns):
+    """rows[plane, i] += pixels in which lines i and i + 1 differ; columns likewise; only within the given runs
+    (n, 2).  A line that equals the one above it is skipped when columns are compared."""
+    while True:
+        plane = take(state, 0)
+        if plane >= planes:
+            break
+        start = plane * height * width
+        for first, last in row_runs:
+            for i in range(first, last):
+                here, count = start + i * width, 0
+                for j in range(here, here + width):
+                    count += x[np.uint64(j)] != x[np.uint64(j + width)]
+                rows[plane, i] = count
+        for i in range(height):
+            seen = False  # is this line the one above once more?
+            for first, last in row_runs:
+                seen |= first < i <= last and rows[plane, i - 1] == 0
+            if seen:
+                continue
+            for first, last in column_runs:
+                for j in range(first, last):
+                    here = np.uint64(start + i * width + j)
+                    columns[plane, j] += x[here] != x[here + np.uint64(1)]
+        finish(state, 0)
+    wait(state, 0, planes)
+
+
+@kernel
+def shorten(state, x, planes, height, width, rows, pieces, y, new_width):
+    """y = the lines `rows` of each plane, of each line the pieces (from, to, length)."""
+    while True:
+        plane = take(state, 0)
+        if plane >= planes:
+            break
+        for i in range(rows.size):
+            line, new = (plane * height + rows[i]) * width, (plane * rows.size + i) * new_width
+            for source, target, length in pieces:
+                copy(x, line + source, y, new + target, length)
+        finish(state, 0)
+    wait(state, 0, planes)
+
+
+@kernel
+def lengthen(state, x, planes, height, width, rows, pieces, y, new_width):
+    """y = line rows[i] of x as line i; of each line pieces (from, to, length), or one pixel (from, to, -times)."""
+    while True:
+        plane = take(state, 0)
+        if plane >= planes:
+            break
+        for i in range(rows.size):
+            line, new = (plane * height + rows[i]) * width, (plane * rows.size + i) * new_width
+            if i and rows[i] == rows[i - 1]:
+                copy(y, new - new_width, y, new, new_width)
+                continue
+            for source, target, length in pieces:
+                if length > 0:
+                    copy(x, line + source, y, new + target, length)
+                else:
+                    value = x[line + source]
+                    for j in range(new + target, new + target - length):
+                        y[j] = value
+        finish(state, 0)
+    wait(state, 0, planes)
+
+
+class Axis:
+    """What is left out along one axis of `size` with `pad`, for a kernel of `taps`.
+
+    runs: disjoint, sorted (first, last) of equal lines.  kept: the lines of x that stay, a list; pad: what stays of
+    it; source: for every output line the one of the small image's outputs that it equals.
+    """
+
+    def __init__(self, size, pad, taps, runs):
+        padded = [(0, pad - 1), *((a + pad, b + pad) for a, b in runs), (size + pad, size + 2 * pad - 1)]
+        padded = [(a, b) for a, b in padded if b - a + 1 > taps]
+        lost = np.zeros(size + 2 * pad, bool)
+        source = np.arange(size + 2 * pad - taps + 1)
+        for a, b in padded:
+            lost[a + taps : b + 1] = True
+        for a, b in padded:
+            source[a : b - taps + 2] = a
+        self.kept = np.flatnonzero(~lost[pad : pad + size])
+        self.pad = pad - int(lost[:pad].sum())
+        self.source = self._follow(source, padded, taps)
+
+    @staticmethod
+    def _follow(source, padded, taps):
+        """Outputs after a run move up by what the run has lost."""
+        shift = np.zeros(len(source), np.int64)
+        for a, b in padded:
+            shift[b - taps + 2 :] += b - a + 1 - taps
+        first = np.searchsorted(source, source)
+        return source - shift[first]
+
+    @property
+    def ratio(self):
+        return len(np.unique(self.source)) / len(self.source)
+
+
+def pieces_of(numbers):
+    """(from, to, length) of the stretches of an ascending list; a number repeated becomes (from, to, -times)."""
+    pieces, i, n = [], 0, len(numbers)
+    while i < n:
+        j = i + 1
+        if j < n and numbers[j] == numbers[i]:
+            while j < n and numbers[j] == numbers[i]:
+                j += 1
+            pieces.append((int(numbers[i]), i, i - j))
+        else:
+            while j < n and numbers[j] == numbers[j - 1] + 1 and not (j + 1 < n and numbers[j + 1] == numbers[j]):
+                j += 1
+            pieces.append((int(numbers[i]), i, j - i))
+        i = j
+    return np.array(pieces, np.int64).reshape(-1, 3)
+
+
+def _runs(same, least):
+    """(first, last) lines of the runs in which line i equals line i + 1 wherever same[i]."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], same.astype(np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a + 1 >= least]
+
+
+def find(pool, x, pad, taps):
+    """(rows, columns) as Axis, or None where not enough is alike.  x (N, C, H, W), stride and dilation 1."""
+    planes, (height, width) = x.shape[0] * x.shape[1], x.shape[2:]
+    if min(height, width) < LEAST_SIZE:
+        return None
+    least, plane = taps + LEAST_RUN, x[0, 0]
+    row_runs = _runs((plane[1:] == plane[:-1]).all(1), least)
+    column_runs = _runs((plane[:, 1:] == plane[:, :-1]).all(0), least)
+    if row_runs or column_runs:
+        rows, columns = np.zeros((planes, height), np.int32), np.zeros((planes, width), np.int32)
+        lists = [np.array(runs, np.int64).reshape(-1, 2) for runs in (row_runs, column_runs)]
+        pool.run(differences, 1, x.reshape(-1), planes, height, width, *lists, rows, columns)
+        row_runs = [r for a, b in row_runs for r in _within(rows, a, b, least)]
+        column_runs = [r for a, b in column_runs for r in _within(columns, a, b, least)]
+    axes = Axis(height, pad[0], taps, row_runs), Axis(width, pad[1], taps, column_runs)
+    return axes if axes[0].ratio * axes[1].ratio < WORTH else None
+
+
+def _within(counts, first, last, least):
+    """Runs of lines without a difference, between two lines."""
+    same = (counts[:, first:last] == 0).all(0)
+    return [(first + a, first + b) for a, b in _runs(same, least)]
+
+
+def small_image(pool, memory, x, rows, columns):
+    """x without the lines that the runs lose; x itself where none are lost."""
+    n, c, height, width = x.shape
+    if len(rows.kept) == height and len(columns.kept) == width:
+        return x
+    y = memory.empty((n, c, len(rows.kept), len(columns.kept)), np.float32)
+    pool.run(
+        shorten, 1, x.reshape(-1), n * c, height, width, rows.kept, pieces_of(columns.kept), y.reshape(-1), y.shape[3]
+    )
+    return y
+
+
+def whole_outputs(pool, memory, small, rows, columns):
+    """The outputs of the whole image from those of the small one."""
+    n, k, height, width = small.shape
+    y = memory.empty((n, k, len(rows.source), len(columns.source)), np.float32)
+    pool.run(
+        lengthen, 1, small.reshape(-1), n * k, height, width, rows.source, pieces_of(columns.source), y.reshape(-1),
+        y.shape[3],
+    )  # fmt: skip
+    return y
