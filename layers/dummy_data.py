@@ -22,8 +22,8 @@ class DummyData(Layer):
             raise SchemaFault(f"dummy_data_param: {len(fillers)} data_filler for {tops} tops; give none, 1 or {tops}")
         self.fillers = fillers * tops if len(fillers) == 1 else fillers
         self.seed = int(self.be.rng.integers(2**31)) if self.be is not None else 0
-        self.batches = 0
-        self.constants = {}
+        self.batches = self.rank = 0
+        self.constants = {}            # {top: its array}
         return []
 
     @staticmethod
@@ -53,14 +53,17 @@ class DummyData(Layer):
         return [self._top(i) for i in range(len(self.shapes))]
 
     def _top(self, i):
-        constant = self.fillers[i].type == "constant"
         if i in self.constants:
             return self.constants[i]
-        rng = np.random.default_rng((self.seed, self.batches, i))
+        rng = np.random.default_rng((self.seed, self.batches, i, self.rank))
         top = self.be.asarray(fill(self.shapes[i], self.fillers[i], rng, self.be.dtype))
-        if constant:
+        if self.fillers[i].type == "constant":
             self.constants[i] = top
         return top
+
+    def shard(self, rank, size):
+        """Other random values on every rank."""
+        self.rank = rank
 
     def state(self):
         return {"seed": self.seed, "batches": self.batches}

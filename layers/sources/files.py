@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from proto.errors import DataFault, SchemaFault
+from proto.errors import DataFault, SchemaFault, did_you_mean
 
 
 def require_file(path: str, field: str) -> None:
@@ -12,8 +12,10 @@ def require_file(path: str, field: str) -> None:
     if not path:
         raise SchemaFault(f"{field} is not given; name the file or folder to read")
     if not os.path.exists(path):
-        start = "" if os.path.isabs(path) else f" (looked for from {os.getcwd()})"
-        raise DataFault(f"{field}: '{path}' does not exist{start}")
+        folder, name = os.path.split(path.rstrip("/"))
+        near = did_you_mean(name, os.listdir(folder or ".")) if os.path.isdir(folder or ".") else ""
+        start = "" if os.path.isabs(path) else f"; looked for from {os.getcwd()}"
+        raise DataFault(f"{field}: '{path}' does not exist{near}{start}")
 
 
 def read_file(path: str, place: str) -> bytes:

@@ -136,8 +136,11 @@ def test_a_record_that_is_no_datum_is_named(tmp_path):
 
 def test_missing_and_mistaken_sources(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataFault, match=f"data_param: source: 'no/such' does not exist .looked for from {tmp_path}"):
+    with pytest.raises(DataFault, match=f"data_param: source: 'no/such' does not exist; looked for from {tmp_path}"):
         data("no/such")
+    write_database(tmp_path / "train_lmdb", images(1), [0])
+    with pytest.raises(DataFault, match="'train_lmbd' does not exist .did you mean 'train_lmdb'"):
+        data("train_lmbd")
     with pytest.raises(SchemaFault, match="data_param: source is not given"):
         data("")
     os.mkdir("empty")

@@ -105,7 +105,7 @@ def test_mistakes_are_named(files, tmp_path):
     with pytest.raises(DataFault, match="list.txt:3: '.*2.h5' is not a readable HDF5 file"):
         made_of(files)
     files.write_text("gone.h5\n")
-    with pytest.raises(DataFault, match="list.txt:1: 'gone.h5' does not exist .looked for from"):
+    with pytest.raises(DataFault, match="list.txt:1: 'gone.h5' does not exist; looked for from"):
         made_of(files)
     with h5py.File(tmp_path / "t.h5", "w") as file:
         file["data"] = [b"text"]

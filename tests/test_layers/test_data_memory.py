@@ -88,6 +88,9 @@ def test_dummy_restarts_to_the_bit():
     other = dummy(text, seed=3)
     other.load_state(state)
     assert same(batches(other, 3), expected)
+    other.load_state(state)
+    other.shard(1, 2)
+    assert not same(batches(other, 3), expected)
 
 
 @pytest.mark.parametrize("text, words", [
