@@ -33,11 +33,8 @@ def decode_image(data: bytes, color: bool | None, place: str) -> np.ndarray:
         return np.array(image)[:, :, None]
     if color is None and (image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info):
         return np.array(image.convert("RGBA"))[:, :, [2, 1, 0, 3]]
-    try:
-        # Alpha is dropped, not blended: hidden pixels show their stored colour, as in OpenCV.
-        image = image.convert("RGB")
-    except ValueError:
-        raise DataFault(f"{place}: colours of mode {image.mode} cannot be read; save the image as RGB") from None
+    # Alpha is dropped, not blended: hidden pixels show their stored colour, as in OpenCV.
+    image = image.convert("RGB")
     return np.array(image)[:, :, ::-1] if color is not False else np.array(image.convert("L"))[:, :, None]
 
 

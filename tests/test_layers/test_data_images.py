@@ -124,12 +124,6 @@ def test_thirty_two_bits_are_refused_with_a_way_out():
         decoded(Image.fromarray(np.ones((4, 4), np.float32)), True, "TIFF")
 
 
-def test_colours_that_have_no_way_to_rgb():
-    lab = Image.frombytes("LAB", (4, 4), bytes(48))
-    with pytest.raises(DataFault, match="a.png: colours of mode LAB cannot be read; save the image as RGB"):
-        decoded(lab, True, "TIFF")
-
-
 def test_colour_label_image_is_refused(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "l.png")
     with pytest.raises(DataFault, match="l.png: a label image has one channel of class indices, but this one is RGB"):
