@@ -40,10 +40,6 @@ def numbers(feed, count):
     return [feed.next()[0][:, 0].astype(int).tolist() for _ in range(count)]
 
 
-def prefetchers():
-    return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
-
-
 def eventually(condition, seconds=10):
     deadline = time.time() + seconds
     while not condition() and time.time() < deadline:
@@ -52,11 +48,16 @@ def eventually(condition, seconds=10):
 
 
 @pytest.fixture(autouse=True)
-def no_thread_is_left():
-    before = set(prefetchers())
-    yield
+def prefetchers():
+    """A function that lists the prefetching threads begun in this test; none is left at its end."""
+    before = set(threading.enumerate())
+
+    def begun():
+        return [thread for thread in threading.enumerate() if thread.name == "prefetch" and thread not in before]
+
+    yield begun
     gc.collect()
-    assert eventually(lambda: set(prefetchers()) <= before)
+    assert eventually(lambda: not begun())
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 4])
@@ -69,7 +70,7 @@ def test_batches_come_in_order(ahead):
     feed.close()
 
 
-def test_no_thread_runs_before_the_first_batch():
+def test_no_thread_runs_before_the_first_batch(prefetchers):
     feed = Feed(Numbers(), 3, 4)
     feed.shapes()
     assert not prefetchers()
@@ -143,7 +144,7 @@ def test_close_does_not_wait_for_more_than_the_batch_at_hand():
     assert time.time() - start < 2 and source.closed
 
 
-def test_a_lost_feed_ends_its_thread_and_its_source():
+def test_a_lost_feed_ends_its_thread_and_its_source(prefetchers):
     feed = Feed(Numbers(), 2, 2)
     feed.next()
     source, gone = feed.source, weakref.ref(feed)
@@ -154,7 +155,7 @@ def test_a_lost_feed_ends_its_thread_and_its_source():
     assert source.closed
 
 
-def test_garbage_collected_in_a_decoding_thread_stops_nothing():
+def test_garbage_collected_in_a_decoding_thread_stops_nothing(prefetchers):
     """The collector may free a feed within one of its own threads, which cannot wait for itself."""
     lost = []
 
