@@ -1,6 +1,43 @@
-"""`import caffe`: old scripts and Python layers find what they were written against."""
+"""`import caffe`: pycaffe's surface over this engine, so that old scripts and Python layers run.
 
+A thin facade over netdef and solver; every part has the file that its pycaffe name suggests.  Where it differs:
+mistakes are Python exceptions that name the file, the line and the layer; generated *_split_* blobs do not exist.
+"""
+
+from caffe import coord_map, draw, io, net_spec, proto
+from caffe.classifier import Classifier
+from caffe.detector import Detector
+from caffe.log import init_log, log
+from caffe.mode import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+from caffe.net import Net
+from caffe.net_spec import NetSpec, layers, params, to_proto
+from caffe.parallel import (
+    NCCL,
+    has_nccl,
+    set_multiprocess,
+    set_solver_count,
+    set_solver_rank,
+    solver_count,
+    solver_rank,
+)
 from caffe.pylayer import Blob, Layer
+from caffe.solvers import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    Solver,
+    get_solver,
+)
+from caffe.timer import Timer
 from layers.layer import TEST, TRAIN
+from layers.layer import layer_types as layer_type_list
 
-__all__ = ["TEST", "TRAIN", "Blob", "Layer"]
+__version__ = "1.0.0"        # of Caffe, whose surface this is
+__all__ = ["NCCL", "TEST", "TRAIN", "AdaDeltaSolver", "AdaGradSolver", "AdamSolver", "Blob", "Classifier", "Detector",
+           "Layer", "Net", "NetSpec", "NesterovSolver", "RMSPropSolver", "SGDSolver", "Solver", "Timer", "coord_map",
+           "draw", "get_solver", "has_nccl", "init_log", "io", "layer_type_list", "layers", "log", "net_spec",
+           "params", "proto", "set_device", "set_mode_cpu", "set_mode_gpu", "set_multiprocess", "set_random_seed",
+           "set_solver_count", "set_solver_rank", "solver_count", "solver_rank", "to_proto"]

@@ -20,7 +20,43 @@ import math
 import numpy as np
 
 
-class Blob:
+class Shaped:
+    """What follows from a `shape`."""
+
+    shape: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    # The four axes that every blob once had; missing ones count as 1.
+
+    @property
+    def num(self) -> int:
+        return self._axis(0)
+
+    @property
+    def channels(self) -> int:
+        return self._axis(1)
+
+    @property
+    def height(self) -> int:
+        return self._axis(2)
+
+    @property
+    def width(self) -> int:
+        return self._axis(3)
+
+    def _axis(self, index: int) -> int:
+        if len(self.shape) > 4:
+            raise ValueError(f"a blob of shape {self.shape} has more axes than num, channels, height and width")
+        return self.shape[index] if index < len(self.shape) else 1
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}{self.shape}"
+
+
+class Blob(Shaped):
     """An array on the host, `data`, with its gradient, `diff`; each is made when it is first looked at."""
 
     def __init__(self, shape=(), dtype=np.float32):
@@ -62,36 +98,6 @@ class Blob:
     def shape(self) -> tuple[int, ...]:
         return self._shape
 
-    @property
-    def count(self) -> int:
-        return math.prod(self._shape)
-
-    # The four axes that every blob once had; missing ones count as 1.
-
-    @property
-    def num(self) -> int:
-        return self._axis(0)
-
-    @property
-    def channels(self) -> int:
-        return self._axis(1)
-
-    @property
-    def height(self) -> int:
-        return self._axis(2)
-
-    @property
-    def width(self) -> int:
-        return self._axis(3)
-
-    def _axis(self, index: int) -> int:
-        if len(self._shape) > 4:
-            raise ValueError(f"a blob of shape {self._shape} has more axes than num, channels, height and width")
-        return self._shape[index] if index < len(self._shape) else 1
-
-    def __repr__(self) -> str:
-        return f"Blob{self._shape}"
-
 
 class BlobVec(list):
     """A layer's learned blobs."""
@@ -108,6 +114,7 @@ class BlobVec(list):
 class Layer:
     """The base of Python layers: `param_str` and `phase` (caffe.TRAIN or caffe.TEST) are set before setup is called."""
 
+    type = "Python"
     param_str = ""
     phase = 1
     blobs: BlobVec

@@ -1,0 +1,255 @@
+"""pycaffe's blobs over the engine's values: arrays that scripts read, write and hold on to.
+
+The engine makes a new array for every result; pycaffe has one stretch of memory per blob name for good.  So a blob
+that has been looked at owns its memory: what a layer makes is copied there, the engine goes on with that array, and
+a view taken once shows every later result.  Blobs that nobody looks at cost nothing.  After `reshape` to another
+count a blob has new memory; older views keep theirs, and its numbers.
+
+In-place layers share one blob, as in Caffe: it shows the newest result, and the gradient before all of them.
+
+On another device the memory is a copy on the host, as Caffe has it: reading `data` or `diff` fetches, and what has
+been fetched goes back before the net runs on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+
+import numpy as np
+
+from caffe.pylayer import Shaped
+from layers.layer import Param
+from netdef.graph import Value
+from proto.errors import ShapeFault, did_you_mean
+
+
+# Layers whose tops after the first send nothing back in Caffe, whatever a script writes into their diffs.  (Gradients
+# that other layers send them do count here.)
+FIRST_TOP_ONLY = ("SoftmaxWithLoss", "InfogainLoss", "RNN", "LSTM")
+
+
+class Named(OrderedDict):
+    """{name: thing}; a name that is not there is answered with the nearest that is."""
+
+    def __init__(self, items, what: str):
+        super().__init__(items)
+        self._what = what
+
+    def __missing__(self, name):
+        raise KeyError(f"the net has no {self._what} '{name}'{did_you_mean(str(name), self)}")
+
+
+class _HostCopy:
+    """One array of a blob on the host.  `ours` says that it is newer than the device's, or as new and perhaps
+    written to; on the CPU that is always so."""
+
+    def __init__(self):
+        self.array: np.ndarray | None = None
+        self.ours = False
+
+    def take(self, array: np.ndarray) -> np.ndarray:
+        """Hold these numbers, in the same memory if it fits."""
+        if self.array is None or self.array.shape != array.shape:
+            self.array = np.array(array, np.float32, order="C")
+        elif self.array is not array:
+            np.copyto(self.array, array)
+        self.ours = True
+        return self.array
+
+    def holds(self, shape) -> bool:
+        """Whether it can stand for an array of this shape."""
+        return self.ours and self.array is not None and self.array.shape == shape
+
+    def reshape(self, shape) -> None:
+        """Keep the numbers where there are as many, else let go of them."""
+        keeps = self.array is not None and self.array.size == math.prod(shape)
+        self.array = self.array.reshape(shape) if keeps else None
+
+
+class NetBlob(Shaped):
+    """A blob of a net: `data` and `diff` are float32 arrays that may be written to.
+
+    values: what its name means one after the other; more than one where layers work in place.
+    """
+
+    def __init__(self, engine, values: list[Value]):
+        self._engine, self._values = engine, values
+        self._on_host = engine.backend.xp is np
+        self._data, self._diff = _HostCopy(), _HostCopy()
+        self._current: Value | None = None             # the value made last
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._values[-1].shape
+
+    def reshape(self, *shape: int) -> None:
+        """Take new sizes: of an input, for the layers behind it too once net.reshape or forward has run."""
+        if any(size < 0 for size in shape):
+            raise ShapeFault(f"blob '{self._values[-1].name}' cannot have the shape {shape}")
+        for value in self._values:
+            value.shape = tuple(int(size) for size in shape)
+            if not value.producer.is_input:
+                value.producer.sized_for = None        # its layer is to say the shape again
+        self._data.reshape(shape)
+        self._diff.reshape(shape)
+
+    @property
+    def _gpu_data_ptr(self) -> int:
+        return _pointer(self._engine.run.array(self._values[-1]))
+
+    @property
+    def _gpu_diff_ptr(self) -> int:
+        return _pointer(self._engine.run.gradient(self._values[0]))
+
+    # -- data ----------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> np.ndarray:
+        if not self._data.holds(self.shape):
+            self._data.take(self._made())
+        return self._data.array
+
+    def _made(self) -> np.ndarray:
+        """What the engine has of it, newest first; zeros where that is nothing."""
+        candidates = [self._current] if self._current else self._values[::-1]
+        for array in map(self._engine.run.array, candidates):
+            if array is not None and array.shape == self.shape:
+                return self._engine.backend.to_host(array)
+        return np.zeros(self.shape, np.float32)
+
+    def made(self, value: Value) -> None:
+        """A layer has just made this value."""
+        host, self._current = self._data, value
+        host.ours = host.ours and self._on_host
+        if host.array is None:
+            return
+        array = self._engine.run.array(value)
+        if host.array.shape != array.shape:
+            host.array = None
+        elif self._on_host:
+            host.take(array)
+            if value is self._values[-1]:              # earlier ones stay the engine's: their numbers will not last
+                self._engine.run.put(value, host.array)
+
+    def lend(self, first: int) -> None:
+        """Let the layers from index `first` on read what the script has written."""
+        value = self._before(first)
+        if value is None or not self._data.holds(value.shape):
+            return
+        array = self._data.array
+        if not self._on_host:
+            array, self._data.ours = self._engine.backend.asarray(array.copy()), False
+        elif value is not self._values[-1]:
+            array = array.copy()
+        self._engine.run.put(value, array)
+
+    def fill_gap(self, first: int) -> None:
+        """Zeros, as in Caffe's fresh memory, where a layer from `first` on would read what nobody has made."""
+        value = self._before(first)
+        if value is None or not any(reader.index >= first for reader in value.readers):
+            return
+        array = self._engine.run.array(value)
+        if array is None or array.shape != value.shape:
+            self._engine.run.put(value, self._engine.backend.zeros(value.shape))
+
+    def _before(self, first: int) -> Value | None:
+        """What the name means where layer `first` begins."""
+        made = [value for value in self._values if value.producer.index < first or value.producer.is_input]
+        return made[-1] if made else None
+
+    # -- diff ----------------------------------------------------------------------------------------
+
+    @property
+    def diff(self) -> np.ndarray:
+        if not self._diff.holds(self.shape):
+            self._diff.take(self._sent())
+        return self._diff.array
+
+    def _sent(self) -> np.ndarray:
+        """The gradient the engine has of it; a loss begins at its weight, all else at zero."""
+        for gradient in map(self._engine.run.gradient, self._values):
+            if gradient is not None and gradient.shape == self.shape:
+                return self._engine.backend.to_host(gradient)
+        return np.full(self.shape, self._values[-1].loss_weight, np.float32)
+
+    def sent(self, value: Value) -> None:
+        """A layer has just sent this value a gradient."""
+        host = self._diff
+        host.ours = host.ours and self._on_host
+        gradient = self._engine.run.gradient(value)
+        if gradient is not None and host.holds(gradient.shape):
+            host.take(gradient)
+
+    def start_of(self, first: int, last: int) -> np.ndarray | None:
+        """What a backward pass over layers `first` to `last` begins from: the diff, where the script has looked at
+        it and no layer of the pass writes it."""
+        value = self._before(last + 1)
+        if value is None or value.producer.index < first or not self._diff.holds(value.shape):
+            return None
+        if any(reader.index <= last and reader.backward for reader in value.readers):
+            return None
+        if value.slot and value.producer.cls.type in FIRST_TOP_ONLY:
+            return None
+        return self._diff.array
+
+
+class ParamBlob(Shaped):
+    """A learned blob: the engine's own arrays on the CPU, host copies elsewhere."""
+
+    def __init__(self, engine, param: Param):
+        self._engine, self._param = engine, param
+        self._on_host = engine.backend.xp is np
+        self._data, self._diff = _HostCopy(), _HostCopy()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._param.shape
+
+    def reshape(self, *shape: int) -> None:
+        if tuple(shape) != self.shape:
+            raise ShapeFault(f"a learned blob keeps its shape {self.shape}: change the layer's fields instead of "
+                             f"reshaping to {shape}")
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._host(self._data, self._param.data)
+
+    @property
+    def diff(self) -> np.ndarray:
+        if self._param.grad is None and self._diff.array is None:      # not learned: nobody will add to it
+            return self._diff.take(np.zeros(self.shape, np.float32))
+        return self._host(self._diff, self._param.grad)
+
+    def _host(self, host: _HostCopy, array) -> np.ndarray:
+        if array is None or (host.ours and not self._on_host):
+            return host.array
+        if self._on_host:
+            return array
+        return host.take(self._engine.backend.to_host(array))
+
+    @property
+    def _gpu_data_ptr(self) -> int:
+        return _pointer(self._param.data)
+
+    @property
+    def _gpu_diff_ptr(self) -> int:
+        return _pointer(self._param.grad)
+
+    def lend(self) -> None:
+        """Let the device have what the script has written."""
+        for host, array in ((self._data, self._param.data), (self._diff, self._param.grad)):
+            if host.ours and array is not None and not self._on_host:
+                array[...] = self._engine.backend.asarray(host.array)
+                host.ours = False
+
+    def clear_diff(self) -> None:
+        self.diff[...] = 0
+
+
+def _pointer(array) -> int:
+    """Where a device array lies."""
+    if array is None or isinstance(array, np.ndarray):
+        raise RuntimeError("there is no such array on a GPU: call caffe.set_mode_gpu() before building the net, "
+                           "and run it first")
+    return array.data.ptr

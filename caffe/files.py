@@ -1,0 +1,23 @@
+"""The error that pycaffe raises for a file that is not there."""
+
+from __future__ import annotations
+
+import os
+
+from proto.errors import NetError, did_you_mean
+
+
+class FileFault(NetError, RuntimeError):
+    """A file cannot be opened; scripts catch it as RuntimeError."""
+
+
+def require_file(path: str | os.PathLike) -> str:
+    """The path, if it can be opened; FileFault otherwise."""
+    path = os.fspath(path)
+    try:
+        with open(path, "rb"):
+            return path
+    except OSError as error:
+        folder, name = os.path.split(path)
+        near = did_you_mean(name, os.listdir(folder or ".")) if os.path.isdir(folder or ".") else ""
+        raise FileFault(f"Could not open file {path}: {(error.strerror or str(error)).lower()}{near}") from None

@@ -1,0 +1,178 @@
+"""Images and messages to arrays and back, as pycaffe has them: images (H, W, C) float32 RGB from 0 to 1, blobs
+(C, H, W)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from PIL import Image
+
+from caffe.files import require_file
+from caffe.proto import caffe_pb2
+from proto import arrays
+from proto.errors import GraphFault, ShapeFault, did_you_mean
+
+# -- messages ----------------------------------------------------------------------------------------
+
+
+def blobproto_to_array(blob, return_diff: bool = False) -> np.ndarray:
+    """The data of a BlobProto, or its diff."""
+    if return_diff:
+        swapped = caffe_pb2.BlobProto()
+        swapped.CopyFrom(blob)
+        swapped.ClearField("double_data")
+        swapped.data[:] = blob.diff or blob.double_diff
+        blob = swapped
+    return arrays.blobproto_to_array(blob)
+
+
+def array_to_blobproto(arr, diff=None):
+    """A BlobProto with these values, and their gradient if one is given."""
+    return arrays.array_to_blobproto(np.asarray(arr), None if diff is None else np.asarray(diff))
+
+
+def arraylist_to_blobprotovector_str(arraylist: Iterable[np.ndarray]) -> bytes:
+    """Arrays as the bytes of a BlobProtoVector."""
+    return caffe_pb2.BlobProtoVector(blobs=map(array_to_blobproto, arraylist)).SerializeToString()
+
+
+def blobprotovector_str_to_arraylist(data: bytes) -> list[np.ndarray]:
+    """The arrays in the bytes of a BlobProtoVector."""
+    return [blobproto_to_array(blob) for blob in caffe_pb2.BlobProtoVector.FromString(data).blobs]
+
+
+def array_to_datum(arr, label: int | None = None):
+    """A Datum of an array (C, H, W): bytes for uint8, floats for all else."""
+    return arrays.array_to_datum(arr, label)
+
+
+def datum_to_array(datum) -> np.ndarray:
+    """The values of a Datum, (C, H, W)."""
+    return arrays.datum_to_array(datum)
+
+
+# -- images ------------------------------------------------------------------------------------------
+
+
+def load_image(filename, color: bool = True) -> np.ndarray:
+    """An image file as (H, W, 3) float32 RGB from 0 to 1, or (H, W, 1) grey where not `color`; alpha is dropped."""
+    with Image.open(require_file(filename)) as image:
+        pixels = np.asarray(image.convert("RGB" if color else "L"), np.float32) / 255
+    return pixels if color else pixels[:, :, None]
+
+
+def resize_image(im, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarray:
+    """An image (H, W, C) at the size new_dims (height, width), by a spline of that order; pixel centres keep their
+    place, and nothing is averaged when shrinking."""
+    from scipy import ndimage
+
+    im = np.asarray(im, np.float32)
+    if im.ndim != 3:
+        raise ShapeFault(f"an image is (height, width, channels), not {im.shape}")
+    zoom = (new_dims[0] / im.shape[0], new_dims[1] / im.shape[1], 1)
+    return ndimage.zoom(im, zoom, order=interp_order, mode="nearest", grid_mode=True)
+
+
+def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.ndarray:
+    """(10 N, h, w, C): of each image the four corners and the centre, then their mirror images."""
+    height, width = (int(size) for size in crop_dims)
+    crops = []
+    for image in images:
+        rows, cols = image.shape[:2]
+        if rows < height or cols < width:
+            raise ShapeFault(f"crops of {height}x{width} do not fit into an image of {rows}x{cols}")
+        corners = [(y, x) for y in (0, rows - height) for x in (0, cols - width)]
+        # As in Caffe: a centre between two pixels goes to the earlier one.
+        corners.append(((rows - height) // 2, (cols - width) // 2))
+        five = [image[y:y + height, x:x + width] for y, x in corners]
+        crops += five + [crop[:, ::-1] for crop in five]
+    return np.array(crops, np.float32)
+
+
+class Transformer:
+    """What is done to images before they go into a net, for each of its inputs.
+
+    inputs: {input: its shape}, as {"data": net.blobs["data"].data.shape}.
+    The order: resize, set_transpose, set_channel_swap, set_raw_scale, set_mean, set_input_scale.
+    """
+
+    def __init__(self, inputs: Mapping[str, Sequence[int]]):
+        self.inputs = dict(inputs)
+        self.transpose, self.channel_swap, self.raw_scale = {}, {}, {}
+        self.mean, self.input_scale = {}, {}
+
+    def preprocess(self, in_: str, data) -> np.ndarray:
+        """An image (H, W, C) as the input wants it, float32."""
+        self._check_input(in_)
+        array = np.asarray(data, np.float32)
+        size = tuple(self.inputs[in_][2:])
+        if array.shape[:2] != size:
+            array = resize_image(array, size)
+        if in_ in self.transpose:
+            array = array.transpose(self.transpose[in_])
+        if in_ in self.channel_swap:
+            array = array[self.channel_swap[in_], :, :]
+        array = array * np.float32(self.raw_scale.get(in_, 1))
+        if in_ in self.mean:
+            array = array - self.mean[in_]
+        return array * np.float32(self.input_scale.get(in_, 1))
+
+    def deprocess(self, in_: str, data) -> np.ndarray:
+        """The image of an input's array: preprocess the other way round, but for the size."""
+        self._check_input(in_)
+        array = np.array(data, np.float32).squeeze()
+        array = array / np.float32(self.input_scale.get(in_, 1))
+        if in_ in self.mean:
+            array = array + self.mean[in_]
+        array = array / np.float32(self.raw_scale.get(in_, 1))
+        if in_ in self.channel_swap:
+            array = array[np.argsort(self.channel_swap[in_]), :, :]
+        if in_ in self.transpose:
+            array = array.transpose(np.argsort(self.transpose[in_]))
+        return array
+
+    def set_transpose(self, in_: str, order: Sequence[int]) -> None:
+        """The order of the image's axes: (2, 0, 1) for (H, W, C) to (C, H, W)."""
+        self._check_input(in_)
+        if len(order) != len(self.inputs[in_]) - 1:
+            raise ShapeFault(f"transpose needs {len(self.inputs[in_]) - 1} axes for '{in_}', not {tuple(order)}")
+        self.transpose[in_] = tuple(order)
+
+    def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
+        """The order of channels: (2, 1, 0) for RGB to BGR."""
+        self._check_input(in_)
+        if len(order) != self.inputs[in_][1]:
+            raise ShapeFault(f"channel_swap needs an index for each of the {self.inputs[in_][1]} channels of '{in_}', "
+                             f"not {tuple(order)}")
+        self.channel_swap[in_] = list(order)
+
+    def set_raw_scale(self, in_: str, scale: float) -> None:
+        """A factor before the mean is taken off: 255 for images from 0 to 1."""
+        self._check_input(in_)
+        self.raw_scale[in_] = scale
+
+    def set_mean(self, in_: str, mean) -> None:
+        """What is taken off: one number for each channel, or an array (C, H, W) of the input's size."""
+        self._check_input(in_)
+        mean, shape = np.asarray(mean, np.float32), tuple(self.inputs[in_])
+        if mean.ndim == 1:
+            mean = mean[:, None, None]
+            fits = len(mean) in (1, shape[1])
+        else:
+            mean = mean.reshape(1, *mean.shape) if mean.ndim == 2 else mean
+            fits = mean.ndim == 3 and mean.shape == shape[1:]
+        if not fits:
+            raise ShapeFault(f"a mean of shape {mean.shape} does not fit input '{in_}' of shape {shape}: give one "
+                             "number for each channel (mean.mean(1).mean(1)), or resize it")
+        self.mean[in_] = mean
+
+    def set_input_scale(self, in_: str, scale: float) -> None:
+        """A factor after the mean is taken off."""
+        self._check_input(in_)
+        self.input_scale[in_] = scale
+
+    def _check_input(self, in_: str) -> None:
+        if in_ not in self.inputs:
+            raise GraphFault(f"the transformer has no input '{in_}'{did_you_mean(in_, self.inputs)}: "
+                             f"it has {', '.join(self.inputs)}")

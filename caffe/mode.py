@@ -1,0 +1,72 @@
+"""Where facade nets compute and how they begin: set_mode_cpu, set_mode_gpu, set_device, set_random_seed.
+
+pycaffe has one mode for the whole process, so the facade has one too: the backend that every net built from here on
+is given.  The engine itself knows no mode.
+
+On the CPU convolutions are computed directly, so that scripts get Caffe's numbers, gradients included;
+set_mode_cpu(exact=False) lets them use tile transforms, which are two to three times as fast and off by up to 1e-4 of
+the largest output.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+
+from layers.backend import make_backend
+from proto.errors import SolverFault
+
+
+class _Mode:
+    gpu = False
+    exact = True
+    device = 0
+    seed: int | None = None          # of set_random_seed
+
+
+_mode = _Mode()
+
+
+def set_mode_cpu(exact: bool = True) -> None:
+    """Let the nets to come compute on the CPU (the default), exactly or faster."""
+    _mode.gpu, _mode.exact = False, exact
+
+
+def set_mode_gpu() -> None:
+    """Let the nets to come compute on the GPU; where there is none, on the CPU with a warning."""
+    _mode.gpu = True
+
+
+def set_device(device_id: int) -> None:
+    """Choose the GPU for set_mode_gpu."""
+    _mode.device = int(device_id)
+
+
+def set_random_seed(seed: int) -> None:
+    """Start the random numbers of fillers and dropout at this seed."""
+    _mode.seed = int(seed)
+    backend().seed(_mode.seed)
+
+
+def random_seed() -> int | None:
+    """What set_random_seed was given last."""
+    return _mode.seed
+
+
+def backend():
+    """The backend of the present mode, one for all nets of a device."""
+    return _gpu(_mode.device) if _mode.gpu else _cpu(_mode.exact)
+
+
+@functools.cache
+def _cpu(exact: bool):
+    return make_backend("cpu", exact=exact)
+
+
+@functools.cache
+def _gpu(device: int):
+    try:
+        return make_backend(f"gpu:{device}")
+    except SolverFault as fault:
+        warnings.warn(f"set_mode_gpu: {fault}; computing on the CPU", stacklevel=4)
+        return _cpu(_mode.exact)

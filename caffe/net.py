@@ -1,0 +1,338 @@
+"""caffe.Net: the engine's net as pycaffe shows it.
+
+    net = caffe.Net("deploy.prototxt", "fcn8s.caffemodel", caffe.TEST)
+    net.blobs["data"].reshape(1, *image.shape)
+    net.blobs["data"].data[...] = image
+    net.forward()
+    labels = net.blobs["score"].data[0].argmax(axis=0)
+
+Every blob and gradient stays readable, and every layer runs on its own.  Blobs that Caffe generates where a blob is
+read twice (*_split_*) do not exist here: a value is simply read twice, and its diff is the sum.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections import OrderedDict
+
+import numpy as np
+
+from caffe import mode
+from caffe.batches import batches_of, joined
+from caffe.blobs import Named, NetBlob, ParamBlob
+from caffe.files import require_file
+from caffe.pylayer import BlobVec
+from netdef.net import Net as Engine
+from netdef.words import some
+from proto.errors import GraphFault, ShapeFault, did_you_mean
+from proto.messages import NetParameter
+
+
+class LayerView:
+    """A layer as scripts see it: its `type`, and `blobs`, its learned arrays."""
+
+    def __init__(self, type_name: str, blobs: BlobVec):
+        self.type, self.blobs = type_name, blobs
+
+    def __repr__(self) -> str:
+        return f"<{self.type} layer with {len(self.blobs)} blobs>"
+
+
+class Net:
+    """Net(network_file, phase, level=0, stages=None, weights=None), or Net(network_file, weights, phase) as of old.
+
+    network_file: a prototxt, or a NetParameter.  phase: caffe.TRAIN or caffe.TEST.
+    Raises FileFault (a RuntimeError) for a file that is not there, other NetErrors for what does not fit.
+    """
+
+    def __init__(self, network_file, *given, phase=None, level=0, stages=None, weights=None):
+        if given and isinstance(given[0], (str, os.PathLike)):
+            weights, *given = given
+        if len(given) > 4 or (given and phase is not None):
+            raise TypeError("Net takes (network_file, phase, level, stages, weights) or (network_file, weights, phase)")
+        phase, level, stages, weights = [*given, *(phase, level, stages, weights)[len(given):]]
+        if phase is None:
+            raise TypeError("Net needs a phase: caffe.TRAIN or caffe.TEST")
+        if not isinstance(network_file, NetParameter):
+            require_file(network_file)
+        if weights:
+            require_file(weights)
+        self._show(Engine(network_file, phase, backend=mode.backend(), level=level, stages=stages or (), keep="all",
+                          fuse=False))
+        if weights:
+            self.copy_from(weights)
+
+    @classmethod
+    def of(cls, engine: Engine) -> Net:
+        """The facade of a net that is there already (built with keep="all" and fuse=False)."""
+        net = cls.__new__(cls)
+        net._show(engine)
+        return net
+
+    def _show(self, engine: Engine) -> None:
+        self._engine, plan = engine, engine.plan
+        values = {}
+        for value in plan.values:
+            values.setdefault(value.name, []).append(value)
+        self.blobs = Named(((name, NetBlob(engine, made)) for name, made in values.items()), "blob")
+        vectors = {name: BlobVec() for name in engine.layer_names}
+        for name, params in engine.params.items():
+            vectors[name].extend(ParamBlob(engine, param) for param in params)
+        self.params = Named(((name, vector) for name, vector in vectors.items() if vector), "layer with learned blobs")
+        self.layers = [step.layer.user if step.cls.type == "Python" else LayerView(step.cls.type, vectors[step.name])
+                       for step in plan.steps]
+        self.layer_dict = Named(zip(engine.layer_names, self.layers, strict=True), "layer")
+        self.top_names = Named(((step.name, [value.name for value in step.tops]) for step in plan.steps), "layer")
+        self.bottom_names = Named(((step.name, [value.name for value in step.bottoms]) for step in plan.steps), "layer")
+        engine.after_forward.append(self._made)
+        engine.after_backward.append(self._sent)
+
+    # -- what is in it -----------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self._engine.name
+
+    @property
+    def inputs(self) -> list[str]:
+        """The tops of Input layers."""
+        return self._engine.inputs
+
+    @property
+    def outputs(self) -> list[str]:
+        """The blobs that no layer reads, in alphabetical order."""
+        return self._engine.outputs
+
+    @property
+    def blob_loss_weights(self) -> OrderedDict:
+        """{blob: its weight in the loss}."""
+        return OrderedDict((name, value.loss_weight) for name, value in self._engine.plan.newest.items())
+
+    @property
+    def _layer_names(self) -> list[str]:
+        return self._engine.layer_names
+
+    @property
+    def _blob_names(self) -> list[str]:
+        return list(self.blobs)
+
+    @property
+    def _blobs(self) -> list[NetBlob]:
+        return list(self.blobs.values())
+
+    @property
+    def _blob_loss_weights(self) -> list[float]:
+        return list(self.blob_loss_weights.values())
+
+    @property
+    def _inputs(self) -> list[int]:
+        return self._indices(self.inputs)
+
+    @property
+    def _outputs(self) -> list[int]:
+        return self._indices(self.outputs)
+
+    def _top_ids(self, layer: int) -> list[int]:
+        return self._indices(self.top_names[self._layer_names[layer]])
+
+    def _bottom_ids(self, layer: int) -> list[int]:
+        return self._indices(self.bottom_names[self._layer_names[layer]])
+
+    def _indices(self, names) -> list[int]:
+        known = self._blob_names
+        return [known.index(name) for name in names]
+
+    # -- running -----------------------------------------------------------------------------------
+
+    def forward(self, blobs=None, start=None, end=None, **kwargs) -> dict[str, np.ndarray]:
+        """Run the layers from `start` to `end` (names, both included).
+
+        kwargs: {input: array}, for all inputs or none.  blobs: names to return beside the outputs.
+        Returns {blob: its data} of the net's outputs, or with `end` of that layer's tops.
+        """
+        self._fill("data", kwargs, self.inputs, "forward", "inputs")
+        names = self.outputs if end is None else self.top_names[end]
+        self._forward(self._index(start, 0), self._index(end, len(self.layers) - 1))
+        return {name: self.blobs[name].data for name in [*names, *(blobs or [])]}
+
+    def backward(self, diffs=None, start=None, end=None, **kwargs) -> dict[str, np.ndarray]:
+        """Run backward from layer `start` down to `end`, beginning with the diffs of the tops as they are.
+
+        A loss's diff is its loss_weight until a script writes another.  The params' diffs are added to.
+        kwargs: {output: diff}, for all outputs or none.  diffs: names to return beside the inputs.
+        Returns {blob: its diff} of the net's inputs, or with `end` of that layer's bottoms.
+        """
+        self._fill("diff", kwargs, self.outputs, "backward", "outputs")
+        names = self.inputs if end is None else self.bottom_names[end]
+        self._backward(self._index(start, len(self.layers) - 1), self._index(end, 0))
+        return {name: self.blobs[name].diff for name in [*names, *(diffs or [])]}
+
+    def forward_all(self, blobs=None, **kwargs) -> dict[str, np.ndarray]:
+        """forward over any number of samples, batch by batch; the last one is filled up with zeros, which are
+        taken off the results again.  Returns {blob: array of all samples}."""
+        results = []
+        for batch in batches_of(kwargs, self._batch_size()):
+            results.append({name: data.copy() for name, data in self.forward(blobs=blobs, **batch).items()})
+        return joined(results, kwargs)
+
+    def forward_backward_all(self, blobs=None, diffs=None, **kwargs) -> tuple[dict, dict]:
+        """forward, then backward, over any number of samples; kwargs: {input: array}, {output: diff}.
+
+        Returns ({blob: data}, {blob: diff}) of all samples.
+        """
+        given = {name: array for name, array in kwargs.items() if name in self.inputs}
+        grads = {name: array for name, array in kwargs.items() if name not in given}
+        data, sent = [], []
+        for batch, grad in zip(batches_of(given, self._batch_size()), batches_of(grads, self._batch_size(), given),
+                               strict=True):
+            data.append({name: array.copy() for name, array in self.forward(blobs=blobs, **batch).items()})
+            sent.append({name: array.copy() for name, array in self.backward(diffs=diffs, **grad).items()})
+        return joined(data, given), joined(sent, given)
+
+    def _batch_size(self) -> int:
+        if not self.inputs:
+            raise GraphFault("the net has no Input to fill: its data come from data layers, so call forward()")
+        return self.blobs[self.inputs[0]].shape[0]
+
+    def _forward(self, first: int, last: int) -> float:
+        """Run layers by their indices; the loss."""
+        self._lend(first)
+        if first:
+            for blob in self.blobs.values():
+                blob.fill_gap(first)
+        names = self._layer_names
+        self._engine.forward(start=names[first], end=names[last])
+        return self._engine.loss if last == len(names) - 1 else 0.0
+
+    def _backward(self, last: int, first: int) -> None:
+        """Run layers backward by their indices."""
+        steps, names = self._engine.plan.steps, self._layer_names
+        if not any(step.backward for step in steps):
+            warnings.warn("backward has nothing to do: no loss, or force_backward: true, reaches a layer that learns",
+                          stacklevel=3)
+            return
+        starts = {name: blob.start_of(first, last) for name, blob in self.blobs.items()}
+        grads = {name: diff for name, diff in starts.items() if diff is not None}
+        self._lend(last + 1)
+        if not grads and not self._engine.plan.losses and last == len(steps) - 1:
+            return                                     # all diffs are zero, and so would be what follows from them
+        self._engine.backward(start=names[last] if last < len(steps) - 1 else None, end=names[first], grads=grads)
+
+    def _fill(self, what: str, given, names, method: str, kind: str) -> None:
+        if not given:
+            return
+        if set(given) != set(names):
+            wrong = [name for name in given if name not in names]
+            detail = f"{wrong[0]} is none{did_you_mean(wrong[0], names)}" if wrong else \
+                f"{some(name for name in names if name not in given)} is missing"
+            raise GraphFault(f"{method} is given {some(given)}, but must be given all of the net's {kind} "
+                             f"({some(names) or 'there are none'}) or nothing: {detail}")
+        for name, array in given.items():
+            blob, array = self.blobs[name], np.asarray(array)
+            if array.shape[:1] != blob.shape[:1]:
+                raise ShapeFault(f"'{name}' is given {array.shape}, which is not batch sized: the blob is {blob.shape}; "
+                                 f"call net.blobs['{name}'].reshape(...) first, or use forward_all")
+            try:
+                getattr(blob, what)[...] = array
+            except ValueError:
+                raise ShapeFault(f"'{name}' is given {array.shape}, but the blob is {blob.shape}: call "
+                                 f"net.blobs['{name}'].reshape(*array.shape) first") from None
+
+    def _index(self, layer: str | None, default: int) -> int:
+        if layer is None:
+            return default
+        self.layer_dict[layer]
+        return self._engine.plan.by_name[layer].index
+
+    # -- between scripts and the engine ------------------------------------------------------------
+
+    def _made(self, index: int) -> None:
+        for value in self._engine.plan.steps[index].tops:
+            self.blobs[value.name].made(value)
+
+    def _sent(self, index: int) -> None:
+        for value in self._engine.plan.steps[index].bottoms:
+            self.blobs[value.name].sent(value)
+
+    def _lend(self, first: int = 0) -> None:
+        """Let the engine have what the script has written, for a run from layer `first` on."""
+        for blob in self.blobs.values():
+            blob.lend(first)
+        for blobs in self.params.values():
+            for blob in blobs:
+                blob.lend()
+
+    def before_forward(self, function) -> None:
+        """Call function(layer index) before each layer's forward; the next three likewise."""
+        self._call(self._engine.before_forward, function, 0)
+
+    def after_forward(self, function) -> None:
+        self._call(self._engine.after_forward, function, 1)
+
+    def before_backward(self, function) -> None:
+        self._call(self._engine.before_backward, function, 1)
+
+    def after_backward(self, function) -> None:
+        self._call(self._engine.after_backward, function, 0)
+
+    def _call(self, hooks: list, function, after: int) -> None:
+        def hook(index: int) -> None:
+            function(index)
+            self._lend(index + after)                  # it may have written to blobs
+
+        hooks.append(hook)
+
+    # -- sizes, weights ----------------------------------------------------------------------------
+
+    def reshape(self) -> None:
+        """Bring all blobs to the sizes that follow from the inputs' (forward does that too)."""
+        self._engine.reshape({})
+
+    def clear_param_diffs(self) -> None:
+        """Set the diffs of all params to zero."""
+        for blobs in self.params.values():
+            for blob in blobs:
+                blob.clear_diff()
+        self._lend()
+
+    def copy_from(self, path) -> None:
+        """Load weights by layer name from a file of any format; several joined by commas."""
+        for name in os.fspath(path).split(","):
+            require_file(name)
+        self._lend()
+        self._engine.load(path)
+
+    load_hdf5 = copy_from
+
+    def share_with(self, other: Net) -> None:
+        """Use the other net's weights in the layers of the same names: the same arrays."""
+        other._lend()
+        self._engine.share_with(other._engine)
+
+    def save(self, path) -> None:
+        """Write the weights as a .caffemodel (or .npz, .safetensors, .h5 by the path's ending)."""
+        self._lend()
+        self._engine.save(path)
+
+    def save_hdf5(self, path) -> None:
+        """Write the weights as HDF5, whatever the path's ending."""
+        self._lend()
+        path = os.path.abspath(path)
+        with tempfile.TemporaryDirectory(dir=os.path.dirname(path)) as folder:
+            unfinished = os.path.join(folder, "weights.h5")
+            self._engine.save(unfinished)
+            os.replace(unfinished, path)
+
+    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
+        """Give a net whose first layer is MemoryData its images (N, C, H, W) and labels (N, 1, 1, 1), float32."""
+        layer = self._engine.layers[0]
+        if layer.type != "MemoryData":
+            raise GraphFault(f"set_input_arrays needs a net whose first layer is MemoryData, not {layer.type}")
+        for array, what in ((data, "data"), (labels, "labels")):
+            if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.ndim != 4 \
+                    or not array.flags.c_contiguous:
+                raise ShapeFault(f"set_input_arrays: {what} must be a C-contiguous float32 array with four axes: "
+                                 "np.require(array, np.float32, 'C').reshape(n, -1, h, w)")
+        layer.set_input_arrays(data, labels)

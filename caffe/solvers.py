@@ -1,0 +1,138 @@
+"""caffe.SGDSolver and its like: the engine's solver as pycaffe shows it.
+
+    solver = caffe.SGDSolver("solver.prototxt")
+    solver.net.copy_from("vgg16-fcn.caffemodel")
+    solver.step(100)
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from caffe import mode
+from caffe.files import require_file
+from caffe.log import make_log
+from caffe.net import Net
+from proto.messages import SolverParameter
+from proto.text import read_solver
+from solver.solver import Solver as Engine
+
+
+class Solver:
+    """A train net, its test nets and their training.
+
+    solver_file: a solver's prototxt, or a SolverParameter.  Where it computes is for caffe.set_mode_* to say, as in
+    pycaffe; its `solver_mode` is for `python -m solver`.
+    """
+
+    type = ""                        # None given: as the file says
+
+    def __init__(self, solver_file):
+        if not isinstance(solver_file, SolverParameter):
+            require_file(solver_file)
+        said, _ = read_solver(solver_file)
+        if self.type not in ("", said.type):
+            warnings.warn(f'{solver_file} says type: "{said.type}", but the script asks for {type(self).__name__}, '
+                          "which counts; caffe.get_solver goes by the file", stacklevel=2)
+        seed = mode.random_seed() if said.random_seed < 0 else None
+        self._engine = Engine(solver_file, backend=mode.backend(), seed=seed, type=self.type or None, every_blob=True,
+                              log=make_log())
+        self.net = Net.of(self._engine.net)
+        self.test_nets = [Net.of(net) for net in self._engine.test_nets]
+
+    @property
+    def iter(self) -> int:
+        """The updates done so far."""
+        return self._engine.iter
+
+    @property
+    def lr(self) -> float:
+        """The rate of the next update."""
+        return self._engine.lr
+
+    @property
+    def param(self) -> SolverParameter:
+        """The settings; base_lr, max_iter, display and the like may be changed between steps."""
+        return self._engine.param
+
+    def step(self, iterations: int) -> None:
+        """Do that many updates, with the tests, displays and snapshots that fall due."""
+        self._lend()
+        self._engine.step(int(iterations))
+
+    def solve(self, resume_file: str | None = None) -> None:
+        """Train to max_iter, from a .solverstate if one is given."""
+        if resume_file:
+            self.restore(resume_file)
+        self._lend()
+        self._engine.solve()
+
+    def restore(self, state_file) -> None:
+        """Go on from a .solverstate or .solverstate.h5."""
+        self._lend()
+        self._engine.restore(require_file(state_file))
+
+    def snapshot(self) -> None:
+        """Write weights and solver state, named after snapshot_prefix."""
+        self._lend()
+        self._engine.snapshot()
+
+    def apply_update(self) -> None:
+        """One update from the diffs that are in the net; it counts as an iteration, as in Caffe."""
+        self._lend()
+        self._engine.apply_update()
+        self._engine.iter += 1
+
+    def share_weights(self, net: Net) -> None:
+        """Let another net use this solver's weights."""
+        net.share_with(self.net)
+
+    def add_callback(self, on_start, on_gradients_ready) -> None:
+        """Call on_start() before each iteration, on_gradients_ready() before each update."""
+        def then_lend(function):
+            def call():
+                function()
+                self._lend()
+            return call
+
+        self._engine.callbacks.append((then_lend(on_start), then_lend(on_gradients_ready)))
+
+    def _lend(self) -> None:
+        for net in (self.net, *self.test_nets):
+            net._lend()
+
+
+class SGDSolver(Solver):
+    type = "SGD"
+
+
+class NesterovSolver(Solver):
+    type = "Nesterov"
+
+
+class AdaGradSolver(Solver):
+    type = "AdaGrad"
+
+
+class RMSPropSolver(Solver):
+    type = "RMSProp"
+
+
+class AdaDeltaSolver(Solver):
+    type = "AdaDelta"
+
+
+class AdamSolver(Solver):
+    type = "Adam"
+
+
+_CLASSES = {cls.type: cls for cls in (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver,
+                                      AdamSolver)}
+
+
+def get_solver(solver_file) -> Solver:
+    """The solver of the type that the file says."""
+    if not isinstance(solver_file, SolverParameter):
+        require_file(solver_file)
+    said, _ = read_solver(solver_file)
+    return _CLASSES.get(said.type, Solver)(solver_file)     # a type that there is not: the engine says so
