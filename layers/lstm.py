@@ -50,8 +50,9 @@ class LSTM(RNN):
             squashed = xp.tanh(c[t + 1])
             dc = dc + dh * o * (1 - squashed * squashed)
             di[...] = dc * g * i * (1 - i)
-            df[...] = dc * keep[t] * c[t] * f * (1 - f)
+            kept = keep[t] * f
+            df[...] = dc * c[t] * kept * (1 - kept)  # Caffe's, exact where cont is 0 or 1
             do[...] = dh * squashed * o * (1 - o)
             dg[...] = dc * i * (1 - g * g)
-            dh, dc = keep[t] * be.matmul(dgates[t], wh.data), dc * keep[t] * f
+            dh, dc = keep[t] * be.matmul(dgates[t], wh.data), dc * kept
         return self.gradients(dgates, wh, keep * h[:-1], inputs, [dh, dc], need)

@@ -39,10 +39,11 @@ class LSTMUnit(Layer):
         dc = 0 if dc is None else dc
         dh = self.be.zeros(squashed.shape) if dh is None else dh
         dc = dc + dh * o * (1 - squashed * squashed)
+        kept = cont * f
         gates = [
             dc * g * i * (1 - i),
-            dc * cont * before * f * (1 - f),
+            dc * before * kept * (1 - kept),  # Caffe's, exact where cont is 0 or 1
             dh * squashed * o * (1 - o),
             dc * i * (1 - g * g),
         ]
-        return [dc * cont * f if need[0] else None, self.xp.concatenate(gates, axis=-1) if need[1] else None, None]
+        return [dc * kept if need[0] else None, self.xp.concatenate(gates, axis=-1) if need[1] else None, None]
