@@ -28,41 +28,36 @@ class BatchNorm(Layer):
                 f"the bottom has {shape[1]} channels (shape {shape}), "
                 f"but the running statistics were made for {self.channels}"
             )
-        self.axes = (0, *range(2, len(shape)))  # summed over: all but the channels
-        self.column = (1, -1, *(1 for _ in shape[2:]))[: len(shape)]  # a value per channel, beside x
         return [shape]
 
     def forward(self, xs):
-        xp, (x,), field = self.xp, xs, self.spec.batch_norm_param
+        be, xp, field = self.be, self.xp, self.spec.batch_norm_param
+        x = xs[0].reshape(-1, 1) if xs[0].ndim == 1 else xs[0]
         sums = [param.data for param in self.params]
         use_global = field.use_global_stats if field.HasField("use_global_stats") else not self.train
         if use_global:
             factor = xp.where(sums[2] == 0, 0, 1 / xp.where(sums[2] == 0, 1, sums[2]))
             mean, variance = sums[0] * factor, sums[1] * factor
-            y = x - mean.reshape(self.column)
         else:
+            mean, variance = be.moments(x)
             n = max(x.size // self.channels, 1)
-            mean = x.sum(self.axes).reshape(-1) / n
-            y = x - mean.reshape(self.column)
-            variance = xp.square(y).sum(self.axes).reshape(-1) / n
             for total, new in zip(sums, (mean, variance * (n / max(n - 1, 1)), 1), strict=True):
                 total *= field.moving_average_fraction
                 total += new
-        std = xp.sqrt(variance + field.eps).reshape(self.column)
-        y /= std
+        scale = 1 / xp.sqrt(variance + field.eps)
+        y = be.affine(x, mean, scale, be.zeros(scale.shape))
         if self.keep:
-            self.saved = (None if use_global else y), std
-        return [y]
+            self.saved = (None if use_global else y), scale
+        return [y.reshape(xs[0].shape)]
 
     def backward(self, dys, need):
         if not need[0]:
             return [None]
-        (dy,), (y, std) = dys, self.saved
+        y, scale = self.saved
+        dy = dys[0].reshape(-1, 1) if dys[0].ndim == 1 else dys[0]
         if y is None:
-            return [dy / std]
-        n = max(y.size // self.channels, 1)
-        dx = y * ((dy * y).sum(self.axes) / -n).reshape(self.column)
-        dx += dy
-        dx -= (dy.sum(self.axes) / n).reshape(self.column)
-        dx /= std
-        return [dx]
+            zero = self.be.zeros(scale.shape)
+            dx = self.be.affine(dy, zero, scale, zero)
+        else:
+            dx = self.be.normalize_backward(dy, y, scale)
+        return [dx.reshape(dys[0].shape)]

@@ -44,51 +44,46 @@ class BN(Layer):
         (shape,), channels = shapes, self.params[0].shape[1]
         if shape[1:2] != (channels,):
             raise ShapeFault(f"the bottom has shape {shape}, but there are scales for {channels} channels")
-        self.axes = (0, *range(2, len(shape)))  # summed over: all but the channels
-        self.column = (1, -1, *(1 for _ in shape[2:]))  # a value per channel, beside x
         return [shape, (1, channels, 1, 1), (1, channels, 1, 1)][: max(len(self.spec.top), 1)]
 
     def forward(self, xs):
-        xp, (x,), field = self.xp, xs, self.spec.bn_param
-        scale, shift, *sums = (param.data.reshape(self.column) for param in self.params)
-        from_batch = not self.merged and not (self.running and (field.frozen or not self.train))
-        y, std, statistics = x, None, []
-        if from_batch:
-            n = max(x.size // x.shape[1], 1)
-            mean = x.sum(self.axes, keepdims=True) / n
-            y = x - mean
-            variance = xp.square(y).sum(self.axes, keepdims=True) / n
-            statistics = [mean, variance]
-            for total, new in zip(sums, statistics, strict=False):
+        be, (x,), field = self.be, xs, self.spec.bn_param
+        scale, shift, *sums = (param.data.reshape(-1) for param in self.params)
+        self.from_batch = (self.train and not field.frozen) if self.running else not self.merged
+        mean = variance = be.zeros(scale.shape)
+        if self.from_batch:
+            mean, variance = be.moments(x)
+            for total, new in zip(sums, (mean, variance), strict=False):
                 total *= field.momentum
                 total += (1 - field.momentum) * new
         elif self.running:
-            y, variance = x - sums[0], sums[1]
-        if not self.merged:
-            std = xp.sqrt(variance + (field.eps if self.running else SEGNET_EPS))
-            y = y / std
+            mean, variance = sums
+        eps = field.eps if self.running else 1 if self.merged else SEGNET_EPS
+        unit = 1 / self.xp.sqrt(variance + eps)  # of a merged one: 1
         if self.keep:
-            self.saved = y, std, from_batch
-        shape = self.params[0].shape
-        return [y * scale + shift, *(each.reshape(shape) for each in statistics)][: max(len(self.spec.top), 1)]
+            self.saved = x, mean, unit
+        y, blob = be.affine(x, mean, scale * unit, shift), self.params[0].shape
+        return [y, mean.reshape(blob), variance.reshape(blob)][: max(len(self.spec.top), 1)]
 
     def backward(self, dys, need):
-        (y, std, from_batch), (scale, shift, *_), dy = self.saved, self.params, dys[0]
-        if dy is not None and scale.grad is not None:
-            scale.grad += (dy * y).sum(self.axes).reshape(scale.shape)
-        if dy is not None and shift.grad is not None:
-            shift.grad += dy.sum(self.axes).reshape(shift.shape)
+        be, (x, mean, unit), (scale, shift, *_) = self.be, self.saved, self.params
+        zero, axes, n = be.zeros(unit.shape), (0, *range(2, x.ndim)), max(x.size // max(len(unit), 1), 1)
+        y = be.affine(x, mean, unit, zero)  # before scale and shift
+        dy = be.zeros(x.shape) if dys[0] is None else dys[0]
+        if scale.grad is not None:
+            scale.grad += (dy * y).sum(axes).reshape(scale.shape)
+        if shift.grad is not None:
+            shift.grad += dy.sum(axes).reshape(shift.shape)
         if not need[0]:
             return [None]
-        dx = self.be.zeros(y.shape) if dy is None else dy * scale.data.reshape(self.column)
-        if from_batch:
-            n = max(y.size // y.shape[1], 1)
-            dx = dx - dx.sum(self.axes, keepdims=True) / n - y * ((dx * y).sum(self.axes, keepdims=True) / n)
-        if std is not None:
-            dx = dx / std
-        for statistic, slope in zip(dys[1:], (1, 2 * y * std if len(dys) > 2 else None), strict=False):
-            if statistic is not None:
-                dx = dx + statistic.reshape(self.column) * slope / n
+        dunit = be.affine(dy, zero, scale.data.reshape(-1), zero)
+        if not self.from_batch:
+            return [be.affine(dunit, zero, unit, zero)]
+        dx = be.normalize_backward(dunit, y, unit)
+        if len(dys) > 1 and dys[1] is not None:
+            dx = be.affine(dx, zero, zero + 1, dys[1].reshape(-1) / n)
+        if len(dys) > 2 and dys[2] is not None:
+            dx += be.affine(y, zero, dys[2].reshape(-1) * 2 / (n * unit), zero)
         return [dx]
 
 

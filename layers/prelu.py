@@ -23,19 +23,13 @@ class PReLU(Layer):
         return [shape]
 
     def forward(self, xs):
-        xp, (x,) = self.xp, xs
         if self.keep:
-            self.saved = x
-        return [xp.maximum(x, 0) + self.column(x.ndim) * xp.minimum(x, 0)]
+            self.saved = xs[0]
+        return [self.be.prelu_forward(xs[0], self.params[0].data)]
 
     def backward(self, dys, need):
-        xp, x, (dy,), (slope,) = self.xp, self.saved, dys, self.params
+        x, (dy,), (slope,) = self.saved, dys, self.params
         if slope.grad is not None:
             axes = (0, *range(2, x.ndim)) if slope.shape else None
-            slope.grad += (dy * xp.minimum(x, 0)).sum(axes)
-        return [xp.where(x > 0, dy, self.column(x.ndim) * dy) if need[0] else None]  # at 0: the slope
-
-    def column(self, axes):
-        """The slopes, to be multiplied with an array of so many axes."""
-        slope = self.params[0].data
-        return slope.reshape(-1, *(1,) * (axes - 2)) if slope.ndim else slope
+            slope.grad += (dy * self.xp.minimum(x, 0)).sum(axes)
+        return [self.be.prelu_backward(dy, x, slope.data) if need[0] else None]

@@ -8,7 +8,7 @@ its inputs, except where its docstring says "adds to".
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -95,6 +95,10 @@ class Backend:
         """The NumPy array of a device array; it may share memory."""
         return np.asarray(x)
 
+    def later(self, x):
+        """A function that gives to_host of what x is now.  Work begun between the two need not be waited for."""
+        return lambda: self.to_host(x)
+
     def empty(self, shape, dtype=None):
         return self.xp.empty(shape, dtype or self.dtype)
 
@@ -160,6 +164,17 @@ class Backend:
             cols = self._grouped(self.im2col(image[None], geom), geom)[0]
             grad = grad.reshape(group, k // group, cols.shape[2])
             dw += self.xp.matmul(grad, cols.transpose(0, 2, 1)).reshape(dw.shape)
+
+    def conv_backward(self, x, dy, w, geom: ConvGeometry, dw, need: bool):
+        """Both ways back of conv_forward: adds to dw unless that is None, and returns dx if needed, else None."""
+        if dw is not None:
+            self.conv_backward_weights(x, dy, geom, dw)
+        return self.conv_backward_data(dy, w, geom, x.shape[2:]) if need else None
+
+    def upsample_backward(self, dy, w, geom: ConvGeometry):
+        """dx of a conv_backward_data that ran with `diagonal`."""
+        each = self.xp.arange(len(w))
+        return self.conv_forward(dy, w[each, each][:, None], None, replace(geom, group=len(w)))
 
     def bias_backward(self, dy, db) -> None:
         """Adds to db (C,) the sum of dy (N, C, ...) over all axes but 1."""
@@ -259,6 +274,37 @@ class Backend:
     def dropout_backward(self, dy, mask, ratio: float):
         """dx = dy / (1 - ratio) where mask, 0 elsewhere."""
         return dy * mask * (1 / (1 - ratio))
+
+    def prelu_forward(self, x, slope):
+        """x where x > 0, slope * x elsewhere; slope (C,), a value per channel (axis 1) of x, or ()."""
+        return self.xp.where(x > 0, x, x * self._column(slope, x))
+
+    def prelu_backward(self, dy, x, slope):
+        """dx of dy; x == 0 takes the slope."""
+        return self.xp.where(x > 0, dy, dy * self._column(slope, x))
+
+    def affine(self, x, centre, scale, shift):
+        """(x - centre) * scale + shift; all three (C,), a value per channel (axis 1) of x."""
+        centre, scale, shift = (self._column(each, x) for each in (centre, scale, shift))
+        return (x - centre) * scale + shift
+
+    def moments(self, x):
+        """(mean, variance) of x, (C,) each: of every channel (axis 1) over all other axes; 0 where there is nothing."""
+        axes, n = (0, *range(2, x.ndim)), max(x.size // max(x.shape[1], 1), 1)
+        mean = x.sum(axes) / n
+        return mean, self.xp.square(x - self._column(mean, x)).sum(axes) / n
+
+    def normalize_backward(self, dy, y, scale):
+        """dx of y = (x - mean) * scale, where mean and scale = 1 / deviation are those of each channel of x."""
+        axes, n = (0, *range(2, y.ndim)), max(y.size // max(y.shape[1], 1), 1)
+        dx = dy - y * self._column((dy * y).sum(axes) / n, y)
+        dx -= self._column(dy.sum(axes) / n, y)
+        dx *= self._column(scale, y)
+        return dx
+
+    def _column(self, values, x):
+        """values (C,) beside x (N, C, ...); () as it is."""
+        return values.reshape(-1, *[1] * (x.ndim - 2)) if values.ndim else values
 
     def sigmoid(self, x):
         """1 / (1 + exp(-x)), without overflow and to full precision in both tails."""
@@ -366,11 +412,13 @@ class Backend:
         return y * (dy - (dy * y).sum(axis=axis, keepdims=True))
 
     def softmax_loss_forward(self, x, labels, axis: int, ignore: int | None, weights=None):
-        """(prob, loss_sum, valid): softmax along `axis`; the sum of -log(prob of the label) as a float, over the
-        `valid` pixels (int) whose label is not `ignore`.
+        """(prob, loss_sum, valid): softmax along `axis`; the sum of -log(prob of the label) over the `valid` pixels
+        whose label is not `ignore`.
 
         labels: integers, as many as x has pixels (x's shape without `axis`), in any shape.  weights: one per
         class, that multiply a pixel's loss by its label's weight, or None.  LabelFault for a label outside 0..C-1.
+        loss_sum and valid are a float and an int.  A backend that would have to wait for them gives device arrays of
+        shape () instead, and a loss of NaN in place of the fault, which checked_labels then raises.
         """
         prob = self.softmax_forward(x, axis)
         labels, valid = self.checked_labels(x, labels, axis, ignore)
@@ -397,10 +445,14 @@ class Backend:
 
         labels: integers, as many as x has without `axis`.  LabelFault for one outside the classes.
         """
-        labels = labels.reshape(*x.shape[:axis], 1, *x.shape[axis + 1 :])
+        return self.labels_of_shape(x.shape, labels, axis, ignore)
+
+    def labels_of_shape(self, shape, labels, axis: int, ignore: int | None):
+        """checked_labels for scores of this shape."""
+        labels = labels.reshape(*shape[:axis], 1, *shape[axis + 1 :])
         valid = self.xp.ones(labels.shape, bool) if ignore is None else labels != ignore
-        if bool((valid & ((labels < 0) | (labels >= x.shape[axis]))).any()):
-            raise label_fault(self.to_host(labels), x.shape, axis, ignore)
+        if bool((valid & ((labels < 0) | (labels >= shape[axis]))).any()):
+            raise label_fault(self.to_host(labels), shape, axis, ignore)
         return self.xp.where(valid, labels, 0), valid
 
     # -- update --------------------------------------------------------------------------------
@@ -415,6 +467,14 @@ class Backend:
         h *= momentum
         h += rate * g
         w -= h
+
+    def update(self, rule: str, tensors, constants, rate: float, decay: float, scale: float, t: int, l1: bool) -> bool:
+        """Whether this backend has made update t of all learned arrays in one go; if not, the caller makes it.
+
+        rule: "SGD", "Adam", ...: their meaning is in solver/updates.py, as that of constants (its Settings), rate,
+        decay, scale and l1.  tensors: [(w, g, histories, lr_mult, decay_mult)] of the backend's float type.
+        """
+        return False
 
 
 def label_fault(labels: np.ndarray, shape, axis: int, ignore: int | None) -> LabelFault:
