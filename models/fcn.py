@@ -64,7 +64,8 @@ class Head:
 
 def fcn(source: Source, heads: Sequence[Head] = (Head(21),), *, trunk: str = "vgg16", stride: int = 32,
         skip_scales: Sequence[float] = (), fusion: str = "", normalize: bool = False, width: float = 1.0,
-        random: bool = False, snug: bool | None = None, fc_kernel: int = 7):
+        random: bool = False, snug: bool | None = None, fc_kernel: int = 7,
+        dropout: bool = True):
     """A fully convolutional net as a NetParameter.
 
     stride: of the finest scores, 32, 16, 8, ... (SqueezeNet begins at 16); each halving adds a skip.
@@ -77,7 +78,7 @@ def fcn(source: Source, heads: Sequence[Head] = (Head(21),), *, trunk: str = "vg
     snug: False: the image gets a border of 100 pixels, so that fc6 needs none and skips are larger than what they
         are added to.  True: every layer keeps its size and the upsampled scores are the larger ones, which saves
         much work on small images.  None: as published, snug for GoogLeNet and SqueezeNet alone.
-    fc_kernel: of fc6, for VGG (7, as published).
+    fc_kernel: of fc6, for VGG (7, as published).  dropout: False leaves it out of train nets too.
     """
     if trunk not in TRUNKS:
         raise SchemaFault(f"no trunk '{trunk}'{did_you_mean(trunk, TRUNKS)}: there are {', '.join(TRUNKS)}")
@@ -86,7 +87,7 @@ def fcn(source: Source, heads: Sequence[Head] = (Head(21),), *, trunk: str = "vg
         raise SchemaFault(f"the trunk {trunk} is {'never' if snug else 'always'} snug")
     n = NetSpec()
     source.add(n)
-    style = Style(width=width, dropout=bool(source.labels), random=random, snug=snug, fc_kernel=fc_kernel)
+    style = Style(width=width, dropout=dropout and bool(source.labels), random=random, snug=snug, fc_kernel=fc_kernel)
     reference = n[source.images[0]]
     if fusion == "early":
         n.data = reference = L.Concat(*(n[name] for name in source.images))

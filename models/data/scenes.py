@@ -1,6 +1,6 @@
 """Drawn scenes in PASCAL VOC layout: a small real segmentation task that needs no download.
 
-A scene is a landscape with up to seven objects of eight classes: mostly in the colours of their kind, sometimes
+A scene is a landscape with up to six objects of eight classes: mostly in the colours of their kind, sometimes
 in any, plain, striped, chequered or speckled, of many sizes, tilted, in front of each other or half out of the
 picture, among clutter that belongs to no class; then blur, noise and uneven light.  Borders between labels are 255,
 as in VOC.
@@ -107,7 +107,7 @@ def draw(seed: int, index: int, size: tuple[int, int] = (128, 128)) -> tuple[np.
     labels = Image.new("L", fine, 0)
     for _ in range(rng.randint(2, 6)):
         _clutter(rng, ImageDraw.Draw(image), fine)
-    for _ in range(rng.randint(2, 7)):
+    for _ in range(rng.randint(2, 6)):
         kind = rng.randrange(len(KINDS))
         _paste(rng, noise, image, labels, kind + 1)
     small = image.resize((width, height), Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.6)))
@@ -157,7 +157,7 @@ def _clutter(rng, canvas, size) -> None:
 def _paste(rng, noise, image: Image.Image, labels: Image.Image, label: int) -> None:
     """Draw one object: its parts turned, scaled, moved, coloured; and its silhouette into the labels."""
     shape, hue = KINDS[label - 1]
-    scale = min(image.size) * math.exp(rng.uniform(math.log(0.09), math.log(0.3)))
+    scale = min(image.size) * math.exp(rng.uniform(math.log(0.14), math.log(0.34)))
     x, y, angle = rng.uniform(0, image.width), rng.uniform(0, image.height), rng.gauss(0, 0.25)
     flip, stretch = rng.choice((-1, 1)), rng.uniform(0.8, 1.25)
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
@@ -215,7 +215,7 @@ def write(folder: str | Path, train: int, val: int, size: tuple[int, int] = (128
     folder/JPEGImages/*.jpg, SegmentationClass/*.png (palette), ImageSets/Segmentation/{train,val}.txt, classes.txt.
     `progress` wraps the loop over the scenes (tqdm fits).
     """
-    folder, made = Path(folder), {"train": train, "val": val, "size": list(size), "seed": seed, "version": 2}
+    folder, made = Path(folder), {"train": train, "val": val, "size": list(size), "seed": seed, "version": 3}
     done = folder / "scenes.json"
     if done.is_file() and json.loads(done.read_text()) == made:
         return folder
