@@ -1,4 +1,7 @@
-"""Dropout: in TRAIN a share `dropout_ratio` of values becomes 0 and the rest grows by 1 / (1 - ratio); else a copy."""
+"""Dropout: in TRAIN a share `dropout_ratio` of values becomes 0 and the rest grows by 1 / (1 - ratio); else a copy.
+
+With sample_weights_test (Bayesian SegNet) TEST draws too, so that several runs tell how sure a net is.
+"""
 
 from layers.layer import Layer
 from proto.errors import SchemaFault
@@ -12,10 +15,11 @@ class Dropout(Layer):
         self.ratio = self.spec.dropout_param.dropout_ratio
         if not 0 <= self.ratio < 1:
             raise SchemaFault(f"dropout_ratio {self.ratio:g} is not a share from 0 (drop nothing) to below 1")
+        self.draws = self.train or self.spec.dropout_param.sample_weights_test
         return []
 
     def forward(self, xs):
-        if not self.train:
+        if not self.draws:
             return [xs[0]]
         y, mask = self.be.dropout_forward(xs[0], self.ratio)
         if self.keep:
@@ -23,6 +27,6 @@ class Dropout(Layer):
         return [y]
 
     def backward(self, dys, need):
-        if not need[0] or not self.train:
+        if not need[0] or not self.draws:
             return [dys[0] if need[0] else None]
         return [self.be.dropout_backward(dys[0], self.saved, self.ratio)]
