@@ -18,13 +18,12 @@ class EuclideanLoss(LossLayer):
 
     def forward(self, xs):
         xp, (a, b) = self.xp, xs
-        apart = a - b.reshape(a.shape)
+        apart, n = a - b.reshape(a.shape), max(math.prod(a.shape[:1]), 1)
         if self.keep:
-            self.saved = apart, b.shape
-        n = max(len(a), 1) if a.ndim else 1
+            self.saved = apart, n, b.shape
         return [xp.asarray(xp.square(apart).sum() / (2 * n), a.dtype)]
 
     def backward(self, dys, need):
-        apart, b_shape = self.saved
-        slope = dys[0] / (max(len(apart), 1) if apart.ndim else 1)
+        apart, n, b_shape = self.saved
+        slope = dys[0] / n
         return [slope * apart if need[0] else None, (-slope * apart).reshape(b_shape) if need[1] else None]

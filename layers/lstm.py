@@ -27,21 +27,21 @@ class LSTM(RNN):
         return [gates[..., k * self.size : (k + 1) * self.size] for k in range(4)]
 
     def forward(self, xs):
-        be, xp, keep, wh = self.be, self.xp, xs[1][..., None], self.params[-1].data
+        be, xp, cont, wh = self.be, self.xp, xs[1][..., None], self.params[-1].data
         gates, inputs, (h, c) = self.start(xs)
         for t, gate in enumerate(gates):
-            gate += be.matmul(keep[t] * h[t], wh, tb=True)
+            gate += be.matmul(cont[t] * h[t], wh, tb=True)
             i, f, o, g = self.parts(gate)
             gate[:, : 3 * self.size] = be.sigmoid(gate[:, : 3 * self.size])
             g[...] = xp.tanh(g)
-            c[t + 1] = keep[t] * f * c[t] + i * g
+            c[t + 1] = cont[t] * f * c[t] + i * g
             h[t + 1] = o * xp.tanh(c[t + 1])
         if self.keep:
-            self.saved = keep, inputs, gates, h, c
+            self.saved = cont, inputs, gates, h, c
         return self.finish(h[1:], [h, c])
 
     def backward(self, dys, need):
-        be, xp, (keep, inputs, gates, h, c), wh = self.be, self.xp, self.saved, self.params[-1]
+        be, xp, (cont, inputs, gates, h, c), wh = self.be, self.xp, self.saved, self.params[-1]
         dh, dc = (be.zeros(h.shape[1:]) if dy is None else dy[0] for dy in (*dys[1:], None, None)[:2])
         dgates = be.empty(gates.shape)
         for t in reversed(range(len(gates))):
@@ -50,9 +50,9 @@ class LSTM(RNN):
             squashed = xp.tanh(c[t + 1])
             dc = dc + dh * o * (1 - squashed * squashed)
             di[...] = dc * g * i * (1 - i)
-            kept = keep[t] * f
+            kept = cont[t] * f
             df[...] = dc * c[t] * kept * (1 - kept)  # Caffe's, exact where cont is 0 or 1
             do[...] = dh * squashed * o * (1 - o)
             dg[...] = dc * i * (1 - g * g)
-            dh, dc = keep[t] * be.matmul(dgates[t], wh.data), dc * kept
-        return self.gradients(dgates, wh, keep * h[:-1], inputs, [dh, dc], need)
+            dh, dc = cont[t] * be.matmul(dgates[t], wh.data), dc * kept
+        return self.gradients(dgates, wh, cont * h[:-1], inputs, [dh, dc], need)

@@ -12,18 +12,18 @@ class Reduction(Layer):
     def infer(self, shapes):
         (shape,) = shapes
         self.axis = axis_index(self.spec.reduction_param.axis, shape, "reduction_param.axis")
+        count = max(math.prod(shape[self.axis :]), 1)
+        mean = self.spec.reduction_param.operation == ReductionParameter.MEAN
+        self.scale = self.spec.reduction_param.coeff / (count if mean else 1)
         return [shape[: self.axis]]
 
     def forward(self, xs):
-        xp, (x,), param = self.xp, xs, self.spec.reduction_param
-        self.scale = param.coeff
-        if param.operation == ReductionParameter.MEAN:
-            self.scale /= max(math.prod(x.shape[self.axis :]), 1)
+        xp, (x,), operation = self.xp, xs, self.spec.reduction_param.operation
         if self.keep:
             self.saved = x
-        if param.operation == ReductionParameter.ASUM:
+        if operation == ReductionParameter.ASUM:
             x = xp.abs(x)
-        elif param.operation == ReductionParameter.SUMSQ:
+        elif operation == ReductionParameter.SUMSQ:
             x = xp.square(x)
         return [xp.asarray(x.sum(tuple(range(self.axis, x.ndim))) * self.scale, x.dtype)]
 

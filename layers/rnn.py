@@ -101,18 +101,18 @@ class RNN(Layer):
         return [None if dx is None else dx.reshape(shape) for dx, shape in zip(dxs, self.bottom_shapes, strict=True)]
 
     def forward(self, xs):
-        be, xp, keep = self.be, self.xp, xs[1][..., None]
+        be, xp, cont = self.be, self.xp, xs[1][..., None]
         gates, inputs, (h,) = self.start(xs)
         wh, wo, bo = (param.data for param in self.params[-3:])
         for t, gate in enumerate(gates):
-            h[t + 1] = xp.tanh(gate + be.matmul(keep[t] * h[t], wh, tb=True))
+            h[t + 1] = xp.tanh(gate + be.matmul(cont[t] * h[t], wh, tb=True))
         y = xp.tanh(be.matmul(h[1:].reshape(-1, self.size), wo, tb=True) + bo).reshape(h[1:].shape)
         if self.keep:
-            self.saved = keep, inputs, h, y
+            self.saved = cont, inputs, h, y
         return self.finish(y, [h])
 
     def backward(self, dys, need):
-        be, (keep, inputs, h, y) = self.be, self.saved
+        be, (cont, inputs, h, y) = self.be, self.saved
         wh, wo, bo = self.params[-3:]
         dh = be.zeros(h.shape)
         if dys[0] is not None:
@@ -127,8 +127,8 @@ class RNN(Layer):
         dgates = be.zeros(y.shape)
         for t in reversed(range(len(y))):
             dgates[t] = dh[t + 1] * (1 - h[t + 1] * h[t + 1])
-            dh[t] += keep[t] * be.matmul(dgates[t], wh.data)
-        return self.gradients(dgates, wh, keep * h[:-1], inputs, [dh[0]], need)
+            dh[t] += cont[t] * be.matmul(dgates[t], wh.data)
+        return self.gradients(dgates, wh, cont * h[:-1], inputs, [dh[0]], need)
 
     def state(self):
         return {"carried": [self.be.to_host(state).tolist() for state in self.carried]} if self.carried else {}

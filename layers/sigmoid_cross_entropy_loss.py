@@ -27,7 +27,7 @@ class SigmoidCrossEntropyLoss(LossLayer):
         if param.HasField("ignore_label"):
             valid = xp.trunc(target) != param.ignore_label
             losses *= valid
-        outer = len(x) if x.ndim else 1
+        outer = math.prod(x.shape[:1])
         inner = x.size // max(outer, 1)
         self.over = self.divisor(outer, inner, None if valid is None else int(valid.sum()), LossParameter.BATCH_SIZE)
         if self.keep:

@@ -18,6 +18,8 @@ class SPP(Layer):
     def setup(self, shapes):
         if self.spec.spp_param.pyramid_height < 1:
             raise SchemaFault("spp_param needs pyramid_height, the number of levels: 1 or more")
+        if self.spec.spp_param.pool == SPPParameter.STOCHASTIC:
+            raise SchemaFault("pool: STOCHASTIC cannot draw from the pad that SPP's windows may have: use MAX or AVE")
         return []
 
     def infer(self, shapes):
@@ -46,10 +48,8 @@ class SPP(Layer):
             index = None
             if self.spec.spp_param.pool == SPPParameter.MAX:
                 y, index = be.max_pool_forward(x, level)
-            elif self.spec.spp_param.pool == SPPParameter.AVE:
-                y = be.ave_pool_forward(x, level)
             else:
-                y, index = be.stochastic_pool_forward(x, level, self.train)
+                y = be.ave_pool_forward(x, level)
             pooled.append(y)
             saved.append(index)
         if self.keep:

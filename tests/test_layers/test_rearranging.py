@@ -62,6 +62,7 @@ def test_reshape(fields, shape, top):
         (one("Permute", "permute_param { order: 2 }"), [(2, 3)], SchemaFault, "0 to 1"),
         ("type: 'Parameter' top: 'y'", [], SchemaFault, "give the sizes"),
         (one("SPP"), [(1, 2, 8, 8)], SchemaFault, "needs pyramid_height"),
+        (one("SPP", "spp_param { pyramid_height: 1 pool: STOCHASTIC }"), [(1, 2, 8, 8)], SchemaFault, "use MAX or AVE"),
         (one("SPP", "spp_param { pyramid_height: 2 }"), [(1, 2, 8)], ShapeFault, "pools images"),
         (
             one("SPP", "spp_param { pyramid_height: 3 }"),
