@@ -23,7 +23,6 @@ from layers.layer import Param
 from netdef.graph import Value
 from proto.errors import ShapeFault, did_you_mean
 
-
 # Layers whose tops after the first send nothing back in Caffe, whatever a script writes into their diffs.  (Gradients
 # that other layers send them do count here.)
 FIRST_TOP_ONLY = ("SoftmaxWithLoss", "InfogainLoss", "RNN", "LSTM")

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffe.io import Transformer, oversample, resize_image
+from caffe import io
 from caffe.net import Net
 from layers.layer import TEST
 
 
-def make_transformer(net: Net, mean, input_scale, raw_scale, channel_swap) -> Transformer:
+def make_transformer(net: Net, mean, input_scale, raw_scale, channel_swap) -> io.Transformer:
     """From images (H, W, C) to the net's first input."""
     name = net.inputs[0]
-    transformer = Transformer({name: net.blobs[name].shape})
+    transformer = io.Transformer({name: net.blobs[name].shape})
     transformer.set_transpose(name, (2, 0, 1))
     for given, set_it in ((mean, transformer.set_mean), (input_scale, transformer.set_input_scale),
                           (raw_scale, transformer.set_raw_scale), (channel_swap, transformer.set_channel_swap)):
@@ -37,24 +37,18 @@ class Classifier(Net):
         self.crop_dims = np.array(self.blobs[self.inputs[0]].shape[2:])
         self.image_dims = self.crop_dims if image_dims is None else np.array(image_dims)
 
-    def predict(self, inputs: Sequence[np.ndarray], oversample_: bool | None = None, *, oversample: bool = True
-                ) -> np.ndarray:
+    def predict(self, inputs: Sequence[np.ndarray], oversample: bool = True) -> np.ndarray:
         """(N, classes): the net's first output for images (H, W, C) from 0 to 1.
 
         oversample: the mean over four corners, the centre and their mirror images; else the centre alone.
         """
-        return self._predict(inputs, oversample if oversample_ is None else oversample_)
-
-    def _predict(self, inputs, ten: bool) -> np.ndarray:
-        images = [resize_image(image, self.image_dims) for image in inputs]
-        height, width = self.crop_dims
-        if ten:
-            crops = oversample(images, self.crop_dims)
+        images = [io.resize_image(image, self.image_dims) for image in inputs]
+        if oversample:
+            crops = io.oversample(images, self.crop_dims)
         else:
-            top, left = (self.image_dims - self.crop_dims) // 2
-            crops = np.array([image[top:top + height, left:left + width] for image in images])
+            (top, left), (height, width) = (self.image_dims - self.crop_dims) // 2, self.crop_dims
+            crops = [image[top:top + height, left:left + width] for image in images]
         name = self.inputs[0]
         batch = np.array([self.transformer.preprocess(name, crop) for crop in crops])
         scores = self.forward_all(**{name: batch})[self.outputs[0]]
-        scores = scores.reshape(len(crops), -1)
-        return scores.reshape(len(images), 10, -1).mean(axis=1) if ten else scores
+        return scores.reshape(len(images), len(crops) // len(images), -1).mean(axis=1)

@@ -232,7 +232,7 @@ class Net:
         for name, array in given.items():
             blob, array = self.blobs[name], np.asarray(array)
             if array.shape[:1] != blob.shape[:1]:
-                raise ShapeFault(f"'{name}' is given {array.shape}, which is not batch sized: the blob is {blob.shape}; "
+                raise ShapeFault(f"'{name}' is given {array.shape}, not batch sized: the blob is {blob.shape}, so "
                                  f"call net.blobs['{name}'].reshape(...) first, or use forward_all")
             try:
                 getattr(blob, what)[...] = array
