@@ -77,12 +77,9 @@ class Convolution(Layer):
         """dx if needed; adds to the params' gradients."""
         images, dy = self._images(x), self._images(dy)
         self._bias_backward(dy)
-        if self.params[0].grad is not None:
-            self.be.conv_backward_weights(images, dy, self.geometry, self.params[0].grad)
-        if not need:
-            return None
-        spatial = images.shape[2:]
-        return self.be.conv_backward_data(dy, self.params[0].data, self.geometry, spatial).reshape(x.shape)
+        weight = self.params[0]
+        dx = self.be.conv_backward(images, dy, weight.data, self.geometry, weight.grad, need)
+        return dx if dx is None else dx.reshape(x.shape)
 
     # Helpers of both.
 

@@ -9,8 +9,6 @@ up at every run, because a user may write into the weights at any time.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from layers.convolution import Convolution, by
 
 
@@ -44,11 +42,10 @@ class Deconvolution(Convolution):
             self.be.conv_backward_weights(dy, images, self.geometry, self.params[0].grad)
         if not need:
             return None
-        weight, geometry = self.params[0].data, self.geometry
+        weight = self.params[0].data
         if self._is_diagonal():
-            each = self.xp.arange(len(weight))
-            weight, geometry = weight[each, each][:, None], replace(geometry, group=len(weight))
-        return self.be.conv_forward(dy, weight, None, geometry).reshape(x.shape)
+            return self.be.upsample_backward(dy, weight, self.geometry).reshape(x.shape)
+        return self.be.conv_forward(dy, weight, None, self.geometry).reshape(x.shape)
 
     def _is_diagonal(self):
         can_be = self.channels == self.outputs and self.outputs > 1 and self.geometry.group == 1

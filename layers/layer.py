@@ -105,6 +105,10 @@ class Layer:
         """
         raise NotImplementedError(self.type)
 
+    def check(self) -> None:
+        """Raise the fault in what the last forward was given, if there is one that would have kept it waiting for the
+        device.  Asked where a loss is not finite: such a fault makes it NaN."""
+
     def coords(self) -> tuple[int | None, tuple[float, ...], tuple[float, ...]] | None:
         """(first spatial axis, scale, shift): top coordinate = scale * bottom coordinate + shift, with one number
         for all spatial axes or one for each, as pycaffe's coord_map has them (axis: one more than there).
@@ -135,10 +139,11 @@ class LossLayer(Layer):
     is_loss = True
     never_differentiable = (1,)
 
-    def divisor(self, outer: int, inner: int, valid: int | None = None, default: int = LossParameter.VALID) -> int:
+    def divisor(self, outer: int, inner: int, valid=None, default: int = LossParameter.VALID):
         """What the sum of losses over outer x inner places, `valid` of them not ignored (None: all), is divided by.
 
         `normalization` wins over the older `normalize` (true: VALID, false: BATCH_SIZE); never less than 1.
+        An int, or a device array of shape () where `valid` is one and counts.
         """
         param = self.spec.loss_param
         mode = default
@@ -153,7 +158,8 @@ class LossLayer(Layer):
             LossParameter.BATCH_SIZE: outer,
             LossParameter.NONE: 1,
         }
-        return max(1, divisors[mode])
+        divisor = divisors[mode]
+        return max(1, divisor) if isinstance(divisor, int) else self.xp.maximum(divisor, 1)
 
     def class_weights(self, classes: int) -> list[float]:
         """By what the loss of each place is multiplied, one weight for each class of its label; empty: by 1."""

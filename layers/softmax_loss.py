@@ -43,6 +43,7 @@ class SoftmaxWithLoss(LossLayer):
         divisor = self.divisor(outer, inner, valid)
         if self.keep:
             self.saved = prob, labels, divisor
+        self.seen = scores.shape, labels  # for check
         return [self.be.asarray(loss / divisor), prob][: max(1, len(self.spec.top))]
 
     def backward(self, dys, need):
@@ -56,6 +57,10 @@ class SoftmaxWithLoss(LossLayer):
             through_prob = self.be.softmax_backward(dys[1], prob, self.axis)
             dx = through_prob if dx is None else dx + through_prob
         return [dx, None]
+
+    def check(self):
+        shape, labels = self.seen
+        self.be.labels_of_shape(shape, labels, self.axis, self.ignore)
 
     def _weights(self):
         return self.be.asarray(self.weights) if self.weights else None

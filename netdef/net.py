@@ -9,6 +9,7 @@ gradients of its bottoms.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 
@@ -175,10 +176,23 @@ class Net:
     @property
     def loss(self) -> float:
         """The sum of loss_weight * top over the last forward (waits for the device)."""
-        terms = self.run.losses()
+        return self.loss_later()()
+
+    def loss_later(self) -> Callable[[], float]:
+        """`loss`, asked for now: a function that waits for it, but not for what is started in between."""
+        terms = [(weight, self.backend.later(array)) for weight, array in self.run.losses()]
         if self.plan.losses and not terms:
             raise GraphFault("there is no loss before forward has run")
-        return sum((weight * float(self.backend.to_host(array).sum()) for weight, array in terms), 0.0)
+
+        def wait() -> float:
+            loss = sum((weight * float(array().sum()) for weight, array in terms), 0.0)
+            if not math.isfinite(loss):
+                for step in self.plan.steps:
+                    with step.located():
+                        step.layer.check()
+            return loss
+
+        return wait
 
     def clear_grads(self) -> None:
         """Set the gradients of all params to zero."""

@@ -210,10 +210,11 @@ class Solver:
         for number in range(passes):
             state = self.net.state()
             self.net.forward()
+            loss_later = self.net.loss_later()
             if number == passes - 1:
                 self.ranks.start()
             self.net.backward()
-            loss = self.net.loss
+            loss = loss_later()
             if not math.isfinite(loss):
                 raise watch.loss_fault(self.net, loss, self.iter, self.lr, state)
             total += loss
@@ -237,7 +238,7 @@ class Solver:
         now, done = time.monotonic(), self.iter - self._shown_iter
         seconds = now - self._shown_at
         speed = f" ({done / (seconds or 1):g} iter/s, {seconds:g}s/{self.param.display} iters)"
-        outputs = [self._output(self.net, name, self.net.blobs[name]) for name in self.net.outputs]
+        outputs = [_output(self.net, name, self.backend.to_host(self.net.blobs[name])) for name in self.net.outputs]
         per_label = watch.per_label_losses(self.net, outputs)
         extra = {"per_label": per_label} if per_label else {}
         self.log.train(self.iter, loss, self.lr, outputs, speed, **extra)
@@ -245,9 +246,6 @@ class Solver:
             self.log.detail(f"    {name} per label = {value:g}")
         self.log.detail(f"Iteration {self.iter}, lr = {self.lr:g}")
         self._shown_at, self._shown_iter = now, self.iter
-
-    def _output(self, net, name: str, array) -> Output:
-        return Output(name, self.backend.to_host(array), net.plan.newest[name].loss_weight)
 
     def test(self) -> list[dict]:
         """Run every test net over its test_iter batches; {output: mean array} of each ({} where test_iter is 0).
@@ -274,8 +272,8 @@ class Solver:
             if self._poll() == STOP:
                 self.log.info("Test interrupted.")
                 return {}
-        means = {name: values / batches for name, values in sums.items()}
-        self.log.test(self.iter, index, [self._output(net, name, mean) for name, mean in means.items()],
+        means = {name: np.asarray(values / batches) for name, values in sums.items()}
+        self.log.test(self.iter, index, [_output(net, name, mean) for name, mean in means.items()],
                       loss / batches if self.param.test_compute_loss else None)
         return means
 
@@ -311,3 +309,7 @@ class Solver:
         for net in (self.net, *self.test_nets):
             net.close()
         self.log.close()
+
+
+def _output(net, name: str, values: np.ndarray) -> Output:
+    return Output(name, values, net.plan.newest[name].loss_weight)

@@ -20,6 +20,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from proto.errors import SolverFault, WeightsFault, did_you_mean
 
 
@@ -103,6 +105,7 @@ def _divide_by_root(xp, g, h, rate, delta):
 
 RULES = {"SGD": sgd, "Nesterov": nesterov, "AdaGrad": adagrad, "RMSProp": rmsprop, "AdaDelta": adadelta, "Adam": adam}
 TWO_HISTORIES = ("AdaDelta", "Adam")
+PIECE = 1 << 15                 # numbers; four such arrays fit into a core's cache
 
 
 def check_update(param) -> None:
@@ -163,20 +166,22 @@ class Updater:
     def apply(self, rate: float, t: int, scale: float = 1.0) -> None:
         """One update of every param from scale * its gradient; t counts the updates from 1."""
         rule, xp, settings = RULES[self.type], self.be.xp, self.settings
-        for i, p in enumerate(self.params):
-            if not self._learned(p):
-                continue
+        learned = [(p, [h[i] for h in self.history]) for i, p in enumerate(self.params) if self._learned(p)]
+        tensors = [(p.data, p.grad, histories, p.lr_mult, p.decay_mult) for p, histories in learned]
+        if self.be.update(self.type, tensors, settings, rate, self.weight_decay, scale, t, self.l1):
+            return
+        for p, histories in learned:
             if scale != 1:
                 p.grad *= scale
             decay, own_rate = self.weight_decay * p.decay_mult, rate * p.lr_mult
-            histories = [h[i] for h in self.history]
             if rule is sgd:
                 self.be.sgd_update(p.data, p.grad, *histories, own_rate, settings.momentum, decay, self.l1)
                 continue
-            if decay:
-                p.grad += decay * (xp.sign(p.data) if self.l1 else p.data)
-            rule(xp, p.grad, histories, own_rate, settings, t)
-            p.data -= p.grad
+            for w, g, *history in _pieces([p.data, p.grad, *histories]):
+                if decay:
+                    g += decay * (xp.sign(w) if self.l1 else w)
+                rule(xp, g, history, own_rate, settings, t)
+                w -= g
 
     def updates_to_grads(self) -> None:
         """Put the last update into each gradient, where Caffe leaves it (snapshot_diff writes it)."""
@@ -207,6 +212,17 @@ class Updater:
         for (p, h), array in zip(self._in_file_order(), arrays, strict=True):
             if h is not None:
                 h[...] = self.be.asarray(array.reshape(p.shape), dtype=h.dtype)
+
+
+def _pieces(arrays):
+    """The arrays themselves on a device; on the host stretches of them that stay in a core's cache, so that what a
+    rule computes on the way takes neither memory nor its bandwidth."""
+    if not isinstance(arrays[0], np.ndarray) or arrays[0].size <= PIECE:
+        yield arrays
+        return
+    flat = [array.reshape(-1) for array in arrays]
+    for begin in range(0, flat[0].size, PIECE):
+        yield [array[begin:begin + PIECE] for array in flat]
 
 
 def _trimmed(shape):

@@ -8,15 +8,26 @@ each gradient by a power of two of its own, read and applied on the device, so t
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from layers.backend.base import Backend, PoolGeometry, label_fault
+from layers.backend.base import Backend, PoolGeometry
 from proto.errors import SolverFault
 
 COLUMN_BYTES = 256 << 20  # a strip of im2col columns; a whole image's can be over 1 GB
 PRECISIONS = ("fp32", "tf32", "fp16")
+UPDATE_CHUNK = 16384  # as in update.cu
+UPDATE_RULES = {  # in the order of update.cu: what each keeps of its histories
+    "SGD": lambda c: (c.momentum, 0.0),
+    "Nesterov": lambda c: (c.momentum, 0.0),
+    "AdaGrad": lambda c: (1.0, 0.0),
+    "RMSProp": lambda c: (c.rms_decay, 0.0),
+    "AdaDelta": lambda c: (c.momentum, c.momentum),
+    "Adam": lambda c: (c.momentum, c.momentum2),
+}
 
 
 class GpuBackend(Backend):
@@ -33,7 +44,9 @@ class GpuBackend(Backend):
             runtime = CudaRuntime(_index(device))
         self.runtime, self.xp = runtime, runtime.xp
         self.precision = "fp32" if exact else precision
-        self.deterministic = exact
+        self._beliefs: dict[int, _Belief] = {}  # by address
+        self._fresh_flag = None, None
+        self._update_tables: dict[tuple, tuple] = {}  # of the newest net
         self.convolutions = runtime.convolutions(self.precision, exact)  # None: cuDNN is missing
         super().__init__("float32")
 
@@ -47,6 +60,9 @@ class GpuBackend(Backend):
 
     def to_host(self, x):
         return self.runtime.download(x)
+
+    def later(self, x):
+        return self.runtime.later(x)
 
     # -- random numbers ------------------------------------------------------------------------
 
@@ -80,14 +96,16 @@ class GpuBackend(Backend):
     def conv_forward(self, x, w, b, geom, relu=None):
         if x.ndim != 4:
             return super().conv_forward(x, w, b, geom, relu)
-        if self.convolutions is not None and x.size:
-            fused = relu if relu == 0 else None  # cuDNN's epilogue knows the plain ReLU
-            y = self.convolutions.forward(x, w, b, geom, relu=fused == 0)
-            return y if relu in (None, 0) else self._epilogue(y, None, relu)
+        fused = relu == 0  # cuDNN's epilogue knows the plain ReLU
+        y = self._cudnn("forward", x, w, b, geom, fused)
+        if y is not None:
+            return y if relu is None or fused else self._epilogue(y, None, relu)
         y = self.empty((len(x), len(w), *geom.out_size(x.shape[2:])))
-        for image, strip, cols in self._strips(x, w, geom):
-            rows = w.reshape(geom.group, len(w) // geom.group, -1)
-            y.reshape(len(x), geom.group, rows.shape[1], -1)[image, :, :, strip] = self.xp.matmul(rows, cols())
+        if not x.size:
+            return y
+        rows, flat = _weight_rows(w, geom), _grouped_rows(y, geom)
+        for image, group, strip, cols in self._strips(x, geom):
+            flat[image, group, :, strip] = self.matmul(rows[group], cols)
         return self._epilogue(y, b, relu)
 
     def conv_backward_data(self, dy, w, geom, spatial, b=None, relu=None, diagonal=False):
@@ -95,59 +113,121 @@ class GpuBackend(Backend):
             return super().conv_backward_data(dy, w, geom, spatial, b, relu, diagonal)
         if diagonal and set(geom.dilation) == {1}:
             return self._upsample_channels(dy, w, geom, spatial, b, relu)
-        if self.convolutions is not None and dy.size:
-            return self._epilogue(self.convolutions.backward_data(dy, w, geom, spatial), b, relu)
-        n, channels = len(dy), w.shape[1] * geom.group
-        x = self.zeros((n, channels, *spatial))
-        rows = w.reshape(geom.group, len(w) // geom.group, -1).transpose(0, 2, 1)
-        flat = dy.reshape(n, geom.group, len(w) // geom.group, -1)
-        for image, strip in self._strip_slices(n, channels * math.prod(geom.kernel), flat.shape[3]):
-            cols = self.xp.ascontiguousarray(self.xp.matmul(rows, flat[image, :, :, strip]))
-            first, count = np.int64(strip.start), np.int64(strip.stop - strip.start)
-            self._launch("convolution", "col2im", x[image].size, cols, x[image], first, count,
-                         self._conv_constants(geom, (channels, *spatial), dy.shape[2:]))  # fmt: skip
+        x = self._cudnn("backward_data", dy, w, geom, spatial)
+        if x is None:
+            x = self._columns_to_image(dy, w, geom, spatial)
         return self._epilogue(x, b, relu)
 
     def conv_backward_weights(self, x, dy, geom, dw):
         if x.ndim != 4:
             super().conv_backward_weights(x, dy, geom, dw)
-        elif self.convolutions is not None and x.size:
-            dw += self.convolutions.backward_weights(x, dy, geom, dw.shape)
-        else:
-            flat = dy.reshape(len(dy), geom.group, len(dw) // geom.group, -1)
-            for image, strip, cols in self._strips(x, dw, geom):
-                dw += self.xp.matmul(flat[image, :, :, strip], cols().transpose(0, 2, 1)).reshape(dw.shape)
+        elif x.size and not self._cudnn("backward_weights", x, dy, geom, dw):
+            rows, flat = _weight_rows(dw, geom), _grouped_rows(dy, geom)
+            for image, group, strip, cols in self._strips(x, geom):
+                self.matmul(flat[image, group, :, strip], cols, out=rows[group], add=True, tb=True)
 
-    def _strips(self, x, w, geom):
-        """(image, slice of output pixels, function that makes their columns (group, rows, pixels)) of x."""
-        out = geom.out_size(x.shape[2:])
-        rows = x.shape[1] * math.prod(geom.kernel)
-        constants = self._conv_constants(geom, x.shape[1:], out)
-        for image, strip in self._strip_slices(len(x), rows, math.prod(out)):
+    def conv_backward(self, x, dy, w, geom, dw, need):
+        if self.convolutions is not None and dy.ndim == 4:
+            with self.convolutions.one_gradient():  # both ways back take the same copy of it
+                return super().conv_backward(x, dy, w, geom, dw, need)
+        return super().conv_backward(x, dy, w, geom, dw, need)
 
-            def columns(image=image, strip=strip):
-                count = strip.stop - strip.start
-                cols = self.empty((geom.group, rows // geom.group, count))
-                self._launch("convolution", "im2col", cols.size, x[image], cols, np.int64(strip.start),
-                             np.int64(count), constants)  # fmt: skip
-                return cols
+    def _cudnn(self, direction, first, *args):
+        """cuDNN's answer, or None where there is no cuDNN, no engine of it for these shapes, or nothing to compute."""
+        if self.convolutions is None or not first.size:
+            return None
+        return getattr(self.convolutions, direction)(first, *args)
 
-            yield image, strip, columns
+    def _columns_to_image(self, dy, w, geom, spatial):
+        n, channels = len(dy), w.shape[1] * geom.group
+        x = self.zeros((n, channels, *spatial))
+        if not dy.size:
+            return x
+        rows, flat = _weight_rows(w, geom), _grouped_rows(dy, geom)
+        group_geom = replace(geom, group=1)
+        each = channels // geom.group
+        for image, group, strip in self._strip_slices(n, geom.group, each * math.prod(geom.kernel), flat.shape[3]):
+            cols = self.matmul(rows[group], flat[image, group, :, strip], ta=True)
+            part = x[image, group * each : (group + 1) * each]
+            self._launch("convolution", "col2im", part.size, cols, part, np.int64(strip.start),
+                         np.int64(strip.stop - strip.start),
+                         self._conv_constants(group_geom, (each, *spatial), dy.shape[2:]))  # fmt: skip
+        return x
+
+    def _strips(self, x, geom):
+        """(image, group, slice of output pixels, their columns (rows, pixels)) of x."""
+        out, each = geom.out_size(x.shape[2:]), x.shape[1] // geom.group
+        rows = each * math.prod(geom.kernel)
+        constants = self._conv_constants(geom, (each, *x.shape[2:]), out)
+        for image, group, strip in self._strip_slices(len(x), geom.group, rows, math.prod(out)):
+            cols = self.empty((rows, strip.stop - strip.start))
+            self._launch("convolution", "im2col", cols.size, x[image, group * each : (group + 1) * each], cols,
+                         np.int64(strip.start), np.int64(cols.shape[1]), constants)  # fmt: skip
+            yield image, group, strip, cols
 
     @staticmethod
-    def _strip_slices(images, rows, pixels):
+    def _strip_slices(images, groups, rows, pixels):
         width = max(1, COLUMN_BYTES // (4 * max(rows, 1)))
-        for image in range(images):
-            for start in range(0, pixels, width):
-                yield image, slice(start, min(start + width, pixels))
+        for image, group, start in itertools.product(range(images), range(groups), range(0, pixels, width)):
+            yield image, group, slice(start, min(start + width, pixels))
+
+    def is_diagonal(self, w):
+        """What was last known of w, and what is asked now: only the first question about an array waits for the
+        device.  A wrong answer costs time, not truth: the kernels look themselves."""
+        flag = self._off_diagonal(w)
+        self._fresh_flag = w.data.ptr, flag
+        belief = self._beliefs.setdefault(w.data.ptr, _Belief())
+        if belief.coming is None:
+            belief.coming = self.later(flag)
+        if belief.dense is None or belief.coming.ready:
+            belief.dense, belief.coming = bool(belief.coming()), None
+        return not belief.dense
+
+    def _off_diagonal(self, w):
+        """A flag on the device: whether w has numbers beside w[i, i]."""
+        flag = self.zeros((), np.int32)
+        self._launch("convolution", "off_diagonal", w.size, w, flag, np.int64(w.size), np.int32(w.shape[1]),
+                     np.int32(math.prod(w.shape[2:])))  # fmt: skip
+        return flag
+
+    def _flag_of(self, w):
+        """The flag that is_diagonal has just computed for w, or a new one."""
+        (ptr, flag), self._fresh_flag = self._fresh_flag, (None, None)
+        return flag if ptr == w.data.ptr else self._off_diagonal(w)
 
     def _upsample_channels(self, x, w, geom, spatial, b, relu):
-        each = self.xp.arange(len(w))
-        kernels = self.xp.ascontiguousarray(w[each, each])
         y = self.empty((*x.shape[:2], *spatial))
-        self._launch("convolution", "upsample_channels", y.size, x, kernels, b, y, np.int64(y.size),
-                     self._conv_constants(geom, y.shape[1:], x.shape[2:]))  # fmt: skip
+        self._launch("convolution", "upsample_channels", y.size, x, w, self._flag_of(w), b, y,
+                     np.int64(y.size), self._conv_constants(geom, y.shape[1:], x.shape[2:]))  # fmt: skip
         return y if relu is None else self._epilogue(y, None, relu)
+
+    def upsample_backward(self, dy, w, geom):
+        if dy.ndim != 4 or set(geom.dilation) != {1}:
+            return super().upsample_backward(dy, w, geom)
+        dx = self.empty((*dy.shape[:2], *geom.out_size(dy.shape[2:])))
+        self._launch("convolution", "upsample_channels_backward", dx.size, dy, w, self._flag_of(w),
+                     dx, np.int64(dx.size), self._conv_constants(geom, dy.shape[1:], dx.shape[2:]),
+                     blocks=min(dx.size, 1 << 20))  # fmt: skip
+        return dx
+
+    def bias_backward(self, dy, db):
+        n, channels, inner = len(dy), dy.shape[1], math.prod(dy.shape[2:])
+        strips = max(1, min(n * inner // 4096, 64))
+        partial = self.empty((channels, strips))
+        self._launch("convolution", "channel_sums", dy.size, dy, partial, np.int32(channels), np.int32(strips),
+                     np.int64(n), np.int64(inner), blocks=channels * strips)  # fmt: skip
+        if dy.size:
+            self._launch("convolution", "add_row_sums", channels, partial, db, np.int64(channels), np.int32(strips))
+
+    def matmul(self, a, b, out=None, add=False, ta=False, tb=False):
+        product = self.runtime.matmul(a.T if ta else a, b.T if tb else b, self.precision != "fp32")
+        if out is None:
+            return product
+        if add:
+            out += product
+        else:
+            out[...] = product
+        return out
 
     def _conv_constants(self, geom, image, out):
         return self.runtime.constants((*image, *out, *geom.kernel, *geom.stride, *geom.pad, *geom.dilation))
@@ -249,13 +329,12 @@ class GpuBackend(Backend):
         pixels, classes, inner = self._pixels(x, axis)
         labels = self.xp.ascontiguousarray(labels, dtype=np.int32)
         blocks = max(1, min(-(-int(pixels) // 256), 1024))
-        losses, counts = self.empty(blocks, np.float64), self.empty(blocks, np.int64)
-        bad = self.zeros(1, np.int32)
-        self._launch("softmax", "softmax_loss_forward", int(pixels), x, labels, weights, prob, losses, counts, bad,
-                     pixels, classes, inner, *_ignored(ignore), blocks=blocks)  # fmt: skip
-        if int(self.to_host(bad)[0]):
-            raise label_fault(self.to_host(labels), x.shape, axis, ignore)
-        return prob, float(self.to_host(losses).sum()), int(self.to_host(counts).sum())
+        losses, counts = self.zeros(blocks, np.float64), self.zeros(blocks, np.int64)
+        self._launch("softmax", "softmax_loss_forward", int(pixels), x, labels, weights, prob, losses, counts, pixels,
+                     classes, inner, *_ignored(ignore), blocks=blocks)  # fmt: skip
+        loss, count = self.empty((), np.float64), self.empty((), np.int64)
+        self._launch("softmax", "softmax_loss_total", blocks, losses, counts, loss, count, np.int32(blocks), blocks=1)
+        return prob, loss, count
 
     def softmax_loss_backward(self, prob, labels, axis, ignore, scale, weights=None):
         dx = self.xp.empty_like(prob)
@@ -275,15 +354,56 @@ class GpuBackend(Backend):
 
     # -- update --------------------------------------------------------------------------------
 
-    def sgd_update(self, w, g, h, rate, momentum, decay, l1=False):
-        self._launch("update", "sgd_update", w.size, w, g, h, np.int64(w.size), np.float32(rate), np.float32(momentum),
-                     np.float32(decay), np.int32(l1))  # fmt: skip
+    def update(self, rule, tensors, constants, rate, decay, scale, t, l1):
+        if not tensors:
+            return True
+        rows = tuple((w.data.ptr, g.data.ptr, *_two_pointers(histories), w.size, *rates)
+                     for w, g, histories, *rates in tensors)  # fmt: skip
+        if rows not in self._update_tables:
+            self._update_tables = {rows: self._update_table(rows)}
+        table, chunks = self._update_tables[rows]
+        c, number = constants, list(UPDATE_RULES).index(rule)
+        keep, keep2 = UPDATE_RULES[rule](c)
+        correction = math.sqrt(1 - c.momentum2**t) / (1 - c.momentum**t) if rule == "Adam" else 1.0
+        floats = (keep, 1 - keep, keep2, 1 - keep2, c.delta, correction)
+        self._launch("update", "update", len(chunks), table, chunks, np.int32(len(chunks)), np.int32(number),
+                     np.float32(scale), np.float32(rate), np.float32(decay), np.int32(l1), *map(np.float32, floats),
+                     blocks=len(chunks))  # fmt: skip
+        return True
+
+    def _update_table(self, rows):
+        """(Tensors, chunks) as update.cu takes them."""
+        table = [[*row[:5], int(np.array(row[5:], np.float32).view(np.int64)[0])] for row in rows]
+        chunks = [(i, j) for i, row in enumerate(rows) for j in range(-(-row[4] // UPDATE_CHUNK))]
+        return self.asarray(table, np.int64), self.asarray(chunks, np.int32)
 
     def _launch(self, file, kernel, n, *args, blocks=None):
         if n:
             arrays = self.xp.ndarray
             args = [self.xp.ascontiguousarray(a) if isinstance(a, arrays) and a.ndim else a for a in args]
             self.runtime.launch(file, kernel, n, *args, blocks=blocks)
+
+
+class _Belief:
+    """What the host last heard of some weights: whether they are dense, and the answer on its way to it."""
+
+    def __init__(self):
+        self.dense, self.coming = None, None
+
+
+def _weight_rows(w, geom):
+    """(group, outputs, C/group * kernel) of weights."""
+    return w.reshape(geom.group, len(w) // geom.group, math.prod(w.shape[1:]))
+
+
+def _grouped_rows(y, geom):
+    """(N, group, channels of a group, pixels) of images."""
+    return y.reshape(len(y), geom.group, y.shape[1] // geom.group, math.prod(y.shape[2:]))
+
+
+def _two_pointers(histories):
+    """The addresses of one or two histories, the second 0 if there is one."""
+    return [h.data.ptr for h in histories] + [0] * (2 - len(histories))
 
 
 def _ignored(ignore):

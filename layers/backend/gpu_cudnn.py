@@ -8,7 +8,10 @@ heuristics again only if that is refused.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +24,7 @@ KNOBS = {
     27: "TILE_CGA_M", 28: "TILE_CGA_N",
 }  # fmt: skip
 WORKSPACE_LIMIT = 512 << 20  # bytes one convolution may ask for
+MOST_TILES = 132 * 8  # blocks that turn tiles one after another
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Planner:
         self.plans: dict = {}
         self.recipes: dict[Spec, tuple] = {}
         self.heuristic_builds = 0
+        self.stream = None  # the one that the handle launches on
         if device_json is None:
             self.handle = cudnn.create_handle()
             self.target = {"handle": self.handle}
@@ -67,8 +72,8 @@ class Planner:
             self.handle = None
             self.target = {"device_property": cudnn.create_device_properties(device_json), "sm_version": 90}
 
-    def plan(self, spec: Spec, image: tuple[int, int, int, int]) -> Plan:
-        """The plan for an image (N, C, H, W) on the data side of the convolution."""
+    def plan(self, spec: Spec, image: tuple[int, int, int, int]) -> Plan | None:
+        """The plan for an image (N, C, H, W) on the data side of the convolution; None where cuDNN has no engine."""
         key = (spec, image)
         if key not in self.plans:
             self.plans[key] = self._from_recipe(spec, image) or self._from_heuristics(spec, image)
@@ -76,7 +81,9 @@ class Planner:
 
     def execute(self, plan: Plan, pointers: list[int], out: int, workspace: int, stream: int) -> None:
         """Run on device addresses; asynchronous on the stream."""
-        self.cudnn.set_stream(handle=self.handle, stream=stream)
+        if stream != self.stream:
+            self.cudnn.set_stream(handle=self.handle, stream=stream)
+            self.stream = stream
         addresses = dict(zip(plan.inputs, pointers, strict=True))
         addresses[plan.output] = out
         plan.graph.execute(addresses, workspace, handle=self.handle)
@@ -105,8 +112,12 @@ class Planner:
         if notes:
             graph.deselect_numeric_notes(notes)
         graph.deselect_workspace_greater_than(WORKSPACE_LIMIT)
-        graph.check_support()
-        graph.build_plans()
+        try:
+            graph.check_support()
+            graph.build_plans()
+        except cudnn.cudnnGraphNotSupportedError as error:
+            warnings.warn(f"cuDNN has no engine for {spec} of {image}: cuBLAS instead ({error})", stacklevel=2)
+            return None
         self.heuristic_builds += 1
         name = graph.get_plan_name_at_index(0)
         self._learn(spec, name)
@@ -171,7 +182,8 @@ def _out_size(spec, image):
 
 
 class Convolutions:
-    """The three directions on CuPy arrays: float32 NCHW in and out, whatever the precision inside."""
+    """The three directions on CuPy arrays: float32 NCHW in and out, whatever the precision inside.  Each gives None
+    (or False) where cuDNN has no engine for the shapes."""
 
     def __init__(self, runtime, precision: str, deterministic: bool):
         self.runtime, self.xp = runtime, runtime.xp
@@ -180,24 +192,45 @@ class Convolutions:
         self.deterministic = deterministic
         self.planner = Planner()
         self.workspace = None
+        self._gradient = None  # (dy, its copy inside, the bits of its scale) while both ways back need them
+        self._sharing = False
 
     def forward(self, x, w, b, geom, relu: bool):
-        spec = self._spec("fprop", w.shape, geom, bias=b is not None, relu=relu)
-        plan = self.planner.plan(spec, x.shape)
-        operands = [self._inside(x), self._inside(w)] + ([] if b is None else [self._bias(b)])
-        return self._outside(self._run(plan, operands), plan.out_shape)
+        plan = self.planner.plan(self._spec("fprop", w.shape, geom, bias=b is not None, relu=relu), x.shape)
+        if plan is None:
+            return None
+        bias = [] if b is None else [b.astype("float16") if self.half else b]
+        return self._outside(self._run(plan, [self._inside(x), self._inside(w), *bias]), plan.out_shape)
 
     def backward_data(self, dy, w, geom, spatial):
         image = (len(dy), w.shape[1] * geom.group, *spatial)
         plan = self.planner.plan(self._spec("dgrad", w.shape, geom), image)
+        if plan is None:
+            return None
         dy, scale = self._scaled(dy)
-        return self._unscaled(self._outside(self._run(plan, [dy, self._inside(w)]), image), scale)
+        return self._outside(self._run(plan, [dy, self._inside(w)]), image, scale)
 
-    def backward_weights(self, x, dy, geom, shape):
-        plan = self.planner.plan(self._spec("wgrad", shape, geom), x.shape)
+    def backward_weights(self, x, dy, geom, dw) -> bool:
+        """Adds to dw."""
+        plan = self.planner.plan(self._spec("wgrad", dw.shape, geom), x.shape)
+        if plan is None:
+            return False
         dy, scale = self._scaled(dy)
-        dw = self._run(plan, [self._inside(x), dy], "float32")
-        return self._unscaled(self._outside(dw, shape), scale)
+        ours = self._run(plan, [self._inside(x), dy], "float32")
+        if self.half:
+            self._turn("add_turned", ours, dw, scale, len(dw), math.prod(dw.shape[2:]), dw.shape[1])
+        else:
+            dw += ours
+        return True
+
+    @contextlib.contextmanager
+    def one_gradient(self):
+        """Inside, dy is converted once for both ways back."""
+        self._sharing = True
+        try:
+            yield
+        finally:
+            self._sharing, self._gradient = False, None
 
     def _spec(self, direction, weights, geom, bias=False, relu=False):
         return Spec(direction, tuple(weights), geom.pad, geom.stride, geom.dilation, self.half, self.tf32, bias, relu,
@@ -213,31 +246,37 @@ class Convolutions:
         self.planner.execute(plan, [a.data.ptr for a in operands], out.data.ptr, workspace, stream)
         return out
 
-    def _inside(self, x):
-        """x as cuDNN is to see it: half-precision memory in NHWC order, or x itself."""
+    # -- what cuDNN is to see: x itself, or with fp16 its half-precision copy in NHWC order --------
+
+    def _inside(self, x, scale=None):
+        x = self.xp.ascontiguousarray(x)
         if not self.half:
-            return self.xp.ascontiguousarray(x)
-        return self.xp.ascontiguousarray(x.transpose(0, 2, 3, 1), dtype="float16")
+            return x
+        inside = self.xp.empty(x.shape, "float16")
+        self._turn("to_half", x, inside, scale, len(x), x.shape[1], math.prod(x.shape[2:]))
+        return inside
 
-    def _bias(self, b):
-        return b.astype("float16") if self.half else b
-
-    def _outside(self, y, shape):
-        """float32 NCHW of an answer, whose memory is in NHWC order if half."""
+    def _outside(self, y, shape, scale=None):
         if not self.half:
             return y
-        n, c, h, w = shape
-        return self.xp.ascontiguousarray(y.reshape(n, h, w, c).transpose(0, 3, 1, 2), dtype="float32")
+        outside = self.xp.empty(shape, "float32")
+        self._turn("from_half", y, outside, scale, shape[0], math.prod(shape[2:]), shape[1])
+        return outside
 
     def _scaled(self, dy):
-        """(dy as cuDNN is to see it, the power of two it was multiplied with so that its largest value is near 1)."""
+        """(dy as cuDNN is to see it, the bits of its largest number, by which the kernels know its scale)."""
         if not self.half:
             return self.xp.ascontiguousarray(dy), None
-        xp = self.xp
-        largest = xp.maximum(xp.abs(dy).max(), np.float32(1e-38))
-        scale = xp.exp2(-xp.ceil(xp.log2(largest)))
-        return self._inside(dy * scale), scale
+        if self._gradient is not None and self._gradient[0] is dy:
+            return self._gradient[1:]
+        bits, x = self.xp.zeros(1, "int32"), self.xp.ascontiguousarray(dy)
+        self.runtime.launch("convolution", "largest", x.size, x, bits, np.int64(x.size))
+        inside = self._inside(x, bits)
+        if self._sharing:
+            self._gradient = dy, inside, bits
+        return inside, bits
 
-    @staticmethod
-    def _unscaled(gradient, scale):
-        return gradient if scale is None else gradient / scale
+    def _turn(self, kernel, x, y, scale, images, rows, columns):
+        tiles = images * -(-rows // 32) * -(-columns // 32)
+        self.runtime.launch("convolution", kernel, x.size, x, y, scale, np.int32(images), np.int32(rows),
+                            np.int32(columns), blocks=min(tiles, MOST_TILES))  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the GPU backend asks of a device: memory, uploads and kernel launches.  CuPy is imported here alone.
+"""What the GPU backend asks of a device: memory, copies and kernel launches.  CuPy is imported here alone.
 
 Tests put another runtime in its place that runs the same kernels' text on the CPU.
 """
@@ -6,6 +6,7 @@ Tests put another runtime in its place that runs the same kernels' text on the C
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from pathlib import Path
 
@@ -17,14 +18,46 @@ KERNELS = Path(__file__).parent / "kernels"
 THREADS = 256
 MOST_BLOCKS = 132 * 16  # kernels stride over the grid: more blocks than fit at once gain nothing
 
+SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)\s*\{')
+TYPES = {  # what a kernel declares, and the NumPy type of what it must be given
+    "float": "float32", "double": "float64", "int": "int32", "long long": "int64", "bool": "bool",
+    "unsigned long long": "uint64", "unsigned short": "float16", "Pool": "int32", "Conv": "int32", "Tensor": "int64",
+}  # fmt: skip
+
 
 def blocks_for(n: int) -> int:
     """How many blocks of THREADS serve n values."""
     return max(1, min(-(-n // THREADS), MOST_BLOCKS))
 
 
+@functools.cache
+def signatures(file: str) -> dict[str, list[tuple[np.dtype, bool]]]:
+    """{kernel: [(type, whether it is a pointer) of each parameter]} of a .cu file."""
+    return {name: [_declared(text) for text in parameters.split(",")]
+            for name, parameters in SIGNATURE.findall((KERNELS / f"{file}.cu").read_text())}
+
+
+def _declared(parameter: str) -> tuple[np.dtype, bool]:
+    pointer = "*" in parameter
+    kind = parameter.rpartition("*")[0] if pointer else parameter.rpartition(" ")[0]
+    return np.dtype(TYPES[kind.replace("const", "").replace("__restrict__", "").strip()]), pointer
+
+
+def check_arguments(kernel: str, declared, args, array_type) -> None:
+    """TypeError unless the arguments are arrays (or None) and NumPy scalars of the declared types: a device would
+    compute with the wrong bytes in silence."""
+    if len(declared) != len(args):
+        raise TypeError(f"kernel {kernel} takes {len(declared)} arguments, not {len(args)}")
+    for place, ((dtype, pointer), arg) in enumerate(zip(declared, args, strict=True)):
+        if pointer and arg is None:
+            continue
+        if isinstance(arg, array_type) != pointer or arg.dtype != dtype:
+            raise TypeError(f"kernel {kernel}, argument {place}: {dtype}{' array' * pointer} expected, got "
+                            f"{getattr(arg, 'dtype', '')} {type(arg).__name__}")
+
+
 class CudaRuntime:
-    """One CUDA device through CuPy."""
+    """One CUDA device through CuPy.  It belongs to the thread that makes it; other threads stay on the host."""
 
     def __init__(self, index: int = 0):
         self.xp = cupy = _cupy()
@@ -32,41 +65,55 @@ class CudaRuntime:
         if index >= count:
             have = "no GPU was found" if count == 0 else f"this machine has {count}, numbered from 0"
             raise SolverFault(f"GPU {index} was asked for, but {have}: use --device cpu, or install a driver")
-        self.index = index
-        self.device = cupy.cuda.Device(index)
+        self.index, self.device = index, cupy.cuda.Device(index)
         self.device.use()
-        self.copies = cupy.cuda.Stream(non_blocking=True)
+        self.uploads, self.downloads = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
         self._pinned = [_Pinned(cupy), _Pinned(cupy)]
-
-    @functools.cache  # noqa: B019 (a runtime lives as long as the process)
-    def _module(self, file: str):
-        return self.xp.RawModule(code=(KERNELS / f"{file}.cu").read_text(), options=("-std=c++17",))
-
-    @functools.cache  # noqa: B019
-    def constants(self, values: tuple[int, ...]):
-        """A small int32 array on the device, kept: kernels read a geometry from it."""
-        return self.xp.asarray(np.asarray(values, np.int32))
+        self._functions, self._constants = {}, {}
 
     def launch(self, file: str, kernel: str, n: int, *args, blocks: int | None = None) -> None:
-        """Run a kernel over n values.  Arguments: device arrays, None (a null pointer) or NumPy scalars."""
-        function = self._module(file).get_function(kernel)
-        values = tuple(np.uint64(0) if arg is None else arg for arg in args)
-        function((blocks or blocks_for(n),), (THREADS,), values)
+        """Run a kernel over n values.  Arguments: contiguous device arrays, None (a null pointer), NumPy scalars."""
+        if kernel not in self._functions:
+            module = self.xp.RawModule(code=(KERNELS / f"{file}.cu").read_text(), options=("-std=c++17",))
+            self._functions |= {name: (module.get_function(name), declared)
+                                for name, declared in signatures(file).items()}
+        function, declared = self._functions[kernel]
+        check_arguments(kernel, declared, args, self.xp.ndarray)
+        function((blocks or blocks_for(n),), (THREADS,), tuple(np.uint64(0) if arg is None else arg for arg in args))
+
+    def constants(self, values: tuple[int, ...], dtype="int32"):
+        """A small array on the device, kept: kernels read a geometry from it."""
+        key = values, dtype
+        if key not in self._constants:
+            self._constants[key] = self.xp.asarray(np.array(values, dtype))
+        return self._constants[key]
 
     def upload(self, host: np.ndarray):
-        """A device array of a host array.  The copy to the device runs beside what computes there: the host array
-        goes through one of two pinned buffers, so that the caller may reuse it at once."""
+        """A device array of a host array.  The host array goes through one of two pinned buffers, so that the caller
+        may reuse it at once and does not wait for what the device is computing."""
         self._pinned.reverse()
-        return self._pinned[0].upload(host, self.copies)
+        return self._pinned[0].upload(host, self.uploads)
 
     def download(self, x) -> np.ndarray:
         return self.xp.asnumpy(x)
 
+    def later(self, x):
+        """The host copy of x, begun as soon as x is computed; what is launched afterwards does not hold it up."""
+        return _Download(self.xp, x, self.downloads)
+
+    def matmul(self, a, b, tensor_cores: bool):
+        """a @ b; the rounding of float32 to TF32 is a state of this thread's cuBLAS handle, and off in between."""
+        if not tensor_cores:
+            return self.xp.matmul(a, b)
+        cublas, handle = self.xp.cuda.cublas, self.xp.cuda.device.get_cublas_handle()
+        cublas.setMathMode(handle, cublas.CUBLAS_TF32_TENSOR_OP_MATH)
+        try:
+            return self.xp.matmul(a, b)
+        finally:
+            cublas.setMathMode(handle, cublas.CUBLAS_DEFAULT_MATH)
+
     def convolutions(self, precision: str, deterministic: bool):
-        """cuDNN's convolutions at that precision, or None where cuDNN is missing.  Sets cuBLAS to match."""
-        cublas = self.xp.cuda.cublas
-        mode = cublas.CUBLAS_DEFAULT_MATH if precision == "fp32" else cublas.CUBLAS_TF32_TENSOR_OP_MATH
-        cublas.setMathMode(self.xp.cuda.device.get_cublas_handle(), mode)
+        """cuDNN's convolutions at that precision, or None where cuDNN is missing."""
         try:
             from layers.backend.gpu_cudnn import Convolutions
 
@@ -84,7 +131,7 @@ class _Pinned:
 
     def __init__(self, cupy):
         self.cupy = cupy
-        self.memory = None
+        self.bytes = np.empty(0, np.uint8)  # the buffer, which lives as long as this view of it
         self.done = cupy.cuda.Event(disable_timing=True)
 
     def upload(self, host, stream):
@@ -93,10 +140,9 @@ class _Pinned:
         if host.nbytes == 0:
             return device
         self.done.synchronize()  # the copy before last has left this buffer
-        if self.memory is None or self.memory.nbytes < host.nbytes:
-            self.memory = cupy.cuda.alloc_pinned_memory(host.nbytes)
-            self.memory_bytes = np.frombuffer(self.memory, np.uint8)
-        staged = self.memory_bytes[: host.nbytes].view(host.dtype).reshape(host.shape)
+        if self.bytes.nbytes < host.nbytes:
+            self.bytes = np.frombuffer(cupy.cuda.alloc_pinned_memory(host.nbytes), np.uint8, host.nbytes)
+        staged = self.bytes[: host.nbytes].view(host.dtype).reshape(host.shape)
         staged[...] = host
         current = cupy.cuda.get_current_stream()
         stream.wait_event(current.record())  # the block may still be in use by what ran before it was freed
@@ -104,6 +150,27 @@ class _Pinned:
         self.done.record(stream)
         current.wait_event(self.done)
         return device
+
+
+class _Download:
+    """A copy to the host on its way: `ready`, or called, the array."""
+
+    def __init__(self, cupy, x, stream):
+        import cupyx
+
+        self.source = x  # its memory is not to be reused before the copy is done
+        self.host = cupyx.empty_pinned(x.shape, x.dtype)
+        stream.wait_event(cupy.cuda.get_current_stream().record())
+        x.get(stream=stream, out=self.host, blocking=False)
+        self.done = stream.record()
+
+    @property
+    def ready(self) -> bool:
+        return self.done.done
+
+    def __call__(self) -> np.ndarray:
+        self.done.synchronize()
+        return np.array(self.host)
 
 
 def _cupy():

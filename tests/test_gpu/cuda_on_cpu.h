@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <ucontext.h>
 #include <vector>
@@ -90,4 +92,41 @@ static inline void __syncthreads() {
     using namespace cuda_on_cpu;
     current->state = at_barrier;
     swapcontext(&current->context, &scheduler);
+}
+
+static inline int __float_as_int(float x) {
+    int bits;
+    std::memcpy(&bits, &x, 4);
+    return bits;
+}
+static inline float __int_as_float(int bits) {
+    float x;
+    std::memcpy(&x, &bits, 4);
+    return x;
+}
+static inline int atomicMax(int* place, int value) {
+    int old = *place;
+    *place = max(old, value);
+    return old;
+}
+
+// The bits of the half-precision number nearest to x (ties to even), and back.
+static inline unsigned short half_bits(float x) {
+    uint32_t bits, sign, shifted;
+    std::memcpy(&bits, &x, 4);
+    sign = bits >> 16 & 0x8000, bits &= 0x7fffffff;
+    if (bits > 0x7f800000) return sign | 0x7e00;       // NaN
+    if (bits >= 0x477ff000) return sign | 0x7c00;      // rounds to infinity
+    if (bits < 0x38800000) {                           // below half's normal numbers: count in steps of 2^-24
+        float magnitude = std::fabs(x) * 16777216.f;
+        return sign | (unsigned short)std::nearbyint(magnitude);
+    }
+    shifted = bits - 0x38000000;
+    return sign | (shifted + 0xfff + (shifted >> 13 & 1)) >> 13;
+}
+static inline float float_of(unsigned short h) {
+    float magnitude = (h & 0x7c00) == 0x7c00 ? ((h & 0x3ff) ? NAN : INFINITY)
+                    : (h & 0x7c00) ? std::ldexp(1.f + (h & 0x3ff) / 1024.f, (h >> 10 & 31) - 15)
+                                   : std::ldexp((float)(h & 0x3ff), -24);
+    return h & 0x8000 ? -magnitude : magnitude;
 }

@@ -1,6 +1,6 @@
 """A pretend device: arrays that live in host memory but refuse to meet host arrays, as CuPy's do.
 
-`xp` stands in for the cupy module.  Whatever mixes a DeviceArray with a NumPy array of at least one axis, or turns
+`xp` stands in for the cupy module.  Whatever mixes a DeviceArray with a NumPy array (NumPy scalars may), or turns
 one into the other without be.asarray and be.to_host, raises TypeError.
 """
 
@@ -15,6 +15,7 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     """Behaves like a cupy.ndarray; reductions give arrays of shape (), as there."""
 
     __array_priority__ = 1000
+    waits = 0  # how often the host would have waited for the device, all arrays together
 
     def __init__(self, host: np.ndarray):
         self._host = host
@@ -39,6 +40,8 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         return _calling(found) if callable(found) else _wrapped(found)
 
     def __getitem__(self, key):
+        if any(isinstance(part, DeviceArray) and part.dtype == bool for part in _parts(key)):
+            _waits()  # how many it picks decides the answer's shape
         return DeviceArray(np.asarray(self._host[_bare_key(key)]))
 
     def __setitem__(self, key, value):
@@ -56,13 +59,19 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         return (DeviceArray(np.asarray(item)) for item in self._host)
 
     def __bool__(self):
-        return bool(self._host)
+        return bool(_waits(self._host))
 
     def __float__(self):
-        return float(self._host)
+        return float(_waits(self._host))
 
     def __int__(self):
-        return int(self._host)
+        return int(_waits(self._host))
+
+    def item(self):
+        return _waits(self._host).item()
+
+    def tolist(self):
+        return _waits(self._host).tolist()
 
     def __repr__(self):
         return f"DeviceArray({self._host!r})"
@@ -72,13 +81,23 @@ def _bare(value):
     """The host array inside; TypeError for an array that is on the host already."""
     if isinstance(value, DeviceArray):
         return value._host
-    if isinstance(value, np.ndarray) and value.ndim:
+    if isinstance(value, np.ndarray):
         raise TypeError(f"a host array of shape {value.shape} met a device array")
     if isinstance(value, (list, tuple)):
         return type(value)(_bare(item) for item in value)
     if isinstance(value, dict):
         return {key: _bare(item) for key, item in value.items()}
     return value
+
+
+def _waits(host=None):
+    """What it is given; on a device the host would wait for it."""
+    DeviceArray.waits += 1
+    return host
+
+
+def _parts(key):
+    return key if isinstance(key, tuple) else (key,)
 
 
 def _bare_key(key):

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from layers.backend.gpu_runtime import KERNELS, THREADS, blocks_for
+from layers.backend.gpu_runtime import KERNELS, SIGNATURE, THREADS, blocks_for, check_arguments, signatures
 from tests.test_gpu.device_array import DeviceArray, xp
 
 HEADER = Path(__file__).with_name("cuda_on_cpu.h")
-SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)\s*\{')
+BARRIERS = re.compile(r"__syncthreads|\bTURN\(|\badd_up\(")  # itself, and what holds it
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 
 
@@ -37,10 +37,10 @@ def program(file: str) -> str:
     parts = [f'#include "{HEADER}"\n#line 1 "{KERNELS / file}.cu"\n{text}']
     for (name, parameters), body in zip(kernels(text).items(), bodies, strict=True):
         names = ", ".join(re.split(r"[\s*]+", p)[-1] for p in parameters)
-        runner = "run_with_barriers" if "__syncthreads" in body else "run_flat"
+        runner = "run_with_barriers" if BARRIERS.search(body) else "run_flat"
         parts.append(
-            f'extern "C" void run_{name}(unsigned blocks, unsigned threads, {", ".join(parameters)}) {{\n'
-            f"    cuda_on_cpu::{runner}(blocks, threads, [=] {{ {name}({names}); }});\n}}"
+            f'extern "C" void run_{name}(unsigned grid_, unsigned block_, {", ".join(parameters)}) {{\n'
+            f"    cuda_on_cpu::{runner}(grid_, block_, [=] {{ {name}({names}); }});\n}}"
         )
     return "\n".join(parts) + "\n"
 
@@ -73,23 +73,34 @@ class ShimRuntime:
 
     def __init__(self):
         self.launches: list[str] = []
+        self._constants = {}
 
     def launch(self, file, kernel, n, *args, blocks=None):
         self.launches.append(kernel)
-        function = getattr(library(file), f"run_{kernel}")
-        declared = kernels((KERNELS / f"{file}.cu").read_text())[kernel]
-        assert len(declared) == len(args), f"{kernel} takes {declared}"
-        values = [_argument(value, text) for value, text in zip(args, declared, strict=True)]
-        function(ctypes.c_uint(blocks or blocks_for(n)), ctypes.c_uint(THREADS), *values)
+        declared = signatures(file)[kernel]
+        check_arguments(kernel, declared, args, DeviceArray)
+        values = [_argument(arg, *kind) for arg, kind in zip(args, declared, strict=True)]
+        run = getattr(library(file), f"run_{kernel}")
+        run(ctypes.c_uint(blocks or blocks_for(n)), ctypes.c_uint(THREADS), *values)
 
-    def constants(self, values):
-        return DeviceArray(np.asarray(values, np.int32))
+    def constants(self, values, dtype="int32"):
+        key = values, dtype
+        if key not in self._constants:
+            self._constants[key] = DeviceArray(np.asarray(values, dtype))
+        return self._constants[key]
 
     def upload(self, host):
         return DeviceArray(np.array(host))
 
     def download(self, x):
+        DeviceArray.waits += 1
         return np.array(x._host)
+
+    def later(self, x):
+        return Copy(x._host.copy())
+
+    def matmul(self, a, b, tensor_cores):
+        return self.xp.matmul(a, b)
 
     def convolutions(self, precision, deterministic):
         return None
@@ -98,23 +109,23 @@ class ShimRuntime:
         pass
 
 
-SCALARS = {"int": np.int32, "long long": np.int64, "unsigned long long": np.uint64, "float": np.float32}
-POINTEES = {
-    "float": np.float32, "int": np.int32, "bool": np.bool_, "double": np.float64, "long long": np.int64,
-    "Pool": np.int32, "Conv": np.int32,
-}  # fmt: skip
+class Copy:
+    """gpu_runtime._Download, done at once."""
+
+    ready = True
+
+    def __init__(self, host):
+        self.host = host
+
+    def __call__(self):
+        DeviceArray.waits += 1
+        return self.host
 
 
-def _argument(value, declared):
-    """A ctypes value, after checking what a GPU would not: that the type is the one the kernel declares."""
-    kind = re.sub(r"\bconst\b", "", declared.rpartition("*")[0] if "*" in declared else declared.rpartition(" ")[0])
-    kind = kind.strip()
-    if "*" in declared:
-        if value is None:
-            return ctypes.c_void_p(None)
-        assert isinstance(value, DeviceArray), f"{declared}: a host array went to a kernel"
-        assert value.dtype == POINTEES[kind], f"{declared}: got {value.dtype}"
-        assert value._host.flags.c_contiguous, f"{declared}: not contiguous"
-        return ctypes.c_void_p(value._host.ctypes.data)
-    assert type(value) is SCALARS[kind], f"{declared}: got {type(value)}"
-    return np.ctypeslib.as_ctypes_type(SCALARS[kind])(value.item())
+def _argument(value, dtype, pointer):
+    if not pointer:
+        return np.ctypeslib.as_ctypes_type(dtype)(value.item())
+    if value is None:
+        return ctypes.c_void_p(None)
+    assert value._host.flags.c_contiguous, "a kernel got an array with gaps"
+    return ctypes.c_void_p(value._host.ctypes.data)

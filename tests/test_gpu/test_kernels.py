@@ -6,9 +6,14 @@ import pytest
 from layers.backend import make_backend
 from layers.backend.base import ConvGeometry, PoolGeometry
 from layers.backend.gpu import GpuBackend
-from layers.backend.gpu_runtime import KERNELS
+from layers.backend.gpu_runtime import KERNELS, signatures
+from layers.layer import Param
+from netdef.net import Net
 from proto.errors import LabelFault
+from proto.messages import SolverParameter
+from solver.updates import RULES, Updater
 from tests.test_gpu import shim
+from tests.test_gpu.device_array import DeviceArray
 
 pytestmark = pytest.mark.skipif(shim.COMPILER is None, reason="running CUDA text on the CPU needs g++ or clang++")
 
@@ -21,6 +26,11 @@ def gpu():
 
 
 generic = make_backend("generic")
+LOSS = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 5 } } }
+layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 1 dim: 4 dim: 5 } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "label" top: "loss" loss_param { ignore_label: 255 } }
+"""
 
 
 def values(*shape, seed=3):
@@ -106,19 +116,103 @@ def test_stochastic_pooling_draws_pixels_by_their_value(gpu):
 
 
 @pytest.mark.parametrize("l1", [False, True])
-def test_sgd_update(gpu, l1):
-    ours, theirs = [values(1000, seed=s) for s in (1, 2, 3)], [gpu.asarray(values(1000, seed=s)) for s in (1, 2, 3)]
-    generic.sgd_update(*ours, 0.1, 0.9, 0.01, l1)
-    gpu.sgd_update(*theirs, 0.1, 0.9, 0.01, l1)
-    for a, b in zip(ours, theirs, strict=True):
-        near(gpu.to_host(b), a)
+@pytest.mark.parametrize("rule", RULES)
+def test_an_update_of_many_arrays_is_one_launch(gpu, rule, l1):
+    """Against solver/updates.py array by array; sizes below, at and above a chunk."""
+    message = SolverParameter(type=rule, momentum=0.0 if rule in ("AdaGrad", "RMSProp") else 0.9, weight_decay=0.01,
+                              regularization_type="L1" if l1 else "L2", delta=1e-3, rms_decay=0.95)  # fmt: skip
+    shapes, updaters = [(3,), (16384,), (5, 7001), (1,)], {}
+    for backend in (generic, gpu):
+        params = [Param(shape) for shape in shapes]
+        for i, p in enumerate(params):
+            p.data, p.grad = backend.asarray(values(*p.shape, seed=i)), backend.zeros(p.shape)
+            p.lr_mult, p.decay_mult = (1 + i, i) if i < 3 else (0, 1)
+        updaters[backend] = Updater(message, params, backend)
+        for t in range(1, 4):
+            for i, p in enumerate(params):
+                p.grad[...] = backend.asarray(values(*p.shape, seed=10 * t + i))
+            gpu.runtime.launches.clear()
+            updaters[backend].apply(0.1, t, scale=0.5)
+    assert gpu.runtime.launches == ["update"]
+    for ours, theirs in zip(updaters[gpu].params, updaters[generic].params, strict=True):
+        near(gpu.to_host(ours.data), theirs.data)
+        if rule != "SGD":  # there the gradient keeps what the rule was given
+            near(gpu.to_host(ours.grad), theirs.grad)
+    for ours, theirs in zip(updaters[gpu].host_history(), updaters[generic].host_history(), strict=True):
+        near(ours, theirs)
 
 
-def test_a_label_out_of_range_is_named(gpu):
-    labels = np.zeros((1, 4, 5), np.int32)
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (2, 5, 40, 37), (3, 70), (2, 4, 0, 3)])
+def test_bias_gradients_are_added(gpu, shape):
+    db, dy = values(shape[1], seed=1), values(*shape)
+    ours = gpu.asarray(db)
+    gpu.bias_backward(gpu.asarray(dy), ours)
+    near(gpu.to_host(ours), db + dy.sum(axis=(0, *range(2, dy.ndim))))
+
+
+@pytest.mark.parametrize("kernel, stride, pad", [(4, 2, 0), (16, 8, 4), (3, 1, 1)])
+def test_upsampling_back_and_forth_is_right_even_where_the_host_is_wrong_about_the_weights(gpu, kernel, stride, pad):
+    geometry = ConvGeometry((kernel,) * 2, (stride,) * 2, (pad,) * 2, (1, 1))
+    x, dense, diagonal = values(2, 3, 5, 4), values(3, 3, kernel, kernel), np.zeros((3, 3, kernel, kernel), np.float32)
+    diagonal[range(3), range(3)] = dense[range(3), range(3)]
+    spatial = geometry.in_size((5, 4))
+    dy, w = values(2, 3, *spatial), gpu.asarray(diagonal)
+    gx, gdy = gpu.asarray(x), gpu.asarray(dy)
+    for weights in (diagonal, dense, diagonal):
+        w[...] = gpu.asarray(weights)
+        near(gpu.to_host(gpu.conv_backward_data(gx, w, geometry, spatial, diagonal=True)),
+             generic.conv_backward_data(x, weights, geometry, spatial))  # fmt: skip
+        near(gpu.to_host(gpu.upsample_backward(gdy, w, geometry)), generic.conv_forward(dy, weights, None, geometry))
+
+
+def test_whether_weights_are_diagonal_is_asked_without_waiting(gpu, monkeypatch):
+    w = np.zeros((3, 3, 4, 4), np.float32)
+    w[range(3), range(3)] = 1
+    w = gpu.asarray(w)
+    assert gpu.is_diagonal(w)  # the first question waits
+    monkeypatch.setattr(shim.Copy, "ready", False)
+    w[0, 1] = 1
+    DeviceArray.waits = 0
+    assert gpu.is_diagonal(w) and gpu.is_diagonal(w) and not DeviceArray.waits
+    monkeypatch.setattr(shim.Copy, "ready", True)
+    assert not gpu.is_diagonal(w)
+
+
+def test_half_precision_is_that_of_numpy(gpu):
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        exact, next_to = every.astype(np.float32), np.nextafter(every, np.float16(0)).astype(np.float32)
+        between = 0.5 * exact + 0.5 * next_to  # ties
+    numbers = np.concatenate([exact, between, values(20000) * np.float32(10) ** values(20000, seed=2)])
+    x = gpu.asarray(numbers.reshape(1, 1, -1))
+    half, back = gpu.empty(x.shape, np.float16), gpu.empty(x.shape)
+    sizes = np.int32(1), np.int32(1), np.int32(x.size)
+    gpu.runtime.launch("convolution", "to_half", x.size, x, half, None, *sizes)
+    gpu.runtime.launch("convolution", "from_half", x.size, half, back, None, np.int32(1), np.int32(x.size), np.int32(1))
+    with np.errstate(over="ignore"):
+        expected = numbers.astype(np.float16)
+    assert np.array_equal(gpu.to_host(half).ravel(), expected, equal_nan=True)
+    assert np.array_equal(gpu.to_host(back).ravel(), expected.astype(np.float32), equal_nan=True)
+
+
+def test_a_label_out_of_range_makes_the_loss_nan_and_the_net_names_it(gpu):
+    net = Net(LOSS, backend=gpu)
+    labels = np.zeros((1, 4, 5), np.float32)
+    net.forward({"x": values(1, 3, 4, 5), "label": labels})
+    assert np.isfinite(net.loss)
     labels[0, 2, 3] = 7
-    with pytest.raises(LabelFault, match=r"label 7 at \(n, y, x\) \(0, 2, 3\)"):
-        gpu.softmax_loss_forward(gpu.asarray(values(1, 3, 4, 5)), gpu.asarray(labels, np.int32), 1, 255)
+    net.forward({"label": labels})
+    assert np.isnan(gpu.to_host(net.blobs["loss"]))
+    with pytest.raises(LabelFault, match=r"4:1: layer 'loss' \(SoftmaxWithLoss\): label 7 at \(n, y, x\) \(0, 2, 3\)"):
+        _ = net.loss
+
+
+def test_a_launch_with_wrong_arguments_is_refused(gpu):
+    x = gpu.asarray(values(4))
+    for arguments in ([x, x, np.int64(4)], [x, x, np.int32(4), np.float32(0)], [x, np.float32(1), np.int64(4), x],
+                      [x, gpu.asarray(values(4), np.float64), np.int64(4), np.float32(0)]):  # fmt: skip
+        with pytest.raises(TypeError, match="kernel relu_forward"):
+            gpu.runtime.launch("elementwise", "relu_forward", 4, *arguments)
 
 
 def test_the_pretend_device_refuses_host_arrays(gpu):
@@ -129,7 +223,7 @@ def test_the_pretend_device_refuses_host_arrays(gpu):
 
 
 def test_every_kernel_has_a_caller():
-    """What nothing launches is not proven by the goldens: sweep.py and this file launch all that gpu.py names."""
-    named = {name for path in KERNELS.glob("*.cu") for name in shim.kernels(path.read_text())}
-    backend = (KERNELS.parent / "gpu.py").read_text()
+    """What nothing launches is not proven by the goldens: sweep.py and this folder launch all that is named."""
+    named = {name for path in KERNELS.glob("*.cu") for name in signatures(path.stem)}
+    backend = "".join(path.read_text() for path in KERNELS.parent.glob("gpu*.py"))
     assert {name for name in named if f'"{name}"' not in backend} == set()

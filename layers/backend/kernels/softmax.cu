@@ -1,5 +1,5 @@
 // Softmax along one axis and its loss.  An array is (outer, classes, inner); a pixel is one (outer, inner).
-// The loss: one block per strip of pixels writes its partial sums, which the host adds in order, so that
+// The loss: one block per strip of pixels writes its partial sums, which one block adds in order, so that
 // every run gives the same bits.
 
 #define EACH(i, n) for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (n); \
@@ -34,10 +34,11 @@ extern "C" __global__ void softmax_backward(const float* dy, const float* y, flo
     }
 }
 
-// losses, counts: one per block.  bad: 1 if a label is neither a class nor ignored.  weights: per class, or null.
+// losses, counts: one per block.  weights: per class, or null.  A label that is neither a class nor ignored makes the
+// loss NaN: who reads it looks for the reason.
 extern "C" __global__ void softmax_loss_forward(const float* x, const int* labels, const float* weights, float* prob,
-                                                double* losses, long long* counts, int* bad, long long pixels,
-                                                int classes, long long inner, int has_ignore, int ignore) {
+                                                double* losses, long long* counts, long long pixels, int classes,
+                                                long long inner, int has_ignore, int ignore) {
     __shared__ double loss_of[THREADS];
     __shared__ int count_of[THREADS];
     double loss = 0;
@@ -48,10 +49,11 @@ extern "C" __global__ void softmax_loss_forward(const float* x, const int* label
         int label = labels[i];
         if (has_ignore && label == ignore) continue;
         if (label < 0 || label >= classes) {
-            *bad = 1;
+            loss = nan("");
             continue;
         }
-        float p = fmaxf(prob[at + label * inner], 1.17549435e-38f);
+        float p = prob[at + label * inner];
+        p = p < 1.17549435e-38f ? 1.17549435e-38f : p;  // fmaxf would hide a NaN: the loss would be 87.3 for ever
         loss -= log((double)p) * (weights ? weights[label] : 1.f);
         ++count;
     }
@@ -65,6 +67,22 @@ extern "C" __global__ void softmax_loss_forward(const float* x, const int* label
     if (t == 0) losses[blockIdx.x] = loss_of[0], counts[blockIdx.x] = count_of[0];
 }
 
+// The sums of what the blocks have left, by one block.
+extern "C" __global__ void softmax_loss_total(const double* losses, const long long* counts, double* loss,
+                                              long long* count, int blocks) {
+    __shared__ double loss_of[THREADS];
+    __shared__ long long count_of[THREADS];
+    int t = threadIdx.x;
+    loss_of[t] = 0, count_of[t] = 0;
+    for (int b = t; b < blocks; b += THREADS) loss_of[t] += losses[b], count_of[t] += counts[b];
+    __syncthreads();
+    for (int half = THREADS / 2; half > 0; half /= 2) {
+        if (t < half) loss_of[t] += loss_of[t + half], count_of[t] += count_of[t + half];
+        __syncthreads();
+    }
+    if (t == 0) *loss = loss_of[0], *count = count_of[0];
+}
+
 // dx = scale * (prob - onehot); scale is read from the device, so that no launch waits for the host.
 extern "C" __global__ void softmax_loss_backward(const float* prob, const int* labels, const float* weights,
                                                  const float* scale, float* dx, long long pixels, int classes,
@@ -72,7 +90,7 @@ extern "C" __global__ void softmax_loss_backward(const float* prob, const int* l
     EACH(i, pixels) {
         long long at = i / inner * classes * inner + i % inner;
         int label = labels[i];
-        bool counts = !(has_ignore && label == ignore);
+        bool counts = label >= 0 && label < classes && !(has_ignore && label == ignore);
         float factor = counts ? *scale * (weights ? weights[label] : 1.f) : 0.f;
         for (int c = 0; c < classes; ++c) dx[at + c * inner] = factor * (prob[at + c * inner] - (c == label ? 1.f : 0.f));
     }
