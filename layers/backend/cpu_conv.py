@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from layers.backend import cpu_border, cpu_direct, cpu_winograd, cpu_winograd_back
+from layers.backend import cpu_border, cpu_direct, cpu_direct_back, cpu_winograd, cpu_winograd_back
 from layers.backend.base import ConvGeometry
 from layers.backend.cpu_direct import Direct
 
@@ -150,7 +150,7 @@ class Convolution:
         direct = Direct(dx.shape, k, geom, dy.shape[2:])
         phases, steps, shapes = direct.backward_data()
         self.pool.run(
-            cpu_direct.backward_data,
+            cpu_direct_back.backward_data,
             phases,
             dy.reshape(-1),
             w.reshape(-1),
@@ -167,7 +167,7 @@ class Convolution:
         dx = self.memory.empty((*dy.shape[:2], *spatial), np.float32)
         direct = Direct(dx.shape, len(w), geom, dy.shape[2:])
         self.pool.run(
-            cpu_direct.backward_data_diagonal,
+            cpu_direct_back.backward_data_diagonal,
             1,
             dy.reshape(-1),
             w.reshape(-1),
@@ -205,7 +205,7 @@ class Convolution:
         direct = Direct(x.shape, k, geom, out)
         phases, steps, shapes = direct.backward_weights()
         self.pool.run(
-            cpu_direct.backward_weights,
+            cpu_direct_back.backward_weights,
             phases,
             x.reshape(-1),
             dy.reshape(-1),

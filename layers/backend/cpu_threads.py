@@ -58,7 +58,9 @@ def _cache_folder() -> str | None:
             continue
         folder = os.path.join(place, "demitasse", name)
         try:
-            os.makedirs(folder, exist_ok=True)
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            if hasattr(os, "getuid") and any(os.stat(path).st_uid != os.getuid() for path in (place, folder)):
+                continue  # what is loaded from there is run
             with tempfile.TemporaryFile(dir=folder):
                 return folder
         except OSError:

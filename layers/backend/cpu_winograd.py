@@ -15,7 +15,8 @@ import numpy as np
 
 from layers.backend.cpu_product import fill, multiply, padded
 from layers.backend.cpu_threads import finish, kernel, my_number, take, wait
-from layers.backend.cpu_vector import copy, input_tile, output_tile, transpose_tile, weight_tile
+from layers.backend.cpu_tiles import input_tile, output_tile, weight_tile
+from layers.backend.cpu_vector import copy, transpose_tile
 
 SKEW = 16  # between frequencies: matrices a power of two apart would all share a few cache sets
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from layers.backend.cpu_product import fill, multiply, padded, transpose
 from layers.backend.cpu_threads import finish, kernel, my_number, take, wait
-from layers.backend.cpu_vector import gradient_tile, scatter_tile, weight_gradient_tile
+from layers.backend.cpu_tiles import gradient_tile, scatter_tile, weight_gradient_tile
 from layers.backend.cpu_winograd import SKEW, read_patch, spread_inputs, transform_kernels
 
 
