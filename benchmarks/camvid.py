@@ -19,7 +19,7 @@ from models.fcn import Head, Source, fcn
 from models.score import Scores, confusion, scores
 from netdef.net import Net
 from proto import text
-from proto.messages import NetParameter, SolverParameter
+from proto.messages import SolverParameter
 from solver.solver import Solver
 
 CLASSES = 11
@@ -37,22 +37,9 @@ def definitions(folder: str, width: float, batch: int):
             source(split, size), [Head(CLASSES)], stride=8, width=width, random=True, snug=True, normalize=True
         )
         message.name = f"camvid-fcn8s-{split}"
-        return unit_pixels(message)
+        return message
 
     return net("train", batch), net("val", 1)
-
-
-def unit_pixels(message: NetParameter) -> NetParameter:
-    """The net with its pixels scaled to a standard deviation near 1, as random weights (msra) expect them."""
-    net = NetParameter(name=message.name)
-    net.layer.add().CopyFrom(message.layer[0])
-    scale = net.layer.add(name="unit", type="Power", bottom=["data"], top=["unit"])
-    scale.power_param.scale = 1 / 64
-    for layer in message.layer[1:]:
-        net.layer.add().CopyFrom(layer)
-        if layer.name == "conv1_1":
-            net.layer[-1].bottom[0] = "unit"
-    return net
 
 
 def solver_message(train, iterations: int, rate: float):

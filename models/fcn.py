@@ -21,6 +21,7 @@ from netdef.spec import L, NetSpec, P, Top
 from proto.errors import SchemaFault, did_you_mean
 
 FROZEN = [dict(lr_mult=0)]
+UNIT = 1 / 64   # brings pixels of +-128 to a spread near 1, as random weights (msra) expect them
 NO_BIAS = dict(bias_term=False)
 
 
@@ -73,8 +74,9 @@ def fcn(source: Source, heads: Sequence[Head] = (Head(21),), *, trunk: str = "vg
     fusion: "early" concatenates the images for one trunk, "late" gives each image its own and averages the scores.
     normalize: divide the loss by the number of labelled pixels (VALID) instead of the batch size.
     width: multiplies all channel counts of the trunk.
-    random: fillers for training from random weights, upsampling per class (group) from the bilinear filler;
-        otherwise there are no fillers: weights come from a file, or from models/surgery.py.
+    random: fillers for training from random weights, pixels brought near 1 (a Power layer "unit"), upsampling per
+        class (group) from the bilinear filler; otherwise there are no fillers: weights come from a file, or from
+        models/surgery.py.
     snug: False: the image gets a border of 100 pixels, so that fc6 needs none and skips are larger than what they
         are added to.  True: every layer keeps its size and the upsampled scores are the larger ones, which saves
         much work on small images.  None: as published, snug for GoogLeNet and SqueezeNet alone.
@@ -95,7 +97,7 @@ def fcn(source: Source, heads: Sequence[Head] = (Head(21),), *, trunk: str = "vg
     elif fusion == "late":
         base = _late_fusion(n, source, heads[0], style)
     else:
-        base = TRUNKS[trunk](n, reference, style)
+        base = TRUNKS[trunk](n, _unit(n, reference) if random else reference, style)
     for head in heads:
         score = _scores(n, base, head, stride, skip_scales, style, scored=fusion == "late")
         n["score" + head.suffix] = score = crop(score, reference)
@@ -103,6 +105,11 @@ def fcn(source: Source, heads: Sequence[Head] = (Head(21),), *, trunk: str = "vg
             n[head.loss] = L.SoftmaxWithLoss(score, n[head.label],
                                              loss_param=dict(normalize=normalize, ignore_label=255))
     return n.to_proto()
+
+
+def _unit(n: NetSpec, image: Top) -> Top:
+    n.unit = L.Power(image, scale=UNIT)
+    return n.unit
 
 
 def crop(top: Top, reference: Top) -> Top:
@@ -183,7 +190,7 @@ def unet(source: Source, head: Head = Head(21), *, width: float = 1.0, depth: in
                           param=LEARNED)
         return x
 
-    x, skips = n[source.images[0]], []
+    x, skips = _unit(n, n[source.images[0]]), []
     for level in range(depth):
         x = double(x, f"down{level + 1}", style.channels(64 << level))
         skips.append(x)
