@@ -27,8 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _command_modules():
-    from models import imageset, write
-    return write, imageset
+    from models import evaluate, imageset, report, segment, write
+    return write, evaluate, segment, report, imageset
 
 
 if __name__ == "__main__":

@@ -62,6 +62,12 @@ class FolderSegDataLayer(SegDataLayer):
         self.images = images
         return chosen
 
+    def mean_of(self, top):
+        return tuple(self.set["mean"])
+
+    def names_of(self, top):
+        return self.classes
+
     def load(self, name, rng):
         image, labels = self.load_image(name), self.load_label(name)
         if image.shape[:2] != labels.shape:

@@ -14,6 +14,12 @@ from models.data import read
 from models.data.seg_layer import REQUIRED, SegDataLayer
 from proto.errors import SchemaFault, did_you_mean
 
+CLASSES = ("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture",
+           "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floor mat", "clothes",
+           "ceiling", "books", "refrigerator", "television", "paper", "towel", "shower curtain", "box", "whiteboard",
+           "person", "night stand", "toilet", "sink", "lamp", "bathtub", "bag", "other structure", "other furniture",
+           "other prop")
+
 
 class NYUDSegDataLayer(SegDataLayer):
     """`tops` lists what the layer gives, in its tops' order: of color, depth, hha, label."""
@@ -32,6 +38,14 @@ class NYUDSegDataLayer(SegDataLayer):
                 raise SchemaFault(f"no top {name!r} in NYUDv2{did_you_mean(name, self.loads)}: there are "
                                   "color, depth, hha, label")
         return read.split(self.nyud_dir, self.split)
+
+    def mean_of(self, top):
+        """Of the first image top: a net that reads one image calls its top data, whatever it is."""
+        first = self.top_names[0]
+        return {"color": self.mean_bgr, "hha": self.mean_hha}.get(top if top in self.loads else first, ())
+
+    def names_of(self, top):
+        return CLASSES
 
     def load(self, name, rng):
         return tuple(self.loads[top](name) for top in self.top_names)

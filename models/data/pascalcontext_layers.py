@@ -37,6 +37,9 @@ class PASCALContextSegDataLayer(SegDataLayer):
                 self.renumber[everything[known]] = index
         return read.split(self.voc_dir / "ImageSets/Main", self.split)
 
+    def names_of(self, top):
+        return ["background", *(name for index, name in class_list(self.context_dir / "59_labels.txt") if index)]
+
     def load(self, name, rng):
         return self.load_image(name), self.load_label(name)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
-from PIL import Image
+from PIL import Image, ImageOps
 
 from proto.errors import DataFault, LabelFault
 
@@ -35,7 +35,22 @@ def _hint(path: Path) -> str:
 
 def image(path: str | Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB."""
-    return np.asarray(_open(Path(path)).convert("RGB"))
+    return _rgb(_open(Path(path)), path)
+
+
+def upright(path: str | Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, turned as the camera's EXIF note says.  (Label images have no such note, so data sets are
+    read without turning.)"""
+    return _rgb(ImageOps.exif_transpose(_open(Path(path))), path)
+
+
+def _rgb(picture: Image.Image, path: str | Path) -> np.ndarray:
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
+        high = (np.asarray(picture).astype(np.int64) >> 8).astype(np.uint8)    # 16-bit gray keeps its high byte
+        return high[:, :, None].repeat(3, axis=2)
+    if picture.mode in ("I", "F"):
+        raise DataFault(f"{path}: has pixels of 32 bits; save it with 8 or 16 bits a channel")
+    return np.asarray(picture.convert("RGB"))
 
 
 def plane(path: str | Path) -> np.ndarray:

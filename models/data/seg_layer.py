@@ -8,6 +8,7 @@ with 'train' in their name, and the first sample is already loaded when the net 
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ class SegDataLayer(caffe.Layer):
     def setup(self, bottom, top):
         options = parse_options(self.param_str, {**COMMON, **self.options})
         self.split = options.get("split", "")
+        self.folders = [Path(value) for value in options.values() if isinstance(value, str) and value
+                        and Path(value).is_dir()]
         self.indices = self.open(options)
         if len(bottom):
             raise GraphFault("a data layer takes no bottoms")
@@ -71,6 +74,19 @@ class SegDataLayer(caffe.Layer):
         self.loader = Loader(lambda index, rng: self.load_sample(self.indices[index], rng), len(self.indices),
                              shuffle=self.random, seed=options["seed"], batch=options["batch_size"],
                              padding=tuple(labels))
+
+    def in_order(self) -> None:
+        """From now on, from the first: every sample once, as it is stored (for scoring a training split too)."""
+        self.random = self.loader.shuffle = False
+        self.loader.shard(0, 1)
+
+    def mean_of(self, top: str) -> tuple[float, ...]:
+        """The BGR mean that was subtracted from a top of images; () where that is not what was done."""
+        return tuple(getattr(self, "mean", ()))
+
+    def names_of(self, top: str) -> Sequence[str]:
+        """The names of a label top's classes, where they are known."""
+        return ()
 
     def load_sample(self, name: str, rng) -> tuple[np.ndarray, ...]:
         arrays = self.load(name, rng)

@@ -16,6 +16,13 @@ from models.data.seg_layer import REQUIRED, SegDataLayer
 SCENES = "spatial_envelope_256x256_static_8outdoorcategories"
 
 
+CLASSES = {
+    "sem": ("awning", "balcony", "bird", "boat", "bridge", "building", "bus", "car", "cow", "crosswalk", "desert",
+            "door", "fence", "field", "grass", "moon", "mountain", "person", "plant", "pole", "river", "road", "rock",
+            "sand", "sea", "sidewalk", "sign", "sky", "staircase", "streetlight", "sun", "tree", "window"),
+    "geo": ("sky", "horizontal", "vertical")}
+
+
 class SIFTFlowSegDataLayer(SegDataLayer):
     options = {"siftflow_dir": REQUIRED, "split": REQUIRED}
     top_names = ("data", "sem", "geo")
@@ -24,6 +31,9 @@ class SIFTFlowSegDataLayer(SegDataLayer):
     def open(self, options):
         self.siftflow_dir = options["siftflow_dir"]
         return read.split(self.siftflow_dir, self.split)
+
+    def names_of(self, top):
+        return CLASSES.get(top, ())
 
     def load(self, name, rng):
         return self.load_image(name), self.load_label(name, "semantic"), self.load_label(name, "geometric")

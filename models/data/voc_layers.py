@@ -16,6 +16,7 @@ import numpy as np
 from models.data import read
 from models.data.scenes import MEAN
 from models.data.seg_layer import REQUIRED, SegDataLayer
+from models.palette import VOC_CLASSES
 
 
 class VOCSegDataLayer(SegDataLayer):
@@ -26,6 +27,11 @@ class VOCSegDataLayer(SegDataLayer):
     def open(self, options):
         self.voc_dir, self.mean, self.classes = options["voc_dir"], options["mean"], options["classes"]
         return read.split(Path(self.voc_dir) / "ImageSets/Segmentation", self.split)
+
+    def names_of(self, top):
+        """Those of voc_dir/classes.txt, if there is one, else VOC's."""
+        file = Path(self.voc_dir) / "classes.txt"
+        return read.lines(file) if file.is_file() else VOC_CLASSES if self.classes == len(VOC_CLASSES) else ()
 
     def load(self, name, rng):
         return self.load_image(name), self.load_label(name)
@@ -47,6 +53,9 @@ class SBDDSegDataLayer(SegDataLayer):
     def open(self, options):
         self.sbdd_dir, self.mean, self.classes = options["sbdd_dir"], options["mean"], options["classes"]
         return read.split(self.sbdd_dir, self.split)
+
+    def names_of(self, top):
+        return VOC_CLASSES if self.classes == len(VOC_CLASSES) else ()
 
     def load(self, name, rng):
         return self.load_image(name), self.load_label(name)

@@ -1,0 +1,220 @@
+"""A net over a labelled split: its predictions, confusion matrices and scores; `python -m models score`.
+
+    evaluation = Evaluation("voc-fcn8s/val.prototxt", "fcn8s.caffemodel")
+    for example in evaluation: ...                   # every image of the split once, in the list's order
+    evaluation.scores()["score"].mean_iu
+
+A net may have several heads (SIFT Flow has two): each loss names the scores and the labels of one.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from models import common, score
+from models.palette import save_labels
+from netdef.net import Net
+from netdef.phase import filter_net
+from proto.errors import DataFault, GraphFault
+from proto.text import read_net
+
+LOSSES = ("SoftmaxWithLoss", "InfogainLoss", "Accuracy")
+
+
+@dataclass(frozen=True)
+class Head:
+    """One thing that is predicted: the blobs of its scores and of its labels, and the label that is none."""
+
+    score: str
+    label: str
+    ignore: int = 255
+
+
+@dataclass
+class Example:
+    """One image of the split; labels are (H, W), 255 where there is no class."""
+
+    name: str
+    data: np.ndarray                                  # (C, H, W) as the net sees it
+    mean: tuple[float, ...]                           # that was subtracted
+    truth: dict[str, np.ndarray] = field(default_factory=dict)         # by head (its score blob)
+    predicted: dict[str, np.ndarray] = field(default_factory=dict)
+    matrices: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def picture(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB: the image again from what the net has seen."""
+        planes = self.data if len(self.data) >= 3 else self.data[:1].repeat(3, axis=0)
+        planes = planes[2::-1]
+        if len(self.mean) == 3:
+            planes = planes + np.array(self.mean[::-1], np.float32)[:, None, None]
+        else:                                         # not known: stretched from the darkest to the brightest
+            low, high = planes.min(), planes.max()
+            planes = (planes - low) * (255 / max(high - low, 1e-6))
+        return planes.round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+class Evaluation:
+    """Iterating runs the net over its split; the matrices and the loss are of what has been seen so far.
+
+    weights: a file, or several joined by commas.  batches: for data layers that do not tell how many images they
+    have.  heads: None: those of the net's losses.
+    """
+
+    def __init__(self, net: str | Path, weights: str | Path, *, backend=None, heads: list[Head] | None = None,
+                 batches: int | None = None):
+        message, wheres = read_net(net)
+        message, _ = filter_net(message, wheres, "TEST")
+        self.heads = heads or find_heads(message)
+        data = [layer for layer in message.layer if not layer.bottom and layer.type != "Input" and layer.top]
+        if not data:
+            raise GraphFault(f"{net}: has no data layer, so there is nothing to score it on: give a train, val or "
+                             "test prototxt, or use `python -m models segment`")
+        self.image = data[0].top[0]
+        kept = {self.image} | {name for head in self.heads for name in (head.score, head.label)}
+        self.net = Net(net, "TEST", backend=backend, weights=str(weights), keep=kept)
+        self.source = getattr(self.net.plan.by_name[data[0].name].layer, "user", None)
+        if not hasattr(self.source, "in_order"):
+            self.source = None
+        if self.source:
+            self.source.in_order()
+        elif not batches:
+            raise DataFault(f"layer '{data[0].name}' ({data[0].type}) does not tell how many images it has: give "
+                            "--batches N")
+        self.batches = batches or math.ceil(len(self.source.indices) / self.source.loader.batch)
+        self.classes = {head.score: self.net.shapes[head.score][1] for head in self.heads}
+        self.matrices = {name: np.zeros((n, n), np.int64) for name, n in self.classes.items()}
+        self.count, self._losses = 0, []
+
+    @property
+    def missing(self) -> list[str]:
+        """Layers that the weights do not have."""
+        return list(self.net.load_report.missing)
+
+    @property
+    def loss(self) -> float:
+        """The mean of the batches' losses; NaN for a net without one."""
+        return float(np.mean(self._losses)) if self._losses else math.nan
+
+    def __len__(self) -> int:
+        return len(self.source.indices) if self.source else self.batches
+
+    def __iter__(self) -> Iterator[Example]:
+        for _ in range(self.batches):
+            self.net.forward()
+            if self.net.plan.losses:
+                self._losses.append(self.net.loss)
+            yield from self._batch()
+
+    def _batch(self) -> Iterator[Example]:
+        blobs = {name: self.net.backend.to_host(self.net.blobs[name])
+                 for head in self.heads for name in (self.image, head.score, head.label)}
+        for i in range(len(blobs[self.image])):
+            if self.source and self.count == len(self.source.indices):
+                return                                # the last batch goes on with the first images
+            name = self.source.delivered[i] if self.source else f"{self.count:06d}"
+            example = Example(name, blobs[self.image][i], self.source.mean_of(self.image) if self.source else ())
+            for head in self.heads:
+                scores = blobs[head.score][i]
+                truth = score.label_map(blobs[head.label][i])
+                if head.ignore != 255:
+                    truth = np.where(truth == head.ignore, 255, truth)
+                predicted = score.best_class(scores)
+                matrix = score.confusion(truth, predicted, len(scores))
+                example.truth[head.score], example.predicted[head.score] = truth, predicted
+                example.matrices[head.score] = matrix
+                self.matrices[head.score] += matrix
+            self.count += 1
+            yield example
+
+    def scores(self, present_only: bool = False) -> dict[str, score.Scores]:
+        return {name: score.scores(matrix, present_only=present_only) for name, matrix in self.matrices.items()}
+
+    def names(self, head: Head, file: str | None = None) -> list[str]:
+        """Its classes' names: from a file, or as far as the data know them."""
+        known = self.source.names_of(head.label) if self.source else ()
+        return common.names_of(file, known, self.classes[head.score])
+
+    def text(self, present_only: bool = False, names: str | None = None) -> str:
+        """The scores as a table for each head."""
+        parts = [f"{self.count} images" + (f", loss {self.loss:.6g}" if self._losses else "")]
+        for head in self.heads:
+            if len(self.heads) > 1:
+                parts.append(f"\n{head.label} ({head.score})")
+            result = score.scores(self.matrices[head.score], present_only=present_only)
+            # One file of names can only be that of the first head.
+            parts.append(score.table(result, self.names(head, names if head is self.heads[0] else None)))
+        return "\n".join(parts)
+
+    def close(self) -> None:
+        self.net.close()
+
+
+def find_heads(message) -> list[Head]:
+    """The heads that a net's losses (without one, its Accuracy layers) name."""
+    for types in (LOSSES[:2], LOSSES[2:]):
+        heads = [Head(layer.bottom[0], layer.bottom[1],
+                      layer.loss_param.ignore_label if layer.loss_param.HasField("ignore_label") else 255)
+                 for layer in message.layer if layer.type in types]
+        if heads:
+            return heads
+    raise GraphFault(f"the net has no {', '.join(LOSSES[:2])} or {LOSSES[2]} layer that would say what is to be "
+                     "scored: give --score BLOB --label BLOB")
+
+
+def add_to(commands) -> None:
+    parser = commands.add_parser("score", help="score a net on the split that its data layer names")
+    parser.add_argument("net", metavar="NET", help="a val or test prototxt")
+    parser.add_argument("--weights", required=True, metavar="W,...", help="weights files, joined by commas")
+    parser.add_argument("--present-only", action="store_true",
+                        help="leave classes out that never occur in the truth (as the paper does for SIFT Flow)")
+    parser.add_argument("--save", type=Path, metavar="DIR", help="write the predictions there, as palette PNGs")
+    parser.add_argument("--classes", metavar="FILE", help="a file of class names, one a line")
+    parser.add_argument("--score", metavar="BLOB", help="the scores, where no loss names them")
+    parser.add_argument("--label", metavar="BLOB", default="label", help="the labels for --score (default: label)")
+    parser.add_argument("--batches", type=common.positive, metavar="N", help="how many batches; default: the split")
+    common.add_device(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options) -> None:
+    heads = [Head(options.score, options.label)] if options.score else None
+    evaluation = Evaluation(options.net, options.weights, backend=common.backend_of(options), heads=heads,
+                            batches=options.batches)
+    try:
+        warn_of_missing(evaluation)
+        if options.save:
+            _refuse_inside_data(options.save, evaluation.source)
+        for example in common.progress(evaluation, len(evaluation)):
+            if options.save:
+                save_predictions(options.save, example)
+        print(evaluation.text(options.present_only, options.classes))
+    finally:
+        evaluation.close()
+
+
+def warn_of_missing(evaluation: Evaluation) -> None:
+    if evaluation.missing:
+        print(f"warning: {evaluation.net.load_report}", file=sys.stderr)
+
+
+def save_predictions(folder: Path, example: Example) -> None:
+    """folder/name.png; with several heads, a folder for each."""
+    name = Path(example.name)
+    name = name.with_suffix("") if name.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif") else name
+    for head, labels in example.predicted.items():
+        place = folder / head if len(example.predicted) > 1 else folder
+        save_labels(place / f"{name}.png", labels)
+
+
+def _refuse_inside_data(folder: Path, source) -> None:
+    for data in source.folders if source else ():
+        if folder.resolve().is_relative_to(data.resolve()):
+            raise DataFault(f"--save {folder} lies in the data set's folder {data}, whose files would be "
+                               "overwritten: choose another")

@@ -1,0 +1,192 @@
+"""`python -m models report`: a page about a run: its curve, the scores on the val split, best and worst images.
+
+    report.html     one file, pictures inside          scores.txt     the table, as `score` prints it
+    pictures.png    rows of image, truth, prediction   of the split's first images
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from models import common, report_page, score
+from models.evaluate import Evaluation, Example, warn_of_missing
+from models.files import write_text
+from models.palette import beside, colour, legend, overlay, save_picture
+from proto.errors import DataFault, SolverFault, WeightsFault
+from proto.text import read_solver
+from solver.paths import Finder
+
+
+class Extremes:
+    """The best and the worst `count` examples by mean IU (of their first head), and the first ones."""
+
+    def __init__(self, count: int):
+        self.count = count
+        self.first: list[tuple[float, Example]] = []
+        self.ranked: list[tuple[float, Example]] = []
+
+    def add(self, example: Example) -> None:
+        matrix = next(iter(example.matrices.values()))
+        if not matrix.any():
+            return                                    # no labelled pixel: nothing to rank by
+        entry = (score.scores(matrix).mean_iu, example)
+        if len(self.first) < self.count:
+            self.first.append(entry)
+        self.ranked.append(entry)
+        self.ranked.sort(key=lambda pair: -pair[0])
+        if len(self.ranked) > 2 * self.count:         # the middle is nobody's
+            del self.ranked[self.count]
+
+    @property
+    def best(self) -> list[tuple[float, Example]]:
+        return self.ranked[: self.count]
+
+    @property
+    def worst(self) -> list[tuple[float, Example]]:
+        return self.ranked[self.count:][::-1]
+
+
+def find_file(folder: Path, endings: tuple[str, ...]) -> Path:
+    """The one file of a folder whose name ends so; DataFault where there is none or several."""
+    found = sorted(path for path in folder.iterdir() if path.name.endswith(endings))
+    if len(found) == 1:
+        return found[0]
+    raise DataFault(f"{folder}: {len(found) or 'no'} files end in {' or '.join(endings)}"
+                    f"{': ' + ', '.join(path.name for path in found) if found else ''}; there must be one "
+                    "(a single net is given as NET.prototxt with --weights)")
+
+
+def newest_weights(folder: Path, run: Path) -> Path:
+    """The latest snapshot's weights: where the folder's solver writes them, or in the run's folder."""
+    places = [run]
+    prefix = None
+    try:
+        solver = find_file(folder, ("solver.prototxt",))
+    except DataFault:
+        solver = None
+    if solver:
+        param, _ = read_solver(str(solver))
+        prefix = Path(Finder(str(solver)).for_writing(param.snapshot_prefix or "snapshot"))
+        places.insert(0, prefix.parent)
+    for place in places:
+        start = prefix.name if prefix and place == prefix.parent else ""
+        found = {}
+        for path in place.glob("*.caffemodel*") if place.is_dir() else ():
+            iteration = re.fullmatch(re.escape(start) + r".*_iter_(\d+)\.caffemodel(\.h5)?", path.name)
+            if iteration:
+                found[int(iteration[1])] = path
+        if found:
+            return found[max(found)]
+    raise WeightsFault(f"no snapshot's weights in {' or '.join(map(str, dict.fromkeys(places)))}: train first, or give "
+                       "--weights FILE")
+
+
+def read_log(path: Path) -> list[dict]:
+    """The events of a .jsonl log; one that stopped in the middle of a line is read up to there."""
+    events = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            events.append(event)
+    return events
+
+
+def curves(events: list[dict]) -> dict[str, list[tuple[int, float]]]:
+    """{name: [(iteration, value)]}: the training loss, and every test output that is one number.
+
+    Where a run was resumed, the later record of an iteration holds.
+    """
+    points: dict[str, dict[int, float]] = {}
+    for event in events:
+        iteration, loss = event.get("iteration"), event.get("loss")
+        if event.get("event") == "train" and isinstance(loss, (int, float)):
+            points.setdefault("training loss", {})[iteration] = loss
+        elif event.get("event") == "test":
+            for name, value in event.get("outputs", {}).items():
+                value = value[0] if isinstance(value, list) and len(value) == 1 else value
+                if isinstance(value, (int, float)):
+                    points.setdefault(f"test {name}", {})[iteration] = value
+    return {name: sorted(values.items()) for name, values in points.items()}
+
+
+def panels(example: Example, head: str) -> list[np.ndarray]:
+    """Image, truth and prediction of an example; 255 is shown white in the truth, and as the image elsewhere."""
+    truth, predicted = example.truth[head], example.predicted[head]
+    shown = colour(truth)
+    shown[truth == 255] = 255
+    picture = example.picture
+    return [picture, shown, colour(predicted), overlay(picture, predicted)]
+
+
+def sheet(examples: list[Example], head: str, names: list[str]) -> np.ndarray:
+    """Rows of panels with the legend of the classes that occur below them."""
+    rows = []
+    for example in examples:
+        times = max(1, 256 // max(example.data.shape[1:]))        # small images are shown larger
+        rows.append(beside(panels(example, head)).repeat(times, axis=0).repeat(times, axis=1))
+    seen = set()
+    for example in examples:
+        seen |= set(np.unique(example.truth[head])) | set(np.unique(example.predicted[head]))
+    key = np.asarray(legend(sorted(int(c) for c in seen - {255}), names))
+    width = max(part.shape[1] for part in [*rows, key])
+    parts = []
+    for part in [*rows, key]:
+        padded = np.full((part.shape[0] + 4, width, 3), 255, np.uint8)
+        padded[: part.shape[0], : part.shape[1]] = part
+        parts.append(padded)
+    return np.concatenate(parts)
+
+
+def add_to(commands) -> None:
+    parser = commands.add_parser("report", help="a page about a run: curve, scores, best and worst images")
+    parser.add_argument("net", type=Path, metavar="NET", help="a folder with a *val.prototxt (or *test.prototxt) and a "
+                        "*solver.prototxt, or the val prototxt itself")
+    parser.add_argument("run_folder", type=Path, metavar="RUN_FOLDER",
+                        help="where the page goes; its log.jsonl gives the curve")
+    parser.add_argument("--weights", metavar="W,...", help="default: the newest snapshot")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="default: RUN_FOLDER/log.jsonl")
+    parser.add_argument("--images", type=common.positive, default=6, metavar="N",
+                        help="how many of the best, of the worst and of the first images to show (default: 6)")
+    parser.add_argument("--present-only", action="store_true", help="as for score")
+    parser.add_argument("--classes", metavar="FILE", help="a file of class names, one a line")
+    common.add_device(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options) -> None:
+    if not options.net.exists():
+        raise DataFault(f"{options.net}: no such file or folder")
+    folder = options.net if options.net.is_dir() else options.net.parent
+    net = find_file(folder, ("val.prototxt", "test.prototxt")) if options.net.is_dir() else options.net
+    weights = options.weights or newest_weights(folder, options.run_folder)
+    extremes = Extremes(options.images)
+    evaluation = Evaluation(net, weights, backend=common.backend_of(options))
+    try:
+        warn_of_missing(evaluation)
+        for example in common.progress(evaluation, len(evaluation)):
+            extremes.add(example)
+        if not extremes.first:
+            raise SolverFault(f"{net}: no image of the split has a labelled pixel")
+        text = evaluation.text(options.present_only, options.classes)
+        log = read_log(options.log or options.run_folder / "log.jsonl")
+        page = report_page.page(
+            title=evaluation.net.name or folder.name, text=text, curves=curves(log), extremes=extremes,
+            about={"net": str(net), "weights": str(weights), "images": str(evaluation.count)},
+            heads=[(head, score.scores(evaluation.matrices[head.score], present_only=options.present_only),
+                    evaluation.names(head, options.classes)) for head in evaluation.heads], panels=panels)
+        head = evaluation.heads[0]
+        picture = sheet([example for _, example in extremes.first], head.score, evaluation.names(head, options.classes))
+    finally:
+        evaluation.close()
+    write_text(options.run_folder / "scores.txt", f"net {net}\nweights {weights}\n{text}\n")
+    save_picture(options.run_folder / "pictures.png", picture)
+    write_text(options.run_folder / "report.html", page)
+    print(text)
+    print(f"wrote report.html, pictures.png and scores.txt into {options.run_folder}")

@@ -1,0 +1,181 @@
+"""`python -m models segment`: a net's classes for every pixel of images, as palette PNGs, overlays and a legend."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from models import common
+from models.data import read
+from models.data.folder_layers import SUFFIXES
+from models.data.scenes import MEAN
+from models.files import replacing
+from models.palette import legend, overlay, save_labels, save_picture
+from netdef.net import Net
+from proto.errors import DataFault, GraphFault, NetError, ShapeFault
+
+
+class Segmenter:
+    """Scores of images by a net with one input.
+
+    mean: in the order of the input's channels, BGR (one number: for all), subtracted before `scale` multiplies.
+    rgb: the net was trained on RGB.  blob: of the scores; "": score, or the only output that is a map.
+    """
+
+    def __init__(self, net: str | Path, weights: str | Path, *, backend=None, mean: Sequence[float] = MEAN,
+                 scale: float = 1.0, rgb: bool = False, blob: str = ""):
+        self.net = Net(net, "TEST", backend=backend, weights=str(weights), keep=[blob] if blob else "needed")
+        inputs = self.net.inputs
+        if len(inputs) != 1 or len(self.net.shapes[inputs[0]]) != 4:
+            found = f"its inputs are {', '.join(inputs)}" if inputs else "its images come from a data layer"
+            raise GraphFault(f"{net}: {found}: segmenting takes a net with one Input (1, channels, H, W), such as a "
+                             "deploy.prototxt")
+        self.input, self.channels = inputs[0], self.net.shapes[inputs[0]][1]
+        self.blob = blob or self._find_blob(net)
+        self.classes = self.net.shapes[self.blob][1]
+        if self.channels not in (1, 3):
+            raise GraphFault(f"{net}: input '{self.input}' has {self.channels} channels: a picture gives 3, or 1")
+        if len(mean) not in (1, self.channels):
+            mean = [float(np.mean(mean))] if self.channels == 1 else mean
+        if len(mean) not in (1, self.channels):
+            raise ShapeFault(f"the mean has {len(mean)} values, input '{self.input}' has {self.channels} channels")
+        self.mean, self.scale, self.rgb = np.asarray(mean, np.float32), scale, rgb
+
+    def _find_blob(self, net) -> str:
+        maps = [name for name in self.net.outputs
+                if len(self.net.shapes[name]) == 4 and self.net.shapes[name][1] > 1]
+        if "score" in maps or len(maps) == 1:
+            return "score" if "score" in maps else maps[0]
+        found = ", ".join(maps) or "none"
+        raise GraphFault(f"{net}: cannot tell which output holds the scores (maps: {found}): give --blob NAME")
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """(classes, h, w) scores of an (H, W, 3) uint8 RGB image."""
+        if self.channels == 1:
+            blob = np.asarray(Image.fromarray(image).convert("L"), np.float32)[:, :, None]
+        else:
+            blob = (image if self.rgb else image[:, :, ::-1]).astype(np.float32)
+        blob = ((blob - self.mean) * np.float32(self.scale)).transpose(2, 0, 1)[None]
+        self.net.forward({self.input: blob})
+        return self.net.backend.to_host(self.net.blobs[self.blob])[0]
+
+
+def probabilities(scores: np.ndarray) -> np.ndarray:
+    """(C, H, W) float32 that sum to 1 over the classes: the softmax of scores, or what is that already."""
+    if scores.min() >= 0 and np.allclose(scores.sum(axis=0), 1, atol=1e-3):
+        return scores.astype(np.float32)
+    powers = np.exp(scores - scores.max(axis=0))
+    return (powers / powers.sum(axis=0)).astype(np.float32)
+
+
+def find_images(words: Sequence[str]) -> list[Path]:
+    """The images that files, folders and patterns name, each once; DataFault where a word names none."""
+    found: dict[Path, None] = {}
+    for word in words:
+        path = Path(word)
+        if path.is_dir():
+            files = [file for file in sorted(path.iterdir())
+                     if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+        elif glob.has_magic(word) and not path.exists():
+            files = [Path(name) for name in sorted(glob.glob(word, recursive=True)) if os.path.isfile(name)]
+        else:
+            files = [path]                            # one that is missing is passed over like any bad file
+        if not files:
+            raise DataFault(f"{word}: no images there ({', '.join(SUFFIXES)})")
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
+def result_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each image's results: its stem, or as much more as tells it from the others."""
+    for name_of in (lambda path: path.stem, lambda path: path.name, lambda path: "_".join(path.parts).strip("/_")):
+        names = [name_of(path) for path in paths]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def add_to(commands) -> None:
+    parser = commands.add_parser("segment", help="label every pixel of images")
+    parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER|GLOB")
+    parser.add_argument("--net", required=True, help="a deploy prototxt")
+    parser.add_argument("--weights", required=True, metavar="W,...", help="weights files, joined by commas")
+    parser.add_argument("--out", type=Path, default=Path("segmented"), metavar="DIR",
+                        help="where results go (default: segmented)")
+    parser.add_argument("--mean", default=",".join(map(str, MEAN)), metavar="B,G,R",
+                        help="subtracted: numbers, or a .binaryproto (default: VOC's %(default)s)")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies after the mean is off (default: 1)")
+    parser.add_argument("--rgb", action="store_true", help="the net takes RGB (default: BGR, as Caffe's nets do)")
+    parser.add_argument("--blob", default="", metavar="NAME", help="the scores (default: score, or the only map)")
+    parser.add_argument("--classes", metavar="FILE", help="a file of class names, one a line, for the legend")
+    parser.add_argument("--max-side", type=common.positive, metavar="N",
+                        help="work on images shrunk to at most N pixels a side (saves memory on photos)")
+    parser.add_argument("--probabilities", action="store_true",
+                        help="also write NAME.npz with `probabilities` (classes, H, W)")
+    parser.add_argument("--no-overlay", action="store_true", help="write labels only")
+    common.add_device(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options) -> int:
+    paths = find_images(options.images)
+    for path in paths:
+        if path.parent.resolve() == options.out.resolve():
+            raise DataFault(f"--out {options.out} holds images to be segmented, which results could overwrite: choose "
+                            "another folder")
+    segmenter = Segmenter(options.net, options.weights, backend=common.backend_of(options), mean=_mean(options.mean),
+                          scale=options.scale, rgb=options.rgb, blob=options.blob)
+    if segmenter.net.load_report.missing:
+        print(f"warning: {segmenter.net.load_report}", file=sys.stderr)
+    names = common.names_of(options.classes, (), segmenter.classes)
+    seen, bad = set(), 0
+    for path, name in zip(common.progress(paths), result_names(paths), strict=True):
+        try:
+            image = read.upright(path)
+            seen.update(_segment(segmenter, image, options, name))
+        except (DataFault, ShapeFault, MemoryError) as error:
+            bad += 1
+            hint = "not enough memory for this size: give --max-side 1000" if isinstance(error, MemoryError) else error
+            what = str(hint) if str(path) in str(hint) else f"{path}: {hint}"
+            print(f"passed over: {what}", file=sys.stderr)
+    if seen:
+        save_picture(options.out / "legend.png", legend(sorted(seen), names))
+    print(f"{len(paths) - bad} of {len(paths)} images segmented into {options.out}")
+    return 1 if bad else 0
+
+
+def _segment(segmenter: Segmenter, image: np.ndarray, options, name: str) -> set[int]:
+    """Write one image's results; the classes that are in it."""
+    height, width = image.shape[:2]
+    small = Image.fromarray(image)
+    if options.max_side and max(height, width) > options.max_side:
+        small.thumbnail((options.max_side, options.max_side), Image.Resampling.BILINEAR)
+    scores = segmenter(np.asarray(small))
+    labels = scores.argmax(axis=0).astype(np.uint8)
+    if labels.shape != (height, width):               # of a net that gives coarse scores, or of a shrunk image
+        labels = np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
+    if options.probabilities:
+        with replacing(options.out / f"{name}.npz") as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, probabilities=probabilities(scores))
+    if not options.no_overlay:
+        save_picture(options.out / f"{name}_overlay.jpg", overlay(image, labels))
+    save_labels(options.out / f"{name}.png", labels)
+    return set(np.unique(labels).tolist())
+
+
+def _mean(text: str) -> list[float]:
+    if text.endswith(".binaryproto"):
+        from proto.weights import read_mean
+
+        mean = read_mean(text)
+        return mean.reshape(-1, *mean.shape[-2:]).mean(axis=(1, 2)).tolist()
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise NetError(f"--mean {text}: give numbers (B,G,R or one) or a .binaryproto file") from None
