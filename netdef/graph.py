@@ -149,12 +149,12 @@ class _Wiring:
 
     def _automatic_tops(self, step: Step) -> list[str]:
         """Losses may leave out their tops; they are then called after the layer."""
-        missing = step.cls.tops[0] - len(step.spec.top) if step.cls.is_loss else 0
-        taken = set(self.newest) | set(step.spec.top) | {name for spec in self.specs for name in spec.top}
-        names = []
-        for _ in range(missing):
-            names.append(_unused(step.name, taken))
-            taken.add(names[-1])
+        names: list[str] = []
+        if step.cls.is_loss and len(step.spec.top) < step.cls.tops[0]:
+            taken = set(self.newest) | {name for spec in self.specs for name in spec.top}
+            for _ in range(step.cls.tops[0] - len(step.spec.top)):
+                names.append(_unused(step.name, taken))
+                taken.add(names[-1])
         return names
 
 

@@ -112,6 +112,6 @@ def _listed(shapes) -> str:
     return f"{count_text(len(shapes), 'array')} ({', '.join(shapes)})"
 
 
-def _as_list(arrays) -> list[np.ndarray]:
-    single = isinstance(arrays, np.ndarray)
-    return [np.asarray(array) for array in ([arrays] if single else arrays)]
+def _as_list(arrays) -> list[np.ndarray | None]:
+    several = [arrays] if isinstance(arrays, np.ndarray) else arrays
+    return [None if array is None else np.asarray(array) for array in several]
