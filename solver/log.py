@@ -58,6 +58,8 @@ def glog_prefix(level: str, file: str, line: int) -> str:
 class Silent:
     """Tells nothing; the base of logs, and the log of every rank but the first."""
 
+    records = False             # whether points are kept: then there is one for every iteration without display
+
     def info(self, text: str) -> None:
         """A line that is always shown."""
 
@@ -70,8 +72,8 @@ class Silent:
     def progress(self, iteration: int, end: int, loss: float, rate: float) -> None:
         """An iteration is done (`iteration` of them, `end` to be done)."""
 
-    def train(self, iteration: int, loss: float, rate: float, outputs, speed: str = "", **extra) -> None:
-        """The display after `iteration` updates: smoothed loss, the outputs of the last pass."""
+    def point(self, iteration: int, loss: float, rate: float, outputs, per_label: dict) -> None:
+        """For the JSON file and the plot: smoothed loss, rate, outputs, losses per label after `iteration` updates."""
 
     def test(self, iteration: int, index: int, outputs, loss: float | None) -> None:
         """The means of test net `index`."""
@@ -98,6 +100,7 @@ class Log(Silent):
         self.plot = plot
         self.started = time.monotonic()
         self.json_file = _open_to_append(jsonl) if jsonl else None
+        self.records = bool(plot or jsonl)
 
     # -- lines ---------------------------------------------------------------------------------------
 
@@ -132,10 +135,8 @@ class Log(Silent):
         self.bar.set_postfix_str(f"loss {loss:.6g}, lr {rate:g}", refresh=False)
         self.bar.update(iteration - self.bar.n)
 
-    def train(self, iteration: int, loss: float, rate: float, outputs, speed: str = "", **extra) -> None:
-        self.detail(f"Iteration {iteration}{speed}, loss = {loss:g}")
-        for line in output_lines("Train", outputs):
-            self.detail(line)
+    def point(self, iteration: int, loss: float, rate: float, outputs, per_label: dict) -> None:
+        extra = {"per_label": per_label} if per_label else {}
         self.event("train", iteration=iteration, loss=loss, lr=float(f"{rate:.7g}"), outputs=_plain(outputs), **extra)
         if self.plot:
             self.plot.train(iteration, loss)

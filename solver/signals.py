@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGHUP as requests that the solver takes up between two iterations."""
+"""Ctrl-C, SIGTERM and SIGHUP as requests that the solver takes up between two iterations."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ EFFECTS = {"none": NONE, "snapshot": SNAPSHOT, "stop": STOP}
 
 
 class Signals:
-    """While it is entered, the first Ctrl-C asks for a snapshot and an end, a second one ends at once; SIGHUP
-    asks for a snapshot.  `sigint`, `sighup`: "stop", "snapshot" or "none", as Caffe's flags have them.
+    """While it is entered, the first Ctrl-C or SIGTERM asks for a snapshot and an end, a second one ends at once;
+    SIGHUP asks for a snapshot.  `sigint`, `sighup`: "stop", "snapshot" or "none", as Caffe's flags have them.
 
     Calling it gives the pending request (NONE, SNAPSHOT, STOP) and forgets it.
     """
@@ -22,7 +22,7 @@ class Signals:
         for flag, effect in (("sigint_effect", sigint), ("sighup_effect", sighup)):
             if effect not in EFFECTS:
                 raise SolverFault(f"{flag} is '{effect}': known are {', '.join(EFFECTS)}")
-        self.effects = {signal.SIGINT: EFFECTS[sigint]}
+        self.effects = {signal.SIGINT: EFFECTS[sigint], signal.SIGTERM: STOP}
         if hasattr(signal, "SIGHUP"):
             self.effects[signal.SIGHUP] = EFFECTS[sighup]
         self.pending = NONE
@@ -42,8 +42,8 @@ class Signals:
 
     def _handle(self, number, frame):
         effect = self.effects[number]
-        if number == signal.SIGINT and effect == STOP:
-            signal.signal(number, signal.default_int_handler)       # the second one raises KeyboardInterrupt
+        if effect == STOP:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
             # Not through the log: the signal may have come in the middle of its writing.
-            os.write(2, b"\nStopping after this iteration, with a snapshot; Ctrl-C again stops at once.\n")
+            os.write(2, b"\nStopping after this iteration, with a snapshot; once more stops at once.\n")
         self.pending = max(self.pending, effect)

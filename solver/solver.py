@@ -22,7 +22,7 @@ from proto.messages import SolverParameter
 from proto.text import read_solver
 from solver import debug, snapshots, watch
 from solver.distributed import Alone
-from solver.log import Log, Output
+from solver.log import Log, Output, output_lines
 from solver.nets import build_test_nets, build_train_net
 from solver.paths import Finder
 from solver.policy import learning_rate
@@ -77,6 +77,7 @@ class Solver:
         self.stopped = False                       # a request has ended the run
         self._pending, self._begun = NONE, False
         self._written_at = -1                      # the iteration of the newest snapshot
+        self._goal = 0                             # where `solve` will end
         if snapshot:
             self.restore(snapshot)
         else:
@@ -88,8 +89,10 @@ class Solver:
     def _make_backend(self, device: str | None, **options):
         asked = device
         if device is None:
-            gpu = self.param.HasField("solver_mode") and self.param.solver_mode == SolverParameter.GPU
-            device = f"gpu:{self.param.device_id}" if gpu else "cpu"
+            param = self.param
+            gpu = param.HasField("solver_mode") and param.solver_mode == SolverParameter.GPU
+            number = f":{param.device_id}" if param.HasField("device_id") else ""
+            device = f"gpu{number}" if gpu else "cpu"
         try:
             return make_backend(self.ranks.device(device), **options)
         except SolverFault as fault:
@@ -147,7 +150,9 @@ class Solver:
         self.log.info(f"Solving {self.net.name}")
         self.log.info(f"Learning Rate Policy: {param.lr_policy}")
         self._begin(writes=param.snapshot_after_train or param.snapshot > 0)
+        self._goal = self.iter + n
         self.step(n)
+        self._goal = 0
         if (param.snapshot_after_train or self.stopped) and self.iter != self._written_at:
             self.snapshot()
         if self.stopped:
@@ -169,7 +174,8 @@ class Solver:
                 if self._poll() == STOP and self.ranks.size == 1:      # several ranks agree after an iteration
                     self._pending, self.stopped = NONE, True
                     return
-            request = self._iterate(end)
+            request = self._iterate()
+            self.log.progress(self.iter, self._goal or max(end, param.max_iter), self._smoothed(), self._rate)
             if request == SNAPSHOT or (param.snapshot and self.iter % param.snapshot == 0):
                 self._try_snapshot()
             if request == STOP:
@@ -181,7 +187,7 @@ class Solver:
         return bool(self.test_nets and interval and self.iter % interval == 0
                     and (self.iter > 0 or self.param.test_initialization))
 
-    def _iterate(self, end: int) -> int:
+    def _iterate(self) -> int:
         """One update; the request (NONE, SNAPSHOT or STOP) that has come in meanwhile."""
         for on_start, _ in self.callbacks:
             on_start()
@@ -191,17 +197,18 @@ class Solver:
         loss, request = self.ranks.agree(loss, self._poll())
         self._pending = NONE
         self.losses.append(loss)
-        smoothed = sum(self.losses) / len(self.losses)
-        if shown:
-            self._show(smoothed)
+        if shown or (self.log.records and not self.param.display):
+            self._show(shown)
         self.ranks.finish()
         for _, on_gradients_ready in self.callbacks:
             on_gradients_ready()
-        rate = self.lr
+        self._rate = self.lr
         self.apply_update()
         self.iter += 1
-        self.log.progress(self.iter, end, smoothed, rate)
         return request
+
+    def _smoothed(self) -> float:
+        return sum(self.losses) / len(self.losses)
 
     def _gradients(self) -> float:
         """Sum the gradients of iter_size passes, each over a batch of its own sizes; the mean of their losses."""
@@ -234,14 +241,19 @@ class Solver:
 
     # -- display and tests ---------------------------------------------------------------------------
 
-    def _show(self, loss: float) -> None:
-        now, done = time.monotonic(), self.iter - self._shown_iter
-        seconds = now - self._shown_at
-        speed = f" ({done / (seconds or 1):g} iter/s, {seconds:g}s/{self.param.display} iters)"
+    def _show(self, lines: bool) -> None:
+        """Tell the log of this iteration; with `lines` in words too."""
         outputs = [_output(self.net, name, self.backend.to_host(self.net.blobs[name])) for name in self.net.outputs]
         per_label = watch.per_label_losses(self.net, outputs)
-        extra = {"per_label": per_label} if per_label else {}
-        self.log.train(self.iter, loss, self.lr, outputs, speed, **extra)
+        self.log.point(self.iter, self._smoothed(), self.lr, outputs, per_label)
+        if not lines:
+            return
+        now, done = time.monotonic(), self.iter - self._shown_iter
+        seconds = now - self._shown_at
+        speed = f"({done / (seconds or 1):g} iter/s, {seconds:g}s/{self.param.display} iters)"
+        self.log.detail(f"Iteration {self.iter} {speed}, loss = {self._smoothed():g}")
+        for line in output_lines("Train", outputs):
+            self.log.detail(line)
         for name, value in per_label.items():
             self.log.detail(f"    {name} per label = {value:g}")
         self.log.detail(f"Iteration {self.iter}, lr = {self.lr:g}")
@@ -282,7 +294,7 @@ class Solver:
         if self.param.display and self.iter % self.param.display == 0:
             self.net.forward()
             self.losses.append(self.net.loss)
-            self.log.detail(f"Iteration {self.iter}, loss = {sum(self.losses) / len(self.losses):g}")
+            self.log.detail(f"Iteration {self.iter}, loss = {self._smoothed():g}")
 
     # -- snapshots -----------------------------------------------------------------------------------
 

@@ -53,8 +53,10 @@ def run(*arguments, cwd, timeout=60) -> subprocess.CompletedProcess:
 class Lines:
     """A log that keeps what it is told."""
 
+    records = False
+
     def __init__(self):
-        self.lines, self.warnings, self.tests = [], [], []
+        self.lines, self.warnings, self.points, self.tests = [], [], [], []
 
     def info(self, text):
         self.lines.append(text)
@@ -67,8 +69,8 @@ class Lines:
     def progress(self, iteration, end, loss, rate):
         pass
 
-    def train(self, iteration, loss, rate, outputs, speed="", **extra):
-        self.lines.append(f"Iteration {iteration}, loss = {loss:g}")
+    def point(self, iteration, loss, rate, outputs, per_label):
+        self.points.append((iteration, loss, rate))
 
     def test(self, iteration, index, outputs, loss):
         self.tests.append((iteration, index, {output.name: output for output in outputs}, loss))

@@ -133,6 +133,7 @@ def test_train_go_on_and_test(folder, solver, capsys):
     assert sorted(path.name for path in folder.glob("*.caffemodel")) == ["x_iter_3.caffemodel", "x_iter_5.caffemodel"]
     events = [json.loads(line) for line in (folder / "run.jsonl").read_text().splitlines()]
     assert [e["iteration"] for e in events if e["event"] == "snapshot"] == [3, 5]
+    assert [e["iteration"] for e in events if e["event"] == "train"] == [0, 1, 2, 3, 4]      # all, without display
     code, err = solver("test", "tn.prototxt", "-weights", "x_iter_5.caffemodel", "-iterations", 2, *common[:2])
     text = [line.split("] ", 1)[1] for line in err.splitlines()]
     assert code == 0 and "loaded 2 layers" in text[0] and text[1] == "Running for 2 iterations."

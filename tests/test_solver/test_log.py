@@ -10,6 +10,8 @@ import pytest
 from proto.errors import SolverFault
 from solver.log import Log, Output, output_lines
 from solver.plot import Plot
+from solver.solver import Solver
+from tests.test_solver import small
 
 PREFIX = r"[IWEF](\d{4}) (\d\d:\d\d:\d\d\.\d{6}) +(\d+) ([\w.]+):(\d+)\] "
 
@@ -35,23 +37,27 @@ def test_every_line_has_glogs_prefix_and_the_callers_place():
     assert int(re.match(PREFIX, second)[5]) == int(re.match(PREFIX, first)[5]) + 1
 
 
-def test_lines_of_a_display_and_a_test():
+def test_lines_of_a_run_are_read_by_caffes_parsers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     stream = io.StringIO()
-    log = Log(stream)
-    log.train(20, 12345.678, 1e-10, outputs(loss=12345.678, accuracy=0.5), " (1.25 iter/s, 16s/20 iters)")
-    log.test(20, 0, outputs(accuracy=0.25, loss=2), 1.5)
-    text = [line.split("] ", 1)[1] for line in stream.getvalue().splitlines()]
-    assert text == [
-        "Iteration 20 (1.25 iter/s, 16s/20 iters), loss = 12345.7",
-        "    Train net output #0: loss = 12345.7 (* 1 = 12345.7 loss)",
-        "    Train net output #1: accuracy = 0.5",
-        "Test loss: 1.5",
-        "    Test net output #0: accuracy = 0.25",
-        "    Test net output #1: loss = 2 (* 1 = 2 loss)",
-    ]
-    assert ITERATION.search(text[0])[1] == "20"
-    assert TRAIN_OUTPUT.search(text[1]).groups() == ("0", "loss", "12345.7")
-    assert TEST_OUTPUT.search(text[4]).groups() == ("0", "accuracy", "0.25")
+    fields = "display: 10 test_iter: 2 test_interval: 20 test_compute_loss: true snapshot_after_train: false"
+    Solver(small.write(tmp_path, fields), device="generic", log=Log(stream)).solve()
+    lines = stream.getvalue().splitlines()
+    assert all(re.match(PREFIX, line) for line in lines)
+    text = [line.split("] ", 1)[1] for line in lines]
+    number = r"[\d.e+-]+"
+    loss = rf"loss = ({number}) \(\* 1 = \1 loss\)"
+    display = [rf"Iteration \d+ \({number} iter/s, {number}s/10 iters\), loss = {number}",
+               rf"    Train net output #0: {loss}", r"Iteration \d+, lr = 0\.05"]
+    test = [r"Iteration \d+, Testing net \(#0\)", rf"Test loss: {number}",
+            rf"    Test net output #0: accuracy = {number}", rf"    Test net output #1: {loss}"]
+    expected = ["Solving small", "Learning Rate Policy: fixed", *test, *display, *display,
+                rf"Iteration 20, loss = {number}", *test, r"Optimization Done\."]
+    assert len(text) == len(expected) and all(map(re.fullmatch, expected, text))
+    assert [ITERATION.search(line)[1] for line in text if "lr = " in line] == ["0", "10"]
+    assert [TRAIN_OUTPUT.search(line)[2] for line in text if TRAIN_OUTPUT.search(line)] == ["loss"] * 2
+    assert [TEST_OUTPUT.search(line)[2] for line in text if TEST_OUTPUT.search(line)] == ["accuracy", "loss"] * 2
+    assert [LEARNING_RATE.search(line)[1] for line in text if LEARNING_RATE.search(line)] == ["0.05"] * 2
 
 
 @pytest.mark.parametrize("rate", [0.01, 1e-10, 5e-5, 1e-14, 0.1])
@@ -71,20 +77,20 @@ def test_a_terminal_gets_a_bar_and_no_line_noise():
     stream = io.StringIO()
     log = Log(stream, terminal=True)
     for iteration in range(1, 6):
-        log.train(iteration - 1, 1.5, 0.01, outputs(loss=1.5))
+        log.detail(f"Iteration {iteration - 1}, lr = 0.01")
         log.progress(iteration, 5, 1.5, 0.01)
     log.warn("hot")
     log.close()
     text = stream.getvalue()
     assert "5/5" in text and "loss 1.5, lr 0.01" in text and "warning: hot\n" in text
-    assert "Train net output" not in text and not re.search(PREFIX, text)
+    assert "lr = " not in text and not re.search(PREFIX, text)
 
 
 def test_the_json_file_has_an_object_per_event_and_goes_on_after_a_restart(tmp_path):
     path = tmp_path / "new" / "run.jsonl"
     for part in range(2):
         log = Log(io.StringIO(), jsonl=path)
-        log.train(part, 1.0, float(np.float32(0.1)), outputs(loss=1.0), per_label={"loss": 0.5})
+        log.point(part, 1.0, float(np.float32(0.1)), outputs(loss=1.0), {"loss": 0.5})
         log.test(part, 0, [Output("iou", np.array([0.5, np.nan]))], None)
         log.event("snapshot", iteration=part, state="x")
         log.close()
@@ -107,7 +113,7 @@ def test_the_plot_is_a_picture_replaced_as_a_whole(tmp_path):
     path = tmp_path / "new" / "loss.png"
     log = Log(io.StringIO(), plot=Plot(path, "a title"))
     for iteration in range(3):
-        log.train(iteration, 1 / (1 + iteration), 0.1, outputs(loss=1))
+        log.point(iteration, 1 / (1 + iteration), 0.1, outputs(loss=1), {})
     log.test(2, 0, [*outputs(accuracy=0.5), Output("each", np.zeros(3))], None)
     log.close()
     assert path.read_bytes().startswith(b"\x89PNG") and [p.name for p in path.parent.iterdir()] == ["loss.png"]

@@ -24,13 +24,15 @@ def test_requests_are_taken_up_once():
         send(signal.SIGINT)
         send(signal.SIGHUP)
         assert (signals(), signals()) == (STOP, NONE)
+        send(signal.SIGTERM)
+        assert signals() == STOP
     assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_second_one_ends_at_once(capfd):
     with pytest.raises(KeyboardInterrupt), Signals():
         send(signal.SIGINT)
-        assert "Ctrl-C again stops at once" in capfd.readouterr().err
+        assert "once more stops at once" in capfd.readouterr().err
         send(signal.SIGINT)
 
 

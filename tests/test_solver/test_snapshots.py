@@ -114,15 +114,13 @@ def test_a_restart_has_the_same_bits(make, fields, format_):
     whole, whole_log = make(fields)
     whole.step(6)
     state = whole.snapshot()
-    at = len(whole_log.lines)
     whole.step(6)
     resumed, log = make(fields, seed=99, snapshot=state)
     assert resumed.iter == 6
     resumed.step(6)
     assert same(weights_of(whole), weights_of(resumed))
     assert same(whole.updater.host_history(), resumed.updater.host_history())
-    shown = [line for line in whole_log.lines[at:] if "loss = " in line]
-    assert len(shown) == 6 and shown == [line for line in log.lines if "loss = " in line]
+    assert len(log.points) == 6 and log.points == whole_log.points[6:]
 
 
 def test_the_global_random_generators_go_on_too(make):
@@ -145,7 +143,7 @@ def test_a_state_moved_elsewhere_finds_its_weights_beside_it(make, tmp_path):
     resumed, _ = make(snapshot="moved/snap_iter_1.solverstate")
     assert same(weights_of(solver), weights_of(resumed))
     (tmp_path / "moved/snap_iter_1.caffemodel").unlink()
-    with pytest.raises(WeightsFault, match="weights snap_iter_1.caffemodel, which are neither there nor beside it, at moved/snap"):
+    with pytest.raises(WeightsFault, match="weights snap_iter_1.caffemodel, .* nor beside it, at moved/s"):
         make(snapshot="moved/snap_iter_1.solverstate")
 
 
