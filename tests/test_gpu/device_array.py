@@ -6,7 +6,10 @@ one into the other without be.asarray and be.to_host, raises TypeError.
 
 from __future__ import annotations
 
+import functools
+import re
 import types
+from pathlib import Path
 
 import numpy as np
 
@@ -34,8 +37,8 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         return _wrapped(function(*_bare(args), **_bare(options)))
 
     def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
+        if name not in cupy_names()["cupy.ndarray"]:
+            raise AttributeError(f"a cupy.ndarray has no {name}")
         found = getattr(self._host, name)
         return _calling(found) if callable(found) else _wrapped(found)
 
@@ -122,16 +125,31 @@ def _calling(function):
     return call
 
 
-class _Namespace:
-    """numpy's functions on device arrays.  asarray and array take host arrays in, as cupy's do."""
+@functools.cache
+def cupy_names() -> dict[str, set[str]]:
+    """{"cupy", "cupy.ndarray", "cupy.lib.stride_tricks": the public names there} of cupy_names.txt."""
+    names: dict[str, set[str]] = {}
+    for word in re.sub("^#.*", "", Path(__file__).with_name("cupy_names.txt").read_text()).split():
+        if word.endswith(":"):
+            here = names.setdefault(word[:-1], set())
+        else:
+            here.add(word)
+    return names
 
-    def __init__(self, module):
-        self._module = module
+
+class _Namespace:
+    """numpy's functions on device arrays, those that cupy has too.  asarray and array take host arrays in, as cupy's.
+    """
+
+    def __init__(self, module, name="cupy"):
+        self._module, self._name = module, name
 
     def __getattr__(self, name):
+        if name not in cupy_names().get(self._name, {name}):
+            raise AttributeError(f"{self._name} has no {name}")
         found = getattr(self._module, name)
         if isinstance(found, types.ModuleType):
-            return _Namespace(found)
+            return _Namespace(found, f"{self._name}.{name}")
         if isinstance(found, type) or not callable(found):
             return found
         return _calling(found)

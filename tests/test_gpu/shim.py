@@ -110,15 +110,20 @@ class ShimRuntime:
 
 
 class Copy:
-    """gpu_runtime._Download, done at once."""
+    """gpu_runtime._Download, done at once.  Who asks whether it is ready before taking it does not wait."""
 
-    ready = True
+    asked = False
+
+    @property
+    def ready(self):
+        self.asked = True
+        return True
 
     def __init__(self, host):
         self.host = host
 
     def __call__(self):
-        DeviceArray.waits += 1
+        DeviceArray.waits += not self.asked
         return self.host
 
 

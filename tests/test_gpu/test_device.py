@@ -12,6 +12,7 @@ from proto.messages import NetParameter, SolverParameter
 from proto.text import parse
 from solver.solver import Solver
 from tests.test_gpu import shim
+from tests.test_gpu.device_array import DeviceArray
 
 # A net with every part of an FCN: two skips, Crop, fixed Deconvolution, Dropout, a loss with ignored labels.
 FCN = """
@@ -111,3 +112,100 @@ def test_ten_steps_of_training_agree_with_the_cpu(tmp_path):
             losses[device].append(solver.net.loss)
     np.testing.assert_allclose(losses["gpu"], losses["cpu"], rtol=1e-3)
     assert losses["gpu"][-1] < losses["gpu"][0]
+
+
+NOISY = """
+name: "noisy"
+layer { name: "data" type: "DummyData" top: "data" top: "label"
+        dummy_data_param { shape { dim: 2 dim: 3 dim: 12 dim: 9 } shape { dim: 2 dim: 1 dim: 12 dim: 9 }
+                           data_filler { type: "gaussian" } data_filler { type: "uniform" min: 0 max: 4.99 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 8 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool"
+        pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 } }
+layer { name: "drop" type: "Dropout" bottom: "pool" top: "pool" }
+layer { name: "score_small" type: "Convolution" bottom: "pool" top: "score_small"
+        convolution_param { num_output: 5 kernel_size: 1 weight_filler { type: "xavier" } } }
+layer { name: "up" type: "Deconvolution" bottom: "score_small" top: "up" param { lr_mult: 0 }
+        convolution_param { num_output: 5 kernel_size: 4 stride: 2 bias_term: false
+                            weight_filler { type: "bilinear" } } }
+layer { name: "score" type: "Crop" bottom: "up" bottom: "data" top: "score" crop_param { offset: 0 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" }
+"""
+
+
+def noisy_solver(folder, rule="Adam"):
+    message, _ = parse(SOLVER + f'snapshot_prefix: "{folder}/noisy" momentum2: 0.99', SolverParameter)
+    message.type = rule
+    message.net_param.CopyFrom(parse(NOISY, NetParameter)[0])
+    return Solver(message, device="gpu", precision="fp32")
+
+
+def weights_of(solver):
+    return [solver.backend.to_host(p.data).copy() for p in solver.net.learnable]
+
+
+def test_a_resumed_run_has_the_bits_of_one_that_was_not_stopped(tmp_path):
+    """Through everything random on the device: dropout and stochastic pooling."""
+    whole = noisy_solver(tmp_path)
+    whole.step(2)
+    path = whole.snapshot()
+    whole.step(3)
+    resumed = noisy_solver(tmp_path)
+    resumed.net.backend.seed(77)
+    resumed.restore(path)
+    resumed.step(3)
+    assert whole.net.loss == resumed.net.loss
+    for ours, theirs in zip(weights_of(whole), weights_of(resumed), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("rule", ["SGD", "Nesterov"])
+def test_an_iteration_waits_for_the_device_once(tmp_path, rule, on_a_gpu):
+    """For the loss: everything else is launched without looking."""
+    if on_a_gpu:
+        pytest.skip("only the pretend device counts")
+    solver = noisy_solver(tmp_path, rule)
+    solver.step(3)  # what is looked at once is over
+    DeviceArray.waits = 0
+    solver.step(4)
+    assert DeviceArray.waits == 4
+
+
+def test_nccl_sums_over_one_rank(on_a_gpu):
+    if not on_a_gpu:
+        pytest.skip("NCCL needs a GPU: make test-gpu")
+    from layers.backend.gpu_nccl import NcclReducer
+
+    backend = make_backend("gpu")
+    reducer = NcclReducer(0, 1, lambda own: own, backend.runtime.device)
+    array = backend.asarray(np.arange(1000, dtype=np.float32))
+    reducer.broadcast(array)
+    reducer.start(array)
+    reducer.finish()
+    assert np.array_equal(backend.to_host(array), np.arange(1000, dtype=np.float32))
+
+
+def test_an_upload_may_be_overwritten_at_once():
+    backend = make_backend("gpu")
+    host = np.zeros((3, 100, 100), np.float32)
+    arrays = []
+    for i in range(6):
+        host[...] = i
+        arrays.append(backend.asarray(host))
+        backend.asarray(np.full((1000 * i,), -1.0, np.float32))
+    for i, array in enumerate(arrays):
+        assert (backend.to_host(array) == i).all()
+    for host in (np.float32(3), np.zeros((0, 4)), np.array([True, False]), np.arange(5)):
+        got = backend.asarray(host, np.asarray(host).dtype)
+        assert got.shape == np.shape(host) and np.array_equal(backend.to_host(got), host)
+
+
+def test_a_later_copy_is_what_the_array_was():
+    backend = make_backend("gpu")
+    array = backend.asarray(np.arange(6, dtype=np.float32).reshape(2, 3))
+    later = backend.later(array * 2)
+    array.fill(0)
+    assert np.array_equal(later(), [[0, 2, 4], [6, 8, 10]])
+    assert float(backend.later(array.sum())()) == 0

@@ -1,0 +1,96 @@
+"""CudaRuntime's own lines, on a stand-in for cupy: copies wait for what they must, and a missing GPU is one line."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from layers.backend import gpu_runtime, make_backend
+from layers.backend.gpu import GpuBackend
+from proto.errors import SolverFault
+from tests.test_gpu import fake_cupy, shim
+from tests.test_gpu.device_array import DeviceArray
+
+pytestmark = pytest.mark.skipif(shim.COMPILER is None, reason="running CUDA text on the CPU needs g++ or clang++")
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    fake = fake_cupy.FakeCupy()
+    monkeypatch.setattr(fake_cupy, "current", fake_cupy.Stream())
+    monkeypatch.setattr(gpu_runtime, "_cupy", lambda: fake)
+    monkeypatch.setitem(sys.modules, "cupyx", types.SimpleNamespace(empty_pinned=fake_cupy.empty_pinned))
+    monkeypatch.setitem(sys.modules, "cudnn", None)  # an ImportError
+    monkeypatch.setattr(DeviceArray, "set", fake_cupy.set_array, raising=False)
+    monkeypatch.setattr(DeviceArray, "get", fake_cupy.get_array, raising=False)
+    return fake
+
+
+@pytest.fixture
+def be(cupy):
+    with pytest.warns(UserWarning, match="cuDNN is not used"):
+        return GpuBackend(precision="tf32")
+
+
+def test_uploads_through_two_buffers_survive_the_host_writing_on(be):
+    host, arrays = np.zeros((3, 50), np.float32), []
+    for i in range(7):
+        host = np.zeros((3, 50 + 10 * (i % 3)), np.float32)
+        host[...] = i
+        arrays.append(be.asarray(host))
+        host[...] = -1
+    for i, array in enumerate(arrays):
+        assert (be.to_host(array) == i).all()
+    assert be.to_host(be.asarray(np.zeros((0, 3)))).shape == (0, 3)
+    assert be.to_host(be.asarray(2.5)) == 2.5 and be.asarray(2.5).shape == ()
+    assert be.to_host(be.asarray([True, False], bool)).tolist() == [True, False]
+
+
+def test_a_later_copy_waits_for_what_was_there_only(be):
+    x = be.asarray(np.arange(4, dtype=np.float32))
+    later = be.later(x)
+    assert not later.ready
+    assert later().tolist() == [0, 1, 2, 3] and later.ready
+
+
+def test_kernels_are_compiled_once_and_launched(be, monkeypatch):
+    x = be.asarray(np.array([-1, 2, np.nan], np.float32))
+    assert np.array_equal(be.to_host(be.relu_forward(x, 0.5)), [-0.5, 2, np.nan], equal_nan=True)
+    monkeypatch.setattr(fake_cupy, "RawModule", None)
+    be.xp.RawModule = None
+    be.relu_backward(x, x, 0.5)
+    y = be._epilogue(be.asarray(np.ones((1, 2, 3))), None, 0.0)  # a null pointer
+    assert be.to_host(y).tolist() == [[[1, 1, 1], [1, 1, 1]]]
+
+
+def test_tensor_cores_are_for_one_product_at_a_time(be, cupy):
+    a = be.asarray(np.eye(3))
+    be.runtime.synchronize()  # the stand-in computes at once, and copies late
+    assert np.array_equal(be.to_host(be.matmul(a, a)), np.eye(3))
+    assert cupy.math_modes == [3, 0]
+    with pytest.warns(UserWarning):
+        strict = GpuBackend(precision="fp32")
+    strict.matmul(a, a)
+    assert cupy.math_modes == [3, 0]
+
+
+def test_a_missing_gpu_is_one_line(monkeypatch):
+    monkeypatch.setattr(gpu_runtime, "_cupy", lambda: fake_cupy.FakeCupy(devices=0))
+    with pytest.raises(SolverFault, match=r"^GPU 0 was asked for, but no GPU was found: use --device cpu"):
+        make_backend("gpu")
+    assert gpu_runtime.device_count() == 0
+    monkeypatch.setattr(gpu_runtime, "_cupy", lambda: fake_cupy.FakeCupy(devices=2))
+    with pytest.raises(SolverFault, match=r"^GPU 2 was asked for, but this machine has 2, numbered from 0"):
+        make_backend("gpu:2")
+
+
+@pytest.mark.parametrize("device", ["gpux", "gpu:-1", "gpu:a", "tpu"])
+def test_unknown_devices(device):
+    with pytest.raises(SolverFault, match="is not known: cpu, gpu or gpu:N"):
+        make_backend(device)
+
+
+def test_unknown_precisions():
+    with pytest.raises(SolverFault, match="precision 'fp8' is not one of fp32, tf32, fp16"):
+        make_backend("gpu", precision="fp8")
