@@ -1,0 +1,185 @@
+"""`python -m models prepare`: weights and data made ready: surgery as commands.
+
+    prepare vgg16-fcn VGG16.caffemodel vgg16-fcn.caffemodel             a classifier, made convolutional
+    prepare interp deploy.prototxt old.caffemodel new.caffemodel        fixed Deconvolutions interpolate
+    prepare classes deploy.prototxt old.caffemodel new.caffemodel --take 0,7,-,15
+    prepare rgbd vgg16-fcn.caffemodel rgbd.caffemodel                   a first layer with one more input channel
+    prepare fuse deploy.prototxt both.caffemodel color=a.caffemodel hha=b.caffemodel
+    prepare labels COLOURED OUT                                         coloured label pictures to class indices
+    prepare demo                                                        the drawn scenes of models/demo
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from models import common, surgery
+from models.bases import BASES, make_base
+from models.data import read
+from models.data.folder_layers import list_images
+from models.palette import PALETTE, save_labels
+from proto.errors import DataFault, LabelFault, SchemaFault, WeightsFault
+from proto.weights import read_weights, write_weights
+
+
+def add_to(commands) -> None:
+    parser = commands.add_parser("prepare", help="make weights and data ready: surgery, labels, the demo's scenes",
+                                 description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    tasks = parser.add_subparsers(required=True, metavar="WHAT")
+    for name, (_, classifier) in BASES.items():
+        task = _task(tasks, name, base, f"{classifier}'s weights for a fully convolutional net", "source", "out")
+        task.add_argument("--width", type=float, default=1.0, help="of a slim trunk, as for write (default: 1)")
+        task.set_defaults(base=name)
+    _task(tasks, "interp", interp, "give fixed Deconvolutions bilinear weights", "net", "source", "out")
+    task = _task(tasks, "classes", classes, "score layers for other classes", "net", "source", "out")
+    task.add_argument("--take", required=True, metavar="I,-,...",
+                      help="for each new class the old one it starts as, or - to start from zero")
+    task = _task(tasks, "rgbd", rgbd, "a first layer with more input channels", "source", "out")
+    task.add_argument("--layer", default="conv1_1", help="default: conv1_1")
+    task.add_argument("--rename", default="conv1_1_bgrd", help="its new name (default: conv1_1_bgrd)")
+    task.add_argument("--channels", type=common.positive, default=1, help="how many more (default: 1)")
+    task = _task(tasks, "fuse", fuse, "one net's weights from those of several, by suffix", "net", "out")
+    task.add_argument("parts", nargs="+", metavar="SUFFIX=WEIGHTS")
+    task = _task(tasks, "labels", labels, "coloured label pictures to palette PNGs of class indices", "source", "out")
+    task.add_argument("--colours", metavar="FILE", help="lines `R G B [name]`, class 0 first (default: VOC's colours)")
+    task.add_argument("--others", action="store_true", help="colours that are no class become 255, not a fault")
+    task = _task(tasks, "demo", demo, "draw the scenes of models/demo")
+    task.add_argument("--out", default="", metavar="DIR", help="default: models/demo/data")
+
+
+def _task(tasks, name: str, function, about: str, *positions: str) -> argparse.ArgumentParser:
+    words = {"net": "the prototxt that the weights are for", "source": "what there is", "out": "what to write"}
+    task = tasks.add_parser(name, help=about, description=about)
+    for position in positions:
+        task.add_argument(position, metavar=position.upper(), help=words[position])
+    task.set_defaults(run=function)
+    return task
+
+
+def base(options) -> None:
+    weights, report = make_base(options.base, options.source, options.width)
+    print(report)
+    _write(options.out, weights, options.source)
+
+
+def interp(options) -> None:
+    layers = surgery.upsampling_layers(options.net)
+    if not layers:
+        raise WeightsFault(f"{options.net}: has no Deconvolution with lr_mult 0")
+    made = surgery.interp(surgery.param_shapes(options.net), layers)
+    print(f"bilinear: {', '.join(made)}")
+    _write(options.out, {**read_weights(options.source), **made}, options.source)
+
+
+def classes(options) -> None:
+    """Score layers (and what upsamples their scores) that differ from the net's get the net's number of classes."""
+    take = [None if word.strip() == "-" else _index(word) for word in options.take.split(",")]
+    shapes, fixed = surgery.param_shapes(options.net), set(surgery.upsampling_layers(options.net))
+    made, changed = {}, []
+    for name, arrays in read_weights(options.source).items():
+        wanted = shapes.get(name)
+        if wanted is None or all(a.size == np.prod(s) for a, s in zip(arrays, wanted, strict=False)):
+            made[name] = arrays
+        elif name in fixed:
+            made[name] = surgery.interp(shapes, [name])[name]
+            changed.append(name)
+        else:
+            made[name] = surgery.change_classes(arrays, take)
+            changed.append(name)
+            if [a.size for a in made[name]] != [int(np.prod(s)) for s in wanted]:
+                raise WeightsFault(f"layer '{name}' has arrays {[a.shape for a in made[name]]} with --take "
+                                   f"{options.take} ({len(take)} classes), but {options.net} needs {wanted}")
+    if not changed:
+        raise WeightsFault(f"{options.source}: every layer has the sizes that {options.net} needs already")
+    print(f"changed: {', '.join(changed)}")
+    _write(options.out, made, options.source)
+
+
+def rgbd(options) -> None:
+    weights = read_weights(options.source)
+    if options.layer not in weights:
+        raise WeightsFault(f"{options.source}: has no layer '{options.layer}'; give --layer: it begins with "
+                           f"{', '.join(list(weights)[:3])}")
+    made = {options.rename if name == options.layer else name:
+            surgery.add_channels(arrays, options.channels) if name == options.layer else arrays
+            for name, arrays in weights.items()}
+    print(f"{options.layer} {weights[options.layer][0].shape} is now {options.rename} "
+          f"{made[options.rename][0].shape}")
+    _write(options.out, made, options.source)
+
+
+def fuse(options) -> None:
+    parts = [part.partition("=")[::2] for part in options.parts]
+    if any(not path for _, path in parts):
+        raise SchemaFault(f"{' '.join(options.parts)}: give each part as SUFFIX=WEIGHTS, such as color=a.caffemodel")
+    made, report = late_fusion(options.net, {suffix: read_weights(path) for suffix, path in parts})
+    print("\n".join(f"{suffix}: {lines}" for suffix, lines in report.items()))
+    _write(options.out, made, *(path for _, path in parts))
+
+
+def late_fusion(net, parts: dict[str, surgery.Weights]) -> tuple[surgery.Weights, dict[str, surgery.Report]]:
+    """One net's weights from several nets': layer p of each goes to p + its suffix."""
+    shapes, made, reports = surgery.param_shapes(net), {}, {}
+    for suffix, weights in parts.items():
+        taken, reports[suffix] = surgery.transplant(weights, shapes, suffix)
+        made |= taken
+    return made, reports
+
+
+def labels(options) -> None:
+    """Every picture of a folder; a colour that is no class is a LabelFault with its place."""
+    table = _colours(options.colours) if options.colours else PALETTE
+    if Path(options.out).resolve() == Path(options.source).resolve():
+        raise DataFault(f"{options.out}: is where the coloured pictures are: choose another folder")
+    codes = table.astype(np.int64) @ [65536, 256, 1]
+    order = np.argsort(codes)
+    pictures = list_images(options.source)
+    for name, path in common.progress(pictures.items(), len(pictures)):
+        found = read.image(path).astype(np.int64) @ [65536, 256, 1]
+        place = order[np.searchsorted(codes[order], found).clip(max=len(order) - 1)]
+        wrong = codes[place] != found
+        if wrong.any() and not options.others:
+            y, x = np.argwhere(wrong)[0]
+            red, green, blue = read.image(path)[y, x]
+            raise LabelFault(f"{path}: colour {red} {green} {blue} at row {y}, column {x} is no class's (of "
+                             f"{len(table)}); --colours FILE names others, --others makes them 255")
+        save_labels(Path(options.out) / f"{Path(name).stem}.png", np.where(wrong, 255, place))
+    print(f"wrote {len(pictures)} label PNGs into {options.out}")
+
+
+def _colours(file: str) -> np.ndarray:
+    """(classes, 3) uint8."""
+    rows = []
+    for line in read.lines(file):
+        words = line.replace(",", " ").split()[:3]
+        if len(words) < 3 or not all(word.isdigit() and int(word) < 256 for word in words):
+            raise SchemaFault(f"{file}: '{line}' is not `R G B name` with numbers from 0 to 255")
+        rows.append([int(word) for word in words])
+    return np.array(rows, np.uint8)
+
+
+def demo(options) -> None:
+    from models.data import scene_layers, scenes
+
+    folder = scenes.write(options.out or scene_layers.FOLDER, scene_layers.TRAIN, scene_layers.VAL, scene_layers.SIZE,
+                          progress=lambda names: common.progress(names, unit="scene"))
+    print(f"{scene_layers.TRAIN} scenes to train on and {scene_layers.VAL} to test in {folder}")
+
+
+def _index(word: str) -> int:
+    if not word.strip().isdigit():
+        raise SchemaFault(f"--take: '{word}' is neither a class's number nor -")
+    return int(word)
+
+
+def _write(out: str, weights: surgery.Weights, *sources: str) -> None:
+    for source in sources:
+        if Path(out).exists() and Path(source).exists() and Path(out).samefile(source):
+            raise WeightsFault(f"{out}: is what is read: write to another file")
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    write_weights(out, weights)
+    values = sum(array.size for arrays in weights.values() for array in arrays)
+    print(f"wrote {out}: {len(weights)} layers, {values} values")
