@@ -7,7 +7,6 @@ READY   = $(VENV)/.ready
 .PHONY: train test bench test-gpu bench-gpu lint clean
 
 train: $(READY)
-	$(RUN) -m models prepare demo
 	$(RUN) -m solver train models/demo/fcn8s_solver.prototxt --log runs/demo/log.jsonl --plot runs/demo/loss.png
 	$(RUN) -m models report models/demo runs/demo
 

@@ -8,7 +8,7 @@ from models.data import scenes
 from models.data.voc_layers import VOCSegDataLayer
 
 FOLDER = Path(__file__).resolve().parents[1] / "demo" / "data"
-TRAIN, VAL, SIZE = 800, 100, (128, 128)
+TRAIN, VAL, SIZE = 1600, 100, (96, 96)
 
 
 class SceneSegDataLayer(VOCSegDataLayer):
