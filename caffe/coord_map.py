@@ -17,6 +17,10 @@ __all__ = ["AxisMismatchException", "UndefinedMapException", "compose", "coord_m
            "inverse"]
 
 
+# Their pixels keep their places, and `crop` goes through them, but scripts know them as layers without a map.
+WITHOUT_MAP = frozenset(("Concat", "Slice"))
+
+
 class UndefinedMapException(GraphFault):
     """The layer keeps no coordinates."""
 
@@ -36,7 +40,7 @@ class CropFault(GraphFault, AssertionError):
 def coord_map(fn: Function):
     """(axis, scale, shift) of one layer: top coordinate = scale * bottom coordinate + shift."""
     maps = above_top(fn.tops[0])
-    if not maps:
+    if not maps or fn.type_name in WITHOUT_MAP:
         raise UndefinedMapException(f"{fn.type_name} has no coordinate map")
     return _plain(maps[0][1])
 

@@ -40,3 +40,7 @@ class Concat(Layer):
             dxs.append(dys[0][part].copy() if needed else None)
             start += size
         return dxs
+
+    def coords(self):
+        # Joined channels or images stay where they are; joined rows do not.
+        return (2, (1.0,), (0.0,)) if self.axis < 2 else None

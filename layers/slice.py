@@ -44,6 +44,9 @@ class Slice(Layer):
         ]
         return [self.xp.concatenate(parts, axis=self.axis)]
 
+    def coords(self):
+        return (2, (1.0,), (0.0,)) if self.axis < 2 else None    # as of Concat
+
     def _edges(self, size):
         """(start, end) of each top along the axis."""
         tops, points = len(self.spec.top), list(self.spec.slice_param.slice_point)

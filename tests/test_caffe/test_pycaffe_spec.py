@@ -100,6 +100,9 @@ def test_layers_without_a_map_and_axes_that_differ():
     n = coord_net()
     with pytest.raises(UndefinedMapException, match="Concat"):
         coord_map(L.Concat(n.data, n.aux).fn)
+    with pytest.raises(UndefinedMapException, match="Slice"):
+        coord_map(L.Slice(n.data, ntop=2)[0].fn)
+    assert coord_map_from_to(L.Concat(n.conv, n.conv), n.conv)[1:] == (1, 0)  # a Crop finds its way through them
     with pytest.raises(AxisMismatchException):
         compose((1, 1, 0), (2, 1, 0))
 

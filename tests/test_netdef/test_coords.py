@@ -153,3 +153,27 @@ def test_what_a_crop_only_looks_at_is_no_way_through():
     cropped = L.Crop(n.deconv, n.other, offset=1)
     with pytest.raises(GraphFault, match="no common ancestor"):
         coord_map_from_to(cropped, n.other)
+
+
+def test_joined_and_parted_channels_stay_where_they_are():
+    n = spec()
+    n.joined = L.Concat(n.pool, n.pool)
+    n.parted, n.rest = L.Slice(n.joined, ntop=2)
+    n.up = deconv(n.parted, kernel_size=4, stride=2)
+    assert scale_and_shift(n.up, n.data) == scale_and_shift(n.deconv, n.data)
+    assert scale_and_shift(n.joined, n.rest) == (1, 0)
+
+
+@pytest.mark.parametrize("move", [lambda top: L.Concat(top, top, axis=2), lambda top: L.Slice(top, ntop=2, axis=3)[1]])
+def test_joined_and_parted_rows_move(move):
+    n = spec()
+    with pytest.raises(GraphFault, match="no common ancestor"):
+        coord_map_from_to(move(n.deconv), n.data)
+
+
+def test_a_crop_to_a_join_finds_the_join_itself():
+    n = spec()
+    n.other = L.Input()
+    n.joined = L.Concat(n.data, n.other)
+    up = deconv(L.Pooling(n.joined, kernel_size=2, stride=2), kernel_size=4, stride=2)
+    assert scale_and_shift(up, n.joined) == scale_and_shift(up, n.other) == (1, -1)

@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -14,6 +15,8 @@ from netdef.sight import sights
 from proto.errors import SchemaFault
 from tests.test_netdef import goldens
 from tests.test_netdef.texts import SMALL, blob, conv, layer
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
 def plan_of(name):
@@ -116,3 +119,10 @@ def test_pictures_are_svg_or_png(tmp_path):
         assert image.size[1] > 300 and len(image.convert("RGB").getcolors(1 << 20)) > 10
     with pytest.raises(SchemaFault, match="written as .svg or .png, not '.pdf'"):
         draw(plan, tmp_path / "net.pdf")
+
+
+@pytest.mark.parametrize("name, offsets", [
+    ("voc-fcn4s-squeezenet", [0, 0, 1]), ("voc-fcn-googlenet", [1]), ("voc-unet", [0, 0, 0, 0])])
+def test_crops_behind_joined_channels(name, offsets):
+    found = crops(Plan(MODELS / name / "deploy.prototxt"))
+    assert all(crop.fits for crop in found) and [crop.written[0] for crop in found] == offsets
