@@ -1,0 +1,61 @@
+"""Segment a street scene with ENet's published Cityscapes weights, and compare with its author's picture.
+
+    python examples/enet_streets.py ENET_FOLDER --beside beside.png --picture segmentation.png
+
+ENET_FOLDER has enet_deploy_final.prototxt, cityscapes_weights.caffemodel, cityscapes19.png (the colours),
+categories.txt (the names), the photo *_leftImg8bit.png, and the author's segmentation of it, *_enet.png.
+--beside shows photo, published and own segmentation in a row; --picture the own one alone, with a legend.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import caffe
+from layers.sources.images import resize
+from models.palette import beside, legend, save_picture
+
+
+def segment(folder, photo):
+    """(512, 1024) class indices of an RGB photo."""
+    net = caffe.Net(str(folder / "enet_deploy_final.prototxt"), str(folder / "cityscapes_weights.caffemodel"),
+                    caffe.TEST)
+    data = net.blobs[net.inputs[0]]
+    bgr = resize(np.ascontiguousarray(photo[:, :, ::-1]), data.height, data.width)      # as OpenCV resizes
+    data.data[...] = bgr.transpose(2, 0, 1)
+    (scores,) = net.forward().values()
+    return scores[0].argmax(axis=0)
+
+
+def with_legend(picture, labels, names, colours):
+    """The picture with a list of the classes in it, most frequent first."""
+    classes, counts = np.unique(labels, return_counts=True)
+    listed = legend(classes[np.argsort(-counts)], names, colours)
+    return beside([picture, np.asarray(listed)], gap=12)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--beside", type=Path, help="write photo | published | own")
+    parser.add_argument("--picture", type=Path, help="write the own segmentation with a legend")
+    options = parser.parse_args()
+    (published_file,) = options.folder.glob("*_enet.png")
+    photo_file = published_file.with_name(published_file.name.replace("_enet", ""))
+    photo, published = (np.asarray(Image.open(file).convert("RGB")) for file in (photo_file, published_file))
+    colours = np.asarray(Image.open(options.folder / "cityscapes19.png").convert("RGB"))[0, :, ::-1]    # kept as BGR
+    labels = segment(options.folder, photo)
+    own = colours[labels]
+    print(f"{(own == published).all(axis=2).mean():.2%} of {labels.size:,} pixels as published")
+    if options.beside:
+        small = resize(photo, *labels.shape)
+        save_picture(options.beside, beside([small, published, own]))
+    if options.picture:
+        names = (options.folder / "categories.txt").read_text().split()
+        save_picture(options.picture, with_legend(own, labels, names, colours))
+
+
+if __name__ == "__main__":
+    main()
