@@ -27,8 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _command_modules():
-    from models import evaluate, imageset, prepare, report, segment, write
-    return write, prepare, evaluate, segment, report, imageset
+    from models import evaluate, imageset, prepare, report, segment, train, write
+    return write, prepare, train, evaluate, segment, report, imageset
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 from models.data.scenes import MEAN
 from models.fcn import Head, Source, fcn, unet
 from models.files import write_text
+from netdef.plan import Plan
 from proto import text
 from proto.errors import SchemaFault, did_you_mean
 from proto.messages import NetParameter, SolverParameter
@@ -68,6 +69,7 @@ class Recipe:
     splits: tuple[str, str] = ("train", "val")                # the names of the two net files
     heads: tuple[Head, ...] = (Head(21),)
     builder: Callable = field(default=fcn, repr=False)
+    iterations: int = 0                                       # that it is trained for; 0: its solver's max_iter
 
 
 def _heavy(rate: float, iterations: int, tests: int, **more) -> dict[str, Any]:
@@ -104,12 +106,13 @@ def _family() -> dict[str, Recipe]:
             ("color-hha", ("color", "hha"), {"fusion": "late"}, 1e-12, ("nyud-fcn32s-color", "nyud-fcn32s-hha"),
              "colour and HHA, a trunk each, scores averaged")):
         nets[f"nyud-fcn32s-{name}"] = Recipe(nyud(*images), dict(stride=32, **more), _heavy(rate, 300000, 654, **often),
-                                             start, f"NYUDv2, {about}", ("trainval", "test"), (Head(40),))
+                                             start, f"NYUDv2, {about}", ("trainval", "test"), (Head(40),),
+                                             iterations=100000)
     for stride, rate, before in ((32, 1e-10, "vgg16-fcn"), (16, 1e-12, "siftflow-fcn32s"),
                                  (8, 1e-12, "siftflow-fcn16s")):
         nets[f"siftflow-fcn{stride}s"] = Recipe(siftflow, dict(stride=stride), _heavy(rate, 300000, 200), (before,),
                                                 f"SIFT Flow, semantic and geometric heads, {stride} pixel stride",
-                                                ("trainval", "test"), SIFT_HEADS)
+                                                ("trainval", "test"), SIFT_HEADS, iterations=100000)
     often = dict(snapshot=4000, snapshot_prefix="snapshot/train")
     for stride, rate, before in ((32, 1e-10, "vgg16-fcn"), (16, 1e-12, "pascalcontext-fcn32s"),
                                  (8, 1e-14, "pascalcontext-fcn16s")):
@@ -172,6 +175,11 @@ def nets(name: str, *, root: str = "data", classes: int | None = None, width: fl
     return built
 
 
+def param_count(name: str, width: float = 1.0) -> int:
+    """How many learned values a recipe's net has, its fixed upsampling counted in."""
+    return sum(param.count for param in Plan(nets(name, width=width)["deploy"]).learnable)
+
+
 def solver(name: str) -> SolverParameter:
     """The solver of a recipe, for nets in the folder that it is in."""
     chosen = recipe(name)
@@ -189,10 +197,10 @@ def files(name: str, *, root: str = "data", classes: int | None = None, width: f
     return {path: head + text.format(message) for path, message in built.items()}
 
 
-def write(name: str, folder: str | Path, **options) -> list[Path]:
-    """Write a recipe's prototxts to folder/name/; options as of `files`."""
+def write(name: str, folder: str | Path, folder_name: str = "", **options) -> list[Path]:
+    """Write a recipe's prototxts to folder/name/ (or folder/folder_name/); options as of `files`."""
     written = []
     for path, words in files(name, **options).items():
-        written.append(Path(folder) / name / path)
+        written.append(Path(folder) / (folder_name or name) / path)
         write_text(written[-1], words)
     return written

@@ -1,0 +1,274 @@
+"""`python -m models train NET`: the paper's recipe, stage by stage, each from the last one's weights.
+
+    runs/voc-fcn8s/0-vgg16-fcn.caffemodel                 the classifier, made convolutional (--from VGG16.caffemodel)
+    runs/voc-fcn8s/1-voc-fcn32s/                          nets, solver, snapshot/, log.jsonl, scores.txt
+    runs/voc-fcn8s/1-voc-fcn32s.caffemodel                what the stage has learned: where it is, the stage is done
+    runs/voc-fcn8s/2-voc-fcn16s/ ...
+
+The command goes on where it was stopped, in the middle of a stage too: at its newest snapshot.  Paths and settings
+are those of models/recipes.py; the stages follow from where each recipe starts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models import common, recipes
+from models.bases import BASES, make_base
+from models.evaluate import Evaluation
+from models.fcn import fcn
+from models.files import replacing, write_text
+from models.prepare import late_fusion
+from models.surgery import Weights, add_channels
+from proto import text
+from proto.errors import NetError, SolverFault, WeightsFault
+from proto.messages import SolverParameter
+from proto.weights import read_weights, write_weights
+from solver.bilinear import fill_zero_deconvolutions
+from solver.log import Log
+from solver.signals import Signals
+from solver.solver import Solver
+
+SNAPSHOT = 4000                                       # where a recipe has none: a run must be able to go on
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a recipe: a base to make or a net to train, and where its files are."""
+
+    number: int
+    name: str
+    folder: Path
+
+    @property
+    def trains(self) -> bool:
+        return self.name not in BASES
+
+    @property
+    def result(self) -> Path:
+        return self.folder.with_name(self.folder.name + ".caffemodel")
+
+    def newest_state(self) -> Path | None:
+        """The state to go on from."""
+        states = {int(found[1]): path for path in (self.folder / "snapshot").glob("train_iter_*.solverstate")
+                  if (found := re.search(r"_iter_(\d+)\.solverstate$", path.name))}
+        return states[max(states)] if states else None
+
+
+def stages(name: str, out: Path) -> list[Stage]:
+    """What must be done before, and the net itself, in order."""
+    order: list[str] = []
+
+    def visit(step: str) -> None:
+        if step in order:
+            return
+        for before in recipes.recipe(step).start if step not in BASES else ():
+            visit(before)
+        order.append(step)
+
+    visit(name)
+    first = 0 if order[0] in BASES else 1
+    return [Stage(i, step, out / f"{i}-{step}") for i, step in enumerate(order, first)]
+
+
+def solver_of(stage: Stage, options) -> SolverParameter:
+    """The recipe's solver with this run's paths, and what the options say instead."""
+    recipe, param = recipes.recipe(stage.name), recipes.solver(stage.name)
+    param.train_net, param.test_net[0] = (str(stage.folder / f"{split}.prototxt") for split in recipe.splits)
+    param.snapshot_prefix = str(stage.folder / "snapshot" / "train")
+    param.snapshot = options.snapshot or param.snapshot or SNAPSHOT
+    param.max_iter = options.iterations or recipe.iterations or param.max_iter
+    if options.seed is not None:
+        param.random_seed = options.seed
+    return param
+
+
+def starting_weights(stage: Stage, sources: list[Path]) -> tuple[Weights, str]:
+    """What a stage's net begins with, from the weights its recipe names; and a sentence about it."""
+    weights = [read_weights(path) for path in sources]
+    recipe = recipes.recipe(stage.name)
+    if recipe.net.get("fusion") == "late":
+        made, reports = late_fusion(stage.folder / f"{recipe.splits[0]}.prototxt",
+                                    dict(zip(recipe.sources("")[0].images, weights, strict=True)))
+        return made, "; ".join(f"{suffix}: {report}" for suffix, report in reports.items())
+    made = dict(weights[0])
+    if recipe.net.get("fusion") == "early" and "conv1_1" in made:
+        made["conv1_1_bgrd"] = add_channels(made.pop("conv1_1"))
+        return made, "conv1_1 has a channel more, the mean of the others, and is conv1_1_bgrd"
+    return made, ""
+
+
+# -- the plan ------------------------------------------------------------------------------------------
+
+
+def plan_lines(steps: list[Stage], options) -> list[str]:
+    """What would be done, and what of it is done."""
+    lines = []
+    for stage in steps:
+        state = stage.newest_state()
+        status = "done" if stage.result.exists() else f"goes on from {state.name}" if state else "to do"
+        if not stage.trains:
+            lines.append(f"{stage.number}  {stage.name:22} {BASES[stage.name][1]} made convolutional [{status}]")
+            continue
+        recipe, param = recipes.recipe(stage.name), solver_of(stage, options)
+        values = recipes.param_count(stage.name, options.width)
+        averaged = recipe.net.get("normalize", recipe.builder is not fcn)
+        kept = -(-param.max_iter // param.snapshot)
+        lines += [f"{stage.number}  {stage.name:22} {recipe.about} [{status}]",
+                  f"   from {' and '.join(recipe.start) or 'random weights'}; {values / 1e6:.1f} M values; "
+                  f"{param.max_iter} iterations of {param.iter_size} image{'s' if param.iter_size > 1 else ''}, "
+                  f"loss {'averaged' if averaged else 'summed'} over pixels",
+                  f"   rate {param.base_lr:g}, momentum {param.momentum:g}, decay {param.weight_decay:g}; a snapshot "
+                  f"each {param.snapshot} ({kept} of {8 * values / 1e6:.0f} MB in all)"]
+    return lines
+
+
+# -- running -------------------------------------------------------------------------------------------
+
+
+def run_stage(stage: Stage, before: dict[str, Path], options) -> bool:
+    """Do what is left of a stage; False when a signal stopped it.  before: {recipe or base: its weights}."""
+    if not stage.trains:
+        source = _only(options.source, stage, f"the weights of {BASES[stage.name][1]}, a file that you have")
+        weights, report = make_base(stage.name, source, options.width)
+        print(f"{stage.name} from {source}: {report}")
+        stage.result.parent.mkdir(parents=True, exist_ok=True)
+        write_weights(stage.result, weights)
+        return True
+    recipes.write(stage.name, stage.folder.parent, folder_name=stage.folder.name, root=options.data,
+                  width=options.width, random=not recipes.recipe(stage.name).start)
+    file = stage.folder / "solver.prototxt"
+    write_text(file, text.format(solver_of(stage, options)))
+    state = stage.newest_state()
+    # Overflows need no warning of NumPy's: a loss that is not finite stops the run.
+    with Signals() as signals, np.errstate(all="ignore"):
+        log = Log(jsonl=stage.folder / "log.jsonl")
+        solver = Solver(str(file), backend=common.backend_of(options), log=log, requests=signals,
+                        snapshot=str(state) if state else None)
+        try:
+            if not state:
+                _start(solver, stage, before)
+            if solver.iter < solver.param.max_iter:
+                solver.solve()
+            if solver.stopped:
+                return False
+            weights = f"{solver.param.snapshot_prefix}_iter_{solver.iter}.caffemodel"
+        finally:
+            solver.close()
+    with replacing(stage.result) as temporary:
+        try:
+            os.link(weights, temporary)               # no second copy on the disk
+        except OSError:
+            shutil.copyfile(weights, temporary)
+    if not options.no_score:
+        _score(stage, options)
+    return True
+
+
+def _start(solver: Solver, stage: Stage, before: dict[str, Path]) -> None:
+    names = recipes.recipe(stage.name).start
+    if names:
+        weights, note = starting_weights(stage, [before[name] for name in names])
+        solver.log.info(f"Starting from {', '.join(str(before[name]) for name in names)}{': ' if note else ''}{note}")
+        report = solver.net.load(weights)
+        solver.log.info(str(report))
+    filled = fill_zero_deconvolutions(solver.net)
+    if filled:
+        solver.log.info(f"Filled with bilinear weights: {', '.join(filled)}")
+
+
+def _score(stage: Stage, options) -> None:
+    """The stage's scores on its test split; without the test data the weights stand, and it is said."""
+    try:
+        evaluation = Evaluation(stage.folder / f"{recipes.recipe(stage.name).splits[1]}.prototxt", stage.result,
+                                backend=common.backend_of(options))
+        try:
+            for _ in common.progress(evaluation, len(evaluation)):
+                pass
+            # The paper leaves SIFT Flow's absent classes out.
+            lines = evaluation.text(present_only=stage.name.startswith("siftflow"))
+        finally:
+            evaluation.close()
+    except NetError as error:
+        print(f"{stage.name} is trained, but not scored: {error}", file=sys.stderr)
+        return
+    write_text(stage.folder / "scores.txt", lines + "\n")
+    print(f"{stage.name}\n{lines}")
+
+
+def _only(sources: list[Path], stage: Stage, what: str) -> Path:
+    if len(sources) != 1:
+        raise WeightsFault(f"stage {stage.number}, {stage.name}, needs --from FILE: {what}"
+                           + (f"; {len(sources)} are given" if sources else ""))
+    return sources[0]
+
+
+def add_to(commands) -> None:
+    parser = commands.add_parser("train", help="run a net's recipe: every stage, each from the last one's weights")
+    parser.add_argument("name", metavar="NET", help="a net of `list`")
+    parser.add_argument("--data", default="data", metavar="DIR", help="the folder of the data sets (default: data)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/NET")
+    parser.add_argument("--from", dest="source", type=Path, action="append", default=[], metavar="W",
+                        help="the weights that the first stage to be run starts from (given twice for two)")
+    parser.add_argument("--stage", type=int, metavar="N", help="begin with this stage; --from gives what comes before")
+    parser.add_argument("--iterations", type=common.positive, metavar="N", help="of every stage, to try it out")
+    parser.add_argument("--snapshot", type=common.positive, metavar="N", help="take one each N iterations")
+    parser.add_argument("--width", type=float, default=1.0, help="multiply all channel counts of the trunk")
+    parser.add_argument("--seed", type=int, metavar="N", help="of dropout and fillers (default: another each time)")
+    parser.add_argument("--no-score", action="store_true", help="do not score the stages")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan only")
+    common.add_device(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options) -> int:
+    out = options.out or Path("runs") / options.name
+    steps = stages(options.name, out)
+    print(f"{options.name}: data in {options.data}, files in {out}\n" + "\n".join(plan_lines(steps, options)))
+    if options.dry_run:
+        return 0
+    before, left = _what_is_left(steps, options)
+    for stage in left:
+        print(f"\nstage {stage.number}: {stage.name}", flush=True)
+        if not run_stage(stage, before, options):
+            print("stopped; the same command goes on from here", file=sys.stderr)
+            return 130
+        before[stage.name] = stage.result
+    print(f"{steps[-1].result} is trained")
+    return 0
+
+
+def _what_is_left(steps: list[Stage], options) -> tuple[dict[str, Path], list[Stage]]:
+    """({stage: its weights} of what is there, the stages to run); WeightsFault where one could not start."""
+    before = {stage.name: stage.result for stage in steps if stage.result.exists()}
+    numbers = [stage.number for stage in steps]
+    begin = numbers[0] if options.stage is None else options.stage
+    if begin not in numbers:
+        raise SolverFault(f"there is no stage {begin}: {options.name} has {numbers[0]} to {numbers[-1]}")
+    for source in options.source:
+        if not source.is_file():
+            raise WeightsFault(f"--from {source}: no such file")
+    chosen = steps[numbers.index(begin)]
+    if options.source and chosen.trains:
+        needed = recipes.recipe(chosen.name).start
+        if len(options.source) != len(needed):
+            raise WeightsFault(f"stage {chosen.number}, {chosen.name}, starts from {' and '.join(needed) or 'nothing'}"
+                               f": --from is given {len(options.source)} times, not {len(needed)}")
+        before.update(zip(needed, options.source, strict=True))
+    left = [stage for stage in steps if stage.number >= begin and stage.name not in before]
+    if options.source and chosen not in left:
+        print(f"--from is not used: {chosen.result} is there already", file=sys.stderr)
+    known = {*before, *(stage.name for stage in left)}
+    for stage in left:
+        missing = [name for name in recipes.recipe(stage.name).start if name not in known] if stage.trains else []
+        if missing:
+            raise WeightsFault(f"stage {stage.number}, {stage.name}, starts from {' and '.join(missing)}, not there "
+                               "yet: begin with an earlier --stage, or with that one and --from FILE")
+    return before, left
