@@ -9,7 +9,10 @@ from tests.test_netdef import goldens
 
 SMALL = "voc-fcn8s_33x47"
 NAMES = [name if name == SMALL else pytest.param(name, marks=pytest.mark.full) for name in goldens.table("net_values")]
-VALUE_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 2e-3       # of the largest value
+VALUE_TOLERANCE = 1e-4            # of the largest value
+# Rounding decides which of two nearly equal pixels a pooling window takes and which side of 0 a ReLU sees, so single
+# gradients go other ways.  In float64 the gradient of voc-fcn32s' first layer is 2.5e-3 from Caffe's, 1.7e-3 from ours.
+GRADIENT_TOLERANCE = 4e-3
 LOSS_TOLERANCE = 1e-4             # Caffe adds up a quarter of a million pixels in float32, one after the other
 SAME_CLASS = 0.9999
 
