@@ -145,8 +145,7 @@ class Net:
         first, last = self._index(start, 0), self._index(end, len(self.plan.steps) - 1)
         fed = {self._value_before(name, first): self._copy(array) for name, array in (inputs or {}).items()}
         self.plan.resize({value.name: array.shape for value, array in fed.items()}, first, last)
-        if first == 0:
-            self.run.forget()
+        self.run.begin_forward(first, last)
         for value, array in fed.items():
             self.run.put(value, array)
         for step in self.plan.steps[first:last + 1]:

@@ -70,6 +70,14 @@ class Run:
 
     # -- forward -----------------------------------------------------------------------------------
 
+    def begin_forward(self, first: int, last: int) -> None:
+        """Make ready for steps[first..last]: nothing of an earlier run counts for them any more."""
+        if first == 0:
+            self.forget()
+        for relu in self._absorbed.intersection(self.plan.steps[first:last + 1]):
+            self._absorbed.discard(relu)
+            relu.bottoms[0].producer.layer.relu = None
+
     def forward(self, step: Step, last: int) -> None:
         """Run one layer, and its in-place ReLU with it where that lies within the layers up to `last`."""
         if step in self._absorbed:

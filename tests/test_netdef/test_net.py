@@ -258,6 +258,21 @@ def test_forward_from_a_fused_relu():
     np.testing.assert_array_equal(net.forward({"c1": given}, start="r1", end="r1")["c1"], np.maximum(given, 0))
 
 
+def test_a_relu_that_ran_fused_can_run_again_alone():
+    results = []
+    for fuse in (True, False):
+        net = build(SMALL, "TRAIN", keep="all", fuse=fuse)
+        net.forward(FEED)
+        given = -net.blobs["c1"] - 1
+        given[0, 0] = 3
+        net.forward({"c1": given}, start="r1")
+        np.testing.assert_array_equal(net.blobs["c1"], np.maximum(given, 0))
+        net.backward()
+        results.append([net.loss, *gradients(net)])
+    for fused, alone in zip(*results, strict=True):
+        np.testing.assert_array_equal(fused, alone)
+
+
 @pytest.mark.parametrize("fuse", [True, False])
 def test_backward_in_two_parts(fuse):
     whole, parts = (build(SMALL, "TRAIN", fuse=fuse) for _ in range(2))
