@@ -21,9 +21,12 @@ import numpy as np
 KNOBS = {
     1: "SWIZZLE", 2: "TILE_SIZE", 4: "EDGE", 11: "MULTIPLY", 12: "SPLIT_K_BUF", 13: "TILEK", 14: "STAGES",
     15: "REDUCTION_MODE", 17: "SPLIT_K_SLC", 18: "IDX_MODE", 23: "SPECFILT", 24: "KERNEL_CFG", 25: "WORKSPACE",
-    27: "TILE_CGA_M", 28: "TILE_CGA_N",
+    27: "TILE_CGA_M", 28: "TILE_CGA_N", 29: "BLOCK_SIZE", 30: "OCCUPANCY", 31: "ARRAY_SIZE_PER_THREAD",
+    33: "SPLIT_COLS", 34: "TILE_ROWS", 35: "TILE_COLS", 36: "LOAD_SIZE", 37: "CTA_COUNT", 38: "STREAM_K",
+    39: "SPLIT_P_SLC", 40: "TILE_M", 41: "TILE_N", 42: "WARP_SPEC_CFG",
 }  # fmt: skip
 WORKSPACE_LIMIT = 512 << 20  # bytes one convolution may ask for
+HALF_MOST = 65504 / 2  # half of half's largest number: room for rounding
 MOST_TILES = 132 * 8  # blocks that turn tiles one after another
 
 
@@ -102,21 +105,22 @@ class Planner:
 
     def _from_heuristics(self, spec, image):
         cudnn = self.cudnn
-        graph, inputs, output, out_shape = self._graph(spec, image)
-        graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
         notes = []
         if not spec.tf32 and not spec.half:
             notes += [cudnn.numerical_note.TENSOR_CORE, cudnn.numerical_note.DOWN_CONVERT_INPUTS]
         if spec.deterministic:
             notes.append(cudnn.numerical_note.NONDETERMINISTIC)
-        if notes:
-            graph.deselect_numeric_notes(notes)
-        graph.deselect_workspace_greater_than(WORKSPACE_LIMIT)
         try:
+            graph, inputs, output, out_shape = self._graph(spec, image)
+            graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
+            if notes:
+                graph.deselect_numeric_notes(notes)
+            graph.deselect_workspace_greater_than(WORKSPACE_LIMIT)
             graph.check_support()
             graph.build_plans()
         except cudnn.cudnnGraphNotSupportedError as error:
-            warnings.warn(f"cuDNN has no engine for {spec} of {image}: cuBLAS instead ({error})", stacklevel=2)
+            first = str(error).splitlines()[0] if str(error) else "no reason given"
+            warnings.warn(f"cuDNN has no engine for {spec} of {image}, cuBLAS is used: {first}", stacklevel=2)
             return None
         self.heuristic_builds += 1
         name = graph.get_plan_name_at_index(0)
@@ -127,9 +131,9 @@ class Planner:
         """Read engine and knobs off a plan's name, such as "eng19_k2=1_k27=0"; pass over names that say more."""
         engine = re.match(r"eng(\d+)", name)
         knobs = {int(k): int(v) for k, v in re.findall(r"k(\d+)=(-?\d+)", name)}
-        if engine and knobs.keys() <= KNOBS.keys():
-            kinds = self.cudnn.knob_type
-            self.recipes[spec] = (int(engine[1]), {getattr(kinds, KNOBS[k]): v for k, v in knobs.items()})
+        kinds = {number: getattr(self.cudnn.knob_type, name, None) for number, name in KNOBS.items()}
+        if engine and all(kinds.get(k) is not None for k in knobs):
+            self.recipes[spec] = int(engine[1]), {kinds[k]: v for k, v in knobs.items()}
 
     def _graph(self, spec, image):
         cudnn = self.cudnn
@@ -161,8 +165,6 @@ class Planner:
         else:
             inputs = [tensor(image), tensor(answer)]
             output, shape = graph.conv_wgrad(image=inputs[0], loss=inputs[1], **sizes), spec.weights
-        if spec.direction == "wgrad":  # a sum over every pixel can leave half's range
-            kind = cudnn.data_type.FLOAT
         output.set_output(True).set_data_type(kind).set_dim(list(shape)).set_stride(_strides(shape, spec.half))
         graph.validate()
         graph.build_operation_graph()
@@ -192,7 +194,7 @@ class Convolutions:
         self.deterministic = deterministic
         self.planner = Planner()
         self.workspace = None
-        self._gradient = None  # (dy, its copy inside, the bits of its scale) while both ways back need them
+        self._gradient = None  # (dy, its copy inside, its scale) while both ways back need them
         self._sharing = False
 
     def forward(self, x, w, b, geom, relu: bool):
@@ -207,20 +209,21 @@ class Convolutions:
         plan = self.planner.plan(self._spec("dgrad", w.shape, geom), image)
         if plan is None:
             return None
-        dy, scale = self._scaled(dy)
-        return self._outside(self._run(plan, [dy, self._inside(w)]), image, scale)
+        dy, bits, factor = self._scaled(dy)
+        return self._outside(self._run(plan, [dy, self._inside(w)]), image, bits, factor)
 
     def backward_weights(self, x, dy, geom, dw) -> bool:
         """Adds to dw."""
         plan = self.planner.plan(self._spec("wgrad", dw.shape, geom), x.shape)
         if plan is None:
             return False
-        dy, scale = self._scaled(dy)
-        ours = self._run(plan, [self._inside(x), dy], "float32")
-        if self.half:
-            self._turn("add_turned", ours, dw, scale, len(dw), math.prod(dw.shape[2:]), dw.shape[1])
-        else:
-            dw += ours
+        dy, bits, factor = self._scaled(dy)
+        if not self.half:
+            dw += self._run(plan, [self.xp.ascontiguousarray(x), dy])
+            return True
+        x_bits = self._largest(x)
+        ours = self._run(plan, [self._inside(x, x_bits), dy])
+        self._turn("add_from_half", ours, dw, (x_bits, bits, factor), len(dw), math.prod(dw.shape[2:]), dw.shape[1])
         return True
 
     @contextlib.contextmanager
@@ -236,9 +239,9 @@ class Convolutions:
         return Spec(direction, tuple(weights), geom.pad, geom.stride, geom.dilation, self.half, self.tf32, bias, relu,
                     self.deterministic)  # fmt: skip
 
-    def _run(self, plan, operands, dtype=None):
+    def _run(self, plan, operands):
         xp = self.xp
-        out = xp.empty(plan.out_shape, dtype or ("float16" if self.half else "float32"))
+        out = xp.empty(plan.out_shape, "float16" if self.half else "float32")
         if plan.workspace and (self.workspace is None or self.workspace.nbytes < plan.workspace):
             self.workspace = xp.empty(plan.workspace, "uint8")  # grows, and serves every layer of the stream
         workspace = self.workspace.data.ptr if plan.workspace else 0
@@ -247,36 +250,48 @@ class Convolutions:
         return out
 
     # -- what cuDNN is to see: x itself, or with fp16 its half-precision copy in NHWC order --------
+    #
+    # Half's largest number is 65504, its smallest 6e-8.  So gradients are scaled by a power of two that brings the
+    # largest of them near 1, or so far below that a sum over all pixels, which a weight's gradient is, stays in
+    # range; the images are scaled to 1 for that sum too.  Both scales are computed and read on the device: `bits`
+    # are those of an array's largest number.
 
-    def _inside(self, x, scale=None):
+    def _inside(self, x, bits=None, factor=1.0):
         x = self.xp.ascontiguousarray(x)
         if not self.half:
             return x
         inside = self.xp.empty(x.shape, "float16")
-        self._turn("to_half", x, inside, scale, len(x), x.shape[1], math.prod(x.shape[2:]))
+        self._turn("to_half", x, inside, (bits, factor), len(x), x.shape[1], math.prod(x.shape[2:]))
         return inside
 
-    def _outside(self, y, shape, scale=None):
+    def _outside(self, y, shape, bits=None, factor=1.0):
         if not self.half:
             return y
         outside = self.xp.empty(shape, "float32")
-        self._turn("from_half", y, outside, scale, shape[0], math.prod(shape[2:]), shape[1])
+        self._turn("from_half", y, outside, (bits, factor), shape[0], math.prod(shape[2:]), shape[1])
         return outside
 
     def _scaled(self, dy):
-        """(dy as cuDNN is to see it, the bits of its largest number, by which the kernels know its scale)."""
+        """(dy as cuDNN is to see it, the bits of its scale, a factor of it beside them)."""
         if not self.half:
-            return self.xp.ascontiguousarray(dy), None
+            return self.xp.ascontiguousarray(dy), None, 1.0
         if self._gradient is not None and self._gradient[0] is dy:
             return self._gradient[1:]
-        bits, x = self.xp.zeros(1, "int32"), self.xp.ascontiguousarray(dy)
-        self.runtime.launch("convolution", "largest", x.size, x, bits, np.int64(x.size))
-        inside = self._inside(x, bits)
+        terms = max(1, len(dy) * math.prod(dy.shape[2:]))
+        bits, factor = self._largest(dy), 2.0 ** min(0, -math.ceil(math.log2(terms / HALF_MOST)))
+        inside = self._inside(dy, bits, factor)
         if self._sharing:
-            self._gradient = dy, inside, bits
-        return inside, bits
+            self._gradient = dy, inside, bits, factor
+        return inside, bits, factor
+
+    def _largest(self, x):
+        bits, x = self.xp.zeros(1, "int32"), self.xp.ascontiguousarray(x)
+        self.runtime.launch("convolution", "largest", x.size, x, bits, np.int64(x.size))
+        return bits
 
     def _turn(self, kernel, x, y, scale, images, rows, columns):
+        """Launch a kernel that turns (images, rows, columns) to (images, columns, rows)."""
+        *bits, factor = scale
         tiles = images * -(-rows // 32) * -(-columns // 32)
-        self.runtime.launch("convolution", kernel, x.size, x, y, scale, np.int32(images), np.int32(rows),
-                            np.int32(columns), blocks=min(tiles, MOST_TILES))  # fmt: skip
+        self.runtime.launch("convolution", kernel, x.size, x, y, *bits, np.float32(factor), np.int32(images),
+                            np.int32(rows), np.int32(columns), blocks=min(tiles, MOST_TILES))  # fmt: skip

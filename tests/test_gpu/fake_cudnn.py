@@ -96,6 +96,8 @@ class pygraph:  # noqa: N801
     def validate(self):
         output = self.outputs[-1]
         assert output.is_output and output.dim and output.stride, "the output has no sizes"
+        if output.dtype != self.io:  # as cuDNN 9.19: no engine adds up halves into floats
+            raise cudnnGraphNotSupportedError("No valid engine configs")
 
     def build_operation_graph(self):
         pass

@@ -86,3 +86,26 @@ def test_strict_precision_turns_the_tensor_cores_off(make):
         (plan,) = be.convolutions.planner.plans.values()
         notes[precision] = getattr(plan.graph, "notes", [])
     assert notes == {"fp32": [1, 2], "tf32": [], "fp16": []}
+
+
+def test_half_precision_neither_overflows_nor_vanishes(make):
+    """Sums of 14,400 products of numbers far from 1, all of one sign; in half's own range they would be infinite."""
+    be = make("fp16")
+    geometry = ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1))
+    x, dy = np.full((1, 2, 120, 120), 3000, np.float32), np.full((1, 3, 120, 120), 2e-9, np.float32)
+    dw, gdw = np.zeros((3, 2, 3, 3), np.float32), be.zeros((3, 2, 3, 3))
+    generic.conv_backward_weights(x, dy, geometry, dw)
+    be.conv_backward_weights(be.asarray(x), be.asarray(dy), geometry, gdw)
+    assert np.abs(be.to_host(gdw) - dw).max() <= 2e-3 * dw.max()
+
+
+def test_both_ways_back_convert_the_gradient_once(make):
+    be = make("fp16")
+    geometry, shape, k = GEOMETRIES["3x3"]
+    x, w, dw = be.asarray(values(shape, 1)), be.asarray(values((k, shape[1], 3, 3), 2)), be.zeros((k, shape[1], 3, 3))
+    dy = be.asarray(values((shape[0], k, *shape[2:]), 4))
+    be.runtime.launches.clear()
+    dx = be.conv_backward(x, dy, w, geometry, dw, True)
+    assert be.runtime.launches.count("largest") == 2 and be.runtime.launches.count("to_half") == 3  # x, dy and w
+    assert np.array_equal(be.to_host(dx), be.to_host(be.conv_backward_data(dy, w, geometry, shape[2:])))
+    assert be.convolutions._gradient is None

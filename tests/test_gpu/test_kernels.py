@@ -186,9 +186,9 @@ def test_half_precision_is_that_of_numpy(gpu):
     numbers = np.concatenate([exact, between, values(20000) * np.float32(10) ** values(20000, seed=2)])
     x = gpu.asarray(numbers.reshape(1, 1, -1))
     half, back = gpu.empty(x.shape, np.float16), gpu.empty(x.shape)
-    sizes = np.int32(1), np.int32(1), np.int32(x.size)
-    gpu.runtime.launch("convolution", "to_half", x.size, x, half, None, *sizes)
-    gpu.runtime.launch("convolution", "from_half", x.size, half, back, None, np.int32(1), np.int32(x.size), np.int32(1))
+    one, n = np.int32(1), np.int32(x.size)
+    gpu.runtime.launch("convolution", "to_half", x.size, x, half, None, np.float32(1), one, one, n)
+    gpu.runtime.launch("convolution", "from_half", x.size, half, back, None, np.float32(1), one, n, one)
     with np.errstate(over="ignore"):
         expected = numbers.astype(np.float16)
     assert np.array_equal(gpu.to_host(half).ravel(), expected, equal_nan=True)

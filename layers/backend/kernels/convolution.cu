@@ -137,7 +137,7 @@ extern "C" __global__ void largest(const float* x, int* bits, long long n) {
     if (threadIdx.x == 0) atomicMax(bits, tops[0]);
 }
 
-// The power of two that brings the largest number near 1; 1 where there is none.
+// The power of two that brings the largest number near 1; 1 where none is given.
 __device__ inline float scale_for(const int* bits) {
     float top = bits ? __int_as_float(*bits) : 0.f;
     return top > 0.f && top < 1e38f ? exp2f(-ceilf(log2f(fmaxf(top, 1e-37f)))) : 1.f;
@@ -166,24 +166,25 @@ __device__ inline float scale_for(const int* bits) {
         __syncthreads();                                                                                        \
     }
 
-// float (images, channels, pixels) to half (images, pixels, channels), scaled by what scale_for says.
-extern "C" __global__ void to_half(const float* x, unsigned short* y, const int* bits, int images, int rows,
-                                   int columns) {
-    float scale = scale_for(bits);
+// float (images, channels, pixels) to half (images, pixels, channels), times factor and what scale_for says.
+extern "C" __global__ void to_half(const float* x, unsigned short* y, const int* bits, float factor, int images,
+                                   int rows, int columns) {
+    float scale = scale_for(bits) * factor;
     TURN(x[at], y[at] = half_bits(v * scale))
 }
 
 // half (images, pixels, channels) to float (images, channels, pixels), the scale taken out again.
-extern "C" __global__ void from_half(const unsigned short* x, float* y, const int* bits, int images, int rows,
-                                     int columns) {
-    float scale = scale_for(bits);
+extern "C" __global__ void from_half(const unsigned short* x, float* y, const int* bits, float factor, int images,
+                                     int rows, int columns) {
+    float scale = scale_for(bits) * factor;
     TURN(float_of(x[at]), y[at] = v / scale)
 }
 
-// y += x, turned, the scale taken out: gradients of weights, which cuDNN leaves as float (outputs, taps, channels).
-extern "C" __global__ void add_turned(const float* x, float* y, const int* bits, int images, int rows, int columns) {
-    float scale = scale_for(bits);
-    TURN(x[at], y[at] += v / scale)
+// y += from_half of a product of two scaled arrays: the gradients of weights.
+extern "C" __global__ void add_from_half(const unsigned short* x, float* y, const int* bits, const int* other_bits,
+                                         float factor, int images, int rows, int columns) {
+    float scale = scale_for(bits), other = scale_for(other_bits) * factor;
+    TURN(float_of(x[at]), y[at] += v / scale / other)
 }
 
 // The sum of each channel of dy (n, channels, inner), in strips: partial (channels, strips).

@@ -1,0 +1,69 @@
+"""cuDNN itself, without a GPU, plans every convolution of the FCN nets for an H200 (cuDNN 9.11 and later can).
+
+The description of the device, h200.json, is written by hand after the keys that libcudnn_graph reads.
+Needs `pip install nvidia-cudnn-cu12 "nvidia-cudnn-frontend>=1.20,<1.24"` (0.9 GB) and DEMITASSE_FULL=1.
+"""
+
+import warnings
+from pathlib import Path
+
+import pytest
+
+from layers.layer import layer_class
+from netdef.plan import Plan
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+NETS = sorted(path.parent.name for path in MODELS.glob("*fcn*/deploy.prototxt"))
+SIZES = [(500, 500), (375, 500), (333, 411)]
+DEVICE = Path(__file__).with_name("h200.json")
+PRECISIONS = [("fp32", True), ("fp32", False), ("tf32", False), ("fp16", False)]
+
+
+@pytest.fixture(scope="module")
+def planner():
+    pytest.importorskip("cudnn", reason="nvidia-cudnn-frontend is not installed")
+    from layers.backend.gpu_cudnn import Planner
+
+    try:
+        return Planner(DEVICE.read_text())
+    except (RuntimeError, TypeError, AttributeError) as error:
+        pytest.skip(f"cuDNN cannot plan without a device here: {error}")
+
+
+def plans_of(net):
+    """{(direction, image, weights, geometry, bias, relu)} that a net's forward and backward ask for at all sizes."""
+    asked = set()
+    for height, width in SIZES:
+        plan = Plan(MODELS / net / "deploy.prototxt")
+        plan.resize({name: (*plan.inputs[name].shape[:2], height, width) for name in plan.inputs})
+        for step in plan.steps:
+            if not issubclass(step.cls, layer_class("Convolution")):
+                continue
+            layer, bottom, top = step.layer, step.bottoms[0].shape, step.tops[0].shape
+            turned = step.cls.type == "Deconvolution"
+            image, key = (top if turned else bottom), (layer.params[0].shape, layer.geometry)
+            bias = len(layer.params) > 1 and not turned
+            asked.add(("fprop", image, *key, bias, bias))
+            asked.add(("fprop", image, *key, bias, False))
+            asked.add(("dgrad", image, *key, False, False))
+            asked.add(("wgrad", image, *key, False, False))
+    return asked
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("net", NETS)
+def test_every_convolution_has_a_plan(net, planner):
+    from layers.backend.gpu_cudnn import Spec
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # "cuDNN has no engine"
+        for direction, image, weights, geometry, bias, relu in sorted(plans_of(net), key=repr):
+            for precision, deterministic in PRECISIONS:
+                spec = Spec(direction, weights, geometry.pad, geometry.stride, geometry.dilation, precision == "fp16",
+                            precision != "fp32", bias, relu, deterministic)  # fmt: skip
+                assert planner.plan(spec, image) is not None
+
+
+def test_all_nets_are_looked_at():
+    assert len(NETS) >= 15
+    assert len(plans_of("voc-fcn8s")) > 100
