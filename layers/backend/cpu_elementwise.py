@@ -1,4 +1,4 @@
-"""Elementwise kernels, sums per channel and the update of the weights: one pass over memory each, in jobs of GRAIN."""
+"""Elementwise kernels and sums per channel: one pass over memory each, in jobs of GRAIN."""
 
 from __future__ import annotations
 
@@ -127,28 +127,3 @@ def bias_backward(state, dy, n_images, area, db):
         db[c] += np.float32(total)
         finish(state, 0)
     wait(state, 0, channels)
-
-
-@kernel
-def sgd_update(state, w, g, h, rate, momentum, decay, l1):
-    """g += decay * w (or its sign); h = momentum * h + rate * g; w -= h."""
-    jobs = (w.size + GRAIN - 1) // GRAIN
-    while True:
-        job = take(state, 0)
-        if job >= jobs:
-            break
-        low, high = job * GRAIN, min((job + 1) * GRAIN, w.size)
-        if l1:
-            for i in range(low, high):
-                g[i] += decay * (np.float32(w[i] > 0) - np.float32(w[i] < 0))
-        if decay == 0 or l1:
-            for i in range(low, high):
-                h[i] = momentum * h[i] + rate * g[i]
-                w[i] -= h[i]
-        else:
-            for i in range(low, high):
-                g[i] += decay * w[i]
-                h[i] = momentum * h[i] + rate * g[i]
-                w[i] -= h[i]
-        finish(state, 0)
-    wait(state, 0, jobs)
