@@ -14,6 +14,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in _command_modules():
         module.add_to(commands)
+    for command in commands.choices.values():         # after the command, too
+        command.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     try:
         return options.run(options) or 0
@@ -27,8 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _command_modules():
-    from models import evaluate, imageset, prepare, report, segment, train, write
-    return write, prepare, train, evaluate, segment, report, imageset
+    from models import check, evaluate, imageset, prepare, report, segment, train, write
+    return write, prepare, check, train, evaluate, segment, report, imageset
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from models.__main__ import main
 from models.bases import trunk_shapes
 from models.surgery import param_shapes
 from proto.messages import NetParameter
-from proto.text import read_net
 from proto.weights import read_weights, write_weights
 from solver.solver import Solver
 from tests.test_models import minis

@@ -1,0 +1,219 @@
+"""python -m models score, segment, report, check and prepare, on a tiny net with random weights."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.__main__ import main
+from models.data import scenes
+from models.evaluate import Evaluation
+from models.fcn import Head, Source, fcn
+from models.palette import colour
+from models.surgery import param_shapes
+from netdef.net import Net
+from proto import text
+from proto.weights import read_weights, write_weights
+from tests.test_models import minis
+
+SHAPE = dict(stride=8, width=1 / 64, random=True, snug=True, fc_kernel=1)
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory):
+    """Five scenes, a net for them (train, val, deploy, solver) and a snapshot of it."""
+    root = tmp_path_factory.mktemp("there")
+    folder = scenes.write(root / "data", 3, 2, (32, 40))
+    (root / "net").mkdir()
+    for split, batch in (("train", 2), ("val", 1), ("deploy", 1)):
+        source = Source(labels=("label",), module="voc_layers", layer="VOCSegDataLayer", options={
+            "voc_dir": str(folder), "split": split, "seed": 1, "classes": 9, "batch_size": batch})
+        source = source.deploy() if split == "deploy" else source
+        (root / f"net/{split}.prototxt").write_text(text.format(fcn(source, [Head(9)], **SHAPE)))
+    (root / "net/solver.prototxt").write_text(f'train_net: "train.prototxt" snapshot_prefix: "{root}/run/s"')
+    (root / "run").mkdir()
+    for iteration in (5, 20):
+        net = Net(root / "net/deploy.prototxt", seed=iteration)
+        net.save(root / f"run/s_iter_{iteration}.caffemodel")
+    return root
+
+
+def run(capsys, *words):
+    code = main([str(word) for word in words])
+    shown = capsys.readouterr()
+    return code, shown.out, shown.err
+
+
+def test_score_prints_the_table_and_saves_predictions(there, capsys):
+    weights = there / "run/s_iter_20.caffemodel"
+    code, out, _ = run(capsys, "score", there / "net/val.prototxt", "--weights", weights, "--save", there / "saved")
+    assert code == 0 and "2 images, loss" in out and "flower" in out and "frequency weighted IU" in out
+    assert sorted(path.name for path in (there / "saved").iterdir()) == ["scene00003.png", "scene00004.png"]
+    evaluation = Evaluation(there / "net/val.prototxt", weights)
+    example = next(iter(evaluation))
+    assert np.array_equal(np.asarray(Image.open(there / "saved/scene00003.png")), example.predicted["score"])
+    picture = np.asarray(Image.open(there / "data/JPEGImages/scene00003.jpg"))
+    assert np.array_equal(example.picture, picture), "the image is shown as it was stored"
+    evaluation.close()
+
+
+def test_a_training_split_is_scored_once_through_and_in_order(there):
+    evaluation = Evaluation(there / "net/train.prototxt", there / "run/s_iter_20.caffemodel")
+    assert [example.name for example in evaluation] == ["scene00000", "scene00001", "scene00002"]
+    labelled = sum(int((np.asarray(Image.open(path)) != 255).sum())
+                   for path in sorted((there / "data/SegmentationClass").iterdir())[:3])
+    assert evaluation.matrices["score"].sum() == labelled
+    evaluation.close()
+
+
+def test_score_with_two_heads(tmp_path, capsys):
+    minis.siftflow(tmp_path / "sift")
+    options = {"siftflow_dir": str(tmp_path / "sift"), "split": "test"}
+    net = fcn(Source(labels=("sem", "geo"), module="siftflow_layers", layer="SIFTFlowSegDataLayer", options=options),
+              [Head(33, "sem", "loss", "_sem"), Head(3, "geo", "loss_geo", "_geo")], **SHAPE)
+    (tmp_path / "test.prototxt").write_text(text.format(net))
+    Net(tmp_path / "test.prototxt").save(tmp_path / "w.npz")
+    code, out, _ = run(capsys, "score", tmp_path / "test.prototxt", "--weights", tmp_path / "w.npz",
+                       "--present-only", "--save", tmp_path / "saved")
+    assert code == 0 and "sem (score_sem)" in out and "geo (score_geo)" in out and "staircase" in out
+    assert (tmp_path / "saved/score_geo/coast_1.png").exists()
+
+
+@pytest.mark.parametrize("words, fault", [
+    (("net/deploy.prototxt",), "the net has no SoftmaxWithLoss"),
+    (("net/deploy.prototxt", "--score", "score"), "has no data layer, so there is nothing to score it on"),
+    (("net/val.prototxt", "--save", "data/JPEGImages"), "lies in the data set's folder"),
+    (("net/val.prototxt", "--classes", "none.txt"), "none.txt: no such file"),
+])
+def test_what_score_refuses(there, capsys, words, fault, monkeypatch):
+    monkeypatch.chdir(there)
+    code, _, err = run(capsys, "score", *words, "--weights", "run/s_iter_20.caffemodel")
+    assert code == 2 and fault in err and err.count("\n") == 1
+
+
+def test_segment_any_picture_and_pass_over_bad_files(there, tmp_path, capsys):
+    photos = tmp_path / "photos"
+    for name, size, mode in (("a.jpg", (33, 47), "RGB"), ("a.png", (20, 21), "L"), ("wide.png", (16, 90), "RGBA"),
+                             ("p.png", (17, 17), "P")):
+        minis.picture(photos / name, size, mode=mode)
+    Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 100).save(photos / "deep.png")
+    (photos / "torn.jpg").write_bytes((photos / "a.jpg").read_bytes()[:300])
+    (photos / "notes.txt").write_text("no picture")
+    common = ("--net", there / "net/deploy.prototxt", "--weights", there / "run/s_iter_20.caffemodel")
+    code, out, err = run(capsys, "segment", photos, *common, "--out", tmp_path / "out", "--probabilities")
+    assert code == 1 and "5 of 6 images segmented" in out
+    assert err.count("passed over") == 1 and "torn.jpg: cannot be read as an image" in err
+    labels = Image.open(tmp_path / "out/a.jpg.png")
+    assert labels.mode == "P" and labels.size == (47, 33)
+    with np.load(tmp_path / "out/a.jpg.npz", allow_pickle=False) as file:
+        likely = file["probabilities"]
+    assert likely.shape == (9, 33, 47) and np.allclose(likely.sum(axis=0), 1, atol=1e-5)
+    assert np.array_equal(likely.argmax(axis=0), np.asarray(labels))
+    assert (tmp_path / "out/legend.png").exists() and (tmp_path / "out/wide.png_overlay.jpg").exists()
+    code, out, _ = run(capsys, "segment", photos / "*.jpg", photos / "gone.jpg", *common, "--out", tmp_path / "few",
+                       "--max-side", 24, "--mean", 100, "--rgb", "--no-overlay")
+    assert code == 1 and "1 of 3" in out
+    assert Image.open(tmp_path / "few/a.png").size == (47, 33)
+
+
+def test_what_segment_refuses(there, tmp_path, capsys):
+    minis.picture(tmp_path / "x/a.png", (20, 20))
+    for words, fault in (((tmp_path / "x", "--out", tmp_path / "x"), "which results could overwrite"),
+                         ((tmp_path, "--out", tmp_path / "o"), "no images there"),
+                         ((tmp_path / "x", "--mean", "1,2"), "the mean has 2 values, input 'data' has 3 channels"),
+                         ((tmp_path / "x", "--mean", "dark"), "--mean dark: give numbers"),
+                         ((tmp_path / "x", "--blob", "scor"), "did you mean 'score'")):
+        code, _, err = run(capsys, "segment", *words, "--net", there / "net/deploy.prototxt", "--weights",
+                           there / "run/s_iter_20.caffemodel")
+        assert code == 2 and fault in err and err.count("\n") == 1
+    code, _, err = run(capsys, "segment", tmp_path / "x", "--net", there / "net/val.prototxt", "--weights",
+                       there / "run/s_iter_20.caffemodel")
+    assert code == 2 and "its images come from a data layer" in err
+
+
+def test_report_of_a_run(there, capsys):
+    events = [{"event": "train", "iteration": i, "loss": 5.0 / (i + 1), "lr": 0.1, "outputs": {}} for i in range(9)]
+    events.append({"event": "test", "iteration": 8, "net": 0, "outputs": {"loss": [0.7]}})
+    (there / "run/log.jsonl").write_text("\n".join(map(json.dumps, events)) + '\n{"torn')
+    code, out, err = run(capsys, "report", there / "net", there / "run", "--images", 2)
+    assert code == 0 and not err and "mean IU" in out
+    page = (there / "run/report.html").read_text()
+    assert "s_iter_20.caffemodel" in page and "training loss, by iteration" in page and "test loss" in page
+    assert page.count("<figure><img") == 4 and "http" not in page.replace("http-equiv", "")
+    assert "mean IU" in (there / "run/scores.txt").read_text()
+    assert Image.open(there / "run/pictures.png").width >= 160
+    code, _, err = run(capsys, "report", there / "net/val.prototxt", there / "elsewhere")
+    assert code == 0, "the snapshots are found through the solver beside the net"
+    (there / "net/other_val.prototxt").write_text("")
+    code, _, err = run(capsys, "report", there / "net", there / "run")
+    assert code == 2 and "2 files end in val.prototxt or test.prototxt: other_val.prototxt, val.prototxt" in err
+    (there / "net/other_val.prototxt").unlink()
+
+
+def test_report_without_a_snapshot(there, tmp_path, capsys):
+    (tmp_path / "val.prototxt").write_text((there / "net/val.prototxt").read_text())
+    code, _, err = run(capsys, "report", tmp_path, tmp_path / "run")
+    assert code == 2 and "no snapshot's weights in" in err and "give --weights FILE" in err
+
+
+def test_check_finds_what_would_stop_a_training(tmp_path, capsys):
+    minis.folder(tmp_path)
+    code, out, _ = run(capsys, "check", tmp_path / "images", tmp_path / "labels", "--classes", tmp_path / "classes.txt")
+    assert code == 0 and "3 images with good labels" in out and "road" in out and "no faults" in out
+    Image.fromarray(np.full((20, 24), 7, np.uint8)).save(tmp_path / "labels/q.png")
+    minis.picture(tmp_path / "labels/r.png", (20, 24))
+    minis.picture(tmp_path / "images/s.png", (9, 9))
+    minis.picture(tmp_path / "labels/t.png", (9, 9), mode="L")
+    minis.picture(tmp_path / "images/u.png", (8, 8))
+    minis.picture(tmp_path / "labels/u.png", (9, 9), mode="L")
+    code, out, _ = run(capsys, "check", tmp_path / "images", tmp_path / "labels", "--classes", 3)
+    assert code == 1 and "5 faults" in out
+    for words in ("q.png: label 7 at row 0, column 0 is no class", "r.png: is a picture of colours",
+                  "s.png: has no label", "t.png: is a label without an image", "u.png: is 9x9, its image u.png 8x8"):
+        assert words in out, out
+
+
+def test_coloured_labels_become_indices(tmp_path, capsys):
+    labels = minis.labels((12, 14), 21)
+    (tmp_path / "rgb").mkdir()
+    Image.fromarray(colour(labels)).save(tmp_path / "rgb/a.png")
+    code, _, _ = run(capsys, "prepare", "labels", tmp_path / "rgb", tmp_path / "out")
+    assert code == 0 and np.array_equal(np.asarray(Image.open(tmp_path / "out/a.png")), labels)
+    (tmp_path / "two.txt").write_text("0 0 0 nothing\n128, 0, 0, aeroplane\n")
+    code, _, err = run(capsys, "prepare", "labels", tmp_path / "rgb", tmp_path / "out2", "--colours",
+                       tmp_path / "two.txt")
+    assert code == 2 and "is no class's (of 2)" in err
+    run(capsys, "prepare", "labels", tmp_path / "rgb", tmp_path / "out2", "--colours", tmp_path / "two.txt", "--others")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out2/a.png")), np.where(labels < 2, labels, 255))
+
+
+def test_surgery_as_commands(tmp_path, capsys):
+    old, new = (fcn(Source(size=(40, 40)), [Head(n)], stride=16, width=1 / 64) for n in (21, 3))
+    (tmp_path / "old.prototxt").write_text(text.format(old))
+    (tmp_path / "new.prototxt").write_text(text.format(new))
+    rng = np.random.default_rng(3)
+    weights = {name: [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+               for name, shapes in param_shapes(old).items()}
+    write_weights(tmp_path / "old.npz", weights)
+    code, out, _ = run(capsys, "prepare", "interp", tmp_path / "old.prototxt", tmp_path / "old.npz", tmp_path / "i.npz")
+    assert code == 0 and "bilinear: upscore2, upscore16" in out
+    assert read_weights(tmp_path / "i.npz")["upscore2"][0][0, 0].sum() == 4
+    code, out, _ = run(capsys, "prepare", "classes", tmp_path / "new.prototxt", tmp_path / "old.npz",
+                       tmp_path / "n.npz", "--take", "0,7,-")
+    assert code == 0 and "changed: score_fr, upscore2, score_pool4, upscore16" in out
+    made = read_weights(tmp_path / "n.npz")
+    assert np.array_equal(made["score_fr"][0][1], weights["score_fr"][0][7]) and not made["score_fr"][0][2].any()
+    assert not Net(tmp_path / "new.prototxt", weights=str(tmp_path / "n.npz")).load_report.missing
+    code, _, err = run(capsys, "prepare", "classes", tmp_path / "new.prototxt", tmp_path / "old.npz",
+                       tmp_path / "n.npz", "--take", "0,7")
+    assert code == 2 and "--take 0,7 (2 classes)" in err
+    code, out, _ = run(capsys, "prepare", "rgbd", tmp_path / "old.npz", tmp_path / "d.npz")
+    assert code == 0 and read_weights(tmp_path / "d.npz")["conv1_1_bgrd"][0].shape == (1, 4, 3, 3)
+    code, _, err = run(capsys, "prepare", "rgbd", tmp_path / "old.npz", tmp_path / "old.npz")
+    assert code == 2 and "is what is read: write to another file" in err
+
+
+def test_traceback_on_request(there):
+    with pytest.raises(Exception, match="no such"):
+        main(["score", str(there / "gone.prototxt"), "--weights", "x", "--traceback"])
