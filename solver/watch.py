@@ -23,10 +23,13 @@ def _is_zero(net, step) -> bool:
 
 
 def _frozen_at_zero(net) -> list[str]:
-    steps = [step for step in net.plan.steps if _is_zero(net, step) and step.layer.params[0].lr_mult == 0]
-    remedy = "start it as bilinear upsampling with --bilinear, or load weights for it"
-    return [f"layer {step.label} is all zero and lr_mult 0 keeps it so: its output is zero for ever; {remedy}"
-            for step in steps]
+    lines = []
+    for step in net.plan.steps:
+        if _is_zero(net, step) and step.layer.params[0].lr_mult == 0:
+            remedy = "start it as bilinear upsampling with --bilinear, or " * (step.cls.type == "Deconvolution")
+            lines.append(f"the weights of layer {step.label} are all zero and lr_mult 0 keeps them so: its output says "
+                         f"nothing, for ever; {remedy}load weights for it")
+    return lines
 
 
 def _dead_chain(net) -> list[str]:
