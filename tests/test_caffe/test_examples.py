@@ -29,9 +29,9 @@ def example(name, *arguments, cwd):
     return done.stdout
 
 
-def test_every_example_explains_itself(tmp_path):
-    for path in sorted((ROOT / "examples").glob("*.py")):
-        assert f"python examples/{path.name}" in example(path.stem, "--help", cwd=tmp_path)
+@pytest.mark.parametrize("name", ["fcn8s_net", "vgg16_to_fcn", "train_fcn", "segment_image", "enet_streets"])
+def test_an_example_explains_itself(name, tmp_path):
+    assert f"python examples/{name}.py" in example(name, "--help", cwd=tmp_path)
 
 
 def test_the_net_by_net_spec_is_the_published_one(tmp_path):

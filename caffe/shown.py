@@ -1,0 +1,96 @@
+"""What a net shows of itself: its layers, its names, and how they hang together."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from caffe.blobs import Named, NetBlob, ParamBlob
+from caffe.pylayer import BlobVec
+from netdef.net import Net as Engine
+
+
+class LayerView:
+    """A layer as scripts see it: its `type`, and `blobs`, its learned arrays."""
+
+    def __init__(self, type_name: str, blobs: BlobVec):
+        self.type, self.blobs = type_name, blobs
+
+    def __repr__(self) -> str:
+        return f"<{self.type} layer with {len(self.blobs)} blobs>"
+
+
+class Shown:
+    """Names, blobs, params and layers of an engine's net.
+
+    blobs, params: {blob: NetBlob}, {layer: its learned blobs}.  layers, layer_dict: LayerViews, or for Python layers
+    the user's own objects.  top_names, bottom_names: {layer: its blobs}.
+    """
+
+    def __init__(self, engine: Engine):
+        self._engine, plan = engine, engine.plan
+        values = {}
+        for value in plan.values:
+            values.setdefault(value.name, []).append(value)
+        self.blobs = Named(((name, NetBlob(engine, made)) for name, made in values.items()), "blob")
+        vectors = {name: BlobVec() for name in engine.layer_names}
+        for name, params in engine.params.items():
+            vectors[name].extend(ParamBlob(engine, param) for param in params)
+        self.params = Named(((name, vector) for name, vector in vectors.items() if vector), "layer with learned blobs")
+        self.layers = [step.layer.user if step.cls.type == "Python" else LayerView(step.cls.type, vectors[step.name])
+                       for step in plan.steps]
+        self.layer_dict = Named(zip(engine.layer_names, self.layers, strict=True), "layer")
+        self.top_names = Named(((step.name, [value.name for value in step.tops]) for step in plan.steps), "layer")
+        self.bottom_names = Named(((step.name, [value.name for value in step.bottoms]) for step in plan.steps), "layer")
+
+    @property
+    def name(self) -> str:
+        return self._engine.name
+
+    @property
+    def inputs(self) -> list[str]:
+        """The tops of Input layers."""
+        return self._engine.inputs
+
+    @property
+    def outputs(self) -> list[str]:
+        """The blobs that no layer reads, in alphabetical order."""
+        return self._engine.outputs
+
+    @property
+    def blob_loss_weights(self) -> OrderedDict:
+        """{blob: its weight in the loss}."""
+        return OrderedDict((name, value.loss_weight) for name, value in self._engine.plan.newest.items())
+
+    @property
+    def _layer_names(self) -> list[str]:
+        return self._engine.layer_names
+
+    @property
+    def _blob_names(self) -> list[str]:
+        return list(self.blobs)
+
+    @property
+    def _blobs(self) -> list[NetBlob]:
+        return list(self.blobs.values())
+
+    @property
+    def _blob_loss_weights(self) -> list[float]:
+        return list(self.blob_loss_weights.values())
+
+    @property
+    def _inputs(self) -> list[int]:
+        return self._indices(self.inputs)
+
+    @property
+    def _outputs(self) -> list[int]:
+        return self._indices(self.outputs)
+
+    def _top_ids(self, layer: int) -> list[int]:
+        return self._indices(self.top_names[self._layer_names[layer]])
+
+    def _bottom_ids(self, layer: int) -> list[int]:
+        return self._indices(self.bottom_names[self._layer_names[layer]])
+
+    def _indices(self, names) -> list[int]:
+        known = self._blob_names
+        return [known.index(name) for name in names]
