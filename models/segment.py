@@ -113,7 +113,8 @@ def add_to(commands) -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies after the mean is off (default: 1)")
     parser.add_argument("--rgb", action="store_true", help="the net takes RGB (default: BGR, as Caffe's nets do)")
     parser.add_argument("--blob", default="", metavar="NAME", help="the scores (default: score, or the only map)")
-    parser.add_argument("--classes", metavar="FILE", help="a file of class names, one a line, for the legend")
+    parser.add_argument("--classes", metavar="FILE",
+                        help="a file of class names, one a line (default: classes.txt beside the net)")
     parser.add_argument("--max-side", type=common.positive, metavar="N",
                         help="work on images shrunk to at most N pixels a side (saves memory on photos)")
     parser.add_argument("--probabilities", action="store_true",
@@ -133,7 +134,7 @@ def run(options) -> int:
                           scale=options.scale, rgb=options.rgb, blob=options.blob)
     if segmenter.net.load_report.missing:
         print(f"warning: {segmenter.net.load_report}", file=sys.stderr)
-    names = common.names_of(options.classes, (), segmenter.classes)
+    names = common.names_of(options.classes or _names_beside(options.net), (), segmenter.classes)
     seen, bad = set(), 0
     for path, name in zip(common.progress(paths), result_names(paths), strict=True):
         try:
@@ -167,6 +168,12 @@ def _segment(segmenter: Segmenter, image: np.ndarray, options, name: str) -> set
         save_picture(options.out / f"{name}_overlay.jpg", overlay(image, labels))
     save_labels(options.out / f"{name}.png", labels)
     return set(np.unique(labels).tolist())
+
+
+def _names_beside(net: str) -> str | None:
+    """`write` puts the names of own classes beside the net."""
+    file = Path(net).with_name("classes.txt")
+    return str(file) if file.is_file() else None
 
 
 def _mean(text: str) -> list[float]:

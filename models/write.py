@@ -4,26 +4,40 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models import demo_net, recipes
+from models import common, demo_net, own, recipes
+from models.bases import BASES
+from models.data.folder_layers import class_names
 from models.files import write_text
+from proto.errors import SchemaFault
 
 
 def add_to(commands) -> None:
     parser = commands.add_parser("list", help="the nets that there are")
     parser.set_defaults(run=show)
     parser = commands.add_parser("write", help="write a net's train, test, deploy and solver prototxts")
-    parser.add_argument("name", help="a net of `list`, all of them, or demo")
+    parser.add_argument("name", help="a net of `list`, `all` of them, `demo`, or `own`: a slim FCN-8s for own images")
     parser.add_argument("out", type=Path, help="the folder to write to; each net gets a folder in it")
-    parser.add_argument("--classes", type=int, help="another number of classes (one head only)")
+    parser.add_argument("--classes", metavar="N|FILE",
+                        help="other classes (one head only): how many, or a file of names")
     parser.add_argument("--width", type=float, default=1.0, help="multiply all channel counts of the trunk")
     parser.add_argument("--data", default="data", help="the folder of the data sets (default: data)")
     parser.add_argument("--random", action="store_true", help="with fillers, to train from random weights")
+    own_data = parser.add_argument_group("own data", "a folder of images and one of label PNGs of the same names")
+    own_data.add_argument("--images", metavar="DIR")
+    own_data.add_argument("--labels", metavar="DIR")
+    own_data.add_argument("--resize", type=common.positive, metavar="N", help="the shorter side of every image")
+    own_data.add_argument("--iterations", type=common.positive, default=2000, metavar="N", help="default: 2000")
     parser.set_defaults(run=run)
 
 
 def show(options) -> None:
+    """A line a net: its learned values in millions, the weights it starts from, what it is."""
+    print(f"{'net':24} {'values':>8}  {'starts from':37} data, net")
     for name, recipe in recipes.NETS.items():
-        print(f"{name:24} {recipe.about}")
+        start = " and ".join(recipe.start) or "random weights"
+        print(f"{name:24} {recipes.param_count(name) / 1e6:6.1f} M  {start:37} {recipe.about}")
+    print("\n" + "\n".join(f"{name:24} {classifier}'s weights, by `python -m models prepare {name}`"
+                           for name, (_, classifier) in BASES.items()))
 
 
 def run(options) -> None:
@@ -32,8 +46,19 @@ def run(options) -> None:
             write_text(options.out / "demo" / name, words)
             print(options.out / "demo" / name)
         return
+    classes = options.classes and (int(options.classes) if options.classes.isdigit() else options.classes)
+    if options.images or options.labels or options.name == "own":
+        if not (options.images and options.labels and classes):
+            raise SchemaFault("own data need all three: --images DIR --labels DIR --classes N|FILE")
+        for path in own.write(options.name, options.out, options.images, options.labels, classes,
+                              iterations=options.iterations, resize=options.resize, width=options.width,
+                              random=options.random):
+            print(path)
+        return
+    if isinstance(classes, str):
+        classes = len(class_names(classes))
     names = recipes.NETS if options.name == "all" else [options.name]
     for name in names:
-        for path in recipes.write(name, options.out, root=options.data, classes=options.classes, width=options.width,
+        for path in recipes.write(name, options.out, root=options.data, classes=classes, width=options.width,
                                   random=options.random):
             print(path)
