@@ -19,6 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return options.run(options) or 0
+    except BrokenPipeError:                               # `... | head`
+        sys.stderr.close()
+        return 0
     except (NetError, OSError) as error:
         if options.traceback:
             raise

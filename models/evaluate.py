@@ -63,8 +63,8 @@ class Example:
 class Evaluation:
     """Iterating runs the net over its split; the matrices and the loss are of what has been seen so far.
 
-    weights: a file, or several joined by commas.  batches: for data layers that do not tell how many images they
-    have.  heads: None: those of the net's losses.
+    weights: a file, or several joined by commas.  batches: how many; data layers of this project tell how many images
+    they have and give them one by one.  heads: None: those of the net's losses.
     """
 
     def __init__(self, net: str | Path, weights: str | Path, *, backend=None, heads: list[Head] | None = None,
@@ -87,7 +87,7 @@ class Evaluation:
         elif not batches:
             raise DataFault(f"layer '{data[0].name}' ({data[0].type}) does not tell how many images it has: give "
                             "--batches N")
-        self.batches = batches or math.ceil(len(self.source.indices) / self.source.loader.batch)
+        self.batches = batches or len(self.source.indices)
         self.classes = {head.score: self.net.shapes[head.score][1] for head in self.heads}
         self.matrices = {name: np.zeros((n, n), np.int64) for name, n in self.classes.items()}
         self.count, self._losses = 0, []
@@ -103,7 +103,7 @@ class Evaluation:
         return float(np.mean(self._losses)) if self._losses else math.nan
 
     def __len__(self) -> int:
-        return len(self.source.indices) if self.source else self.batches
+        return self.batches
 
     def __iter__(self) -> Iterator[Example]:
         for _ in range(self.batches):
@@ -116,8 +116,6 @@ class Evaluation:
         blobs = {name: self.net.backend.to_host(self.net.blobs[name])
                  for head in self.heads for name in (self.image, head.score, head.label)}
         for i in range(len(blobs[self.image])):
-            if self.source and self.count == len(self.source.indices):
-                return                                # the last batch goes on with the first images
             name = self.source.delivered[i] if self.source else f"{self.count:06d}"
             example = Example(name, blobs[self.image][i], self.source.mean_of(self.image) if self.source else ())
             for head in self.heads:

@@ -18,7 +18,7 @@ from models.data.scenes import MEAN
 from models.files import replacing
 from models.palette import legend, overlay, save_labels, save_picture
 from netdef.net import Net
-from proto.errors import DataFault, GraphFault, NetError, ShapeFault
+from proto.errors import DataFault, GraphFault, SchemaFault, ShapeFault
 
 
 class Segmenter:
@@ -117,6 +117,7 @@ def add_to(commands) -> None:
                         help="a file of class names, one a line (default: classes.txt beside the net)")
     parser.add_argument("--max-side", type=common.positive, metavar="N",
                         help="work on images shrunk to at most N pixels a side (saves memory on photos)")
+    parser.add_argument("--size", metavar="HxW", help="work on images resized to this, for nets of a fixed size")
     parser.add_argument("--probabilities", action="store_true",
                         help="also write NAME.npz with `probabilities` (classes, H, W)")
     parser.add_argument("--no-overlay", action="store_true", help="write labels only")
@@ -142,24 +143,32 @@ def run(options) -> int:
             seen.update(_segment(segmenter, image, options, name))
         except (DataFault, ShapeFault, MemoryError) as error:
             bad += 1
-            hint = "not enough memory for this size: give --max-side 1000" if isinstance(error, MemoryError) else error
-            what = str(hint) if str(path) in str(hint) else f"{path}: {hint}"
-            print(f"passed over: {what}", file=sys.stderr)
+            print(f"passed over: {_said(error, path)}", file=sys.stderr)
     if seen:
         save_picture(options.out / "legend.png", legend(sorted(seen), names))
     print(f"{len(paths) - bad} of {len(paths)} images segmented into {options.out}")
     return 1 if bad else 0
 
 
+def _said(error: Exception, path: Path) -> str:
+    if isinstance(error, MemoryError):
+        return f"{path}: not enough memory for this size: give --max-side 1000"
+    if isinstance(error, ShapeFault):
+        return f"{path}: {error}; if the net takes one size only, give it: --size HxW"
+    return str(error) if str(path) in str(error) else f"{path}: {error}"
+
+
 def _segment(segmenter: Segmenter, image: np.ndarray, options, name: str) -> set[int]:
     """Write one image's results; the classes that are in it."""
     height, width = image.shape[:2]
     small = Image.fromarray(image)
-    if options.max_side and max(height, width) > options.max_side:
+    if options.size:
+        small = small.resize(_size(options.size)[::-1], Image.Resampling.BILINEAR)
+    elif options.max_side and max(height, width) > options.max_side:
         small.thumbnail((options.max_side, options.max_side), Image.Resampling.BILINEAR)
     scores = segmenter(np.asarray(small))
     labels = scores.argmax(axis=0).astype(np.uint8)
-    if labels.shape != (height, width):               # of a net that gives coarse scores, or of a shrunk image
+    if labels.shape != (height, width):               # of a net that gives coarse scores, or of a resized image
         labels = np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
     if options.probabilities:
         with replacing(options.out / f"{name}.npz") as temporary, open(temporary, "wb") as file:
@@ -176,6 +185,14 @@ def _names_beside(net: str) -> str | None:
     return str(file) if file.is_file() else None
 
 
+def _size(text: str) -> tuple[int, int]:
+    """(height, width)."""
+    words = text.lower().split("x")
+    if len(words) != 2 or not all(word.isdigit() and int(word) for word in words):
+        raise SchemaFault(f"--size {text}: give height x width, such as 360x480")
+    return int(words[0]), int(words[1])
+
+
 def _mean(text: str) -> list[float]:
     if text.endswith(".binaryproto"):
         from proto.weights import read_mean
@@ -185,4 +202,4 @@ def _mean(text: str) -> list[float]:
     try:
         return [float(word) for word in text.split(",")]
     except ValueError:
-        raise NetError(f"--mean {text}: give numbers (B,G,R or one) or a .binaryproto file") from None
+        raise SchemaFault(f"--mean {text}: give numbers (B,G,R or one) or a .binaryproto file") from None

@@ -76,8 +76,10 @@ class SegDataLayer(caffe.Layer):
                              padding=tuple(labels))
 
     def in_order(self) -> None:
-        """From now on, from the first: every sample once, as it is stored (for scoring a training split too)."""
+        """From now on, from the first: one sample after the other, each once and in its own size, nothing random in it
+        (for scoring, a training split too)."""
         self.random = self.loader.shuffle = False
+        self.loader.batch = 1
         self.loader.shard(0, 1)
 
     def mean_of(self, top: str) -> tuple[float, ...]:

@@ -115,6 +115,8 @@ def test_segment_any_picture_and_pass_over_bad_files(there, tmp_path, capsys):
                        "--max-side", 24, "--mean", 100, "--rgb", "--no-overlay")
     assert code == 1 and "1 of 3" in out
     assert Image.open(tmp_path / "few/a.png").size == (47, 33)
+    assert run(capsys, "segment", photos / "a.jpg", *common, "--out", tmp_path / "few", "--size", "16x24")[0] == 0
+    assert Image.open(tmp_path / "few/a.png").size == (47, 33)
 
 
 def test_what_segment_refuses(there, tmp_path, capsys):
@@ -123,6 +125,7 @@ def test_what_segment_refuses(there, tmp_path, capsys):
                          ((tmp_path, "--out", tmp_path / "o"), "no images there"),
                          ((tmp_path / "x", "--mean", "1,2"), "the mean has 2 values, input 'data' has 3 channels"),
                          ((tmp_path / "x", "--mean", "dark"), "--mean dark: give numbers"),
+                         ((tmp_path / "x", "--out", tmp_path / "o", "--size", "16"), "--size 16: give height x width"),
                          ((tmp_path / "x", "--blob", "scor"), "did you mean 'score'")):
         code, _, err = run(capsys, "segment", *words, "--net", there / "net/deploy.prototxt", "--weights",
                            there / "run/s_iter_20.caffemodel")
