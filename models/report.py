@@ -126,7 +126,7 @@ def panels(example: Example, head: str) -> list[np.ndarray]:
 
 
 def sheet(examples: list[Example], head: str, names: list[str]) -> np.ndarray:
-    """Rows of panels with the legend of the classes that occur below them."""
+    """Rows of panels, and below them the legend of the classes that occur."""
     rows = []
     for example in examples:
         times = max(1, 256 // max(example.data.shape[1:]))        # small images are shown larger
@@ -134,7 +134,9 @@ def sheet(examples: list[Example], head: str, names: list[str]) -> np.ndarray:
     seen = set()
     for example in examples:
         seen |= set(np.unique(example.truth[head])) | set(np.unique(example.predicted[head]))
-    key = np.asarray(legend(sorted(int(c) for c in seen - {255}), names))
+    classes = sorted(int(c) for c in seen - {255})
+    columns = max(1, min(len(classes), rows[0].shape[1] // 160))
+    key = beside([np.asarray(legend(part.tolist(), names)) for part in np.array_split(classes, columns)], gap=20)
     width = max(part.shape[1] for part in [*rows, key])
     parts = []
     for part in [*rows, key]:

@@ -100,16 +100,30 @@ def curve(name: str, points: list[tuple[int, float]], colour: str, width: int = 
 
     line = " ".join(f"{px:.1f},{py:.1f}" for px, py in (place(x, y) for x, y in zip(xs, scaled, strict=True)))
     marks = []
-    for i in range(5):
-        value, x = low + (high - low) * i / 4, min(xs) + (max(xs) - min(xs)) * i / 4
-        px, py = place(x, value)
-        shown = 10**value if logarithmic else value
+    for value in ticks(min(ys), max(ys), logarithmic):
+        _, py = place(xs[0], math.log10(value) if logarithmic else value)
         marks.append(f"<line x1='{left}' x2='{width - 10}' y1='{py:.1f}' y2='{py:.1f}' stroke='#ddd'/>"
-                     f"<text x='{left - 6}' y='{py + 4:.1f}' text-anchor='end'>{shown:.4g}</text>"
-                     f"<text x='{px:.1f}' y='{height - 10}' text-anchor='middle'>{x:.0f}</text>")
+                     f"<text x='{left - 6}' y='{py + 4:.1f}' text-anchor='end'>{value:.4g}</text>")
+    for value in ticks(min(xs), max(xs)):
+        px, _ = place(value, low)
+        marks.append(f"<text x='{px:.1f}' y='{height - 10}' text-anchor='middle'>{value:g}</text>")
     return (f"<figure><figcaption>{html.escape(name)}, by iteration{' (logarithmic)' if logarithmic else ''}"
             f"</figcaption><svg width='{width}' height='{height}' viewBox='0 0 {width} {height}'>{''.join(marks)}"
             f"<polyline points='{line}' fill='none' stroke='{colour}' stroke-width='1.5'/></svg></figure>")
+
+
+def ticks(low: float, high: float, logarithmic: bool = False) -> list[float]:
+    """Round numbers from low to high, about five."""
+    if logarithmic:
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        every = (1, 2, 5) if len(powers) < 5 else (1,)
+        return [m * 10.0**p for p in powers for m in every if low <= m * 10.0**p <= high]
+    if high <= low:
+        return [low]
+    rough = (high - low) / 5
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * size for m in (1, 2, 5, 10) if m * size >= rough)
+    return [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def figure(caption: str, pictures) -> str:

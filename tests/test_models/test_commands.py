@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models import report_page
 from models.__main__ import main
 from models.data import scenes
 from models.evaluate import Evaluation
@@ -152,6 +153,13 @@ def test_report_of_a_run(there, capsys):
     code, _, err = run(capsys, "report", there / "net", there / "run")
     assert code == 2 and "2 files end in val.prototxt or test.prototxt: other_val.prototxt, val.prototxt" in err
     (there / "net/other_val.prototxt").unlink()
+
+
+def test_ticks_are_round():
+    assert report_page.ticks(0.41, 2.2) == pytest.approx([0.5, 1, 1.5, 2])
+    assert report_page.ticks(0, 950) == [0, 200, 400, 600, 800]
+    assert report_page.ticks(0.03, 2, logarithmic=True) == pytest.approx([0.05, 0.1, 0.2, 0.5, 1, 2])
+    assert report_page.ticks(3, 3) == [3]
 
 
 def test_report_without_a_snapshot(there, tmp_path, capsys):
