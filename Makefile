@@ -4,7 +4,7 @@ VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 READY   = $(VENV)/.ready
 
-.PHONY: train test bench test-gpu bench-gpu lint clean
+.PHONY: train test bench test-gpu bench-gpu gpu-ready lint clean
 
 train: $(READY)
 	$(RUN) -m solver train models/demo/fcn8s_solver.prototxt --log runs/demo/log.jsonl --plot runs/demo/loss.png
@@ -18,12 +18,21 @@ bench: $(READY)
 	$(RUN) -m pip install --quiet -e '.[bench]'
 	$(RUN) -m benchmarks
 
-# The day a GPU is there: the goldens and whole nets in every precision, then the speed beside torch.
-test-gpu: $(READY)
-	$(RUN) -m pytest tests --gpu
+# With a GPU: the layers' goldens and whole nets in every precision, training, NCCL; then the speed beside torch.
+# For CUDA 13: make test-gpu GPU_EXTRA=gpu-cuda13
+GPU_EXTRA ?= gpu
+GPU_TESTS  = tests/test_gpu tests/test_layers tests/test_solver/test_on_a_device.py
 
-bench-gpu: $(READY)
+test-gpu: $(READY) gpu-ready
+	$(RUN) -m pytest $(GPU_TESTS) --gpu
+
+bench-gpu: $(READY) gpu-ready
+	$(RUN) -c 'import torch' 2>/dev/null || $(RUN) -m pip install --quiet torch
 	$(RUN) -m benchmarks --device gpu
+
+gpu-ready: $(READY)
+	@command -v nvidia-smi >/dev/null || { echo "no GPU was found: there is no nvidia-smi (the driver's) here"; exit 2; }
+	@$(RUN) -c 'import cupy, cudnn' 2>/dev/null || $(RUN) -m pip install --quiet -e '.[$(GPU_EXTRA)]'
 
 lint: $(READY)
 	$(RUN) -m ruff check .

@@ -9,6 +9,17 @@ def pytest_addoption(parser):
     parser.addoption("--gpu", action="store_true", help="run on the GPU too (`make test-gpu`)")
 
 
+def pytest_configure(config):
+    if config.getoption("--gpu"):
+        from layers.backend import make_backend
+        from proto.errors import NetError
+
+        try:
+            make_backend("gpu")
+        except NetError as fault:
+            pytest.exit(f"--gpu: {fault}", 2)
+
+
 def pytest_collection_modifyitems(items):
     if os.environ.get("DEMITASSE_FULL"):
         return

@@ -1,4 +1,4 @@
-"""The goldens and the contract once more through the GPU's kernels, compiled with AddressSanitizer."""
+"""The goldens and the kernels' own tests once more with the kernels compiled under AddressSanitizer."""
 
 import os
 import shutil
@@ -11,10 +11,17 @@ import pytest
 from tests.test_gpu.shim import COMPILER
 
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = {
+    "goldens": ["-m", "tests.test_gpu.sweep"],
+    "kernels": ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_gpu/test_kernels.py",
+                "tests/test_gpu/test_cudnn.py"],
+}  # fmt: skip
 
 
-@pytest.mark.skipif(COMPILER is None or not shutil.which("gcc"), reason="AddressSanitizer needs gcc")
-def test_no_kernel_reads_or_writes_out_of_bounds():
+def sanitized(arguments):
+    """A finished Python process whose kernels are compiled with AddressSanitizer."""
+    if COMPILER is None or not shutil.which("gcc"):
+        pytest.skip("AddressSanitizer needs gcc")
     asan = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
     if not os.path.isabs(asan):
         pytest.skip("gcc has no libasan here")
@@ -24,28 +31,22 @@ def test_no_kernel_reads_or_writes_out_of_bounds():
         "DEMITASSE_SANITIZE": "address",
         "PYTHONPATH": str(ROOT),
     }
-    command = [sys.executable, "-m", "tests.test_gpu.sweep"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_no_kernel_reads_or_writes_out_of_bounds(program):
+    done = sanitized(PROGRAMS[program])
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert "AddressSanitizer" not in done.stderr
 
 
-@pytest.mark.skipif(COMPILER is None or not shutil.which("gcc"), reason="AddressSanitizer needs gcc")
 def test_the_sanitizer_would_notice():
-    """The same harness reports a kernel that is told of one pixel more than there is."""
-    asan = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
-    if not os.path.isabs(asan):
-        pytest.skip("gcc has no libasan here")
-    program = (
+    """The same harness reports a kernel that is told of one number more than there is."""
+    done = sanitized(["-c",
         "import numpy as np; from tests.test_gpu.shim import ShimRuntime, xp\n"
         "x, y = xp.asarray(np.ones(1000, np.float32)), xp.asarray(np.ones(1000, np.float32))\n"
-        "ShimRuntime().launch('elementwise', 'relu_forward', 1001, x, y, np.int64(1001), np.float32(0))\n"
-    )
-    environment = os.environ | {
-        "LD_PRELOAD": asan,
-        "ASAN_OPTIONS": "detect_leaks=0",
-        "DEMITASSE_SANITIZE": "address",
-        "PYTHONPATH": str(ROOT),
-    }
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True)
+        "ShimRuntime().launch('elementwise', 'relu_forward', 1001, x, y, np.int64(1001), np.float32(0))\n",
+    ])  # fmt: skip
     assert done.returncode != 0 and "heap-buffer-overflow" in done.stderr and "elementwise.cu" in done.stderr

@@ -1,0 +1,264 @@
+"""python -m benchmarks --device gpu: FCN-8s on a GPU, ours beside torch (eager, channels_last, torch.compile).
+
+At each precision, in turns in one run: forward and training at 500x500, a stream of images of changing sizes, the
+first image of a new size, memory, and the least time that the GPU's peak and its memory allow.
+Both sides start from the same weights, get host arrays, and read the loss after each training step.
+"""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.nets import net_message
+from benchmarks.peers import random_inputs
+from layers.backend import make_backend
+from netdef.net import Net
+from proto.errors import NetError
+from proto.messages import SolverParameter
+
+PRECISIONS = ("fp32", "tf32", "fp16")
+KINDS = ("eager", "channels_last", "compile")
+SIZES = [(375, 500), (500, 333), (500, 375), (333, 500), (366, 500), (500, 400), (281, 500), (500, 500)]
+NEW_SIZES = [(301, 420), (402, 310), (350, 450), (450, 330), (288, 384), (405, 405)]
+# What one H200 can do by its datasheet: TFLOP/s without sparsity, and by a measured copy: bytes/s.
+PEAKS, BANDWIDTH = {"fp32": 67e12, "tf32": 495e12, "fp16": 990e12}, 4.3e12
+RULE = SolverParameter(momentum=0.9, weight_decay=5e-4, base_lr=1e-12)
+
+
+class Ours:
+    """Our net at a precision; `run(arrays)` does one image or step and does not wait."""
+
+    def __init__(self, message, precision: str, train: bool, device: str = "gpu"):
+        from solver.updates import Updater
+
+        self.name = "ours"
+        self.backend = make_backend(device, precision=precision)
+        self.net = Net(message, "TRAIN" if train else "TEST", backend=self.backend, seed=1, keep=["score"])
+        rng = np.random.default_rng(1)
+        for p in self.net.learnable:  # FCN's convolutions start at zero
+            if len(p.shape) > 1 and not self.backend.to_host(p.data).any():
+                p.data[...] = self.backend.asarray(rng.standard_normal(p.shape) * (2 / np.prod(p.shape[1:])) ** 0.5)
+        self.updater = Updater(RULE, self.net.learnable, self.backend) if train else None
+        self.steps = 0
+
+    def run(self, arrays):
+        self.net.forward(arrays)
+        if self.updater is None:
+            return
+        loss = self.net.loss_later()
+        self.net.clear_grads()
+        self.net.backward()
+        self.steps += 1
+        self.updater.apply(1e-12, self.steps)
+        loss()
+
+    def wait(self):
+        if self.backend.name == "gpu":
+            self.backend.runtime.synchronize()
+
+    def output(self):
+        return self.backend.to_host(self.net.blobs["score"])
+
+    def memory(self):
+        """GB taken from the device."""
+        return self.backend.xp.get_default_memory_pool().total_bytes() / 1e9
+
+    def close(self):
+        self.net = self.updater = None
+        if hasattr(self.backend.xp, "get_default_memory_pool"):
+            self.backend.xp.get_default_memory_pool().free_all_blocks()
+
+
+class Torch:
+    """The same net in torch, from our weights."""
+
+    def __init__(self, ours: Ours, precision: str, train: bool, kind: str, device: str = "cuda"):
+        import torch
+
+        from benchmarks.torch_net import TorchNet
+
+        self.torch, self.name, self.device = torch, f"torch {kind}", device
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
+        self.model = TorchNet(ours.net).to(device).train(train)
+        self.half = precision == "fp16"
+        self.format = torch.channels_last if kind == "channels_last" else torch.contiguous_format
+        self.model = self.model.to(memory_format=self.format)
+        if self.half and not train:
+            self.model = self.model.half()
+        learned = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.SGD(learned, 1e-12, 0.9, weight_decay=5e-4, fused=device == "cuda" or None) \
+            if train else None  # fmt: skip
+        self.scaler = torch.amp.GradScaler(device, enabled=self.half)
+        self.call = torch.compile(self.model) if kind == "compile" else self.model
+
+    def run(self, arrays):
+        torch = self.torch
+        blobs = {name: torch.from_numpy(array).to(self.device, non_blocking=True) for name, array in arrays.items()}
+        blobs["data"] = blobs["data"].contiguous(memory_format=self.format)
+        if self.optimizer is None:
+            if self.half:
+                blobs["data"] = blobs["data"].half()
+            with torch.inference_mode():
+                self.blobs = self.call(blobs)
+            return
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device, torch.float16, enabled=self.half):
+            loss = self.call(blobs)["loss"]
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        loss.item()
+
+    def wait(self):
+        if self.device == "cuda":
+            self.torch.cuda.synchronize()
+
+    def output(self):
+        return self.blobs["score"].float().cpu().numpy()
+
+    def memory(self):
+        return self.torch.cuda.max_memory_reserved() / 1e9
+
+    def close(self):
+        self.model = self.call = self.optimizer = self.blobs = None
+        if self.device == "cuda":
+            self.torch.cuda.empty_cache()
+            self.torch.cuda.reset_peak_memory_stats()
+
+
+def seconds(contender, batches) -> float:
+    """Time for all batches, from the first call to the last result."""
+    contender.wait()
+    start = time.perf_counter()
+    for arrays in batches:
+        contender.run(arrays)
+    contender.wait()
+    return time.perf_counter() - start
+
+
+def in_turns(contenders, batches, rounds: int, warm_up: int = 2) -> dict[str, float]:
+    """{name: median seconds a batch}; one that fails is left out with a line."""
+    times: dict[str, list] = {}
+    for contender in list(contenders):
+        try:
+            for _ in range(warm_up):
+                seconds(contender, batches)
+        except Exception as error:  # noqa: BLE001 (a peer that cannot, not a fault of ours)
+            if contender.name == "ours":
+                raise
+            print(f"  {contender.name}: left out: {' '.join(str(error).split())[:160]}", flush=True)
+            contenders.remove(contender)
+    for _ in range(rounds):
+        for contender in contenders:
+            times.setdefault(contender.name, []).append(seconds(contender, batches) / len(batches))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def first_images(contenders, inputs_of, sizes) -> dict[str, float]:
+    """{name: median seconds of the first image of a size never seen}; torch.compile would compile anew: left out."""
+    times: dict[str, list] = {}
+    for size, contender in itertools.product(sizes, contenders):
+        if not contender.name.endswith("compile"):
+            times.setdefault(contender.name, []).append(seconds(contender, [inputs_of(size)]))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def floors(net, precision: str, train: bool) -> tuple[float, float]:
+    """(seconds by arithmetic, seconds by memory) that an H200 needs at least: every value and weight read or written
+    once by each layer, in training three times, and what the update moves."""
+    operations = moved = 0
+    for step in net.plan.steps:
+        bottoms, tops = ([value.shape for value in values] for values in (step.bottoms, step.tops))
+        operations += 2 * step.layer.macs(bottoms, tops)
+        if step.relu is not None or step.cls.type not in ("ReLU", "Dropout", "Input"):
+            moved += 4 * sum(int(np.prod(shape)) for shape in (*bottoms, *tops))
+            moved += 4 * sum(p.count for p in step.layer.params)
+    if not train:
+        return operations / PEAKS[precision], moved / BANDWIDTH
+    learned = sum(p.count for p in net.learnable if p.grad is not None)
+    return 3 * operations / PEAKS[precision], (3 * moved + 5 * 4 * learned) / BANDWIDTH
+
+
+def rows(title: str, times: dict[str, float], note: str = "") -> list[str]:
+    """A line for each contender: milliseconds, images a second, ours as a share of it."""
+    lines = [f"{title}{note}"]
+    for name, value in times.items():
+        ratio = times["ours"] / value
+        lines.append(f"  {name:22} {1e3 * value:9.2f} ms {1 / value:9.1f} images/s   ours / it {ratio:.2f}")
+    return lines
+
+
+def compare(message, precision: str, train: bool, say, *, size=(500, 500), sizes=SIZES, new_sizes=NEW_SIZES, rounds=7,
+            repeat=10, devices=("gpu", "cuda"), kinds=KINDS) -> None:  # fmt: skip
+    """Say all figures of one precision and mode."""
+    ours = Ours(message, precision, train, devices[0])
+    contenders = [ours]
+    for kind in kinds:
+        try:
+            contenders.append(Torch(ours, precision, train, kind, devices[1]))
+        except Exception as error:  # noqa: BLE001
+            say(f"  torch {kind}: left out: {' '.join(str(error).split())[:160]}")
+    shapes = {name: ours.net.shapes[name] for name in ours.net.inputs}
+
+    classes = next((step.bottoms[0].shape[1] for step in ours.net.plan.steps if step.tops[0].loss_weight), 2)
+
+    def inputs_of(image):
+        return random_inputs({name: (*shape[:2], *image) for name, shape in shapes.items()}, classes)
+
+    mode = "training" if train else "forward"
+    arithmetic, memory = floors(ours.net, precision, train)
+    fixed = in_turns(contenders, [inputs_of(size)] * repeat, rounds)
+    note = f"   (an H200 needs at least {1e3 * arithmetic:.2f} ms to compute, {1e3 * memory:.2f} ms to move)"
+    for line in rows(f"{precision} {mode} {size[0]}x{size[1]}", fixed, note):
+        say(line)
+    if not train and len(contenders) > 1:
+        reference = contenders[1].output()
+        difference = np.abs(ours.output() - reference).max() / max(np.abs(reference).max(), 1e-30)
+        say(f"  largest difference between ours and torch: {difference:.1e} of the largest score")
+    eager = [contender for contender in contenders if not contender.name.endswith("compile")]
+    for line in rows(f"{precision} {mode}, first image of a new size", first_images(eager, inputs_of, new_sizes)):
+        say(line)
+    stream = [inputs_of(image) for image in sizes] * 3
+    for line in rows(f"{precision} {mode}, a stream of {len(sizes)} sizes", in_turns(eager, stream, 3, warm_up=1)):
+        say(line)
+    if devices[0] == "gpu":
+        say("  memory: " + ", ".join(f"{c.name} {c.memory():.1f} GB" for c in (contenders[0], contenders[-1]))
+            + " (torch: all its kinds together)")  # fmt: skip
+    for contender in contenders:
+        contender.close()
+
+
+def main(nets, modes, rounds: int, out: str | None) -> int:
+    """Everything; 2 where there is no GPU."""
+    try:
+        backend = make_backend("gpu")
+    except NetError as fault:
+        print(f"python -m benchmarks: {fault}", file=sys.stderr)
+        return 2
+    properties = backend.xp.cuda.runtime.getDeviceProperties(backend.runtime.index)
+    device = properties["name"].decode()
+    lines = []
+
+    def say(line):
+        print(line, flush=True)
+        lines.append(line)
+
+    say(f"# {device}, {datetime.date.today()}")
+    say(f"cuDNN: {'yes' if backend.convolutions is not None else 'missing, convolutions through cuBLAS'}; one image; "
+        f"medians of {rounds} rounds in turns")  # fmt: skip
+    for net, precision, mode in itertools.product(nets, PRECISIONS, modes):
+        say(f"## {net}")
+        compare(net_message(net, mode == "train"), precision, mode == "train", say, rounds=rounds)
+    name = "".join(c if c.isalnum() else "-" for c in device).strip("-").lower()
+    path = Path(out or Path(__file__).parent / "results" / f"{datetime.date.today()}-{name}.md")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    print(f"written to {path}")
+    return 0

@@ -1,0 +1,35 @@
+"""Six FCN nets on a GPU in each precision against what Caffe computed; only with a GPU (make test-gpu)."""
+
+import pytest
+
+from layers.backend import make_backend
+from netdef.net import Net
+from tests.test_netdef import goldens
+from tests.test_netdef.test_whole_nets import errors
+
+# (largest error of any blob as a share of its largest value, of the loss, least share of pixels of the same class)
+TOLERANCES = {"fp32": (1e-4, 1e-4, 0.9999), "tf32": (1e-2, 2e-3, 0.99), "fp16": (2e-2, 5e-3, 0.98)}
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
+@pytest.mark.parametrize("name", goldens.table("net_values"))
+def test_agrees_with_caffe(name, precision, request, tmp_path):
+    if not request.config.getoption("--gpu"):
+        pytest.skip("needs a GPU: make test-gpu")
+    values, loss, same = TOLERANCES[precision]
+    golden = goldens.table("net_values")[name]
+    (tmp_path / "net.prototxt").write_text(golden["net"])
+    net = Net(tmp_path / "net.prototxt", backend=make_backend("gpu", precision=precision), keep="all")
+    net.load(goldens.made_up_weights(net.plan.steps))
+    inputs = goldens.made_up_inputs(*golden["size"])
+    net.forward({blob: inputs[blob] for blob in net.inputs})
+    to_host = net.backend.to_host
+    found = errors(name, "val", golden["blobs"], lambda blob: to_host(net.blobs[blob]))
+    assert len(found) > 10 and max(found.values()) < values, sorted(found.items(), key=lambda item: -item[1])[:5]
+    best = to_host(net.blobs["score"])[0].argmax(0)
+    assert (best == goldens.arrays("net_values")[f"{name}:argmax"]).mean() >= same
+    if golden["loss"] is not None:
+        assert net.loss == pytest.approx(golden["loss"], rel=loss)
+        net.backward()
+        grads = [to_host(p.grad) for p in net.learnable if p.grad is not None]
+        assert grads and all(abs(grad).max() < float("inf") for grad in grads)
