@@ -142,12 +142,12 @@ class Evaluation:
     def text(self, present_only: bool = False, names: str | None = None) -> str:
         """The scores as a table for each head."""
         parts = [f"{self.count} images" + (f", loss {self.loss:.6g}" if self._losses else "")]
+        results = self.scores(present_only)
         for head in self.heads:
             if len(self.heads) > 1:
                 parts.append(f"\n{head.label} ({head.score})")
-            result = score.scores(self.matrices[head.score], present_only=present_only)
             # One file of names can only be that of the first head.
-            parts.append(score.table(result, self.names(head, names if head is self.heads[0] else None)))
+            parts.append(score.table(results[head.score], self.names(head, names if head is self.heads[0] else None)))
         return "\n".join(parts)
 
     def close(self) -> None:
@@ -161,7 +161,7 @@ def find_heads(message) -> list[Head]:
                       layer.loss_param.ignore_label if layer.loss_param.HasField("ignore_label") else 255)
                  for layer in message.layer if layer.type in types]
         if heads:
-            return heads
+            return list({head.score: head for head in heads}.values())
     raise GraphFault(f"the net has no {', '.join(LOSSES[:2])} or {LOSSES[2]} layer that would say what is to be "
                      "scored: give --score BLOB --label BLOB")
 

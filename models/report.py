@@ -16,7 +16,7 @@ from models import common, report_page, score
 from models.evaluate import Evaluation, Example, warn_of_missing
 from models.files import write_text
 from models.palette import beside, colour, legend, overlay, save_picture
-from proto.errors import DataFault, SolverFault, WeightsFault
+from proto.errors import DataFault, WeightsFault
 from proto.text import read_solver
 from solver.paths import Finder
 
@@ -175,14 +175,15 @@ def run(options) -> None:
         for example in common.progress(evaluation, len(evaluation)):
             extremes.add(example)
         if not extremes.first:
-            raise SolverFault(f"{net}: no image of the split has a labelled pixel")
+            raise DataFault(f"{net}: no image of the split has a labelled pixel")
         text = evaluation.text(options.present_only, options.classes)
         log = read_log(options.log or options.run_folder / "log.jsonl")
+        results = evaluation.scores(options.present_only)
         page = report_page.page(
-            title=evaluation.net.name or folder.name, text=text, curves=curves(log), extremes=extremes,
+            title=evaluation.net.name or folder.name, curves=curves(log), extremes=extremes,
             about={"net": str(net), "weights": str(weights), "images": str(evaluation.count)},
-            heads=[(head, score.scores(evaluation.matrices[head.score], present_only=options.present_only),
-                    evaluation.names(head, options.classes)) for head in evaluation.heads], panels=panels)
+            heads=[(head, results[head.score], evaluation.names(head, options.classes))
+                   for head in evaluation.heads], panels=panels)
         head = evaluation.heads[0]
         picture = sheet([example for _, example in extremes.first], head.score, evaluation.names(head, options.classes))
     finally:

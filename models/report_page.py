@@ -25,7 +25,7 @@ figcaption { color: #555; font-size: .9em } svg text { font: 12px sans-serif; fi
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b")
 
 
-def page(*, title, text, curves, extremes, about, heads, panels) -> str:
+def page(*, title, curves, extremes, about, heads, panels) -> str:
     """heads: [(head, its Scores, its classes' names)]; panels: a function that gives an example's pictures."""
     parts = [f"<h1>{html.escape(title)}</h1>", _about(about)]
     if curves:
