@@ -192,7 +192,8 @@ class Solver:
         for on_start, _ in self.callbacks:
             on_start()
         shown = self.param.display > 0 and self.iter % self.param.display == 0
-        with debug.lines(self.net, self.log) if shown and self.param.debug_info else contextlib.nullcontext():
+        said = debug.lines(self.net, self.log) if shown and self.param.debug_info else contextlib.nullcontext()
+        with said, self.backend.steady_weights():
             loss = self._gradients()
         loss, request = self.ranks.agree(loss, self._poll())
         self._pending = NONE
@@ -275,15 +276,16 @@ class Solver:
         net.share_with(self.net)
         self.log.info(f"Iteration {self.iter}, Testing net (#{index})")
         sums, loss = {}, 0.0
-        for _ in range(batches):
-            outputs = net.forward()
-            loss += net.loss
-            for name, array in outputs.items():
-                values = self.backend.to_host(array)
-                sums[name] = sums[name] + values if name in sums else np.array(values)
-            if self._poll() == STOP:
-                self.log.info("Test interrupted.")
-                return {}
+        with self.backend.steady_weights():
+            for _ in range(batches):
+                outputs = net.forward()
+                loss += net.loss
+                for name, array in outputs.items():
+                    values = self.backend.to_host(array)
+                    sums[name] = sums[name] + values if name in sums else np.array(values)
+                if self._poll() == STOP:
+                    self.log.info("Test interrupted.")
+                    return {}
         means = {name: np.asarray(values / batches) for name, values in sums.items()}
         self.log.test(self.iter, index, [_output(net, name, mean) for name, mean in means.items()],
                       loss / batches if self.param.test_compute_loss else None)

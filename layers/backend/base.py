@@ -7,6 +7,7 @@ its inputs, except where its docstring says "adds to".
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, replace
 
@@ -175,6 +176,11 @@ class Backend:
         """dx of a conv_backward_data that ran with `diagonal`."""
         each = self.xp.arange(len(w))
         return self.conv_forward(dy, w[each, each][:, None], None, replace(geom, group=len(w)))
+
+    @contextlib.contextmanager
+    def steady_weights(self):
+        """Inside, nobody writes to the weights of a convolution: a backend may keep copies of them in another form."""
+        yield
 
     def bias_backward(self, dy, db) -> None:
         """Adds to db (C,) the sum of dy (N, C, ...) over all axes but 1."""

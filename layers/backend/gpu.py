@@ -8,16 +8,14 @@ each gradient by a power of two of its own, read and applied on the device, so t
 
 from __future__ import annotations
 
-import itertools
 import math
-from dataclasses import replace
 
 import numpy as np
 
-from layers.backend.base import Backend, PoolGeometry
+from layers.backend.base import PoolGeometry
+from layers.backend.gpu_conv import GpuConvolutions
 from proto.errors import SolverFault
 
-COLUMN_BYTES = 256 << 20  # a strip of im2col columns; a whole image's can be over 1 GB
 PRECISIONS = ("fp32", "tf32", "fp16")
 UPDATE_CHUNK = 16384  # as in update.cu
 UPDATE_RULES = {  # in the order of update.cu: what each keeps of its histories
@@ -30,7 +28,7 @@ UPDATE_RULES = {  # in the order of update.cu: what each keeps of its histories
 }
 
 
-class GpuBackend(Backend):
+class GpuBackend(GpuConvolutions):
     """See the module's docstring.  exact: fp32, and the same bits on every run."""
 
     name = "gpu"
@@ -44,8 +42,6 @@ class GpuBackend(Backend):
             runtime = CudaRuntime(_index(device))
         self.runtime, self.xp = runtime, runtime.xp
         self.precision = "fp32" if exact else precision
-        self._beliefs: dict[int, _Belief] = {}  # by address
-        self._fresh_flag = None, None
         self._update_tables: dict[tuple, tuple] = {}  # of the newest net
         self.convolutions = runtime.convolutions(self.precision, exact)  # None: cuDNN is missing
         super().__init__("float32")
@@ -91,133 +87,7 @@ class GpuBackend(Backend):
     def bernoulli(self, shape, p):
         return self.uniform(shape) < p
 
-    # -- convolution ---------------------------------------------------------------------------
-
-    def conv_forward(self, x, w, b, geom, relu=None):
-        if x.ndim != 4:
-            return super().conv_forward(x, w, b, geom, relu)
-        fused = relu == 0  # cuDNN's epilogue knows the plain ReLU
-        y = self._cudnn("forward", x, w, b, geom, fused)
-        if y is not None:
-            return y if relu is None or fused else self._epilogue(y, None, relu)
-        y = self.empty((len(x), len(w), *geom.out_size(x.shape[2:])))
-        if not x.size:
-            return y
-        rows, flat = _weight_rows(w, geom), _grouped_rows(y, geom)
-        for image, group, strip, cols in self._strips(x, geom):
-            flat[image, group, :, strip] = self.matmul(rows[group], cols)
-        return self._epilogue(y, b, relu)
-
-    def conv_backward_data(self, dy, w, geom, spatial, b=None, relu=None, diagonal=False):
-        if dy.ndim != 4:
-            return super().conv_backward_data(dy, w, geom, spatial, b, relu, diagonal)
-        if diagonal and set(geom.dilation) == {1}:
-            return self._upsample_channels(dy, w, geom, spatial, b, relu)
-        x = self._cudnn("backward_data", dy, w, geom, spatial)
-        if x is None:
-            x = self._columns_to_image(dy, w, geom, spatial)
-        return self._epilogue(x, b, relu)
-
-    def conv_backward_weights(self, x, dy, geom, dw):
-        if x.ndim != 4:
-            super().conv_backward_weights(x, dy, geom, dw)
-        elif x.size and not self._cudnn("backward_weights", x, dy, geom, dw):
-            rows, flat = _weight_rows(dw, geom), _grouped_rows(dy, geom)
-            for image, group, strip, cols in self._strips(x, geom):
-                self.matmul(flat[image, group, :, strip], cols, out=rows[group], add=True, tb=True)
-
-    def conv_backward(self, x, dy, w, geom, dw, need):
-        if self.convolutions is not None and dy.ndim == 4:
-            with self.convolutions.one_gradient():  # both ways back take the same copy of it
-                return super().conv_backward(x, dy, w, geom, dw, need)
-        return super().conv_backward(x, dy, w, geom, dw, need)
-
-    def _cudnn(self, direction, first, *args):
-        """cuDNN's answer, or None where there is no cuDNN, no engine of it for these shapes, or nothing to compute."""
-        if self.convolutions is None or not first.size:
-            return None
-        return getattr(self.convolutions, direction)(first, *args)
-
-    def _columns_to_image(self, dy, w, geom, spatial):
-        n, channels = len(dy), w.shape[1] * geom.group
-        x = self.zeros((n, channels, *spatial))
-        if not dy.size:
-            return x
-        rows, flat = _weight_rows(w, geom), _grouped_rows(dy, geom)
-        group_geom = replace(geom, group=1)
-        each = channels // geom.group
-        for image, group, strip in self._strip_slices(n, geom.group, each * math.prod(geom.kernel), flat.shape[3]):
-            cols = self.matmul(rows[group], flat[image, group, :, strip], ta=True)
-            part = x[image, group * each : (group + 1) * each]
-            self._launch("convolution", "col2im", part.size, cols, part, np.int64(strip.start),
-                         np.int64(strip.stop - strip.start),
-                         self._conv_constants(group_geom, (each, *spatial), dy.shape[2:]))  # fmt: skip
-        return x
-
-    def _strips(self, x, geom):
-        """(image, group, slice of output pixels, their columns (rows, pixels)) of x."""
-        out, each = geom.out_size(x.shape[2:]), x.shape[1] // geom.group
-        rows = each * math.prod(geom.kernel)
-        constants = self._conv_constants(geom, (each, *x.shape[2:]), out)
-        for image, group, strip in self._strip_slices(len(x), geom.group, rows, math.prod(out)):
-            cols = self.empty((rows, strip.stop - strip.start))
-            self._launch("convolution", "im2col", cols.size, x[image, group * each : (group + 1) * each], cols,
-                         np.int64(strip.start), np.int64(cols.shape[1]), constants)  # fmt: skip
-            yield image, group, strip, cols
-
-    @staticmethod
-    def _strip_slices(images, groups, rows, pixels):
-        width = max(1, COLUMN_BYTES // (4 * max(rows, 1)))
-        for image, group, start in itertools.product(range(images), range(groups), range(0, pixels, width)):
-            yield image, group, slice(start, min(start + width, pixels))
-
-    def is_diagonal(self, w):
-        """What was last known of w, and what is asked now: only the first question about an array waits for the
-        device.  A wrong answer costs time, not truth: the kernels look themselves."""
-        flag = self._off_diagonal(w)
-        self._fresh_flag = w.data.ptr, flag
-        belief = self._beliefs.setdefault(w.data.ptr, _Belief())
-        if belief.coming is None:
-            belief.coming = self.later(flag)
-        if belief.dense is None or belief.coming.ready:
-            belief.dense, belief.coming = bool(belief.coming()), None
-        return not belief.dense
-
-    def _off_diagonal(self, w):
-        """A flag on the device: whether w has numbers beside w[i, i]."""
-        flag = self.zeros((), np.int32)
-        self._launch("convolution", "off_diagonal", w.size, w, flag, np.int64(w.size), np.int32(w.shape[1]),
-                     np.int32(math.prod(w.shape[2:])))  # fmt: skip
-        return flag
-
-    def _flag_of(self, w):
-        """The flag that is_diagonal has just computed for w, or a new one."""
-        (ptr, flag), self._fresh_flag = self._fresh_flag, (None, None)
-        return flag if ptr == w.data.ptr else self._off_diagonal(w)
-
-    def _upsample_channels(self, x, w, geom, spatial, b, relu):
-        y = self.empty((*x.shape[:2], *spatial))
-        self._launch("convolution", "upsample_channels", y.size, x, w, self._flag_of(w), b, y,
-                     np.int64(y.size), self._conv_constants(geom, y.shape[1:], x.shape[2:]))  # fmt: skip
-        return y if relu is None else self._epilogue(y, None, relu)
-
-    def upsample_backward(self, dy, w, geom):
-        if dy.ndim != 4 or set(geom.dilation) != {1}:
-            return super().upsample_backward(dy, w, geom)
-        dx = self.empty((*dy.shape[:2], *geom.out_size(dy.shape[2:])))
-        self._launch("convolution", "upsample_channels_backward", dx.size, dy, w, self._flag_of(w),
-                     dx, np.int64(dx.size), self._conv_constants(geom, dy.shape[1:], dx.shape[2:]),
-                     blocks=min(dx.size, 1 << 20))  # fmt: skip
-        return dx
-
-    def bias_backward(self, dy, db):
-        n, channels, inner = len(dy), dy.shape[1], math.prod(dy.shape[2:])
-        strips = max(1, min(n * inner // 4096, 64))
-        partial = self.empty((channels, strips))
-        self._launch("convolution", "channel_sums", dy.size, dy, partial, np.int32(channels), np.int32(strips),
-                     np.int64(n), np.int64(inner), blocks=channels * strips)  # fmt: skip
-        if dy.size:
-            self._launch("convolution", "add_row_sums", channels, partial, db, np.int64(channels), np.int32(strips))
+    # -- products ------------------------------------------------------------------------------
 
     def matmul(self, a, b, out=None, add=False, ta=False, tb=False):
         product = self.runtime.matmul(a.T if ta else a, b.T if tb else b, self.precision != "fp32")
@@ -228,17 +98,6 @@ class GpuBackend(Backend):
         else:
             out[...] = product
         return out
-
-    def _conv_constants(self, geom, image, out):
-        return self.runtime.constants((*image, *out, *geom.kernel, *geom.stride, *geom.pad, *geom.dilation))
-
-    def _epilogue(self, y, b, relu):
-        if b is not None or relu is not None:
-            slope = np.float32(1 if relu is None else relu)
-            inner = math.prod(y.shape[2:])
-            self._launch("elementwise", "bias_relu", y.size, y, b, np.int64(y.size), np.int32(y.shape[1]),
-                         np.int64(inner), slope)  # fmt: skip
-        return y
 
     # -- elementwise ---------------------------------------------------------------------------
 
@@ -382,23 +241,6 @@ class GpuBackend(Backend):
             arrays = self.xp.ndarray
             args = [self.xp.ascontiguousarray(a) if isinstance(a, arrays) and a.ndim else a for a in args]
             self.runtime.launch(file, kernel, n, *args, blocks=blocks)
-
-
-class _Belief:
-    """What the host last heard of some weights: whether they are dense, and the answer on its way to it."""
-
-    def __init__(self):
-        self.dense, self.coming = None, None
-
-
-def _weight_rows(w, geom):
-    """(group, outputs, C/group * kernel) of weights."""
-    return w.reshape(geom.group, len(w) // geom.group, math.prod(w.shape[1:]))
-
-
-def _grouped_rows(y, geom):
-    """(N, group, channels of a group, pixels) of images."""
-    return y.reshape(len(y), geom.group, y.shape[1] // geom.group, math.prod(y.shape[2:]))
 
 
 def _two_pointers(histories):

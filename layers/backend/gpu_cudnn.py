@@ -25,6 +25,7 @@ KNOBS = {
     33: "SPLIT_COLS", 34: "TILE_ROWS", 35: "TILE_COLS", 36: "LOAD_SIZE", 37: "CTA_COUNT", 38: "STREAM_K",
     39: "SPLIT_P_SLC", 40: "TILE_M", 41: "TILE_N", 42: "WARP_SPEC_CFG",
 }  # fmt: skip
+ALIGNMENT = 16  # bytes, what a plan expects of every address
 WORKSPACE_LIMIT = 512 << 20  # bytes one convolution may ask for
 HALF_MOST = 65504 / 2  # half of half's largest number: room for rounding
 MOST_TILES = 132 * 8  # blocks that turn tiles one after another
@@ -196,13 +197,14 @@ class Convolutions:
         self.workspace = None
         self._gradient = None  # (dy, its copy inside, its scale) while both ways back need them
         self._sharing = False
+        self._kept = None  # {(address, shape): the copy inside} of weights while they are steady
 
     def forward(self, x, w, b, geom, relu: bool):
         plan = self.planner.plan(self._spec("fprop", w.shape, geom, bias=b is not None, relu=relu), x.shape)
         if plan is None:
             return None
         bias = [] if b is None else [b.astype("float16") if self.half else b]
-        return self._outside(self._run(plan, [self._inside(x), self._inside(w), *bias]), plan.out_shape)
+        return self._outside(self._run(plan, [self._inside(x), self._weights(w), *bias]), plan.out_shape)
 
     def backward_data(self, dy, w, geom, spatial):
         image = (len(dy), w.shape[1] * geom.group, *spatial)
@@ -210,7 +212,7 @@ class Convolutions:
         if plan is None:
             return None
         dy, bits, factor = self._scaled(dy)
-        return self._outside(self._run(plan, [dy, self._inside(w)]), image, bits, factor)
+        return self._outside(self._run(plan, [dy, self._weights(w)]), image, bits, factor)
 
     def backward_weights(self, x, dy, geom, dw) -> bool:
         """Adds to dw."""
@@ -219,7 +221,7 @@ class Convolutions:
             return False
         dy, bits, factor = self._scaled(dy)
         if not self.half:
-            dw += self._run(plan, [self.xp.ascontiguousarray(x), dy])
+            dw += self._run(plan, [self._inside(x), dy])
             return True
         x_bits = self._largest(x)
         ours = self._run(plan, [self._inside(x, x_bits), dy])
@@ -234,6 +236,23 @@ class Convolutions:
             yield
         finally:
             self._sharing, self._gradient = False, None
+
+    @contextlib.contextmanager
+    def steady_weights(self):
+        """Inside, weights are converted once."""
+        outer, self._kept = self._kept, {} if self._kept is None else self._kept
+        try:
+            yield
+        finally:
+            self._kept = outer
+
+    def _weights(self, w):
+        if self._kept is None or not self.half:
+            return self._inside(w)
+        key = w.data.ptr, w.shape
+        if key not in self._kept:
+            self._kept[key] = self._inside(w)
+        return self._kept[key]
 
     def _spec(self, direction, weights, geom, bias=False, relu=False):
         return Spec(direction, tuple(weights), geom.pad, geom.stride, geom.dilation, self.half, self.tf32, bias, relu,
@@ -259,7 +278,7 @@ class Convolutions:
     def _inside(self, x, bits=None, factor=1.0):
         x = self.xp.ascontiguousarray(x)
         if not self.half:
-            return x
+            return x if x.data.ptr % ALIGNMENT == 0 else x.copy()
         inside = self.xp.empty(x.shape, "float16")
         self._turn("to_half", x, inside, (bits, factor), len(x), x.shape[1], math.prod(x.shape[2:]))
         return inside
@@ -274,7 +293,7 @@ class Convolutions:
     def _scaled(self, dy):
         """(dy as cuDNN is to see it, the bits of its scale, a factor of it beside them)."""
         if not self.half:
-            return self.xp.ascontiguousarray(dy), None, 1.0
+            return self._inside(dy), None, 1.0
         if self._gradient is not None and self._gradient[0] is dy:
             return self._gradient[1:]
         terms = max(1, len(dy) * math.prod(dy.shape[2:]))

@@ -51,7 +51,7 @@ def check_arguments(kernel: str, declared, args, array_type) -> None:
     for place, ((dtype, pointer), arg) in enumerate(zip(declared, args, strict=True)):
         if pointer and arg is None:
             continue
-        if isinstance(arg, array_type) != pointer or arg.dtype != dtype:
+        if isinstance(arg, array_type) != pointer or getattr(arg, "dtype", None) != dtype:
             raise TypeError(f"kernel {kernel}, argument {place}: {dtype}{' array' * pointer} expected, got "
                             f"{getattr(arg, 'dtype', '')} {type(arg).__name__}")
 

@@ -109,3 +109,18 @@ def test_both_ways_back_convert_the_gradient_once(make):
     assert be.runtime.launches.count("largest") == 2 and be.runtime.launches.count("to_half") == 3  # x, dy and w
     assert np.array_equal(be.to_host(dx), be.to_host(be.conv_backward_data(dy, w, geometry, shape[2:])))
     assert be.convolutions._gradient is None
+
+
+def test_steady_weights_are_converted_once(make):
+    be = make("fp16")
+    geometry, shape, k = GEOMETRIES["3x3"]
+    x, w = be.asarray(values(shape, 1)), be.asarray(values((k, shape[1], 3, 3), 2))
+    before = be.to_host(be.conv_forward(x, w, None, geometry))
+    be.runtime.launches.clear()
+    with be.steady_weights(), be.steady_weights():
+        for _ in range(3):
+            assert np.array_equal(be.to_host(be.conv_forward(x, w, None, geometry)), before)
+    assert be.runtime.launches.count("to_half") == 4  # three images
+    w *= 2
+    doubled = be.to_host(be.conv_forward(x, w, None, geometry))
+    assert np.array_equal(doubled, 2 * before)  # nothing was kept

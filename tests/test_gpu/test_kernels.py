@@ -57,7 +57,7 @@ def test_diagonal_deconvolution_runs_per_channel(gpu, kernel, stride, pad, relu)
 
 
 def test_convolution_in_strips_of_columns(gpu, monkeypatch):
-    monkeypatch.setattr("layers.backend.gpu.COLUMN_BYTES", 3000)
+    monkeypatch.setattr("layers.backend.gpu_conv.COLUMN_BYTES", 3000)
     geometry = ConvGeometry((3, 3), (2, 1), (1, 2), (1, 2), 2)
     x, w, b = values(2, 4, 9, 11), values(6, 2, 3, 3), values(6)
     out = geometry.out_size(x.shape[2:])
