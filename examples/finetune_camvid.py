@@ -12,7 +12,7 @@ classes.txt.  The net is FCN-8s's sort on SqueezeNet: scores of stride 16, and s
     random         the same net from random weights
 
 OUT/RUN/ gets the nets, the solver (or one for each stage), the weights, and the predictions in val/; OUT/scores.json
-and OUT/scores.md the scores; OUT/predictions.png some of the truths and predictions side by side.
+and OUT/scores.md the scores; OUT/predictions.png and OUT/with_truth.png some of the predictions side by side.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from models.evaluate import Evaluation, save_predictions
 from models.fcn import Head, Source, fcn
@@ -35,7 +35,7 @@ from solver.solver import Solver
 
 STRIDE = 4                                        # of the finest scores
 STAGES = {"transplanted": [STRIDE], "staged": [16, 8, STRIDE], "random": [STRIDE]}
-RATES = {"transplanted": [0.002], "staged": [0.002, 0.001, 0.0005], "random": [0.02]}
+RATES = {"transplanted": [3e-5], "staged": [5e-5, 3e-5, 3e-5], "random": [0.01]}
 SCALES = {16: (), 8: (0.5,), 4: (0.5, 0.1)}       # of the skips: the earlier features are the larger ones
 MEAN = (104.0, 117.0, 123.0)                      # BGR, which SqueezeNet was trained with; pixels are not scaled
 
@@ -113,21 +113,32 @@ def summary(runs, names):
     return "\n".join(lines) + "\n"
 
 
-def picture(options, runs, names, count=4):
-    """Rows of truth and predictions, of images that lie evenly over the val split; with a legend."""
+def pictures(options, runs, names, count=4):
+    """Rows of predictions, with a legend, of images that lie evenly over the val split: predictions.png; and with
+    the truth before them, which is the data set's and not ours to pass on: with_truth.png."""
     listed = (options.data / "ImageSets/Segmentation/val.txt").read_text().split()
-    folders = [options.data / "SegmentationClass", *(options.out / run / "val" for run in runs)]
-    palette = np.array(Image.open(folders[0] / f"{listed[0]}.png").getpalette(), np.uint8).reshape(-1, 3)
+    chosen = listed[len(listed) // (2 * count)::max(1, len(listed) // count)][:count]
+    columns = {"truth": options.data / "SegmentationClass", **{run: options.out / run / "val" for run in runs}}
+    palette = np.array(Image.open(columns["truth"] / f"{chosen[0]}.png").getpalette(), np.uint8).reshape(-1, 3)
     palette = np.concatenate([palette, np.zeros((256 - len(palette), 3), np.uint8)])
-    rows = []
-    for name in listed[len(listed) // (2 * count)::max(1, len(listed) // count)][:count]:
-        rows.append(beside([colour(np.asarray(Image.open(folder / f"{name}.png")), palette) for folder in folders]))
-        rows.append(np.full((4, rows[0].shape[1], 3), 255, np.uint8))
     key = np.asarray(legend(range(len(names)), names, palette))
-    # Few colours: as a palette PNG it is small.
-    shown = Image.fromarray(beside([np.concatenate(rows[:-1]), key], gap=12))
-    shown.quantize(64, dither=Image.Dither.NONE).save(options.out / "predictions.png", optimize=True)
-    print(f"{options.out / 'predictions.png'}: truth | {' | '.join(runs)}")
+    for file, titles in (("predictions.png", list(runs)), ("with_truth.png", list(columns))):
+        panels = [column(title, [columns[title] / f"{name}.png" for name in chosen], palette) for title in titles]
+        shown = Image.fromarray(beside([beside(panels), key], gap=12))
+        # Few colours: as a palette PNG it is small.
+        shown.quantize(64, dither=Image.Dither.NONE).save(options.out / file, optimize=True)
+        print(f"{options.out / file}: {' | '.join(titles)}")
+
+
+def column(title, files, palette, gap=4):
+    """Label images below each other, under their title."""
+    images = [colour(np.asarray(Image.open(file)), palette) for file in files]
+    head = Image.new("RGB", (images[0].shape[1], 16), "white")
+    ImageDraw.Draw(head).text((2, 1), title, fill="black")
+    parts = [np.asarray(head)]
+    for image in images:
+        parts += [image, np.full((gap, image.shape[1], 3), 255, np.uint8)]
+    return np.concatenate(parts[:-1])
 
 
 def main(arguments=None):
@@ -135,7 +146,7 @@ def main(arguments=None):
     parser.add_argument("data", type=Path, help="the folder of CamVid, or of any data set in VOC's layout")
     parser.add_argument("classifier", type=Path, help="SqueezeNet 1.0's weights")
     parser.add_argument("out", type=Path, help="the folder to write to")
-    parser.add_argument("iterations", type=int, nargs="?", default=450, help="of each run (default: 450)")
+    parser.add_argument("iterations", type=int, nargs="?", default=600, help="of each run (default: 600)")
     parser.add_argument("--runs", default=",".join(STAGES), help=f"default: {','.join(STAGES)}")
     parser.add_argument("--batch", type=int, default=4, help="images in each iteration (default: 4)")
     parser.add_argument("--rate", type=float, nargs="*", help="the learning rate of each stage, for a single run")
@@ -154,7 +165,7 @@ def main(arguments=None):
         write_text(file, json.dumps(runs, indent=1))
     write_text(options.out / "scores.md", summary(runs, names))
     print(summary(runs, names))
-    picture(options, runs, names)
+    pictures(options, runs, names)
 
 
 if __name__ == "__main__":

@@ -99,8 +99,10 @@ def test_what_it_leaves_runs_by_the_commands(out, capsys):
 
 
 def test_the_picture_shows_classes_in_their_colours(out):
-    picture = Image.open(out / "predictions.png")
-    assert picture.mode == "P" and picture.width > 4 * 80 and picture.height == 3 * 64 + 2 * 4
+    for name, columns in (("predictions.png", 3), ("with_truth.png", 4)):
+        picture = Image.open(out / name)
+        assert picture.mode == "P" and 80 * columns < picture.width < 80 * (columns + 2)
+        assert picture.height == 16 + 3 * 64 + 2 * 4
 
 
 def test_a_second_call_adds_its_runs(example, classifier, out):
