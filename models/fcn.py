@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from models.trunks import EITHER, LEARNED, SNUG, TRUNKS, Style, Trunk, conv_relu, max_pool, vgg
-from netdef.coords import IDENTITY, CoordMap, above_top, crop_offset, map_between
+from netdef.coords import crop
 from netdef.spec import L, NetSpec, P, Top
 from proto.errors import SchemaFault, did_you_mean
 
@@ -110,19 +110,6 @@ def fcn(source: Source, heads: Sequence[Head] = (Head(21),), *, trunk: str = "vg
 def _unit(n: NetSpec, image: Top) -> Top:
     n.unit = L.Power(image, scale=UNIT)
     return n.unit
-
-
-def crop(top: Top, reference: Top) -> Top:
-    """`top` cut to the size and place of `reference`."""
-    axis, offset = crop_offset(map_between(top, reference, _above))
-    return L.Crop(top, reference, crop_param=dict(axis=axis, offset=offset))
-
-
-def _above(top: Top) -> list[tuple[Top, CoordMap]]:
-    """What a top comes from, also through a Concat of channels: all its bottoms lie on one grid."""
-    if top.fn.type_name == "Concat":
-        return [(bottom, IDENTITY) for bottom in top.fn.inputs]
-    return above_top(top)
 
 
 def _late_fusion(n: NetSpec, source: Source, head: Head, style: Style) -> Trunk:
