@@ -131,8 +131,9 @@ def _further() -> dict[str, Recipe]:
         "voc-fcn8s-vgg19": Recipe(voc, dict(trunk="vgg19", stride=8, skip_scales=(0.01, 0.0001)),
                                   _heavy(1e-10, 300000, 736, **often), ("vgg19-fcn",),
                                   "PASCAL VOC, on VGG19, all three streams at once"),
-        "voc-fcn4s-squeezenet": Recipe(voc, dict(trunk="squeezenet", stride=4, normalize=True),
-                                       _accumulated(1e-3, 20000, 736, **often), ("squeezenet",),
+        # Its early features are large (docs/finetuning.md): unscaled skips end in NaN.
+        "voc-fcn4s-squeezenet": Recipe(voc, dict(trunk="squeezenet", stride=4, skip_scales=(0.5, 0.1), normalize=True),
+                                       {**_accumulated(3e-5, 20000, 736, **often), "iter_size": 4}, ("squeezenet",),
                                        "PASCAL VOC, on SqueezeNet, 4 pixel stride: 3 MB of weights"),
         "voc-unet": Recipe(voc, {}, _accumulated(1e-2, 100000, 736, **often), (),
                            "PASCAL VOC, U-Net from random weights", builder=unet),

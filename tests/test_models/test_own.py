@@ -1,14 +1,23 @@
 """One's own folder in three commands: write a net, train it, segment new images; and the list of nets."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from models import own, recipes
 from models.__main__ import main
+from models.bases import make_base
+from models.data import scenes
 from netdef.plan import Plan
+from proto.text import read_net, read_solver
 from solver.__main__ import main as solver
+from solver.bilinear import fill_zero_deconvolutions
+from solver.solver import Solver
 from tests.test_models import minis
+
+SQUEEZENET = Path(__file__).resolve().parents[2].parent / "shared/weights/squeezenet"
 
 
 def write(root, name="own", *more):
@@ -37,6 +46,32 @@ def test_other_nets_take_a_folder_too(tmp_path):
         plan = Plan(tmp_path / f"nets/{name}/train.prototxt", "TRAIN")
         shape = plan.newest["score"].shape
         assert shape[1] == 3 and min(shape[2:]) == 40
+
+
+@pytest.mark.skipif(not SQUEEZENET.exists(), reason="needs ../shared/weights")
+@pytest.mark.parametrize("regime", ["own", "recipe"])
+def test_squeezenets_weights_train(tmp_path, regime):
+    """Neither the own net's solver nor the recipe's runs to NaN; the scores learn from zero."""
+    data, name, iterations = scenes.write(tmp_path, 8, 0, (48, 48)), "voc-fcn4s-squeezenet", 16
+    own.write(name, tmp_path / "nets", data / "JPEGImages", data / "SegmentationClass", str(data / "classes.txt"),
+              iterations=iterations)
+    param, _ = read_solver(tmp_path / "nets" / name / "solver.prototxt")
+    if regime == "recipe":
+        param = recipes.solver(name)
+        param.max_iter = iterations
+    for field in ("train_net", "test_net", "test_iter", "test_interval", "snapshot", "snapshot_prefix"):
+        param.ClearField(field)
+    param.net_param.CopyFrom(read_net(tmp_path / "nets" / name / "train.prototxt")[0])
+    param.random_seed, param.snapshot_after_train = 1, False
+    run = Solver(param)
+    run.net.load(make_base("squeezenet", next(SQUEEZENET.glob("*.caffemodel")))[0])
+    fill_zero_deconvolutions(run.net)
+    losses = []
+    run.callbacks.append((lambda: None, lambda: losses.append(run.losses[-1])))
+    run.solve()
+    run.close()
+    assert losses[0] == pytest.approx(np.log(9), rel=1e-3)
+    assert np.isfinite(losses).all() and np.mean(losses[-4:]) < 0.8 * losses[0]
 
 
 def test_the_split_is_always_the_same_and_needs_two_images(tmp_path, capsys):
