@@ -127,7 +127,7 @@ class Solver:
             self.log.info(line)
         for line in watch.startup_warnings(self.net, self.param):
             self.log.warn(line)
-        self.net.before_forward.append(watch.EqualScores(self.net, self.log.warn))
+        self.net.before_forward.append(watch.EqualScores(self))
         self._shown_at, self._shown_iter = time.monotonic(), self.iter
 
     # -- the loop ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import math
 
 from proto.errors import SolverFault
 
-LEARNED = ("Convolution", "Deconvolution", "InnerProduct")
+LEARNED = ("Convolution", "Deconvolution", "InnerProduct", "Scale")
 FASTEST, SLOWEST = 10.0, 1e-7      # effective rates per mean loss outside these have never trained anything
 
 
@@ -19,7 +19,8 @@ def startup_warnings(net, param) -> list[str]:
 
 
 def _is_zero(net, step) -> bool:
-    return step.cls.type in LEARNED and not bool(net.backend.xp.any(step.layer.params[0].data))
+    params = step.layer.params
+    return step.cls.type in LEARNED and bool(params) and not bool(net.backend.xp.any(params[0].data))
 
 
 def _frozen_at_zero(net) -> list[str]:
@@ -98,25 +99,48 @@ def _rate_warnings(net, param) -> list[str]:
 
 
 class EqualScores:
-    """A before_forward hook that looks once, in the second pass, for softmax losses whose scores are all equal
-    (in the first one they may be: a score layer that starts at zero is how FCN starts)."""
+    """A before_forward hook that finds softmax losses whose scores stay equal although they have been taught.
 
-    def __init__(self, net, say):
-        self.net, self.say = net, say
-        self.passes = 0
+    Equal scores are how FCN starts: its score layers are zero.  But labelled pixels give such a layer a gradient, and
+    after one update at any rate its scores differ, unless zeros lie between it and the loss.  So a loss is looked at
+    until its scores differ, and reported where they are equal after an update that had labels to learn from.
+    """
+
+    def __init__(self, solver):
+        self.solver, self.net = solver, solver.net
+        # Step of each loss under watch -> the iteration that should have taught it, once there was one.
+        self.taught: dict[int, int | None] = {step.index: None for step in self.net.plan.steps
+                                              if step.cls.type == "SoftmaxWithLoss" and step.tops[0].loss_weight}
 
     def __call__(self, index: int) -> None:
-        if index == 0:
-            self.passes += 1
-        step = self.net.plan.steps[index]
-        if self.passes != 2 or step.cls.type != "SoftmaxWithLoss":
+        if index not in self.taught:
             return
+        step, taught = self.net.plan.steps[index], self.taught[index]
         scores, axis = self.net.blobs[step.bottoms[0].name], step.spec.softmax_param.axis
-        classes = scores.shape[axis]
-        if scores.size and classes > 1 and float((scores.max(axis) - scores.min(axis)).max()) == 0:
-            self.say(f"the scores that layer {step.label} reads are all the same, so that its loss stays at "
-                     f"ln {classes} = {math.log(classes):.4f} per label: some layer before it has zero weights "
-                     "(not loaded, or a Deconvolution that was not filled)")
+        classes = scores.shape[axis] if scores.size else 0
+        if classes < 2 or float((scores.max(axis) - scores.min(axis)).max()) != 0:
+            del self.taught[index]
+        elif taught is None:
+            if self.solver.lr and self._has_labels(step):
+                self.taught[index] = self.solver.iter
+        elif self.solver.iter > taught:
+            del self.taught[index]
+            zeros = [above.label for above in _above(step.bottoms[0]) if _is_zero(self.net, above)]
+            why = f"the weights of {' and of '.join(zeros)} are zero" if zeros else "nothing before it has changed them"
+            self.solver.log.warn(f"the scores that layer {step.label} reads are still all the same after an update, so "
+                                 f"that its loss stays at ln {classes} = {math.log(classes):.4f} per label: {why}")
+
+    def _has_labels(self, step) -> bool:
+        labels = self.net.blobs[step.bottoms[1].name]
+        return step.layer.ignore is None or bool((labels != step.layer.ignore).any())
+
+
+def _above(value) -> list:
+    """The steps that a value comes from, the nearest first."""
+    found = [value.producer]
+    for step in found:
+        found += [bottom.producer for bottom in step.bottoms if bottom.producer not in found]
+    return found
 
 
 # -- a loss that is not finite --------------------------------------------------------------------------

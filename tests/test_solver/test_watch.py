@@ -46,7 +46,8 @@ def test_a_deconvolution_that_stays_zero(make):
     solver.solve()
     first, second = log.warnings
     assert "'up' (Deconvolution) are all zero and lr_mult 0 keeps them so" in first and "--bilinear" in first
-    assert "'loss' (SoftmaxWithLoss) reads are all the same" in second and "ln 5 = 1.6094" in second
+    assert "'loss' (SoftmaxWithLoss) reads are still all the same" in second and "ln 5 = 1.6094" in second
+    assert "the weights of 'up' (Deconvolution) and of 'score' (Convolution) are zero" in second
 
 
 def test_bilinear_weights_cure_it_and_only_it(make):
@@ -80,6 +81,62 @@ def test_score_layers_that_start_at_zero_are_how_fcn_starts(make):
     fill_zero_deconvolutions(solver.net)
     solver.step(3)
     assert log.warnings == []
+
+
+@pytest.mark.parametrize("fields", ["iter_size: 3", "iter_size: 2 momentum: 0.9 clip_gradients: 0.1"])
+def test_scores_may_be_equal_until_the_first_update(make, fields):
+    """Several passes an update: all of the first iteration's see scores of zero."""
+    solver, log = make(fcn(), fields=fields)
+    fill_zero_deconvolutions(solver.net)
+    solver.step(3)
+    assert log.warnings == [] and solver.net.loss < np.log(5)
+
+
+def test_the_smallest_published_rate_makes_scores_differ(make):
+    solver, log = make(fcn(normalize="false"), rate=1e-14, fields="momentum: 0.99")
+    fill_zero_deconvolutions(solver.net)
+    solver.step(3)
+    assert not [line for line in log.warnings if "all the same" in line]
+
+
+def test_images_without_labels_teach_nothing_yet(make):
+    """The first images are all void: equal scores after an update on them are no fault."""
+    net = fcn().replace("loss_param { ", "loss_param { ignore_label: 1 ")
+    solver, log = make(net)
+    fill_zero_deconvolutions(solver.net)
+    solver.step(3)
+    assert log.warnings == [] and float(solver.net.loss) == 0
+
+
+def muted(layer):
+    """The net with a layer between the upsampled scores and the loss."""
+    net = fcn().replace('layer { name: "loss" ', f'layer {{ name: "mute" bottom: "up" top: "mute" {layer} }}\n'
+                                                 'layer { name: "loss" ')
+    return net.replace('bottom: "up" bottom: "label"', 'bottom: "mute" bottom: "label"')
+
+
+def test_a_frozen_scale_of_zeros(make):
+    net = muted('type: "Scale" param { lr_mult: 0 } scale_param { filler { type: "constant" value: 0 } }')
+    solver, log = make(net)
+    fill_zero_deconvolutions(solver.net)
+    solver.step(2)
+    first, second = log.warnings
+    assert "'mute' (Scale) are all zero and lr_mult 0 keeps them so" in first and "bilinear" not in first
+    assert "the weights of 'mute' (Scale) and of 'score' (Convolution) are zero" in second
+
+
+def test_zeros_without_weights_are_found_in_the_second_iteration_only(make):
+    """No rule on weights sees a Power of scale 0, the equal scores show it."""
+    net = muted('type: "Power" power_param { scale: 0 }')
+    solver, log = make(net, fields="iter_size: 2")
+    fill_zero_deconvolutions(solver.net)
+    solver.step(1)
+    assert log.warnings == []
+    solver.step(1)
+    (line,) = log.warnings
+    assert "still all the same after an update" in line and "the weights of 'score' (Convolution) are zero" in line
+    solver.step(2)
+    assert len(log.warnings) == 1
 
 
 def test_a_summed_loss_is_said_beside_the_rate_and_shown_per_label(make):
