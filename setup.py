@@ -32,7 +32,7 @@ setup(
     packages=["proto", "layers", "layers.backend", "layers.sources", "netdef", "solver", "models", "models.data",
               "caffe", "caffe.proto"],
     package_data={"proto": ["caffe.proto"], "layers.backend": ["kernels/*.cu", "kernels/*.h"],
-                  "models": ["*/*.prototxt"]},
+                  "models": ["*/*.prototxt", "*/classes.txt"]},
     install_requires=["numpy>=1.26", "scipy>=1.11", "protobuf>=5", "pillow>=10", "numba>=0.60",
                       "threadpoolctl>=3.2", "tqdm>=4.64"],
     extras_require=EXTRAS,

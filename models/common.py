@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from layers.backend import make_backend
+from models.data import read
 from models.data.folder_layers import class_names
-from models.data.scenes import CLASSES as SCENE_CLASSES
 from models.palette import VOC_CLASSES
 
 
@@ -35,12 +36,14 @@ def progress(items: Iterable, total: int | None = None, unit: str = "image") -> 
     return tqdm(items, total=total, unit=unit, disable=not sys.stderr.isatty(), dynamic_ncols=True)
 
 
-def names_of(file: str | None, known: Sequence[str], classes: int) -> list[str]:
-    """The names of `classes` classes: those of a file, else those that the data know, else VOC's 21 or the nine of
-    the drawn scenes, else numbers."""
+def names_of(file: str | None, known: Sequence[str], classes: int, net: str | Path) -> list[str]:
+    """The names of `classes` classes: those of a file, else those that the data know, else of as many in the
+    classes.txt beside the net (`write` puts one there), else VOC's if they are 21, else numbers."""
+    beside = Path(net).with_name("classes.txt")
     if file:
         known = class_names(file)
-    for usual in (VOC_CLASSES, SCENE_CLASSES):
-        if not known and len(usual) == classes:
-            known = usual
+    elif not known and beside.is_file() and len(found := read.lines(beside)) == classes:
+        known = found
+    elif not known and len(VOC_CLASSES) == classes:
+        known = VOC_CLASSES
     return [known[c] if c < len(known) else f"class {c}" for c in range(classes)]

@@ -47,4 +47,5 @@ def files() -> dict[str, str]:
     head = "# A slim FCN-8s on drawn scenes: `make train`.  Written by `python -m models write demo models`.\n"
     messages = {f"fcn8s_{split}.prototxt": net for split, net in nets().items()}
     messages["fcn8s_solver.prototxt"] = solver()
-    return {name: head + text.format(message) for name, message in messages.items()}
+    written = {name: head + text.format(message) for name, message in messages.items()}
+    return {**written, "classes.txt": "".join(f"{name}\n" for name in CLASSES)}

@@ -76,7 +76,7 @@ class Evaluation:
         if not data:
             raise GraphFault(f"{net}: has no data layer, so there is nothing to score it on: give a train, val or "
                              "test prototxt, or use `python -m models segment`")
-        self.image = data[0].top[0]
+        self.path, self.image = net, data[0].top[0]
         kept = {self.image} | {name for head in self.heads for name in (head.score, head.label)}
         self.net = Net(net, "TEST", backend=backend, weights=str(weights), keep=kept)
         self.source = getattr(self.net.plan.by_name[data[0].name].layer, "user", None)
@@ -137,7 +137,7 @@ class Evaluation:
     def names(self, head: Head, file: str | None = None) -> list[str]:
         """Its classes' names: from a file, or as far as the data know them."""
         known = self.source.names_of(head.label) if self.source else ()
-        return common.names_of(file, known, self.classes[head.score])
+        return common.names_of(file, known, self.classes[head.score], self.path)
 
     def text(self, present_only: bool = False, names: str | None = None) -> str:
         """The scores as a table for each head."""
@@ -173,7 +173,8 @@ def add_to(commands) -> None:
     parser.add_argument("--present-only", action="store_true",
                         help="leave classes out that never occur in the truth (as the paper does for SIFT Flow)")
     parser.add_argument("--save", type=Path, metavar="DIR", help="write the predictions there, as palette PNGs")
-    parser.add_argument("--classes", metavar="FILE", help="a file of class names, one a line")
+    parser.add_argument("--classes", metavar="FILE",
+                        help="a file of class names, one a line (default: what the data or the net's folder say)")
     parser.add_argument("--score", metavar="BLOB", help="the scores, where no loss names them")
     parser.add_argument("--label", metavar="BLOB", default="label", help="the labels for --score (default: label)")
     parser.add_argument("--batches", type=common.positive, metavar="N", help="how many batches; default: the split")

@@ -135,7 +135,7 @@ def run(options) -> int:
                           scale=options.scale, rgb=options.rgb, blob=options.blob)
     if segmenter.net.load_report.missing:
         print(f"warning: {segmenter.net.load_report}", file=sys.stderr)
-    names = common.names_of(options.classes or _names_beside(options.net), (), segmenter.classes)
+    names = common.names_of(options.classes, (), segmenter.classes, options.net)
     seen, bad = set(), 0
     for path, name in zip(common.progress(paths), result_names(paths), strict=True):
         try:
@@ -177,12 +177,6 @@ def _segment(segmenter: Segmenter, image: np.ndarray, options, name: str) -> set
         save_picture(options.out / f"{name}_overlay.jpg", overlay(image, labels))
     save_labels(options.out / f"{name}.png", labels)
     return set(np.unique(labels).tolist())
-
-
-def _names_beside(net: str) -> str | None:
-    """`write` puts the names of own classes beside the net."""
-    file = Path(net).with_name("classes.txt")
-    return str(file) if file.is_file() else None
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -55,10 +55,12 @@ def run(options) -> None:
                               random=options.random):
             print(path)
         return
-    if isinstance(classes, str):
-        classes = len(class_names(classes))
+    known = class_names(classes) if isinstance(classes, str) else []
     names = recipes.NETS if options.name == "all" else [options.name]
     for name in names:
-        for path in recipes.write(name, options.out, root=options.data, classes=classes, width=options.width,
-                                  random=options.random):
-            print(path)
+        written = recipes.write(name, options.out, root=options.data, classes=len(known) or classes,
+                                width=options.width, random=options.random)
+        if known:
+            written.append(options.out / name / "classes.txt")
+            write_text(written[-1], "".join(f"{line}\n" for line in known))
+        print("\n".join(map(str, written)))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import demo_net
+from models import common, demo_net
 from models.data import scenes
 from netdef.net import Net
 from proto.messages import SolverParameter
@@ -37,6 +37,10 @@ def test_it_learns_to_tell_objects_from_their_background(tmp_path):
         losses.append(run.net.loss)
     assert losses[0] == pytest.approx(np.log(9), rel=0.01)
     assert np.mean(losses[-8:]) < 0.75 * np.mean(losses[:2])
+
+
+def test_the_commands_know_the_names_of_its_classes():
+    assert common.names_of(None, (), 9, FOLDER / "fcn8s_deploy.prototxt") == list(scenes.CLASSES)
 
 
 def test_its_deploy_net_takes_any_size():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import own, recipes
+from models import common, own, recipes
 from models.__main__ import main
 from models.bases import make_base
 from models.data import scenes
@@ -98,3 +98,7 @@ def test_classes_by_number_or_by_name(tmp_path, classes, monkeypatch, capsys):
     (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\n")
     assert main(["write", "voc-fcn32s", "nets", "--classes", classes, "--width", "0.02"]) == 0
     assert Plan(tmp_path / "nets/voc-fcn32s/deploy.prototxt").newest["score"].shape[1] == 5
+    beside = tmp_path / "nets/voc-fcn32s/classes.txt"
+    assert beside.exists() == (classes == "names.txt")
+    known = common.names_of(None, (), 5, beside.with_name("deploy.prototxt"))
+    assert known == (["a", "b", "c", "d", "e"] if beside.exists() else [f"class {i}" for i in range(5)])
