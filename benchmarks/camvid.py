@@ -91,7 +91,7 @@ def train_torch(message, val, threads):
     torch.manual_seed(1)
     torch.set_num_threads(threads)
     net = Solver(message).net  # the same weights and the same images
-    module = TorchNet(net)
+    module = TorchNet.like(net, keep=("score",))
     sgd = CaffeSGD(module, message.momentum, message.weight_decay)
     module.train()
     start, losses = time.perf_counter(), []

@@ -86,7 +86,7 @@ class Torch:
 
         self.torch, self.name, self.device = torch, f"torch {kind}", device
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
-        self.model = TorchNet(ours.net).to(device).train(train)
+        self.model = TorchNet.like(ours.net).to(device).train(train)
         self.half = precision == "fp16"
         self.format = torch.channels_last if kind == "channels_last" else torch.contiguous_format
         self.model = self.model.to(memory_format=self.format)

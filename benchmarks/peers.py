@@ -87,117 +87,42 @@ def _classes(shapes, net):
     return shapes[losses[0].bottom[0]][1] if losses else 2
 
 
-def torch_module(message, shapes):
-    """A torch module of the net's layers, in their order; shapes: of every blob, from our own net."""
-    import torch
-    from torch import nn
-    from torch.nn import functional
-
-    def convolution(layer):
-        p = layer.convolution_param
-        kernel, stride = p.kernel_size[0], p.stride[0] if p.stride else 1
-        pad, dilation = p.pad[0] if p.pad else 0, p.dilation[0] if p.dilation else 1
-        kind = nn.Conv2d if layer.type == "Convolution" else nn.ConvTranspose2d
-        return kind(
-            shapes[layer.bottom[0]][1],
-            p.num_output,
-            kernel,
-            stride,
-            pad,
-            dilation=dilation,
-            groups=p.group,
-            bias=p.bias_term,
-        )
-
-    def step(layer, net, values):
-        x = values[layer.bottom[0]]
-        if layer.type in ("Convolution", "Deconvolution"):
-            return net.weights[layer.name](x)
-        if layer.type == "ReLU":
-            return functional.relu(x, inplace=layer.top[0] == layer.bottom[0])
-        if layer.type == "Dropout":
-            return functional.dropout(x, layer.dropout_param.dropout_ratio, net.training)
-        if layer.type == "Pooling":
-            p = layer.pooling_param
-            if p.global_pooling:
-                return functional.adaptive_avg_pool2d(x, 1)
-            pool = functional.max_pool2d if p.pool == p.MAX else functional.avg_pool2d
-            return pool(x, p.kernel_size, p.stride, p.pad, ceil_mode=True)
-        if layer.type == "Crop":
-            height, width = shapes[layer.bottom[1]][2:]
-            offset = layer.crop_param.offset[0]
-            return x[:, :, offset : offset + height, offset : offset + width]
-        if layer.type == "Eltwise":
-            return x + values[layer.bottom[1]]
-        if layer.type == "Concat":
-            return torch.cat([values[name] for name in layer.bottom], 1)
-        if layer.type == "LRN":
-            p = layer.lrn_param
-            return functional.local_response_norm(x, p.local_size, p.alpha, p.beta, p.k)
-        if layer.type == "SoftmaxWithLoss":
-            labels = values[layer.bottom[1]][:, 0].long()
-            return functional.cross_entropy(x, labels, ignore_index=255, reduction="sum") / len(x)
-        raise NotImplementedError(layer.type)
-
-    class Translated(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weights = nn.ModuleDict(
-                {
-                    layer.name: convolution(layer)
-                    for layer in message.layer
-                    if layer.type in ("Convolution", "Deconvolution")
-                }
-            )
-
-        def forward(self, *inputs):
-            names = [layer.top[0] for layer in message.layer if layer.type == "Input"]
-            values = dict(zip(sorted(names), inputs, strict=True))
-            for layer in message.layer:
-                if layer.type != "Input":
-                    result = values[layer.top[0]] = step(layer, self, values)
-            return result
-
-    return Translated()
-
-
-def _blob_shapes(message, train):
+def _planned(message, train):
+    """(the net as a torch module with random weights, its inputs)"""
+    from benchmarks.torch_net import TorchNet
     from netdef.plan import Plan
 
     plan = Plan(message, "TRAIN" if train else "TEST")
-    return {name: value.shape for name, value in plan.newest.items()}
+    shapes = {name: value.shape for name, value in plan.newest.items()}
+    specs = [step.spec for step in plan.steps]
+    classes = next((shapes[spec.bottom[0]][1] for spec in specs if spec.type == "SoftmaxWithLoss"), 2)
+    inputs = random_inputs({name: shapes[name] for name in plan.inputs}, classes)
+    return TorchNet(specs, plan.params), inputs
 
 
 def _torch(message, train, threads, channels_last):
     import torch
 
     torch.set_num_threads(threads)
-    shapes = _blob_shapes(message, train)
-    names = sorted(layer.top[0] for layer in message.layer if layer.type == "Input")
-    classes = next((shapes[layer.bottom[0]][1] for layer in message.layer if layer.type == "SoftmaxWithLoss"), 2)
-    inputs = random_inputs({name: shapes[name] for name in names}, classes)
-    model, arrays = torch_module(message, shapes), [torch.from_numpy(inputs[name]) for name in names]
+    model, inputs = _planned(message, train)
+    blobs = {name: torch.from_numpy(array) for name, array in inputs.items()}
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
-        arrays = [a.to(memory_format=torch.channels_last) for a in arrays]
+        blobs = {name: blob.to(memory_format=torch.channels_last) for name, blob in blobs.items()}
     if not train:
         model.eval()
 
         def forward():
             with torch.inference_mode():
-                model(*arrays)
+                model(blobs)
 
         return forward
-    # Caffe's fixed bilinear upsampling takes no gradient; nor does torch's then.
-    for layer in message.layer:
-        if layer.type == "Deconvolution" and layer.param and layer.param[0].lr_mult == 0:
-            model.weights[layer.name].requires_grad_(False)
     model.train()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 1e-12, 0.9, weight_decay=5e-4)
 
     def step():
         optimizer.zero_grad()
-        model(*arrays).backward()
+        model(blobs)["loss"].backward()
         optimizer.step()
 
     return step
@@ -206,11 +131,11 @@ def _torch(message, train, threads, channels_last):
 def _onnx(message, framework, threads):
     import torch
 
-    shapes = _blob_shapes(message, False)
-    data = torch.from_numpy(random_inputs({"data": shapes["data"]}, 2)["data"])
+    model, inputs = _planned(message, False)
+    data = torch.from_numpy(inputs["data"])
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "net.onnx")
-        torch.onnx.export(torch_module(message, shapes).eval(), (data,), path, dynamo=False)
+        torch.onnx.export(model.eval(), ({"data": data}, {}), path, dynamo=False)
         if framework == "onnxruntime":
             import onnxruntime
 

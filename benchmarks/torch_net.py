@@ -1,7 +1,8 @@
-"""A Demitasse net as a PyTorch module: the same layers, wired alike, with the same weights."""
+"""A Demitasse net as a PyTorch module: the same layers, wired alike, with the same weights; and Caffe's SGD."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -10,33 +11,41 @@ from proto.messages import EltwiseParameter, LRNParameter, PoolingParameter
 
 
 class TorchNet(nn.Module):
-    """Built from a netdef.Net; `forward({blob: tensor})` gives {blob: tensor} of all blobs made.
+    """Layers run in order; `forward({blob: tensor})` gives {blob: tensor} of the net's outputs and of `keep`.
 
+    specs: the layers' messages.  params: {layer: its Params}; one without data (of a Plan) gets random values.
     A SoftmaxWithLoss with `normalize: true` (or VALID) averages over the labelled pixels; else it divides by the batch.
     """
 
-    def __init__(self, net):
+    def __init__(self, specs, params, keep=()):
         super().__init__()
-        self.specs = [spec for spec in net.specs if spec.type not in ("Input", "Python", "Data")]
-        for name, params in net.params.items():
-            for i, param in enumerate(params):
-                value = nn.Parameter(torch.from_numpy(net.backend.to_host(param.data).copy()))
-                value.requires_grad_(param.lr_mult != 0)
+        self.specs = [spec for spec in specs if spec.type not in ("Input", "Python", "Data")]
+        for name, of_layer in params.items():
+            for i, param in enumerate(of_layer):
+                value = nn.Parameter(_values(param), requires_grad=param.lr_mult != 0)
                 value.lr_mult, value.decay_mult = param.lr_mult, param.decay_mult
-                self.register_parameter(f"{name}:{i}".replace(".", "_"), value)
+                self.register_parameter(_attribute(name, i), value)
+        last_use = {name: i for i, spec in enumerate(self.specs) for name in spec.bottom}
+        self.done = [[name for name, use in last_use.items() if use == i and name not in (*keep, *spec.top)]
+                     for i, spec in enumerate(self.specs)]  # fmt: skip
+
+    @classmethod
+    def like(cls, net, keep=()):
+        """With the weights of a netdef.Net."""
+        return cls(net.specs, net.params, keep)
 
     def weights(self, name):
         """The learned arrays of a layer, None for those it does not have."""
-        held = dict(self.named_parameters(recurse=False))
-        return [held.get(f"{name}:{i}".replace(".", "_")) for i in range(2)]
+        return getattr(self, _attribute(name, 0), None), getattr(self, _attribute(name, 1), None)
 
     def forward(self, blobs):
         blobs = dict(blobs)
-        for spec in self.specs:
-            xs = [blobs[name] for name in spec.bottom]
-            y = getattr(self, spec.type)(spec, *xs)
+        for spec, done in zip(self.specs, self.done, strict=True):
+            y = getattr(self, spec.type)(spec, *(blobs[name] for name in spec.bottom))
             if spec.top:
                 blobs[spec.top[0]] = y
+            for name in done:
+                del blobs[name]
         return blobs
 
     def Convolution(self, spec, x):  # noqa: N802 (methods are named like the types)
@@ -56,7 +65,7 @@ class TorchNet(nn.Module):
 
     def ReLU(self, spec, x):  # noqa: N802
         slope = spec.relu_param.negative_slope
-        return functional.leaky_relu(x, slope) if slope else functional.relu(x, inplace=True)
+        return functional.leaky_relu(x, slope) if slope else functional.relu(x, inplace=spec.top[0] == spec.bottom[0])
 
     def Power(self, spec, x):  # noqa: N802
         p = spec.power_param
@@ -110,6 +119,19 @@ class TorchNet(nn.Module):
         if p.HasField("normalize") and not p.normalize:
             return functional.cross_entropy(x, label, ignore_index=ignore, reduction="sum") / len(x)
         return functional.cross_entropy(x, label, ignore_index=ignore)
+
+
+def _attribute(layer, index):
+    return f"{layer}:{index}".replace(".", "_")
+
+
+def _values(param):
+    """A copy of a Param's array, else random values of its shape, of a spread that keeps that of a ReLU's inputs."""
+    if param.data is not None:
+        host = param.data if isinstance(param.data, np.ndarray) else param.data.get()
+        return torch.from_numpy(host.copy())
+    spread = (2 / np.prod(param.shape[1:])) ** 0.5 if len(param.shape) > 1 else 0.0
+    return torch.randn(param.shape) * spread
 
 
 def _pair(values, high, wide, default):
