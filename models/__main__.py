@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 
 from proto.errors import NetError
 
@@ -17,6 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     for command in commands.choices.values():         # after the command, too
         command.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    # What Pillow can read it reads; odd notes in a file are nothing that its user could act on.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         return options.run(options) or 0
     except BrokenPipeError:                               # `... | head`

@@ -106,11 +106,12 @@ class Evaluation:
         return self.batches
 
     def __iter__(self) -> Iterator[Example]:
-        for _ in range(self.batches):
-            self.net.forward()
-            if self.net.plan.losses:
-                self._losses.append(self.net.loss)
-            yield from self._batch()
+        with self.net.backend.steady_weights():
+            for _ in range(self.batches):
+                self.net.forward()
+                if self.net.plan.losses:
+                    self._losses.append(self.net.loss)
+                yield from self._batch()
 
     def _batch(self) -> Iterator[Example]:
         blobs = {name: self.net.backend.to_host(self.net.blobs[name])

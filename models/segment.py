@@ -20,6 +20,8 @@ from models.palette import legend, overlay, save_labels, save_picture
 from netdef.net import Net
 from proto.errors import DataFault, GraphFault, SchemaFault, ShapeFault
 
+LEGEND = "legend"
+
 
 class Segmenter:
     """Scores of images by a net with one input.
@@ -39,6 +41,8 @@ class Segmenter:
         self.input, self.channels = inputs[0], self.net.shapes[inputs[0]][1]
         self.blob = blob or self._find_blob(net)
         self.classes = self.net.shapes[self.blob][1]
+        if self.classes > 256:
+            raise GraphFault(f"{net}: blob '{self.blob}' scores {self.classes} classes: a label PNG holds 256 at most")
         if self.channels not in (1, 3):
             raise GraphFault(f"{net}: input '{self.input}' has {self.channels} channels: a picture gives 3, or 1")
         if len(mean) not in (1, self.channels):
@@ -93,12 +97,12 @@ def find_images(words: Sequence[str]) -> list[Path]:
 
 
 def result_names(paths: Sequence[Path]) -> list[str]:
-    """A name for each image's results: its stem, or as much more as tells it from the others."""
+    """A name for each image's results: its stem, or as much more as tells it from the others and from the legend."""
     for name_of in (lambda path: path.stem, lambda path: path.name, lambda path: "_".join(path.parts).strip("/_")):
         names = [name_of(path) for path in paths]
-        if len(set(names)) == len(names):
-            break
-    return names
+        if len({*names, LEGEND}) == len(names) + 1:
+            return names
+    return [f"{i}_{name}" for i, name in enumerate(names, 1)]
 
 
 def add_to(commands) -> None:
@@ -137,15 +141,16 @@ def run(options) -> int:
         print(f"warning: {segmenter.net.load_report}", file=sys.stderr)
     names = common.names_of(options.classes, (), segmenter.classes, options.net)
     seen, bad = set(), 0
-    for path, name in zip(common.progress(paths), result_names(paths), strict=True):
-        try:
-            image = read.upright(path)
-            seen.update(_segment(segmenter, image, options, name))
-        except (DataFault, ShapeFault, MemoryError) as error:
-            bad += 1
-            print(f"passed over: {_said(error, path)}", file=sys.stderr)
+    with segmenter.net.backend.steady_weights():
+        for path, name in zip(common.progress(paths), result_names(paths), strict=True):
+            try:
+                image = read.upright(path)
+                seen.update(_segment(segmenter, image, options, name))
+            except (DataFault, ShapeFault, MemoryError) as error:
+                bad += 1
+                print(f"passed over: {_said(error, path)}", file=sys.stderr)
     if seen:
-        save_picture(options.out / "legend.png", legend(sorted(seen), names))
+        save_picture(options.out / f"{LEGEND}.png", legend(sorted(seen), names))
     print(f"{len(paths) - bad} of {len(paths)} images segmented into {options.out}")
     return 1 if bad else 0
 

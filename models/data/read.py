@@ -18,14 +18,17 @@ IGNORE = 255
 
 
 def _open(path: Path) -> Image.Image:
+    picture = None
     try:
         picture = Image.open(path)
         picture.load()                      # decodes now, so that a torn file is found here
+        return picture
     except FileNotFoundError:
         raise DataFault(f"{path}: no such file{_hint(path)}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if picture:
+            picture.close()
         raise DataFault(f"{path}: cannot be read as an image: {error}") from error
-    return picture
 
 
 def _hint(path: Path) -> str:
