@@ -1,6 +1,5 @@
 """Writes docs/layers.md, the table of all layer types, from their docstrings: `python docs/make_layers.py`."""
 
-import inspect
 import re
 import sys
 from pathlib import Path
@@ -8,7 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from layers.layer import Layer, LossLayer, layer_class, layer_types  # noqa: E402
+from layers.layer import layer_class, layer_types  # noqa: E402
+from netdef.fields import own_fields  # noqa: E402
 
 HEAD = """# All layer types
 
@@ -28,13 +28,6 @@ def count(bounds) -> str:
     return f"{least}+" if most is None else str(least) if least == most else f"{least}-{most}"
 
 
-def fields(cls) -> list[str]:
-    """The *_param messages that the code of the class and its bases reads."""
-    code = "".join(inspect.getsource(base) for base in cls.__mro__[:-2] if base not in (Layer, LossLayer))
-    names = set(re.findall(r"spec\.(\w+_param)\b", code))
-    return sorted(names | ({"loss_param"} if "self.divisor(" in code else set()))
-
-
 def row(name) -> str:
     cls = layer_class(name)
     head = re.match(r"(?P<names>[\w, ]+?)(?: \((?P<fork>[^)]*)\))?: (?P<text>.*?)\.?(?:\.\s|$)",
@@ -42,7 +35,7 @@ def row(name) -> str:
     assert head and name in head["names"].split(", "), f"{cls.__module__}: begin the docstring with '{name}: '"
     text = " ".join(head["text"].split()).replace("|", "\\|")
     link = f"[{name}](../layers/{cls.__module__.rpartition('.')[2]}.py)"
-    named = ", ".join(f"`{field}`" for field in fields(cls))
+    named = ", ".join(f"`{field}`" for field in own_fields(cls))
     return f"| {link} | {count(cls.bottoms)} | {count(cls.tops)} | {text} | {named} | {head['fork'] or ''} |\n"
 
 

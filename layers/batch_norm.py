@@ -7,7 +7,7 @@ and 1.
 """
 
 from layers.layer import Layer, Param
-from proto.errors import ShapeFault
+from proto.errors import SchemaFault, ShapeFault
 
 
 class BatchNorm(Layer):
@@ -16,6 +16,8 @@ class BatchNorm(Layer):
 
     def setup(self, shapes):
         self.channels = shapes[0][1] if len(shapes[0]) > 1 else 1
+        if any(param.HasField("lr_mult") and param.lr_mult for param in self.spec.param):
+            raise SchemaFault("the running statistics are not learned by the solver: write lr_mult: 0, or no param")
         params = [Param((self.channels,)), Param((self.channels,)), Param((1,))]
         for param in params:
             param.lr_mult = param.decay_mult = 0.0

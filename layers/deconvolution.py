@@ -14,6 +14,7 @@ from layers.convolution import Convolution, by
 
 class Deconvolution(Convolution):
     type = "Deconvolution"
+    fields = ("convolution_param",)
 
     def coords(self):
         shifts = [d * (k - 1) / 2 - p for k, _, p, d in self._per_axis()]

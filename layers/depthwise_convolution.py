@@ -10,6 +10,7 @@ from proto.messages import LayerParameter
 
 class DepthwiseConvolution(Convolution):
     type = "DepthwiseConvolution"
+    fields = ("convolution_param",)
 
     def setup(self, shapes):
         param = self.spec.convolution_param

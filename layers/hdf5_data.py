@@ -118,6 +118,7 @@ class Hdf5Rows(Source):
 
 class HDF5Data(FeedLayer):
     type = "HDF5Data"
+    fields = ("data_param",)
     tops = (1, None)
 
     def open(self):

@@ -12,6 +12,7 @@ from proto.errors import ShapeFault
 
 class Im2col(Layer):
     type = "Im2col"
+    fields = ("convolution_param",)
 
     def setup(self, shapes):
         param = self.spec.convolution_param

@@ -56,6 +56,7 @@ class Layer:
     """The base of all layer types; a subclass with a `type` registers itself."""
 
     type = ""
+    fields: tuple[str, ...] = ()  # messages of its LayerParameter that it reads beside the one of its type's name
     bottoms: tuple[int, int | None] = (1, 1)  # least and most; None: any number
     tops: tuple[int, int | None] = (1, 1)
     same_count = False  # as many tops as bottoms (Convolution and its like)

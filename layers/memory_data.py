@@ -12,6 +12,7 @@ from proto.errors import DataFault, SchemaFault, ShapeFault
 
 class MemoryData(Layer):
     type = "MemoryData"
+    fields = ("transform_param",)
     bottoms, tops = (0, 0), (2, 2)
 
     def setup(self, shapes):

@@ -17,6 +17,7 @@ from proto.errors import GraphFault, SchemaFault, ShapeFault
 
 class RNN(Layer):
     type = "RNN"
+    fields = ("recurrent_param",)
     bottoms, tops = (2, 4), (1, 2)
     never_differentiable = (1,)
     states = ("h",)  # what a step hands on to the next

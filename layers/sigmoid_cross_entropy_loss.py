@@ -13,6 +13,7 @@ from proto.messages import LossParameter
 
 class SigmoidCrossEntropyLoss(LossLayer):
     type = "SigmoidCrossEntropyLoss"
+    fields = ("loss_param",)
 
     def infer(self, shapes):
         x, target = shapes

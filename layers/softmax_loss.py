@@ -15,6 +15,7 @@ from proto.errors import ShapeFault
 
 class SoftmaxWithLoss(LossLayer):
     type = "SoftmaxWithLoss"
+    fields = ("softmax_param", "loss_param")
     tops = (1, 2)
 
     def setup(self, shapes):

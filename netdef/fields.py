@@ -5,27 +5,22 @@ from __future__ import annotations
 import numbers
 from collections.abc import Iterable, Mapping
 
+from layers.layer import Layer, layer_class
 from proto.errors import SchemaFault, did_you_mean
 from proto.messages import LayerParameter
 
-# Types whose fields are in a message of another name, or in more than one.
-_BORROWED = {
-    "Deconvolution": ["convolution_param"],
-    "Im2col": ["convolution_param"],
-    "SoftmaxWithLoss": ["softmax_param", "loss_param"],
-    "SigmoidCrossEntropyLoss": ["loss_param"],
-    "MultinomialLogisticLoss": ["loss_param"],
-    "InfogainLoss": ["infogain_loss_param", "loss_param"],
-    "LSTM": ["recurrent_param"],
-    "RNN": ["recurrent_param"],
-}
+
+def own_fields(cls: type[Layer]) -> list[str]:
+    """The LayerParameter fields that hold the messages a layer type reads: ["softmax_param", "loss_param"]."""
+    named = [field.name for field in LayerParameter.DESCRIPTOR.fields
+             if field.message_type and field.message_type.name == f"{cls.type}Parameter"]
+    return list(dict.fromkeys((*named, *cls.fields)))
 
 
-def own_fields(type_name: str) -> list[str]:
-    """The LayerParameter fields that hold the messages of a layer type: ["convolution_param"]."""
-    own = [field.name for field in LayerParameter.DESCRIPTOR.fields
-           if field.message_type and field.message_type.name == f"{type_name}Parameter"]
-    return _BORROWED.get(type_name, own)
+def unread_fields(layer: LayerParameter, cls: type[Layer]) -> list[str]:
+    """The messages for other types that the layer has."""
+    return [field.name for field, _ in layer.ListFields()
+            if field.name.endswith("_param") and field.name not in own_fields(cls)]
 
 
 def home_of(layer: LayerParameter, name: str):
@@ -33,7 +28,7 @@ def home_of(layer: LayerParameter, name: str):
 
     Names that end in `param` are the layer's.  SchemaFault where neither has it.
     """
-    homes = [getattr(layer, own) for own in own_fields(layer.type)] if not name.endswith("param") else []
+    homes = [getattr(layer, own) for own in own_fields(layer_class(layer.type))] if not name.endswith("param") else []
     for home in (*homes, layer):
         if name in home.DESCRIPTOR.fields_by_name:
             return home

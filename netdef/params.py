@@ -37,7 +37,8 @@ def bind_params(steps: Sequence[Step]) -> dict[Param, Param]:
             _check_count(step)
             for index, spec in enumerate(step.spec.param):
                 param = step.layer.params[index]
-                _set_rates(param, spec)
+                if param.lr_mult:                      # 0 already: the layer learns it in its own way, or not at all
+                    _set_rates(param, spec)
                 if not spec.name:
                     continue
                 param.name = spec.name

@@ -8,10 +8,12 @@ A plan is enough to size, draw and crop a net; `Net` puts arrays to it.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from layers.layer import TRAIN, Param, Shape
+from netdef.fields import own_fields, unread_fields
 from netdef.gradient import plan_gradients
 from netdef.graph import Step, Value, label_of, wire
 from netdef.inputs import declare_inputs
@@ -60,6 +62,14 @@ class Plan:
                 step.layer.folder = os.path.dirname(step.where.file)
                 step.layer.params = step.layer.setup(shapes)
                 infer(step, shapes)
+                self._warn_of_unread(step)
+
+    @staticmethod
+    def _warn_of_unread(step: Step) -> None:
+        unread, place = unread_fields(step.spec, step.cls), f"{step.where}: " * bool(str(step.where))
+        if unread:
+            read = f"it reads {' and '.join(own_fields(step.cls)) or 'no such field'}"
+            warnings.warn(f"{place}layer {step.label}: {' and '.join(unread)} without effect: {read}", stacklevel=4)
 
     # -- what is in it -----------------------------------------------------------------------------
 

@@ -208,6 +208,7 @@ class FeedLayer(Layer):
     """A layer whose tops are the batches of a source; a subclass opens it in `open`."""
 
     bottoms = (0, 0)
+    fields = ("transform_param", "data_param")         # the latter for its `prefetch`
 
     def open(self) -> tuple[Source, int, int]:
         """(source, batch size, rand_skip) as the fields say."""

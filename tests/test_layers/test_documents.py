@@ -1,12 +1,14 @@
 """The pages about layers say what is so."""
 
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
-from layers.layer import layer_types
+from layers.layer import Layer, layer_class, layer_types
+from netdef.fields import own_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -43,3 +45,11 @@ def test_the_page_of_differences_names_types_that_there_are():
         name.split(" (")[0] for cell in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE) for name in cell.split(", ")
     }
     assert named - {"Type"} <= set(layer_types())
+
+
+@pytest.mark.parametrize("name", layer_types())
+def test_a_layer_says_which_messages_it_reads(name):
+    cls = layer_class(name)
+    bases = [base for base in cls.__mro__ if base not in (Layer, object)]
+    read = set(re.findall(r"spec\.(\w+_param)\b", "".join(map(inspect.getsource, bases))))
+    assert read - {"loss_param"} <= set(own_fields(cls))          # that one: LossLayer reads it for those that have it

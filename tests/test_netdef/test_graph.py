@@ -92,3 +92,18 @@ def test_places_are_those_of_the_file(tmp_path):
     with pytest.raises(GraphFault) as caught:
         Plan(path)
     assert str(caught.value).startswith(f"{path}:6:11: layer 'r' (ReLU): ")
+
+
+def test_a_message_that_the_type_does_not_read_is_said():
+    relu = layer("ReLU", "r", "data", more="pooling_param { kernel_size: 2 }")
+    with pytest.warns(UserWarning, match=r"^2:1: layer 'r' \(ReLU\): pooling_param without effect: it reads relu_param$"):
+        Plan(blob() + relu)
+    loss = layer("EuclideanLoss", "loss", "data data", more="loss_param { normalization: FULL }")
+    with pytest.warns(UserWarning, match="loss_param without effect: it reads no such field"):
+        Plan(blob() + loss)
+
+
+@pytest.mark.filterwarnings("error")
+def test_messages_that_count_are_not():
+    Plan(blob() + conv("c", "data", param="engine: CAFFE force_nd_im2col: true") + layer("Sigmoid", "s", "c")
+         + layer("Deconvolution", "d", "s", more="convolution_param { num_output: 2 kernel_size: 2 }"))

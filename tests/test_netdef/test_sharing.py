@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from proto.errors import GraphFault
+from proto.errors import GraphFault, SchemaFault
 from tests.test_netdef.texts import blob, build, conv, layer
 
 W = 'param { name: "w" }'
@@ -74,3 +74,19 @@ def test_rates_of_a_layer_that_sets_its_own_stay():
     net = build(blob() + layer("BatchNorm", "bn", "data", more="param {} param {}") + conv("c", "bn"))
     assert [param.lr_mult for param in net.params["bn"]] == [0, 0, 0]
     assert [param.lr_mult for param in net.params["c"]] == [1, 1]
+
+
+def test_rates_that_a_layer_keeps_at_0_stay_there():
+    three = "param { lr_mult: 1 } " * 3                    # old nets: Caffe's upgrade makes them 0
+    fork = "param { lr_mult: 1 decay_mult: 1 } " * 4       # PSPNet's layer makes the last two 0, and with frozen all
+    net = build(blob() + layer("BatchNorm", "a", "data", more=three)
+                + layer("BN", "b", "a", more=fork + "bn_param { momentum: 0.9 }")
+                + layer("BN", "c", "b", more=fork + "bn_param { momentum: 0.9 frozen: true }"))
+    rates = {name: [param.lr_mult for param in params] for name, params in net.params.items()}
+    assert rates == {"a": [0, 0, 0], "b": [1, 1, 0, 0], "c": [0, 0, 0, 0]}
+    assert [entry.lr_mult for entry in net.to_message().layer[2].param] == [1, 1, 0, 0]
+
+
+def test_statistics_that_the_solver_is_told_to_learn():
+    with pytest.raises(SchemaFault, match=r"2:1: layer 'bn' \(BatchNorm\): the running statistics are not learned"):
+        build(blob() + layer("BatchNorm", "bn", "data", more="param { lr_mult: 0 } param { lr_mult: 1 }"))

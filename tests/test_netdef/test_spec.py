@@ -131,3 +131,11 @@ def test_a_spec_runs_from_start_to_end():
     n.y = L.Power(n.x, scale=3, shift=1)
     y = Net(n.to_proto()).forward({"x": [[1, 2]]})["y"]
     np.testing.assert_array_equal(y, [[4, 7]])
+
+
+def test_fields_of_types_that_borrow_their_message():
+    n = NetSpec()
+    n.data = L.Input(shape=dict(dim=[1, 4, 8, 8]))
+    n.depthwise = L.DepthwiseConvolution(n.data, num_output=4, kernel_size=3)
+    n.up = L.Deconvolution(n.depthwise, num_output=2, kernel_size=4, stride=2)
+    assert [layer.convolution_param.num_output for layer in n.to_proto().layer] == [0, 4, 2]
