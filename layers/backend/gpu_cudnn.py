@@ -9,8 +9,10 @@ heuristics again only if that is refused.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import re
+import threading
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,22 +60,40 @@ class Plan:
     name: str = field(default="")
 
 
+class Handle:
+    """cuDNN's state for one device and thread, and the stream it launches on."""
+
+    def __init__(self, cudnn):
+        self.cudnn, self.id, self.stream = cudnn, cudnn.create_handle(), None
+
+    def use(self, stream: int) -> None:
+        if stream != self.stream:
+            self.cudnn.set_stream(handle=self.id, stream=stream)
+            self.stream = stream
+
+
+@functools.cache
+def _handle(cudnn, device: int, thread: int) -> Handle:
+    """One for all backends there: each holds memory on the device, for as long as the process runs."""
+    return Handle(cudnn)
+
+
 class Planner:
     """Builds and keeps plans.  `device_json` describes a device that is not there (for tests without a GPU)."""
 
-    def __init__(self, device_json: str | None = None):
+    def __init__(self, device: int = 0, device_json: str | None = None):
         import cudnn
 
         self.cudnn = cudnn
+        # The frontend says some refusals of an engine by the one, some by the other, which is no kind of it.
+        self.refusals = cudnn.cudnnGraphNotSupportedError, RuntimeError
         self.plans: dict = {}
         self.recipes: dict[Spec, tuple] = {}
         self.heuristic_builds = 0
-        self.stream = None  # the one that the handle launches on
         if device_json is None:
-            self.handle = cudnn.create_handle()
-            self.target = {"handle": self.handle}
+            self.handle = _handle(cudnn, device, threading.get_ident())
+            self.target = {"handle": self.handle.id}
         else:
-            self.handle = None
             self.target = {"device_property": cudnn.create_device_properties(device_json), "sm_version": 90}
 
     def plan(self, spec: Spec, image: tuple[int, int, int, int]) -> Plan | None:
@@ -85,24 +105,25 @@ class Planner:
 
     def execute(self, plan: Plan, pointers: list[int], out: int, workspace: int, stream: int) -> None:
         """Run on device addresses; asynchronous on the stream."""
-        if stream != self.stream:
-            self.cudnn.set_stream(handle=self.handle, stream=stream)
-            self.stream = stream
+        self.handle.use(stream)
         addresses = dict(zip(plan.inputs, pointers, strict=True))
         addresses[plan.output] = out
-        plan.graph.execute(addresses, workspace, handle=self.handle)
+        plan.graph.execute(addresses, workspace, handle=self.handle.id)
 
     def _from_recipe(self, spec, image):
         if spec not in self.recipes:
             return None
-        graph, inputs, output, out_shape = self._graph(spec, image)
         try:
+            graph, inputs, output, out_shape = self._graph(spec, image)
             graph.create_execution_plan(*self.recipes[spec])
             graph.check_support()
             graph.build_plans()
-        except self.cudnn.cudnnGraphNotSupportedError:
+        except self.refusals:
             return None  # the engine does not take this size
-        return Plan(graph, inputs, output, out_shape, graph.get_workspace_size())
+        workspace = graph.get_workspace_size()
+        if workspace > WORKSPACE_LIMIT:
+            return None  # it does, for too much memory
+        return Plan(graph, inputs, output, out_shape, workspace)
 
     def _from_heuristics(self, spec, image):
         cudnn = self.cudnn
@@ -119,7 +140,7 @@ class Planner:
             graph.deselect_workspace_greater_than(WORKSPACE_LIMIT)
             graph.check_support()
             graph.build_plans()
-        except cudnn.cudnnGraphNotSupportedError as error:
+        except self.refusals as error:
             first = str(error).splitlines()[0] if str(error) else "no reason given"
             warnings.warn(f"cuDNN has no engine for {spec} of {image}, cuBLAS is used: {first}", stacklevel=2)
             return None
@@ -193,7 +214,7 @@ class Convolutions:
         self.half = precision == "fp16"
         self.tf32 = precision != "fp32"
         self.deterministic = deterministic
-        self.planner = Planner()
+        self.planner = Planner(runtime.index)
         self.workspace = None
         self._gradient = None  # (dy, its copy inside, its scale) while both ways back need them
         self._sharing = False
@@ -203,7 +224,7 @@ class Convolutions:
         plan = self.planner.plan(self._spec("fprop", w.shape, geom, bias=b is not None, relu=relu), x.shape)
         if plan is None:
             return None
-        bias = [] if b is None else [b.astype("float16") if self.half else b]
+        bias = [] if b is None else [self._bias(b)]
         return self._outside(self._run(plan, [self._inside(x), self._weights(w), *bias]), plan.out_shape)
 
     def backward_data(self, dy, w, geom, spatial):
@@ -247,11 +268,17 @@ class Convolutions:
             self._kept = outer
 
     def _weights(self, w):
+        return self._steady(w, self._inside)
+
+    def _bias(self, b):
+        return self._steady(b, lambda b: b.astype("float16")) if self.half else self._inside(b)
+
+    def _steady(self, w, convert):
         if self._kept is None or not self.half:
-            return self._inside(w)
+            return convert(w)
         key = w.data.ptr, w.shape
         if key not in self._kept:
-            self._kept[key] = self._inside(w)
+            self._kept[key] = convert(w)
         return self._kept[key]
 
     def _spec(self, direction, weights, geom, bias=False, relu=False):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from proto.errors import SolverFault
+
 
 class NcclReducer:
     """rank, size: of this process.  share: a function that gives every process the first one's bytes.
@@ -11,6 +13,9 @@ class NcclReducer:
         import cupy
         from cupy.cuda import nccl
 
+        if not nccl.available:
+            raise SolverFault("several processes on GPUs need NCCL: pip install nvidia-nccl-cu12, or nvidia-nccl-cu13 "
+                              "for CUDA 13")
         self.cupy, self.nccl = cupy, nccl
         unique = nccl.get_unique_id()           # bytes; a tuple of numbers before CuPy 14
         shared = share(unique if isinstance(unique, bytes) else bytes(number & 255 for number in unique))

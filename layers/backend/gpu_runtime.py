@@ -17,6 +17,8 @@ from proto.errors import SolverFault
 KERNELS = Path(__file__).parent / "kernels"
 THREADS = 256
 MOST_BLOCKS = 132 * 16  # kernels stride over the grid: more blocks than fit at once gain nothing
+MOST_PINNED = 32 << 20  # bytes of an upload that goes through page-locked memory; images do, weights need not
+TF32_MATH = 3  # cublasMath_t's CUBLAS_TF32_TENSOR_OP_MATH, which CuPy does not name
 
 SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)\s*\{')
 TYPES = {  # what a kernel declares, and the NumPy type of what it must be given
@@ -90,7 +92,12 @@ class CudaRuntime:
 
     def upload(self, host: np.ndarray):
         """A device array of a host array.  The host array goes through one of two pinned buffers, so that the caller
-        may reuse it at once and does not wait for what the device is computing."""
+        may reuse it at once and does not wait for what the device is computing.  A large one goes by itself: CUDA
+        has read it when the call returns, and page-locked memory for it would be missing elsewhere."""
+        if host.nbytes > MOST_PINNED:
+            device = self.xp.empty(host.shape, host.dtype)
+            device.set(host)
+            return device
         self._pinned.reverse()
         return self._pinned[0].upload(host, self.uploads)
 
@@ -106,7 +113,7 @@ class CudaRuntime:
         if not tensor_cores:
             return self.xp.matmul(a, b)
         cublas, handle = self.xp.cuda.cublas, self.xp.cuda.device.get_cublas_handle()
-        cublas.setMathMode(handle, cublas.CUBLAS_TF32_TENSOR_OP_MATH)
+        cublas.setMathMode(handle, TF32_MATH)
         try:
             return self.xp.matmul(a, b)
         finally:

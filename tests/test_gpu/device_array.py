@@ -129,7 +129,7 @@ def _calling(function):
 def cupy_names() -> dict[str, set[str]]:
     """{"cupy", "cupy.ndarray", "cupy.lib.stride_tricks": the public names there} of cupy_names.txt."""
     names: dict[str, set[str]] = {}
-    for word in re.sub("^#.*", "", Path(__file__).with_name("cupy_names.txt").read_text()).split():
+    for word in re.sub("(?m)^#.*", "", Path(__file__).with_name("cupy_names.txt").read_text()).split():
         if word.endswith(":"):
             here = names.setdefault(word[:-1], set())
         else:

@@ -18,8 +18,10 @@ data_type = SimpleNamespace(HALF=np.float16, FLOAT=np.float32)
 heur_mode = SimpleNamespace(A="A", FALLBACK="FALLBACK")
 numerical_note = SimpleNamespace(TENSOR_CORE=1, DOWN_CONVERT_INPUTS=2, NONDETERMINISTIC=3)
 knob_type = SimpleNamespace(TILE_SIZE="tile", STAGES="stages")
-refused_recipes: set = set()  # image shapes for which an engine says no
-counts = SimpleNamespace(heuristics=0, recipes=0)
+refused_recipes: set = set()  # image shapes for which an engine says no, in one of the frontend's two ways
+failing_recipes: set = set()  # in the other
+hungry_recipes: set = set()  # for which it wants too much memory
+counts = SimpleNamespace(heuristics=0, recipes=0, handles=0)
 
 
 class cudnnGraphNotSupportedError(Exception):  # noqa: N801, N818 (the name is the frontend's)
@@ -119,12 +121,14 @@ class pygraph:  # noqa: N801
     def check_support(self):
         if self.recipe and tuple(self.outputs[-1].dim) in refused_recipes:
             raise cudnnGraphNotSupportedError
+        if self.recipe and tuple(self.outputs[-1].dim) in failing_recipes:
+            raise RuntimeError("CUDNN_BACKEND_API_FAILED")
 
     def build_plans(self):
         self.built = True
 
     def get_workspace_size(self):
-        return 64
+        return 1 << 40 if self.recipe and tuple(self.outputs[-1].dim) in hungry_recipes else 64
 
     def get_plan_name_at_index(self, index):
         return "eng7_k2=3_k14=2"
@@ -149,6 +153,7 @@ def _geometry(image, weights, padding, stride, dilation):
 
 
 def create_handle():
+    counts.handles += 1
     return "handle"
 
 

@@ -114,7 +114,7 @@ class FakeCupy(_Namespace):
             get_current_stream=lambda: current, alloc_pinned_memory=PinnedMemoryPointer,
             runtime=SimpleNamespace(getDeviceCount=get_device_count, CUDARuntimeError=CUDARuntimeError),
             device=SimpleNamespace(get_cublas_handle=lambda: handle),
-            cublas=SimpleNamespace(CUBLAS_DEFAULT_MATH=0, CUBLAS_TF32_TENSOR_OP_MATH=3,
+            cublas=SimpleNamespace(CUBLAS_DEFAULT_MATH=0,
                                    setMathMode=lambda handle, mode: self.math_modes.append(mode)),
         )  # fmt: skip
         self.RawModule = RawModule
@@ -134,9 +134,11 @@ def empty_pinned(shape, dtype=float, order="C"):
 
 
 def set_array(self, array, stream=None):
-    """ndarray.set: asynchronous with a stream, from what the host array holds when the stream comes to it."""
+    """ndarray.set: asynchronous with a stream, from what the host array holds when the stream comes to it.  Without
+    one, from memory that is not page-locked, the host array has been read when it returns."""
     assert array.shape == self.shape and array.dtype == self.dtype
-    stream._add(lambda: self._host.__setitem__(..., array))
+    source = array if stream is not None else array.copy()
+    (stream or current)._add(lambda: self._host.__setitem__(..., source))
 
 
 def get_array(self, stream=None, order="C", out=None, blocking=True):

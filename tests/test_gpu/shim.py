@@ -70,6 +70,7 @@ class ShimRuntime:
     """What gpu_runtime.CudaRuntime offers, on the CPU."""
 
     xp = xp
+    index = 0
 
     def __init__(self):
         self.launches: list[str] = []

@@ -24,7 +24,8 @@ GEOMETRIES = {
 @pytest.fixture
 def make(monkeypatch):
     monkeypatch.setitem(sys.modules, "cudnn", fake_cudnn)
-    monkeypatch.setattr(fake_cudnn, "refused_recipes", set())
+    for refusals in ("refused_recipes", "failing_recipes", "hungry_recipes"):
+        monkeypatch.setattr(fake_cudnn, refusals, set())
     fake_cudnn.counts.heuristics = fake_cudnn.counts.recipes = 0
 
     class Runtime(shim.ShimRuntime):
@@ -72,9 +73,17 @@ def test_a_new_image_size_takes_over_the_engine(make):
     for size in (9, 10, 11, 9, 10):
         be.conv_forward(be.asarray(values((1, 4, size, 7), 1)), w, None, geometry)
     assert (fake_cudnn.counts.heuristics, fake_cudnn.counts.recipes) == (1, 2)  # repeated sizes build nothing
-    fake_cudnn.refused_recipes.add((1, k, 12, 7))
-    be.conv_forward(be.asarray(values((1, 4, 12, 7), 1)), w, None, geometry)
-    assert fake_cudnn.counts.heuristics == 2  # the engine refused this size
+    refusals = (fake_cudnn.refused_recipes, fake_cudnn.failing_recipes, fake_cudnn.hungry_recipes)
+    for number, refused in enumerate(refusals):
+        refused.add((1, k, 12 + number, 7))
+        be.conv_forward(be.asarray(values((1, 4, 12 + number, 7), 1)), w, None, geometry)
+        assert fake_cudnn.counts.heuristics == 2 + number  # the engine refused this size
+
+
+def test_backends_of_a_thread_share_a_handle(make):
+    first, second = make("tf32"), make("fp32")
+    assert first.convolutions.planner.handle is second.convolutions.planner.handle
+    assert fake_cudnn.counts.handles <= 1
 
 
 def test_strict_precision_turns_the_tensor_cores_off(make):

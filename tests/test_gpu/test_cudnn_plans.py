@@ -25,7 +25,7 @@ def planner():
     from layers.backend.gpu_cudnn import Planner
 
     try:
-        return Planner(DEVICE.read_text())
+        return Planner(device_json=DEVICE.read_text())
     except (RuntimeError, TypeError, AttributeError) as error:
         pytest.skip(f"cuDNN cannot plan without a device here: {error}")
 

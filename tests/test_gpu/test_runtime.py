@@ -47,6 +47,17 @@ def test_uploads_through_two_buffers_survive_the_host_writing_on(be):
     assert be.to_host(be.asarray([True, False], bool)).tolist() == [True, False]
 
 
+def test_a_large_upload_takes_no_page_locked_memory(be, monkeypatch):
+    monkeypatch.setattr(gpu_runtime, "MOST_PINNED", 100)
+    arrays = []
+    for i, count in enumerate((25, 26, 500, 3)):
+        host = np.full(count, i, np.float32)
+        arrays.append(be.asarray(host))
+        host[...] = -1
+    assert [be.to_host(array).tolist() for array in arrays] == [[0] * 25, [1] * 26, [2] * 500, [3] * 3]
+    assert all(pinned.bytes.nbytes <= 100 for pinned in be.runtime._pinned)
+
+
 def test_a_later_copy_waits_for_what_was_there_only(be):
     x = be.asarray(np.arange(4, dtype=np.float32))
     later = be.later(x)
