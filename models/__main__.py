@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import warnings
+from argparse import SUPPRESS
 
+from models.arguments import Parser, parse
 from proto.errors import NetError
+
+TRACEBACK = "show where in the code a fault was found"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m models", description=__doc__.partition(": ")[2])
-    parser.add_argument("--traceback", action="store_true", help="show where in the code a fault was found")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser = Parser(prog="python -m models",
+                    description="Write FCN nets, prepare weights and data, train, score, segment, report.")
+    parser.add_argument("--traceback", action="store_true", help=TRACEBACK)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     for module in _command_modules():
         module.add_to(commands)
     for command in commands.choices.values():         # after the command, too
-        command.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+        command.add_argument("--traceback", action="store_true", default=SUPPRESS, help=TRACEBACK)
+    options = parse(parser, commands, arguments)
     # What Pillow can read it reads; odd notes in a file are nothing that its user could act on.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
@@ -25,10 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:                               # `... | head`
         sys.stderr.close()
         return 0
-    except (NetError, OSError) as error:
+    except (NetError, OSError, MemoryError) as error:
         if options.traceback:
             raise
-        print(error, file=sys.stderr)
+        print(error if str(error) else "out of memory", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models import common
+from models import arguments, common
 from models.data import read
 from models.data.folder_layers import class_names, list_images
 from proto.errors import DataFault, LabelFault
@@ -88,11 +88,12 @@ def summary(found: Findings, names: Sequence[str]) -> str:
 
 
 def add_to(commands) -> None:
-    parser = commands.add_parser("check", help="look for what would stop a training on own images and labels")
+    parser = arguments.add_command(commands, "check", "look for what would stop a training on own images and labels")
     parser.add_argument("images", metavar="IMAGES", help="a folder")
     parser.add_argument("labels", metavar="LABELS", help="a folder of PNGs of the same names")
     parser.add_argument("--classes", required=True, metavar="N|FILE", help="how many, or a file of names, one a line")
-    parser.add_argument("--ignore", type=int, default=read.IGNORE, metavar="L", help="the label of no class (255)")
+    parser.add_argument("--ignore", type=int, default=read.IGNORE, metavar="L",
+                        help="the label of no class (default: 255)")
     parser.set_defaults(run=run)
 
 

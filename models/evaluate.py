@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models import common, score
+from models import arguments, common, score
 from models.palette import save_labels
 from netdef.net import Net
 from netdef.phase import filter_net
@@ -168,7 +168,7 @@ def find_heads(message) -> list[Head]:
 
 
 def add_to(commands) -> None:
-    parser = commands.add_parser("score", help="score a net on the split that its data layer names")
+    parser = arguments.add_command(commands, "score", "score a net on the split that its data layer names")
     parser.add_argument("net", metavar="NET", help="a val or test prototxt")
     parser.add_argument("--weights", required=True, metavar="W,...", help="weights files, joined by commas")
     parser.add_argument("--present-only", action="store_true",
@@ -178,14 +178,14 @@ def add_to(commands) -> None:
                         help="a file of class names, one a line (default: what the data or the net's folder say)")
     parser.add_argument("--score", metavar="BLOB", help="the scores, where no loss names them")
     parser.add_argument("--label", metavar="BLOB", default="label", help="the labels for --score (default: label)")
-    parser.add_argument("--batches", type=common.positive, metavar="N", help="how many batches; default: the split")
-    common.add_device(parser)
+    parser.add_argument("--batches", type=arguments.positive, metavar="N", help="how many (default: the split)")
+    arguments.add_device(parser)
     parser.set_defaults(run=run)
 
 
 def run(options) -> None:
     heads = [Head(options.score, options.label)] if options.score else None
-    evaluation = Evaluation(options.net, options.weights, backend=common.backend_of(options), heads=heads,
+    evaluation = Evaluation(options.net, options.weights, backend=arguments.backend_of(options), heads=heads,
                             batches=options.batches)
     try:
         warn_of_missing(evaluation)

@@ -20,6 +20,7 @@ from layers.sources.database import create_database, open_database
 from layers.sources.files import below, read_file
 from layers.sources.images import decode_image, encode_image, resize
 from layers.sources.listing import Entry, read_labelled
+from models import arguments
 from proto.errors import DataFault, GraphFault, ShapeFault
 from proto.messages import Datum
 from proto.weights import write_mean
@@ -170,33 +171,36 @@ def _by(shape) -> str:
 
 def add_to(commands) -> None:
     """The three commands of `python -m models`, with the arguments and flags (one dash or two) of Caffe's tools."""
-    parser = commands.add_parser("convert_imageset", help="write the images of a listing to an LMDB or LevelDB")
+    parser = arguments.add_command(commands, "convert_imageset", "write the images of a listing to an LMDB or LevelDB")
     parser.add_argument("root", metavar="ROOT", help="the folder that the listed names are below")
     parser.add_argument("listing", metavar="LIST", help="a text file of lines: name, space, label")
     parser.add_argument("database", metavar="DB", help="the database to make")
     _flag(parser, "gray", action="store_true", help="treat images as grey")
     _flag(parser, "shuffle", action="store_true", help="write them in a shuffled order")
-    _flag(parser, "backend", choices=BACKENDS, default="lmdb")
-    _flag(parser, "resize_height", type=int, default=0, metavar="H")
-    _flag(parser, "resize_width", type=int, default=0, metavar="W")
+    _flag(parser, "backend", choices=BACKENDS, default="lmdb", help="of the database (default: lmdb)")
+    _flag(parser, "resize_height", type=int, default=0, metavar="H", help="resize every image to H rows")
+    _flag(parser, "resize_width", type=int, default=0, metavar="W", help="resize every image to W columns")
     _flag(parser, "check_size", action="store_true", help="stop where two images differ in size")
     _flag(parser, "encoded", action="store_true", help="store the image files instead of pixels")
     _flag(parser, "encode_type", default="", metavar="TYPE", help="store files of this type: png, jpg, ...")
     parser.set_defaults(run=_run_convert)
-    parser = commands.add_parser("compute_image_mean", help="the mean image of a database, for mean_file")
-    parser.add_argument("database", metavar="DB")
+    parser = arguments.add_command(commands, "compute_image_mean", "the mean image of a database, for mean_file")
+    parser.add_argument("database", metavar="DB", help="of images, as convert_imageset makes them")
     parser.add_argument("output", metavar="OUT", nargs="?", help="the .binaryproto to write")
     _flag(parser, "backend", choices=BACKENDS, help="not needed: it is seen from the files")
     parser.set_defaults(run=_run_mean)
-    parser = commands.add_parser("extract_features", help="write blobs of a net that reads data to databases")
-    parser.add_argument("weights", metavar="WEIGHTS")
+    parser = arguments.add_command(commands, "extract_features", "write blobs of a net that reads data to databases")
+    parser.add_argument("weights", metavar="WEIGHTS", help="files, joined by commas")
     parser.add_argument("net", metavar="NET", help="a prototxt with a data layer")
-    parser.add_argument("blobs", metavar="BLOB[,BLOB]")
-    parser.add_argument("databases", metavar="DB[,DB]")
-    parser.add_argument("batches", metavar="BATCHES", type=int)
-    parser.add_argument("backend", metavar="DB_TYPE", nargs="?", choices=BACKENDS, default="lmdb")
-    parser.add_argument("mode", metavar="CPU|GPU", nargs="?", choices=("CPU", "GPU"), default="CPU")
-    parser.add_argument("device", metavar="DEVICE", nargs="?", type=int, default=0)
+    parser.add_argument("blobs", metavar="BLOB[,BLOB]", help="what to extract")
+    parser.add_argument("databases", metavar="DB[,DB]", help="the databases to make, one for each blob")
+    parser.add_argument("batches", metavar="BATCHES", type=int, help="how many of the data layer's")
+    parser.add_argument("backend", metavar="DB_TYPE", nargs="?", choices=BACKENDS, default="lmdb",
+                        help="lmdb (default) or leveldb")
+    parser.add_argument("mode", metavar="CPU|GPU", nargs="?", choices=("CPU", "GPU"), default="CPU",
+                        help="where to compute (default: CPU)")
+    parser.add_argument("device", metavar="DEVICE", nargs="?", type=int, default=0,
+                        help="the GPU's number (default: 0)")
     parser.set_defaults(run=_run_extract)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models import common, surgery
+from models import arguments, common, surgery
 from models.bases import BASES, make_base
 from models.data import read
 from models.data.folder_layers import list_images
@@ -26,33 +26,36 @@ from proto.weights import read_weights, write_weights
 
 
 def add_to(commands) -> None:
-    parser = commands.add_parser("prepare", help="make weights and data ready: surgery, labels, the demo's scenes",
-                                 description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    tasks = parser.add_subparsers(required=True, metavar="WHAT")
+    about = "make weights and data ready: surgery, labels, the demo's scenes"
+    examples = __doc__.split("\n\n")[1]
+    parser = arguments.add_command(commands, "prepare", about, description=f"{about}\n\n{examples}",
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+    tasks = parser.add_subparsers(required=True, metavar="TASK", title="tasks")
     for name, (_, classifier) in BASES.items():
         task = _task(tasks, name, base, f"{classifier}'s weights for a fully convolutional net", "source", "out")
-        task.add_argument("--width", type=float, default=1.0, help="of a slim trunk, as for write (default: 1)")
+        arguments.add_width(task)
         task.set_defaults(base=name)
     _task(tasks, "interp", interp, "give fixed Deconvolutions bilinear weights", "net", "source", "out")
     task = _task(tasks, "classes", classes, "score layers for other classes", "net", "source", "out")
     task.add_argument("--take", required=True, metavar="I,-,...",
                       help="for each new class the old one it starts as, or - to start from zero")
     task = _task(tasks, "rgbd", rgbd, "a first layer with more input channels", "source", "out")
-    task.add_argument("--layer", default="conv1_1", help="default: conv1_1")
-    task.add_argument("--rename", default="conv1_1_bgrd", help="its new name (default: conv1_1_bgrd)")
-    task.add_argument("--channels", type=common.positive, default=1, help="how many more (default: 1)")
+    task.add_argument("--layer", default="conv1_1", metavar="NAME", help="the first one (default: conv1_1)")
+    task.add_argument("--rename", default="conv1_1_bgrd", metavar="NAME", help="its new name (default: conv1_1_bgrd)")
+    task.add_argument("--channels", type=arguments.positive, default=1, metavar="N", help="how many more (default: 1)")
     task = _task(tasks, "fuse", fuse, "one net's weights from those of several, by suffix", "net", "out")
-    task.add_argument("parts", nargs="+", metavar="SUFFIX=WEIGHTS")
+    task.add_argument("parts", nargs="+", metavar="SUFFIX=WEIGHTS",
+                      help="weights, and what their layers' names end in here")
     task = _task(tasks, "labels", labels, "coloured label pictures to palette PNGs of class indices", "source", "out")
     task.add_argument("--colours", metavar="FILE", help="lines `R G B [name]`, class 0 first (default: VOC's colours)")
     task.add_argument("--others", action="store_true", help="colours that are no class become 255, not a fault")
     task = _task(tasks, "demo", demo, "draw the scenes of models/demo")
-    task.add_argument("--out", default="", metavar="DIR", help="default: models/demo/data")
+    task.add_argument("--out", default="", metavar="DIR", help="where to (default: models/demo/data)")
 
 
 def _task(tasks, name: str, function, about: str, *positions: str) -> argparse.ArgumentParser:
     words = {"net": "the prototxt that the weights are for", "source": "what there is", "out": "what to write"}
-    task = tasks.add_parser(name, help=about, description=about)
+    task = arguments.add_command(tasks, name, about)
     for position in positions:
         task.add_argument(position, metavar=position.upper(), help=words[position])
     task.set_defaults(run=function)

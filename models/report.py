@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models import common, report_page, score
+from models import arguments, common, report_page, score
 from models.evaluate import Evaluation, Example, warn_of_missing
 from models.files import write_text
 from models.palette import beside, colour, legend, overlay, save_picture
@@ -147,18 +147,20 @@ def sheet(examples: list[Example], head: str, names: list[str]) -> np.ndarray:
 
 
 def add_to(commands) -> None:
-    parser = commands.add_parser("report", help="a page about a run: curve, scores, best and worst images")
+    parser = arguments.add_command(commands, "report", "a page about a run: curve, scores, best and worst images")
     parser.add_argument("net", type=Path, metavar="NET", help="a folder with a *val.prototxt (or *test.prototxt) and a "
                         "*solver.prototxt, or the val prototxt itself")
     parser.add_argument("run_folder", type=Path, metavar="RUN_FOLDER",
-                        help="where the page goes; its log.jsonl gives the curve")
-    parser.add_argument("--weights", metavar="W,...", help="default: the newest snapshot")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="default: RUN_FOLDER/log.jsonl")
-    parser.add_argument("--images", type=common.positive, default=6, metavar="N",
+                        help="where the page goes")
+    parser.add_argument("--weights", metavar="W,...", help="files, joined by commas (default: the newest snapshot)")
+    parser.add_argument("--log", type=Path, metavar="FILE",
+                        help="of the run, for the curve (default: RUN_FOLDER/log.jsonl)")
+    parser.add_argument("--images", type=arguments.positive, default=6, metavar="N",
                         help="how many of the best, of the worst and of the first images to show (default: 6)")
-    parser.add_argument("--present-only", action="store_true", help="as for score")
-    parser.add_argument("--classes", metavar="FILE", help="a file of class names, one a line")
-    common.add_device(parser)
+    parser.add_argument("--present-only", action="store_true", help="leave classes out that never occur in the truth")
+    parser.add_argument("--classes", metavar="FILE",
+                        help="a file of class names, one a line (default: what the data or the net's folder say)")
+    arguments.add_device(parser)
     parser.set_defaults(run=run)
 
 
@@ -169,7 +171,7 @@ def run(options) -> None:
     net = find_file(folder, ("val.prototxt", "test.prototxt")) if options.net.is_dir() else options.net
     weights = options.weights or newest_weights(folder, options.run_folder)
     extremes = Extremes(options.images)
-    evaluation = Evaluation(net, weights, backend=common.backend_of(options))
+    evaluation = Evaluation(net, weights, backend=arguments.backend_of(options))
     try:
         warn_of_missing(evaluation)
         for example in common.progress(evaluation, len(evaluation)):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models import common
+from models import arguments, common
 from models.data import read
 from models.data.folder_layers import SUFFIXES
 from models.data.scenes import MEAN
@@ -106,26 +106,28 @@ def result_names(paths: Sequence[Path]) -> list[str]:
 
 
 def add_to(commands) -> None:
-    parser = commands.add_parser("segment", help="label every pixel of images")
-    parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER|GLOB")
-    parser.add_argument("--net", required=True, help="a deploy prototxt")
+    parser = arguments.add_command(commands, "segment", "label every pixel of images")
+    parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER|GLOB",
+                        help="files, folders of them, or quoted patterns (**: any folders)")
+    parser.add_argument("--net", required=True, metavar="NET", help="a deploy prototxt")
     parser.add_argument("--weights", required=True, metavar="W,...", help="weights files, joined by commas")
     parser.add_argument("--out", type=Path, default=Path("segmented"), metavar="DIR",
                         help="where results go (default: segmented)")
     parser.add_argument("--mean", default=",".join(map(str, MEAN)), metavar="B,G,R",
                         help="subtracted: numbers, or a .binaryproto (default: VOC's %(default)s)")
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies after the mean is off (default: 1)")
+    parser.add_argument("--scale", type=float, default=1.0, metavar="S",
+                        help="multiplies after the mean is off (default: 1)")
     parser.add_argument("--rgb", action="store_true", help="the net takes RGB (default: BGR, as Caffe's nets do)")
     parser.add_argument("--blob", default="", metavar="NAME", help="the scores (default: score, or the only map)")
     parser.add_argument("--classes", metavar="FILE",
                         help="a file of class names, one a line (default: classes.txt beside the net)")
-    parser.add_argument("--max-side", type=common.positive, metavar="N",
+    parser.add_argument("--max-side", type=arguments.positive, metavar="N",
                         help="work on images shrunk to at most N pixels a side (saves memory on photos)")
     parser.add_argument("--size", metavar="HxW", help="work on images resized to this, for nets of a fixed size")
     parser.add_argument("--probabilities", action="store_true",
                         help="also write NAME.npz with `probabilities` (classes, H, W)")
     parser.add_argument("--no-overlay", action="store_true", help="write labels only")
-    common.add_device(parser)
+    arguments.add_device(parser)
     parser.set_defaults(run=run)
 
 
@@ -135,7 +137,7 @@ def run(options) -> int:
         if path.parent.resolve() == options.out.resolve():
             raise DataFault(f"--out {options.out} holds images to be segmented, which results could overwrite: choose "
                             "another folder")
-    segmenter = Segmenter(options.net, options.weights, backend=common.backend_of(options), mean=_mean(options.mean),
+    segmenter = Segmenter(options.net, options.weights, backend=arguments.backend_of(options), mean=_mean(options.mean),
                           scale=options.scale, rgb=options.rgb, blob=options.blob)
     if segmenter.net.load_report.missing:
         print(f"warning: {segmenter.net.load_report}", file=sys.stderr)

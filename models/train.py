@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models import common, recipes
+from models import arguments, common, recipes
 from models.bases import BASES, make_base
 from models.evaluate import Evaluation
 from models.fcn import fcn
@@ -150,7 +150,7 @@ def run_stage(stage: Stage, before: dict[str, Path], options) -> bool:
     # Overflows need no warning of NumPy's: a loss that is not finite stops the run.
     with Signals() as signals, np.errstate(all="ignore"):
         log = Log(jsonl=stage.folder / "log.jsonl")
-        solver = Solver(str(file), backend=common.backend_of(options), log=log, requests=signals,
+        solver = Solver(str(file), backend=arguments.backend_of(options), log=log, requests=signals,
                         snapshot=str(state) if state else None)
         try:
             if not state:
@@ -188,7 +188,7 @@ def _score(stage: Stage, options) -> None:
     """The stage's scores on its test split; without the test data the weights stand, and it is said."""
     try:
         evaluation = Evaluation(stage.folder / f"{recipes.recipe(stage.name).splits[1]}.prototxt", stage.result,
-                                backend=common.backend_of(options))
+                                backend=arguments.backend_of(options))
         try:
             for _ in common.progress(evaluation, len(evaluation)):
                 pass
@@ -211,20 +211,21 @@ def _only(sources: list[Path], stage: Stage, what: str) -> Path:
 
 
 def add_to(commands) -> None:
-    parser = commands.add_parser("train", help="run a net's recipe: every stage, each from the last one's weights")
+    parser = arguments.add_command(commands, "train",
+                                   "run a net's recipe: every stage, each from the last one's weights")
     parser.add_argument("name", metavar="NET", help="a net of `list`")
     parser.add_argument("--data", default="data", metavar="DIR", help="the folder of the data sets (default: data)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/NET")
-    parser.add_argument("--from", dest="source", type=Path, action="append", default=[], metavar="W",
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default: runs/NET)")
+    parser.add_argument("--from", "--weights", dest="source", type=Path, action="append", default=[], metavar="W",
                         help="the weights that the first stage to be run starts from (given twice for two)")
     parser.add_argument("--stage", type=int, metavar="N", help="begin with this stage; --from gives what comes before")
-    parser.add_argument("--iterations", type=common.positive, metavar="N", help="of every stage, to try it out")
-    parser.add_argument("--snapshot", type=common.positive, metavar="N", help="take one each N iterations")
-    parser.add_argument("--width", type=float, default=1.0, help="multiply all channel counts of the trunk")
+    parser.add_argument("--iterations", type=arguments.positive, metavar="N", help="of every stage, to try it out")
+    parser.add_argument("--snapshot", type=arguments.positive, metavar="N", help="take one each N iterations")
+    arguments.add_width(parser)
     parser.add_argument("--seed", type=int, metavar="N", help="of dropout and fillers (default: another each time)")
     parser.add_argument("--no-score", action="store_true", help="do not score the stages")
     parser.add_argument("--dry-run", action="store_true", help="print the plan only")
-    common.add_device(parser)
+    arguments.add_device(parser)
     parser.set_defaults(run=run)
 
 

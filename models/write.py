@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models import common, demo_net, own, recipes
+from models import arguments, demo_net, own, recipes
 from models.bases import BASES
 from models.data.folder_layers import class_names
 from models.files import write_text
@@ -12,21 +12,23 @@ from proto.errors import SchemaFault
 
 
 def add_to(commands) -> None:
-    parser = commands.add_parser("list", help="the nets that there are")
+    parser = arguments.add_command(commands, "list", "the nets that there are")
     parser.set_defaults(run=show)
-    parser = commands.add_parser("write", help="write a net's train, test, deploy and solver prototxts")
-    parser.add_argument("name", help="a net of `list`, `all` of them, `demo`, or `own`: a slim FCN-8s for own images")
-    parser.add_argument("out", type=Path, help="the folder to write to; each net gets a folder in it")
+    parser = arguments.add_command(commands, "write", "write a net's train, test, deploy and solver prototxts")
+    parser.add_argument("name", metavar="NET",
+                        help="a net of `list`, `all` of them, `demo`, or `own`: a slim FCN-8s for own images")
+    parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write to; each net gets a folder in it")
     parser.add_argument("--classes", metavar="N|FILE",
-                        help="other classes (one head only): how many, or a file of names")
-    parser.add_argument("--width", type=float, default=1.0, help="multiply all channel counts of the trunk")
-    parser.add_argument("--data", default="data", help="the folder of the data sets (default: data)")
+                        help="other classes (one head only): how many, or a file of names, one a line")
+    arguments.add_width(parser)
+    parser.add_argument("--data", default="data", metavar="DIR", help="the folder of the data sets (default: data)")
     parser.add_argument("--random", action="store_true", help="with fillers, to train from random weights")
     own_data = parser.add_argument_group("own data", "a folder of images and one of label PNGs of the same names")
-    own_data.add_argument("--images", metavar="DIR")
-    own_data.add_argument("--labels", metavar="DIR")
-    own_data.add_argument("--resize", type=common.positive, metavar="N", help="the shorter side of every image")
-    own_data.add_argument("--iterations", type=common.positive, default=2000, metavar="N", help="default: 2000")
+    own_data.add_argument("--images", metavar="DIR", help="photos of any size")
+    own_data.add_argument("--labels", metavar="DIR", help="PNGs of class indices; 255: no class")
+    own_data.add_argument("--resize", type=arguments.positive, metavar="N", help="the shorter side of every image")
+    own_data.add_argument("--iterations", type=arguments.positive, default=2000, metavar="N",
+                          help="of the solver (default: 2000)")
     parser.set_defaults(run=run)
 
 

@@ -1,0 +1,82 @@
+"""The command line of `python -m models`: every mistake in it is one line, as in `python -m solver`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+
+from layers.backend import make_backend
+from proto.errors import did_you_mean
+
+
+class Parser(argparse.ArgumentParser):
+    """Options are written out in full; a mistake is one line on stderr and exit status 2."""
+
+    def __init__(self, **options):
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str):
+        unknown = re.match(r"argument (COMMAND|TASK): invalid choice: '(\S+)' \(choose from (.*)\)", message)
+        if unknown:
+            kind, word, known = unknown[1].lower(), unknown[2], re.findall(r"[\w-]+", unknown[3])
+            message = f"unknown {kind} '{word}'{did_you_mean(word, known)}; known: {', '.join(known)}"
+        self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
+
+
+def add_command(commands, name: str, about: str, **more) -> argparse.ArgumentParser:
+    """A command with its line in the list of them, which heads its own --help too."""
+    return commands.add_parser(name, help=about, **{"description": about, **more})
+
+
+def parse(parser: Parser, commands, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options; an unknown one is a mistake with the nearest that its command knows."""
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = _option_names(commands.choices[options.command])
+        parser.error(f"{options.command} knows no {unknown[0]}{did_you_mean(unknown[0].split('=')[0], known)}")
+    return options
+
+
+def _option_names(parser: argparse.ArgumentParser) -> list[str]:
+    names = []
+    for action in parser._actions:
+        names += action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                names += _option_names(below)
+    return names
+
+
+def positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """A factor on channel counts."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 16:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0 (and up to 16)")
+    return value
+
+
+def add_width(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--width", type=share, default=1.0, metavar="W",
+                        help="multiply the trunk's channel counts (default: 1)")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, gpu or gpu:N (default: cpu)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--exact", action="store_true", help="convolve directly, without transforms that round more")
+    parser.add_argument("--precision", default="tf32", choices=("fp32", "tf32", "fp16"),
+                        help="of convolutions on the GPU (default: tf32)")
+
+
+def backend_of(options):
+    return make_backend(options.device, threads=options.threads, exact=options.exact, precision=options.precision)
