@@ -21,11 +21,13 @@ import numpy as np
 from caffe import mode
 from caffe.batches import batches_of, joined
 from caffe.files import require_file
+from caffe.log import make_log
 from caffe.shown import Shown
 from netdef.net import Net as Engine
 from netdef.words import some
 from proto.errors import GraphFault, ShapeFault, did_you_mean
 from proto.messages import NetParameter
+from solver import debug
 
 
 class Net(Shown):
@@ -49,6 +51,8 @@ class Net(Shown):
             require_file(weights)
         self._show(Engine(network_file, phase, backend=mode.backend(), level=level, stages=stages or (), keep="all",
                           fuse=False))
+        if self._engine.plan.message.debug_info:
+            debug.attach(self._engine, make_log())
         if weights:
             self.copy_from(weights)
 

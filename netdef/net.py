@@ -39,7 +39,6 @@ class Net:
     fuse: run an in-place ReLU inside the layer before it.
 
     blobs, grads: {blob: array, or its gradient} of what is there at the moment, newest values.
-    run: the arrays themselves, value by value.
     run: the same by value, for those who put arrays of their own in place (netdef.run.Run).
     load_report: what `weights` had in common with the net.
     before_forward, after_forward, before_backward, after_backward: lists of functions called with a layer's index.

@@ -1,4 +1,7 @@
-"""debug_info: the mean magnitude of every blob, weight and gradient while a pass runs, in Caffe's words."""
+"""debug_info: the mean magnitude of every blob, weight and gradient while a pass runs, in Caffe's words.
+
+The net is one that keeps its blobs (keep="all") and runs every layer on its own (fuse=False).
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,8 @@ import contextlib
 
 @contextlib.contextmanager
 def lines(net, log):
-    """Log the passes made inside; the net keeps its blobs (keep="all")."""
-    hooks = _Hooks(net, log)
-    net.after_forward.append(hooks.forward)
-    net.after_backward.append(hooks.backward)
+    """Log the passes made inside."""
+    hooks = attach(net, log)
     try:
         yield
     finally:
@@ -18,7 +19,17 @@ def lines(net, log):
         net.after_backward.remove(hooks.backward)
 
 
-class _Hooks:
+def attach(net, log) -> Hooks:
+    """Log all passes from here on."""
+    hooks = Hooks(net, log)
+    net.after_forward.append(hooks.forward)
+    net.after_backward.append(hooks.backward)
+    return hooks
+
+
+class Hooks:
+    """What a net calls after each layer, to be told to a log."""
+
     def __init__(self, net, log):
         self.net, self.log, self.xp = net, log, net.backend.xp
 
@@ -28,18 +39,18 @@ class _Hooks:
     def forward(self, index: int) -> None:
         step = self.net.plan.steps[index]
         for value in step.tops:
-            if value.name in self.net.blobs:
-                self.log.detail(f"    [Forward] Layer {step.name}, top blob {value.name} "
-                                f"data: {self.mean(self.net.blobs[value.name]):g}")
+            self.log.detail(f"    [Forward] Layer {step.name}, top blob {value.name} "
+                            f"data: {self.mean(self.net.run.array(value)):g}")
         for i, p in enumerate(step.layer.params):
             self.log.detail(f"    [Forward] Layer {step.name}, param blob {p.name or i} data: {self.mean(p.data):g}")
 
     def backward(self, index: int) -> None:
         step = self.net.plan.steps[index]
         for value, need in zip(step.bottoms, step.need, strict=True):
-            if need and value.name in self.net.grads:
+            gradient = self.net.run.gradient(value) if need else None
+            if gradient is not None:
                 self.log.detail(f"    [Backward] Layer {step.name}, bottom blob {value.name} "
-                                f"diff: {self.mean(self.net.grads[value.name]):g}")
+                                f"diff: {self.mean(gradient):g}")
         for i, p in enumerate(step.layer.params):
             if p.grad is not None:
                 self.log.detail(f"    [Backward] Layer {step.name}, param blob {i} diff: {self.mean(p.grad):g}")

@@ -61,12 +61,11 @@ class Solver:
         self.find = Finder(self.where.file, self.log.info)
         self.backend = backend or self._make_backend(device, exact=exact, threads=threads, precision=precision)
         self.backend.seed(self.ranks.common_seed(self._seed(seed)))
+        whole = every_blob or self.param.debug_info
+        options = {"keep": "all" if whole else "needed", "fuse": not whole}
         with located(self.where):
-            self.net = build_train_net(self.param, self.find, self.backend, level=level, stages=stages,
-                                       keep="all" if self.param.debug_info or every_blob else "needed",
-                                       fuse=not every_blob)
-            self.test_nets = build_test_nets(self.param, self.find, self.backend,
-                                             keep="all" if every_blob else "needed", fuse=not every_blob)
+            self.net = build_train_net(self.param, self.find, self.backend, level=level, stages=stages, **options)
+            self.test_nets = build_test_nets(self.param, self.find, self.backend, **options)
         for net in self.test_nets:
             net.share_with(self.net)
         self.ranks.join(self.net, self.backend, self.log.warn)
@@ -192,8 +191,7 @@ class Solver:
         for on_start, _ in self.callbacks:
             on_start()
         shown = self.param.display > 0 and self.iter % self.param.display == 0
-        said = debug.lines(self.net, self.log) if shown and self.param.debug_info else contextlib.nullcontext()
-        with said, self.backend.steady_weights():
+        with self._debug_lines(self.net, shown), self.backend.steady_weights():
             loss = self._gradients()
         loss, request = self.ranks.agree(loss, self._poll())
         self._pending = NONE
@@ -207,6 +205,9 @@ class Solver:
         self.apply_update()
         self.iter += 1
         return request
+
+    def _debug_lines(self, net, shown: bool = True):
+        return debug.lines(net, self.log) if shown and self.param.debug_info else contextlib.nullcontext()
 
     def _smoothed(self) -> float:
         return sum(self.losses) / len(self.losses)
@@ -276,7 +277,7 @@ class Solver:
         net.share_with(self.net)
         self.log.info(f"Iteration {self.iter}, Testing net (#{index})")
         sums, loss = {}, 0.0
-        with self.backend.steady_weights():
+        with self._debug_lines(net), self.backend.steady_weights():
             for _ in range(batches):
                 outputs = net.forward()
                 loss += net.loss

@@ -104,6 +104,16 @@ def test_log_levels(tmp_path, capsys, monkeypatch):
     assert "Iteration" not in capsys.readouterr().err
 
 
+def test_debug_info_of_a_net(tmp_path, capsys):
+    net = build(tmp_path, "debug_info: true\n" + SMALL)
+    net.forward()
+    net.blobs["sum"].diff[...] = 1
+    net.backward()
+    said = capsys.readouterr().err
+    assert "[Forward] Layer relu1, top blob conv1 data: " in said and "[Forward] Layer conv1, param blob 0 " in said
+    assert "[Backward] Layer conv2, bottom blob pool1 diff: " in said and "[Backward] All net params" in said
+
+
 def test_timer():
     timer = caffe.Timer()
     timer.start()

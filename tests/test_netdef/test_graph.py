@@ -96,7 +96,8 @@ def test_places_are_those_of_the_file(tmp_path):
 
 def test_a_message_that_the_type_does_not_read_is_said():
     relu = layer("ReLU", "r", "data", more="pooling_param { kernel_size: 2 }")
-    with pytest.warns(UserWarning, match=r"^2:1: layer 'r' \(ReLU\): pooling_param without effect: it reads relu_param$"):
+    line = r"^2:1: layer 'r' \(ReLU\): pooling_param without effect: it reads relu_param$"
+    with pytest.warns(UserWarning, match=line):
         Plan(blob() + relu)
     loss = layer("EuclideanLoss", "loss", "data data", more="loss_param { normalization: FULL }")
     with pytest.warns(UserWarning, match="loss_param without effect: it reads no such field"):

@@ -163,6 +163,21 @@ def test_debug_info_speaks_of_every_blob_and_param(make):
     assert sum("[Backward] All net params (data, diff): L1 norm = (" in line for line in debug) == 1   # of one display
 
 
+def test_debug_info_tells_layers_in_place_apart_and_speaks_of_tests(make):
+    solver, log = make("debug_info: true display: 1 test_iter: 2 test_interval: 5")
+    solver.step(1)
+
+    def numbers(start):
+        return [float(line.rpartition(" ")[2]) for line in log.lines if line.startswith(f"    {start} blob conv d")]
+
+    for conv, relu in zip(numbers("[Forward] Layer conv, top"), numbers("[Forward] Layer relu, top"), strict=True):
+        assert relu < conv                                     # means of magnitudes, before and after the cut
+    assert len(numbers("[Forward] Layer conv, top")) == 3      # a training pass and two of the test
+    relu, = numbers("[Backward] Layer relu, bottom")
+    drop, = numbers("[Backward] Layer drop, bottom")
+    assert relu < drop
+
+
 def test_the_seed_decides_the_run(make):
     weights = []
     for seed in (1, 1, 2):
