@@ -38,9 +38,10 @@ class Classifier(Net):
         self.image_dims = self.crop_dims if image_dims is None else np.array(image_dims)
 
     def predict(self, inputs: Sequence[np.ndarray], oversample: bool = True) -> np.ndarray:
-        """(N, classes): the net's first output for images (H, W, C) from 0 to 1.
+        """The net's first output for images (H, W, C) from 0 to 1.
 
-        oversample: the mean over four corners, the centre and their mirror images; else the centre alone.
+        oversample: the mean over four corners, the centre and their mirror images, (N, numbers); else that of the
+        centre alone, in the shape that the net gives it.
         """
         images = [io.resize_image(image, self.image_dims) for image in inputs]
         if oversample:
@@ -51,4 +52,4 @@ class Classifier(Net):
         name = self.inputs[0]
         batch = np.array([self.transformer.preprocess(name, crop) for crop in crops])
         scores = self.forward_all(**{name: batch})[self.outputs[0]]
-        return scores.reshape(len(images), len(crops) // len(images), -1).mean(axis=1)
+        return scores.reshape(len(images), len(crops) // len(images), -1).mean(axis=1) if oversample else scores

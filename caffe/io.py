@@ -55,11 +55,14 @@ def datum_to_array(datum) -> np.ndarray:
 # -- images ------------------------------------------------------------------------------------------
 
 
+GREY = np.array([0.2125, 0.7154, 0.0721], np.float32)     # of red, green and blue, as scikit-image weighs them
+
+
 def load_image(filename, color: bool = True) -> np.ndarray:
     """An image file as (H, W, 3) float32 RGB from 0 to 1, or (H, W, 1) grey where not `color`; alpha is dropped."""
     with Image.open(require_file(filename)) as image:
-        pixels = np.asarray(image.convert("RGB" if color else "L"), np.float32) / 255
-    return pixels if color else pixels[:, :, None]
+        pixels = np.asarray(image.convert("RGB"), np.float32) / 255
+    return pixels if color else pixels @ GREY[:, None]
 
 
 def resize_image(im, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarray:
@@ -153,18 +156,18 @@ class Transformer:
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean) -> None:
-        """What is taken off: one number for each channel, or an array (C, H, W) of the input's size."""
+        """What is taken off: one number for each channel, or an array (C, H, W), resized where it is of another size."""
         self._check_input(in_)
         mean, shape = np.asarray(mean, np.float32), tuple(self.inputs[in_])
         if mean.ndim == 1:
             mean = mean[:, None, None]
-            fits = len(mean) in (1, shape[1])
-        else:
-            mean = mean.reshape(1, *mean.shape) if mean.ndim == 2 else mean
-            fits = mean.ndim == 3 and mean.shape == shape[1:]
-        if not fits:
+        elif mean.ndim == 2:
+            mean = mean[None]
+        if mean.ndim != 3 or len(mean) not in (1, shape[1]):
             raise ShapeFault(f"a mean of shape {mean.shape} does not fit input '{in_}' of shape {shape}: give one "
-                             "number for each channel (mean.mean(1).mean(1)), or resize it")
+                             "number for each channel, or an array (channels, height, width)")
+        if mean.shape[1:] not in ((1, 1), shape[2:]):
+            mean = resize_image(mean.transpose(1, 2, 0), shape[2:]).transpose(2, 0, 1)
         self.mean[in_] = mean
 
     def set_input_scale(self, in_: str, scale: float) -> None:

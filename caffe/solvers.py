@@ -56,9 +56,11 @@ class Solver:
         return self._engine.param
 
     def step(self, iterations: int) -> None:
-        """Do that many updates, with the tests, displays and snapshots that fall due."""
+        """Do that many updates, with the tests, displays and snapshots that fall due; the params' diffs are the last
+        update then."""
         self._lend()
         self._engine.step(int(iterations))
+        self._engine.updater.updates_to_grads()
 
     def solve(self, resume_file: str | None = None) -> None:
         """Train to max_iter, from a .solverstate if one is given."""
@@ -81,6 +83,7 @@ class Solver:
         """One update from the diffs that are in the net; it counts as an iteration, as in Caffe."""
         self._lend()
         self._engine.apply_update()
+        self._engine.updater.updates_to_grads()
         self._engine.iter += 1
 
     def share_weights(self, net: Net) -> None:

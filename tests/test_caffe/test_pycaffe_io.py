@@ -49,7 +49,11 @@ def test_load_image(tmp_path):
     image = caffe.io.load_image(str(path))
     assert image.shape == (2, 4, 3) and image.dtype == np.float32
     np.testing.assert_allclose(image[0, 0], [1, 0.2, 0], rtol=1e-6)
-    assert caffe.io.load_image(path, color=False).shape == (2, 4, 1)
+    grey = caffe.io.load_image(path, color=False)
+    assert grey.shape == (2, 4, 1) and grey.dtype == np.float32
+    np.testing.assert_allclose(grey[1, 3], 0.2125 + 0.7154 * 0.2, rtol=1e-5)
+    Image.fromarray(np.array([[0, 51, 255]], np.uint8)).save(path)
+    np.testing.assert_allclose(caffe.io.load_image(path, color=False)[0, :, 0], [0, 0.2, 1], rtol=1e-5)
     with pytest.raises(RuntimeError, match="Could not open file"):
         caffe.io.load_image("nothing.png")
 
@@ -89,6 +93,14 @@ def test_transformer_there_and_back():
     assert transformer.preprocess("data", RNG.random((8, 12, 3))).shape == (3, 4, 6)
 
 
+def test_a_mean_image_of_another_size_is_resized():
+    transformer = caffe.io.Transformer({"data": (1, 2, 4, 6)})
+    ramp = np.tile(np.arange(12, dtype="f"), (2, 8, 1)) * np.array([1, 10], "f")[:, None, None]
+    transformer.set_mean("data", ramp)
+    assert transformer.mean["data"].shape == (2, 4, 6)
+    np.testing.assert_allclose(transformer.mean["data"][1, 2], np.arange(0.5, 12, 2) * 10, rtol=1e-5)
+
+
 def test_transformer_mistakes():
     transformer = caffe.io.Transformer({"data": (1, 3, 4, 6)})
     with pytest.raises(GraphFault, match="no input 'dat'.*did you mean 'data'"):
@@ -97,7 +109,7 @@ def test_transformer_mistakes():
         transformer.set_transpose("data", (0, 1))
     with pytest.raises(ShapeFault, match="channel_swap"):
         transformer.set_channel_swap("data", (0, 1))
-    for mean in (np.zeros(2), np.zeros((3, 5, 6)), np.zeros((4, 4, 4, 4))):
+    for mean in (np.zeros(2), np.zeros((2, 5, 6)), np.zeros((4, 4, 4, 4))):
         with pytest.raises(ShapeFault, match="mean of shape"):
             transformer.set_mean("data", mean)
 
@@ -118,6 +130,7 @@ def test_classifier(files):
         scores = classifier.predict(images, oversample)
         assert scores.shape == (2, 5)
         np.testing.assert_allclose(scores.sum(1), 1, rtol=1e-5)
+    assert classifier.predict(images, oversample=False).shape == classifier.blobs["prob"].shape[:0] + (2, 5)
     centre = classifier.transformer.preprocess("data", images[1][1:7, 1:7])
     expected = classifier.forward_all(data=centre[None])["prob"][0]
     np.testing.assert_allclose(classifier.predict(images[1:], oversample=False)[0], expected, rtol=1e-5)

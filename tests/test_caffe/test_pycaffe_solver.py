@@ -75,6 +75,18 @@ def test_a_script_that_does_its_own_steps(path):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize("name, fields", [("SGD", "weight_decay: 0.1 iter_size: 2"), ("Adam", "momentum2: 0.9")])
+def test_diffs_after_a_step_are_the_update(path, name, fields, tmp_path):
+    file = write(tmp_path, f'{FIELDS} {fields} type: "{name}" net: "net.prototxt" snapshot_prefix: "snap"', "s.prototxt")
+    solver = caffe.get_solver(file)
+    solver.step(3)
+    before = weights(solver)
+    solver.step(1)
+    diffs = [blob.diff for blobs in solver.net.params.values() for blob in blobs]
+    for old, new, diff in zip(before, weights(solver), diffs, strict=True):
+        np.testing.assert_allclose(old - new, diff, rtol=1e-4, atol=1e-6)
+
+
 def test_settings_may_change_between_steps(path):
     solver = caffe.SGDSolver(path)
     solver.param.base_lr = 0
