@@ -156,7 +156,7 @@ class Transformer:
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean) -> None:
-        """What is taken off: one number for each channel, or an array (C, H, W), resized where it is of another size."""
+        """What is taken off: one number for each channel, or an array (C, H, W), resized to the input's size."""
         self._check_input(in_)
         mean, shape = np.asarray(mean, np.float32), tuple(self.inputs[in_])
         if mean.ndim == 1:

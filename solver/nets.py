@@ -10,6 +10,7 @@ A state is built up from the phase, the net's own `state` field, and train_state
 from __future__ import annotations
 
 from netdef.net import Net
+from netdef.words import count_text
 from proto.errors import SolverFault
 from proto.messages import TEST, TRAIN, NetState
 
@@ -50,12 +51,12 @@ def _test_sources(param) -> list[tuple[str, object]]:
         sources += [(generic[0], getattr(param, generic[0]))] * (iters - len(sources))
     if iters != len(sources):
         remedy = "give one test_iter for each test net" if sources else "name a test_net, or remove test_iter"
-        raise SolverFault(f"there are {len(sources)} test nets and {iters} test_iter: {remedy}")
+        raise SolverFault(f"there are {count_text(len(sources), 'test net')} and {iters} test_iter: {remedy}")
     if param.test_state and len(param.test_state) != len(sources):
-        raise SolverFault(f"there are {len(sources)} test nets and {len(param.test_state)} test_state: "
+        raise SolverFault(f"there are {count_text(len(sources), 'test net')} and {len(param.test_state)} test_state: "
                           "give one test_state for each test net, or none")
     if sources and param.test_interval <= 0:
-        raise SolverFault(f"there are {len(sources)} test nets, but test_interval is {param.test_interval}: "
+        raise SolverFault(f"test_iter is given for {count_text(len(sources), 'test net')}, but test_interval is {param.test_interval}: "
                           "say after how many iterations to test, or remove test_iter and the test nets")
     for count in param.test_iter:
         if count < 0:

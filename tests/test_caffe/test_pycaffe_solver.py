@@ -77,7 +77,7 @@ def test_a_script_that_does_its_own_steps(path):
 
 @pytest.mark.parametrize("name, fields", [("SGD", "weight_decay: 0.1 iter_size: 2"), ("Adam", "momentum2: 0.9")])
 def test_diffs_after_a_step_are_the_update(path, name, fields, tmp_path):
-    file = write(tmp_path, f'{FIELDS} {fields} type: "{name}" net: "net.prototxt" snapshot_prefix: "snap"', "s.prototxt")
+    file = write(tmp_path, f'{FIELDS} {fields} type: "{name}" net: "net.prototxt"', "s.prototxt")
     solver = caffe.get_solver(file)
     solver.step(3)
     before = weights(solver)

@@ -51,7 +51,7 @@ TEXTS = {
     "unknown_policy": (BEGIN.replace("fixed", "cosine") + TN, ["s.prototxt:1:14", "cosine", "known: exp, fixed, inv"]),
     "no_policy": (BEGIN.replace('lr_policy: "fixed"', "") + TN, ["no lr_policy", 'add lr_policy: "fixed"']),
     "step_no_stepsize": (BEGIN.replace("fixed", "step") + TN + "gamma: 0.1", ["'step' needs stepsize"]),
-    "test_no_interval": (BEGIN + TN + "test_iter: 1", ["1 test nets", "test_interval is 0"]),
+    "test_no_interval": (BEGIN + TN + "test_iter: 1", ["1 test net", "test_interval is 0"]),
     "unknown_field": (BEGIN + TN + "learning_rate: 1", ["s.prototxt:2:20", "no field 'learning_rate'"]),
     "adagrad_momentum": (BEGIN + TN + 'type: "AdaGrad" momentum: 0.9', ["AdaGrad has no momentum", "0.9", "Adam"]),
     "rmsprop_momentum": (BEGIN + TN + 'type: "RMSProp" momentum: 0.9', ["RMSProp has no momentum", "remove it"]),
