@@ -16,7 +16,7 @@ import sys
 from functools import cached_property
 
 from layers.layer import Layer, Param
-from proto.errors import SchemaFault, did_you_mean
+from proto.errors import SchemaFault, did_you_mean, foreign
 
 # A path and no import: the layers know nothing of the models.
 DATA_LAYERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "models", "data")
@@ -33,7 +33,7 @@ class Python(Layer):
         dtype = self.be.dtype if self.be else "float32"
         self.bottom = [Blob(shape, dtype) for shape in shapes]
         self.top = [Blob((), dtype) for _ in self.spec.top]
-        self.user = self._user_class()(self.spec)
+        self.user = self._make_users()
         self.user.param_str, self.user.phase = self.spec.python_param.param_str, self.phase
         self.user.blobs = self.blobs = BlobVec(dtype)
         self._call("setup", self.bottom, self.top)
@@ -115,24 +115,32 @@ class Python(Layer):
         return cls
 
     def _import(self, name):
+        module = _imported(name)
+        if module:
+            return module
         folders = [os.getcwd(), os.path.abspath(self.folder or ".")]
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if not f"{name}.".startswith(f"{error.name}."):
-                raise  # the module is there, and misses one of its own
         search = [*folders, DATA_LAYERS]
         sys.path += [folder for folder in dict.fromkeys(search) if folder not in sys.path]  # its imports find more
         importlib.invalidate_caches()
+        module = _imported(name)
+        if module:
+            return module
+        raise SchemaFault(
+            f"no module '{name}' on sys.path, in the working directory {folders[0]} or beside the prototxt in "
+            f"{folders[1]}: put {name.replace('.', '/')}.py there, or its folder into PYTHONPATH"
+        )
+
+    def _make_users(self):
+        from caffe.pylayer import Layer as CaffeLayer
+
+        cls = self._user_class()
+        if not issubclass(cls, CaffeLayer):
+            raise SchemaFault(f"class '{cls.__name__}' is not derived from caffe.Layer: write "
+                              f"class {cls.__name__}(caffe.Layer)")
         try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if not f"{name}.".startswith(f"{error.name}."):
-                raise
-            raise SchemaFault(
-                f"no module '{name}' on sys.path, in the working directory {folders[0]} or beside the prototxt in "
-                f"{folders[1]}: put {name}.py there, or its folder into PYTHONPATH"
-            ) from None
+            return cls(self.spec)
+        except Exception as error:
+            raise foreign(error, f"{cls.__name__}.__init__")  # noqa: B904
 
     def _offers(self, method):
         return callable(getattr(type(self.user), method, None))
@@ -141,7 +149,10 @@ class Python(Layer):
         if not self._offers(method):
             signature = "top, propagate_down, bottom" if method == "backward" else "bottom, top"
             raise SchemaFault(f"class '{type(self.user).__name__}' has no method {method}(self, {signature})")
-        getattr(self.user, method)(*args)
+        try:
+            getattr(self.user, method)(*args)
+        except Exception as error:
+            raise foreign(error, f"{type(self.user).__name__}.{method}")  # noqa: B904 (it is the same error)
 
     # -- arrays to and from the user's blobs ----------------------------------------------------------
 
@@ -164,3 +175,15 @@ class Python(Layer):
         for blob, param in zip(self.blobs, self.params, strict=True):
             if blob.data is not self.be.to_host(param.data):
                 param.data[...] = self.be.asarray(blob.data)
+
+
+def _imported(name):
+    """The module of that name; None where there is none."""
+    try:
+        return None if name.startswith(".") else importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if f"{name}.".startswith(f"{error.name}."):
+            return None
+        raise foreign(error, f"module '{name}'")  # noqa: B904 (it is there, and misses one of its own)
+    except Exception as error:
+        raise foreign(error, f"module '{name}'")  # noqa: B904

@@ -2,122 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
-import re
 import sys
+import warnings
 from collections.abc import Sequence
 
-from layers.layer import Shape, layer_class, layer_types
-from netdef import tools
-from netdef.picture import draw
-from netdef.plan import Plan
-from netdef.report import table
-from proto.errors import NetError, SchemaFault
+from proto.command import carry_out
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0: done, 1: `diff` found differences, 2: a mistake, told in one line on stderr."""
-    options = _parser().parse_args(arguments)
-    try:
-        return options.run(options) or 0
-    except NetError as error:
-        if options.traceback:
-            raise
-        print(error, file=sys.stderr)
-        return 2
-    except BrokenPipeError:                    # `... | head`
-        sys.stderr.close()
-        return 0
+    """Run one command; 0: done, 1: `diff` found differences, 2: a mistake, told in one line on stderr, 130: Ctrl-C."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
 
+    def run() -> int:
+        from netdef import commands  # here, so that a Ctrl-C while it loads is quiet too
 
-def _show(options) -> None:
-    inputs = tools.complete_inputs(options.net, _shapes(options.input), options.phase)
-    print(table(_plan(options, inputs)))
+        return commands.run(given)
 
-
-def _draw(options) -> None:
-    draw(_plan(options, tools.complete_inputs(options.net, _shapes(options.input), options.phase)), options.picture)
-    print(f"wrote {options.picture}")
-
-
-def _plan(options, inputs: dict[str, Shape]) -> Plan:
-    try:
-        return Plan(options.net, options.phase, level=options.level, stages=options.stage, inputs=inputs)
-    except NetError as error:
-        error.what += tools.input_hint(options.net, inputs, error.layer)
-        raise
-
-
-def _upgrade(options) -> None:
-    print(tools.upgrade(options.source, options.target))
-
-
-def _convert(options) -> None:
-    print(tools.convert(options.source, options.target, options.net))
-
-
-def _diff(options) -> int:
-    lines = tools.diff(options.first, options.second)
-    print("\n".join(lines) if lines else "no difference")
-    return 1 if lines else 0
-
-
-def _types(options) -> None:
-    for name in layer_types():
-        cls = layer_class(name)
-        print(f"{name:28} {_range(cls.bottoms):>6} bottoms  {_range(cls.tops):>6} tops"
-              f"{'  loss' if cls.is_loss else ''}{'  in place' if cls.in_place else ''}")
-
-
-def _range(counts: tuple[int, int | None]) -> str:
-    least, most = counts
-    return f"{least}+" if most is None else str(least) if least == most else f"{least}-{most}"
-
-
-def _shapes(texts: Sequence[str]) -> dict[str, Shape]:
-    """{"data": (1, 3, 500, 500)} of ["data=1x3x500x500"]."""
-    shapes = {}
-    for text in texts:
-        match = re.fullmatch(r"(.+)=(\d+(?:[x,]\d+)*)", text)
-        if not match:
-            raise SchemaFault(f"--input {text}: write the blob's name and its shape, as data=1x3x500x500")
-        shapes[match[1]] = tuple(int(size) for size in re.split("[x,]", match[2]))
-    return shapes
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m netdef", description="Look at nets and weights; change their form")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--traceback", action="store_true", help="show where in the program a mistake was noticed")
-    net = argparse.ArgumentParser(add_help=False, parents=[common])
-    net.add_argument("net", metavar="NET", help="a .prototxt file")
-    net.add_argument("--input", action="append", default=[], metavar="BLOB=1x3x500x500",
-                     help="the size of an input, or of what a data layer makes, which is then not run; may be repeated")
-    net.add_argument("--phase", default="TEST", type=str.upper, choices=["TRAIN", "TEST"])
-    net.add_argument("--level", type=int, default=0)
-    net.add_argument("--stage", action="append", default=[], help="may be repeated")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    def command(name: str, run, parent, text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, parents=[parent], help=text, description=text)
-        added.set_defaults(run=run)
-        return added
-
-    command("show", _show, net, "a table of shapes, params, costs, strides and receptive fields; checks Crop offsets")
-    drawing = command("draw", _draw, net, "a picture of the net")
-    drawing.add_argument("picture", metavar="OUT", help=".svg or .png")
-    upgrading = command("upgrade", _upgrade, common, "bring a net, a solver or a .caffemodel to today's form")
-    converting = command("convert", _convert, common, "weights of any format to .caffemodel, .h5, .npz or .safetensors")
-    for parser_of_two in (upgrading, converting):
-        parser_of_two.add_argument("source", metavar="IN")
-        parser_of_two.add_argument("target", metavar="OUT")
-    converting.add_argument("--net", help="the .prototxt whose layer descriptions go into a .caffemodel")
-    comparing = command("diff", _diff, common, "compare two nets or two weights files; exit status 1 if they differ")
-    comparing.add_argument("first", metavar="A")
-    comparing.add_argument("second", metavar="B")
-    command("types", _types, common, "all layer types")
-    return parser
+    return carry_out(run, "--traceback" in given)
 
 
 if __name__ == "__main__":
+    warnings.formatwarning = lambda message, *place: f"warning: {message}\n"
     sys.exit(main())

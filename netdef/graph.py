@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from layers.layer import Layer, Shape, layer_class
 from netdef.words import at, count_text, some, times_text
-from proto.errors import GraphFault, NetError, Where, did_you_mean, located
+from proto.errors import GraphFault, NetError, ShapeFault, Where, did_you_mean, located
 from proto.messages import LayerParameter
 
 
@@ -66,10 +66,18 @@ class Step:
                 yield
         except NetError:
             raise
-        except Exception as error:             # a Python layer's own; notes exist since Python 3.11
-            if hasattr(error, "add_note"):
+        except Exception as error:
+            if isinstance(error, MemoryError) and not hasattr(error, "raised_by"):
+                raise self._out_of_memory(error) from None
+            error.layer_place = f"{self.where}{': ' * bool(str(self.where))}layer {self.label}"
+            if hasattr(error, "add_note"):     # a Python layer's own; notes exist since Python 3.11
                 error.add_note(f"in layer {self.label}{at(self.where)}")
             raise
+
+    def _out_of_memory(self, error: MemoryError) -> ShapeFault:
+        detail = f": {error}" if str(error) else ""
+        return ShapeFault(f"the memory is not enough{detail}; use smaller images or a smaller batch", self.where,
+                          f"{self.label}")
 
 
 def label_of(spec: LayerParameter) -> str:

@@ -18,6 +18,7 @@ from netdef.layout import Item, Layout, lay_out
 from netdef.plan import Plan
 from netdef.words import shape_text
 from proto.errors import SchemaFault
+from proto.files import replacing
 
 ROW, BOX, MARGIN, GAP = 74.0, 36.0, 26.0, 26.0           # row height, box height, page margin, space between boxes
 CHARACTER = {12: 6.9, 10: 5.6}                           # mean width of a letter by font size
@@ -72,12 +73,11 @@ def draw(plan: Plan, path: str | os.PathLike) -> None:
     if ending not in (".svg", ".png"):
         raise SchemaFault(f"a picture is written as .svg or .png, not '{ending or path}'")
     drawing = compose(plan)
-    unfinished = f"{os.fspath(path)}.tmp"
-    if ending == ".svg":
-        Path(unfinished).write_text(svg(drawing), encoding="utf-8")
-    else:
-        _png(drawing).save(unfinished, format="PNG")
-    os.replace(unfinished, path)
+    with replacing(path) as unfinished:
+        if ending == ".svg":
+            unfinished.write_text(svg(drawing), encoding="utf-8")
+        else:
+            _png(drawing).save(unfinished, format="PNG")
 
 
 def compose(plan: Plan) -> Drawing:

@@ -70,6 +70,16 @@ class DataFault(NetError):
     """A data set, image or label file that is missing or unreadable."""
 
 
+def foreign(error: Exception, code: str) -> Exception:
+    """The error, marked as raised by the user's own code ("MyLayer.forward"), which the caller has just called.
+
+    Scripts catch it as what it is; a command shows it from the user's code on, without frames of ours.
+    """
+    if not isinstance(error, NetError):
+        error.raised_by = code, error.__traceback__.tb_next
+    return error
+
+
 @contextlib.contextmanager
 def located(where: Where | None, layer: str | None = None):
     """Add the place and the layer (as "'name' (Type)") to any NetError raised inside, where they are not set yet."""

@@ -4,33 +4,46 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 import warnings
 
-from proto.errors import NetError
-from solver import flags
-from solver.distributed import launched_ranks
+from proto.command import carry_out, status_of
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; 0, 2 for a mistake in what was given (one line on stderr), 130 for Ctrl-C."""
-    options = flags.parse(sys.argv[1:] if arguments is None else arguments)
-    ranks = None
-    try:
+    given = sys.argv[1:] if arguments is None else arguments
+    with_traceback = "--traceback" in given
+
+    def run() -> int:
+        from solver import flags  # here, so that a Ctrl-C while it loads is quiet too
+        from solver.distributed import launched_ranks
+
+        options = flags.parse(given)
         ranks = launched_ranks()
-        flags.finish(options, ranks.threads())
-        return _run(options, ranks)
-    except (NetError, OSError, MemoryError) as error:
-        if options.traceback:
+        try:
+            flags.finish(options, ranks.threads())
+            return _run(options, ranks)
+        except (Exception, KeyboardInterrupt) as error:
+            if ranks.size > 1:
+                _end_all(ranks, error, with_traceback)
             raise
-        if ranks is not None and ranks.rank:
-            time.sleep(1)                      # the first rank says it, if it is the same mistake there
-        print(_line(error), file=sys.stderr, flush=True)
-        code = 2
-    except KeyboardInterrupt:
-        code = 130
-    if ranks is not None:
-        ranks.abort(code)                      # the other ranks would wait for this one for ever
-    return code
+
+    return carry_out(run, with_traceback)
+
+
+def _end_all(ranks, error: BaseException, with_traceback: bool) -> None:
+    """Tell the error and end every rank: the others would wait for this one for ever."""
+    if ranks.rank:
+        time.sleep(1)                          # the first rank says it, if it is the same mistake there
+    code = 130
+    try:
+        if isinstance(error, Exception):
+            code = status_of(error, with_traceback)
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    ranks.abort(code)
 
 
 def _run(options, ranks) -> int:
@@ -40,11 +53,6 @@ def _run(options, ranks) -> int:
         return commands.train(options, ranks)
     run = {"test": commands.test, "time": timing.time_net, "device_query": timing.device_query}
     return run[options.command](options)
-
-
-def _line(error: BaseException) -> str:
-    text = str(error) if isinstance(error, NetError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
 
 
 if __name__ == "__main__":

@@ -5,20 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 
+from proto.command import OneLineParser
 from proto.errors import SolverFault, did_you_mean
 
 GLOG_FLAGS = re.compile(r"--?(alsologtostderr|logtostderr|minloglevel|log_dir|v)(=.*)?$")
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Mistakes in the command line are one line and exit status 2, like all others."""
-
-    def error(self, message):
-        unknown = re.match(r"argument COMMAND: invalid choice: '(\S+)'", message)
-        if unknown:
-            near = did_you_mean(unknown[1], COMMANDS)
-            message = f"unknown command '{unknown[1]}'{near}; known: {', '.join(COMMANDS)}"
-        self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
 
 
 def _train_options(parser) -> None:
@@ -71,17 +61,17 @@ COMMANDS = {"train": (_train_options, "train a net"), "test": (_test_options, "r
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
     return int(text)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The options of a command line; one line on stderr and exit status 2 where it makes no sense."""
-    parser = OneLineParser(prog="python -m solver", description="Train, test and time Caffe nets.", allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=OneLineParser)
+    parser = OneLineParser(prog="python -m solver", description="Train, test and time Caffe nets.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (add_options, help_text) in COMMANDS.items():
-        command = commands.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
+        command = commands.add_parser(name, help=help_text, description=help_text)
         add_options(command)
         _device_options(command)
         command.add_argument("--traceback", action="store_true", help="show where in the code a fault was found")

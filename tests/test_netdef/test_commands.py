@@ -165,3 +165,26 @@ def test_inputs_that_replace_a_data_layer_need_all_its_tops(capsys):
     with pytest.raises(GraphFault, match="layer 'd' .DummyData.: is replaced by inputs, .* 2 tops: give .* 'label'"):
         Plan(text, inputs={"data": (1, 2)})
     assert Plan(text, inputs={"data": (1, 2), "label": (1,)}).steps[0].is_input
+
+
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_a_picture_that_cannot_be_written(file, tmp_path, capsys, ending):
+    net = file(SMALL)
+    assert main(["draw", net, str(tmp_path / "no_folder" / f"net.{ending}")]) == 2
+    assert "there is no folder" in capsys.readouterr().err
+    (tmp_path / f"folder.{ending}").mkdir()
+    assert main(["draw", net, str(tmp_path / f"folder.{ending}")]) == 2
+    assert "is a directory" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"folder.{ending}", "net.prototxt"]
+
+
+@pytest.mark.parametrize("words, line", [
+    (["shwo", "net"], "unknown command 'shwo' (did you mean 'show'?); known: show, draw"),
+    (["show", "net", "--phase", "VAL"], "argument --phase: invalid choice: 'VAL'"),
+    (["show"], "the following arguments are required: NET"),
+])
+def test_mistakes_in_the_command_line_are_one_line(words, line, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    err = capsys.readouterr().err
+    assert stop.value.code == 2 and line in err and err.count("\n") == 1

@@ -1,0 +1,86 @@
+"""What all commands share: every mistake is one line on stderr, and what the exit status says.
+
+    0    done
+    2    a mistake in what was given, or what the machine refuses (a disk that is full)
+    130  Ctrl-C
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+
+from proto.errors import NetError, did_you_mean
+
+ENGINE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+OURS = tuple(os.path.join(ENGINE, folder, "") for folder in ("caffe", "layers", "netdef"))
+IMPORTING = ("<frozen importlib", os.path.join("importlib", "__init__.py"))
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Options are written out in full; mistakes in them are one line and exit status 2, like all others."""
+
+    def __init__(self, **options):
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str):
+        wrong = re.match(r"argument ([A-Z]+): invalid choice: '(.*)' \(choose from (.*)\)$", message)
+        if wrong:
+            kind, word, known = wrong[1].lower(), wrong[2], re.findall(r"[\w-]+", wrong[3])
+            message = f"unknown {kind} '{word}'{did_you_mean(word, known)}; known: {', '.join(known)}"
+        self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
+
+
+def carry_out(run: Callable[[], int | None], with_traceback: bool = False) -> int:
+    """The exit status of `run`; with_traceback: mistakes are raised on, to see where they were noticed."""
+    try:
+        status = run() or 0
+        sys.stdout.flush()
+        return status
+    except Exception as error:
+        return status_of(error, with_traceback)
+    except KeyboardInterrupt:
+        return 130
+
+
+def status_of(error: Exception, with_traceback: bool = False) -> int:
+    """Tell a mistake and give the exit status; an error that is none (a bug of ours) is raised on."""
+    if isinstance(error, BrokenPipeError) and not hasattr(error, "raised_by"):       # `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    text = None if with_traceback else told(error)
+    if text is None:
+        raise error
+    print(text, file=sys.stderr, flush=True)
+    return 2
+
+
+def told(error: Exception) -> str | None:
+    """The line that tells a mistake, after the traceback of the user's own code where that failed; None for a bug."""
+    if hasattr(error, "raised_by"):
+        return _of_users_code(error)
+    if isinstance(error, NetError):
+        return " ".join(str(error).split())
+    if isinstance(error, OSError):
+        files = [name for name in (error.filename, error.filename2) if name is not None]
+        return " ".join(f"{' to '.join(map(str, files))}{': ' * bool(files)}{error.strerror or error}".split())
+    if isinstance(error, MemoryError):
+        return " ".join(f"the memory is not enough: {error}".rstrip(": ").split())
+    return None
+
+
+def _of_users_code(error: Exception) -> str:
+    code, trace = error.raised_by
+    frames = [frame for frame in traceback.extract_tb(trace)
+              if not frame.filename.startswith(OURS) and not any(word in frame.filename for word in IMPORTING)]
+    lines = ["Traceback (most recent call last):\n"] if frames else []
+    lines += traceback.StackSummary.from_list(frames).format()
+    error.__notes__ = []                                   # the last line says where
+    lines += traceback.format_exception_only(type(error), error)
+    place = getattr(error, "layer_place", "")
+    what = " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
+    return f"{''.join(lines)}{place}{': ' * bool(place)}{code} raised {what}"

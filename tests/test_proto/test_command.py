@@ -1,0 +1,88 @@
+"""What all commands share: one line and an exit status for every mistake."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from proto.command import OneLineParser, carry_out
+from proto.errors import NetError, ShapeFault, Where, foreign
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def raising(error):
+    def run():
+        raise error
+    return run
+
+
+@pytest.mark.parametrize("error, line", [
+    (NetError("it is\n wrong", Where("net.prototxt", 3, 1), "'c' (Convolution)"),
+     "net.prototxt:3:1: layer 'c' (Convolution): it is wrong"),
+    (FileNotFoundError(2, "No such file or directory", "a.txt"), "a.txt: No such file or directory"),
+    (OSError(18, "Invalid cross-device link", "a", None, "b"), "a to b: Invalid cross-device link"),
+    (OSError("stream closed"), "stream closed"),
+    (MemoryError("Unable to allocate 2 TiB"), "the memory is not enough: Unable to allocate 2 TiB"),
+    (MemoryError(), "the memory is not enough"),
+])
+def test_a_mistake_is_one_line_and_status_2(error, line, capsys):
+    assert carry_out(raising(error)) == 2
+    assert capsys.readouterr().err == line + "\n"
+
+
+def test_other_statuses(capsys):
+    assert carry_out(lambda: None) == 0 and carry_out(lambda: 1) == 1
+    assert carry_out(raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bug_is_raised_and_a_mistake_with_traceback_too():
+    with pytest.raises(ZeroDivisionError):
+        carry_out(raising(ZeroDivisionError()))
+    with pytest.raises(ShapeFault):
+        carry_out(raising(ShapeFault("x")), with_traceback=True)
+
+
+def test_an_error_of_the_users_code_is_shown_from_there_on(capsys):
+    def theirs():
+        return 1 / 0
+
+    def run():
+        try:
+            theirs()
+        except Exception as error:
+            error.layer_place = "net.prototxt:2:1: layer 'p' (Python)"
+            raise foreign(error, "Mine.forward")  # noqa: B904
+
+    assert carry_out(run) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):" and lines[1].endswith("in theirs")
+    assert lines[-1] == "net.prototxt:2:1: layer 'p' (Python): Mine.forward raised ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize("words, line", [
+    (["strat"], "python -m x: unknown command 'strat' (did you mean 'start'?); known: start, stop"),
+    (["start", "--nuber", "1"], "python -m x: unrecognized arguments: --nuber 1"),
+    (["start", "--number", "one"], "argument --number: invalid int value: 'one'"),
+    ([], "the following arguments are required: COMMAND"),
+])
+def test_mistakes_in_the_command_line(words, line, capsys):
+    parser = OneLineParser(prog="python -m x")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("start").add_argument("--number", type=int)
+    commands.add_parser("stop")
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args(words)
+    err = capsys.readouterr().err
+    assert stop.value.code == 2 and err.count("\n") == 1 and line in err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+@pytest.mark.parametrize("module, words", [("netdef", ["types"]), ("solver", ["device_query"])])
+def test_an_output_that_takes_nothing(module, words):
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT, stdout=full, stderr=subprocess.PIPE,
+                                text=True)
+    assert result.returncode == 2 and result.stderr == "No space left on device\n"
