@@ -54,6 +54,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def size(text: str) -> tuple[int, int]:
+    """(height, width)."""
+    words = text.lower().split("x")
+    if len(words) != 2 or not all(word.isdigit() and int(word) for word in words):
+        raise argparse.ArgumentTypeError(f"'{text}' is not height x width, such as 360x480")
+    return int(words[0]), int(words[1])
+
+
 def share(text: str) -> float:
     """A factor on channel counts."""
     try:

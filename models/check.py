@@ -55,8 +55,8 @@ def check(images: str | Path, labels: str | Path, classes: int, ignore: int = re
 
 
 def _check_pair(found: Findings, image: Path, label: Path, classes: int, ignore: int) -> None:
-    size = read.image(image).shape[:2]
     indices = read.label_png(label)
+    size = read.labelled(image, indices.shape).shape[:2]
     if ignore != read.IGNORE:
         indices = np.where(indices == ignore, np.uint8(read.IGNORE), indices)
     if indices.shape != size:

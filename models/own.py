@@ -40,20 +40,25 @@ def split(images: str | Path, labels: str | Path, seed: int = 1) -> tuple[list[s
 
 
 def write(name: str, out: str | Path, images: str | Path, labels: str | Path, classes: str | int, *,
-          iterations: int = 2000, resize: int | None = None, width: float = 1.0, random: bool = False) -> list[Path]:
+          iterations: int = 2000, resize: int | None = None, crop: tuple[int, int] | None = None,
+          balance: bool = False, ignore: int = 255, width: float = 1.0, random: bool = False) -> list[Path]:
     """Write out/name/{train,val,deploy,solver}.prototxt, train.txt, val.txt and classes.txt; what was written.
 
-    name: `own`, or a recipe.  resize: the shorter side of every image.  width, random: as of `fcn`, for recipes.
+    name: `own`, or a recipe.  resize: the shorter side of every image.  crop: (H, W) of what is trained on.
+    balance: thin out frequent classes in training.  ignore: the stored label that means "no class".
+    width, random: as of `fcn`, for recipes.
     """
     folder, names = Path(out).resolve() / name, class_names(classes)
     train, val = split(images, labels)
     files = {"train.txt": "\n".join(train) + "\n", "val.txt": "\n".join(val) + "\n",
              "classes.txt": "\n".join(names) + "\n"}
     options = {"images": str(Path(images).resolve()), "labels": str(Path(labels).resolve()),
-               "classes": str(folder / "classes.txt"), "seed": 1337, **({"resize": resize} if resize else {})}
+               "classes": str(folder / "classes.txt"), "seed": 1337, **({"resize": resize} if resize else {}),
+               **({"ignore_label": ignore} if ignore != 255 else {})}
+    training = {"mirror": True, **({"crop": crop} if crop else {}), **({"balance": True} if balance else {})}
     sources = {part: Source(labels=("label",), module="folder_layers", layer="FolderSegDataLayer",
                             options={**options, "split": str(folder / f"{part}.txt"),
-                                     **({"mirror": True} if part == "train" else {})}) for part in ("train", "val")}
+                                     **(training if part == "train" else {})}) for part in ("train", "val")}
     sources["deploy"] = sources["val"].deploy()
     head = f"# {name}, for {len(names)} classes on {images}.\n"
     for part, source in sources.items():

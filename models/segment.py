@@ -123,7 +123,8 @@ def add_to(commands) -> None:
                         help="a file of class names, one a line (default: classes.txt beside the net)")
     parser.add_argument("--max-side", type=arguments.positive, metavar="N",
                         help="work on images shrunk to at most N pixels a side (saves memory on photos)")
-    parser.add_argument("--size", metavar="HxW", help="work on images resized to this, for nets of a fixed size")
+    parser.add_argument("--size", type=arguments.size, metavar="HxW",
+                        help="work on images resized to this, for nets of a fixed size")
     parser.add_argument("--probabilities", action="store_true",
                         help="also write NAME.npz with `probabilities` (classes, H, W)")
     parser.add_argument("--no-overlay", action="store_true", help="write labels only")
@@ -170,7 +171,7 @@ def _segment(segmenter: Segmenter, image: np.ndarray, options, name: str) -> set
     height, width = image.shape[:2]
     small = Image.fromarray(image)
     if options.size:
-        small = small.resize(_size(options.size)[::-1], Image.Resampling.BILINEAR)
+        small = small.resize(options.size[::-1], Image.Resampling.BILINEAR)
     elif options.max_side and max(height, width) > options.max_side:
         small.thumbnail((options.max_side, options.max_side), Image.Resampling.BILINEAR)
     scores = segmenter(np.asarray(small))
@@ -184,14 +185,6 @@ def _segment(segmenter: Segmenter, image: np.ndarray, options, name: str) -> set
         save_picture(options.out / f"{name}_overlay.jpg", overlay(image, labels))
     save_labels(options.out / f"{name}.png", labels)
     return set(np.unique(labels).tolist())
-
-
-def _size(text: str) -> tuple[int, int]:
-    """(height, width)."""
-    words = text.lower().split("x")
-    if len(words) != 2 or not all(word.isdigit() and int(word) for word in words):
-        raise SchemaFault(f"--size {text}: give height x width, such as 360x480")
-    return int(words[0]), int(words[1])
 
 
 def _mean(text: str) -> list[float]:

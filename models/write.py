@@ -27,6 +27,10 @@ def add_to(commands) -> None:
     own_data.add_argument("--images", metavar="DIR", help="photos of any size")
     own_data.add_argument("--labels", metavar="DIR", help="PNGs of class indices; 255: no class")
     own_data.add_argument("--resize", type=arguments.positive, metavar="N", help="the shorter side of every image")
+    own_data.add_argument("--crop", type=arguments.size, metavar="HxW",
+                          help="train on parts of this size, cut at random")
+    own_data.add_argument("--balance", action="store_true", help="thin out frequent classes in the training loss")
+    own_data.add_argument("--ignore", type=int, default=255, metavar="L", help="the label of no class (default: 255)")
     own_data.add_argument("--iterations", type=arguments.positive, default=2000, metavar="N",
                           help="of the solver (default: 2000)")
     parser.set_defaults(run=run)
@@ -53,7 +57,8 @@ def run(options) -> None:
         if not (options.images and options.labels and classes):
             raise SchemaFault("own data need all three: --images DIR --labels DIR --classes N|FILE")
         for path in own.write(options.name, options.out, options.images, options.labels, classes,
-                              iterations=options.iterations, resize=options.resize, width=options.width,
+                              iterations=options.iterations, resize=options.resize, crop=options.crop,
+                              balance=options.balance, ignore=options.ignore, width=options.width,
                               random=options.random):
             print(path)
         return

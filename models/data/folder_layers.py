@@ -69,7 +69,8 @@ class FolderSegDataLayer(SegDataLayer):
         return self.classes
 
     def load(self, name, rng):
-        image, labels = self.load_image(name), self.load_label(name)
+        labels = self.load_label(name)
+        image = read.labelled(self.images[name], labels.shape)
         if image.shape[:2] != labels.shape:
             raise DataFault(f"{self.images[name]}: is {image.shape[0]}x{image.shape[1]}, but its label "
                             f"{self._label_path(name)} is {labels.shape[0]}x{labels.shape[1]}")
@@ -87,10 +88,6 @@ class FolderSegDataLayer(SegDataLayer):
             if self.set["keep"] < 1:
                 labels = sample_loss(labels, self.set["keep"], generator, self.set["cell"])
         return blob, labels[None]
-
-    def load_image(self, name: str) -> np.ndarray:
-        """(H, W, 3) uint8 RGB."""
-        return read.image(self.images[name])
 
     def load_label(self, name: str) -> np.ndarray:
         """(H, W) uint8, 255 where there is no class."""

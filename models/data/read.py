@@ -42,9 +42,18 @@ def image(path: str | Path) -> np.ndarray:
 
 
 def upright(path: str | Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned as the camera's EXIF note says.  (Label images have no such note, so data sets are
-    read without turning.)"""
+    """(H, W, 3) uint8 RGB, turned as the camera's EXIF note says.  (Published data sets are read without turning.)"""
     return _rgb(ImageOps.exif_transpose(_open(Path(path))), path)
+
+
+def labelled(path: str | Path, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of an image whose label has this (H, W): upright, as it was shown when it was labelled,
+    unless only the pixels as they are stored have that size."""
+    picture = _open(Path(path))
+    turned = ImageOps.exif_transpose(picture)
+    if turned.size != size[::-1] and picture.size == size[::-1]:
+        turned = picture
+    return _rgb(turned, path)
 
 
 def _rgb(picture: Image.Image, path: str | Path) -> np.ndarray:
@@ -65,8 +74,13 @@ def plane(path: str | Path) -> np.ndarray:
 
 
 def label_png(path: str | Path, classes: int | None = None) -> np.ndarray:
-    """(H, W) uint8 class indices of a palette or gray PNG."""
+    """(H, W) uint8 class indices of a palette or gray PNG, of 16 bits too if the indices are below 256."""
     picture = _open(Path(path))
+    if picture.mode.startswith("I") and picture.format == "PNG":              # 16 bits
+        wide = np.asarray(picture).astype(np.int64)
+        if wide.size and wide.max() > IGNORE:
+            raise LabelFault(f"{path}: label {wide.max()} is no class: there are 255 at most, and 255 for none")
+        return checked(wide.astype(np.uint8), classes, path)
     if picture.mode not in ("P", "L", "1"):
         raise DataFault(f"{path}: is a picture of colours (mode {picture.mode}), not of class indices: labels are "
                         "palette or gray PNGs; `python -m models prepare labels` converts colours to indices")

@@ -126,7 +126,6 @@ def test_what_segment_refuses(there, tmp_path, capsys):
                          ((tmp_path, "--out", tmp_path / "o"), "no images there"),
                          ((tmp_path / "x", "--mean", "1,2"), "the mean has 2 values, input 'data' has 3 channels"),
                          ((tmp_path / "x", "--mean", "dark"), "--mean dark: give numbers"),
-                         ((tmp_path / "x", "--out", tmp_path / "o", "--size", "16"), "--size 16: give height x width"),
                          ((tmp_path / "x", "--blob", "scor"), "did you mean 'score'")):
         code, _, err = run(capsys, "segment", *words, "--net", there / "net/deploy.prototxt", "--weights",
                            there / "run/s_iter_20.caffemodel")

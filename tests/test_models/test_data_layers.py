@@ -117,6 +117,39 @@ def test_folder_with_gray_and_rgba_images(tmp_path):
     assert data.shape == (1, 3, 20, 24) and np.array_equal(gray[0, 0], gray[0, 2])
 
 
+def test_folder_with_photos_of_a_turned_camera(tmp_path):
+    """The label is of the picture as it is shown, or, where only that fits, as it is stored."""
+    root = minis.folder(tmp_path, names=("p.png",))
+    where = {"images": str(root / "images"), "labels": str(root / "labels"), "classes": 3, "mean": (0, 0, 0)}
+    stored = np.zeros((20, 24, 3), np.uint8)
+    stored[0] = 200
+    note = Image.Exif()
+    for orientation, shown in ((6, np.rot90(stored, -1)), (8, np.rot90(stored)), (3, stored[::-1, ::-1])):
+        note[0x112] = orientation
+        Image.fromarray(stored).save(root / "images/p.png", exif=note)
+        Image.fromarray(np.zeros(shown.shape[:2], np.uint8)).save(root / "labels/p.png")
+        data, _ = Run(FolderSegDataLayer, **where).step()
+        assert np.array_equal(data[0].transpose(1, 2, 0), shown)
+    note[0x112] = 6
+    Image.fromarray(stored).save(root / "images/p.png", exif=note)
+    Image.fromarray(np.zeros((20, 24), np.uint8)).save(root / "labels/p.png")
+    data, _ = Run(FolderSegDataLayer, **where).step()
+    assert np.array_equal(data[0].transpose(1, 2, 0), stored)
+
+
+def test_folder_with_labels_of_16_bits(tmp_path):
+    root = minis.folder(tmp_path, names=("p.png",))
+    where = {"images": str(root / "images"), "labels": str(root / "labels"), "classes": 3}
+    wide = np.arange(480, dtype=np.uint16).reshape(20, 24) % 3
+    wide[0, 0] = 255
+    Image.fromarray(wide).save(root / "labels/p.png")
+    assert np.array_equal(Run(FolderSegDataLayer, **where).step()[1][0, 0], wide)
+    wide[3, 4] = 300
+    Image.fromarray(wide).save(root / "labels/p.png")
+    with pytest.raises(LabelFault, match="p.png: label 300 is no class"):
+        Run(FolderSegDataLayer, **where).step()
+
+
 def test_folder_resize_crop_mirror_and_sampling_keep_image_and_label_together(tmp_path):
     root = minis.folder(tmp_path, names=("p.png",))
     label = np.zeros((20, 24), np.uint8)

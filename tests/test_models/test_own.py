@@ -1,5 +1,6 @@
 """One's own folder in three commands: write a net, train it, segment new images; and the list of nets."""
 
+import ast
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,17 @@ def test_squeezenets_weights_train(tmp_path, regime):
     run.close()
     assert losses[0] == pytest.approx(np.log(9), rel=1e-3)
     assert np.isfinite(losses).all() and np.mean(losses[-4:]) < 0.8 * losses[0]
+
+
+def test_what_is_said_of_the_data_is_in_the_training_net(tmp_path):
+    minis.folder(tmp_path)
+    assert write(tmp_path, "own", "--crop", "16x20", "--balance", "--ignore", "2", "--resize", "30") == 0
+    nets = {part: read_net(tmp_path / f"nets/own/{part}.prototxt")[0] for part in ("train", "val")}
+    options = {part: ast.literal_eval(net.layer[0].python_param.param_str) for part, net in nets.items()}
+    assert all(options[part]["ignore_label"] == 2 and options[part]["resize"] == 30 for part in options)
+    assert options["train"]["crop"] == (16, 20) and options["train"]["balance"] and options["train"]["mirror"]
+    assert not {"crop", "balance", "mirror"} & set(options["val"]), "validation is on whole images"
+    assert Plan(tmp_path / "nets/own/train.prototxt", "TRAIN").newest["score"].shape == (1, 3, 16, 20)
 
 
 def test_the_split_is_always_the_same_and_needs_two_images(tmp_path, capsys):
