@@ -104,7 +104,7 @@ class Convolution(Layer):
     def _check_counts(self, param):
         group = param.group
         if self.outputs == 0:
-            raise SchemaFault("num_output is missing: write convolution_param { num_output: <channels of the top> }")
+            raise SchemaFault("num_output is missing or 0: write convolution_param { num_output: <channels> }")
         if group == 0:
             raise SchemaFault("group must be at least 1")
         for what, count in (("number of the bottom's channels", self.channels), ("num_output", self.outputs)):

@@ -19,7 +19,7 @@ class InnerProduct(Layer):
     def setup(self, shapes):
         param = self.spec.inner_product_param
         if param.num_output == 0:
-            raise SchemaFault("num_output is missing: write inner_product_param { num_output: <size of the top> }")
+            raise SchemaFault("num_output is missing or 0: write inner_product_param { num_output: <size of the top> }")
         self.axis = axis_index(param.axis, shapes[0])
         self.values = math.prod(shapes[0][self.axis :])
         shape = (self.values, param.num_output) if param.transpose else (param.num_output, self.values)

@@ -41,16 +41,17 @@ class Plan:
         declare_inputs(self.message.layer, self.wheres, inputs or {})
         self.phase = self.message.state.phase
         self.steps = wire(self.message.layer, self.wheres, _tops_of(message, wheres))
-        self._check_not_empty(message)
+        self._check_not_empty(message, source)
         self.by_name = {step.name: step for step in self.steps}
         self._set_up(backend)
         self.shared = bind_params(self.steps)
         plan_gradients(self.steps, self.message.force_backward)
 
-    def _check_not_empty(self, message: NetParameter) -> None:
+    def _check_not_empty(self, message: NetParameter, source: str | os.PathLike | NetParameter) -> None:
         if not self.steps:
+            file = "" if isinstance(source, NetParameter) or "\n" in os.fspath(source) else os.fspath(source)
             reason = "no layer" if not message.layer else f"no layer in the {'TRAIN' if self.trains else 'TEST'} phase"
-            raise SchemaFault(f"the net has {reason}: write layer {{ ... }} blocks")
+            raise SchemaFault(f"the net has {reason}: write layer {{ ... }} blocks", Where(file))
 
     def _set_up(self, backend) -> None:
         for step in self.steps:

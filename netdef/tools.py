@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from layers.layer import Shape
+from layers.layer import Shape, layer_class, layer_types
 from netdef.diff import diff_nets, diff_weights
+from netdef.graph import label_of
 from netdef.phase import filter_net
 from proto import upgrade as generations
 from proto.errors import NetError, WeightsFault
@@ -36,10 +37,14 @@ def input_hint(net: str, inputs: Mapping[str, Shape], layer: str | None) -> str:
     """How to size the net all the same, where it is a layer without bottoms that has failed."""
     message, _ = read_net(net)
     for spec in message.layer:
-        if not spec.bottom and layer == f"'{spec.name}' ({spec.type})":
+        if not spec.bottom and layer == label_of(spec) and _makes_data(spec.type):
             options = " ".join(f"--input {top}=1x3x500x500" for top in spec.top[:1] if top not in inputs)
             return f"; to size the net without this layer: {options}"
     return ""
+
+
+def _makes_data(type_name: str) -> bool:
+    return type_name in layer_types() and layer_class(type_name).bottoms[0] == 0
 
 
 def upgrade(source: str, target: str) -> str:

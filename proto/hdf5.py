@@ -35,14 +35,77 @@ def _opened(path):
         raise fault(path, "damaged or truncated HDF5 file", error) from None
 
 
+@contextmanager
+def _created(path):
+    """A new file, which takes the path's place when all of it is written."""
+    h5py = _h5py(path)
+    with replacing(path) as temporary, _Target(temporary) as target:
+        with h5py.File(target, "w") as file:
+            yield file
+        if target.failure:
+            raise target.failure
+
+
+class _Target:
+    """The file that HDF5 writes to.  It never fails, but keeps the first failure for the end: on a full disk HDF5
+    cannot even close, and brings the process down."""
+
+    def __init__(self, path):
+        self.file, self.failure = open(path, "w+b", buffering=0), None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.file.close()
+
+    def write(self, data) -> int:
+        view = memoryview(data)
+        try:
+            while view and not self.failure:
+                view = view[self.file.write(view):]
+        except OSError as error:
+            self.failure = error
+        return len(data)
+
+    def read(self, size: int) -> bytes:
+        return self.file.read(size)
+
+    def readinto(self, buffer) -> int:
+        view = memoryview(buffer)
+        view[:] = bytes(len(view))             # what was never written reads as zeros
+        self.file.readinto(view)
+        return len(view)
+
+    def truncate(self, size: int) -> int:
+        try:
+            return self.file.truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return size
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+
 def _is_group(file, name: str) -> bool:
-    return isinstance(file.get(name), _h5py(name).Group)
+    return isinstance(_own(file, name), _h5py(name).Group)
+
+
+def _own(group, name: str):
+    """A group's member of that name if it lies in this file: links into other files are not followed."""
+    return group[name] if isinstance(group.get(name, getlink=True), _h5py("").HardLink) else None
 
 
 def _members(group) -> list[tuple[str, object]]:
-    """(name, object) of what lies in a group itself: links into other files are not followed."""
-    h5py = _h5py("")
-    return [(name, group[name]) for name in group if isinstance(group.get(name, getlink=True), h5py.HardLink)]
+    """(name, object) of what lies in a group itself."""
+    return [(name, group[name]) for name in group if _own(group, name) is not None]
 
 
 def _read(dataset, path, dtype=np.float32) -> np.ndarray:
@@ -69,7 +132,7 @@ def read_weights(path, part: str = "data") -> dict[str, list]:
             raise fault(path, "this file holds a solver's state: give the .caffemodel.h5"
                                if _is_group(file, "history") else
                                "not Caffe's weights: there is no group /data of layers in it")
-        groups = [("", file[part])] if part in file else []
+        groups = [("", file[part])] if _is_group(file, part) else []
         while groups:      # a layer's name may hold slashes: then its group lies inside others
             name, group = groups.pop(0)
             arrays = {}
@@ -87,8 +150,7 @@ def read_weights(path, part: str = "data") -> dict[str, list]:
 
 def write_weights(path, layers: dict[str, list], grads: dict[str, list] | None = None) -> None:
     """Write layers, those without arrays as empty groups; an array that is None is left out, as Caffe does."""
-    h5py = _h5py(path)
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with _created(path) as file:
         for part, content in (("data", layers), ("diff", grads)):
             if content is not None:
                 group = file.create_group(part)
@@ -109,7 +171,7 @@ def _write_layer(group, name: str, arrays: list, path) -> None:
 def read_state(path) -> SolverFile:
     """A .solverstate.h5."""
     with _opened(path) as file:
-        if "iter" not in file or not _is_group(file, "history"):
+        if _own(file, "iter") is None or not _is_group(file, "history"):
             raise fault(path, "this file holds the weights of a net: give the .solverstate.h5"
                                if _is_group(file, "data") else
                                "not a solver's state: /iter and the group /history are missing")
@@ -117,9 +179,8 @@ def read_state(path) -> SolverFile:
         if sorted(map(int, members)) != list(range(len(members))):
             raise fault(path, "the history has gaps: its arrays are " + ", ".join(sorted(members, key=int)))
         history = [_read(members[str(i)], path) for i in range(len(members))]
-        learned = file["learned_net"].asstr()[()] if "learned_net" in file else ""
-        steps = file["current_step"] if "current_step" in file else None
-        return SolverFile(_integer(file["iter"], path), str(learned), history,
+        learned, steps = _own(file, "learned_net"), _own(file, "current_step")
+        return SolverFile(_integer(file["iter"], path), "" if learned is None else str(learned.asstr()[()]), history,
                           0 if steps is None else _integer(steps, path))
 
 
@@ -131,8 +192,7 @@ def _integer(dataset, path) -> int:
 
 def write_state(path, state: SolverFile) -> None:
     """A .solverstate.h5 as Caffe writes it."""
-    h5py = _h5py(path)
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with _created(path) as file:
         file.create_dataset("iter", data=np.array([state.iter], "<i4"))
         _write_string(file, "learned_net", state.learned_net)
         file.create_dataset("current_step", data=np.array([state.current_step], "<i4"))

@@ -246,12 +246,22 @@ def _read_bytes(path: str) -> bytes:
 
 
 def _decode(data: bytes, path: str) -> str:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff") and b"\0" in data:
-        raise SyntaxFault("the text is UTF-16: save it as UTF-8", Where(path))
     if b"\0" in data:
+        for encoding in ("utf-32", "utf-16", "utf-16-le", "utf-16-be"):
+            if _is_text(data[:400], encoding):
+                raise SyntaxFault(f"the text is {encoding[:6].upper()}: save it as UTF-8", Where(path))
         raise SyntaxFault("a binary file, not a prototxt: is it the weights (.caffemodel) instead of the net?",
                           Where(path))
+    if data.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
+        raise SyntaxFault("a web page, not a prototxt: download the file itself (on GitHub: Raw)", Where(path))
+    if b"\n" not in data:
+        data = data.replace(b"\r", b"\n")                    # lines ended so on old Macs: a comment ends there too
+    return data.decode("utf-8-sig", "surrogateescape")       # comments in another encoding do no harm
+
+
+def _is_text(data: bytes, encoding: str) -> bool:
+    """Whether these bytes are ASCII characters written in an encoding of two or four bytes each."""
     try:
-        return data.decode("utf-8-sig")
+        return data[:len(data) & ~3].decode(encoding).isascii() and b"\0" in data[:4]
     except UnicodeDecodeError:
-        return data.decode("utf-8-sig", "surrogateescape")   # comments in another encoding do no harm
+        return False

@@ -188,3 +188,9 @@ def test_mistakes_in_the_command_line_are_one_line(words, line, capsys):
         main(words)
     err = capsys.readouterr().err
     assert stop.value.code == 2 and line in err and err.count("\n") == 1
+
+
+def test_no_advice_on_data_where_no_data_are_missing(file, capsys):
+    assert main(["show", file(blob() + layer("ReLU", "r", "", "r"))]) == 2
+    line = capsys.readouterr().err
+    assert 'ReLU reads 1 bottom, but here are none: add bottom: "..."' in line and "--input" not in line

@@ -61,3 +61,10 @@ def test_labels_out_of_range(label, name):
     net = build(MISTAKES[name]["text"])
     with pytest.raises(NetError, match=rf"layer 'loss' \(SoftmaxWithLoss\): .*{label}"):
         net.forward({"l": np.full((1, 1, 8, 8), label)})
+
+
+def test_a_file_without_layers_is_named(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_text('name: "x"\n')
+    with pytest.raises(NetError, match=f"^{path}: the net has no layer"):
+        build(str(path))

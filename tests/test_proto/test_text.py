@@ -142,6 +142,7 @@ MISTAKES = [
     (layer("pooling_param { pool: 7 }"), SchemaFault, "pool takes one of MAX, AVE, STOCHASTIC, not 7"),
     (layer('include { phase: "TEST" }'), SchemaFault, 'phase takes one of TRAIN, TEST, not "TEST"'),
     ("layers { type: CONVOLUTOIN }", SchemaFault, "(did you mean 'CONVOLUTION'?), not CONVOLUTOIN"),
+    ("layers { type: 'ReLU' }", SchemaFault, "(with a type in quotes it is today's form: write `layer {`, not `lay"),
     (layer("clip_param { min: 0 }"), SchemaFault, "1:19: clip_param has no max, which it needs"),
     ('layer { name: "r', SyntaxFault, '1:15: the string that begins here has no closing " on its line'),
     ("layer { name: 'C:\\data' }", SyntaxFault, "1:18: unknown escape \\d in a string"),
@@ -194,6 +195,10 @@ def test_solver_places_and_prefix(tmp_path):
     (b"", "the file is empty"),
     (b"\n\tlenet\x00\x01", "a binary file, not a prototxt"),
     ("name: 'x'".encode("utf-16"), "the text is UTF-16: save it as UTF-8"),
+    ("name: 'x'".encode("utf-16-le"), "the text is UTF-16: save it as UTF-8"),
+    ("name: 'x'".encode("utf-16-be"), "the text is UTF-16: save it as UTF-8"),
+    ("name: 'x'".encode("utf-32"), "the text is UTF-32: save it as UTF-8"),
+    (b"\n<!DOCTYPE html><html>", "a web page, not a prototxt: download the file itself"),
     (b"name: 'stra\xdfe'", "the text of name is not UTF-8"),
 ])
 def test_a_file_that_is_no_prototxt(tmp_path, content, says):
@@ -208,6 +213,13 @@ def test_comments_in_any_encoding_and_a_byte_order_mark(tmp_path):
     path = tmp_path / "net.prototxt"
     path.write_bytes(b"\xef\xbb\xbf# stra\xdfe\r\nname: 'x'\r\n")
     assert text.read_net(path)[0].name == "x"
+
+
+def test_lines_that_end_as_on_old_macs(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(b"# a comment\rname: 'x'\rlayer { }\r")
+    net, wheres = text.read_net(path)
+    assert net.name == "x" and wheres[0].line == 3
 
 
 @pytest.mark.parametrize("name, says", [

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import warnings
 import zipfile
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from proto import caffemodel, files, messages, text, weights, wire
 from proto.errors import NetError, WeightsFault
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 QUICK = settings(max_examples=150, deadline=None, derandomize=True, database=None,
                  suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -161,6 +164,14 @@ def test_lying_hdf5(tmp_path):
         file["data/conv/0"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/secret")
         file["data/conv/1"] = np.ones(3)
     assert weights.read_weights(path)["conv"][0] is None      # links into other files are not followed
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["conv/0"], file["iter"], file["history/0"] = np.ones(1), np.ones(1), np.ones(1)
+    with h5py.File(path, "w") as file:
+        file["data"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/")
+        file["iter"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/iter")
+        file["history"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/history")
+    assert "there is no group /data" in fault_of(weights.read_weights, path)
+    assert "/iter and the group /history are missing" in fault_of(weights.read_state, path)
     with h5py.File(path, "w") as file:
         file.create_dataset("data/conv/0", (4,), "<f4", external=[(str(tmp_path / "raw"), 0, 16)])
     assert "lies in another file" in fault_of(weights.read_weights, path)
@@ -270,6 +281,23 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, ending, monkeypatch):
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(WeightsFault, match="Could not write file .*: no space left on device"):
         weights.write_weights(path, {"a": [np.zeros(300)]})
+    assert path.read_bytes() == before and os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
+@pytest.mark.parametrize("limit", [0, 100, 3000])
+@pytest.mark.parametrize("ending", [".caffemodel", ".h5", ".npz", ".safetensors"])
+def test_a_disk_that_fills_up_on_the_way(tmp_path, ending, limit):
+    path = tmp_path / f"net{ending}"
+    weights.write_weights(path, {"a": [np.ones(3)]})
+    before = path.read_bytes()
+    code = "import resource, signal, sys, numpy; from proto import errors, weights\n" \
+           "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n" \
+           f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n" \
+           "try: weights.write_weights(sys.argv[1], {'a': [numpy.ones(2000)], 'b': [numpy.ones(20)]})\n" \
+           "except errors.WeightsFault as fault: print(fault)\n"
+    run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0 and run.stdout.count("\n") == 1 and "Could not write file" in run.stdout, run.stderr
     assert path.read_bytes() == before and os.listdir(tmp_path) == [path.name]
 
 
