@@ -4,10 +4,8 @@ A place is right if fewer than top_k other classes score at least as much as the
 wrong.  A second top holds the accuracy of each class (0 for a class without places).
 """
 
-import math
-
-from layers.layer import Layer, axis_index
-from proto.errors import SchemaFault, ShapeFault
+from layers.layer import Layer, axis_index, check_labels
+from proto.errors import SchemaFault
 
 
 class Accuracy(Layer):
@@ -27,12 +25,7 @@ class Accuracy(Layer):
 
     def infer(self, shapes):
         scores, labels = shapes
-        places = scores[: self.axis] + scores[self.axis + 1 :]
-        if math.prod(labels) != math.prod(places):
-            raise ShapeFault(
-                f"the scores have shape {scores} and so {math.prod(places)} places, the labels have shape "
-                f"{labels}: one label for each place expected"
-            )
+        check_labels(scores, labels, self.axis)
         return [(), (scores[self.axis],)][: max(1, len(self.spec.top))]
 
     def forward(self, xs):

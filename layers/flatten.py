@@ -2,11 +2,11 @@
 
 import math
 
-from layers.layer import Layer, axis_index
+from layers.layer import ReshapingLayer, axis_index
 from proto.errors import SchemaFault
 
 
-class Flatten(Layer):
+class Flatten(ReshapingLayer):
     type = "Flatten"
 
     def infer(self, shapes):
@@ -16,11 +16,3 @@ class Flatten(Layer):
         if end < start:
             raise SchemaFault(f"flatten_param goes from axis {start} to end_axis {end}: exchange them")
         return [shape[:start] + (math.prod(shape[start : end + 1]),) + shape[end + 1 :]]
-
-    def forward(self, xs):
-        if self.keep:
-            self.saved = xs[0].shape
-        return [xs[0].reshape(self.infer([xs[0].shape])[0])]
-
-    def backward(self, dys, need):
-        return [dys[0].reshape(self.saved) if need[0] else None]

@@ -7,7 +7,7 @@ a second top holds the probabilities.
 
 import math
 
-from layers.layer import LossLayer, axis_index
+from layers.layer import LossLayer, axis_index, check_labels
 from proto.errors import SchemaFault, ShapeFault
 from proto.weights import read_blob
 
@@ -33,12 +33,8 @@ class InfogainLoss(LossLayer):
     def infer(self, shapes):
         scores, labels = shapes[:2]
         self.axis = axis_index(self.spec.infogain_loss_param.axis, scores, "infogain_loss_param.axis")
+        check_labels(scores, labels, self.axis)
         classes = scores[self.axis]
-        if math.prod(labels) * classes != math.prod(scores):
-            raise ShapeFault(
-                f"scores of shape {scores} need one label per place without axis {self.axis}, "
-                f"but the labels have shape {labels}"
-            )
         self.weights = self.class_weights(classes)
         given = shapes[2] if len(shapes) > 2 else self.matrix.shape
         if math.prod(given) != classes * classes:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 import pkgutil
 from typing import Any
 
@@ -46,10 +47,7 @@ class Param:
 
     @property
     def count(self) -> int:
-        n = 1
-        for size in self.shape:
-            n *= size
-        return n
+        return math.prod(self.shape)
 
 
 class Layer:
@@ -173,6 +171,18 @@ class LossLayer(Layer):
         return weights
 
 
+class ReshapingLayer(Layer):
+    """The base of layers whose top holds the bottom's numbers in the shape that infer gives."""
+
+    def forward(self, xs):
+        if self.keep:
+            self.saved = xs[0].shape
+        return [xs[0].reshape(self.infer([xs[0].shape])[0])]
+
+    def backward(self, dys, need):
+        return [dys[0].reshape(self.saved) if need[0] else None]
+
+
 class SpanLayer(Layer):
     """The base of Scale and Bias: an operand, learned or bottom 1, that spans some of bottom 0's axes in a row."""
 
@@ -212,6 +222,16 @@ class SpanLayer(Layer):
         """dy summed over the axes that an operand of this shape does not span."""
         last = self.first + len(operand)
         return dy.sum(axis=(*range(self.first), *range(last, dy.ndim)))
+
+
+def check_labels(scores: Shape, labels: Shape, axis: int) -> None:
+    """ShapeFault unless there is a label for each place of the scores, whose classes lie along `axis`."""
+    places = math.prod(scores[:axis] + scores[axis + 1 :])
+    if math.prod(labels) != places:
+        raise ShapeFault(
+            f"the scores have shape {scores} and so {places} places, the labels have shape "
+            f"{labels}: one label for each place expected"
+        )
 
 
 def axis_index(axis: int, shape: Shape, field: str = "axis") -> int:

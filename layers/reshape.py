@@ -6,11 +6,11 @@ in that place and one -1 stands for what is left over.
 
 import math
 
-from layers.layer import Layer
+from layers.layer import ReshapingLayer
 from proto.errors import SchemaFault, ShapeFault
 
 
-class Reshape(Layer):
+class Reshape(ReshapingLayer):
     type = "Reshape"
 
     def setup(self, shapes):
@@ -46,11 +46,3 @@ class Reshape(Layer):
                 f"{tuple(wanted)}: change reshape_param.shape"
             )
         return [top]
-
-    def forward(self, xs):
-        if self.keep:
-            self.saved = xs[0].shape
-        return [xs[0].reshape(self.infer([xs[0].shape])[0])]
-
-    def backward(self, dys, need):
-        return [dys[0].reshape(self.saved) if need[0] else None]

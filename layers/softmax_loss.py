@@ -9,7 +9,7 @@ A second top holds the probabilities.
 
 import math
 
-from layers.layer import LossLayer, axis_index
+from layers.layer import LossLayer, axis_index, check_labels
 from proto.errors import ShapeFault
 
 
@@ -27,12 +27,7 @@ class SoftmaxWithLoss(LossLayer):
 
     def infer(self, shapes):
         scores, labels = shapes
-        places = scores[: self.axis] + scores[self.axis + 1 :]
-        if math.prod(labels) != math.prod(places):
-            raise ShapeFault(
-                f"the scores have shape {scores} and so {math.prod(places)} places, the labels have shape "
-                f"{labels}: one label for each place expected"
-            )
+        check_labels(scores, labels, self.axis)
         if labels[:1] != scores[:1] and self.axis > 0:
             raise ShapeFault(f"{scores[0]} images of scores, but {labels[0] if labels else 1} of labels")
         return [(), scores][: max(1, len(self.spec.top))]
