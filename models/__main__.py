@@ -6,36 +6,36 @@ import sys
 import warnings
 from argparse import SUPPRESS
 
-from models.arguments import Parser, parse
-from proto.errors import NetError
+from proto.command import OneLineParser, carry_out
 
 TRACEBACK = "show where in the code a fault was found"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = Parser(prog="python -m models",
-                    description="Write FCN nets, prepare weights and data, train, score, segment, report.")
+    """Run a command; 0, 1 where it says so, 2 for a mistake in what was given (one line on stderr), 130 for Ctrl-C."""
+    given = sys.argv[1:] if arguments is None else arguments
+
+    def run() -> int | None:
+        options = _options(given)
+        # What Pillow can read it reads; odd notes in a file are nothing that its user could act on.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        return options.run(options)
+
+    return carry_out(run, "--traceback" in given)
+
+
+def _options(given: list[str]):
+    from models.arguments import parse  # here, so that a Ctrl-C while it loads is quiet too
+
+    parser = OneLineParser(prog="python -m models",
+                           description="Write FCN nets, prepare weights and data, train, score, segment, report.")
     parser.add_argument("--traceback", action="store_true", help=TRACEBACK)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     for module in _command_modules():
         module.add_to(commands)
     for command in commands.choices.values():         # after the command, too
         command.add_argument("--traceback", action="store_true", default=SUPPRESS, help=TRACEBACK)
-    options = parse(parser, commands, arguments)
-    # What Pillow can read it reads; odd notes in a file are nothing that its user could act on.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    try:
-        return options.run(options) or 0
-    except BrokenPipeError:                               # `... | head`
-        sys.stderr.close()
-        return 0
-    except (NetError, OSError, MemoryError) as error:
-        if options.traceback:
-            raise
-        print(error if str(error) else "out of memory", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return parse(parser, commands, given)
 
 
 def _command_modules():

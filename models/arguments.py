@@ -1,27 +1,13 @@
-"""The command line of `python -m models`: every mistake in it is one line, as in `python -m solver`."""
+"""The options of `python -m models`, spelt as those of `python -m solver`."""
 
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 
 from layers.backend import make_backend
+from proto.command import OneLineParser
 from proto.errors import did_you_mean
-
-
-class Parser(argparse.ArgumentParser):
-    """Options are written out in full; a mistake is one line on stderr and exit status 2."""
-
-    def __init__(self, **options):
-        super().__init__(allow_abbrev=False, **options)
-
-    def error(self, message: str):
-        unknown = re.match(r"argument (COMMAND|TASK): invalid choice: '(\S+)' \(choose from (.*)\)", message)
-        if unknown:
-            kind, word, known = unknown[1].lower(), unknown[2], re.findall(r"[\w-]+", unknown[3])
-            message = f"unknown {kind} '{word}'{did_you_mean(word, known)}; known: {', '.join(known)}"
-        self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
 
 
 def add_command(commands, name: str, about: str, **more) -> argparse.ArgumentParser:
@@ -29,7 +15,7 @@ def add_command(commands, name: str, about: str, **more) -> argparse.ArgumentPar
     return commands.add_parser(name, help=about, **{"description": about, **more})
 
 
-def parse(parser: Parser, commands, arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse(parser: OneLineParser, commands, arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options; an unknown one is a mistake with the nearest that its command knows."""
     options, unknown = parser.parse_known_args(arguments)
     if unknown:

@@ -42,6 +42,9 @@ def show(options) -> None:
     for name, recipe in recipes.NETS.items():
         start = " and ".join(recipe.start) or "random weights"
         print(f"{name:24} {recipes.param_count(name) / 1e6:6.1f} M  {start:37} {recipe.about}")
+    print("\nand by `write`\n"
+          "own                      a slim FCN-8s for a folder of images and one of labels\n"
+          "demo                     a slim FCN-8s for the drawn scenes of `make train`")
     print("\n" + "\n".join(f"{name:24} {classifier}'s weights, by `python -m models prepare {name}`"
                            for name, (_, classifier) in BASES.items()))
 

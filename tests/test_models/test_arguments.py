@@ -7,13 +7,13 @@ import pytest
 
 from models import __main__ as command_line
 from models.__main__ import main
-from models.arguments import Parser
+from proto.command import OneLineParser
 from solver.__main__ import main as solver
 
 
 def parsers():
     """{name: parser} of every command and every task."""
-    root = Parser(prog="python -m models")
+    root = OneLineParser(prog="python -m models")
     commands = root.add_subparsers(metavar="COMMAND")
     for module in command_line._command_modules():
         module.add_to(commands)
