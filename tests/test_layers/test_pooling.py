@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from layers.backend.base import PoolGeometry
 from layers.layer import TEST
 from proto.errors import NetError, ShapeFault
 from tests.test_layers.building import build, normal
@@ -53,6 +54,23 @@ def test_the_mask_holds_places_within_the_plane():
     y, mask = layer.forward([x])
     np.testing.assert_array_equal(mask[0, 0], [[0, 6], [8, 10]])
     assert mask.dtype == x.dtype and layer.backward([None, np.ones_like(mask)], [True]) == [None]
+
+
+def test_not_a_number_never_wins(be):
+    x = np.arange(16, dtype="f").reshape(1, 1, 4, 4)
+    x[0, 0, 0, 0] = x[0, 0, 1, 1] = x[0, 0, 3, 3] = np.nan
+    y, index = be.max_pool_forward(be.asarray(x), PoolGeometry((2, 2), (2, 2), (0, 0), (2, 2)))
+    assert be.to_host(y).ravel().tolist() == [4, 7, 13, 14] == be.to_host(index).ravel().tolist()
+
+
+def test_windows_outside_the_image_give_0_and_pass_no_gradient(be):
+    geometry, outside = PoolGeometry((1, 1), (2, 2), (0, 0), (3, 2)), np.s_[:, :, 2]
+    x, dy = be.asarray(np.full((1, 2, 4, 3), -5, "f")), be.asarray(np.ones((1, 2, 3, 2), "f"))
+    y, index = be.max_pool_forward(x, geometry)
+    dx = be.to_host(be.max_pool_backward(dy, index, geometry, (4, 3)))
+    mean, spread = be.ave_pool_forward(x, geometry), be.to_host(be.ave_pool_backward(dy, geometry, (4, 3)))
+    for top, gradient in ((be.to_host(y), dx), (be.to_host(mean), spread)):
+        assert (top[outside] == 0).all() and (top[:, :, :2] == -5).all() and gradient.sum() == 8
 
 
 def test_stochastic_pooling_in_test_is_differentiable_at_zero():
