@@ -34,11 +34,11 @@ class DummyData(Layer):
         if fields.shape:
             shapes = [tuple(shape.dim) for shape in fields.shape]
         else:
-            counts = {len(sizes) for sizes in legacy.values()}
-            if len(counts) != 1:
-                raise SchemaFault("dummy_data_param: num, channels, height and width are given "
-                                  f"{', '.join(str(len(sizes)) for sizes in legacy.values())} times; as often each")
-            shapes = list(zip(*legacy.values(), strict=True))
+            for name, sizes in legacy.items():
+                if len(sizes) not in (1, tops):
+                    raise SchemaFault(f"dummy_data_param: {len(sizes)} {name} for {tops} tops; give 1 or {tops} of num, "
+                                      "channels, height and width each, or shape instead")
+            shapes = list(zip(*(sizes * (tops // len(sizes)) for sizes in legacy.values()), strict=True))
         if any(size < 0 for shape in shapes for size in shape):
             raise SchemaFault(f"dummy_data_param: dim {min(min(shape) for shape in shapes if shape)} is negative")
         if len(shapes) not in (1, tops):

@@ -77,6 +77,8 @@ def test_one_shape_and_one_filler_serve_all_and_none_is_zero():
     (zero,), = batches(dummy("num: 1 channels: 2 height: 3 width: 4"), 1)
     assert zero.shape == (1, 2, 3, 4) and not zero.any()
     assert batches(dummy("shape { }"), 1)[0][0].shape == ()
+    old = "num: 4 channels: 3 channels: 1 height: 5 height: 1 width: 6 width: 1"           # each once, or once a top
+    assert [top.shape for top in batches(dummy(old, tops=2), 1)[0]] == [(4, 3, 5, 6), (4, 1, 1, 1)]
 
 
 def test_dummy_restarts_to_the_bit():
@@ -94,11 +96,11 @@ def test_dummy_restarts_to_the_bit():
 
 
 @pytest.mark.parametrize("text, words", [
-    ("", "no shape|0 shapes for 2 tops"),
+    ("", "0 num for 2 tops; .* or shape instead"),
     ("shape { dim: 1 } shape { dim: 1 } shape { dim: 1 }", "3 shapes for 2 tops; give 1 or 2"),
     ("shape { dim: 1 } data_filler { } data_filler { } data_filler { }", "3 data_filler for 2 tops; give none, 1 or 2"),
     ("shape { dim: 1 } num: 1", "not both"),
-    ("num: 1 channels: 1 height: 1", "num, channels, height and width are given 1, 1, 1, 0 times; as often each"),
+    ("num: 1 channels: 1 height: 1", "0 width for 2 tops; give 1 or 2 of num, channels, height and width each"),
     ("shape { dim: -1 }", "dim -1"),
     ('shape { dim: 1 } data_filler { type: "gausian" }', "did you mean 'gaussian'"),
 ])
