@@ -36,8 +36,8 @@ class DummyData(Layer):
         else:
             for name, sizes in legacy.items():
                 if len(sizes) not in (1, tops):
-                    raise SchemaFault(f"dummy_data_param: {len(sizes)} {name} for {tops} tops; give 1 or {tops} of num, "
-                                      "channels, height and width each, or shape instead")
+                    raise SchemaFault(f"dummy_data_param: {len(sizes)} {name} for {tops} tops; give 1 or {tops} of "
+                                      "num, channels, height and width each, or shape instead")
             shapes = list(zip(*(sizes * (tops // len(sizes)) for sizes in legacy.values()), strict=True))
         if any(size < 0 for shape in shapes for size in shape):
             raise SchemaFault(f"dummy_data_param: dim {min(min(shape) for shape in shapes if shape)} is negative")
