@@ -1,6 +1,6 @@
 """Real streets: a slim FCN-8s trained on CamVid from random weights, here and in PyTorch.
 
-    python -m benchmarks.camvid FOLDER [--iterations 2000] [--width 0.25] [--batch 4] [--engines ours,torch]
+    python -m benchmarks.camvid FOLDER [--iterations 2000] [--seed 1] [--engines ours,torch]
 
 FOLDER: CamVid in the layout of PASCAL VOC (JPEGImages, SegmentationClass, ImageSets/Segmentation), 11 classes.
 Both engines get the same net, initial weights, images in the same order and learning-rate schedule; dropout draws
@@ -42,10 +42,10 @@ def definitions(folder: str, width: float, batch: int):
     return net("train", batch), net("val", 1)
 
 
-def solver_message(train, iterations: int, rate: float):
+def solver_message(train, iterations: int, rate: float, seed: int = 1):
     message, _ = text.parse(
         f'base_lr: {rate} lr_policy: "poly" power: 0.9 momentum: 0.9 weight_decay: 0.0005 max_iter: {iterations} '
-        "display: 100 average_loss: 100 random_seed: 1 snapshot_after_train: false",
+        f"display: 100 average_loss: 100 random_seed: {seed} snapshot_after_train: false",
         SolverParameter,
     )
     message.train_net_param.CopyFrom(train)
@@ -88,7 +88,7 @@ def train_torch(message, val, threads):
     from benchmarks.torch_net import CaffeSGD, TorchNet
     from solver.policy import learning_rate
 
-    torch.manual_seed(1)
+    torch.manual_seed(message.random_seed)
     torch.set_num_threads(threads)
     net = Solver(message).net  # the same weights and the same images
     module = TorchNet.like(net, keep=("score",))
@@ -123,10 +123,11 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.01)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--engines", default="ours,torch")
+    parser.add_argument("--seed", type=int, default=1, help="of the initial weights and of dropout")
     options = parser.parse_args()
     folder = str(Path(options.folder).resolve())
     train, val = definitions(folder, options.width, options.batch)
-    message = solver_message(train, options.iterations, options.rate)
+    message = solver_message(train, options.iterations, options.rate, options.seed)
     for engine in options.engines.split(","):
         evaluation = Net(val, "TEST")
         run = train_ours if engine == "ours" else lambda m, v: train_torch(m, v, options.threads)
