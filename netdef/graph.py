@@ -76,8 +76,8 @@ class Step:
 
     def _out_of_memory(self, error: MemoryError) -> ShapeFault:
         detail = f": {error}" if str(error) else ""
-        return ShapeFault(f"the memory is not enough{detail}; use smaller images or a smaller batch", self.where,
-                          f"{self.label}")
+        return ShapeFault(f"the memory is not enough{detail}; use smaller images, a smaller batch or fewer channels",
+                          self.where, self.label)
 
 
 def label_of(spec: LayerParameter) -> str:

@@ -222,10 +222,10 @@ class Net:
 
     def _check_backward(self) -> None:
         if not any(step.backward for step in self.plan.steps):
-            reason = "no loss reaches a layer that learns (lr_mult above 0)" if self.plan.losses \
-                else "no layer is a loss or has a loss_weight"
-            raise GraphFault(f"backward has nothing to do: {reason}; force_backward: true in the net computes "
-                             "all gradients nevertheless")
+            reason = "no loss reaches a layer that learns: give one an lr_mult above 0" if self.plan.losses \
+                else "no layer is a loss or has a loss_weight: add, say, a SoftmaxWithLoss"
+            raise GraphFault(f"backward has nothing to do: {reason} (force_backward: true in the net computes "
+                             "all gradients nevertheless)", Where(self.plan.steps[0].where.file))
         if not self._goes_back:
             raise GraphFault("a net in the TEST phase saves nothing for backward: build it with keep='all', "
                              "or in the TRAIN phase")

@@ -21,7 +21,10 @@ def replacing(path) -> Iterator[Path]:
 
     A crash or a full disk leaves the old file as it was.  Raises WeightsFault where writing fails.
     """
-    path = Path(os.path.realpath(path))      # a link stays a link
+    try:
+        path = Path(os.path.realpath(path))  # a link stays a link
+    except ValueError as error:              # a zero byte in the name
+        raise WeightsFault(f"Could not write file {os.fspath(path)!r}: {error}") from None
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

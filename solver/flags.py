@@ -19,7 +19,8 @@ def _train_options(parser) -> None:
     parser.add_argument("-iterations", "--iterations", type=_count, metavar="N", help="at most N of them in this run")
     parser.add_argument("--bilinear", action="store_true",
                         help="start all-zero Deconvolutions with lr_mult 0 as bilinear upsampling")
-    parser.add_argument("--seed", type=int, metavar="N", help="instead of the solver's random_seed")
+    parser.add_argument("--seed", type=int, metavar="N",
+                        help="instead of the solver's random_seed (below 0: another each time)")
     parser.add_argument("--log", metavar="FILE", help="write a JSON object per event into FILE (.jsonl)")
     parser.add_argument("--plot", metavar="FILE", help="draw the loss into FILE (.png)")
     for name, default in (("sigint", "stop"), ("sighup", "snapshot")):

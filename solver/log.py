@@ -10,6 +10,7 @@ Numbers have six digits, as C++ prints them.  Lines go to stderr, as Caffe's do.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proto.errors import SolverFault
+from proto.errors import NetError, SolverFault
 
 MOST = 1000                     # numbers of one output that are listed: a score map has millions
 
@@ -140,6 +141,7 @@ class Log(Silent):
         self.event("train", iteration=iteration, loss=loss, lr=float(f"{rate:.7g}"), outputs=_plain(outputs), **extra)
         if self.plot:
             self.plot.train(iteration, loss)
+            self._draw()
 
     def test(self, iteration: int, index: int, outputs, loss: float | None) -> None:
         if loss is not None:
@@ -150,20 +152,36 @@ class Log(Silent):
         self.event("test", iteration=iteration, net=index, outputs=_plain(outputs), **values)
         if self.plot:
             self.plot.test(iteration, index, outputs)
+            self._draw()
 
     def event(self, kind: str, **values) -> None:
         if self.json_file is not None:
             record = {"event": kind, "seconds": round(time.monotonic() - self.started, 3), **values}
-            self.json_file.write(json.dumps(_finite(record), allow_nan=False) + "\n")
-            self.json_file.flush()
+            try:
+                self.json_file.write(json.dumps(_finite(record), allow_nan=False) + "\n")
+                self.json_file.flush()
+            except OSError as error:           # a full disk: the run is worth more than its log
+                self._end_json()
+                self.warn(f"the JSON log ends here: {error.strerror}")
+
+    def _draw(self, now: bool = False) -> None:
+        try:
+            self.plot.draw() if now else self.plot.draw_now_and_then()
+        except NetError as error:
+            self.plot = None
+            self.warn(f"no more plots: {error}")
+
+    def _end_json(self) -> None:
+        file, self.json_file = self.json_file, None
+        with contextlib.suppress(OSError):     # what is in its buffer has nowhere to go
+            file.close()
 
     def close(self) -> None:
         self._close_bar()
         if self.plot:
-            self.plot.draw()
+            self._draw(now=True)
         if self.json_file is not None:
-            self.json_file.close()
-            self.json_file = None
+            self._end_json()
 
     def _close_bar(self) -> None:
         if self.bar is not None:

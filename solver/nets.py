@@ -56,8 +56,9 @@ def _test_sources(param) -> list[tuple[str, object]]:
         raise SolverFault(f"there are {count_text(len(sources), 'test net')} and {len(param.test_state)} test_state: "
                           "give one test_state for each test net, or none")
     if sources and param.test_interval <= 0:
-        raise SolverFault(f"test_iter is given for {count_text(len(sources), 'test net')}, but test_interval is {param.test_interval}: "
-                          "say after how many iterations to test, or remove test_iter and the test nets")
+        raise SolverFault(f"test_iter is given for {count_text(len(sources), 'test net')}, but test_interval is "
+                          f"{param.test_interval}: say after how many iterations to test, or remove test_iter and the "
+                          "test nets")
     for count in param.test_iter:
         if count < 0:
             raise SolverFault(f"test_iter is {count}: it must be 0 (never test this net) or more")

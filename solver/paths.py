@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -19,6 +20,8 @@ class Finder:
 
     def __call__(self, path: str, what: str) -> str:
         """The path that exists; SolverFault names both places where neither does."""
+        if not path:
+            raise SolverFault(f'{what} is "": give a file')
         beside = os.path.join(self.folder, path)
         if os.path.isabs(path) or beside == path:
             if os.path.exists(path):
@@ -61,6 +64,9 @@ def require_writable(prefix: str) -> None:
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"x")
-    except OSError as error:
-        raise SolverFault(f"snapshot_prefix: cannot write to {os.path.abspath(folder)}: {error.strerror}; set another "
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(f"{prefix}_iter_1000000.solverstate.h5.json")      # refuses what is too long for a name
+    except (OSError, ValueError) as error:     # ValueError: a zero byte in it
+        reason = "not a directory" if isinstance(error, FileExistsError) else getattr(error, "strerror", error)
+        raise SolverFault(f"snapshot_prefix: cannot write to {os.path.abspath(folder)!r}: {reason}; set another "
                           "snapshot_prefix, or snapshot_after_train: false without snapshot") from None

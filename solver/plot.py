@@ -32,19 +32,20 @@ class Plot:
             os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
         except OSError as error:
             raise SolverFault(f"cannot write the plot {self.path}: {error.strerror}") from None
+        if os.path.isdir(self.path) or not os.access(os.path.dirname(self.path) or ".", os.W_OK):
+            raise SolverFault(f"cannot write the plot {self.path}: a folder, or in one that may not be written to")
 
     def train(self, iteration: int, loss: float) -> None:
         self.losses.append((iteration, loss))
-        self._draw_now_and_then()
 
     def test(self, iteration: int, index: int, outputs) -> None:
         for output in outputs:
             if np.size(output.values) == 1:
                 name = f"{output.name} (test net {index})"
                 self.tests.setdefault(name, []).append((iteration, float(np.ravel(output.values)[0])))
-        self._draw_now_and_then()
 
-    def _draw_now_and_then(self) -> None:
+    def draw_now_and_then(self) -> None:
+        """Write the picture, unless it was written a moment ago."""
         if time.monotonic() - self.drawn > SECONDS_BETWEEN:
             self.draw()
 

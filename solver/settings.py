@@ -1,26 +1,36 @@
-"""The fields of a SolverParameter, checked before anything is built."""
+"""The fields of a SolverParameter, checked before anything is built, and their places for faults."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 
-from proto.errors import SolverFault, Where
+from proto.errors import NetError, SolverFault, Where
 from solver.policy import check_policy
 from solver.updates import check_update
 
-LEAST = {"average_loss": 1, "max_iter": 0, "display": 0, "snapshot": 0, "test_interval": 0}
+LEAST = {"average_loss": 1, "max_iter": 0, "display": 0, "snapshot": 0, "test_interval": 0,
+         "weight_decay": 0}
+
+
+@contextlib.contextmanager
+def placed(where: Where):
+    """Add to any NetError raised inside the place of the field that it speaks of, if it has no place yet."""
+    try:
+        yield
+    except NetError as fault:
+        if fault.where is None:
+            words = re.findall(r"\w+", fault.what)
+            places = [where.fields[mark] for word in words for mark in (word, f"{word}[0]") if mark in where.fields]
+            fault.where = places[0] if places else where
+        raise
 
 
 def check_settings(param, where: Where) -> None:
     """SolverFault, with the place of the field it speaks of, for settings that cannot work."""
-    try:
+    with placed(where):
         check_policy(param)
         check_update(param)
         for field, least in LEAST.items():
             if getattr(param, field) < least:
-                raise SolverFault(f"{field} is {getattr(param, field)}: it must be {least} or more")
-    except SolverFault as fault:
-        words = re.findall(r"\w+", fault.what)
-        places = [where.fields[mark] for word in words for mark in (word, f"{word}[0]") if mark in where.fields]
-        fault.where = places[0] if places else where
-        raise
+                raise SolverFault(f"{field} is {getattr(param, field):g}: it must be {least} or more")

@@ -17,12 +17,13 @@ import shutil
 
 import numpy as np
 
-from proto.errors import SolverFault, WeightsFault
+from proto.errors import SolverFault, WeightsFault, Where, located
 from proto.files import replacing
 from proto.messages import SolverParameter
 from proto.weights import SolverFile, read_state, write_state
 from solver.paths import require_writable
 from solver.policy import steps_taken
+from solver.settings import placed
 
 VERSION = 1
 
@@ -39,7 +40,8 @@ def require_room(solver) -> None:
     """SolverFault unless snapshots can be written: folder, permission, room on the disk for one."""
     prefix = _prefix(solver)
     if solver.ranks.rank == 0:
-        require_writable(prefix)
+        with placed(solver.where):
+            require_writable(prefix)
         params, updater = solver.net.learnable, solver.updater
         weights = sum(p.count for p in params)
         needed = 4 * weights * (1 + len(updater.history) + solver.param.snapshot_diff)
@@ -83,7 +85,8 @@ def read(solver, path: str) -> None:
     if path.endswith((".caffemodel", ".caffemodel.h5")):
         raise SolverFault(f"{path} holds weights alone: give its .solverstate to go on, or --weights to begin anew")
     state = read_state(path)
-    solver.updater.check_history(state.history)
+    with located(Where(path)):
+        solver.updater.check_history(state.history)
     solver.log.info(f"Resuming from {path}")
     if state.learned_net:
         report = solver.net.load(_find_weights(state.learned_net, path))

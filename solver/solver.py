@@ -17,7 +17,7 @@ from collections import deque
 import numpy as np
 
 from layers.backend import make_backend
-from proto.errors import NetError, SolverFault, located
+from proto.errors import NetError, SolverFault
 from proto.messages import SolverParameter
 from proto.text import read_solver
 from solver import debug, snapshots, watch
@@ -26,7 +26,7 @@ from solver.log import Log, Output, output_lines
 from solver.nets import build_test_nets, build_train_net
 from solver.paths import Finder
 from solver.policy import learning_rate
-from solver.settings import check_settings
+from solver.settings import check_settings, placed
 from solver.signals import NONE, SNAPSHOT, STOP
 from solver.updates import Updater
 
@@ -63,7 +63,7 @@ class Solver:
         self.backend.seed(self.ranks.common_seed(self._seed(seed)))
         whole = every_blob or self.param.debug_info
         options = {"keep": "all" if whole else "needed", "fuse": not whole}
-        with located(self.where):
+        with placed(self.where):
             self.net = build_train_net(self.param, self.find, self.backend, level=level, stages=stages, **options)
             self.test_nets = build_test_nets(self.param, self.find, self.backend, **options)
         for net in self.test_nets:
@@ -80,7 +80,10 @@ class Solver:
         if snapshot:
             self.restore(snapshot)
         else:
-            self.load(weights or ",".join(self.param.weights))
+        elif weights:
+            self.load(weights)
+            with placed(self.where):
+                self.load(",".join(self.param.weights))
         self.ranks.broadcast([p.data for p in self.net.learnable])
 
     # -- setting up ----------------------------------------------------------------------------------
@@ -101,9 +104,8 @@ class Solver:
             return make_backend("cpu", **options)
 
     def _seed(self, seed: int | None) -> int | None:
-        if seed is not None:
-            return seed
-        return self.param.random_seed if self.param.random_seed >= 0 else None
+        asked = self.param.random_seed if seed is None else seed
+        return asked if asked >= 0 else None
 
     def load(self, weights: str) -> None:
         """Start from the weights of files joined by commas, and say what matched."""
@@ -141,7 +143,9 @@ class Solver:
         param = self.param
         left = param.max_iter - self.iter
         if not param.max_iter and iterations is None:
-            raise SolverFault("max_iter is not set: say how many iterations to train (also: --iterations)", self.where)
+            with placed(self.where):
+                raise SolverFault(f"max_iter is {'0' if param.HasField('max_iter') else 'not set'}: say how many "
+                                  "iterations to train (also: --iterations)")
         if param.max_iter and left <= 0:
             self.log.info(f"Nothing to do: iteration {self.iter} of {param.max_iter} (max_iter) is done already")
             return

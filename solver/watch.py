@@ -15,7 +15,7 @@ FASTEST, SLOWEST = 10.0, 1e-7      # effective rates per mean loss outside these
 
 def startup_warnings(net, param) -> list[str]:
     """What is wrong with a net as it stands before its first iteration."""
-    return _frozen_at_zero(net) + _dead_chain(net) + _rate_warnings(net, param)
+    return _frozen_at_zero(net) + _dead_chain(net) + schedule_warnings(param) + _rate_warnings(net, param)
 
 
 def _is_zero(net, step) -> bool:
@@ -75,6 +75,16 @@ def per_label_losses(net, outputs) -> dict[str, float]:
     """{output: loss per label} of the softmax losses that are sums."""
     factors = {step.tops[0].name: factor for step, factor in _softmax_losses(net) if factor > 1}
     return {output.name: float(output.values) / factors[output.name] for output in outputs if output.name in factors}
+
+
+def schedule_warnings(param) -> list[str]:
+    lines = []
+    if param.base_lr == 0:
+        lines.append("base_lr is 0: nothing is learned")
+    if param.lr_policy == "multistep" and not param.stepvalue:
+        lines.append("lr_policy is multistep without a stepvalue: the rate stays at base_lr for ever; add, say, "
+                     f"stepvalue: {max(1, param.max_iter // 2)}")
+    return lines
 
 
 def _rate_warnings(net, param) -> list[str]:

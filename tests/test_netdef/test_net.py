@@ -313,7 +313,7 @@ def test_names_that_are_not_there():
 
 
 @pytest.mark.parametrize("text, phase, message", [
-    (blob() + conv("c", "data"), "TRAIN", "nothing to do: no layer is a loss or has a loss_weight; force_backward"),
+    (blob() + conv("c", "data"), "TRAIN", "nothing to do: no layer is a loss or has a loss_weight: add, say, a Softmax"),
     (SMALL.replace("convolution_param", "param { lr_mult: 0 } param { lr_mult: 0 } convolution_param"), "TRAIN",
      "nothing to do: no loss reaches a layer that learns"),
     (SMALL, "TEST", "a net in the TEST phase saves nothing for backward: build it with keep='all'"),
@@ -397,3 +397,14 @@ def test_closing_a_net_closes_its_layers():
         each.close = lambda name=each.spec.name: closed.append(name)
     net.close()
     assert closed == net.layer_names
+
+
+def test_memory_that_is_not_enough_names_the_layer(monkeypatch):
+    net = build(SMALL)
+
+    def forward(xs):
+        raise MemoryError("Unable to allocate 2 TiB")
+
+    monkeypatch.setattr(net.layers[net.layer_names.index("c2")], "forward", forward)
+    with pytest.raises(ShapeFault, match=r"layer 'c2' \(Convolution\): the memory is not enough: Unable to all"):
+        net.forward()

@@ -59,7 +59,14 @@ TEXTS = {
     "iter_size_zero": (BEGIN + TN + "iter_size: 0", ["s.prototxt:2:20", "iter_size is 0", "at least 1"]),
     "clip_zero": (BEGIN + TN + "clip_gradients: 0", ["clip_gradients is 0", "freeze"]),
     "snapshots_into_a_file": (BEGIN + TN + 'snapshot_prefix: "tn.prototxt/x"', ["snapshot_prefix", "cannot write"]),
+    "snapshots_of_no_name": (BEGIN + TN + 'snapshot_prefix: "a\\000b"', ["s.prototxt:2:", "null byte"]),
+    "snapshots_of_a_long_name": (BEGIN + TN + f'snapshot_prefix: "{"a" * 250}"', ["s.prototxt:2:", "name too long"]),
     "no_end": (BEGIN.replace("max_iter: 5", "") + TN, ["max_iter is not set", "--iterations"]),
+    "an_end_at_once": (BEGIN.replace("max_iter: 5", "max_iter: 0") + TN, ["s.prototxt:1:", "max_iter is 0: say"]),
+    "negative_decay": (BEGIN + TN + "weight_decay: -1", ["s.prototxt:2:", "weight_decay is -1: it must be 0 or more"]),
+    "negative_test_iter": (BEGIN + TN + "test_iter: -1 test_interval: 1", ["s.prototxt:2:20", "test_iter is -1"]),
+    "net_of_no_name": (BEGIN + 'net: ""', ["s.prototxt:2:1", 'net is "": give a file']),
+    "missing_weights_field": (BEGIN + TN + 'weights: "tn.caffemodel"', ["s.prototxt:2:20", "weights: Could not open"]),
     "no_quotes": (BEGIN + "net: tn.prototxt", ["s.prototxt:2:"]),
     "a_net": (small.NET, ["s.prototxt:1:1", "is this the net's file instead of the solver's"]),
 }
@@ -90,6 +97,7 @@ COMMANDS = {
     "missing state": (["train", "solver.prototxt", "--snapshot", "no.solverstate"], ["snapshot: Could not open"]),
     "missing net": (["time", "-model", "nope.prototxt"], ["Could not open file nope.prototxt"]),
     "unknown flag": (["train", "-slver", "x"], ["train knows no -slver", "did you mean '-solver'"]),
+    "a digit of another script": (["train", "solver.prototxt", "--iterations", "\u00b2"], ["not a whole number"]),
     "a count": (["train", "solver.prototxt", "--iterations", "-3"], ["-3", "iterations"]),
     "gpus": (["train", "solver.prototxt", "-gpu", "0,1"], ["mpirun -n 2 python -m solver train"]),
     "gpu twice": (["train", "solver.prototxt", "-gpu", "0", "--device", "cpu"], ["both given"]),
@@ -109,6 +117,23 @@ def test_a_command_that_makes_no_sense_is_one_line_and_status_2(name, folder, so
 def test_traceback_shows_where_in_the_code(folder):
     done = small.run("train", "nope.prototxt", "--traceback", cwd=folder)
     assert done.returncode == 1 and "Traceback" in done.stderr and "Could not open file nope.prototxt" in done.stderr
+
+
+def test_a_net_without_a_loss_is_named(folder, solver):
+    (folder / "tn.prototxt").write_text("".join(line for line in small.NET.splitlines(True) if "Loss" not in line))
+    code, err = solver("train", "solver.prototxt", "--device", "generic")
+    assert code == 2 and err.splitlines()[-1].startswith("tn.prototxt: backward has nothing to do: no layer is a loss")
+
+
+def test_a_state_of_another_net_is_named(folder, solver):
+    assert solver("train", "solver.prototxt", "--device", "generic")[0] == 0
+    (folder / "tn.prototxt").write_text(small.NET.replace("num_output: 4", "num_output: 5"))
+    code, err = solver("train", "solver.prototxt", "--device", "generic", "--snapshot", "x_iter_5.solverstate")
+    assert code == 2 and err.splitlines()[-1].startswith("x_iter_5.solverstate: history 0 of the state has shape")
+
+
+def test_a_negative_seed_is_another_each_time(folder, solver):
+    assert solver("train", "solver.prototxt", "--device", "generic", "--seed", "-1")[0] == 0
 
 
 # -- what works ----------------------------------------------------------------------------------------

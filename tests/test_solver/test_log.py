@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 
 import numpy as np
@@ -120,3 +121,31 @@ def test_the_plot_is_a_picture_replaced_as_a_whole(tmp_path):
     Plot(path).draw()                          # nothing to show yet is no mistake
     with pytest.raises(SolverFault, match=r"plot .*loss.xyz: .*png"):
         Plot(tmp_path / "loss.xyz")
+
+
+def test_a_log_or_a_plot_that_fails_on_the_way_does_not_end_the_run(tmp_path):
+    pytest.importorskip("matplotlib", reason="plots need matplotlib")
+    stream = io.StringIO()
+    log = Log(stream, terminal=False, jsonl=tmp_path / "run.jsonl", plot=Plot(tmp_path / "loss.png"))
+    log.json_file.close()
+    log.json_file = open("/dev/full", "w") if os.path.exists("/dev/full") else Full()
+    (tmp_path / "loss.png").mkdir()            # what is there now cannot be replaced
+    log.plot.drawn -= 100
+    log.point(0, 1.0, 0.1, outputs(loss=1), {})
+    log.point(1, 0.5, 0.1, outputs(loss=1), {})
+    log.close()
+    lines = [line.split("] ", 1)[1] for line in stream.getvalue().splitlines()]
+    assert lines[0] == "the JSON log ends here: No space left on device"
+    assert len(lines) == 2 and lines[1].startswith("no more plots: Could not write file")
+
+
+class Full(io.StringIO):
+    def flush(self):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_plot_that_cannot_be_written_is_said_at_once(tmp_path):
+    pytest.importorskip("matplotlib", reason="plots need matplotlib")
+    (tmp_path / "loss.png").mkdir()
+    with pytest.raises(SolverFault, match="cannot write the plot .*loss.png: a folder"):
+        Plot(tmp_path / "loss.png")

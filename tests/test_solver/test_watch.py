@@ -6,6 +6,8 @@ import pytest
 from layers.fillers import fill
 from proto.errors import SolverFault
 from proto.messages import FillerParameter
+from proto.text import read_solver
+from solver import watch
 from solver.bilinear import diagonal_bilinear, fill_zero_deconvolutions
 from solver.solver import Solver
 from tests.test_solver import small
@@ -230,3 +232,14 @@ def test_a_layer_that_makes_the_first_nan(make):
     text = fault_of(solver)
     assert "layer 'log' (Log): iteration " in text
     assert "the first values that are not finite come out of this layer" in text
+
+
+@pytest.mark.parametrize("fields, words", [
+    ('lr_policy: "multistep" gamma: 0.1', "multistep without a stepvalue: the rate stays at base_lr for ever"),
+    ('lr_policy: "fixed"', ""),
+])
+def test_schedules_that_do_nothing(fields, words):
+    lines = watch.schedule_warnings(read_solver(f"base_lr: 0.1 max_iter: 8\n{fields}")[0])
+    assert [words in line for line in lines] == [True] * bool(words)
+    still = watch.schedule_warnings(read_solver(f"base_lr: 0\n{fields} stepvalue: 4")[0])
+    assert still == ["base_lr is 0: nothing is learned"]
