@@ -313,7 +313,7 @@ def test_names_that_are_not_there():
 
 
 @pytest.mark.parametrize("text, phase, message", [
-    (blob() + conv("c", "data"), "TRAIN", "nothing to do: no layer is a loss or has a loss_weight: add, say, a Softmax"),
+    (blob() + conv("c", "data"), "TRAIN", "nothing to do: no layer is a loss or has a loss_weight: add, say, a Soft"),
     (SMALL.replace("convolution_param", "param { lr_mult: 0 } param { lr_mult: 0 } convolution_param"), "TRAIN",
      "nothing to do: no loss reaches a layer that learns"),
     (SMALL, "TEST", "a net in the TEST phase saves nothing for backward: build it with keep='all'"),
