@@ -1,11 +1,13 @@
-"""All six solvers, the policies and options against Caffe: weights, histories, losses, rates, restarts."""
+"""All six solvers, the policies and options against Caffe: weights, histories, losses, rates, restarts, the log."""
 
+import io
+import re
 
 import numpy as np
 import pytest
 
 from proto.weights import read_state
-from solver.log import Silent
+from solver.log import Log, Silent
 from solver.solver import Solver
 from tests.test_solver import cases
 
@@ -18,10 +20,10 @@ TOLERANCE = {("sgd_batchnorm", 1): 1e-4}
 @pytest.fixture(params=["generic", "cpu"])
 def start(request, tmp_path, monkeypatch):
     """A function: case name -> (case, its solver with the case's first weights)."""
-    def begin(name):
+    def begin(name, log=None):
         monkeypatch.chdir(tmp_path)
         case = cases.Case(name, tmp_path)
-        solver = Solver("solver.prototxt", device=request.param, exact=True, log=Silent())
+        solver = Solver("solver.prototxt", device=request.param, exact=True, log=log or Silent())
         for p, array in zip(case.params(solver.net), case.arrays("p0"), strict=True):
             p.data[...] = array
         return case, solver
@@ -59,3 +61,20 @@ def test_going_on_from_caffes_own_files(name, ending, start):
     solver.step(5)
     for p, expected in zip(case.params(solver.net), case.arrays("resume_15"), strict=True):
         assert cases.worst(p.data, expected) < 1e-5
+
+
+@pytest.mark.parametrize("name", cases.names(with_files=True))
+def test_the_log_tells_caffes_losses_and_rates(name, start):
+    stream = io.StringIO()
+    case, solver = start(name, Log(stream, terminal=False))
+    solver.param.display = 1
+    solver.step(10)
+    text = stream.getvalue()
+    losses = re.findall(r"\] Iteration (\d+) \(.*\), loss = (\S+)$", text, re.MULTILINE)
+    outputs = re.findall(r"\]     Train net output #0: \S+ = (\S+) \(\* 1 = \S+ loss\)$", text, re.MULTILINE)
+    rates = re.findall(r"\] Iteration (\d+), lr = (\S+)$", text, re.MULTILINE)
+    assert [int(i) for i, _ in losses] == [int(i) for i, _ in rates] == list(range(10))
+    assert [float(loss) for _, loss in losses] == pytest.approx(case.meta["losses"][:10], rel=2e-5)
+    assert [float(loss) for loss in outputs] == pytest.approx(case.meta["losses"][:10], rel=2e-5)
+    if case.meta["rates"]:
+        assert [float(rate) for _, rate in rates] == pytest.approx(case.meta["rates"][:10], rel=1e-5)
