@@ -79,9 +79,9 @@ class Solver:
         self._goal = 0                             # where `solve` will end
         if snapshot:
             self.restore(snapshot)
-        else:
         elif weights:
             self.load(weights)
+        else:
             with placed(self.where):
                 self.load(",".join(self.param.weights))
         self.ranks.broadcast([p.data for p in self.net.learnable])
