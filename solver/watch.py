@@ -123,6 +123,8 @@ class EqualScores:
                                               if step.cls.type == "SoftmaxWithLoss" and step.tops[0].loss_weight}
 
     def __call__(self, index: int) -> None:
+        if not self.taught:
+            self.net.before_forward.remove(self)       # a pass without hooks can be replayed as a whole on a GPU
         if index not in self.taught:
             return
         step, taught = self.net.plan.steps[index], self.taught[index]

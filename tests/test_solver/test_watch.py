@@ -83,6 +83,7 @@ def test_score_layers_that_start_at_zero_are_how_fcn_starts(make):
     fill_zero_deconvolutions(solver.net)
     solver.step(3)
     assert log.warnings == []
+    assert solver.net.before_forward == [], "who has seen enough leaves"
 
 
 @pytest.mark.parametrize("fields", ["iter_size: 3", "iter_size: 2 momentum: 0.9 clip_gradients: 0.1"])
