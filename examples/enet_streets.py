@@ -4,7 +4,8 @@
 
 ENET_FOLDER has enet_deploy_final.prototxt, cityscapes_weights.caffemodel, cityscapes19.png (the colours),
 categories.txt (the names), the photo *_leftImg8bit.png, and the author's segmentation of it, *_enet.png.
---beside shows photo, published and own segmentation in a row; --picture the own one alone, with a legend.
+--beside shows photo, published and own segmentation in a row; --picture the own one, the pixels at which it differs
+from the published one, and a legend: nothing in it is anyone else's.
 """
 
 import argparse
@@ -29,18 +30,20 @@ def segment(folder, photo):
     return scores[0].argmax(axis=0)
 
 
-def with_legend(picture, labels, names, colours):
-    """The picture with a list of the classes in it, most frequent first."""
+def own_picture(labels, differs, names, colours):
+    """Segmentation | where it differs (red on its own pale colours) | the classes in it, most frequent first."""
     classes, counts = np.unique(labels, return_counts=True)
     listed = legend(classes[np.argsort(-counts)], names, colours)
-    return beside([picture, np.asarray(listed)], gap=12)
+    own = colours[labels]
+    pale = np.where(differs[..., None], (220, 0, 0), 204 + own // 5).astype(np.uint8)
+    return beside([own, pale, np.asarray(listed)], gap=12)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--beside", type=Path, help="write photo | published | own")
-    parser.add_argument("--picture", type=Path, help="write the own segmentation with a legend")
+    parser.add_argument("--picture", type=Path, help="write own | differences | legend")
     options = parser.parse_args()
     (published_file,) = options.folder.glob("*_enet.png")
     photo_file = published_file.with_name(published_file.name.replace("_enet", ""))
@@ -48,13 +51,14 @@ def main():
     colours = np.asarray(Image.open(options.folder / "cityscapes19.png").convert("RGB"))[0, :, ::-1]    # kept as BGR
     labels = segment(options.folder, photo)
     own = colours[labels]
-    print(f"{(own == published).all(axis=2).mean():.2%} of {labels.size:,} pixels as published")
+    differs = (own != published).any(axis=2)
+    print(f"{1 - differs.mean():.2%} of {labels.size:,} pixels as published")
     if options.beside:
         small = resize(photo, *labels.shape)
         save_picture(options.beside, beside([small, published, own]))
     if options.picture:
         names = (options.folder / "categories.txt").read_text().split()
-        save_picture(options.picture, with_legend(own, labels, names, colours))
+        save_picture(options.picture, own_picture(labels, differs, names, colours))
 
 
 if __name__ == "__main__":
