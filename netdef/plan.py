@@ -17,6 +17,7 @@ from netdef.fields import own_fields, unread_fields
 from netdef.gradient import plan_gradients
 from netdef.graph import Step, Value, label_of, wire
 from netdef.inputs import declare_inputs
+from netdef.memory import require_memory
 from netdef.params import bind_params
 from netdef.phase import filter_net
 from netdef.words import at
@@ -46,6 +47,8 @@ class Plan:
         self._set_up(backend)
         self.shared = bind_params(self.steps)
         plan_gradients(self.steps, self.message.force_backward)
+        self.on_host = backend is not None and backend.name != "gpu"
+        self._require_memory()
 
     def _check_not_empty(self, message: NetParameter, source: str | os.PathLike | NetParameter) -> None:
         if not self.steps:
@@ -125,13 +128,18 @@ class Plan:
         for value in before:
             value.shape = tuple(given.get(value.name, value.shape))
         try:
-            for step in self.steps[first:None if last is None else last + 1]:
-                if not step.is_input:
-                    _infer_if_changed(step)
+            changed = [_infer_if_changed(step) for step in self.steps[first:None if last is None else last + 1]
+                       if not step.is_input]
+            if any(changed):
+                self._require_memory()
         except BaseException:
             for value, shape in before.items():
                 value.shape = shape
             raise
+
+    def _require_memory(self) -> None:
+        if self.on_host:
+            require_memory(self.steps, self.trains)
 
 
 def _tops_of(message: NetParameter, wheres: Sequence[Where]) -> dict[str, str]:
@@ -140,11 +148,13 @@ def _tops_of(message: NetParameter, wheres: Sequence[Where]) -> dict[str, str]:
             for top in layer.top}
 
 
-def _infer_if_changed(step: Step) -> None:
-    shapes = [value.shape for value in step.bottoms]
+def _infer_if_changed(step: Step) -> bool:
+    """Whether the layer's tops have other shapes now."""
+    shapes, before = [value.shape for value in step.bottoms], [value.shape for value in step.tops]
     if not shapes or shapes != step.sized_for:
         with step.located():
             infer(step, shapes)
+    return before != [value.shape for value in step.tops]
 
 
 def infer(step: Step, shapes: Sequence[Shape]) -> None:
