@@ -82,7 +82,7 @@ def _match_layer(step: Step, arrays: Sequence[np.ndarray | None], shared: Mappin
         for index, (param, array) in enumerate(zip(params, arrays, strict=True)):
             label = f"array {index} of '{step.name}'"
             if array is not None:
-                pairs.append((param, _fitted(array, param.shape, label, report)))
+                pairs.append((param, fitted(array, param.shape, label, report)))
             elif param not in shared:          # HDF5 files leave out what another layer owns
                 raise WeightsFault(f"{label} is not in {report.source}, which says that another layer owns it, "
                                    "but nothing shares it in this net")
@@ -91,7 +91,7 @@ def _match_layer(step: Step, arrays: Sequence[np.ndarray | None], shared: Mappin
     return pairs
 
 
-def _fitted(array: np.ndarray, shape: Shape, label: str, report: LoadReport) -> np.ndarray:
+def fitted(array: np.ndarray, shape: Shape, label: str, report: LoadReport) -> np.ndarray:
     """The array in the param's shape; files of old write four axes, the leading ones 1."""
     if array.shape != shape:
         padded = (1,) * (4 - len(shape)) + tuple(shape)

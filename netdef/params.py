@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from layers.fillers import fill
 from layers.layer import Param
 from netdef.graph import Step
-from netdef.words import at, shape_text
-from proto.errors import GraphFault
+from netdef.loading import LoadReport, fitted
+from netdef.words import at, count_text, shape_text
+from proto.arrays import blobproto_to_array
+from proto.errors import GraphFault, WeightsFault
 from proto.messages import ParamSpec
 
 
@@ -53,16 +57,31 @@ def bind_params(steps: Sequence[Step]) -> dict[Param, Param]:
 
 
 def fill_params(steps: Iterable[Step], shared: Mapping[Param, Param], backend) -> None:
-    """Allocate the data of every param that has none: by its filler, zeros without one, or its owner's array."""
+    """Allocate the data of every param that has none: its owner's array, what the text gives it as `blobs`, or
+    by its filler; zeros without one."""
     for step in steps:
         with step.located():
+            given = _given_in_text(step)
             for param in step.layer.params:
                 if param in shared:
                     param.data = shared[param].data.reshape(param.shape)
+                elif param.data is None and param in given:
+                    param.data = backend.asarray(given[param])
                 elif param.data is None and param.filler is None:
                     param.data = backend.zeros(param.shape)
                 elif param.data is None:
                     param.data = backend.asarray(fill(param.shape, param.filler, backend.rng, backend.dtype))
+
+
+def _given_in_text(step: Step) -> dict[Param, np.ndarray]:
+    """The values in the layer's own `blobs`, as a net that was read from a .caffemodel has them."""
+    arrays = [blobproto_to_array(blob) for blob in step.spec.blobs if blob.data or blob.double_data]
+    if arrays and len(arrays) != len(step.layer.params):
+        raise WeightsFault(f"gives the values of {count_text(len(arrays), 'array')} as blobs, but has "
+                           f"{len(step.layer.params)}{_listed(step.layer.params)}: give all or none")
+    report = LoadReport("the layer's blobs")
+    return {param: fitted(array, param.shape, f"array {index}", report)
+            for index, (param, array) in enumerate(zip(step.layer.params, arrays, strict=False))}
 
 
 def allocate_grads(params: Iterable[Param], shared: Mapping[Param, Param], backend) -> None:

@@ -146,3 +146,22 @@ def test_sharing_with_another_net():
     assert "d2" in test.params
     with pytest.raises(WeightsFault, match="layer 'c1' has arrays .*'5x3x3x3'.* here and .*'4x3x3x3'"):
         build(SMALL.replace("num_output: 4", "num_output: 5")).share_with(train)
+
+
+def product(more, outputs=3):
+    bias = "true" if more.count("blobs") > 1 else "false"
+    fields = f"inner_product_param {{ num_output: {outputs} bias_term: {bias} }}"
+    return blob("x", (1, 2)) + layer("InnerProduct", "a", "x", more=more + fields)
+
+
+def test_weights_in_the_text_itself():
+    weights, bias = "blobs { shape { dim: 3 dim: 2 } data: [1, 2, 3, 4, 5, 6] } ", \
+        "blobs { num: 1 channels: 1 height: 1 width: 3 double_data: [7, 8, 9] } "
+    text = product(weights + bias)
+    assert [array.tolist() for array in arrays(build(text))["a"]] == [[[1, 2], [3, 4], [5, 6]], [7, 8, 9]]
+    loaded = build(text, weights={"a": [np.zeros((3, 2)), np.ones(3)]})
+    assert [array.sum() for array in arrays(loaded)["a"]] == [0, 3]
+    with pytest.raises(WeightsFault, match=r"2:1: layer 'a' .*: array 0 is 3x2 in the layer's blobs, but 4x2"):
+        build(product(weights, outputs=4))
+    with pytest.raises(WeightsFault, match=r"gives the values of 1 array as blobs, but has 2 \(3x2, 3\): give all"):
+        build(product(weights).replace("bias_term: false", ""))
