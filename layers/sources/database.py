@@ -1,7 +1,7 @@
 """LMDB and LevelDB folders of key-value records, read in the order of their keys, written so that Caffe reads them.
 
 What a folder holds is seen from its files, so a prototxt's `backend` field need not be right.  The libraries are
-optional: `lmdb` and `plyvel` are imported here and nowhere else.
+optional: `plyvel` for LevelDB, `lmdb` to write an LMDB (lmdb_file.py reads it); they are imported here alone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import threading
 
 from layers.sources.files import require_file
+from layers.sources.lmdb_file import LmdbFile
 from proto.errors import DataFault
 
 _open_handles: dict[str, list] = {}     # real path -> [handle, users]: both libraries refuse a second opening
@@ -88,57 +89,48 @@ class _Reader:
 
 
 class LmdbReader(_Reader):
-    """An LMDB environment, opened for reading without a lock file (data sets often lie on read-only disks)."""
+    """An LMDB, read without its library and without a lock file (data sets often lie on read-only disks)."""
 
     def __init__(self, path: str, field: str):
-        self._lmdb = _library("lmdb", "LMDB", path)
         super().__init__(path, field)
-        self._transaction = self._handle.begin(buffers=True)
-        self._cursor = self._transaction.cursor()
-        self._at = -1                      # the cursor's place; -1: nowhere yet
-        self.count = self._handle.stat()["entries"]
+        self.count = self._handle.count
+        self._places, self._at = self._handle.places(), -1      # where `record` is, in the order of keys
         if not self.count:
             self.close()
             raise DataFault(f"{field}: the LMDB '{path}' is empty")
 
     def _open(self):
-        folder = os.path.isdir(self.path)
-        file = os.path.join(self.path, "data.mdb") if folder else self.path
+        file = os.path.join(self.path, "data.mdb") if os.path.isdir(self.path) else self.path
         try:
-            handle = self._lmdb.open(self.path, subdir=folder, readonly=True, lock=False)
-        except self._lmdb.Error as error:
-            raise DataFault(f"{self._field}: '{self.path}' is not a readable LMDB: {error}") from None
-        pages, size = handle.info()["last_pgno"] + 1, os.path.getsize(file)
-        if pages * handle.stat()["psize"] > size:     # reading a page that is not there would kill the process
-            handle.close()
-            raise DataFault(f"{self._field}: '{file}' is cut off: it has {size} bytes and its {pages} pages need "
-                            "more; copy or convert it again")
-        return handle
+            return LmdbFile(file)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise DataFault(f"{self._field}: '{self.path}' is not a readable LMDB: {reason}") from None
 
     def read(self, index: int) -> tuple[bytes, bytes]:
         """(key, value) of record `index` modulo the count; going on from the last one costs least."""
         index %= self.count
         try:
             if index < self._at or self._at < 0:
-                self._cursor.first()
-                self._at = 0
-            while self._at < index:
-                self._cursor.next()
+                self._places, self._at = self._handle.places(index), index
+                self._place = next(self._places, None)
+            while self._at < index and self._place is not None:
+                self._place = next(self._places, None)
                 self._at += 1
-            return bytes(self._cursor.key()), bytes(self._cursor.value())
-        except self._lmdb.Error as error:
+            if self._place is None:
+                raise ValueError("there are no more records")
+            return self._handle.record(self._place)
+        except ValueError as error:
+            self._at = -1
             raise DataFault(f"'{self.path}' is damaged at record {index} of {self.count}: {error}") from None
 
     def __iter__(self):
         """(key, value) of every record once."""
-        for key, value in self._transaction.cursor():
-            yield bytes(key), bytes(value)
-
-    def close(self) -> None:
-        if self._handle is not None:
-            self._cursor.close()
-            self._transaction.abort()
-        super().close()
+        try:
+            for place in self._handle.places():
+                yield self._handle.record(place)
+        except ValueError as error:
+            raise DataFault(f"'{self.path}' is damaged: {error}") from None
 
 
 class LevelDbReader(_Reader):

@@ -171,8 +171,61 @@ def test_a_cut_off_lmdb_is_a_fault_and_not_the_end_of_the_process(tmp_path):
     path = write_database(tmp_path / "db", images(200, height=30, width=30), range(200))
     size = os.path.getsize(path / "data.mdb")
     os.truncate(path / "data.mdb", size // 2)
-    with pytest.raises(DataFault, match="data.mdb' is cut off: it has .* bytes"):
+    with pytest.raises(DataFault, match="db' is not a readable LMDB: it is cut off: it has .* bytes"):
         data(path)
+
+
+def records(seed, count):
+    """Keys and values of all sizes: inside a page, on pages of their own, several megabytes."""
+    rng = np.random.default_rng(seed)
+    largest = (10, 1000, 5000, 100000)
+    return [(b"%08d" % i, rng.bytes(int(rng.integers(0, largest[int(rng.integers(0, len(largest)))])))) for i in
+            range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 40, 3000])
+def test_every_record_is_the_librarys(tmp_path, count):
+    """Also after changes, which leave free pages and two generations of the tree behind."""
+    given = dict(records(count, count))
+    with lmdb.open(str(tmp_path / "db"), map_size=1 << 30) as handle:
+        for part in (0, 1):
+            with handle.begin(write=True) as transaction:
+                for i, (key, value) in enumerate(given.items()):
+                    if i % 2 == part:
+                        transaction.put(key, value)
+        with handle.begin(write=True) as transaction:
+            for key in list(given)[3::7]:
+                transaction.delete(key)
+                del given[key]
+    with open_database(str(tmp_path / "db"), "") as database:
+        assert list(database) == sorted(given.items()) and database.count == len(given)
+        there = sorted(given.items())
+        for index in (len(there) - 1, 0, len(there) // 2, len(there) // 3, len(there) + 1):
+            assert database.read(index) == there[index % len(there)]
+
+
+def test_a_damaged_lmdb_is_a_fault_and_not_the_end_of_the_process(tmp_path):
+    with create_database(str(tmp_path / "db"), "lmdb") as database:
+        for key, value in records(1, 120):
+            database.put(key, value)
+    file = tmp_path / "db" / "data.mdb"
+    whole = file.read_bytes()
+    rng = np.random.default_rng(2)
+    read = 0
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for _ in range(int(rng.integers(1, 6))):
+            page = int(rng.integers(0, len(whole) // 4096)) if rng.random() < 0.5 else int(rng.integers(0, 4))
+            at = page * 4096 + int(rng.integers(0, 200))
+            damaged[at:at + 4] = rng.choice([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x10\x27\0\0", rng.bytes(4)])
+        file.write_bytes(damaged)
+        try:
+            with open_database(str(tmp_path / "db"), "source") as database:
+                read += len(list(database))
+                database.read(100)
+        except DataFault as fault:
+            assert str(tmp_path / "db") in str(fault)
+    assert read > 1000
 
 
 def test_an_lmdb_file_without_a_folder_is_read(five):
