@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 
@@ -24,7 +25,8 @@ class Hdf5Rows(Source):
         super().__init__()
         self.listing, self.names, self.shuffle = listing, names, shuffle
         self.h5py = library("HDF5Data")
-        self.files = [(name, f"{listing}:{line}") for line, name in read_lines(listing, "hdf5_data_param: source")]
+        self.files = [(name, f"{listing}:{line}") for line, name in read_lines(listing, "hdf5_data_param: source",
+                                                                                  "the path of an .h5 file")]
         shapes = [self._look(*file) for file in self.files]
         self.rows = np.array([shape[0][0] for shape in shapes])
         self.shapes = [shape[1:] for shape in shapes[0]]
@@ -39,12 +41,14 @@ class Hdf5Rows(Source):
         self._plan = None, None, None       # (seed, epoch), the files' order, where each one ends
         self._order = None, None            # (seed, epoch, file) and its rows' order
 
+    @contextlib.contextmanager
     def _open(self, name, place):
         require_file(name, place)
         try:
-            return self.h5py.File(name, "r")
-        except OSError as error:
-            raise DataFault(f"{place}: '{name}' is not a readable HDF5 file: {error}") from None
+            with self.h5py.File(name, "r") as file:
+                yield file
+        except (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError) as error:
+            raise DataFault(f"{place}: '{name}' is not a readable HDF5 file: {' '.join(str(error).split())}") from None
 
     def _look(self, name, place):
         """The datasets' shapes."""
@@ -108,10 +112,7 @@ class Hdf5Rows(Source):
             name, place = self.files[file]
             rows = slice(number * self.block, (number + 1) * self.block)
             with self._open(name, place) as opened:
-                try:
-                    arrays = [opened[top][rows].astype(np.float32, copy=False) for top in self.names]
-                except OSError as error:
-                    raise DataFault(f"{place}: '{name}' cannot be read: {error}") from None
+                arrays = [opened[top][rows].astype(np.float32, copy=False) for top in self.names]
             self._held = (file, number), arrays
         return self._held[1]
 

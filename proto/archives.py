@@ -10,12 +10,13 @@ import json
 import math
 import os
 import re
+import tokenize
 import zipfile
 import zlib
 
 import numpy as np
 
-from proto.files import DEFLATE_RATIO, buffer_of, fault, replacing, write_chunks
+from proto.files import DEFLATE_RATIO, buffer_of, fault, replacing, require_room, write_chunks
 
 _ROLES = {"weight": 0, "weights": 0, "kernel": 0, "bias": 1, "biases": 1}
 
@@ -62,7 +63,7 @@ def read_npz(path) -> dict[str, list]:
                 if info.filename.endswith(".npy"):
                     arrays[info.filename[:-4]] = _read_npy(archive, info, path)
     except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError, RuntimeError,
-            OverflowError, MemoryError, SyntaxError, TypeError, KeyError) as error:
+            OverflowError, MemoryError, SyntaxError, TypeError, KeyError, tokenize.TokenError) as error:
         raise fault(path, "damaged or truncated .npz", error) from None
     return _layers(arrays, path)
 
@@ -72,13 +73,14 @@ def read_npy(path) -> np.ndarray:
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)     # mapped: a lying shape allocates nothing
         return np.ascontiguousarray(values, np.float32)
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError, tokenize.TokenError) as error:
         raise fault(path, "damaged .npy", error) from None
 
 
 def _read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path) -> np.ndarray:
     if info.file_size > info.compress_size * DEFLATE_RATIO + 1024 or info.compress_size > os.path.getsize(path):
         raise fault(path, f"'{info.filename}' promises {info.file_size:,} bytes out of {info.compress_size:,}")
+    require_room(path, info.file_size)
     with archive.open(info) as member:
         version = np.lib.format.read_magic(member)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

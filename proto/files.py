@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from proto.errors import WeightsFault, Where, did_you_mean
+from proto.memory import bytes_text, memory_left
 
 
 @contextlib.contextmanager
@@ -91,6 +92,14 @@ def cannot_open(path: str, error: OSError | ValueError) -> str:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def require_room(path, count: int) -> None:
+    """WeightsFault unless an array of that many bytes, packed in a file, can be in memory."""
+    left = memory_left() if count > 1 << 28 else None
+    if left is not None and count > left:
+        raise fault(path, f"the memory is not enough: an array in it takes {bytes_text(count)}, and {bytes_text(left)} "
+                          "are left")
 
 
 DEFLATE_RATIO = 1100      # what deflate can reach, nearly: a file that promises more of its bytes is lying

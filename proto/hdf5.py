@@ -12,7 +12,7 @@ import numpy as np
 
 from proto.caffemodel import SolverFile
 from proto.errors import NetError
-from proto.files import DEFLATE_RATIO, fault, replacing
+from proto.files import DEFLATE_RATIO, fault, replacing, require_room
 
 
 def _h5py(path):
@@ -117,6 +117,7 @@ def _read(dataset, path, dtype=np.float32) -> np.ndarray:
     stored = min(dataset.id.get_storage_size(), os.path.getsize(path))
     if dataset.size * dataset.dtype.itemsize > stored * (DEFLATE_RATIO if dataset.compression else 1):
         raise fault(path, f"{dataset.name} promises {dataset.size:,} values, but the file has {stored:,} bytes of it")
+    require_room(path, dataset.size * dataset.dtype.itemsize)
     return dataset[()].astype(dtype, copy=False)
 
 

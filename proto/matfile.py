@@ -13,6 +13,8 @@ import zlib
 
 import numpy as np
 
+from proto.memory import bytes_text, memory_left
+
 _MATRIX, _COMPRESSED = 14, 15
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _ENCODINGS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
@@ -41,8 +43,15 @@ def read(data) -> dict[str, object]:
 
 
 def _unpacked(packed, order: str):
+    stream = zlib.decompressobj()
     try:
-        data = zlib.decompress(packed)
+        head = stream.decompress(packed, 8)            # says how many bytes there are, so that none are without end
+        length = int(np.frombuffer(head, order + "u4")[1]) if len(head) == 8 else 0
+        left = memory_left() if length > 1 << 28 else None
+        if left is not None and length > left:
+            raise ValueError(f"the memory is not enough: a variable takes {bytes_text(length)}, and "
+                             f"{bytes_text(left)} are left")
+        data = head + stream.decompress(stream.unconsumed_tail, max(1, length))
     except zlib.error as error:
         raise ValueError(str(error)) from None
     kind, start, stop, _ = _element(data, 0, len(data), order)

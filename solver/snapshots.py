@@ -124,7 +124,7 @@ def _read_side_file(solver, path: str) -> None:
         raise SolverFault(f"{path} is not of this state (iteration {solver.iter}); remove it to go on without it")
     try:
         _load_side(solver, side)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
         raise SolverFault(f"{path} is damaged ({type(error).__name__}: {error}); remove it") from None
 
 

@@ -18,14 +18,22 @@ class Entry:
     line: int
 
 
-def read_lines(path: str, field: str) -> Iterator[tuple[int, str]]:
+IMAGE_LINE = "an image: its path, a space, its label"
+
+
+def read_lines(path: str, field: str, what: str = IMAGE_LINE) -> Iterator[tuple[int, str]]:
     """(line number, text) of every line that is not blank; DataFault where there is none.
 
-    Any line end will do, a byte order mark is passed over, and bytes that are not UTF-8 stay usable in paths.
+    what: is written on a line, for the advice.  Any line end will do, a byte order mark is passed over, and bytes
+    that are not UTF-8 stay usable in paths.
     """
     require_file(path, field)
     found = False
     try:
+        with open(path, "rb") as file:
+            if b"\0" in file.read(4096):
+                raise DataFault(f"{field}: '{path}' is no text but a binary file, or UTF-16; write a text (UTF-8) with, "
+                                f"a line each, {what}")
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline=None) as file:
             for number, line in enumerate(file, 1):
                 if line := line.strip():
@@ -34,7 +42,7 @@ def read_lines(path: str, field: str) -> Iterator[tuple[int, str]]:
     except OSError as error:
         raise DataFault(f"{field}: '{path}' cannot be read: {error.strerror}") from None
     if not found:
-        raise DataFault(f"{field}: '{path}' has no lines; write one per image: its path, a space, its label")
+        raise DataFault(f"{field}: '{path}' has no lines; write, a line each, {what}")
 
 
 def read_labelled(path: str, field: str) -> list[Entry]:

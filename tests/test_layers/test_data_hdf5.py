@@ -6,7 +6,7 @@ import pytest
 from layers import hdf5_data
 from layers.backend import make_backend
 from layers.layer import layer_class
-from proto.errors import DataFault, SchemaFault, ShapeFault
+from proto.errors import DataFault, NetError, SchemaFault, ShapeFault
 from proto.messages import LayerParameter
 from tests.test_layers.data_sets import batches, layer, same
 
@@ -112,6 +112,26 @@ def test_mistakes_are_named(files, tmp_path):
     files.write_text(str(tmp_path / "t.h5"))
     with pytest.raises(DataFault, match="does not hold numbers"):
         made_of(files, tops=["data"])
+
+
+def test_a_damaged_file_is_one_line(tmp_path):
+    path = tmp_path / "rows.h5"
+    with h5py.File(path, "w") as file:
+        file["data"], file["label"] = np.ones((6, 2)), np.arange(6)
+    whole, faults = path.read_bytes(), 0
+    (tmp_path / "list.txt").write_text(str(path))
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        damaged = bytearray(whole)
+        at = int(rng.integers(0, 900))
+        damaged[at:at + 3] = rng.bytes(3)
+        path.write_bytes(damaged)
+        try:
+            made_of(tmp_path / "list.txt").close()
+        except NetError as fault:
+            faults += 1
+            assert "rows.h5" in str(fault) and "\n" not in str(fault)
+    assert faults > 20
 
 
 def test_output_is_appended_and_whole_after_every_batch(tmp_path, be):

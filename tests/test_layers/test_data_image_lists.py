@@ -105,9 +105,16 @@ def test_a_bad_line_is_named(five, line, words):
         image_data(five)
 
 
+@pytest.mark.parametrize("content", [b"\x89HDF\r\n\x1a\n\0\0", "0000.png 1\n".encode("utf-16")])
+def test_what_is_no_text_is_told(five, content):
+    five.write_bytes(content)
+    with pytest.raises(DataFault, match="list.txt' is no text but a binary file, or UTF-16; write .* an image: its"):
+        image_data(five)
+
+
 def test_an_empty_and_a_missing_listing(five, tmp_path):
     five.write_text("\n \n")
-    with pytest.raises(DataFault, match="list.txt' has no lines; write one per image"):
+    with pytest.raises(DataFault, match="list.txt' has no lines; write, a line each, an image"):
         image_data(five)
     with pytest.raises(DataFault, match="image_data_param: source: '.*gone.txt' does not exist"):
         image_data(tmp_path / "gone.txt")

@@ -205,6 +205,24 @@ def test_lying_npz(tmp_path, member, says):
     assert says in fault_of(weights.read_weights, tmp_path / "net.npz")
 
 
+def test_arrays_that_unpack_to_more_than_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "memory_left", lambda: 1 << 28)
+    path = tmp_path / "net.npz"
+    np.savez_compressed(path, a=np.zeros((300, 1 << 20), np.uint8))
+    assert "the memory is not enough: an array in it takes 315 MB, and 268 MB are left" in \
+        fault_of(weights.read_weights, path)
+    with h5py.File(tmp_path / "net.h5", "w") as file:
+        file.create_dataset("data/conv/0", data=np.zeros((75, 1 << 20), np.float32), compression="gzip")
+    assert "the memory is not enough" in fault_of(weights.read_weights, tmp_path / "net.h5")
+
+
+def test_a_header_that_numpy_cannot_cut_into_words(tmp_path):
+    header = b"{'descr': '<f4', 'shape': (1,),\n(((".ljust(117) + b"\n"
+    with zipfile.ZipFile(tmp_path / "net.npz", "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    assert "damaged or truncated .npz" in fault_of(weights.read_weights, tmp_path / "net.npz")
+
+
 def test_zip_archives_of_other_kinds(tmp_path):
     path = tmp_path / "net.pth"
     with zipfile.ZipFile(path, "w") as archive:

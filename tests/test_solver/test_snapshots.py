@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,8 @@ def test_without_the_side_file_a_line_says_what_starts_anew(make):
     (lambda side: "[]", "not of this state"),
     (lambda side: json.dumps(side | {"ranks": []}), "is damaged"),
     (lambda side: json.dumps(side | {"ranks": [{}]}), "is damaged"),
+    (lambda side: json.dumps(side | {"ranks": ["text"]}), "is damaged"),
+    (lambda side: re.sub(r'"MT19937", \[\d+', '"MT19937", [99999999999', json.dumps(side)), "is damaged"),
 ])
 def test_a_side_file_that_does_not_fit(make, spoil, words):
     solver, _ = make()
