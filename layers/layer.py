@@ -163,8 +163,14 @@ class LossLayer(Layer):
     def class_weights(self, classes: int) -> list[float]:
         """By what the loss of each place is multiplied, one weight for each class of its label; empty: by 1."""
         param = self.spec.loss_param
+        if param.class_weighting and not param.HasField("weight_by_label_freqs"):
+            raise SchemaFault("class_weighting counts with weight_by_label_freqs: true only: "
+                              "add it, or give class_weight instead")  # fmt: skip
         field = "class_weighting" if param.weight_by_label_freqs else "class_weight"
         weights = list(getattr(param, field))
+        if param.weight_by_label_freqs and (param.class_weight or not weights):
+            raise SchemaFault("weight_by_label_freqs: true asks for class_weighting, one for each class, "
+                              "in the place of class_weight")  # fmt: skip
         if weights and len(weights) != classes:
             raise SchemaFault(f"{field} is given {len(weights)} times for {classes} classes: "
                               "give one for each class, or none")  # fmt: skip
