@@ -16,14 +16,21 @@ def fill(shape, filler, rng: np.random.Generator, dtype=np.float32) -> np.ndarra
     """
     if filler is None:
         return np.zeros(shape, dtype)
+    check_filler(filler)
+    values = _FILLERS[filler.type](tuple(shape), filler, rng, np.dtype(dtype))
+    return np.asarray(values, dtype)
+
+
+def check_filler(filler) -> None:
+    """SchemaFault for an unknown filler; None is zeros."""
+    if filler is None:
+        return
     if filler.type not in _FILLERS:
         raise SchemaFault(
             f"unknown filler '{filler.type}'{did_you_mean(filler.type, _FILLERS)}: choose one of {', '.join(_FILLERS)}"
         )
     if filler.sparse != -1 and filler.type != "gaussian":
         raise SchemaFault(f"filler '{filler.type}' cannot be sparse: only 'gaussian' can")
-    values = _FILLERS[filler.type](tuple(shape), filler, rng, np.dtype(dtype))
-    return np.asarray(values, dtype)
 
 
 def _constant(shape, filler, rng, dtype):

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
+from layers.fillers import check_filler
 from layers.layer import TRAIN, Param, Shape
 from netdef.fields import own_fields, unread_fields
 from netdef.gradient import plan_gradients
@@ -65,6 +66,8 @@ class Plan:
                 step.layer = step.cls(step.spec, step.spec.phase, backend)
                 step.layer.folder = os.path.dirname(step.where.file)
                 step.layer.params = step.layer.setup(shapes)
+                for param in step.layer.params:
+                    check_filler(param.filler)
                 infer(step, shapes)
                 self._warn_of_unread(step)
 

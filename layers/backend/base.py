@@ -496,6 +496,8 @@ def label_fault(labels: np.ndarray, shape, axis: int, ignore: int | None) -> Lab
     place = tuple(int(i) for i in np.argwhere(wrong)[0])
     names = "(n, y, x)" if len(place) == 3 else "index"
     remedy = (
+    if labels[place] == np.iinfo(np.int32).min:
+        return LabelFault(f"the label at {names} {place} is NaN, or too large for a class: correct the labels")
         "raise num_output of the score layer, or mark such pixels with loss_param { ignore_label: "
         f"{int(labels[place])} }}"
         if ignore is None

@@ -32,8 +32,8 @@ def read_lines(path: str, field: str, what: str = IMAGE_LINE) -> Iterator[tuple[
     try:
         with open(path, "rb") as file:
             if b"\0" in file.read(4096):
-                raise DataFault(f"{field}: '{path}' is no text but a binary file, or UTF-16; write a text (UTF-8) with, "
-                                f"a line each, {what}")
+                raise DataFault(f"{field}: '{path}' is no text but a binary file, or UTF-16; write a text (UTF-8) "
+                                f"with, a line each, {what}")
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline=None) as file:
             for number, line in enumerate(file, 1):
                 if line := line.strip():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from netdef.plan import Plan
 from proto.errors import NetError
 from tests.test_netdef import goldens
 from tests.test_netdef.texts import build
@@ -68,3 +69,15 @@ def test_a_file_without_layers_is_named(tmp_path):
     path.write_text('name: "x"\n')
     with pytest.raises(NetError, match=f"^{path}: the net has no layer"):
         build(str(path))
+
+
+def test_a_filler_is_checked_without_computing(tmp_path):
+    with pytest.raises(NetError, match=r"layer 'c' \(Convolution\): unknown filler 'glorot': choose one of constant"):
+        Plan(MISTAKES["unknown_filler"]["text"] + "\n")
+
+
+@pytest.mark.parametrize("label", [np.nan, np.inf, 1e12])
+def test_labels_that_are_no_classes(label):
+    net = build(MISTAKES["softmaxloss_label_out_of_range_21"]["text"])
+    with np.errstate(invalid="ignore"), pytest.raises(NetError, match=r"layer 'loss' .* is NaN, or too large for a"):
+        net.forward({"l": np.full((1, 1, 8, 8), label)})
