@@ -31,6 +31,7 @@ ALIGNMENT = 16  # bytes, what a plan expects of every address
 WORKSPACE_LIMIT = 512 << 20  # bytes one convolution may ask for
 HALF_MOST = 65504 / 2  # half of half's largest number: room for rounding
 MOST_TILES = 132 * 8  # blocks that turn tiles one after another
+MOST_PLANS = 4096  # each is about 130 kB of host memory; a net like FCN-8s has 60 for one size of image
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,18 @@ def _handle(cudnn, device: int, thread: int) -> Handle:
 
 
 class Planner:
-    """Builds and keeps plans.  `device_json` describes a device that is not there (for tests without a GPU)."""
+    """Builds and keeps plans.  `device_json` describes a device that is not there (for tests without a GPU);
+    `synchronize` waits for what runs on the one that is."""
 
-    def __init__(self, device: int = 0, device_json: str | None = None):
+    def __init__(self, device: int = 0, device_json: str | None = None, synchronize=lambda: None):
         import cudnn
 
         self.cudnn = cudnn
         # The frontend says some refusals of an engine by the one, some by the other, which is no kind of it.
         self.refusals = cudnn.cudnnGraphNotSupportedError, RuntimeError
-        self.plans: dict = {}
+        self.plans: dict = {}  # the last used last
+        self.synchronize = synchronize
+        self.used: dict[int, Plan] | None = None  # where plans that run are noted
         self.recipes: dict[Spec, tuple] = {}
         self.heuristic_builds = 0
         if device_json is None:
@@ -99,13 +103,25 @@ class Planner:
     def plan(self, spec: Spec, image: tuple[int, int, int, int]) -> Plan | None:
         """The plan for an image (N, C, H, W) on the data side of the convolution; None where cuDNN has no engine."""
         key = (spec, image)
-        if key not in self.plans:
+        if key in self.plans:
+            self.plans[key] = self.plans.pop(key)
+        else:
+            if len(self.plans) >= MOST_PLANS:
+                self._forget()
             self.plans[key] = self._from_recipe(spec, image) or self._from_heuristics(spec, image)
         return self.plans[key]
+
+    def _forget(self):
+        """Drop the quarter that has not been used for longest; none of it may still be running."""
+        self.synchronize()
+        for key in list(self.plans)[: len(self.plans) // 4 + 1]:
+            del self.plans[key]
 
     def execute(self, plan: Plan, pointers: list[int], out: int, workspace: int, stream: int) -> None:
         """Run on device addresses; asynchronous on the stream."""
         self.handle.use(stream)
+        if self.used is not None:
+            self.used[id(plan)] = plan
         addresses = dict(zip(plan.inputs, pointers, strict=True))
         addresses[plan.output] = out
         plan.graph.execute(addresses, workspace, handle=self.handle.id)
@@ -145,9 +161,19 @@ class Planner:
             warnings.warn(f"cuDNN has no engine for {spec} of {image}, cuBLAS is used: {first}", stacklevel=2)
             return None
         self.heuristic_builds += 1
-        name = graph.get_plan_name_at_index(0)
+        name = self._chosen(graph)
         self._learn(spec, name)
         return Plan(graph, inputs, output, out_shape, graph.get_workspace_size(), name)
+
+    def _chosen(self, graph):
+        """The name of the plan that was built: the first of the heuristics' list that has passed the selection."""
+        for index in range(graph.get_execution_plan_count()):
+            try:
+                graph.get_workspace_size_plan_at_index(index)
+            except self.refusals:
+                continue  # deselected: not built
+            return graph.get_plan_name_at_index(index)
+        return ""
 
     def _learn(self, spec, name):
         """Read engine and knobs off a plan's name, such as "eng19_k2=1_k27=0"; pass over names that say more."""
@@ -214,7 +240,7 @@ class Convolutions:
         self.half = precision == "fp16"
         self.tf32 = precision != "fp32"
         self.deterministic = deterministic
-        self.planner = Planner(runtime.index)
+        self.planner = Planner(runtime.index, synchronize=runtime.synchronize)
         self.workspace = None
         self._gradient = None  # (dy, its copy inside, its scale) while both ways back need them
         self._sharing = False
@@ -259,9 +285,10 @@ class Convolutions:
             self._sharing, self._gradient = False, None
 
     @contextlib.contextmanager
-    def steady_weights(self):
-        """Inside, weights are converted once."""
-        outer, self._kept = self._kept, {} if self._kept is None else self._kept
+    def steady_weights(self, kept: dict | None = None):
+        """Inside, weights are converted once.  kept: what has been converted, to be used and added to; None: what
+        the scope around this one has."""
+        outer, self._kept = self._kept, kept if kept is not None else self._kept if self._kept is not None else {}
         try:
             yield
         finally:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from layers.backend.gpu_runtime import KERNELS, SIGNATURE, THREADS, blocks_for, check_arguments, signatures
-from tests.test_gpu.device_array import DeviceArray, xp
+from tests.test_gpu.device_array import DeviceArray, Tape, refuse_to_record, xp
 
 HEADER = Path(__file__).with_name("cuda_on_cpu.h")
 BARRIERS = re.compile(r"__syncthreads|\bTURN\(|\badd_up\(")  # itself, and what holds it
@@ -82,25 +82,37 @@ class ShimRuntime:
         check_arguments(kernel, declared, args, DeviceArray)
         values = [_argument(arg, *kind) for arg, kind in zip(args, declared, strict=True)]
         run = getattr(library(file), f"run_{kernel}")
-        run(ctypes.c_uint(blocks or blocks_for(n)), ctypes.c_uint(THREADS), *values)
+        launch = functools.partial(run, ctypes.c_uint(blocks or blocks_for(n)), ctypes.c_uint(THREADS), *values)
+        if Tape.running is not None:
+            Tape.running.touch(arg._host for arg in args if isinstance(arg, DeviceArray))
+            Tape.running.jobs.append(launch)
+        launch()
 
     def constants(self, values, dtype="int32"):
         key = values, dtype
         if key not in self._constants:
+            refuse_to_record("a constant from the host")
             self._constants[key] = DeviceArray(np.asarray(values, dtype))
         return self._constants[key]
 
+    def tape(self):
+        return Tape()
+
     def upload(self, host):
+        refuse_to_record("an upload")
         return DeviceArray(np.array(host))
 
     def download(self, x):
+        refuse_to_record("a download")
         DeviceArray.waits += 1
         return np.array(x._host)
 
     def later(self, x):
+        refuse_to_record("a download")
         return Copy(x._host.copy())
 
     def matmul(self, a, b, tensor_cores):
+        refuse_to_record("cuBLAS")
         return self.xp.matmul(a, b)
 
     def convolutions(self, precision, deterministic):
@@ -108,6 +120,15 @@ class ShimRuntime:
 
     def synchronize(self):
         pass
+
+
+class CudnnRuntime(ShimRuntime):
+    """With whatever module is called cudnn."""
+
+    def convolutions(self, precision, deterministic):
+        from layers.backend.gpu_cudnn import Convolutions
+
+        return Convolutions(self, precision, deterministic)
 
 
 class Copy:

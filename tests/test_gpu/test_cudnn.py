@@ -27,14 +27,7 @@ def make(monkeypatch):
     for refusals in ("refused_recipes", "failing_recipes", "hungry_recipes"):
         monkeypatch.setattr(fake_cudnn, refusals, set())
     fake_cudnn.counts.heuristics = fake_cudnn.counts.recipes = 0
-
-    class Runtime(shim.ShimRuntime):
-        def convolutions(self, precision, deterministic):
-            from layers.backend.gpu_cudnn import Convolutions
-
-            return Convolutions(self, precision, deterministic)
-
-    return lambda precision: GpuBackend(runtime=Runtime(), precision=precision)
+    return lambda precision: GpuBackend(runtime=shim.CudnnRuntime(), precision=precision)
 
 
 def values(shape, seed, scale=1.0):
@@ -95,6 +88,29 @@ def test_strict_precision_turns_the_tensor_cores_off(make):
         (plan,) = be.convolutions.planner.plans.values()
         notes[precision] = getattr(plan.graph, "notes", [])
     assert notes == {"fp32": [1, 2], "tf32": [], "fp16": []}
+
+
+@pytest.mark.parametrize("precision, engine", [("fp32", 7), ("tf32", 51)])
+def test_a_new_size_takes_over_the_engine_that_was_chosen(make, precision, engine):
+    """Not the first of the list, which strict precision has deselected."""
+    be = make(precision)
+    geometry, shape, k = GEOMETRIES["3x3"]
+    w = be.asarray(values((k, shape[1], 3, 3), 2))
+    for size in (9, 10):
+        be.conv_forward(be.asarray(values((1, 4, size, 7), 1)), w, None, geometry)
+    first, second = be.convolutions.planner.plans.values()
+    assert second.graph.recipe == engine and first.name.startswith(f"eng{engine}_")
+
+
+def test_only_so_many_plans_are_kept(make, monkeypatch):
+    monkeypatch.setattr("layers.backend.gpu_cudnn.MOST_PLANS", 8)
+    be = make("tf32")
+    geometry, shape, k = GEOMETRIES["3x3"]
+    w, planner = be.asarray(values((k, shape[1], 3, 3), 2)), be.convolutions.planner
+    for size in (*range(9, 17), 9, 17):
+        be.conv_forward(be.asarray(values((1, 4, size, 7), 1)), w, None, geometry)
+    sizes = [image[2] for _, image in planner.plans]
+    assert sizes == [13, 14, 15, 16, 9, 17] and planner.heuristic_builds == 1
 
 
 def test_half_precision_neither_overflows_nor_vanishes(make):

@@ -64,6 +64,19 @@ def test_every_convolution_has_a_plan(net, planner):
                 assert planner.plan(spec, image) is not None
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("tf32", [True, False])
+def test_a_recipe_is_the_engine_that_the_heuristics_chose(planner, tf32):
+    """By the memory it asks for: TF32's engines turn NCHW round first, those of strict precision need nothing."""
+    from layers.backend.gpu_cudnn import Spec
+
+    spec = Spec("fprop", (64, 64, 3, 3), (1, 1), (1, 1), (1, 1), False, tf32, True, True, True)
+    builds = planner.heuristic_builds
+    first, second = (planner.plan(spec, (1, 64, height, 500)) for height in (500, 375))
+    assert planner.heuristic_builds == builds + 1
+    assert (first.workspace > 0) == (second.workspace > 0) == tf32
+
+
 def test_all_nets_are_looked_at():
     assert len(NETS) >= 15
     assert len(plans_of("voc-fcn8s")) > 100
