@@ -83,6 +83,16 @@ class Gradients:
     def get(self, value: Value) -> Array | None:
         return self._sums.get(value)
 
+    def all(self) -> dict[Value, Array]:
+        """{value: what has been sent for it so far}."""
+        return dict(self._sums)
+
+    def copy(self) -> Gradients:
+        """The same sums, of which neither changes the other's."""
+        other = Gradients(self._xp)
+        other._sums, other._ours = dict(self._sums), set(self._ours)
+        return other
+
     def clear(self) -> None:
         self._sums.clear()
         self._ours.clear()

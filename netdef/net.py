@@ -20,6 +20,7 @@ from netdef.graph import Step, Value
 from netdef.loading import LoadReport, match_weights
 from netdef.params import allocate_grads, fill_params
 from netdef.plan import Plan, plan_lifetimes
+from netdef.replay import Replay
 from netdef.run import Run
 from netdef.words import shape_text, some
 from netdef.written import written
@@ -65,6 +66,7 @@ class Net:
         self.after_backward: list[Callable[[int], None]] = []
         self.load_report = self.load(weights) if weights else None
         self._allocate()
+        self._replay = Replay(self.run) if self.backend.graphs and kept is not None else None
 
     def _allocate(self) -> None:
         steps, shared = self.plan.steps, self.plan.shared
@@ -147,10 +149,12 @@ class Net:
         self.run.begin_forward(first, last)
         for value, array in fed.items():
             self.run.put(value, array)
-        for step in self.plan.steps[first:last + 1]:
-            _call(self.before_forward, step)
-            self.run.forward(step, last)
-            _call(self.after_forward, step)
+        whole = start is None and end is None and not (self.before_forward or self.after_forward)
+        if not (self._replay and self._replay.forward(whole)):
+            for step in self.plan.steps[first:last + 1]:
+                _call(self.before_forward, step)
+                self.run.forward(step, last)
+                _call(self.after_forward, step)
         names = self.outputs if end is None else [value.name for value in self.plan.steps[last].tops]
         return {name: self.blobs[name] for name in names}
 
@@ -166,10 +170,12 @@ class Net:
         last, first = self._index(start, len(self.plan.steps) - 1), self._index(end, 0)
         given = {self._value_before(name, last + 1): self.backend.asarray(grad) for name, grad in (grads or {}).items()}
         self.run.begin_backward(first, last, start is None, given)
-        for step in reversed(self.plan.steps[first:last + 1]):
-            _call(self.before_backward, step)
-            self.run.backward(step)
-            _call(self.after_backward, step)
+        whole = start is None and end is None and not (self.before_backward or self.after_backward)
+        if not (self._replay and self._replay.backward(whole)):
+            for step in reversed(self.plan.steps[first:last + 1]):
+                _call(self.before_backward, step)
+                self.run.backward(step)
+                _call(self.after_backward, step)
 
     @property
     def loss(self) -> float:
@@ -300,5 +306,5 @@ def _kept_names(keep: str | Iterable[str], known: Iterable[str]) -> set[str] | N
 
 
 def _call(hooks: list[Callable[[int], None]], step: Step) -> None:
-    for hook in hooks:
+    for hook in tuple(hooks):                  # a hook may take itself out
         hook(step.index)

@@ -36,7 +36,7 @@ class Solver:
 
     source: a solver's path, its text with a newline in it, or a SolverParameter.
     device: "cpu", "gpu", "gpu:1"; None: as solver_mode says, where it says so, else the CPU.
-    backend: use this one instead of making one from device, exact, threads and precision.
+    backend: use this one instead of making one from device, exact, threads, precision and graphs.
     weights: files (joined by commas) to start from; None: those of the solver's `weights` field.
     snapshot: a .solverstate (or .solverstate.h5) to go on from.
     level, stages: beside those of train_state.  seed, type: instead of random_seed and the file's `type`.
@@ -48,7 +48,7 @@ class Solver:
     """
 
     def __init__(self, source: str | os.PathLike | SolverParameter, *, device: str | None = None, backend=None,
-                 exact: bool = False, threads: int | None = None, precision: str = "tf32",
+                 exact: bool = False, threads: int | None = None, precision: str = "tf32", graphs: bool = False,
                  weights: str | None = None, snapshot: str | None = None, level: int = 0, stages=(),
                  seed: int | None = None, type: str | None = None, every_blob: bool = False, log=None, requests=None,
                  ranks=None):
@@ -59,7 +59,8 @@ class Solver:
         self.param.type = type or self.param.type
         check_settings(self.param, self.where)
         self.find = Finder(self.where.file, self.log.info)
-        self.backend = backend or self._make_backend(device, exact=exact, threads=threads, precision=precision)
+        self.backend = backend or self._make_backend(device, exact=exact, threads=threads, precision=precision,
+                                                       graphs=graphs)
         self.backend.seed(self.ranks.common_seed(self._seed(seed)))
         whole = every_blob or self.param.debug_info
         options = {"keep": "all" if whole else "needed", "fuse": not whole}

@@ -78,6 +78,7 @@ class Backend:
 
     name = "generic"
     xp = np
+    graphs = False  # whether nets are to record their runs and repeat them (netdef/replay.py)
 
     def __init__(self, dtype: str = "float32"):
         self.dtype = np.dtype(dtype)
@@ -495,9 +496,9 @@ def label_fault(labels: np.ndarray, shape, axis: int, ignore: int | None) -> Lab
         wrong &= labels != ignore
     place = tuple(int(i) for i in np.argwhere(wrong)[0])
     names = "(n, y, x)" if len(place) == 3 else "index"
-    remedy = (
     if labels[place] == np.iinfo(np.int32).min:
         return LabelFault(f"the label at {names} {place} is NaN, or too large for a class: correct the labels")
+    remedy = (
         "raise num_output of the score layer, or mark such pixels with loss_param { ignore_label: "
         f"{int(labels[place])} }}"
         if ignore is None

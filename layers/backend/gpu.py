@@ -14,6 +14,7 @@ import numpy as np
 
 from layers.backend.base import PoolGeometry
 from layers.backend.gpu_conv import GpuConvolutions
+from layers.backend.gpu_graph import Recorder
 from proto.errors import SolverFault
 
 PRECISIONS = ("fp32", "tf32", "fp16")
@@ -29,11 +30,14 @@ UPDATE_RULES = {  # in the order of update.cu: what each keeps of its histories
 
 
 class GpuBackend(GpuConvolutions):
-    """See the module's docstring.  exact: fp32, and the same bits on every run."""
+    """See the module's docstring.  exact: fp32, and the same bits on every run.  graphs: nets may record their runs
+    and repeat them (gpu_graph.py)."""
 
     name = "gpu"
+    counter, origin = None, 0  # while recording: where the random numbers begin, on the device and on the host
 
-    def __init__(self, device: str = "gpu", precision: str = "tf32", exact: bool = False, runtime=None):
+    def __init__(self, device: str = "gpu", precision: str = "tf32", exact: bool = False, graphs: bool = False,
+                 runtime=None):
         if precision not in PRECISIONS:
             raise SolverFault(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}")
         if runtime is None:
@@ -42,6 +46,7 @@ class GpuBackend(GpuConvolutions):
             runtime = CudaRuntime(_index(device))
         self.runtime, self.xp = runtime, runtime.xp
         self.precision = "fp32" if exact else precision
+        self.graphs = graphs
         self._update_tables: dict[tuple, tuple] = {}  # of the newest net
         self.convolutions = runtime.convolutions(self.precision, exact)  # None: cuDNN is missing
         super().__init__("float32")
@@ -52,13 +57,22 @@ class GpuBackend(GpuConvolutions):
         dtype = np.dtype(dtype or self.dtype)
         if isinstance(host, self.xp.ndarray):
             return self.xp.ascontiguousarray(host, dtype=dtype).reshape(host.shape)
+        self._refuse("takes an array from the host")
         return self.runtime.upload(np.ascontiguousarray(host, dtype=dtype).reshape(np.shape(host)))
 
     def to_host(self, x):
+        self._refuse("gives an array to the host")
         return self.runtime.download(x)
 
     def later(self, x):
+        self._refuse("gives an array to the host")
         return self.runtime.later(x)
+
+    # -- graphs --------------------------------------------------------------------------------
+
+    def recorder(self) -> Recorder | None:
+        """A new one where graphs are wanted."""
+        return Recorder(self) if self.graphs else None
 
     # -- random numbers ------------------------------------------------------------------------
 
@@ -80,7 +94,8 @@ class GpuBackend(GpuConvolutions):
     def uniform(self, shape, low=0.0, high=1.0):
         y = self.empty(shape)
         fours = -(-y.size // 4)
-        self._launch("random", "uniform", fours, y, np.int64(y.size), np.uint64(self.key), np.uint64(self.position))
+        self._launch("random", "uniform", fours, y, np.int64(y.size), np.uint64(self.key),
+                     np.uint64(self.position - self.origin), self.counter)  # fmt: skip
         self.position += fours
         return y if (low, high) == (0.0, 1.0) else y * np.float32(high - low) + np.float32(low)
 
@@ -90,6 +105,7 @@ class GpuBackend(GpuConvolutions):
     # -- products ------------------------------------------------------------------------------
 
     def matmul(self, a, b, out=None, add=False, ta=False, tb=False):
+        self._refuse("computes a matrix product")
         product = self.runtime.matmul(a.T if ta else a, b.T if tb else b, self.precision != "fp32")
         if out is None:
             return product
@@ -203,6 +219,10 @@ class GpuBackend(GpuConvolutions):
         self._launch("softmax", "softmax_loss_backward", int(pixels), prob, labels, weights, scale, dx, pixels, classes,
                      inner, *_ignored(ignore))  # fmt: skip
         return dx
+
+    def labels_of_shape(self, shape, labels, axis, ignore):
+        self._refuse("waits for its labels")
+        return super().labels_of_shape(shape, labels, axis, ignore)
 
     @staticmethod
     def _pixels(x, axis):

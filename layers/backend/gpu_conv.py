@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from layers.backend.base import Backend
+from layers.backend.gpu_graph import NotRecordable
 
 COLUMN_BYTES = 256 << 20  # a strip of im2col columns; a whole image's can be over 1 GB
 
@@ -21,6 +22,8 @@ class GpuConvolutions(Backend):
     """
 
     convolutions = None
+    recording = False  # a graph is being recorded
+    refused = 0  # how often something was done that a graph cannot hold
 
     def __init__(self, dtype: str = "float32"):
         self._beliefs: dict[int, _Belief] = {}  # by address
@@ -29,6 +32,7 @@ class GpuConvolutions(Backend):
 
     def conv_forward(self, x, w, b, geom, relu=None):
         if x.ndim != 4:
+            self._refuse("computes a matrix product")
             return super().conv_forward(x, w, b, geom, relu)
         fused = relu == 0  # cuDNN's epilogue knows the plain ReLU
         y = self._cudnn("forward", x, w, b, geom, fused)
@@ -44,6 +48,7 @@ class GpuConvolutions(Backend):
 
     def conv_backward_data(self, dy, w, geom, spatial, b=None, relu=None, diagonal=False):
         if dy.ndim != 4:
+            self._refuse("computes a matrix product")
             return super().conv_backward_data(dy, w, geom, spatial, b, relu, diagonal)
         if diagonal and set(geom.dilation) == {1}:
             return self._upsample_channels(dy, w, geom, spatial, b, relu)
@@ -54,6 +59,7 @@ class GpuConvolutions(Backend):
 
     def conv_backward_weights(self, x, dy, geom, dw):
         if x.ndim != 4:
+            self._refuse("computes a matrix product")
             super().conv_backward_weights(x, dy, geom, dw)
         elif x.size and not self._cudnn("backward_weights", x, dy, geom, dw):
             rows, flat = _weight_rows(dw, geom), _grouped_rows(dy, geom)
@@ -68,6 +74,12 @@ class GpuConvolutions(Backend):
 
     def steady_weights(self):
         return super().steady_weights() if self.convolutions is None else self.convolutions.steady_weights()
+
+    def _refuse(self, what: str) -> None:
+        """Say so before doing what a graph cannot hold."""
+        self.refused += 1
+        if self.recording:
+            raise NotRecordable(what)
 
     def _cudnn(self, direction, first, *args):
         """cuDNN's answer, or None where there is no cuDNN, no engine of it for these shapes, or nothing to compute."""
@@ -114,8 +126,10 @@ class GpuConvolutions(Backend):
         flag = self._off_diagonal(w)
         self._fresh_flag = w.data.ptr, flag
         belief = self._beliefs.setdefault(w.data.ptr, _Belief())
+        if self.recording and belief.dense is not None:
+            return not belief.dense  # whoever launches the graph again asks nobody
         if belief.coming is None:
-            belief.coming = self.later(flag)
+            belief.coming = self.runtime.later(flag)
         if belief.dense is None or belief.coming.ready:
             belief.dense, belief.coming = bool(belief.coming()), None
         return not belief.dense
@@ -127,9 +141,14 @@ class GpuConvolutions(Backend):
                      np.int32(math.prod(w.shape[2:])))  # fmt: skip
         return flag
 
+    def forget_flags(self):
+        """What is_diagonal has computed last is not there (any more)."""
+        self._fresh_flag = None, None
+
     def _flag_of(self, w):
         """The flag that is_diagonal has just computed for w, or a new one."""
-        (ptr, flag), self._fresh_flag = self._fresh_flag, (None, None)
+        ptr, flag = self._fresh_flag
+        self.forget_flags()
         return flag if ptr == w.data.ptr else self._off_diagonal(w)
 
     def _upsample_channels(self, x, w, geom, spatial, b, relu):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from layers.backend.gpu_graph import CudaTape
 from proto.errors import SolverFault
 
 KERNELS = Path(__file__).parent / "kernels"
@@ -71,7 +72,7 @@ class CudaRuntime:
         self.device.use()
         self.uploads, self.downloads = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
         self._pinned = [_Pinned(cupy), _Pinned(cupy)]
-        self._functions, self._constants = {}, {}
+        self._functions, self._constants, self._recording = {}, {}, None
 
     def launch(self, file: str, kernel: str, n: int, *args, blocks: int | None = None) -> None:
         """Run a kernel over n values.  Arguments: contiguous device arrays, None (a null pointer), NumPy scalars."""
@@ -128,6 +129,12 @@ class CudaRuntime:
         except (ImportError, OSError, RuntimeError) as error:
             warnings.warn(f"cuDNN is not used ({error}): convolutions run through cuBLAS, slower", stacklevel=2)
             return None
+
+    def tape(self) -> CudaTape:
+        """Something new to record launches on, all on one stream of their own."""
+        if self._recording is None:
+            self._recording = self.xp.cuda.Stream(non_blocking=True)
+        return CudaTape(self.xp, self._recording)
 
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()

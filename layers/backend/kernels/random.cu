@@ -14,9 +14,12 @@ __device__ inline void philox(unsigned long long seed, unsigned long long counte
     out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
 
-// y[i] uniform in [0, 1), 24 bits each; four numbers per counter, counters from `first` on.
-extern "C" __global__ void uniform(float* y, long long n, unsigned long long seed, unsigned long long first) {
+// y[i] uniform in [0, 1), 24 bits each; four numbers per counter, counters from `first` on, or from `first` behind
+// *base: a recorded launch is told anew where it begins.
+extern "C" __global__ void uniform(float* y, long long n, unsigned long long seed, unsigned long long first,
+                                   const unsigned long long* base) {
     long long fours = (n + 3) / 4;
+    if (base) first += *base;
     for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < fours;
          i += (long long)blockDim.x * gridDim.x) {
         unsigned bits[4];

@@ -1,0 +1,367 @@
+"""Runs recorded and repeated: on a GPU with `make test-gpu`, else on the pretend device, whose tape stands in for a
+capture.  Whatever a net does, with graphs it does the same to the bit."""
+
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from layers.backend import make_backend
+from layers.backend.gpu_graph import Recorder
+from netdef.net import Net
+from netdef.replay import MOST, RECORDABLE
+from tests.test_gpu import fake_cudnn, shim
+from tests.test_gpu.test_contract_on_gpu import on_gpu
+from tests.test_gpu.test_device import FCN, image, noisy_solver, weights_of
+from tests.test_layers import test_contract as contract
+from tests.test_layers.harness import specimens
+
+
+@pytest.fixture(autouse=True)
+def on_a_gpu(request, monkeypatch):
+    """Whether device "gpu" is one; else it is the CPU, pretending."""
+    real = request.config.getoption("--gpu")
+    if not real:
+        if shim.COMPILER is None:
+            pytest.skip("neither a GPU (make test-gpu) nor a C++ compiler")
+        monkeypatch.setitem(sys.modules, "cudnn", fake_cudnn)
+        monkeypatch.setattr("layers.backend.gpu_runtime.CudaRuntime", lambda index: shim.CudnnRuntime())
+    return real
+
+
+def pair(source=FCN, phase="TEST", precision=None, **options):
+    """The same net without and with graphs."""
+    options |= {"seed": 3}
+    return [Net(source, phase, **options, backend=make_backend("gpu", exact=precision is None, graphs=graphs,
+                                                               precision=precision or "fp32"))
+            for graphs in (False, True)]  # fmt: skip
+
+
+def forward(nets, inputs):
+    """What the nets' outputs are, which must be the same for all."""
+    found = [{name: net.backend.to_host(array) for name, array in net.forward(inputs).items()} for net in nets]
+    for other in found[1:]:
+        assert found[0].keys() == other.keys()
+        for name, array in found[0].items():
+            assert np.array_equal(array, other[name], equal_nan=True), name
+    return found[0]
+
+
+def repeats(net):
+    return sum(recording is not None for recording in net._replay.recordings.values())
+
+
+def images(count, *size):
+    for i in range(count):
+        inputs = image(*size)
+        inputs["data"] *= i + 1
+        yield inputs
+
+
+def test_several_images_of_changing_sizes():
+    plain, recorded = pair()
+    seen = []
+    for size in [(61, 47)] * 4 + [(33, 90), (61, 47), (33, 90), (33, 90), (33, 90), (61, 47)]:
+        for inputs in images(2, *size):
+            seen.append(forward([plain, recorded], inputs)["loss"])
+    assert repeats(recorded) == 2 and len(set(map(float, seen))) == 4
+    assert recorded.shapes == plain.shapes
+
+
+def test_outputs_stay_what_they_were_when_the_graph_runs_again():
+    _, net = pair()
+    kept = [net.forward(inputs)["score" if "score" in net.outputs else "loss"] for inputs in images(6, 61, 47)]
+    values = [float(net.backend.to_host(array).ravel()[0]) for array in kept]
+    assert repeats(net) == 1 and len(set(values)) == 6
+
+
+def test_weights_written_in_place_count():
+    nets = pair()
+    for step in range(7):
+        forward(nets, image())
+        for net in nets:
+            net.params["conv1"][0].data[...] = net.params["conv1"][0].data * np.float32(1.5)
+            if step == 4:  # no longer diagonal, or no longer full
+                net.params["up"][0].data[...] = net.backend.asarray(
+                    np.eye(5, dtype=np.float32)[:, :, None, None] * np.ones((8, 8), np.float32))  # fmt: skip
+    assert repeats(nets[1]) == 1
+
+
+def test_loaded_weights_count_and_replaced_ones_drop_the_recordings():
+    nets = pair()
+    for _ in range(4):
+        forward(nets, image())
+    other = {name: [nets[0].backend.to_host(p.data) * 2 for p in params] for name, params in nets[0].params.items()}
+    for net in nets:
+        net.load(other)
+    forward(nets, image())
+    assert repeats(nets[1]) == 1
+    for net in nets:
+        net.params["fc"][0].data = net.params["fc"][0].data * np.float32(0.5)
+    forward(nets, image())
+    assert repeats(nets[1]) == 0
+    donors = pair()
+    for net, donor in zip(nets, donors, strict=True):
+        net.share_with(donor)
+    for _ in range(4):
+        forward(nets, image())
+    assert repeats(nets[1]) == 1
+
+
+def test_inputs_that_stay_and_inputs_written_in_place():
+    nets = pair()
+    for _ in range(4):
+        forward(nets, image())
+    forward(nets, None)
+    forward(nets, {"label": image()["label"] * 0})
+    for net in nets:
+        net.blobs["data"][...] = net.blobs["data"] * np.float32(3)
+    forward(nets, {})
+
+
+def test_only_so_many_are_kept():
+    nets = pair()
+    for height in range(40, 40 + 2 * (MOST + 2), 2):
+        for _ in range(4):
+            forward(nets, image(height, 47))
+    assert repeats(nets[1]) == MOST
+    forward(nets, image(40, 47))
+
+
+def gradients(net):
+    return [net.backend.to_host(p.grad) for p in net.learnable if p.grad is not None]
+
+
+def both_ways(nets, inputs, **options):
+    forward(nets, inputs)
+    assert len({net.loss for net in nets}) == 1
+    for net in nets:
+        net.backward(**options)
+    for a, b in zip(*map(gradients, nets), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_backward_adds_to_the_gradients():
+    nets = pair(phase="TRAIN", keep=["conv2"])
+    for i, inputs in enumerate(images(8, 61, 47)):
+        both_ways(nets, inputs)
+        for name in ("conv2", "data"):
+            a, b = (net.backend.to_host(net.grads[name]) for net in nets)
+            assert np.array_equal(a, b), name
+        if i % 3 == 2:
+            for net in nets:
+                net.clear_grads()
+    (recording,) = nets[1]._replay.recordings.values()
+    assert recording.backward is not None
+
+
+def test_half_precision_converts_the_weights_of_the_moment():
+    nets = pair(phase="TRAIN", precision="fp16")
+    for inputs in images(6, 61, 47):
+        for net in nets:  # as the solver does: steady while the gradients are computed
+            net.backend.__dict__["scope"] = scope = net.backend.steady_weights()
+            scope.__enter__()
+        both_ways(nets, inputs)
+        for net in nets:
+            net.backend.__dict__.pop("scope").__exit__(None, None, None)
+            for p in net.learnable:
+                p.data[...] = p.data * np.float32(1.1)
+    assert repeats(nets[1]) == 1
+
+
+def test_without_cudnn_what_lies_between_matrix_products_is_recorded(on_a_gpu, monkeypatch):
+    if on_a_gpu:
+        pytest.skip("only the pretend device can be without")
+    monkeypatch.setattr("layers.backend.gpu_runtime.CudaRuntime", lambda index: shim.ShimRuntime())
+    nets = pair(phase="TRAIN")
+    for inputs in images(6, 61, 47):
+        both_ways(nets, inputs)
+    assert [step.name for step in nets[1]._replay.stretch] == ["relu1", "pool1", "norm1"] and repeats(nets[1]) == 1
+
+
+def test_every_mixture_of_passes():
+    """Forward alone, backward in parts or from given gradients, a second backward, other sizes in between."""
+    nets = pair(phase="TRAIN")
+    for inputs in images(5, 61, 47):
+        both_ways(nets, inputs)
+    forward(nets, image())
+    both_ways(nets, image(), grads={"score": np.ones(nets[0].shapes["score"], np.float32)})
+    both_ways(nets, image(33, 90))
+    both_ways(nets, image())
+    forward(nets, image())
+    for net in nets:
+        net.backward(end="score_fr")
+        net.backward(start="fc")
+    for a, b in zip(*map(gradients, nets), strict=True):
+        assert np.array_equal(a, b)
+    seen = []
+    nets[1].before_forward.append(seen.append)
+    both_ways(nets, image())
+    assert len(seen) == len(nets[1].layers)
+    nets[1].before_forward.clear()
+    nets[1].after_backward.append(seen.append)
+    both_ways(nets, image())
+    assert len(seen) == 2 * len(nets[1].layers)
+    nets[1].after_backward.clear()
+    both_ways(nets, image())
+    assert repeats(nets[1]) == 1
+
+
+def test_gradients_that_move_to_another_array_drop_the_recordings():
+    nets = pair(phase="TRAIN")
+    for inputs in images(5, 61, 47):
+        both_ways(nets, inputs)
+    forward(nets, image())
+    for net in nets:
+        for p in net.learnable:
+            p.grad = None if p.grad is None else net.backend.zeros(p.shape)
+        net.backward()
+    for a, b in zip(*map(gradients, nets), strict=True):
+        assert np.array_equal(a, b) and a.any()
+    for inputs in images(5, 61, 47):
+        both_ways(nets, inputs)
+
+
+@pytest.mark.parametrize("rule", ["SGD", "Adam"])
+def test_training_has_the_same_bits_through_all_that_is_random(tmp_path, rule, monkeypatch):
+    """Dropout and stochastic pooling draw the numbers that they would have drawn; the rate changes on the way."""
+    runs = {}
+    for graphs in (False, True):
+        solver = noisy_solver(tmp_path, rule, graphs=graphs)
+        solver.param.lr_policy, solver.param.gamma, solver.param.stepsize = "step", 0.5, 3
+        losses = []
+        for _ in range(12):
+            solver.step(1)
+            losses.append(solver.net.loss)
+        runs[graphs] = losses, weights_of(solver), solver.net.state()["random"]
+    assert solver.net._replay.recordings and runs[False][0] == runs[True][0] and runs[False][2] == runs[True][2]
+    assert len(set(losses)) == 12
+    for a, b in zip(runs[False][1], runs[True][1], strict=True):
+        assert np.array_equal(a, b)
+    (recording,) = solver.net._replay.recordings.values()
+    assert recording.backward is not None and recording.forward.graph._draws > 0
+
+
+def test_a_run_resumes_with_and_without_graphs(tmp_path):
+    whole = noisy_solver(tmp_path, graphs=True)
+    whole.step(9)
+    path = whole.snapshot()
+    whole.step(3)
+    for graphs in (False, True):
+        resumed = noisy_solver(tmp_path, graphs=graphs)
+        resumed.restore(path)
+        resumed.step(3)
+        for a, b in zip(weights_of(whole), weights_of(resumed), strict=True):
+            assert np.array_equal(a, b)
+
+
+WITH_HOST_WORK = FCN.replace('layer { name: "pool2"', '''
+layer { name: "ip" type: "InnerProduct" bottom: "conv2" top: "ip"
+        inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "silence" type: "Silence" bottom: "ip" }
+layer { name: "pool2"''') + """
+layer { name: "accuracy" type: "Accuracy" bottom: "score" bottom: "label" top: "accuracy"
+        accuracy_param { ignore_label: 255 } }
+"""  # fmt: skip
+
+
+def test_layers_that_wait_for_the_host_stay_outside():
+    nets = pair(WITH_HOST_WORK)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for inputs in images(7, 61, 47):
+            forward(nets, inputs)
+    assert repeats(nets[1]) == 1
+    names = [step.name for step in nets[1]._replay.stretch]
+    assert names[0] == "data" and names[-1] == "relu2"
+
+
+def test_a_recording_that_fails_is_said_once_and_changes_nothing(monkeypatch):
+    nets = pair(phase="TRAIN")
+    layer = nets[1].plan.by_name["pool2"].layer
+    forward_of, backend = layer.forward, nets[1].backend
+
+    def waiting(xs):
+        if backend.recording:
+            raise RuntimeError("the current stream is capturing")
+        return forward_of(xs)
+
+    monkeypatch.setattr(layer, "forward", waiting)
+    both_ways(nets, image())
+    both_ways(nets, image())
+    said = r"launched layer by layer: layer 'pool2' \(Pooling\) cannot be recorded \(RuntimeError: the current stream"
+    with pytest.warns(UserWarning, match=said):
+        both_ways(nets, image())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for inputs in images(3, 61, 47):
+            both_ways(nets, inputs)
+
+
+def test_a_wrong_label_is_found_in_a_repeated_run():
+    from proto.errors import LabelFault
+
+    _, net = pair()
+    for _ in range(5):
+        net.forward(image())
+    wrong = image()
+    wrong["label"][0, 0, 5, 7] = 9
+    net.forward(image(33, 90))
+    net.forward(wrong)
+    assert repeats(net) == 1
+    with pytest.raises(LabelFault, match=r"label 9 at \(n, y, x\) \(0, 5, 7\)"):
+        net.loss  # noqa: B018
+
+
+def test_what_is_kept_and_who_asks_for_everything():
+    plain, recorded = pair(keep="all")
+    forward([plain, recorded], image())
+    assert recorded._replay is None and plain._replay is None
+    assert make_backend("cpu", graphs=True).graphs is False
+
+
+@contract.each([specimen for specimen in specimens() if specimen.spec.type in RECORDABLE])
+def test_every_type_that_may_be_recorded(specimen):
+    """Its launches, recorded for other numbers, give what the layer gives; what cannot be recorded counts as that
+    when it is done without recording."""
+    bench = on_gpu(specimen)
+    be, layer = bench.be, bench.layer
+    start = [p.data.copy() for p in layer.params]
+
+    def both_ways():
+        tops = layer.forward(bench.xs)
+        return tops, bench.backward() if contract.differentiable(bench) else []
+
+    def reset():
+        be.seed(5)
+        bench.clear()
+        for p, data in zip(layer.params, start, strict=True):
+            p.data[...] = data
+
+    def values(result):
+        arrays = [array for arrays in result for array in arrays if array is not None]
+        arrays += [p.data for p in layer.params] + [p.grad for p in bench.learned]
+        return [be.to_host(array).copy() for array in arrays]
+
+    reset()
+    both_ways()  # what is made once
+    before = be.refused
+    both_ways()
+    refused = be.refused - before
+    try:
+        graph = Recorder(be).record(both_ways)
+    except RuntimeError:
+        assert refused, "nothing would tell before that this cannot be recorded"
+        return
+    assert not refused
+    for x in bench.xs:
+        x[...] = be.asarray(be.to_host(x).ravel()[::-1].reshape(x.shape), x.dtype)
+    reset()
+    expected = values(both_ways())
+    drawn = be.position
+    reset()
+    graph.launch()
+    assert be.position == drawn
+    for array, same in zip(values(graph.result), expected, strict=True):
+        assert np.array_equal(array, same, equal_nan=True)
