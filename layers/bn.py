@@ -13,6 +13,8 @@ from proto.errors import SchemaFault, ShapeFault
 from proto.messages import BNParameter, FillerParameter
 
 SEGNET_EPS = 1e-9
+SEGNET = ("scale_filler", "shift_filler", "bn_mode", "scale", "shift")
+PSPNET = ("slope_filler", "bias_filler", "momentum", "eps", "frozen")
 
 
 class BN(Layer):
@@ -24,7 +26,10 @@ class BN(Layer):
         (shape,), field = shapes, self.spec.bn_param
         if len(shape) < 2:
             raise ShapeFault(f"the bottom has shape {shape}: BN works on channels, axis 1, which is missing")
-        self.running = any(map(field.HasField, ("slope_filler", "bias_filler", "momentum", "eps", "frozen")))
+        segnet, pspnet = (list(filter(field.HasField, names)) for names in (SEGNET, PSPNET))
+        if segnet and pspnet:
+            raise SchemaFault(f"bn_param has {segnet[0]}, of SegNet's BN, and {pspnet[0]}, of PSPNet's: keep to one")
+        self.running = bool(pspnet)
         self.merged = not self.running and field.bn_mode == BNParameter.INFERENCE
         if len(self.spec.top) > 1 and (self.running or self.merged):
             raise SchemaFault(f"{len(self.spec.top)} tops: only bn_mode LEARN hands out the statistics of the batch")

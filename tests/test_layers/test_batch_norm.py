@@ -102,6 +102,11 @@ def test_frozen_learns_nothing_and_keeps_its_averages():
     assert [param.lr_mult for param in layer.params] == [0, 0, 0, 0]
 
 
+def test_bn_of_two_forks_at_once_is_refused():
+    with pytest.raises(SchemaFault, match="has shift_filler, of SegNet's BN, and eps, of PSPNet's"):
+        build("type: 'BN' bottom: 'x' top: 'y' bn_param { shift_filler { } eps: 1e-3 }", (2, 3))
+
+
 def test_statistics_of_the_batch_come_from_learn_only():
     with pytest.raises(SchemaFault, match="only bn_mode LEARN hands out"):
         build("type: 'BN' bottom: 'x' top: 'y' top: 'm' bn_param { bn_mode: INFERENCE }", (2, 3))
