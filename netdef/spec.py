@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from layers.layer import layer_class
 from netdef.fields import assign, home_of
 from proto import messages
-from proto.errors import did_you_mean
+from proto.errors import SchemaFault, did_you_mean
 from proto.messages import LayerParameter, NetParameter
 
 
@@ -128,13 +128,20 @@ def _in_order(wanted: Iterable[Function]) -> Iterator[Function]:
                     yield fn
 
 
+class TypeFault(SchemaFault, AttributeError):
+    """There is no such layer type: hasattr(L, "Convoluton") is False."""
+
+
 class _Layers:
     """L.Convolution(...) and so on for every layer type."""
 
     def __getattr__(self, type_name: str):
         if type_name.startswith("_"):
             raise AttributeError(type_name)
-        layer_class(type_name)
+        try:
+            layer_class(type_name)
+        except SchemaFault as fault:
+            raise TypeFault(fault.what) from None
 
         def make(*inputs: Top, **fields):
             fn = Function(type_name, inputs, fields)

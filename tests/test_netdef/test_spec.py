@@ -139,3 +139,9 @@ def test_fields_of_types_that_borrow_their_message():
     n.depthwise = L.DepthwiseConvolution(n.data, num_output=4, kernel_size=3)
     n.up = L.Deconvolution(n.depthwise, num_output=2, kernel_size=4, stride=2)
     assert [layer.convolution_param.num_output for layer in n.to_proto().layer] == [0, 4, 2]
+
+
+def test_a_type_that_there_is_not_is_an_attribute_that_there_is_not():
+    assert hasattr(L, "Convolution") and not hasattr(L, "Convoluton")
+    with pytest.raises(SchemaFault, match="unknown layer type 'Convoluton'.*did you mean 'Convolution'"):
+        L.Convoluton()
