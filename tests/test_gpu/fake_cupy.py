@@ -6,6 +6,7 @@ signature, and check the order in which they are used: a copy that nobody waited
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from types import SimpleNamespace
 
@@ -48,7 +49,31 @@ class Job:
 
 class Stream:
     def __init__(self, null=False, non_blocking=False, ptds=False, priority=None):
-        self.queue, self.ptr = [], id(self)
+        self.queue, self.ptr, self.non_blocking = [], id(self), non_blocking
+        self.captured = None  # what is launched meanwhile
+
+    def __enter__(self):
+        global current
+        self.outer, current = current, self
+        return self
+
+    def __exit__(self, *error):
+        global current
+        current = self.outer
+
+    def begin_capture(self, mode=None):
+        assert self.non_blocking and self.captured is None and mode is None, "the default stream cannot be captured"
+        self.captured = []
+
+    def end_capture(self):
+        assert self.captured is not None
+        captured, self.captured = self.captured, None
+
+        def launch(stream=None):
+            for job in captured:
+                job()
+
+        return SimpleNamespace(launch=launch)
 
     def _add(self, action):
         self.queue.append(Job(action, list(self.queue)))
@@ -88,12 +113,33 @@ class RawModule:
 
         def kernel(grid, block, args):
             assert all(type(arg) in (DeviceArray, np.uint64, np.int64, np.int32, np.float32) for arg in args)
+            if current.captured is not None:
+                current.captured.append(lambda: kernel(grid, block, args))
+                return
             values = [None if pointer and isinstance(arg, np.uint64) else arg
                       for arg, (_, pointer) in zip(args, declared, strict=True)]  # fmt: skip
             current.synchronize()
             shim.ShimRuntime().launch(self.file, name, 1, *values, blocks=grid[0])
 
         return kernel
+
+
+class MemoryPool:
+    def malloc(self, size):
+        raise NotImplementedError
+
+
+@contextlib.contextmanager
+def using_allocator(allocator):
+    global allocating
+    outer, allocating = allocating, allocator
+    try:
+        yield
+    finally:
+        allocating = outer
+
+
+allocating = None  # by which function
 
 
 class FakeCupy(_Namespace):
@@ -111,6 +157,7 @@ class FakeCupy(_Namespace):
 
         self.cuda = SimpleNamespace(
             Stream=Stream, Event=Event, Device=lambda index: SimpleNamespace(use=lambda: None, id=index),
+            MemoryPool=MemoryPool, using_allocator=using_allocator,
             get_current_stream=lambda: current, alloc_pinned_memory=PinnedMemoryPointer,
             runtime=SimpleNamespace(getDeviceCount=get_device_count, CUDARuntimeError=CUDARuntimeError),
             device=SimpleNamespace(get_cublas_handle=lambda: handle),
