@@ -9,6 +9,8 @@ import warnings
 
 from proto.command import carry_out, status_of
 
+FIRST_SAYS = 5                                 # seconds that the first rank has to tell a mistake and end all
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; 0, 2 for a mistake in what was given (one line on stderr), 130 for Ctrl-C."""
@@ -35,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _end_all(ranks, error: BaseException, with_traceback: bool) -> None:
     """Tell the error and end every rank: the others would wait for this one for ever."""
     if ranks.rank:
-        time.sleep(1)                          # the first rank says it, if it is the same mistake there
+        time.sleep(FIRST_SAYS)                 # if it is the same mistake there, which ends this one meanwhile
     code = 130
     try:
         if isinstance(error, Exception):
