@@ -22,9 +22,9 @@ def train(options, ranks) -> int:
     # Overflows need no warning of NumPy's: a loss that is not finite stops the run and names the layer.
     with Signals(options.sigint_effect, options.sighup_effect) as signals, np.errstate(all="ignore"):
         solver = Solver(options.file, device=options.device, exact=options.exact, threads=options.threads,
-                        precision=options.precision, weights=options.weights, snapshot=options.snapshot,
-                        level=options.level, stages=options.stages, seed=options.seed, log=log, requests=signals,
-                        ranks=ranks)
+                        precision=options.precision, graphs=options.graphs, weights=options.weights,
+                        snapshot=options.snapshot, level=options.level, stages=options.stages, seed=options.seed,
+                        log=log, requests=signals, ranks=ranks)
         try:
             if options.bilinear:
                 names = fill_zero_deconvolutions(solver.net)
@@ -50,7 +50,7 @@ def test(options) -> int:
         raise SolverFault("give the weights to test: --weights FILE")
     log = Log(terminal=False)
     backend = make_backend(options.device or "cpu", exact=options.exact, threads=options.threads,
-                           precision=options.precision)
+                           precision=options.precision, graphs=options.graphs)
     net = Net(options.file, "TEST", backend=backend, level=options.level, stages=options.stages)
     log.info(str(net.load(options.weights)))
     log.info(f"Running for {options.iterations} iterations.")

@@ -11,6 +11,7 @@ from layers.backend import make_backend
 from layers.backend.gpu_graph import Recorder
 from netdef.net import Net
 from netdef.replay import MOST, RECORDABLE
+from solver.__main__ import main as solver_main
 from tests.test_gpu import fake_cudnn, shim
 from tests.test_gpu.test_contract_on_gpu import on_gpu
 from tests.test_gpu.test_device import FCN, image, noisy_solver, weights_of
@@ -256,6 +257,19 @@ def test_a_run_resumes_without_graphs_from_one_with_them(tmp_path):
     assert repeats(whole.net) == 1
     for a, b in zip(weights_of(whole), weights_of(resumed), strict=True):
         assert np.array_equal(a, b)
+
+
+def test_training_with_graphs_from_the_command_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "net.prototxt").write_text(SMALL.replace('type: "Input" top: "data" input_param',
+        'type: "DummyData" top: "data" dummy_data_param').replace('type: "Input" top: "label" input_param',
+        'type: "DummyData" top: "label" dummy_data_param'))  # fmt: skip
+    text = f'net: "{tmp_path}/net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 7 snapshot_after_train: false'
+    (tmp_path / "solver.prototxt").write_text(text)
+    recorded, record = [], Recorder.record
+    monkeypatch.setattr(Recorder, "record", lambda self, work: recorded.append(1) or record(self, work))
+    for option in ([], ["--graphs"]):
+        assert solver_main(["train", str(tmp_path / "solver.prototxt"), "--device", "gpu", *option]) == 0
+        assert len(recorded) == 2 * len(option)  # forward and backward
 
 
 WITH_HOST_WORK = SMALL.replace('layer { name: "pool2"', '''
