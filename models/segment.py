@@ -161,6 +161,8 @@ def run(options) -> int:
 def _said(error: Exception, path: Path) -> str:
     if isinstance(error, MemoryError):
         return f"{path}: not enough memory for this size: give --max-side 1000"
+    if isinstance(error, ShapeFault) and "memory" in error.what:
+        return f"{path}: {error}, or give --max-side 1000"
     if isinstance(error, ShapeFault):
         return f"{path}: {error}; if the net takes one size only, give it: --size HxW"
     return str(error) if str(path) in str(error) else f"{path}: {error}"

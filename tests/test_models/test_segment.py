@@ -107,6 +107,20 @@ def test_pictures_of_every_kind(net, tmp_path, capsys):
     assert Image.open(out / "legend.png").mode == "RGB"
 
 
+def test_a_photo_that_does_not_fit_into_memory(net, tmp_path, capsys, monkeypatch):
+    """Said in one line before the system ends the process; the others are segmented."""
+    Image.new("RGB", (6000, 4000)).save(tmp_path / "big.png")
+    picture().save(tmp_path / "small.png")
+    monkeypatch.setattr("netdef.memory.memory_left", lambda: 200_000_000)
+    words = ["segment", str(tmp_path), *net, "--out", str(tmp_path / "out"), "--no-overlay"]
+    assert main(words) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"passed over: {tmp_path}/big.png: ") and "the memory is not enough" in line
+    assert "200 MB are left" in line and line.endswith("or give --max-side 1000")
+    assert main([*words, "--max-side", "50"]) == 0
+    assert Image.open(tmp_path / "out/big.png").size == (6000, 4000)
+
+
 @pytest.mark.parametrize("paths, names", [
     (["a/x.jpg", "a/y.png"], ["x", "y"]),
     (["a/x.jpg", "a/x.png"], ["x.jpg", "x.png"]),
