@@ -9,7 +9,7 @@ import warnings
 
 from proto.command import carry_out, status_of
 
-FIRST_SAYS = 5                                 # seconds that the first rank has to tell a mistake and end all
+FIRST_SAYS = 2                                 # seconds that the first rank has to tell a mistake and end all
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,14 +28,15 @@ def main(arguments: list[str] | None = None) -> int:
             return _run(options, ranks)
         except (Exception, KeyboardInterrupt) as error:
             if ranks.size > 1:
-                _end_all(ranks, error, with_traceback)
+                return _end_all(ranks, error, with_traceback)
             raise
 
     return carry_out(run, with_traceback)
 
 
-def _end_all(ranks, error: BaseException, with_traceback: bool) -> None:
-    """Tell the error and end every rank: the others would wait for this one for ever."""
+def _end_all(ranks, error: BaseException, with_traceback: bool) -> int:
+    """Tell the error and end every rank, since the others would wait for this one for ever; the exit status, for MPI
+    may take a moment to end this one too."""
     if ranks.rank:
         time.sleep(FIRST_SAYS)                 # if it is the same mistake there, which ends this one meanwhile
     code = 130
@@ -46,6 +47,7 @@ def _end_all(ranks, error: BaseException, with_traceback: bool) -> None:
         traceback.print_exc()
         code = 1
     ranks.abort(code)
+    return code
 
 
 def _run(options, ranks) -> int:
