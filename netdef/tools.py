@@ -13,7 +13,7 @@ from proto.errors import NetError, WeightsFault
 from proto.files import map_file, replacing
 from proto.messages import NetParameter, SolverParameter
 from proto.text import format as format_message
-from proto.text import parse, read_net
+from proto.text import parse, read_net, text_of
 from proto.weights import read_model, read_weights, write_weights
 
 IMAGE_AXES = 4
@@ -66,8 +66,7 @@ def _upgraded_text(source: str) -> NetParameter | SolverParameter:
         return read_net(source)[0]
     except NetError as not_a_net:
         try:
-            with open(source, encoding="utf-8") as file:
-                solver, marks = parse(file.read(), SolverParameter, source)
+            solver, marks = parse(text_of(source)[0], SolverParameter, source)
         except NetError:
             raise not_a_net from None
         generations.upgrade_solver(solver, marks)

@@ -37,6 +37,9 @@ class OneLineParser(argparse.ArgumentParser):
 
 def carry_out(run: Callable[[], int | None], with_traceback: bool = False) -> int:
     """The exit status of `run`; with_traceback: mistakes are raised on, to see where they were noticed."""
+    for stream in (sys.stdout, sys.stderr):    # a name that the terminal cannot show is no reason to fail
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = run() or 0
         sys.stdout.flush()
@@ -55,8 +58,13 @@ def status_of(error: Exception, with_traceback: bool = False) -> int:
     text = None if with_traceback else told(error)
     if text is None:
         raise error
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
     return 2
+
+
+def printable(text: str) -> str:
+    """The text with what would steer a terminal (a file may hold it) written out."""
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], text)
 
 
 def told(error: Exception) -> str | None:

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 from proto import messages, upgrade
-from proto.errors import SchemaFault, SyntaxFault, Where, did_you_mean
+from proto.errors import NetError, SchemaFault, SyntaxFault, Where, did_you_mean
 from proto.files import cannot_open
 from proto.messages import is_repeated, is_required
 from proto.printing import format
-from proto.tokens import Source, Token
+from proto.tokens import Source, Token, shortened
 from proto.values import scalar
 
-__all__ = ["format", "parse", "read_net", "read_solver"]
+__all__ = ["format", "parse", "read_net", "read_solver", "text_of"]
+
+MARKED = 10000          # values of one field whose places are kept
+LARGEST = 64 << 20      # bytes of a text: far more than anybody's net, and what fits into memory when it is parsed
 
 _CLOSER = {"{": "}", "<": ">"}
 
@@ -32,7 +34,14 @@ def parse(text: str, message_class, file: str = ""):
     Raises SyntaxFault where the text is not a prototxt, SchemaFault where it does not fit the schema.
     """
     parser = _Parser(Source(text, file))
-    return parser.parse(message_class()), parser.marks
+    try:
+        return parser.parse(message_class()), parser.marks
+    except NetError as fault:
+        parser.look_for_a_quote(fault)
+        raise
+
+
+_END = Token("end", "", 0)
 
 
 class _Open:
@@ -52,7 +61,7 @@ class _Parser:
     def __init__(self, source: Source):
         self.source = source
         self.tokens = source.tokens()
-        self.at = 0
+        self.ahead = next(self.tokens)
         self.marks: dict[str, Where] = {}
         self.stack: list[_Open] = []
 
@@ -71,23 +80,28 @@ class _Parser:
                 self.check_required(inner)
                 stack.pop()
                 if inner.in_list and self.more_in_list():
-                    stack.append(self.open_message(stack[-1], inner.name, self.tokens[self.at], in_list=True))
+                    stack.append(self.open_message(stack[-1], inner.name, self.ahead, in_list=True))
                 else:
                     self.take(",;")
             else:
                 self.unexpected(inner, token)
 
+    def look_for_a_quote(self, fault: NetError) -> None:
+        """Where a quote is missing, words and strings change places up to the end of the line: SyntaxFault there."""
+        while fault.where and self.ahead.kind != "end" and self.where(self.ahead).line == fault.where.line:
+            self.ahead = next(self.tokens, _END)
+
     def next(self) -> Token:
-        token = self.tokens[self.at]
+        token = self.ahead
         if token.kind != "end":
-            self.at += 1
+            self.ahead = next(self.tokens)
         return token
 
     def take(self, symbols: str) -> bool:
         """Pass over the next token if it is one of these symbols."""
-        token = self.tokens[self.at]
-        found = token.kind == "symbol" and token.text in symbols
-        self.at += found
+        found = self.ahead.kind == "symbol" and self.ahead.text in symbols
+        if found:
+            self.next()
         return found
 
     def where(self, token: Token) -> Where:
@@ -106,7 +120,7 @@ class _Parser:
         """Read one field; a message in it is returned opened."""
         field, path = inner.fields.get(name.text), inner.path_of(name.text)
         if field is None:
-            raise SchemaFault(self.unknown(inner, name.text), self.where(name))
+            raise SchemaFault(self.unknown(inner, shortened(name.text)), self.where(name))
         if not is_repeated(field) and path in self.marks:
             raise SyntaxFault(f"{name.text} is given twice, here and at line {self.marks[path].line}, "
                               "but takes one value", self.where(name))
@@ -141,7 +155,8 @@ class _Parser:
 
     def add_values(self, field, values, path: str, listed: bool) -> None:
         while True:
-            self.marks[f"{path}[{len(values)}]"] = self.where(self.tokens[self.at])
+            if len(values) < MARKED:
+                self.marks[f"{path}[{len(values)}]"] = self.where(self.ahead)
             values.append(self.value(field))
             if not listed or not self.more_in_list():
                 return
@@ -158,7 +173,7 @@ class _Parser:
         """The Python value of the scalar that comes next."""
         minus = "-" if self.take("-") else ""
         tokens = [self.next()]
-        while tokens[-1].kind == "string" and self.tokens[self.at].kind == "string":   # "adjacent" "strings" are one
+        while tokens[-1].kind == "string" and self.ahead.kind == "string":   # "adjacent" "strings" are one
             tokens.append(self.next())
         if tokens[0].kind in ("symbol", "end"):
             raise SyntaxFault(f"{field.name} has no value before {_shown(tokens[0])}", self.where(tokens[0]))
@@ -190,7 +205,7 @@ class _Parser:
 def _shown(token: Token) -> str:
     if token.kind == "end":
         return "the end of the file"
-    return token.text if token.kind == "string" else f"'{token.text}'"
+    return shortened(token.text) if token.kind == "string" else f"'{shortened(token.text)}'"
 
 
 def read_net(source, file: str = ""):
@@ -203,7 +218,7 @@ def read_net(source, file: str = ""):
         net, marks = messages.NetParameter(), {}
         net.CopyFrom(source)
     else:
-        text, file = _text_of(source, file)
+        text, file = text_of(source, file)
         net, marks = parse(text, messages.NetParameter, file)
     return net, upgrade.upgrade_net(net, marks)
 
@@ -218,7 +233,7 @@ def read_solver(source, file: str = ""):
         solver, marks = messages.SolverParameter(), {}
         solver.CopyFrom(source)
     else:
-        text, file = _text_of(source, file)
+        text, file = text_of(source, file)
         solver, marks = parse(text, messages.SolverParameter, file)
     upgrade.upgrade_solver(solver, marks)
     if file:
@@ -226,8 +241,8 @@ def read_solver(source, file: str = ""):
     return solver, Where(file, 1 if file else 0, 1, marks)
 
 
-def _text_of(source, file: str) -> tuple[str, str]:
-    """The text and its file's name; the source is a path or the text itself."""
+def text_of(source, file: str = "") -> tuple[str, str]:
+    """The text and its file's name; the source is a path, or the text itself with a newline in it."""
     if isinstance(source, str) and "\n" in source:
         text = source
     else:
@@ -240,9 +255,13 @@ def _text_of(source, file: str) -> tuple[str, str]:
 
 def _read_bytes(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            data = file.read(LARGEST + 1)
     except (OSError, ValueError) as error:
         raise SyntaxFault(cannot_open(path, error)) from None
+    if len(data) > LARGEST:
+        raise SyntaxFault(f"more than {LARGEST >> 20} MB are no prototxt: is it the weights, or data?", Where(path))
+    return data
 
 
 def _decode(data: bytes, path: str) -> str:

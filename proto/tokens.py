@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from proto.errors import SyntaxFault, Where
@@ -39,10 +40,9 @@ class Source:
         line = bisect.bisect_right(self._line_starts, offset)
         return Where(self.file, line, offset - self._line_starts[line - 1] + 1, {} if fields is None else fields)
 
-    def tokens(self) -> list[Token]:
-        """All tokens, a last one of kind "end" after them."""
-        tokens = []
-        follows_number = -1
+    def tokens(self) -> Iterator[Token]:
+        """One token after the other, at the end one of kind "end"."""
+        last, follows_number = None, -1
         for match in _WORD.finditer(self.text):
             kind = match.lastgroup
             if kind == "space":
@@ -51,18 +51,23 @@ class Source:
             if kind == "bad":
                 self._refuse(token)
             if kind in ("name", "number") and token.offset == follows_number:
-                raise SyntaxFault(f"'{tokens[-1].text}{token.text}' is neither a number nor a name",
-                                  self.where(tokens[-1].offset))
+                raise SyntaxFault(f"'{shortened(last.text + token.text)}' is neither a number nor a name",
+                                  self.where(last.offset))
             follows_number = match.end() if kind == "number" else -1
-            tokens.append(token)
-        tokens.append(Token("end", "", len(self.text)))
-        return tokens
+            last = token
+            yield token
+        yield Token("end", "", len(self.text))
 
     def _refuse(self, token: Token) -> None:
         where = self.where(token.offset)
         if token.text in "\"'":
             raise SyntaxFault(f"the string that begins here has no closing {token.text} on its line", where)
         raise SyntaxFault(f"unexpected character {token.text!r}", where)
+
+
+def shortened(text: str) -> str:
+    """A word of the file for a message: its beginning, where it is long."""
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def unquote(token: Token, source: Source) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from proto.errors import SchemaFault, SyntaxFault, did_you_mean
-from proto.tokens import Source, Token, unquote
+from proto.tokens import Source, Token, shortened, unquote
 
 _BOOLS = {"true": True, "t": True, "True": True, "1": True, "false": False, "f": False, "False": False, "0": False}
 _LARGEST_FLOAT = 3.4028235677973366e38     # what still rounds to the largest float32
@@ -20,12 +20,13 @@ def scalar(field, minus: str, tokens: list[Token], source: Source):
 
 
 def _refuse(field, expected: str, minus: str, tokens: list[Token], source: Source):
-    raise SchemaFault(f"{field.name} takes {expected}, not {minus}{tokens[0].text}", source.where(tokens[0].offset))
+    raise SchemaFault(f"{field.name} takes {expected}, not {minus}{shortened(tokens[0].text)}",
+                      source.where(tokens[0].offset))
 
 
 def _string(field, minus, tokens, source):
     if minus or tokens[0].kind != "string":
-        _refuse(field, f'text in quotes ("{tokens[0].text}")', minus, tokens, source)
+        _refuse(field, f'text in quotes ("{shortened(tokens[0].text)}")', minus, tokens, source)
     value = b"".join(unquote(token, source) for token in tokens)
     if field.type == field.TYPE_BYTES:
         return value

@@ -194,3 +194,10 @@ def test_no_advice_on_data_where_no_data_are_missing(file, capsys):
     assert main(["show", file(blob() + layer("ReLU", "r", "", "r"))]) == 2
     line = capsys.readouterr().err
     assert 'ReLU reads 1 bottom, but here are none: add bottom: "..."' in line and "--input" not in line
+
+
+def test_a_solver_in_another_encoding_is_upgraded(tmp_path, capsys):
+    path, out = tmp_path / "solver.prototxt", tmp_path / "new.prototxt"
+    path.write_bytes(b"\xef\xbb\xbf# stra\xdfe\nnet: 'x'\nsolver_type: ADAM\n")
+    assert main(["upgrade", str(path), str(out)]) == 0
+    assert out.read_text() == 'net: "x"\ntype: "Adam"\n'

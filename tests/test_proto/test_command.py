@@ -86,3 +86,16 @@ def test_an_output_that_takes_nothing(module, words):
         result = subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT, stdout=full, stderr=subprocess.PIPE,
                                 text=True)
     assert result.returncode == 2 and result.stderr == "No space left on device\n"
+
+
+def test_what_would_steer_the_terminal_is_written_out(capsys):
+    assert carry_out(raising(NetError("layer \x1b[31mred\x07\x9b\x00"))) == 2
+    assert capsys.readouterr().err == "layer \\x1b[31mred\\x07\\x9b\\x00\n"
+
+
+def test_names_that_the_terminal_cannot_show(tmp_path):
+    (tmp_path / "net.prototxt").write_text('layer { name: "\u00e9" type: "Input" top: "\u4e00" input_param '
+                                           "{ shape { dim: 1 } } }\n", encoding="utf-8")
+    result = subprocess.run([sys.executable, "-m", "netdef", "show", str(tmp_path / "net.prototxt")], cwd=ROOT,
+                            text=True, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert result.returncode == 0 and "\\xe9" in result.stdout and "\\u4e00" in result.stdout

@@ -157,6 +157,10 @@ MISTAKES = [
     ("input_dim: [[1]]", SyntaxFault, "input_dim has no value before '['"),
     ("layer: [ { }", SyntaxFault, "',' or ']' expected in a list, not the end of the file"),
     ("input_dim: 3abc", SyntaxFault, "1:12: '3abc' is neither a number nor a name"),
+    ("name: 'x type: 'ReLU' top: 'x'", SyntaxFault, "1:30: the string that begins here has no closing ' on its line"),
+    ("input_dim: 3\ntop: 'x'\nname: 'x", SchemaFault, "2:1: NetParameter has no field 'top'"),
+    ("input_dim: " + "7" * 5000, SchemaFault, "input_dim takes an integer, not 777777777777777777777777777777777777"),
+    ("a" * 5000 + ": 1", SchemaFault, "NetParameter has no field 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
     ("name: @", SyntaxFault, "1:7: unexpected character '@'"),
     ("layer {" * 100000, SchemaFault, "1:8: LayerParameter has no field 'layer'"),
     ("input_dim: [" + "[" * 100000, SyntaxFault, "input_dim has no value before '['"),
@@ -213,6 +217,19 @@ def test_comments_in_any_encoding_and_a_byte_order_mark(tmp_path):
     path = tmp_path / "net.prototxt"
     path.write_bytes(b"\xef\xbb\xbf# stra\xdfe\r\nname: 'x'\r\n")
     assert text.read_net(path)[0].name == "x"
+
+
+def test_a_text_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(text, "LARGEST", 1 << 20)
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(b"#" * ((1 << 20) + 1))
+    with pytest.raises(SyntaxFault, match=f"^{path}: more than 1 MB are no prototxt"):
+        text.read_net(path)
+
+
+def test_lists_of_any_length_have_the_places_of_their_first_values():
+    net, marks = parse_net("input_dim: [" + "1," * 20000 + " 1]")
+    assert len(net.input_dim) == 20001 and len(marks) == 1 + text.MARKED
 
 
 def test_lines_that_end_as_on_old_macs(tmp_path):
