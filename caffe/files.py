@@ -11,6 +11,13 @@ class FileFault(NetError, RuntimeError):
     """A file cannot be opened; scripts catch it as RuntimeError."""
 
 
+def require_weights(paths: str | os.PathLike) -> None:
+    """FileFault unless a weights file, or each of several joined by commas, can be opened."""
+    text = os.fspath(paths)
+    for path in [text] if os.path.exists(text) else text.split(","):
+        require_file(path.strip())
+
+
 def require_file(path: str | os.PathLike) -> str:
     """The path, if it can be opened; FileFault otherwise."""
     path = os.fspath(path)

@@ -20,7 +20,7 @@ import numpy as np
 
 from caffe import mode
 from caffe.batches import batches_of, joined
-from caffe.files import require_file
+from caffe.files import require_file, require_weights
 from caffe.log import make_log
 from caffe.shown import Shown
 from netdef.net import Net as Engine
@@ -48,7 +48,7 @@ class Net(Shown):
         if not isinstance(network_file, NetParameter):
             require_file(network_file)
         if weights:
-            require_file(weights)
+            require_weights(weights)
         self._show(Engine(network_file, phase, backend=mode.backend(), level=level, stages=stages or (), keep="all",
                           fuse=False))
         if self._engine.plan.message.debug_info:
@@ -223,8 +223,7 @@ class Net(Shown):
 
     def copy_from(self, path) -> None:
         """Load weights by layer name from a file of any format; several joined by commas."""
-        for name in os.fspath(path).split(","):
-            require_file(name)
+        require_weights(path)
         self._lend()
         self._engine.load(path)
 

@@ -190,6 +190,20 @@ def test_save_and_load(tmp_path):
         other.copy_from(str(tmp_path / "bad.caffemodel"))
 
 
+def test_weights_of_several_files(tmp_path):
+    first, second = build(tmp_path), build(tmp_path)
+    first.save(tmp_path / "a.caffemodel")
+    second.params["conv2"][0].data[...] = 2
+    second._engine.save(tmp_path / "b,c.npz")
+    both = f"{tmp_path}/a.caffemodel, {tmp_path}/a.caffemodel"
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST, weights=both)
+    np.testing.assert_array_equal(net.params["conv1"][0].data, first.params["conv1"][0].data)
+    net.copy_from(tmp_path / "b,c.npz")                     # a comma in a name
+    assert (net.params["conv2"][0].data == 2).all()
+    with pytest.raises(RuntimeError, match="Could not open file .*d.caffemodel"):
+        net.copy_from(f"{both},{tmp_path}/d.caffemodel")
+
+
 def test_share_with(tmp_path):
     net, other = build(tmp_path), build(tmp_path)
     other.share_with(net)
