@@ -70,7 +70,10 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exact", action="store_true", help="convolve directly, without transforms that round more")
     parser.add_argument("--precision", default="tf32", choices=("fp32", "tf32", "fp16"),
                         help="of convolutions on the GPU (default: tf32)")
+    parser.add_argument("--graphs", action="store_true",
+                        help="on the GPU, record the runs of sizes that come again, and repeat them")
 
 
 def backend_of(options):
-    return make_backend(options.device, threads=options.threads, exact=options.exact, precision=options.precision)
+    return make_backend(options.device, threads=options.threads, exact=options.exact, precision=options.precision,
+                        graphs=options.graphs)
