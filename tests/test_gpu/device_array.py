@@ -80,6 +80,9 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     def tolist(self):
         return _waits(self._host).tolist()
 
+    def get(self):
+        return _waits(self._host).copy()
+
     def __repr__(self):
         return f"DeviceArray({self._host!r})"
 
