@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from PIL import Image
 
 from caffe.files import require_file
 from caffe.proto import caffe_pb2
+from layers.sources.images import read_image
 from proto import arrays
 from proto.errors import GraphFault, ShapeFault, did_you_mean
 
@@ -60,8 +60,8 @@ GREY = np.array([0.2125, 0.7154, 0.0721], np.float32)     # of red, green and bl
 
 def load_image(filename, color: bool = True) -> np.ndarray:
     """An image file as (H, W, 3) float32 RGB from 0 to 1, or (H, W, 1) grey where not `color`; alpha is dropped."""
-    with Image.open(require_file(filename)) as image:
-        pixels = np.asarray(image.convert("RGB"), np.float32) / 255
+    path = require_file(filename)
+    pixels = read_image(path, True, f"image '{path}'")[:, :, ::-1].astype(np.float32) / 255
     return pixels if color else pixels @ GREY[:, None]
 
 

@@ -54,8 +54,13 @@ def test_load_image(tmp_path):
     np.testing.assert_allclose(grey[1, 3], 0.2125 + 0.7154 * 0.2, rtol=1e-5)
     Image.fromarray(np.array([[0, 51, 255]], np.uint8)).save(path)
     np.testing.assert_allclose(caffe.io.load_image(path, color=False)[0, :, 0], [0, 0.2, 1], rtol=1e-5)
+    Image.fromarray(np.array([[0, 65535]], np.uint16)).save(path)
+    np.testing.assert_array_equal(caffe.io.load_image(path)[0], [[0, 0, 0], [1, 1, 1]])
     with pytest.raises(RuntimeError, match="Could not open file"):
         caffe.io.load_image("nothing.png")
+    path.write_bytes(b"no image")
+    with pytest.raises(DataFault, match=r"image '.*red.png': not an image"):
+        caffe.io.load_image(path)
 
 
 def test_resize_image():
