@@ -39,6 +39,8 @@ def parse(text: str, message_class, file: str = ""):
     except NetError as fault:
         parser.look_for_a_quote(fault)
         raise
+    except MemoryError:
+        raise SyntaxFault(f"the memory is not enough for {len(text) / 1e6:.0f} MB of text", Where(file)) from None
 
 
 _END = Token("end", "", 0)
@@ -88,7 +90,9 @@ class _Parser:
 
     def look_for_a_quote(self, fault: NetError) -> None:
         """Where a quote is missing, words and strings change places up to the end of the line: SyntaxFault there."""
-        while fault.where and self.ahead.kind != "end" and self.where(self.ahead).line == fault.where.line:
+        for _ in range(100):
+            if self.ahead.kind == "end" or not fault.where or self.where(self.ahead).line != fault.where.line:
+                break
             self.ahead = next(self.tokens, _END)
 
     def next(self) -> Token:
