@@ -15,6 +15,11 @@ from proto.errors import NetError
 from proto.files import DEFLATE_RATIO, fault, replacing, require_room
 
 
+def require_library(path) -> None:
+    """WeightsFault where a file of this kind, called `path`, cannot be read or written here."""
+    _h5py(path)
+
+
 def _h5py(path):
     try:
         import h5py

@@ -17,6 +17,7 @@ import shutil
 
 import numpy as np
 
+from proto import hdf5
 from proto.errors import SolverFault, WeightsFault, Where, located
 from proto.files import replacing
 from proto.messages import SolverParameter
@@ -36,9 +37,15 @@ def _prefix(solver) -> str:
     return solver.find.for_writing(prefix)
 
 
+def _in_hdf5(solver) -> bool:
+    return solver.param.snapshot_format == SolverParameter.HDF5
+
+
 def require_room(solver) -> None:
-    """SolverFault unless snapshots can be written: folder, permission, room on the disk for one."""
+    """A fault unless snapshots can be written: folder, permission, room on the disk for one, the format's library."""
     prefix = _prefix(solver)
+    if _in_hdf5(solver):
+        hdf5.require_library(f"snapshot_format: HDF5, {prefix}_iter_*.solverstate.h5")
     if solver.ranks.rank == 0:
         with placed(solver.where):
             require_writable(prefix)
@@ -57,8 +64,7 @@ def write(solver) -> str:
     data_state = json.dumps({"net": solver.net.state(), "tests": [net.state() for net in solver.test_nets],
                              "python": random.getstate(), "numpy": _numpy_state()})
     ranks = solver.ranks.gather(data_state)
-    hdf5 = solver.param.snapshot_format == SolverParameter.HDF5
-    ending, kind = (".h5", "HDF5") if hdf5 else ("", "binary proto")
+    ending, kind = (".h5", "HDF5") if _in_hdf5(solver) else ("", "binary proto")
     base = f"{_prefix(solver)}_iter_{solver.iter}"
     weights, state = f"{base}.caffemodel{ending}", f"{base}.solverstate{ending}"
     if solver.ranks.rank != 0:

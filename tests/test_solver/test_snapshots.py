@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,14 @@ def test_a_full_disk_is_said_before_training_starts(make, monkeypatch):
     solver, _ = make()
     monkeypatch.setattr(snapshots.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
     with pytest.raises(SolverFault, match="a snapshot takes .* MB, but only 0 MB are free"):
+        solver.solve()
+    assert solver.iter == 0
+
+
+def test_a_library_that_is_missing_is_said_before_training_starts(make, monkeypatch):
+    solver, _ = make("snapshot_format: HDF5")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(WeightsFault, match=r"snapshot_format: HDF5, snap_iter_.*: .* need the package h5py: pip"):
         solver.solve()
     assert solver.iter == 0
 
