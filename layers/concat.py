@@ -31,7 +31,7 @@ class Concat(Layer):
     def forward(self, xs):
         if self.keep:
             self.saved = [x.shape[self.axis] for x in xs]
-        return [self.xp.concatenate(xs, axis=self.axis)]
+        return [self.be.concatenate(xs, self.axis)]
 
     def backward(self, dys, need):
         dxs, start = [], 0

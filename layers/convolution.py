@@ -71,7 +71,7 @@ class Convolution(Layer):
     def _forward_one(self, x):
         weight, bias = self._weight_and_bias()
         y = self.be.conv_forward(self._images(x), weight, bias, self.geometry, self.relu)
-        return y.reshape(self._top_shape(x.shape))
+        return y.reshape(*x.shape[: self.axis], *y.shape[1:])
 
     def _backward_one(self, x, dy, need):
         """dx if needed; adds to the params' gradients."""

@@ -48,7 +48,9 @@ class Pooling(Layer):
     def forward(self, xs):
         (x,), index = xs, None
         geometry = self._geometry(x.shape)
-        if self.method == PoolingParameter.MAX:
+        if self.method == PoolingParameter.MAX and not self.keep and len(self.spec.top) < 2:
+            y = self.be.max_pool(x, geometry)
+        elif self.method == PoolingParameter.MAX:
             y, index = self.be.max_pool_forward(x, geometry)
         elif self.method == PoolingParameter.AVE:
             y = self.be.ave_pool_forward(x, geometry)

@@ -6,7 +6,6 @@ ordinary layer whose top happens to reuse a name, and a value read twice is simp
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -58,26 +57,45 @@ class Step:
     def is_input(self) -> bool:
         return self.spec.type == "Input"
 
-    @contextlib.contextmanager
-    def located(self):
+    def located(self) -> _Located:
         """Say on any error raised inside that it happened in this layer, and where that is written."""
-        try:
-            with located(self.where, self.label):
-                yield
-        except NetError:
-            raise
-        except Exception as error:
-            if isinstance(error, MemoryError) and not hasattr(error, "raised_by"):
-                raise self._out_of_memory(error) from None
+        return _Located(self)
+
+    def located_error(self, error: Exception) -> Exception:
+        """The error with this layer and its place, or the one to be raised instead of it."""
+        if isinstance(error, NetError):
+            error.where = self.where if error.where is None else error.where
+            error.layer = self.label if error.layer is None else error.layer
+        elif isinstance(error, MemoryError) and not hasattr(error, "raised_by"):
+            return self._out_of_memory(error)
+        else:
             error.layer_place = f"{self.where}{': ' * bool(str(self.where))}layer {self.label}"
             if hasattr(error, "add_note"):     # a Python layer's own; notes exist since Python 3.11
                 error.add_note(f"in layer {self.label}{at(self.where)}")
-            raise
+        return error
 
     def _out_of_memory(self, error: MemoryError) -> ShapeFault:
         detail = f": {error}" if str(error) else ""
         return ShapeFault(f"the memory is not enough{detail}; use smaller images, a smaller batch or fewer channels",
                           self.where, self.label)
+
+
+class _Located:
+    """`Step.located`, which every layer runs inside: where there is no error, nothing is done."""
+
+    __slots__ = ("step",)
+
+    def __init__(self, step: Step):
+        self.step = step
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind, error, trace) -> None:
+        if isinstance(error, Exception):
+            other = self.step.located_error(error)
+            if other is not error:
+                raise other from None
 
 
 def label_of(spec: LayerParameter) -> str:

@@ -107,6 +107,10 @@ class Backend:
     def zeros(self, shape, dtype=None):
         return self.xp.zeros(shape, dtype or self.dtype)
 
+    def concatenate(self, xs, axis: int):
+        """The arrays one after the other along `axis`."""
+        return self.xp.concatenate(xs, axis=axis)
+
     # -- random numbers ------------------------------------------------------------------------
 
     def seed(self, n: int | None) -> None:
@@ -337,6 +341,10 @@ class Backend:
         rows, columns = (xp.arange(geom.out[a]) * geom.stride[a] - geom.pad[a] < x.shape[2 + a] for a in (0, 1))
         holds_pixels = rows[:, None] & columns
         return xp.where(index >= 0, y, xp.where(holds_pixels, lowest, 0)).astype(x.dtype), index
+
+    def max_pool(self, x, geom: PoolGeometry):
+        """y of max_pool_forward, where nobody asks for the places."""
+        return self.max_pool_forward(x, geom)[0]
 
     def max_pool_backward(self, dy, index, geom: PoolGeometry, spatial):
         """dx (N, C, *spatial): each dy (N, C, out...) goes to the pixel that `index` names."""

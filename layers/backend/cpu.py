@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from layers.backend.cpu_conv import Convolution
 from layers.backend.cpu_memory import MemoryPool
 from layers.backend.cpu_threads import shared_pool
 
-UPDATE_PIECE = 1 << 16           # numbers of each array; with the temporary ones they fit into a cache of 2 MB
+UPDATE_PIECE = 1 << 16  # numbers of each array; with the temporary ones they fit into a cache of 2 MB
 
 _memory = MemoryPool()
 
@@ -39,6 +40,17 @@ class CpuBackend(Backend):
         x = self.memory.empty(shape, dtype or self.dtype)
         x[...] = 0
         return x
+
+    def concatenate(self, xs, axis):
+        if not _plain(*xs):
+            return super().concatenate(xs, axis)
+        y = self.empty((*xs[0].shape[:axis], sum(x.shape[axis] for x in xs), *xs[0].shape[axis + 1 :]))
+        outer, lengths = math.prod(y.shape[:axis]), [math.prod(x.shape[axis:]) for x in xs]
+        for x, start, length in zip(xs, itertools.accumulate([0, *lengths]), lengths, strict=False):
+            self.pool.run(
+                cpu_elementwise.place, 1, x.reshape(-1), y.reshape(-1), outer, length, start, y.size // max(outer, 1)
+            )
+        return y
 
     # -- convolution ---------------------------------------------------------------------------
 
@@ -150,6 +162,14 @@ class CpuBackend(Backend):
             *cpu_pool.vector_window(geom),
         )
         return y, index
+
+    def max_pool(self, x, geom):
+        side, step = cpu_pool.vector_window(geom)
+        if not _plain(x) or not step:
+            return super().max_pool(x, geom)
+        y = self.empty((*x.shape[:2], *geom.out))
+        self.pool.run(cpu_pool.max_values, 1, x.reshape(-1), y.reshape(-1), _pool_sizes(x.shape, geom), side, step)
+        return y
 
     def max_pool_backward(self, dy, index, geom, spatial):
         if not _plain(dy) or index.dtype != np.int32 or not index.flags.c_contiguous or not index.flags.writeable:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.backend.cpu_threads import finish, kernel, take, wait
+from layers.backend.cpu_threads import enter, finish, kernel, take, wait
 from layers.backend.cpu_vector import copy
 
 LEAST_SIZE = 48  # of an image: smaller ones are not worth a look
@@ -22,6 +22,7 @@ WORTH = 0.88  # the part of the area that may at most remain
 def differences(state, x, planes, height, width, row_runs, column_runs, rows, columns):
     """rows[plane, i] += pixels in which lines i and i + 1 differ; columns likewise; only within the given runs
     (n, 2).  A line that equals the one above it is skipped when columns are compared."""
+    enter(state)
     while True:
         plane = take(state, 0)
         if plane >= planes:
@@ -50,6 +51,7 @@ def differences(state, x, planes, height, width, row_runs, column_runs, rows, co
 @kernel
 def shorten(state, x, planes, height, width, rows, pieces, y, new_width):
     """y = the lines `rows` of each plane, of each line the pieces (from, to, length)."""
+    enter(state)
     while True:
         plane = take(state, 0)
         if plane >= planes:
@@ -65,6 +67,7 @@ def shorten(state, x, planes, height, width, rows, pieces, y, new_width):
 @kernel
 def lengthen(state, x, planes, height, width, rows, pieces, y, new_width):
     """y = line rows[i] of x as line i; of each line pieces (from, to, length), or one pixel (from, to, -times)."""
+    enter(state)
     while True:
         plane = take(state, 0)
         if plane >= planes:
@@ -147,15 +150,17 @@ def find(pool, x, pad, taps):
     planes, (height, width) = x.shape[0] * x.shape[1], x.shape[2:]
     if min(height, width) < LEAST_SIZE:
         return None
-    least, plane = taps + LEAST_RUN, x[0, 0]
-    row_runs = _runs((plane[1:] == plane[:-1]).all(1), least)
-    column_runs = _runs((plane[:, 1:] == plane[:, :-1]).all(0), least)
+    least, some = taps + LEAST_RUN, x[0, :: max(1, x.shape[1] // 4)]
+    row_runs = _runs((some[:, 1:] == some[:, :-1]).all((0, 2)), least)
+    column_runs = _runs((some[:, :, 1:] == some[:, :, :-1]).all((0, 1)), least)
     if row_runs or column_runs:
         rows, columns = np.zeros((planes, height), np.int32), np.zeros((planes, width), np.int32)
         lists = [np.array(runs, np.int64).reshape(-1, 2) for runs in (row_runs, column_runs)]
         pool.run(differences, 1, x.reshape(-1), planes, height, width, *lists, rows, columns)
         row_runs = [r for a, b in row_runs for r in _within(rows, a, b, least)]
         column_runs = [r for a, b in column_runs for r in _within(columns, a, b, least)]
+    if not row_runs and not column_runs and max(pad) <= taps:
+        return None
     axes = Axis(height, pad[0], taps, row_runs), Axis(width, pad[1], taps, column_runs)
     return axes if axes[0].ratio * axes[1].ratio < WORTH else None
 

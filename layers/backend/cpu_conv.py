@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,14 +11,9 @@ import numpy as np
 from layers.backend import cpu_border, cpu_direct, cpu_direct_back, cpu_winograd, cpu_winograd_back
 from layers.backend.base import ConvGeometry
 from layers.backend.cpu_direct import Direct
+from layers.backend.cpu_product import worked
 
 TILES = {3: (2, 4, 6), 5: (2, 4), 6: (2, 3), 7: (2,)}  # side of the kernel: sides of output tiles
-LINES = 8192  # floats of scratch per thread
-
-
-def flat(shapes, threads):
-    """Shapes of workspaces with None filled in: the number of threads."""
-    return [tuple(threads if n is None else n for n in shape) for shape in shapes]
 
 
 @functools.lru_cache(4096)
@@ -32,16 +28,31 @@ def tile_size(c_in: int, k_out: int, geom: ConvGeometry, out: tuple[int, int]) -
     if min(c_in, k_out) < 16 or max(geom.pad) >= r:
         return 0
 
-    def cost(m):  # in products of one input, output and pixel
-        freqs, tiles = (m + r - 1) ** 2, -(-out[0] // m) * -(-out[1] // m)
-        tiles = -(-tiles // 16) * 16
-        return c_in * k_out * freqs * (tiles + 24) + 30 * (c_in + k_out) * freqs * tiles
+    def cost(m):
+        """Of the products and the three transforms, as measured, in products of one input, output and pixel."""
+        freqs, tiles_y, tiles_x = (m + r - 1) ** 2, -(-out[0] // m), -(-out[1] // m)
+        groups = tiles_y * -(-tiles_x // 16)
+        return freqs * (c_in * k_out * (worked(tiles_y * tiles_x) + 9) + (400 * c_in + 40 * m * k_out) * groups)
 
     choices = {m: cost(m) for m in TILES[r]}
     best = min(choices, key=choices.get)
-    pixels = out[0] * out[1]
-    direct = c_in * k_out * r * r * pixels * 1.1 + (8 * c_in * r * r + 16 * k_out) * pixels
+    direct = 1.1 * c_in * k_out * r * r * out[0] * (out[1] + 2 * geom.pad[1])
     return best if choices[best] < 0.9 * direct else 0
+
+
+@functools.lru_cache(4096)
+def _cut(shapes, threads):
+    """(floats, [(start, end, shape)]) of a block that holds arrays of these shapes, with None filled in."""
+    pieces, total = [], 0
+    for shape in shapes:
+        shape = tuple(threads if n is None else n for n in shape)
+        pieces.append((total, total + math.prod(shape), shape))
+        total += -(-math.prod(shape) // 16) * 16
+    return total, pieces
+
+
+_forward_steps = functools.lru_cache(4096)(cpu_winograd.Steps)
+_out_size = functools.lru_cache(4096)(ConvGeometry.out_size)
 
 
 class Convolution:
@@ -51,7 +62,10 @@ class Convolution:
         self.pool, self.memory, self.exact = pool, memory, exact
 
     def _workspace(self, shapes):
-        return [self.memory.empty(shape, np.float32) for shape in flat(shapes, self.pool.threads)]
+        """Arrays of these shapes (None: the number of threads), cut from one block."""
+        total, pieces = _cut(tuple(shapes), self.pool.threads)
+        block = self.memory.empty(total, np.float32)
+        return [block[start:end].reshape(shape) for start, end, shape in pieces]
 
     def _tile(self, c_in, k_out, geom, out):
         return 0 if self.exact else tile_size(c_in // geom.group, k_out // geom.group, geom, tuple(out))
@@ -85,39 +99,27 @@ class Convolution:
         return cpu_border.whole_outputs(self.pool, self.memory, small, rows, columns)
 
     def _forward(self, x, w, bias, slope, geom):
-        n, c, height, width = x.shape
-        k, out = len(w), geom.out_size(x.shape[2:])
-        y = self.memory.empty((n, k, *out), np.float32)
+        c, k, out = x.shape[1], len(w), _out_size(geom, x.shape[2:])
+        y = self.memory.empty((x.shape[0], k, *out), np.float32)
         m = self._tile(c, k, geom, out)
         if m:
             taps = geom.kernel[0] ** 2
             for part in self._groups(geom, x, w, bias, y):
                 self._winograd(*part[:3], slope, part[3], geom.pad, (w.shape[1] * taps, taps, 0), m, geom.kernel[0])
             return y
-        direct = Direct(x.shape, k, geom, out)
-        phases, steps, shapes = direct.forward()
+        phases, sizes, steps, places, frame, q = cpu_direct.forward_steps(x.shape, k, geom, out)
+        q, frame = self._workspace([(None, q), (frame,)])
+        x = x.reshape(-1)
         self.pool.run(
-            cpu_direct.forward,
-            phases,
-            x.reshape(-1),
-            w.reshape(-1),
-            bias,
-            np.float32(slope),
-            y.reshape(-1),
-            direct.sizes,
-            steps,
-            *self._workspace(shapes),
-        )
+            cpu_direct.forward, phases, x, w.reshape(-1), bias, np.float32(slope), y.reshape(-1), sizes, steps, places,
+            frame if frame.size else x, q,
+        )  # fmt: skip
         return y
 
     def _winograd(self, x, w, bias, slope, y, pad, kernels, m, r):
         n, c, height, width = x.shape
         k, *out = y.shape[1:]
-        steps = cpu_winograd.Steps(c, k, out, m, r)
-        threads = self.pool.threads
-        workspace = self._workspace(
-            [(steps.u[0] or threads, steps.u[1]), (steps.v,), (threads, steps.q), (threads, LINES)]
-        )
+        steps = _forward_steps(c, k, tuple(out), m, r)
         self.pool.run(
             cpu_winograd.forward,
             1 + 2 * n * steps.bands,
@@ -127,8 +129,8 @@ class Convolution:
             np.float32(slope),
             y.reshape(-1),
             (n, c, height, width, k, *out, *pad, *kernels),
-            steps.tuple(),
-            *workspace,
+            steps.steps,
+            *self._workspace(steps.shapes),
             (0,) * m,
             (0,) * r,
         )
@@ -190,7 +192,7 @@ class Convolution:
             dx.reshape(-1),
             (n, channels, *spatial, k, *out, *geom.pad),
             steps.steps,
-            *self._workspace([*steps.shapes, (None, LINES)]),
+            *self._workspace([*steps.shapes, (None, cpu_winograd.LINES)]),
             (0,) * m,
             (0,) * r,
         )
@@ -227,7 +229,7 @@ class Convolution:
             dw.reshape(-1),
             (n, c, height, width, k, *out, *pad),
             steps.steps,
-            *self._workspace([*steps.shapes, (None, LINES)]),
+            *self._workspace([*steps.shapes, (None, cpu_winograd.LINES)]),
             (0,) * m,
             (0,) * r,
         )

@@ -1,90 +1,129 @@
-"""Convolution as a matrix product whose right side is gathered band by band: no whole im2col is ever built.
+"""Convolution as a matrix product of the weights, as they lie, with the image, almost as it lies.
 
-A band is a run of output rows of one image and group; its columns (taps x pixels) stay in the cache.  Images are
-flat arrays; `sizes` is (N, C, H, W, K, OH, OW, group, kernel y x, stride y x, pad y x, dilation y x), `steps` come
-from `Direct`.
+Row p of the product's right side is what weight p (a channel and a tap) is multiplied with: one pixel for every
+output.  In an image with its pad around it, lines of neighbouring outputs are lines of neighbouring pixels, so that
+row p is a piece of the image which begins at a place of its own: no im2col is ever built.  The image is framed band by
+band, a band being a run of output rows; with a stride, rows and columns are sorted by their remainders first.  Outputs
+are computed for the whole length of the framed lines; those beyond the end of an output line are left out.
+
+Images are flat arrays; `sizes` is (N, C, H, W, K, OH, OW, group, kernel y x, stride y x, pad y x, dilation y x),
+`steps` come from `forward_steps` and `Direct`.
 """
 
 from __future__ import annotations
 
-from layers.backend.cpu_gather import gather_channel, store_outputs
-from layers.backend.cpu_product import multiply_deep, padded, transpose
-from layers.backend.cpu_threads import finish, kernel, my_number, take, wait
-from layers.backend.cpu_vector import copy
+import functools
+
+import numpy as np
+
+from layers.backend.cpu_gather import frame, store_outputs
+from layers.backend.cpu_product import (
+    DEPTH,
+    ROWS,
+    STRIP,
+    TILE_LANES,
+    TILE_ROWS,
+    VECTORS,
+    convolve_tile,
+    multiply_tile,
+    padded,
+)
+from layers.backend.cpu_threads import enter, finish, kernel, take, wait
+
+LONG = 8 * TILE_LANES  # pixels at a time where each group has one output
 
 
 @kernel
-def forward(state, x, w, bias, slope, y, sizes, steps, u, v, q):
-    """y = relu(convolution of x + bias).  u: packed w of everything or of one job per thread; v: columns of a band;
-    q: outputs of one job per thread."""
+def forward(state, x, w, bias, slope, y, sizes, steps, places, f, q):
+    """y = relu(convolution of x + bias).
+
+    places: where in the frame of a group's channels the row of each weight begins; f: the frame of a band, or x
+    itself where it needs none; q: outputs of a job's strip per thread.
+    """
     n_images, c_in, height, width, k_out, out_h, out_w, group = sizes[:8]
-    band_rows, job_columns, strip_columns, job_blocks, v_ld, q_ld, keep_u = steps
-    me = my_number(state)
-    taps, c_group, k_group = sizes[8] * sizes[9], c_in // group, k_out // group
-    depth, blocks = c_group * taps, (k_group + 15) // 16
-    my_u, my_q = u[0] if keep_u else u[me], q[me]
-    # A 1x1 convolution needs no gathering but for the last columns, which fill no vector.
-    in_place = taps == 1 and sizes[10:14] == (1, 1, 0, 0)
-    whole = out_h * out_w // 16 * 16 if in_place else 0
-    phase = 0
-    while keep_u:  # pack the weights
-        job = take(state, phase)
-        if job >= group * blocks:
-            break
-        first = job // blocks * k_group + job % blocks * 16
-        rows = min(16, (job // blocks + 1) * k_group - first)
-        transpose(w, first * depth, depth, rows, depth, my_u, job * depth * 16, 16, 16)
-        finish(state, phase)
-    for part in range(n_images * group):
-        image, g = part // group, part % group
+    band_rows, frame_rows, ld, channel_size, job_rows, job_columns, framed = steps
+    me = enter(state)
+    my_q = q[me]
+    c_group, k_group = c_in // group, k_out // group
+    strip = LONG if k_group == 1 else STRIP
+    phase = -1
+    for image in range(n_images):
         for row0 in range(0, out_h, band_rows):
             row1 = min(row0 + band_rows, out_h)
-            pixels = (row1 - row0) * out_w
+            if framed:
+                phase += 1
+                while True:
+                    c = take(state, phase)
+                    if c >= c_in:
+                        break
+                    plane = (image * c_in + c) * height * width
+                    frame(x, plane, sizes, row0, frame_rows, ld, f, c * channel_size)
+                    finish(state, phase)
+                wait(state, phase, c_in)
             phase += 1
-            while True:
-                c = take(state, phase)
-                if c >= c_group:
-                    break
-                plane = (image * c_in + g * c_group + c) * height * width
-                if in_place:
-                    copy(x, plane + whole, v, c * v_ld, pixels - whole)
-                else:
-                    gather_channel(x, plane, sizes, row0, row1, v, c * taps * v_ld, v_ld)
-                finish(state, phase)
-            if phase == 1 and keep_u:
-                wait(state, 0, group * blocks)
-            wait(state, phase, c_group)
-            phase += 1
-            parts = (blocks + job_blocks - 1) // job_blocks
-            jobs = parts * ((pixels + job_columns - 1) // job_columns)
+            columns = (row1 - row0 - 1) * ld + out_w
+            parts, pieces = (k_group + job_rows - 1) // job_rows, (columns + job_columns - 1) // job_columns
+            jobs = group * parts * pieces
             while True:
                 job = take(state, phase)
                 if job >= jobs:
                     break
-                first, column = job % parts * job_blocks, job // parts * job_columns
-                last, n = min(first + job_blocks, blocks), min(job_columns, pixels - column)
-                if not keep_u:
-                    for block in range(first, last):
-                        k0, rows = g * k_group + block * 16, min(16, k_group - block * 16)
-                        transpose(w, k0 * depth, depth, rows, depth, my_u, (block - first) * depth * 16, 16, 16)
-                packed = (g * blocks + first) * depth * 16 if keep_u else 0
-                strip, end = column, column + n
-                while strip < end:
-                    wide = min(strip_columns, end - strip)
-                    right, start, ld = v, strip - whole, v_ld
-                    if strip < whole:
-                        wide = min(wide, whole - strip)
-                        right, start, ld = x, (image * c_in + g * c_group) * height * width + strip, height * width
-                    multiply_deep(
-                        my_u, packed, depth * 16, last - first, right, start, ld, wide, my_q, 0, q_ld, depth, 0
-                    )
-                    for k in range(first * 16, min(last * 16, k_group)):
-                        channel = g * k_group + k
-                        place = ((image * k_out + channel) * out_h + row0) * out_w + strip
-                        store_outputs(my_q, (k - first * 16) * q_ld, wide, y, place, bias[channel], slope)
-                    strip += wide
+                g, k0, column0 = job // pieces // parts, job // pieces % parts * job_rows, job % pieces * job_columns
+                k1, end = min(k0 + job_rows, k_group), min(column0 + job_columns, columns)
+                start = ((0 if framed else image * c_in) + g * c_group) * channel_size
+                for column in range(column0, end, strip):
+                    n = min(strip, end - column)
+                    reach = strip if k_group == 1 else (n + TILE_LANES - 1) // TILE_LANES * TILE_LANES
+                    if not framed and column + reach > columns:  # nothing beyond the end may be read: some once more
+                        column, n = columns - reach, reach
+                    line, i = column // ld, column % ld
+                    left = (g * k_group + k0) * len(places)
+                    top = ((image * k_out + g * k_group + k0) * out_h + row0 + line) * out_w + i
+                    if n == STRIP and (ld == out_w or i + n <= out_w) and len(places) <= DEPTH and k_group > 1:
+                        convolve(w, left, k1 - k0, f, start + column, places, y, top, out_h * out_w, bias,
+                                 g * k_group + k0, slope)  # fmt: skip
+                        continue
+                    multiply_placed(w, left, k1 - k0, f, start + column, places, n, my_q, strip)
+                    for k in range(k1 - k0):
+                        done, place, here = 0, top + k * out_h * out_w, i
+                        while done < n:
+                            wide = min(n - done, out_w - here)
+                            if wide > 0:
+                                store_outputs(my_q, k * strip + done, wide, y, place, bias[g * k_group + k0 + k], slope)
+                            done, place, here = done + ld - here, place + out_w - here, 0
                 finish(state, phase)
             wait(state, phase, jobs)
+
+
+@kernel
+def convolve(w, iw, rows, x, ix, places, y, iy, ldy, bias, channel, slope):
+    """STRIP pixels of `rows` outputs, with nothing in between: the sums go from registers to y."""
+    depth = len(places)
+    for k in range(0, rows, TILE_ROWS):
+        convolve_tile(
+            w, iw + k * depth, depth, rows - k, x, ix, places, y, iy + k * ldy, ldy, bias, channel + k, slope, ROWS,
+            VECTORS,
+        )  # fmt: skip
+
+
+@kernel
+def multiply_placed(w, iw, rows, x, ix, places, columns, q, ldq):
+    """q (rows, columns) = w (rows, depth) at w[iw] times the rows of `columns` pixels at x[ix + places]."""
+    depth = len(places)
+    wide = (columns + TILE_LANES - 1) // TILE_LANES
+    for p in range(0, depth, DEPTH):
+        n = min(DEPTH, depth - p)
+        if rows == 1:
+            multiply_tile(w, iw + p, 0, 1, 1, x, ix, places, p, q, 0, ldq, n, p, (0,), (0,) * 8)
+            continue
+        for k in range(0, rows, TILE_ROWS):
+            left, iq = iw + k * depth + p, k * ldq
+            if wide == 3:
+                multiply_tile(w, left, depth, 1, rows - k, x, ix, places, p, q, iq, ldq, n, p, ROWS, (0, 0, 0))
+            elif wide == 2:
+                multiply_tile(w, left, depth, 1, rows - k, x, ix, places, p, q, iq, ldq, n, p, ROWS, (0, 0))
+            else:
+                multiply_tile(w, left, depth, 1, rows - k, x, ix, places, p, q, iq, ldq, n, p, ROWS, (0,))
 
 
 def _bands(rows, row_floats, budget):
@@ -94,48 +133,47 @@ def _bands(rows, row_floats, budget):
     return band_rows, -(-rows // band_rows)
 
 
+@functools.lru_cache(512)
+def forward_steps(x_shape, k_out, geom, out):
+    """(phases, sizes, steps, places, floats of the frame or 0 where x needs none, floats of q per thread)"""
+    direct = Direct(x_shape, k_out, geom, out)
+    (n, c, *size), (rows, width) = x_shape, out
+    taps = [np.arange(k) * d for k, d in zip(geom.kernel, geom.dilation, strict=True)]
+    one_output = direct.k_group == 1
+    strip = LONG if one_output else STRIP
+    framed = any(geom.pad) or max(geom.stride) > 1 or size[1] * (rows - 1) + width < strip
+    remainders = [min(s, t[-1] + 1) for s, t in zip(geom.stride, taps, strict=True)]
+    reach = [t[-1] // s for s, t in zip(geom.stride, taps, strict=True)]
+    ld = width + reach[1] if framed else size[1]
+    band_rows, bands = rows, 1
+    if framed:
+        band_rows, bands = _bands(rows, c * remainders[0] * remainders[1] * ld, 1 << 18 if one_output else 1 << 19)
+    frame_rows = band_rows + reach[0] if framed else size[0]
+    channel_size = remainders[0] * remainders[1] * frame_rows * ld
+    row = taps[0] % geom.stride[0] * remainders[1] * frame_rows + taps[0] // geom.stride[0]
+    column = taps[1] % geom.stride[1] * frame_rows * ld + taps[1] // geom.stride[1]
+    places = (np.arange(direct.c_group)[:, None, None] * channel_size + row[:, None] * ld + column).reshape(-1)
+    columns = (band_rows - 1) * ld + width
+    depth = len(places)
+    job_rows = min(direct.k_group, 64, max(16, (1 << 17) // depth // 16 * 16))
+    work = max(1 << 18, direct.k_group * depth * columns // 32)
+    job_columns = strip * max(1, min(round(work / (job_rows * depth * strip)), -(-columns // strip)))
+    steps = band_rows, frame_rows, ld, channel_size, job_rows, job_columns, int(framed)
+    phases = (1 + framed) * n * bands
+    q_rows = -(-job_rows // TILE_ROWS) * TILE_ROWS
+    return phases, direct.sizes, steps, places, framed * (c * channel_size + strip), q_rows * strip
+
+
 class Direct:
-    """How a convolution is cut up, and what workspace each of the three kernels needs (shapes; None: per thread)."""
+    """How the gradients are cut up, and what workspace their kernels need (shapes; None: per thread)."""
 
     def __init__(self, x_shape, k_out, geom, out):
         n, c, height, width = x_shape
-        self.sizes = (
-            n,
-            c,
-            height,
-            width,
-            k_out,
-            *out,
-            geom.group,
-            *geom.kernel,
-            *geom.stride,
-            *geom.pad,
-            *geom.dilation,
-        )
+        self.sizes = n, c, height, width, k_out, *out, geom.group, *geom.kernel, *geom.stride, *geom.pad, *geom.dilation
         self.taps = geom.kernel[0] * geom.kernel[1]
         self.parts, self.c_group, self.k_group = n * geom.group, c // geom.group, k_out // geom.group
         self.depth, self.blocks = self.c_group * self.taps, -(-self.k_group // 16)
-        self.group, self.out = geom.group, out
-        self.in_place = self.taps == 1 and geom.stride == (1, 1) and geom.pad == (0, 0)
-
-    def forward(self):
-        """(phases, steps, shapes of u, v, q)"""
-        rows, width = self.out
-        if self.in_place:
-            band_rows, bands = rows, 1
-        else:
-            band_rows, bands = _bands(rows, self.depth * width, 2 << 20)
-        pixels = band_rows * width
-        keep = (bands > 1 or self.parts > self.group) and self.group * self.blocks * 16 * self.depth <= 4 << 20
-        columns = min(pixels, 480) if keep or self.blocks <= 16 else pixels  # else each part of w is packed once
-        job_blocks = min(
-            self.blocks, 8, max(1, self.blocks * -(-pixels // columns) // 16), max(2, (1 << 14) // self.depth)
-        )
-        strip = min(columns, 96)  # outputs of a strip stay in the first cache
-        v_ld, q_ld = 16 if self.in_place else padded(pixels), padded(strip)
-        u = (1, self.group * self.blocks * 16 * self.depth) if keep else (None, job_blocks * 16 * self.depth)
-        steps = band_rows, columns, strip, job_blocks, v_ld, q_ld, int(keep)
-        return 1 + 2 * self.parts * bands, steps, (u, (self.depth * v_ld,), (None, job_blocks * 16 * q_ld))
+        self.out = out
 
     def backward_data(self):
         """(phases, steps, shapes of u, v, q)"""

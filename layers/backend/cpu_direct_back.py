@@ -6,7 +6,7 @@ import numpy as np
 
 from layers.backend.cpu_gather import add_line, gather, scatter, store_outputs
 from layers.backend.cpu_product import fill, multiply_deep, transpose
-from layers.backend.cpu_threads import finish, kernel, my_number, take, wait
+from layers.backend.cpu_threads import enter, finish, kernel, take, wait
 from layers.backend.cpu_vector import add_scaled, copy
 
 
@@ -19,7 +19,7 @@ def backward_data(state, dy, w, bias, slope, dx, sizes, steps, u, v, q):
     """
     n_images, c_in, height, width, k_out, out_h, out_w, group = sizes[:8]
     band_rows, job_channels, v_ld = steps
-    me = my_number(state)
+    me = enter(state)
     taps, c_group, k_group = sizes[8] * sizes[9], c_in // group, k_out // group
     depth = c_group * taps
     my_u, my_q = u[me], q[me]
@@ -81,6 +81,7 @@ def backward_data(state, dy, w, bias, slope, dx, sizes, steps, u, v, q):
 @kernel
 def backward_data_diagonal(state, dy, w, bias, slope, dx, sizes):
     """backward_data where only w[i, i] is nonzero: each channel alone, line by line of dx."""
+    enter(state)
     n_images, channels, height, width, _, out_h, out_w = sizes[:7]
     taps_y, taps_x, stride_y, stride_x, pad_y, pad_x = sizes[8:14]
     wide = (taps_x + 15) // 16 * 16
@@ -117,7 +118,7 @@ def backward_weights(state, x, dy, dw, sizes, steps, u, v, q, lines):
     """
     n_images, c_in, height, width, k_out, out_h, out_w, group = sizes[:8]
     band_rows, job_blocks, job_columns, v_ld, q_ld = steps
-    me = my_number(state)
+    me = enter(state)
     taps, c_group, k_group = sizes[8] * sizes[9], c_in // group, k_out // group
     depth, blocks = c_group * taps, (k_group + 15) // 16
     my_q, my_lines = q[me], lines[me]

@@ -5,14 +5,31 @@ from __future__ import annotations
 import numpy as np
 
 from layers.backend.cpu_product import sum_of
-from layers.backend.cpu_threads import finish, kernel, take, wait
+from layers.backend.cpu_threads import enter, finish, kernel, take, wait
+from layers.backend.cpu_vector import copy
 
-GRAIN = 1 << 16
+GRAIN, PIECE = 1 << 16, 1 << 14
+
+
+@kernel
+def place(state, x, y, rows, width, start, y_width):
+    """y[row, start : start + width] = x[row] for matrices of `rows` and of width and y_width columns."""
+    enter(state)
+    pieces = (width + PIECE - 1) // PIECE
+    while True:
+        job = take(state, 0)
+        if job >= rows * pieces:
+            break
+        row, first = job // pieces, job % pieces * PIECE
+        copy(x, row * width + first, y, row * y_width + start + first, min(PIECE, width - first))
+        finish(state, 0)
+    wait(state, 0, rows * pieces)
 
 
 @kernel
 def relu_forward(state, x, slope, y):
     """y = x where x > 0, slope * x elsewhere."""
+    enter(state)
     jobs = (x.size + GRAIN - 1) // GRAIN
     while True:
         job = take(state, 0)
@@ -28,6 +45,7 @@ def relu_forward(state, x, slope, y):
 @kernel
 def relu_backward(state, dy, y, slope, dx):
     """dx = dy where y > 0, slope * dy elsewhere."""
+    enter(state)
     jobs = (y.size + GRAIN - 1) // GRAIN
     while True:
         job = take(state, 0)
@@ -43,6 +61,7 @@ def relu_backward(state, dy, y, slope, dx):
 @kernel
 def prelu_forward(state, x, slope, y, area):
     """y = x where x > 0, its channel's slope * x elsewhere; planes of `area` pixels."""
+    enter(state)
     planes = x.size // area
     each = max(1, GRAIN // area)
     jobs = (planes + each - 1) // each
@@ -62,6 +81,7 @@ def prelu_forward(state, x, slope, y, area):
 @kernel
 def prelu_backward(state, dy, x, slope, dx, area):
     """dx = dy where x > 0, its channel's slope * dy elsewhere."""
+    enter(state)
     planes = x.size // area
     each = max(1, GRAIN // area)
     jobs = (planes + each - 1) // each
@@ -81,6 +101,7 @@ def prelu_backward(state, dy, x, slope, dx, area):
 @kernel
 def affine(state, x, centre, scale, shift, y, area):
     """y = (x - centre) * scale + shift, each that of the plane's channel."""
+    enter(state)
     planes, channels = x.size // area, scale.size
     each = max(1, GRAIN // area)
     jobs = (planes + each - 1) // each
@@ -100,6 +121,7 @@ def affine(state, x, centre, scale, shift, y, area):
 @kernel
 def dropout(state, x, mask, scale, y):
     """y = x * scale where mask, 0 elsewhere."""
+    enter(state)
     jobs = (x.size + GRAIN - 1) // GRAIN
     while True:
         job = take(state, 0)
@@ -114,6 +136,7 @@ def dropout(state, x, mask, scale, y):
 @kernel
 def bias_backward(state, dy, n_images, area, db):
     """db[c] += the sum of dy (N, C, area): runs of 4096 in float32, those in float64."""
+    enter(state)
     channels = db.size
     while True:
         c = take(state, 0)

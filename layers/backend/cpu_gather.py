@@ -9,48 +9,67 @@ import numpy as np
 
 from layers.backend.cpu_product import fill
 from layers.backend.cpu_threads import kernel
-from layers.backend.cpu_vector import add_bias, add_scaled, copy, copy_every
+from layers.backend.cpu_vector import add_bias, add_bias_to_some, add_scaled, copy, copy_every
+
+
+@kernel
+def gather_line(x, ix, width, offset, stride, n, v, iv):
+    """v[iv + i] = pixel i * stride + offset of the image line at x[ix], for i < n; 0 outside its `width`."""
+    low = min(n, max(0, (stride - 1 - offset) // stride))
+    high = max(low, min(n, (width - 1 - offset) // stride + 1))
+    fill(v, iv, low, np.float32(0))
+    start, done = ix + offset, low
+    if stride == 1:
+        copy(x, start + low, v, iv + low, high - low)
+        done = high
+    elif high - low >= 16 and (stride == 2 or stride == 4) and start + high * stride <= x.size:
+        while done < high:
+            done = min(done, high - 16)  # the last vector may cover some pixels twice
+            if stride == 2:
+                copy_every(x, start + done * 2, v, iv + done, (0, 0))
+            else:
+                copy_every(x, start + done * 4, v, iv + done, (0, 0, 0, 0))
+            done += 16
+    for i in range(done, high):
+        v[iv + i] = x[start + i * stride]
+    fill(v, iv + high, n - high, np.float32(0))
 
 
 @kernel
 def gather(x, plane, sizes, tap_y, tap_x, row0, row1, v, iv):
     """v[iv :] = the pixels of the image plane at x[plane] that one tap sees under output rows row0 ... row1 - 1."""
     height, width, out_w = sizes[2], sizes[3], sizes[6]
-    stride_y, stride_x = sizes[10], sizes[11]
     offset_y, offset_x = tap_y * sizes[14] - sizes[12], tap_x * sizes[15] - sizes[13]
-    if (
-        stride_y == 1
-        and stride_x == 1
-        and offset_x == 0
-        and out_w == width
-        and (row0 + offset_y >= 0 and row1 + offset_y <= height)
-    ):
+    alike = sizes[10] == 1 and sizes[11] == 1 and offset_x == 0 and out_w == width
+    if alike and row0 + offset_y >= 0 and row1 + offset_y <= height:
         copy(x, plane + (row0 + offset_y) * width, v, iv, (row1 - row0) * width)
         return
-    low = min(out_w, max(0, (stride_x - 1 - offset_x) // stride_x))
-    high = max(low, min(out_w, (width - 1 - offset_x) // stride_x + 1))
     for row in range(row0, row1):
-        y, line = row * stride_y + offset_y, iv + (row - row0) * out_w
-        if y < 0 or y >= height:
-            fill(v, line, out_w, np.float32(0))
-            continue
-        fill(v, line, low, np.float32(0))
-        start = plane + y * width + offset_x
-        if stride_x == 1:
-            copy(x, start + low, v, line + low, high - low)
+        y, line = row * sizes[10] + offset_y, iv + (row - row0) * out_w
+        if 0 <= y < height:
+            gather_line(x, plane + y * width, width, offset_x, sizes[11], out_w, v, line)
         else:
-            done = low
-            if high - low >= 16 and (stride_x == 2 or stride_x == 4) and start + high * stride_x <= x.size:
-                while done < high:
-                    done = min(done, high - 16)  # the last vector may cover some pixels twice
-                    if stride_x == 2:
-                        copy_every(x, start + done * 2, v, line + done, (0, 0))
-                    else:
-                        copy_every(x, start + done * 4, v, line + done, (0, 0, 0, 0))
-                    done += 16
-            for i in range(done, high):
-                v[line + i] = x[start + i * stride_x]
-        fill(v, line + high, out_w - high, np.float32(0))
+            fill(v, line, out_w, np.float32(0))
+
+
+@kernel
+def frame(x, plane, sizes, row0, rows, ld, f, start):
+    """f[start :] = the image plane at x[plane] with its pad, rows and columns sorted by their remainders.
+
+    For each remainder of rows by the vertical stride, and each of columns by the horizontal one, that some tap needs:
+    `rows` lines of `ld` pixels, the first of which is the first that output row row0 sees.  A tap then sees
+    neighbours as neighbours.
+    """
+    height, width = sizes[2], sizes[3]
+    for a in range(min(sizes[10], (sizes[8] - 1) * sizes[14] + 1)):
+        for b in range(min(sizes[11], (sizes[9] - 1) * sizes[15] + 1)):
+            for row in range(row0, row0 + rows):
+                y = row * sizes[10] + a - sizes[12]
+                if 0 <= y < height:
+                    gather_line(x, plane + y * width, width, b - sizes[13], sizes[11], ld, f, start)
+                else:
+                    fill(f, start, ld, np.float32(0))
+                start += ld
 
 
 @kernel
@@ -83,19 +102,9 @@ def scatter(q, iq, sizes, tap_y, tap_x, row0, row1, x, plane):
 
 
 @kernel
-def gather_channel(x, plane, sizes, row0, row1, v, iv, ld):
-    """All taps of one channel: kernel_y * kernel_x rows of v."""
-    for tap_y in range(sizes[8]):
-        for tap_x in range(sizes[9]):
-            gather(x, plane, sizes, tap_y, tap_x, row0, row1, v, iv + (tap_y * sizes[9] + tap_x) * ld)
-
-
-@kernel
 def store_outputs(q, iq, n, y, iy, bias, slope):
     """y = relu(q + bias) for n pixels; slope 1: no relu."""
-    whole = n // 16 * 16
-    for i in range(0, whole, 16):
+    for i in range(0, n // 16 * 16, 16):
         add_bias(q, iq + i, y, iy + i, bias, slope)
-    for i in range(whole, n):
-        value = q[iq + i] + bias
-        y[iy + i] = value if value > 0 else value * slope + np.float32(0)
+    if n % 16:
+        add_bias_to_some(q, iq + n // 16 * 16, y, iy + n // 16 * 16, n % 16, bias, slope)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from layers.backend.cpu_product import multiply, multiply_deep, padded, transpose
-from layers.backend.cpu_threads import finish, kernel, my_number, take, wait
+from layers.backend.cpu_threads import enter, finish, kernel, take, wait
 from layers.backend.cpu_vector import copy
 
 
@@ -18,7 +18,7 @@ def gemm(state, a, b, c, sizes, u, v, q):
     u: packed a of one job per thread; v: packed b; q: one job's product per thread.
     """
     rows, columns, depth, ta, tb, tc, add, job_blocks, job_columns, v_ld, q_ld = sizes
-    me = my_number(state)
+    me = enter(state)
     my_u, my_q = u[me], q[me]
     strips = (depth + 63) // 64
     while True:
@@ -87,7 +87,7 @@ def matmul(pool, memory, a, b, c, add, ta, tb):
 @kernel
 def probe(state, a, b, c, rounds, jobs):
     """Products that stay in the first caches: what the processor can do at most."""
-    me = my_number(state)
+    me = enter(state)
     while True:
         job = take(state, 0)
         if job >= jobs:

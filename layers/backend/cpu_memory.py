@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import threading
-import weakref
 
 import numpy as np
 
@@ -25,6 +24,7 @@ class Arena:
         memory = np.empty(size + ALIGN, np.uint8)
         skip = -memory.ctypes.data % ALIGN
         self.memory = memory[skip : skip + size]
+        self.address = self.memory.ctypes.data
         self.free = [(0, size)]
 
     @property
@@ -66,10 +66,7 @@ class MemoryPool:
         bytes_needed = math.prod(shape) * dtype.itemsize
         if bytes_needed < SMALL:
             return np.empty(shape, dtype)
-        arena, start, end = self._take(-(-bytes_needed // ALIGN) * ALIGN)
-        lease = _Lease(arena.memory[start : start + bytes_needed].view(dtype).reshape(shape))
-        weakref.finalize(lease, self._give_back, arena, start, end).atexit = False
-        return np.asarray(lease)
+        return np.asarray(_Lease(self, *self._take(-(-bytes_needed // ALIGN) * ALIGN), shape, dtype.str))
 
     def _take(self, size):
         with self._lock:
@@ -97,11 +94,16 @@ class MemoryPool:
 
 
 class _Lease:
-    """Owns a block on behalf of the arrays made from it: NumPy keeps the object that lends a buffer alive."""
+    """A block, owned on behalf of the arrays made from it: NumPy keeps the object that lends a buffer alive."""
 
-    def __init__(self, array):
-        self.array = array
+    def __init__(self, pool, arena, start, end, shape, kind):
+        self.give_back, self.arena, self.start, self.end = pool._give_back, arena, start, end
+        self.__array_interface__ = {
+            "shape": shape,
+            "typestr": kind,
+            "data": (arena.address + start, False),
+            "version": 3,
+        }
 
-    @property
-    def __array_interface__(self):
-        return self.array.__array_interface__
+    def __del__(self):
+        self.give_back(self.arena, self.start, self.end)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.backend.cpu_threads import finish, kernel, take, wait
+from layers.backend.cpu_threads import enter, finish, kernel, take, wait
 
 PIXELS = 512
 LOG2E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
@@ -32,6 +32,7 @@ def _exp(x):
 @kernel
 def softmax_forward(state, x, y, outer, channels, inner):
     """y = exp(x - max) over its sum along the channels."""
+    enter(state)
     strips = (inner + PIXELS - 1) // PIXELS
     top, total = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
     while True:
@@ -67,6 +68,7 @@ def softmax_forward(state, x, y, outer, channels, inner):
 @kernel
 def softmax_loss_backward(state, prob, labels, factor, dx, outer, channels, inner):
     """dx = (prob - (label is this channel)) * factor; labels, factor (outer, inner)."""
+    enter(state)
     strips = (inner + PIXELS - 1) // PIXELS
     while True:
         job = take(state, 0)
@@ -95,6 +97,7 @@ def _power(scale, beta):
 @kernel
 def lrn_forward(state, x, y, scale, outer, channels, inner, size, alpha, beta, k):
     """scale = k + alpha / size * (sum of x^2 over `size` channels); y = x * scale ** -beta."""
+    enter(state)
     strips = (inner + PIXELS - 1) // PIXELS
     while True:
         job = take(state, 0)
@@ -127,6 +130,7 @@ def lrn_forward(state, x, y, scale, outer, channels, inner, size, alpha, beta, k
 @kernel
 def lrn_backward(state, dy, x, y, scale, dx, outer, channels, inner, size, alpha, beta):
     """dx = dy * scale ** -beta - 2 alpha beta / size * x * (sum of dy * y / scale over `size` channels)."""
+    enter(state)
     strips = (inner + PIXELS - 1) // PIXELS
     ratio = np.empty((channels, PIXELS), np.float32)
     around = np.empty(PIXELS, np.float32)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from layers.backend.cpu_product import fill, sum_of
-from layers.backend.cpu_threads import finish, kernel, take, wait
-from layers.backend.cpu_vector import LOWEST, max_tile
+from layers.backend.cpu_threads import enter, finish, kernel, take, wait
+from layers.backend.cpu_vector import LOWEST, max_every, max_of_lines, max_tile
 
 
 def vector_window(geom):
@@ -50,6 +50,7 @@ def max_forward(state, x, y, index, sizes, side, step):
 
     side, step: tuples as long as a square window's side and its stride, for vector code; step () for none.
     """
+    enter(state)
     planes, height, width, out_h, out_w, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x = sizes
     low = min(out_w, (pad_x + stride_x - 1) // stride_x)  # windows wholly inside: low ... high - 1
     high = max(low, min(out_w, (width + pad_x - kernel_x) // stride_x + 1))
@@ -85,8 +86,37 @@ def max_forward(state, x, y, index, sizes, side, step):
 
 
 @kernel
+def max_values(state, x, y, sizes, side, step):
+    """y of max_forward alone: the largest of the lines first, then of the pixels; side and step are not ()."""
+    planes, height, width, out_h, out_w, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x = sizes
+    enter(state)
+    line = np.empty((out_w + 32) * stride_x + kernel_x + pad_x + width + 16, np.float32)
+    fill(line, 0, line.size, np.float32(LOWEST))
+    within = min(out_w, (width + pad_x - 1) // stride_x + 1)  # windows beyond hold no pixel
+    while True:
+        plane = take(state, 0)
+        if plane >= planes:
+            break
+        for row in range(out_h):
+            top, place = row * stride_y - pad_y, (plane * out_h + row) * out_w
+            if top >= height:
+                fill(y, place, out_w, np.float32(0))
+                continue
+            first, last = max(0, top), min(height, top + kernel_y)
+            for i in range(0, width, 16):
+                start = (plane * height + first) * width + i
+                max_of_lines(x, start, width, last - first, width - i, line, pad_x + i)
+            for i in range(0, within, 16):
+                max_every(line, i * stride_x, y, place + i, within - i, side, step)
+            fill(y, place + within, out_w - within, np.float32(0))
+        finish(state, 0)
+    wait(state, 0, planes)
+
+
+@kernel
 def max_backward(state, dy, index, dx, planes, out_area, area):
     """dx: each dy added to the pixel of its plane that index names (-1: none)."""
+    enter(state)
     while True:
         plane = take(state, 0)
         if plane >= planes:
@@ -103,11 +133,17 @@ def max_backward(state, dy, index, dx, planes, out_area, area):
 @kernel
 def ave_forward(state, x, y, sizes, heights, widths):
     """The sum of each window over its area; heights, widths: the windows' sides in image + pad."""
+    enter(state)
     planes, height, width, out_h, out_w, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x = sizes
     while True:
         plane = take(state, 0)
         if plane >= planes:
             break
+        if out_h * out_w == 1 and pad_y == 0 and pad_x == 0 and kernel_y >= height and kernel_x >= width:
+            total = sum_of(x, plane * height * width, height * width)
+            y[plane] = total / max(np.float32(1), heights[0] * widths[0])
+            finish(state, 0)
+            continue
         for row in range(out_h):
             start = (plane * out_h + row) * out_w
             total = y[start : start + out_w]
@@ -132,6 +168,7 @@ def ave_forward(state, x, y, sizes, heights, widths):
 @kernel
 def ave_backward(state, dy, dx, sizes, heights, widths):
     """Each dy spread evenly over its window."""
+    enter(state)
     planes, height, width, out_h, out_w, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x = sizes
     while True:
         plane = take(state, 0)

@@ -5,11 +5,10 @@ m and r of F(m x m, r x r) are the lengths of the last two arguments.
 
 from __future__ import annotations
 
-from llvmlite import ir
 from numba.extending import intrinsic
 
 from layers.backend.cpu_toom import matrices
-from layers.backend.cpu_vector import I32, LANES, Vec, Writer, void
+from layers.backend.cpu_vector import LANES, Vec, Writer, void
 
 
 def combine(matrix, xs):
@@ -124,12 +123,7 @@ def scatter_tile(typing, freq, iq, plane, lines, il, stride, tiles, m, r):
         a = m + r - 1
         matrix = [list(column) for column in zip(*matrices(m, r)["BT"], strict=True)]
         pq, plane, pointer, stride = w.pointer(0), w.integer(2), w.pointer(3), w.integer(5)
-        lanes = ir.Constant(ir.VectorType(I32, LANES), [ir.Constant(I32, i) for i in range(LANES)])
-        one = builder.insert_element(
-            ir.Constant(lanes.type, ir.Undefined), builder.trunc(w.integer(6), I32), ir.Constant(I32, 0)
-        )
-        count = builder.shuffle_vector(one, one, ir.Constant(lanes.type, [ir.Constant(I32, 0)] * LANES))
-        wanted = builder.icmp_signed("<", lanes, count)
+        wanted = w.below(w.integer(6))
         grid = []
         for _ in range(a):
             row = []

@@ -8,7 +8,6 @@ so that one text compiles, lazily, to one kernel per size and can be cached on d
 
 from __future__ import annotations
 
-import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -17,21 +16,8 @@ from numba.extending import intrinsic
 
 LANES = 16
 LOWEST = np.finfo(np.float32).min
-F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+F32, I1, I32, I64 = ir.FloatType(), ir.IntType(1), ir.IntType(32), ir.IntType(64)
 FUSE = ("contract",)
-
-
-def _tile_shape():
-    """(rows, vectors, lanes) of the register tile of the matrix product: it must leave registers for operands."""
-    features = llvmlite.binding.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 8, 3, 16
-    if features.get("avx"):
-        return 4, 3, 8
-    return 8, 3, 4  # 32 registers of 4 floats (NEON); right, if slower, on anything else
-
-
-TILE_ROWS, TILE_VECTORS, TILE_LANES = _tile_shape()
 
 
 class Vec:
@@ -90,6 +76,30 @@ class Writer:
     def store(self, vec, pointer):
         self.b.store(vec.value, self.b.bitcast(pointer, vec.value.type.as_pointer())).align = 4
 
+    def below(self, n):
+        """For each lane whether its number is less than n (no more than 2^31 from 0)."""
+        integers = ir.VectorType(I32, self.type.count)
+        lanes = ir.Constant(integers, [ir.Constant(I32, i) for i in range(integers.count)])
+        one = self.b.insert_element(ir.Constant(integers, ir.Undefined), self.b.trunc(n, I32), ir.Constant(I32, 0))
+        zeros = ir.Constant(integers, [ir.Constant(I32, 0)] * integers.count)
+        return self.b.icmp_signed("<", lanes, self.b.shuffle_vector(one, one, zeros))
+
+    def load_some(self, pointer, mask):
+        """The lanes that `mask` names; 0 in the others."""
+        pointer = self.b.bitcast(pointer, self.type.as_pointer())
+        kind = ir.FunctionType(self.type, [pointer.type, I32, mask.type, self.type])
+        name = f"llvm.masked.load.v{self.type.count}f32.p0"
+        function = cgutils.get_or_insert_function(self.b.module, kind, name)
+        return Vec(self.b, self.b.call(function, [pointer, ir.Constant(I32, 4), mask, self.zero().value]))
+
+    def store_some(self, vec, pointer, mask):
+        """Store the lanes that `mask` names."""
+        pointer = self.b.bitcast(pointer, self.type.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [self.type, pointer.type, I32, mask.type])
+        name = f"llvm.masked.store.v{self.type.count}f32.p0"
+        function = cgutils.get_or_insert_function(self.b.module, kind, name)
+        self.b.call(function, [vec.value, pointer, ir.Constant(I32, 4), mask])
+
     def splat(self, scalar):
         undefined = ir.Constant(self.type, ir.Undefined)
         one = self.b.insert_element(undefined, scalar, ir.Constant(I32, 0))
@@ -110,21 +120,32 @@ class Writer:
 
     def deinterleave(self, pointer, m, taps):
         """taps vectors; lane l of vector i holds element l * m + i."""
-        loaded = {}
-        phases = []
-        for tap in range(taps):
-            base, phase = tap // m * m, tap % m
-            if base not in loaded:
-                loaded[base] = [self.load(self.at(pointer, base + q * LANES)) for q in range(m)]
-            phases.append(self._pick(loaded[base], [lane * m + phase for lane in range(LANES)]))
-        return phases
+        vectors = self._split([self.load(self.at(pointer, q * LANES)) for q in range(m)])
+        for tap in range(m, taps):  # the vector m before, one lane on
+            shifted = vectors[tap - m].shuffle(vectors[tap - m], [*range(1, LANES), LANES - 1])
+            last = self.b.load(self.at(pointer, (LANES - 1) * m + tap))
+            vectors.append(Vec(self.b, self.b.insert_element(shifted.value, last, ir.Constant(I32, LANES - 1))))
+        return vectors[:taps]
 
-    def interleave(self, phases):
-        """The inverse: len(phases) vectors of contiguous elements."""
-        m = len(phases)
-        return [
-            self._pick(phases, [(e % m) * LANES + e // m for e in range(q * LANES, (q + 1) * LANES)]) for q in range(m)
-        ]
+    def _split(self, vectors):
+        """Of the concatenation of m vectors: the elements 0, m, 2 m ..., then 1, m + 1, ... as m vectors."""
+        m = len(vectors)
+        if m % 2:
+            return [self._pick(vectors, range(i, m * LANES, m)) for i in range(m)] if m > 1 else vectors
+        pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+        halves = [self._split([x.shuffle(y, range(odd, 2 * LANES, 2)) for x, y in pairs]) for odd in (0, 1)]
+        return [half[i] for i in range(m // 2) for half in halves]
+
+    def interleave(self, vectors):
+        """The inverse of splitting."""
+        m = len(vectors)
+        if m % 2:
+            elements = [(e % m) * LANES + e // m for e in range(m * LANES)]
+            return [self._pick(vectors, elements[q : q + LANES]) for q in range(0, m * LANES, LANES)]
+        out = []
+        for x, y in zip(self.interleave(vectors[::2]), self.interleave(vectors[1::2]), strict=True):
+            out += [x.shuffle(y, [i // 2 + i % 2 * LANES for i in range(q, q + LANES)]) for q in (0, LANES)]
+        return out
 
     def _pick(self, vectors, wanted):
         """The vector of elements `wanted` of the concatenation of `vectors`, two at a time."""
@@ -147,62 +168,6 @@ def void(*args):
     return types.void(*args)
 
 
-# -- matrix product ----------------------------------------------------------------------------------------------
-
-
-@intrinsic
-def multiply_tile(typing, a, ia, lda, b, ib, ldb, c, ic, ldc, k, add, vectors):
-    """c[i, j] (+)= sum over p < k of a[p, i] * b[p, j] for TILE_ROWS rows i and len(vectors) * TILE_LANES columns j.
-
-    lda, ldb, ldc: elements between rows; add: nonzero adds to c.  The sum runs upwards in p: the same bits wherever
-    the tile lies.
-    """
-
-    def generate(context, builder, signature, args):
-        w = Writer(context, builder, signature, args, TILE_LANES)
-        pa, pb, pc = w.pointer(0), w.pointer(3), w.pointer(6)
-        lda, ldb, ldc, k, add = (w.integer(i) for i in (2, 5, 8, 9, 10))
-        rows, columns = range(TILE_ROWS), range(signature.args[11].count)
-        zero = ir.Constant(w.type, [ir.Constant(F32, 0.0)] * TILE_LANES)
-        entry, head = builder.block, builder.append_basic_block("head")
-        body, done = builder.append_basic_block("body"), builder.append_basic_block("done")
-        builder.branch(head)
-        builder.position_at_end(head)
-        p, qa, qb = builder.phi(I64), builder.phi(pa.type), builder.phi(pb.type)
-        for phi, start in ((p, ir.Constant(I64, 0)), (qa, pa), (qb, pb)):
-            phi.add_incoming(start, entry)
-        sums = [[builder.phi(w.type) for _ in columns] for _ in rows]
-        for row in sums:
-            for phi in row:
-                phi.add_incoming(zero, entry)
-        builder.cbranch(builder.icmp_signed("<", p, k), body, done)
-        builder.position_at_end(body)
-        right = [w.load(w.at(qb, j * TILE_LANES)) for j in columns]
-        for i in rows:
-            left = w.splat(builder.load(w.at(qa, i)))
-            for j in columns:
-                sums[i][j].add_incoming(w.fma(left, right[j], Vec(builder, sums[i][j])).value, body)
-        p.add_incoming(builder.add(p, ir.Constant(I64, 1)), body)
-        qa.add_incoming(w.at(qa, lda), body)
-        qb.add_incoming(w.at(qb, ldb), body)
-        builder.branch(head)
-        builder.position_at_end(done)
-        row_pointers = [pc]
-        for _ in rows:
-            row_pointers.append(w.at(row_pointers[-1], ldc))
-        with builder.if_else(builder.icmp_signed("!=", add, ir.Constant(I64, 0))) as (adding, setting):
-            for branch, old in ((adding, True), (setting, False)):
-                with branch:
-                    for i in rows:
-                        for j in columns:
-                            place = w.at(row_pointers[i], j * TILE_LANES)
-                            value = Vec(builder, sums[i][j])
-                            w.store(value + w.load(place) if old else value, place)
-        return context.get_dummy_value()
-
-    return void(a, ia, lda, b, ib, ldb, c, ic, ldc, k, add, vectors), generate
-
-
 @intrinsic
 def copy(typing, a, ia, b, ib, n):
     """b[ib : ib + n] = a[ia : ia + n]"""
@@ -213,6 +178,19 @@ def copy(typing, a, ia, b, ib, n):
         return context.get_dummy_value()
 
     return void(a, ia, b, ib, n), generate
+
+
+@intrinsic
+def copy_window(typing, a, ia, low, high, b, ib):
+    """b[ib + i] = a[ia + i] for low <= i < high, and 0 for the rest of 16 elements; nothing else of a is read."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        inside = builder.and_(w.below(w.integer(3)), builder.not_(w.below(w.integer(2))))
+        w.store(w.load_some(w.pointer(0), inside), w.pointer(4))
+        return context.get_dummy_value()
+
+    return void(a, ia, low, high, b, ib), generate
 
 
 @intrinsic
@@ -238,6 +216,20 @@ def add_bias(typing, q, iq, y, iy, bias, slope):
         return context.get_dummy_value()
 
     return void(q, iq, y, iy, bias, slope), generate
+
+
+@intrinsic
+def add_bias_to_some(typing, q, iq, y, iy, n, bias, slope):
+    """add_bias for the first n of 16 elements."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        first = w.below(w.integer(4))
+        value = w.relu(w.load_some(w.pointer(0), first) + w.splat(args[5]), w.splat(args[6]))
+        w.store_some(value, w.pointer(2), first)
+        return context.get_dummy_value()
+
+    return void(q, iq, y, iy, n, bias, slope), generate
 
 
 @intrinsic
@@ -317,3 +309,41 @@ def max_tile(typing, x, ix, width, y, iy, index, ii, place, kernel, stride):
         return context.get_dummy_value()
 
     return void(x, ix, width, y, iy, index, ii, place, kernel, stride), generate
+
+
+@intrinsic
+def max_of_lines(typing, x, ix, width, lines, n, y, iy):
+    """y[iy + i] = the largest of x[ix + i + line * width] over so many lines, LOWEST if all are NaN, for the first n of
+    16 elements; LOWEST for the others."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        px, width, lines, first = w.pointer(0), w.integer(2), w.integer(3), w.below(w.integer(4))
+        lowest = ir.Constant(w.type, [ir.Constant(F32, float(LOWEST))] * LANES)
+        best = cgutils.alloca_once_value(builder, lowest)
+        with cgutils.for_range(builder, lines) as loop:
+            value, old = w.load_some(w.at(px, builder.mul(loop.index, width)), first), builder.load(best)
+            wins = builder.and_(first, builder.fcmp_ordered(">", value.value, old))
+            builder.store(builder.select(wins, value.value, old), best)
+        w.store(Vec(builder, builder.load(best)), w.pointer(5))
+        return context.get_dummy_value()
+
+    return void(x, ix, width, lines, n, y, iy), generate
+
+
+@intrinsic
+def max_every(typing, x, ix, y, iy, n, kernel, stride):
+    """y[iy + i] = the largest of x[ix + i * len(stride) + tap] over len(kernel) taps, for the first n of 16 elements;
+    reads what all 16 take.  x holds no NaN."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        taps, step = signature.args[5].count, signature.args[6].count
+        best, *others = w.deinterleave(w.pointer(0), step, taps)
+        for other in others:
+            wins = builder.fcmp_ordered(">", other.value, best.value)
+            best = Vec(builder, builder.select(wins, other.value, best.value))
+        w.store_some(best, w.pointer(2), w.below(w.integer(4)))
+        return context.get_dummy_value()
+
+    return void(x, ix, y, iy, n, kernel, stride), generate

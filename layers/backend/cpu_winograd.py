@@ -14,10 +14,11 @@ from __future__ import annotations
 import numpy as np
 
 from layers.backend.cpu_product import fill, multiply, padded
-from layers.backend.cpu_threads import finish, kernel, my_number, take, wait
+from layers.backend.cpu_threads import enter, finish, kernel, take, wait
 from layers.backend.cpu_tiles import input_tile, output_tile, weight_tile
-from layers.backend.cpu_vector import copy, transpose_tile
+from layers.backend.cpu_vector import copy, copy_window, transpose_tile
 
+LINES = 8192  # floats of scratch per thread
 SKEW = 16  # between frequencies: matrices a power of two apart would all share a few cache sets
 
 
@@ -51,17 +52,18 @@ def transform_kernels(w, k_step, c_step, first, last, inputs, flip, u, iu, plane
 
 @kernel
 def read_patch(x, plane, row0, column0, rows, columns, height, width, lines):
-    """lines (rows, columns) = the patch of the image plane at x[plane] that begins at (row0, column0), 0 outside."""
-    left = min(columns, max(0, -column0))
-    right = max(left, min(columns, width - column0))
+    """lines (rows, columns) = the patch of the image plane at x[plane] that begins at (row0, column0), 0 outside.
+
+    Writes up to 15 pixels more.
+    """
     for i in range(rows):
         row, line = row0 + i, i * columns
         if row < 0 or row >= height:
             fill(lines, line, columns, np.float32(0))
         else:
-            fill(lines, line, left, np.float32(0))
-            copy(x, plane + row * width + column0 + left, lines, line + left, right - left)
-            fill(lines, line + right, columns - right, np.float32(0))
+            start = plane + row * width + column0
+            for j in range(0, columns, 16):
+                copy_window(x, start + j, -column0 - j, width - column0 - j, lines, line + j)
 
 
 @kernel
@@ -104,7 +106,7 @@ def forward(state, x, w, bias, slope, y, sizes, steps, u, v, q, lines, m, r):
     """
     n_images, c_in, height, width, k_out, out_h, out_w, pad_y, pad_x, k_step, c_step, flip = sizes
     band_rows, job_rows, job_blocks, v_ld, q_ld, keep_u = steps
-    me = my_number(state)
+    me = enter(state)
     my_lines, my_q = lines[me], q[me]
     tile, a = len(m), len(m) + len(r) - 1
     tiles_y, tiles_x = (out_h + tile - 1) // tile, (out_w + tile - 1) // tile
@@ -214,7 +216,8 @@ def forward(state, x, w, bias, slope, y, sizes, steps, u, v, q, lines, m, r):
 
 
 class Steps:
-    """How a convolution is cut up: V of a band and M of a job are to stay in the cache."""
+    """How a convolution is cut up, V of a band and M of a job being meant to stay in the cache, and the shapes of u, v,
+    q and lines (None: the number of threads)."""
 
     def __init__(self, c_in, k_out, out, m, r, band=3 << 20, job=1 << 18, blocks=2, keep=2 << 20):
         freqs = (m + r - 1) ** 2
@@ -229,9 +232,10 @@ class Steps:
         if self.keep:
             self.job_rows = max(1, min(self.band_rows, job // (freqs * 16 * self.blocks * tiles_x)))
         self.v_ld, self.q_ld = padded(self.band_rows * tiles_x), padded(self.job_rows * tiles_x)
-        self.u = (1 if self.keep else 0, freqs * (c_in * 16 * (all_blocks if self.keep else self.blocks) + SKEW))
-        self.v = freqs * (c_in * self.v_ld + SKEW)
-        self.q = freqs * (16 * self.blocks * self.q_ld + SKEW)
-
-    def tuple(self):
-        return self.band_rows, self.job_rows, self.blocks, self.v_ld, self.q_ld, int(self.keep)
+        self.steps = self.band_rows, self.job_rows, self.blocks, self.v_ld, self.q_ld, int(self.keep)
+        self.shapes = (
+            (1 if self.keep else None, freqs * (c_in * 16 * (all_blocks if self.keep else self.blocks) + SKEW)),
+            (freqs * (c_in * self.v_ld + SKEW),),
+            (None, freqs * (16 * self.blocks * self.q_ld + SKEW)),
+            (None, LINES),
+        )

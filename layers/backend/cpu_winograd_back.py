@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from layers.backend.cpu_product import fill, multiply, padded, transpose
-from layers.backend.cpu_threads import finish, kernel, my_number, take, wait
+from layers.backend.cpu_threads import enter, finish, kernel, take, wait
 from layers.backend.cpu_tiles import gradient_tile, scatter_tile, weight_gradient_tile
 from layers.backend.cpu_winograd import SKEW, read_patch, spread_inputs, transform_kernels
 
@@ -40,7 +40,7 @@ def backward_weights(state, x, dy, dw, sizes, steps, u, d, v, part, lines, m, r)
     """
     n_images, c_in, height, width, k_out, out_h, out_w, pad_y, pad_x = sizes
     band_rows, job_blocks, ld, one_band = steps
-    me = my_number(state)
+    me = enter(state)
     my_lines, my_part = lines[me], part[me]
     tile, a = len(m), len(m) + len(r) - 1
     taps = len(r) * len(r)
@@ -181,7 +181,7 @@ def backward_data(state, dy, w, dx, sizes, steps, u, v, q, lines, m, r):
     """
     n_images, c_in, height, width, k_out, out_h, out_w, pad_y, pad_x = sizes
     band_rows, k_part, job_blocks, ld = steps
-    me = my_number(state)
+    me = enter(state)
     my_lines, my_u = lines[me], u[me]
     tile, a = len(m), len(m) + len(r) - 1
     taps = len(r) * len(r)
