@@ -4,7 +4,7 @@ VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 READY   = $(VENV)/.ready
 
-.PHONY: train test bench test-gpu bench-gpu gpu-ready lint clean
+.PHONY: train test bench test-gpu bench-gpu gpu-ready gpu-install lint clean
 
 train: $(READY)
 	$(RUN) -m solver train models/demo/fcn8s_solver.prototxt --log runs/demo/log.jsonl --plot runs/demo/loss.png
@@ -20,18 +20,26 @@ bench: $(READY)
 
 # With a GPU: the layers' goldens and whole nets in every precision, training, NCCL; then the speed beside torch.
 # For CUDA 13: make test-gpu GPU_EXTRA=gpu-cuda13
+# A Python that has what is needed is used as it is, so that a machine without a network will do; else the environment
+# here is set up.
 GPU_EXTRA ?= gpu
+GPU_NEEDS  = import cupy, google.protobuf, numpy, PIL, pytest, scipy
+GPU_RUN    = $$($(PYTHON) -c '$(GPU_NEEDS)' 2>/dev/null && echo $(PYTHON) || echo $(RUN))
 GPU_TESTS  = tests/test_gpu tests/test_layers tests/test_solver/test_on_a_device.py
+GPU_ONLY   = -k "gpu or device" --ignore=tests/test_layers/test_cpu_backend.py
 
-test-gpu: $(READY) gpu-ready
-	$(RUN) -m pytest $(GPU_TESTS) --gpu
+test-gpu: gpu-ready
+	$(GPU_RUN) -m pytest $(GPU_TESTS) $(GPU_ONLY) --gpu -rs
 
-bench-gpu: $(READY) gpu-ready
-	$(RUN) -c 'import torch' 2>/dev/null || $(RUN) -m pip install --quiet torch
-	$(RUN) -m benchmarks --device gpu
+bench-gpu: gpu-ready
+	$(GPU_RUN) -c 'import torch' 2>/dev/null || $(GPU_RUN) -m pip install --quiet torch
+	$(GPU_RUN) -m benchmarks --device gpu
 
-gpu-ready: $(READY)
+gpu-ready:
 	@command -v nvidia-smi >/dev/null || { echo "no GPU was found: there is no nvidia-smi (the driver's) here"; exit 2; }
+	@$(PYTHON) -c '$(GPU_NEEDS)' 2>/dev/null || $(MAKE) --no-print-directory gpu-install
+
+gpu-install: $(READY)
 	@$(RUN) -c 'import cupy, cudnn' 2>/dev/null || $(RUN) -m pip install --quiet -e '.[$(GPU_EXTRA)]'
 
 lint: $(READY)
