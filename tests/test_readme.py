@@ -1,7 +1,10 @@
 """README.md holds what it says: its commands parse, and its net on one page trains, is scored and labels images."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +74,9 @@ def test_the_net_on_one_page(folder, capsys):
 
 
 def test_the_net_in_python(folder):
-    names: dict = {}
-    exec(compile(SPEC, "README.md", "exec"), names)       # our own text, not a file of a user
-    net = Net(names["n"].to_proto(), "TRAIN")
+    code = SPEC + "print(format(n.to_proto()))\n"
+    run = subprocess.run([sys.executable, "-c", "from proto.text import format\n" + code], capture_output=True, text=True,
+                         env={**os.environ, "PYTHONPATH": str(ROOT)})
+    net = Net(run.stdout, "TRAIN")
     assert net.layer_names == ["data", "conv1", "relu1"]
     assert net.forward()["conv1"].shape[:2] == (1, 16)
