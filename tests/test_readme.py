@@ -75,8 +75,8 @@ def test_the_net_on_one_page(folder, capsys):
 
 def test_the_net_in_python(folder):
     code = SPEC + "print(format(n.to_proto()))\n"
-    run = subprocess.run([sys.executable, "-c", "from proto.text import format\n" + code], capture_output=True, text=True,
-                         env={**os.environ, "PYTHONPATH": str(ROOT)})
+    run = subprocess.run([sys.executable, "-c", "from proto.text import format\n" + code], capture_output=True,
+                         text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     net = Net(run.stdout, "TRAIN")
     assert net.layer_names == ["data", "conv1", "relu1"]
     assert net.forward()["conv1"].shape[:2] == (1, 16)
