@@ -51,8 +51,9 @@ class Extremes:
 
 
 def find_file(folder: Path, endings: tuple[str, ...]) -> Path:
-    """The one file of a folder whose name ends so; DataFault where there is none or several."""
-    found = sorted(path for path in folder.iterdir() if path.name.endswith(endings))
+    """The one file of a folder whose name ends so (trainval is for training); DataFault for none or several."""
+    found = sorted(path for path in folder.iterdir()
+                   if path.name.endswith(endings) and not path.name.endswith("trainval.prototxt"))
     if len(found) == 1:
         return found[0]
     raise DataFault(f"{folder}: {len(found) or 'no'} files end in {' or '.join(endings)}"

@@ -146,6 +146,9 @@ def test_report_of_a_run(there, capsys):
     assert page.count("<figure><img") == 4 and "http" not in page.replace("http-equiv", "")
     assert "mean IU" in (there / "run/scores.txt").read_text()
     assert Image.open(there / "run/pictures.png").width >= 160
+    (there / "net/trainval.prototxt").write_text("")
+    assert run(capsys, "report", there / "net", there / "elsewhere")[0] == 0, "trainval is no val"
+    (there / "net/trainval.prototxt").unlink()
     code, _, err = run(capsys, "report", there / "net/val.prototxt", there / "elsewhere")
     assert code == 0, "the snapshots are found through the solver beside the net"
     (there / "net/other_val.prototxt").write_text("")
