@@ -4,7 +4,7 @@ VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 READY   = $(VENV)/.ready
 
-.PHONY: train test bench test-gpu bench-gpu gpu-ready gpu-install lint clean
+.PHONY: train test bench test-gpu bench-gpu gpu-ready gpu-install clean
 
 train: $(READY)
 	$(RUN) -m solver train models/demo/fcn8s_solver.prototxt --log runs/demo/log.jsonl --plot runs/demo/loss.png
@@ -41,10 +41,6 @@ gpu-ready:
 
 gpu-install: $(READY)
 	@$(RUN) -c 'import cupy, cudnn' 2>/dev/null || $(RUN) -m pip install --quiet -e '.[$(GPU_EXTRA)]'
-
-lint: $(READY)
-	$(RUN) -m ruff check .
-	$(RUN) -m ruff format --check .
 
 $(READY): setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
