@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 
 from proto.command import OneLineParser
@@ -55,7 +56,7 @@ def _net_options(parser, iterations: int) -> None:
 def _device_options(parser) -> None:
     parser.add_argument("--device", metavar="D", help="cpu, gpu or gpu:N (default: what the solver says, else cpu)")
     parser.add_argument("-gpu", "--gpu", metavar="N", help="Caffe's word for --device gpu:N")
-    parser.add_argument("--threads", type=_count, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--threads", type=_threads, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument("--exact", action="store_true", help="convolve directly, without transforms that round more")
     parser.add_argument("--precision", default="tf32", choices=("fp32", "tf32", "fp16"),
                         help="of convolutions on the GPU (default: tf32)")
@@ -72,6 +73,13 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) >= 1):
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
     return int(text)
+
+
+def _threads(text: str) -> int:
+    number, cores = _count(text), os.cpu_count() or 1
+    if number > max(64, 4 * cores):
+        raise argparse.ArgumentTypeError(f"{number} threads are too many: there are {cores} cores")
+    return number
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

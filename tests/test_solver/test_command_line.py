@@ -98,6 +98,7 @@ COMMANDS = {
     "missing net": (["time", "-model", "nope.prototxt"], ["Could not open file nope.prototxt"]),
     "unknown flag": (["train", "-slver", "x"], ["train knows no -slver", "did you mean '-solver'"]),
     "a digit of another script": (["train", "solver.prototxt", "--iterations", "\u00b2"], ["not a whole number"]),
+    "many threads": (["train", "solver.prototxt", "--threads", "99999"], ["99999 threads are too many: there are"]),
     "a count": (["train", "solver.prototxt", "--iterations", "-3"], ["-3", "iterations"]),
     "gpus": (["train", "solver.prototxt", "-gpu", "0,1"], ["mpirun -n 2 python -m solver train"]),
     "gpu twice": (["train", "solver.prototxt", "-gpu", "0", "--device", "cpu"], ["both given"]),
