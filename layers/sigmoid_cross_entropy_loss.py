@@ -7,13 +7,19 @@ ignore_label: `ignore_label: 0` ignores 0.9 too, and -1 is the value to choose.
 import math
 
 from layers.layer import LossLayer
-from proto.errors import ShapeFault
+from proto.errors import SchemaFault, ShapeFault
 from proto.messages import LossParameter
 
 
 class SigmoidCrossEntropyLoss(LossLayer):
     type = "SigmoidCrossEntropyLoss"
     fields = ("loss_param",)
+
+    def setup(self, shapes):
+        param = self.spec.loss_param
+        if param.class_weight or param.class_weighting or param.weight_by_label_freqs:
+            raise SchemaFault("class weights count in SoftmaxWithLoss and InfogainLoss only: leave them out")
+        return []
 
     def infer(self, shapes):
         x, target = shapes

@@ -1,0 +1,101 @@
+"""Every field of every type makes a difference: one that nobody reads would be a setting that is silently ignored."""
+
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+
+from layers.fillers import fill
+from layers.layer import layer_class
+from netdef.fields import own_fields
+from proto.errors import NetError
+from proto.messages import FillerParameter
+from tests.test_layers.harness import Bench, Specimen, specimens
+
+# These choose among Caffe's own ways to compute.
+WITHOUT_EFFECT = {"engine", "force_nd_im2col", "debug_info"}
+BY_TYPE = {
+    "Im2col": {"num_output", "bias_term", "group", "weight_filler", "bias_filler"},  # of the convolution it prepares
+    "InfogainLoss": {"source"},  # the specimens have their matrix as a bottom
+    "ConvolutionDepthwise": {"bias_filler"},  # its specimen has no bias
+}
+
+
+def outcome(specimen):
+    """What comes of a specimen: its arrays as bytes, or what is said against it."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            found = _arrays(specimen)
+        except NetError as fault:
+            found = [str(fault)]
+    return [*found, *(str(line.message) for line in said)]
+
+
+def _arrays(specimen):
+    bench = Bench(specimen)
+    layer, be = bench.layer, bench.be
+    be.seed(3)
+    for param in layer.params:
+        param.data[...] = fill(param.shape, param.filler, np.random.default_rng(3), np.float64)
+    for x, given in zip(bench.xs, specimen.inputs, strict=True):
+        if given.filler is None and x.size:
+            x.flat[0] = 0
+    with np.errstate(all="ignore"):
+        ys = [*layer.forward(bench.xs), *layer.forward(bench.xs)]  # twice: statistics gather
+        dys = [np.random.default_rng(4).standard_normal(y.shape) for y in ys[len(ys) // 2 :]]
+        dxs = layer.backward(dys, bench.need) if any(bench.need) or bench.learned else []
+    arrays = [*ys, *(dx for dx in dxs if dx is not None)]
+    arrays += [array for param in layer.params for array in (param.data, param.grad) if array is not None]
+    return [f"{np.shape(array)}{np.round(array, 9).tobytes()}" for array in arrays]
+
+
+def changes(spec, message, field):
+    """The layer with other values of a field of one of its messages."""
+    for value in _values(field):
+        for given in [[value], [value] * max(1, len(getattr(getattr(spec, message), field.name)))] \
+                if field.is_repeated else [value]:
+            changed = type(spec)()
+            changed.CopyFrom(spec)
+            target = getattr(changed, message)
+            target.ClearField(field.name)
+            if field.is_repeated:
+                getattr(target, field.name).extend(given)
+            elif field.message_type:
+                getattr(target, field.name).CopyFrom(given)
+            else:
+                setattr(target, field.name, given)
+            yield changed
+
+
+def _values(field):
+    if field.message_type:
+        kind = type(field.message_type._concrete_class())
+        return [kind(type="constant", value=0.77)] if kind is FillerParameter else [kind(dim=[6, 1])]
+    if field.enum_type:
+        return [value.number for value in field.enum_type.values]
+    if field.type == field.TYPE_STRING:
+        return ["other"]
+    return {field.TYPE_BOOL: [True, False], field.TYPE_FLOAT: [0.3, 2.5, -1.0]}.get(field.type, [1, 2, 0, 3])
+
+
+def grouped():
+    by_type = itertools.groupby(sorted(specimens(), key=lambda each: each.spec.type), lambda each: each.spec.type)
+    return [pytest.param(list(group), id=name) for name, group in by_type]
+
+
+@pytest.mark.parametrize("group", grouped())
+def test_no_field_is_ignored(group):
+    name = group[0].spec.type
+    before = [outcome(specimen) for specimen in group]
+    unread = []
+    for message in own_fields(layer_class(name)):
+        for field in getattr(group[0].spec, message).DESCRIPTOR.fields:
+            if field.name in WITHOUT_EFFECT | BY_TYPE.get(name, set()):
+                continue
+            if not any(outcome(Specimen("changed", spec, specimen.inputs)) != old
+                       for specimen, old in zip(group, before, strict=True)
+                       for spec in changes(specimen.spec, message, field)):  # fmt: skip
+                unread.append(f"{message}.{field.name}")
+    assert not unread
