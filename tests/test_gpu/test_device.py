@@ -139,7 +139,7 @@ def noisy_solver(folder, rule="Adam", **options):
     message, _ = parse(SOLVER + f'snapshot_prefix: "{folder}/noisy" momentum2: 0.99', SolverParameter)
     message.type = rule
     message.net_param.CopyFrom(parse(NOISY, NetParameter)[0])
-    solver = Solver(message, device="gpu", precision="fp32", **options)
+    solver = Solver(message, device="gpu", exact=True, **options)
     up = solver.net.params["up"][0]  # of each class from its own scores: else all scores would be alike
     up.data[...] = up.data * solver.backend.asarray(np.eye(5)[:, :, None, None])
     return solver

@@ -31,6 +31,8 @@ def on_a_gpu(request, monkeypatch):
             pytest.skip("neither a GPU (make test-gpu) nor a C++ compiler")
         monkeypatch.setitem(sys.modules, "cudnn", fake_cudnn)
         monkeypatch.setattr("layers.backend.gpu_runtime.CudaRuntime", lambda index: shim.CudnnRuntime())
+    elif make_backend("gpu").convolutions is None:
+        pytest.skip("without cuDNN there is little to record: pip install 'nvidia-cudnn-frontend>=1.18,<1.24'")
     return real
 
 
@@ -42,13 +44,18 @@ def pair(source=SMALL, phase="TEST", precision=None, **options):
             for graphs in (False, True)]  # fmt: skip
 
 
-def forward(nets, inputs):
+def same(a, b, near=0.0):
+    """To the bit, or where cuDNN's engines may add in any order as near as told."""
+    return np.array_equal(a, b, equal_nan=True) or (near and np.abs(a - b).max() <= near * np.abs(b).max())
+
+
+def forward(nets, inputs, near=0.0):
     """What the nets' outputs are, which must be the same for all."""
     found = [{name: net.backend.to_host(array) for name, array in net.forward(inputs).items()} for net in nets]
     for other in found[1:]:
         assert found[0].keys() == other.keys()
         for name, array in found[0].items():
-            assert np.array_equal(array, other[name], equal_nan=True), name
+            assert same(array, other[name], near), name
     return found[0]
 
 
@@ -137,13 +144,13 @@ def gradients(net):
     return [net.backend.to_host(p.grad) for p in net.learnable if p.grad is not None]
 
 
-def both_ways(nets, inputs, **options):
-    forward(nets, inputs)
-    assert len({net.loss for net in nets}) == 1
+def both_ways(nets, inputs, near=0.0, **options):
+    forward(nets, inputs, near)
+    assert same(*(np.array(net.loss) for net in nets), near)
     for net in nets:
         net.backward(**options)
     for a, b in zip(*map(gradients, nets), strict=True):
-        assert np.array_equal(a, b)
+        assert same(a, b, near)
 
 
 def test_backward_adds_to_the_gradients():
@@ -160,15 +167,12 @@ def test_backward_adds_to_the_gradients():
     assert recording.backward is not None
 
 
-def test_half_precision_converts_the_weights_of_the_moment():
+def test_half_precision_converts_the_weights_of_the_moment(on_a_gpu):
     nets = pair(phase="TRAIN", precision="fp16")
     for inputs in images(6, 17, 13):
-        for net in nets:  # as the solver does: steady while the gradients are computed
-            net.backend.__dict__["scope"] = scope = net.backend.steady_weights()
-            scope.__enter__()
-        both_ways(nets, inputs)
+        with nets[0].backend.steady_weights(), nets[1].backend.steady_weights():  # as the solver computes gradients
+            both_ways(nets, inputs, near=1e-2 if on_a_gpu else 0)
         for net in nets:
-            net.backend.__dict__.pop("scope").__exit__(None, None, None)
             for p in net.learnable:
                 p.data[...] = p.data * np.float32(1.1)
     assert repeats(nets[1]) == 1
