@@ -301,7 +301,7 @@ def _kept_names(keep: str | Iterable[str], known: Iterable[str]) -> set[str] | N
         return None if keep == "all" else set()
     for name in keep:
         if name not in known:
-            raise GraphFault(f"keep names '{name}', which is no blob of the net{did_you_mean(name, known)}")
+            raise GraphFault(f"the net has no blob '{name}' to keep{did_you_mean(name, known)}")
     return set(keep)
 
 

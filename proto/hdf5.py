@@ -36,7 +36,8 @@ def _opened(path):
             yield file
     except NetError:
         raise
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, OverflowError,
+            MemoryError) as error:
         raise fault(path, "damaged or truncated HDF5 file", error) from None
 
 
@@ -115,6 +116,8 @@ def _members(group) -> list[tuple[str, object]]:
 
 def _read(dataset, path, dtype=np.float32) -> np.ndarray:
     """A dataset's values, once its size is seen to fit its bytes in the file."""
+    if not isinstance(dataset, _h5py(path).Dataset):
+        raise fault(path, f"{dataset.name} is no array but a {type(dataset).__name__}")
     if dataset.is_virtual or dataset.external:
         raise fault(path, f"{dataset.name} lies in another file")
     if dataset.dtype.kind not in "fiu":
@@ -191,7 +194,7 @@ def read_state(path) -> SolverFile:
 
 
 def _integer(dataset, path) -> int:
-    if dataset.size != 1:
+    if not isinstance(dataset, _h5py(path).Dataset) or dataset.size != 1:
         raise fault(path, f"{dataset.name} is no single number")
     return int(_read(dataset, path, np.int64).reshape(-1)[0])
 

@@ -171,7 +171,7 @@ def test_features_are_written_as_float_records(listing, tmp_path):
             assert np.allclose([array for _, array in records], means, rtol=1e-5)
     with pytest.raises(GraphFault, match="2 blobs but 1 databases"):
         extract_features("w", "n", ["a", "b"], ["c"], 1)
-    with pytest.raises(GraphFault, match="'pol', which is no blob of the net .did you mean 'pool'"):
+    with pytest.raises(GraphFault, match="no blob 'pol' to keep .did you mean 'pool'"):
         extract_features(str(tmp_path / "w.caffemodel"), str(tmp_path / "net.prototxt"), ["pol"],
                          [str(tmp_path / "pol")], 1)
 

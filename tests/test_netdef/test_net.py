@@ -135,7 +135,7 @@ def test_named_blobs_stay_too():
     assert "sum" in net.blobs and "c1" in net.blobs and "c2" not in net.blobs
     net.backward()
     assert sorted(net.grads) == ["c1", "sum"]
-    with pytest.raises(GraphFault, match="keep names 'sun'"):
+    with pytest.raises(GraphFault, match="no blob 'sun' to keep"):
         build(SMALL, keep=["sun"])
     with pytest.raises(SchemaFault, match="keep is 'needed', 'all' or a list"):
         build(SMALL, keep="some")

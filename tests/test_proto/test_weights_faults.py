@@ -179,6 +179,15 @@ def test_lying_hdf5(tmp_path):
         file["data/conv/0"] = "text"
     assert "holds no numbers" in fault_of(weights.read_weights, path)
     with h5py.File(path, "w") as file:
+        file["data/conv/0"] = np.dtype("<f4")
+    assert "/data/conv/0 is no array but a Datatype" in fault_of(weights.read_weights, path)
+    with h5py.File(path, "w") as file:
+        file["iter"], file["history/0"], file["learned_net"] = np.dtype("<i4"), np.ones(1), np.dtype("<i4")
+    assert "/iter is no single number" in fault_of(weights.read_state, path)
+    with h5py.File(path, "w") as file:
+        file["iter"], file["history/0"], file["learned_net"] = 1, np.ones(1), np.dtype("<i4")
+    assert "damaged" in fault_of(weights.read_state, path)
+    with h5py.File(path, "w") as file:
         file["data/conv/999999"] = np.ones(1)
     assert "array number 999999" in fault_of(weights.read_weights, path)
     with h5py.File(path, "w") as file:
