@@ -178,6 +178,30 @@ def test_half_precision_converts_the_weights_of_the_moment(on_a_gpu):
     assert repeats(nets[1]) == 1
 
 
+def test_half_copies_of_weights_are_not_those_of_the_recording(on_a_gpu):
+    """Steady weights are converted once; what was converted before a recording is not for its repetitions."""
+    nets = pair(precision="fp16")
+    for round in range(2):
+        with nets[0].backend.steady_weights(), nets[1].backend.steady_weights():  # as a test net's batches run
+            for inputs in images(4, 17, 13):
+                forward(nets, inputs, near=1e-2 if on_a_gpu else 0)
+        assert repeats(nets[1]) == 1
+        for net in nets:
+            for p in net.learnable:
+                p.data[...] = p.data * np.float32(-1.5 + round)
+
+
+def test_another_seed_counts():
+    dropout = 'layer { name: "drop" type: "Dropout" bottom: "fc" top: "fc" }\nlayer { name: "score_fr"'
+    nets = pair(SMALL.replace('layer { name: "score_fr"', dropout), phase="TRAIN")
+    losses = []
+    for seed in (1, 2, 1):
+        for net in nets:
+            net.backend.seed(seed)
+        losses += [float(forward(nets, image(17, 13))["loss"]) for _ in range(4)]
+    assert losses[:4] == losses[8:] and len(set(losses)) == 8
+
+
 def test_without_cudnn_what_lies_between_matrix_products_is_recorded(on_a_gpu, monkeypatch):
     if on_a_gpu:
         pytest.skip("only the pretend device can be without")
