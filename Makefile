@@ -25,11 +25,13 @@ bench: $(READY)
 GPU_EXTRA ?= gpu
 GPU_NEEDS  = import cupy, google.protobuf, numpy, PIL, pytest, scipy
 GPU_RUN    = $$($(PYTHON) -c '$(GPU_NEEDS)' 2>/dev/null && echo $(PYTHON) || echo $(RUN))
-GPU_TESTS  = tests/test_gpu tests/test_layers tests/test_solver/test_on_a_device.py
-GPU_ONLY   = -k "gpu or device" --ignore=tests/test_layers/test_cpu_backend.py
+# What pretends a GPU, or runs on the CPU, is for `make test`.
+GPU_FILES  = $(addprefix tests/test_gpu/test_, benchmark.py device.py graphs.py names.py nvrtc.py whole_nets_on_gpu.py)
+GPU_TESTS  = $(GPU_FILES) tests/test_solver/test_on_a_device.py tests/test_layers -k "gpu or device" \
+             --ignore=tests/test_layers/test_cpu_backend.py
 
 test-gpu: gpu-ready
-	$(GPU_RUN) -m pytest $(GPU_TESTS) $(GPU_ONLY) --gpu -rs
+	$(GPU_RUN) -m pytest $(GPU_TESTS) --gpu -rs
 
 bench-gpu: gpu-ready
 	$(GPU_RUN) -c 'import torch' 2>/dev/null || $(GPU_RUN) -m pip install --quiet torch
