@@ -181,6 +181,17 @@ def _entrance(function):
     return entrance
 
 
+def _counts_references(args, i) -> bool:
+    """Whether an argument is where Numba counts the references to an array: the first of two addresses of bytes in a
+    row (the second is the array's Python object).
+
+    The others get none to count with: one that comes in while the caller is on its way out would write to a count that
+    is freed already.  The arrays themselves stay until all have left; see Pool.run.
+    """
+    byte_address = ir.IntType(8).as_pointer()
+    return i > 1 and [arg.type for arg in args[i : i + 2]] == [byte_address, byte_address]
+
+
 @intrinsic
 def enter(typing, state):
     """0, 1, ... for the threads of a call in order of arrival; the first calls the others into the function that this
@@ -202,7 +213,8 @@ def enter(typing, state):
                 return builder.gep(words, [ir.Constant(I64, i)])
 
             for i, arg in enumerate(builder.function.args):
-                builder.store(arg, builder.bitcast(word(BLOCK + i), arg.type.as_pointer()))
+                lent = ir.Constant(arg.type, None) if _counts_references(builder.function.args, i) else arg
+                builder.store(lent, builder.bitcast(word(BLOCK + i), arg.type.as_pointer()))
             builder.store(builder.ptrtoint(_entrance(builder.function), I64), word(FUNCTION))
             builder.atomic_rmw("add", word(CALL), ir.Constant(I64, 1), "seq_cst")
         return number

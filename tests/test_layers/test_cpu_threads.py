@@ -1,0 +1,41 @@
+"""The threads of the CPU backend."""
+
+import numba
+import numpy as np
+import pytest
+
+from layers.backend import cpu_threads
+
+ARRAYS = ("state", "a", "b", "c.0", "c.1")
+
+
+@pytest.fixture
+def lent(monkeypatch):
+    """The arguments that other threads do not get when a kernel is compiled."""
+    names, asked = [], cpu_threads._counts_references
+
+    def ask(args, i):
+        if asked(args, i):
+            names.append(args[i].name)
+        return asked(args, i)
+
+    monkeypatch.setattr(cpu_threads, "_counts_references", ask)
+    return names
+
+
+def test_threads_that_come_late_count_no_references(lent):
+    """The caller's counts are freed when its kernel returns, which is before the last thread has left."""
+
+    @numba.njit(nogil=True)
+    def kernel(state, a, b, c, nothing, number):
+        cpu_threads.enter(state)
+        if cpu_threads.take(state, 0) == 0:
+            a[0], b[0], c[0][0], c[1][0] = number, True, 2, 3
+            cpu_threads.finish(state, 0)
+        cpu_threads.wait(state, 0, 1)
+
+    a, b, c = np.zeros(4, np.float32), np.zeros(2, bool), (np.zeros(1, np.uint8), np.zeros((2, 2)).reshape(-1))
+    cpu_threads.Pool(2).run(kernel, 1, a, b, c, None, 5.0)
+    assert (a[0], b[0], c[0][0], c[1][0]) == (5, True, 2, 3)
+    counts = [name for name in lent if name != "arg.nothing"]
+    assert counts == [f"arg.{name}.0" for name in ARRAYS]
