@@ -1,4 +1,4 @@
-"""A stand-in for the cudnn module: builds and executes the graphs that gpu_cudnn.py makes, on host memory.
+"""A stand-in for the cudnn module: builds and executes the graphs that gpu_plans.py makes, on host memory.
 
 It knows the calls that nvidia-cudnn-frontend 1.18 to 1.23 offers for them, refuses what cuDNN would refuse (an
 output without sizes, a plan that was not built, operands of another type or layout) and counts heuristics.

@@ -1,4 +1,4 @@
-"""gpu_cudnn.py: which graphs it builds, in which layouts and types, and when it asks for heuristics again."""
+"""Convolutions through cuDNN: the graphs for it, their layouts and types, and when heuristics are asked again."""
 
 import sys
 
@@ -103,7 +103,7 @@ def test_a_new_size_takes_over_the_engine_that_was_chosen(make, precision, engin
 
 
 def test_only_so_many_plans_are_kept(make, monkeypatch):
-    monkeypatch.setattr("layers.backend.gpu_cudnn.MOST_PLANS", 8)
+    monkeypatch.setattr("layers.backend.gpu_plans.MOST_PLANS", 8)
     be = make("tf32")
     geometry, shape, k = GEOMETRIES["3x3"]
     w, planner = be.asarray(values((k, shape[1], 3, 3), 2)), be.convolutions.planner

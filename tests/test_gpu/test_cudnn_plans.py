@@ -22,7 +22,7 @@ PRECISIONS = [("fp32", True), ("fp32", False), ("tf32", False), ("fp16", False)]
 @pytest.fixture(scope="module")
 def planner():
     pytest.importorskip("cudnn", reason="nvidia-cudnn-frontend is not installed")
-    from layers.backend.gpu_cudnn import Planner
+    from layers.backend.gpu_plans import Planner
 
     try:
         return Planner(device_json=DEVICE.read_text())
@@ -53,7 +53,7 @@ def plans_of(net):
 @pytest.mark.full
 @pytest.mark.parametrize("net", NETS)
 def test_every_convolution_has_a_plan(net, planner):
-    from layers.backend.gpu_cudnn import Spec
+    from layers.backend.gpu_plans import Spec
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # "cuDNN has no engine"
@@ -68,7 +68,7 @@ def test_every_convolution_has_a_plan(net, planner):
 @pytest.mark.parametrize("tf32", [True, False])
 def test_a_recipe_is_the_engine_that_the_heuristics_chose(planner, tf32):
     """By the memory it asks for: TF32's engines turn NCHW round first, those of strict precision need nothing."""
-    from layers.backend.gpu_cudnn import Spec
+    from layers.backend.gpu_plans import Spec
 
     spec = Spec("fprop", (64, 64, 3, 3), (1, 1), (1, 1), (1, 1), False, tf32, True, True, True)
     builds = planner.heuristic_builds
