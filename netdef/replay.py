@@ -25,6 +25,7 @@ from netdef.run import Run
 
 LEAST = 3  # layers of a stretch that is worth a graph
 MOST = 4  # recordings: each keeps the memory of a whole pass
+PATIENCE = 100  # forward runs after which one that was not used gives way to another
 # Types whose layers make the same launches whenever sizes are the same.  Recurrent layers carry arrays of their own
 # from one run to the next; data layers and Python layers work on the host.
 RECORDABLE = {
@@ -54,6 +55,7 @@ class _Recording:
     backward: _Pass | None
     layers: list[tuple[Step, dict, list]]  # (step, the layer's attributes, the sizes it was asked for)
     shapes: dict[Value, tuple]
+    used_at: int = 0  # the number of the forward run
 
 
 class _State:
@@ -82,6 +84,7 @@ class Replay:
         self.visits: dict[tuple, int] = {}  # by sizes
         self.rehearsed: set[tuple] = set()  # sizes whose backward has been watched
         self.addresses: tuple = ()
+        self.runs = 0
         self._find_stretch()
 
     def _find_stretch(self) -> None:
@@ -132,7 +135,8 @@ class Replay:
         arrays = {value: self.run.array(value) for value in self.entries}
         self.key = key = (*(array.shape for array in arrays.values()), self.backend.key)
         self.visits[key] = visits = self.visits.get(key, 0) + 1
-        if visits > 2 and key not in self.recordings:
+        self.runs += 1
+        if visits > 2 and key not in self.recordings and self._has_room():
             self._record_forward(key, arrays)
         if key in self.recordings:
             self._repeat_forward(key, arrays)
@@ -159,6 +163,17 @@ class Replay:
                 names = ", ".join(step.label for step in self.steps if step in self.refused)
                 self._say(f"{names} cannot be recorded, and too little lies between")
 
+    def _has_room(self) -> bool:
+        """Whether one more may be recorded.  Where more sizes than that take turns, those recorded first stay."""
+        if len(self.recordings) < MOST:
+            return True
+        oldest = next(iter(self.recordings))
+        if self.runs - self.recordings[oldest].used_at < PATIENCE:
+            return False
+        self.backend.runtime.synchronize()
+        del self.recordings[oldest]
+        return True
+
     def _record_forward(self, key: tuple, arrays: dict[Value, Array]) -> None:
         run, last, recorder = self.run, len(self.steps) - 1, self.backend.recorder()
         inputs = {value: array.copy() for value, array in arrays.items()}
@@ -173,9 +188,6 @@ class Replay:
         recorded = self._recorded(recorder, inputs, self.stretch, begin, work)
         if recorded is None:
             return
-        while len(self.recordings) >= MOST:
-            self.backend.runtime.synchronize()
-            del self.recordings[next(iter(self.recordings))]
         recorded, layers, shapes = recorded
         self.recordings[key] = _Recording(recorder, recorded, None, layers, shapes)
 
@@ -206,6 +218,7 @@ class Replay:
     def _repeat_forward(self, key: tuple, arrays: dict[Value, Array]) -> None:
         run, recording = self.run, self.recordings.pop(key)
         self.recordings[key] = self.current = recording
+        recording.used_at = self.runs
         for value, array in arrays.items():
             recording.forward.inputs[value][...] = array
         recording.forward.graph.launch()

@@ -131,13 +131,19 @@ def test_inputs_that_stay_and_inputs_written_in_place():
     forward(nets, {})
 
 
-def test_only_so_many_are_kept():
-    nets = pair()
-    for height in range(9, 9 + 2 * (MOST + 2), 2):
-        for _ in range(4):
+def test_only_so_many_are_kept(monkeypatch):
+    nets, recorded, record = pair(), [], Recorder.record
+    monkeypatch.setattr(Recorder, "record", lambda self, work: recorded.append(1) or record(self, work))
+    heights = range(9, 9 + 2 * (MOST + 2), 2)
+    for _ in range(5):
+        for height in heights:
             forward(nets, image(height, 13))
-    assert repeats(nets[1]) == MOST
-    forward(nets, image(9, 13))
+    assert repeats(nets[1]) == MOST == len(recorded)  # no more is recorded only to be dropped again
+    monkeypatch.setattr("netdef.replay.PATIENCE", 2)
+    for _ in range(3):
+        forward(nets, image(heights[-1], 13))
+    assert repeats(nets[1]) == MOST == len(recorded) - 1
+    forward(nets, image(heights[0], 13))
 
 
 def gradients(net):
