@@ -36,8 +36,9 @@ class GpuBackend(GpuConvolutions):
     name = "gpu"
     counter, origin = None, 0  # while recording: where the random numbers begin, on the device and on the host
 
-    def __init__(self, device: str = "gpu", precision: str = "tf32", exact: bool = False, graphs: bool = False,
-                 runtime=None):
+    def __init__(
+        self, device: str = "gpu", precision: str = "tf32", exact: bool = False, graphs: bool = False, runtime=None
+    ):
         if precision not in PRECISIONS:
             raise SolverFault(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}")
         if runtime is None:

@@ -14,10 +14,11 @@ class NcclReducer:
         from cupy.cuda import nccl
 
         if not nccl.available:
-            raise SolverFault("several processes on GPUs need NCCL: pip install nvidia-nccl-cu12, or nvidia-nccl-cu13 "
-                              "for CUDA 13")
+            raise SolverFault(
+                "several processes on GPUs need NCCL: pip install nvidia-nccl-cu12, or nvidia-nccl-cu13 for CUDA 13"
+            )
         self.cupy, self.nccl = cupy, nccl
-        unique = nccl.get_unique_id()           # bytes; a tuple of numbers before CuPy 14
+        unique = nccl.get_unique_id()  # bytes; a tuple of numbers before CuPy 14
         shared = share(unique if isinstance(unique, bytes) else bytes(number & 255 for number in unique))
         if not isinstance(unique, bytes):
             shared = tuple(byte - 256 if byte > 127 else byte for byte in shared)
@@ -28,15 +29,17 @@ class NcclReducer:
     def broadcast(self, array) -> None:
         """Make the array what it is in the first process."""
         self._after_computing()
-        self.communicator.broadcast(array.data.ptr, array.data.ptr, array.size, self.nccl.NCCL_FLOAT32, 0,
-                                    self.stream.ptr)
+        self.communicator.broadcast(
+            array.data.ptr, array.data.ptr, array.size, self.nccl.NCCL_FLOAT32, 0, self.stream.ptr
+        )
         self.finish()
 
     def start(self, array) -> None:
         """Begin to sum the array over all processes, once what computes it is done."""
         self._after_computing()
-        self.communicator.allReduce(array.data.ptr, array.data.ptr, array.size, self.nccl.NCCL_FLOAT32,
-                                    self.nccl.NCCL_SUM, self.stream.ptr)
+        self.communicator.allReduce(
+            array.data.ptr, array.data.ptr, array.size, self.nccl.NCCL_FLOAT32, self.nccl.NCCL_SUM, self.stream.ptr
+        )
 
     def finish(self) -> None:
         """Let what is computed from here on wait for the sums."""

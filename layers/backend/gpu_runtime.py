@@ -36,8 +36,10 @@ def blocks_for(n: int) -> int:
 @functools.cache
 def signatures(file: str) -> dict[str, list[tuple[np.dtype, bool]]]:
     """{kernel: [(type, whether it is a pointer) of each parameter]} of a .cu file."""
-    return {name: [_declared(text) for text in parameters.split(",")]
-            for name, parameters in SIGNATURE.findall((KERNELS / f"{file}.cu").read_text())}
+    return {
+        name: [_declared(text) for text in parameters.split(",")]
+        for name, parameters in SIGNATURE.findall((KERNELS / f"{file}.cu").read_text())
+    }
 
 
 def _declared(parameter: str) -> tuple[np.dtype, bool]:
@@ -55,8 +57,10 @@ def check_arguments(kernel: str, declared, args, array_type) -> None:
         if pointer and arg is None:
             continue
         if isinstance(arg, array_type) != pointer or getattr(arg, "dtype", None) != dtype:
-            raise TypeError(f"kernel {kernel}, argument {place}: {dtype}{' array' * pointer} expected, got "
-                            f"{getattr(arg, 'dtype', '')} {type(arg).__name__}")
+            raise TypeError(
+                f"kernel {kernel}, argument {place}: {dtype}{' array' * pointer} expected, got "
+                f"{getattr(arg, 'dtype', '')} {type(arg).__name__}"
+            )
 
 
 class CudaRuntime:
@@ -78,8 +82,9 @@ class CudaRuntime:
         """Run a kernel over n values.  Arguments: contiguous device arrays, None (a null pointer), NumPy scalars."""
         if kernel not in self._functions:
             module = self.xp.RawModule(code=(KERNELS / f"{file}.cu").read_text(), options=("-std=c++17",))
-            self._functions |= {name: (module.get_function(name), declared)
-                                for name, declared in signatures(file).items()}
+            self._functions |= {
+                name: (module.get_function(name), declared) for name, declared in signatures(file).items()
+            }
         function, declared = self._functions[kernel]
         check_arguments(kernel, declared, args, self.xp.ndarray)
         function((blocks or blocks_for(n),), (THREADS,), tuple(np.uint64(0) if arg is None else arg for arg in args))

@@ -172,8 +172,11 @@ class Tape:
         known = list(_arrays([args, options, owner]))
         self.touch(known)
         result = _no_scalars(function(*args, **options))
-        places = [i for i, array in enumerate(_arrays(result))
-                  if not any(np.may_share_memory(array, there) for there in known)]  # others are views
+        places = [
+            i
+            for i, array in enumerate(_arrays(result))
+            if not any(np.may_share_memory(array, there) for there in known)
+        ]  # others are views
         made = [array for i, array in enumerate(_arrays(result)) if i in places]
         self.made |= {id(_owner(array)): _owner(array) for array in made}
 
@@ -237,8 +240,7 @@ def cupy_names() -> dict[str, set[str]]:
 
 
 class _Namespace:
-    """numpy's functions on device arrays, those that cupy has too.  asarray and array take host arrays in, as cupy's.
-    """
+    """numpy's functions on device arrays, those that cupy has too; asarray and array take host arrays in, as there."""
 
     def __init__(self, module, name="cupy"):
         self._module, self._name = module, name
