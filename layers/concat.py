@@ -37,7 +37,7 @@ class Concat(Layer):
         dxs, start = [], 0
         for size, needed in zip(self.saved, need, strict=True):
             part = (slice(None),) * self.axis + (slice(start, start + size),)
-            dxs.append(dys[0][part].copy() if needed else None)
+            dxs.append(self.xp.ascontiguousarray(dys[0][part]) if needed else None)
             start += size
         return dxs
 

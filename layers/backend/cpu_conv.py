@@ -107,14 +107,17 @@ class Convolution:
             for part in self._groups(geom, x, w, bias, y):
                 self._winograd(*part[:3], slope, part[3], geom.pad, (w.shape[1] * taps, taps, 0), m, geom.kernel[0])
             return y
-        phases, sizes, steps, places, frame, q = cpu_direct.forward_steps(x.shape, k, geom, out)
+        self._direct(x, w, w[0].size, 1, bias, slope, y, geom)
+        return y
+
+    def _direct(self, x, w, w_row, w_step, bias, slope, y, geom):
+        phases, sizes, steps, places, frame, q = cpu_direct.forward_steps(x.shape, y.shape[1], geom, y.shape[2:])
         q, frame = self._workspace([(None, q), (frame,)])
         x = x.reshape(-1)
         self.pool.run(
-            cpu_direct.forward, phases, x, w.reshape(-1), bias, np.float32(slope), y.reshape(-1), sizes, steps, places,
-            frame if frame.size else x, q,
+            cpu_direct.forward, phases, x, w.reshape(-1), w_row, w_step, bias, np.float32(slope), y.reshape(-1), sizes,
+            steps, places, frame if frame.size else x, q,
         )  # fmt: skip
-        return y
 
     def _winograd(self, x, w, bias, slope, y, pad, kernels, m, r):
         n, c, height, width = x.shape
@@ -138,6 +141,9 @@ class Convolution:
     def backward_data(self, dy, w, geom, channels, spatial, bias, slope):
         n, k = dy.shape[:2]
         dx = self.memory.empty((n, channels, *spatial), np.float32)
+        if geom.is_pointwise:  # a convolution with the transposed weights
+            self._direct(dy, w, 1, w.shape[1], bias, slope, dx, geom)
+            return dx
         r = geom.kernel[0]
         m = self._tile(k, channels, geom, spatial)
         if m and r == 3:

@@ -34,9 +34,10 @@ LONG = 8 * TILE_LANES  # pixels at a time where each group has one output
 
 
 @kernel
-def forward(state, x, w, bias, slope, y, sizes, steps, places, f, q):
+def forward(state, x, w, w_row, w_step, bias, slope, y, sizes, steps, places, f, q):
     """y = relu(convolution of x + bias).
 
+    w_row, w_step: how far the weights of two outputs, and two weights of one output, are apart.
     places: where in the frame of a group's channels the row of each weight begins; f: the frame of a band, or x
     itself where it needs none; q: outputs of a job's strip per thread.
     """
@@ -77,13 +78,15 @@ def forward(state, x, w, bias, slope, y, sizes, steps, places, f, q):
                     if not framed and column + reach > columns:  # nothing beyond the end may be read: some once more
                         column, n = columns - reach, reach
                     line, i = column // ld, column % ld
-                    left = (g * k_group + k0) * len(places)
+                    left = g * k_group * len(places) + k0 * w_row
                     top = ((image * k_out + g * k_group + k0) * out_h + row0 + line) * out_w + i
                     if n == STRIP and (ld == out_w or i + n <= out_w) and len(places) <= DEPTH and k_group > 1:
-                        convolve(w, left, k1 - k0, f, start + column, places, y, top, out_h * out_w, bias,
-                                 g * k_group + k0, slope)  # fmt: skip
+                        convolve(
+                            w, left, w_row, w_step, k1 - k0, f, start + column, places, y, top, out_h * out_w,
+                            bias, g * k_group + k0, slope,
+                        )  # fmt: skip
                         continue
-                    multiply_placed(w, left, k1 - k0, f, start + column, places, n, my_q, strip)
+                    multiply_placed(w, left, w_row, w_step, k1 - k0, f, start + column, places, n, my_q, strip)
                     for k in range(k1 - k0):
                         done, place, here = 0, top + k * out_h * out_w, i
                         while done < n:
@@ -96,34 +99,33 @@ def forward(state, x, w, bias, slope, y, sizes, steps, places, f, q):
 
 
 @kernel
-def convolve(w, iw, rows, x, ix, places, y, iy, ldy, bias, channel, slope):
+def convolve(w, iw, w_row, w_step, rows, x, ix, places, y, iy, ldy, bias, channel, slope):
     """STRIP pixels of `rows` outputs, with nothing in between: the sums go from registers to y."""
-    depth = len(places)
     for k in range(0, rows, TILE_ROWS):
         convolve_tile(
-            w, iw + k * depth, depth, rows - k, x, ix, places, y, iy + k * ldy, ldy, bias, channel + k, slope, ROWS,
-            VECTORS,
+            w, iw + k * w_row, w_row, w_step, rows - k, x, ix, places, y, iy + k * ldy, ldy, bias, channel + k, slope,
+            ROWS, VECTORS,
         )  # fmt: skip
 
 
 @kernel
-def multiply_placed(w, iw, rows, x, ix, places, columns, q, ldq):
+def multiply_placed(w, iw, w_row, w_step, rows, x, ix, places, columns, q, ldq):
     """q (rows, columns) = w (rows, depth) at w[iw] times the rows of `columns` pixels at x[ix + places]."""
     depth = len(places)
     wide = (columns + TILE_LANES - 1) // TILE_LANES
     for p in range(0, depth, DEPTH):
         n = min(DEPTH, depth - p)
         if rows == 1:
-            multiply_tile(w, iw + p, 0, 1, 1, x, ix, places, p, q, 0, ldq, n, p, (0,), (0,) * 8)
+            multiply_tile(w, iw + p * w_step, 0, w_step, 1, x, ix, places, p, q, 0, ldq, n, p, (0,), (0,) * 8)
             continue
         for k in range(0, rows, TILE_ROWS):
-            left, iq = iw + k * depth + p, k * ldq
+            left, iq, m = iw + k * w_row + p * w_step, k * ldq, rows - k
             if wide == 3:
-                multiply_tile(w, left, depth, 1, rows - k, x, ix, places, p, q, iq, ldq, n, p, ROWS, (0, 0, 0))
+                multiply_tile(w, left, w_row, w_step, m, x, ix, places, p, q, iq, ldq, n, p, ROWS, (0, 0, 0))
             elif wide == 2:
-                multiply_tile(w, left, depth, 1, rows - k, x, ix, places, p, q, iq, ldq, n, p, ROWS, (0, 0))
+                multiply_tile(w, left, w_row, w_step, m, x, ix, places, p, q, iq, ldq, n, p, ROWS, (0, 0))
             else:
-                multiply_tile(w, left, depth, 1, rows - k, x, ix, places, p, q, iq, ldq, n, p, ROWS, (0,))
+                multiply_tile(w, left, w_row, w_step, m, x, ix, places, p, q, iq, ldq, n, p, ROWS, (0,))
 
 
 def _bands(rows, row_floats, budget):

@@ -1,4 +1,7 @@
-"""Elementwise kernels and sums per channel: one pass over memory each, in jobs of GRAIN."""
+"""Elementwise kernels and sums per channel: one pass over memory each, in jobs of GRAIN.
+
+Indices are unsigned: a signed one might be negative, count from the end, and keep a loop from becoming vector code.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def relu_forward(state, x, slope, y):
         job = take(state, 0)
         if job >= jobs:
             break
-        for i in range(job * GRAIN, min((job + 1) * GRAIN, x.size)):
+        for i in range(np.uint64(job * GRAIN), np.uint64(min((job + 1) * GRAIN, x.size))):
             value = x[i]
             y[i] = value if value > 0 else value * slope + np.float32(0)
         finish(state, 0)
@@ -51,7 +54,7 @@ def relu_backward(state, dy, y, slope, dx):
         job = take(state, 0)
         if job >= jobs:
             break
-        for i in range(job * GRAIN, min((job + 1) * GRAIN, y.size)):
+        for i in range(np.uint64(job * GRAIN), np.uint64(min((job + 1) * GRAIN, y.size))):
             value = dy[i]
             dx[i] = value if y[i] > 0 else value * slope
         finish(state, 0)
@@ -71,7 +74,7 @@ def prelu_forward(state, x, slope, y, area):
             break
         for plane in range(job * each, min((job + 1) * each, planes)):
             factor = slope[plane % slope.size]
-            for i in range(plane * area, (plane + 1) * area):
+            for i in range(np.uint64(plane * area), np.uint64((plane + 1) * area)):
                 value = x[i]
                 y[i] = value if value > 0 else value * factor
         finish(state, 0)
@@ -91,7 +94,7 @@ def prelu_backward(state, dy, x, slope, dx, area):
             break
         for plane in range(job * each, min((job + 1) * each, planes)):
             factor = slope[plane % slope.size]
-            for i in range(plane * area, (plane + 1) * area):
+            for i in range(np.uint64(plane * area), np.uint64((plane + 1) * area)):
                 value = dy[i]
                 dx[i] = value if x[i] > 0 else value * factor
         finish(state, 0)
@@ -112,7 +115,7 @@ def affine(state, x, centre, scale, shift, y, area):
         for plane in range(job * each, min((job + 1) * each, planes)):
             c = plane % channels
             minus, factor, plus = centre[c], scale[c], shift[c]
-            for i in range(plane * area, (plane + 1) * area):
+            for i in range(np.uint64(plane * area), np.uint64((plane + 1) * area)):
                 y[i] = (x[i] - minus) * factor + plus
         finish(state, 0)
     wait(state, 0, jobs)
@@ -127,7 +130,7 @@ def dropout(state, x, mask, scale, y):
         job = take(state, 0)
         if job >= jobs:
             break
-        for i in range(job * GRAIN, min((job + 1) * GRAIN, x.size)):
+        for i in range(np.uint64(job * GRAIN), np.uint64(min((job + 1) * GRAIN, x.size))):
             y[i] = x[i] * scale if mask[i] else np.float32(0)
         finish(state, 0)
     wait(state, 0, jobs)

@@ -131,6 +131,13 @@ def max_backward(state, dy, index, dx, planes, out_area, area):
 
 
 @kernel
+def _whole(sizes):
+    """Whether the one window is the whole image."""
+    height, width, out_h, out_w, kernel_y, kernel_x = sizes[1:7]
+    return out_h * out_w == 1 and sizes[9] == 0 and sizes[10] == 0 and kernel_y >= height and kernel_x >= width
+
+
+@kernel
 def ave_forward(state, x, y, sizes, heights, widths):
     """The sum of each window over its area; heights, widths: the windows' sides in image + pad."""
     enter(state)
@@ -139,9 +146,8 @@ def ave_forward(state, x, y, sizes, heights, widths):
         plane = take(state, 0)
         if plane >= planes:
             break
-        if out_h * out_w == 1 and pad_y == 0 and pad_x == 0 and kernel_y >= height and kernel_x >= width:
-            total = sum_of(x, plane * height * width, height * width)
-            y[plane] = total / max(np.float32(1), heights[0] * widths[0])
+        if _whole(sizes):
+            y[plane] = sum_of(x, plane * height * width, height * width) / max(np.float32(1), heights[0] * widths[0])
             finish(state, 0)
             continue
         for row in range(out_h):
@@ -174,18 +180,23 @@ def ave_backward(state, dy, dx, sizes, heights, widths):
         plane = take(state, 0)
         if plane >= planes:
             break
+        if _whole(sizes):
+            share = dy[plane] / max(np.float32(1), heights[0] * widths[0])
+            fill(dx, plane * height * width, height * width, share)
+            finish(state, 0)
+            continue
         fill(dx, plane * height * width, height * width, np.float32(0))
-        share = np.empty(out_w, np.float32)
+        shares = np.empty(out_w, np.float32)
         for row in range(out_h):
             start = (plane * out_h + row) * out_w
             for i in range(out_w):
-                share[i] = dy[start + i] / max(np.float32(1), heights[row] * widths[i])
+                shares[i] = dy[start + i] / max(np.float32(1), heights[row] * widths[i])
             top = row * stride_y - pad_y
             for line in range(max(0, top), min(height, top + kernel_y)):
                 values = dx[(plane * height + line) * width : (plane * height + line + 1) * width]
                 for tap in range(kernel_x):
                     low, high = _windows(tap, stride_x, pad_x, width, out_w)
                     for i in range(low, high):
-                        values[np.uint64(stride_x * i + tap - pad_x)] += share[i]
+                        values[np.uint64(stride_x * i + tap - pad_x)] += shares[i]
         finish(state, 0)
     wait(state, 0, planes)

@@ -115,25 +115,25 @@ def multiply_tile(typing, a, ia, lda, step, n, b, ib, ldb, p0, c, ic, ldc, depth
 
 
 @intrinsic
-def convolve_tile(typing, a, ia, lda, n, b, ib, places, y, iy, ldy, bias, k, slope, rows, vectors):
+def convolve_tile(typing, a, ia, lda, step, n, b, ib, places, y, iy, ldy, bias, k, slope, rows, vectors):
     """The first n rows of y = relu(bias[k :] + the product of multiply_tile with `places`, whole rows long)."""
 
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args, TILE_LANES)
-        lda, n, ldy = (w.integer(i) for i in (2, 3, 9))
-        array = context.make_array(signature.args[6])(context, builder, args[6])
-        count, one = signature.args[13].count, ir.Constant(I64, 1)
+        lda, step, n, ldy = (w.integer(i) for i in (2, 3, 4, 10))
+        array = context.make_array(signature.args[7])(context, builder, args[7])
+        count, one = signature.args[14].count, ir.Constant(I64, 1)
         lines = _lines(w, w.pointer(0), lda, count, n)
-        sums = _sums(w, lines, one, w.pointer(4), array.data, array.nitems, signature.args[14].count)
-        outs, biases = _lines(w, w.pointer(7), ldy, count, n), _lines(w, w.pointer(10), one, count, n)
-        slope = w.splat(args[12])
+        sums = _sums(w, lines, step, w.pointer(5), array.data, array.nitems, signature.args[15].count)
+        outs, biases = _lines(w, w.pointer(8), ldy, count, n), _lines(w, w.pointer(11), one, count, n)
+        slope = w.splat(args[13])
         for row, line, number in zip(sums, outs, biases, strict=True):
             shift = w.splat(builder.load(number))
             for j, value in enumerate(row):
                 w.store(w.relu(value + shift, slope), w.at(line, j * TILE_LANES))
         return context.get_dummy_value()
 
-    return void(a, ia, lda, n, b, ib, places, y, iy, ldy, bias, k, slope, rows, vectors), generate
+    return void(a, ia, lda, step, n, b, ib, places, y, iy, ldy, bias, k, slope, rows, vectors), generate
 
 
 @intrinsic
@@ -240,14 +240,14 @@ def transpose(a, ia, lda, rows, columns, b, ib, ldb, width):
 @kernel
 def fill(b, ib, n, value):
     """b[ib : ib + n] = value"""
-    for i in range(n):
-        b[ib + i] = value
+    for i in range(np.uint64(ib), np.uint64(ib + n)):  # unsigned: see cpu_elementwise
+        b[i] = value
 
 
 @kernel_of_sums
 def sum_of(x, start, n):
     """x[start] + ... of n elements."""
     total = np.float32(0)
-    for i in range(start, start + n):
+    for i in range(np.uint64(start), np.uint64(start + n)):
         total += x[i]
     return total
