@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 
 from layers.backend import make_backend
-from proto.command import OneLineParser
+from proto.command import OneLineParser, thread_count
 from proto.errors import did_you_mean
+
+LARGEST_SIDE = 65535        # as in a JPEG
 
 
 def add_command(commands, name: str, about: str, **more) -> argparse.ArgumentParser:
@@ -34,18 +37,25 @@ def _option_names(parser: argparse.ArgumentParser) -> list[str]:
     return names
 
 
-def positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
-    return int(text)
-
-
 def size(text: str) -> tuple[int, int]:
     """(height, width)."""
     words = text.lower().split("x")
     if len(words) != 2 or not all(word.isdigit() and int(word) for word in words):
         raise argparse.ArgumentTypeError(f"'{text}' is not height x width, such as 360x480")
+    if max(map(int, words)) > LARGEST_SIDE:
+        raise argparse.ArgumentTypeError(f"'{text}': no side of a picture can be above {LARGEST_SIDE} pixels")
     return int(words[0]), int(words[1])
+
+
+def finite(text: str) -> float:
+    """A number, neither NaN nor infinite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a finite number")
+    return value
 
 
 def share(text: str) -> float:
@@ -66,7 +76,7 @@ def add_width(parser: argparse.ArgumentParser) -> None:
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, gpu or gpu:N (default: cpu)")
-    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--threads", type=thread_count, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument("--exact", action="store_true", help="convolve directly, without transforms that round more")
     parser.add_argument("--precision", default="tf32", choices=("fp32", "tf32", "fp16"),
                         help="of convolutions on the GPU (default: tf32)")

@@ -21,6 +21,7 @@ from models import arguments, common, score
 from models.palette import save_labels
 from netdef.net import Net
 from netdef.phase import filter_net
+from proto.command import whole_number
 from proto.errors import DataFault, GraphFault
 from proto.text import read_net
 
@@ -178,7 +179,7 @@ def add_to(commands) -> None:
                         help="a file of class names, one a line (default: what the data or the net's folder say)")
     parser.add_argument("--score", metavar="BLOB", help="the scores, where no loss names them")
     parser.add_argument("--label", metavar="BLOB", default="label", help="the labels for --score (default: label)")
-    parser.add_argument("--batches", type=arguments.positive, metavar="N", help="how many (default: the split)")
+    parser.add_argument("--batches", type=whole_number, metavar="N", help="how many (default: the split)")
     arguments.add_device(parser)
     parser.set_defaults(run=run)
 

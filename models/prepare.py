@@ -21,6 +21,7 @@ from models.bases import BASES, make_base
 from models.data import read
 from models.data.folder_layers import list_images
 from models.palette import PALETTE, save_labels
+from proto.command import whole_number
 from proto.errors import DataFault, LabelFault, SchemaFault, WeightsFault
 from proto.weights import read_weights, write_weights
 
@@ -42,7 +43,7 @@ def add_to(commands) -> None:
     task = _task(tasks, "rgbd", rgbd, "a first layer with more input channels", "source", "out")
     task.add_argument("--layer", default="conv1_1", metavar="NAME", help="the first one (default: conv1_1)")
     task.add_argument("--rename", default="conv1_1_bgrd", metavar="NAME", help="its new name (default: conv1_1_bgrd)")
-    task.add_argument("--channels", type=arguments.positive, default=1, metavar="N", help="how many more (default: 1)")
+    task.add_argument("--channels", type=whole_number, default=1, metavar="N", help="how many more (default: 1)")
     task = _task(tasks, "fuse", fuse, "one net's weights from those of several, by suffix", "net", "out")
     task.add_argument("parts", nargs="+", metavar="SUFFIX=WEIGHTS",
                       help="weights, and what their layers' names end in here")

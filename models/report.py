@@ -16,6 +16,7 @@ from models import arguments, common, report_page, score
 from models.evaluate import Evaluation, Example, warn_of_missing
 from models.files import write_text
 from models.palette import beside, colour, legend, overlay, save_picture
+from proto.command import whole_number
 from proto.errors import DataFault, WeightsFault
 from proto.text import read_solver
 from solver.paths import Finder
@@ -156,7 +157,7 @@ def add_to(commands) -> None:
     parser.add_argument("--weights", metavar="W,...", help="files, joined by commas (default: the newest snapshot)")
     parser.add_argument("--log", type=Path, metavar="FILE",
                         help="of the run, for the curve (default: RUN_FOLDER/log.jsonl)")
-    parser.add_argument("--images", type=arguments.positive, default=6, metavar="N",
+    parser.add_argument("--images", type=whole_number, default=6, metavar="N",
                         help="how many of the best, of the worst and of the first images to show (default: 6)")
     parser.add_argument("--present-only", action="store_true", help="leave classes out that never occur in the truth")
     parser.add_argument("--classes", metavar="FILE",

@@ -18,6 +18,7 @@ from models.data.scenes import MEAN
 from models.files import replacing
 from models.palette import legend, overlay, save_labels, save_picture
 from netdef.net import Net
+from proto.command import whole_number
 from proto.errors import DataFault, GraphFault, SchemaFault, ShapeFault
 
 LEGEND = "legend"
@@ -115,13 +116,13 @@ def add_to(commands) -> None:
                         help="where results go (default: segmented)")
     parser.add_argument("--mean", default=",".join(map(str, MEAN)), metavar="B,G,R",
                         help="subtracted: numbers, or a .binaryproto (default: VOC's %(default)s)")
-    parser.add_argument("--scale", type=float, default=1.0, metavar="S",
+    parser.add_argument("--scale", type=arguments.finite, default=1.0, metavar="S",
                         help="multiplies after the mean is off (default: 1)")
     parser.add_argument("--rgb", action="store_true", help="the net takes RGB (default: BGR, as Caffe's nets do)")
     parser.add_argument("--blob", default="", metavar="NAME", help="the scores (default: score, or the only map)")
     parser.add_argument("--classes", metavar="FILE",
                         help="a file of class names, one a line (default: classes.txt beside the net)")
-    parser.add_argument("--max-side", type=arguments.positive, metavar="N",
+    parser.add_argument("--max-side", type=whole_number, metavar="N",
                         help="work on images shrunk to at most N pixels a side (saves memory on photos)")
     parser.add_argument("--size", type=arguments.size, metavar="HxW",
                         help="work on images resized to this, for nets of a fixed size")

@@ -28,6 +28,7 @@ from models.files import replacing, write_text
 from models.prepare import late_fusion
 from models.surgery import Weights, add_channels
 from proto import text
+from proto.command import whole_number
 from proto.errors import NetError, SolverFault, WeightsFault
 from proto.messages import SolverParameter
 from proto.weights import read_weights, write_weights
@@ -219,8 +220,8 @@ def add_to(commands) -> None:
     parser.add_argument("--from", "--weights", dest="source", type=Path, action="append", default=[], metavar="W",
                         help="the weights that the first stage to be run starts from (given twice for two)")
     parser.add_argument("--stage", type=int, metavar="N", help="begin with this stage; --from gives what comes before")
-    parser.add_argument("--iterations", type=arguments.positive, metavar="N", help="of every stage, to try it out")
-    parser.add_argument("--snapshot", type=arguments.positive, metavar="N", help="take one each N iterations")
+    parser.add_argument("--iterations", type=whole_number, metavar="N", help="of every stage, to try it out")
+    parser.add_argument("--snapshot", type=whole_number, metavar="N", help="take one each N iterations")
     arguments.add_width(parser)
     parser.add_argument("--seed", type=int, metavar="N", help="of dropout and fillers (default: another each time)")
     parser.add_argument("--no-score", action="store_true", help="do not score the stages")

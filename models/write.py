@@ -8,6 +8,7 @@ from models import arguments, demo_net, own, recipes
 from models.bases import BASES
 from models.data.folder_layers import class_names
 from models.files import write_text
+from proto.command import whole_number
 from proto.errors import SchemaFault
 
 
@@ -26,12 +27,12 @@ def add_to(commands) -> None:
     own_data = parser.add_argument_group("own data", "a folder of images and one of label PNGs of the same names")
     own_data.add_argument("--images", metavar="DIR", help="photos of any size")
     own_data.add_argument("--labels", metavar="DIR", help="PNGs of class indices; 255: no class")
-    own_data.add_argument("--resize", type=arguments.positive, metavar="N", help="the shorter side of every image")
+    own_data.add_argument("--resize", type=whole_number, metavar="N", help="the shorter side of every image")
     own_data.add_argument("--crop", type=arguments.size, metavar="HxW",
                           help="train on parts of this size, cut at random")
     own_data.add_argument("--balance", action="store_true", help="thin out frequent classes in the training loss")
     own_data.add_argument("--ignore", type=int, default=255, metavar="L", help="the label of no class (default: 255)")
-    own_data.add_argument("--iterations", type=arguments.positive, default=2000, metavar="N",
+    own_data.add_argument("--iterations", type=whole_number, default=2000, metavar="N",
                           help="of the solver (default: 2000)")
     parser.set_defaults(run=run)
 
@@ -56,6 +57,8 @@ def run(options) -> None:
             print(options.out / "demo" / name)
         return
     classes = options.classes and (int(options.classes) if options.classes.isdigit() else options.classes)
+    if classes == 0:
+        raise SchemaFault("--classes 0: there must be something to tell apart")
     if options.images or options.labels or options.name == "own":
         if not (options.images and options.labels and classes):
             raise SchemaFault("own data need all three: --images DIR --labels DIR --classes N|FILE")

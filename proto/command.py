@@ -35,6 +35,21 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
 
 
+def whole_number(text: str) -> int:
+    """An option's value: a whole number from 1."""
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+    return int(text)
+
+
+def thread_count(text: str) -> int:
+    """An option's value: as many threads as a machine can use."""
+    number, cores = whole_number(text), os.cpu_count() or 1
+    if number > max(64, 4 * cores):
+        raise argparse.ArgumentTypeError(f"{number} threads are too many: there are {cores} cores")
+    return number
+
+
 def carry_out(run: Callable[[], int | None], with_traceback: bool = False) -> int:
     """The exit status of `run`; with_traceback: mistakes are raised on, to see where they were noticed."""
     for stream in (sys.stdout, sys.stderr):    # a name that the terminal cannot show is no reason to fail

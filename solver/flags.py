@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 
-from proto.command import OneLineParser
+from proto.command import OneLineParser, thread_count, whole_number
 from proto.errors import SolverFault, did_you_mean
 
 GLOG_FLAGS = re.compile(r"--?(alsologtostderr|logtostderr|minloglevel|log_dir|v)(=.*)?$")
@@ -17,7 +16,8 @@ def _train_options(parser) -> None:
     parser.add_argument("-solver", "--solver", metavar="SOLVER", help="the same")
     parser.add_argument("-weights", "--weights", metavar="W,...", help="files to start from, joined by commas")
     parser.add_argument("-snapshot", "--snapshot", metavar="STATE", help="a .solverstate[.h5] to go on from")
-    parser.add_argument("-iterations", "--iterations", type=_count, metavar="N", help="at most N of them in this run")
+    parser.add_argument("-iterations", "--iterations", type=whole_number, metavar="N",
+                        help="at most N of them in this run")
     parser.add_argument("--bilinear", action="store_true",
                         help="start all-zero Deconvolutions with lr_mult 0 as bilinear upsampling")
     parser.add_argument("--seed", type=int, metavar="N",
@@ -49,14 +49,14 @@ def _time_options(parser) -> None:
 def _net_options(parser, iterations: int) -> None:
     parser.add_argument("file", nargs="?", metavar="NET", help="the net's prototxt")
     parser.add_argument("-model", "--model", metavar="NET", help="the same")
-    parser.add_argument("-iterations", "--iterations", type=_count, default=iterations, metavar="N",
+    parser.add_argument("-iterations", "--iterations", type=whole_number, default=iterations, metavar="N",
                         help=f"batches to run (default: {iterations})")
 
 
 def _device_options(parser) -> None:
     parser.add_argument("--device", metavar="D", help="cpu, gpu or gpu:N (default: what the solver says, else cpu)")
     parser.add_argument("-gpu", "--gpu", metavar="N", help="Caffe's word for --device gpu:N")
-    parser.add_argument("--threads", type=_threads, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--threads", type=thread_count, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument("--exact", action="store_true", help="convolve directly, without transforms that round more")
     parser.add_argument("--precision", default="tf32", choices=("fp32", "tf32", "fp16"),
                         help="of convolutions on the GPU (default: tf32)")
@@ -67,19 +67,6 @@ def _device_options(parser) -> None:
 COMMANDS = {"train": (_train_options, "train a net"), "test": (_test_options, "run a net in its TEST phase"),
             "time": (_time_options, "time every layer of a net"),
             "device_query": (lambda parser: None, "say what there is to compute on")}
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
-    return int(text)
-
-
-def _threads(text: str) -> int:
-    number, cores = _count(text), os.cpu_count() or 1
-    if number > max(64, 4 * cores):
-        raise argparse.ArgumentTypeError(f"{number} threads are too many: there are {cores} cores")
-    return number
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -230,3 +230,17 @@ def test_surgery_as_commands(tmp_path, capsys):
 def test_traceback_on_request(there):
     with pytest.raises(Exception, match="no such"):
         main(["score", str(there / "gone.prototxt"), "--weights", "x", "--traceback"])
+
+
+@pytest.mark.parametrize("words, said", [
+    (["segment", "a.png", "--net", "n", "--weights", "w", "--size", "70000x500"], "no side of a picture can be above"),
+    (["segment", "a.png", "--net", "n", "--weights", "w", "--scale", "nan"], "'nan' is not a finite number"),
+    (["segment", "a.png", "--net", "n", "--weights", "w", "--threads", "9999"], "9999 threads are too many"),
+    (["write", "voc-fcn8s", "nets", "--classes", "0"], "--classes 0")])
+def test_numbers_out_of_range(words, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = main(words)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2 and said in capsys.readouterr().err and not list(tmp_path.iterdir())
