@@ -13,6 +13,7 @@ from layers.backend.cpu_conv import Convolution
 from layers.backend.cpu_memory import MemoryPool
 from layers.backend.cpu_threads import shared_pool
 
+FLOAT32 = np.dtype(np.float32)
 UPDATE_PIECE = 1 << 16  # numbers of each array; with the temporary ones they fit into a cache of 2 MB
 
 _memory = MemoryPool()
@@ -285,7 +286,11 @@ class CpuBackend(Backend):
 
 def _plain(*arrays):
     """Whether kernels take these: float32, C-contiguous, and writable (others are another type to Numba)."""
-    return all(a.dtype == np.float32 and a.flags.c_contiguous and a.flags.writeable for a in arrays)
+    for a in arrays:
+        flags = a.flags
+        if a.dtype != FLOAT32 or not flags.c_contiguous or not flags.writeable:
+            return False
+    return True
 
 
 def _bias(b, n):

@@ -151,8 +151,9 @@ def find(pool, x, pad, taps):
     if min(height, width) < LEAST_SIZE:
         return None
     least, some = taps + LEAST_RUN, x[0, :: max(1, x.shape[1] // 4)]
-    row_runs = _runs((some[:, 1:] == some[:, :-1]).all((0, 2)), least)
-    column_runs = _runs((some[:, :, 1:] == some[:, :, :-1]).all((0, 1)), least)
+    few_columns, few_rows = some[:, :, ::4], some[:, ::4]  # enough to see that there is nothing, as mostly
+    row_runs = _runs((few_columns[:, 1:] == few_columns[:, :-1]).all((0, 2)), least)
+    column_runs = _runs((few_rows[:, :, 1:] == few_rows[:, :, :-1]).all((0, 1)), least)
     if row_runs or column_runs:
         rows, columns = np.zeros((planes, height), np.int32), np.zeros((planes, width), np.int32)
         lists = [np.array(runs, np.int64).reshape(-1, 2) for runs in (row_runs, column_runs)]
