@@ -15,6 +15,8 @@ import numpy as np
 from proto.errors import WeightsFault, Where, did_you_mean
 from proto.memory import bytes_text, memory_left
 
+ZERO_BYTE = "a file's name cannot hold a zero byte"      # Python's ValueError, said alike by all its versions
+
 
 @contextlib.contextmanager
 def replacing(path) -> Iterator[Path]:
@@ -24,8 +26,8 @@ def replacing(path) -> Iterator[Path]:
     """
     try:
         path = Path(os.path.realpath(path))  # a link stays a link
-    except ValueError as error:              # a zero byte in the name
-        raise WeightsFault(f"Could not write file {os.fspath(path)!r}: {error}") from None
+    except ValueError:
+        raise WeightsFault(f"Could not write file {os.fspath(path)!r}: {ZERO_BYTE}") from None
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -83,8 +85,8 @@ def map_file(path) -> memoryview:
 
 def cannot_open(path: str, error: OSError | ValueError) -> str:
     """What to say of a file that cannot be opened; for one that is missing, with a hint at one of nearly its name."""
-    if isinstance(error, ValueError):      # a NUL in the name
-        return f"Could not open file {path!r}: {error}"
+    if isinstance(error, ValueError):
+        return f"Could not open file {path!r}: {ZERO_BYTE}"
     folder, name = os.path.split(path)
     beside = isinstance(error, FileNotFoundError) and os.path.isdir(folder or ".") and os.listdir(folder or ".")
     return f"Could not open file {path}: {_reason(error)}{did_you_mean(name, beside or [])}"

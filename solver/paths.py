@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 
 from proto.errors import SolverFault, did_you_mean
+from proto.files import ZERO_BYTE
 
 
 class Finder:
@@ -66,7 +67,7 @@ def require_writable(prefix: str) -> None:
             file.write(b"x")
         with contextlib.suppress(FileNotFoundError):
             os.stat(f"{prefix}_iter_1000000.solverstate.h5.json")      # refuses what is too long for a name
-    except (OSError, ValueError) as error:     # ValueError: a zero byte in it
-        reason = "not a directory" if isinstance(error, FileExistsError) else getattr(error, "strerror", error)
+    except (OSError, ValueError) as error:
+        reason = "not a directory" if isinstance(error, FileExistsError) else getattr(error, "strerror", ZERO_BYTE)
         raise SolverFault(f"snapshot_prefix: cannot write to {os.path.abspath(folder)!r}: {reason}; set another "
                           "snapshot_prefix, or snapshot_after_train: false without snapshot") from None

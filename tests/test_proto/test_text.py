@@ -242,7 +242,7 @@ def test_lines_that_end_as_on_old_macs(tmp_path):
 @pytest.mark.parametrize("name, says", [
     ("train.protoxt", "no such file or directory (did you mean 'train.prototxt'?)"),
     (".", "is a directory"),
-    ("a\0b", "embedded null byte"),
+    ("a\0b", "zero byte"),
     ("nowhere/train.prototxt", "no such file or directory"),
 ])
 def test_a_file_that_cannot_be_opened(tmp_path, name, says):

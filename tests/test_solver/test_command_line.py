@@ -59,7 +59,7 @@ TEXTS = {
     "iter_size_zero": (BEGIN + TN + "iter_size: 0", ["s.prototxt:2:20", "iter_size is 0", "at least 1"]),
     "clip_zero": (BEGIN + TN + "clip_gradients: 0", ["clip_gradients is 0", "freeze"]),
     "snapshots_into_a_file": (BEGIN + TN + 'snapshot_prefix: "tn.prototxt/x"', ["snapshot_prefix", "cannot write"]),
-    "snapshots_of_no_name": (BEGIN + TN + 'snapshot_prefix: "a\\000b"', ["s.prototxt:2:", "null byte"]),
+    "snapshots_of_no_name": (BEGIN + TN + 'snapshot_prefix: "a\\000b"', ["s.prototxt:2:", "zero byte"]),
     "snapshots_of_a_long_name": (BEGIN + TN + f'snapshot_prefix: "{"a" * 250}"', ["s.prototxt:2:", "name too long"]),
     "no_end": (BEGIN.replace("max_iter: 5", "") + TN, ["max_iter is not set", "--iterations"]),
     "an_end_at_once": (BEGIN.replace("max_iter: 5", "max_iter: 0") + TN, ["s.prototxt:1:", "max_iter is 0: say"]),
