@@ -121,17 +121,42 @@ def _read(typing, array, index):
     return types.int64(array, index), generate
 
 
+def _call(context, builder, kind, name):
+    function = ir.FunctionType(kind, [])
+    builder.call(cgutils.get_or_insert_function(builder.module, function, name), [])
+    return context.get_dummy_value()
+
+
 @intrinsic
 def _pause(typing):
     """A moment's rest while waiting for another core."""
 
     def generate(context, builder, signature, args):
         if platform.machine().lower() in ("x86_64", "amd64"):
-            pause = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, pause, "llvm.x86.sse2.pause"), [])
+            _call(context, builder, ir.VoidType(), "llvm.x86.sse2.pause")
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+@intrinsic
+def _yield(typing):
+    """Let another thread have this core: the one that is waited for may have been put on it too."""
+
+    def generate(context, builder, signature, args):
+        if os.name == "posix":
+            _call(context, builder, ir.IntType(32), "sched_yield")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@numba.njit(nogil=True, inline="always")
+def _rest(looks):
+    """After look number `looks` in vain."""
+    _pause()
+    if looks % 256 == 0:
+        _yield()
 
 
 @numba.njit(nogil=True, inline="always")
@@ -149,8 +174,10 @@ def finish(state, phase):
 @numba.njit(nogil=True, inline="always")
 def wait(state, phase, jobs):
     """Until all jobs of a phase are done."""
+    looks = 0
     while _read(state, 2 * phase + 1) < jobs:
-        _pause()
+        looks += 1
+        _rest(looks)
 
 
 # -- the pool ------------------------------------------------------------------------------------------------------
@@ -248,7 +275,7 @@ def _serve(mailbox, seen, looks):
             return call
         if call == seen:
             left -= 1
-            _pause()
+            _rest(left)
             continue
         if call % 2 == 1:
             _add(mailbox, INSIDE, 1)
@@ -265,8 +292,10 @@ def _close(mailbox):
     """Let nobody in any more, and wait until all have left."""
     if _read(mailbox, CALL) % 2 == 1:
         _add(mailbox, CALL, 1)
+    looks = 0
     while _read(mailbox, INSIDE) > 0:
-        _pause()
+        looks += 1
+        _rest(looks)
 
 
 class _Team:
