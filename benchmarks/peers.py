@@ -5,8 +5,10 @@ The peers' nets are translated from the same NetParameter, with random weights.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+import time
 
 import numpy as np
 
@@ -24,67 +26,75 @@ def random_inputs(shapes: dict, classes: int) -> dict:
     }
 
 
-def make_runner(framework: str, net, train: bool, threads: int, each_layer: bool = False):
-    """A function () -> None or, with each_layer, () -> {layer: seconds} for ours."""
+def make_runner(framework: str, net, train: bool, threads: int):
+    """A function that runs the net once; ours takes each_layer=True to return {layer: seconds}."""
     if framework == "ours":
-        return _ours(net, train, threads, each_layer)
+        return _ours(net, train, threads)
     if framework.startswith("torch"):
         return _torch(net, train, threads, framework.endswith("last"))
     return _onnx(net, framework, threads)
 
 
-def _ours(message, train, threads, each_layer):
-    import time
-
+def _ours(message, train, threads):
     from layers.backend import make_backend
     from netdef.net import Net
 
     backend = make_backend("cpu", threads=threads)
     net = Net(message, "TRAIN" if train else "TEST", backend=backend, seed=1)
-    inputs = random_inputs({name: net.shapes[name] for name in net.inputs}, _classes(net.shapes, net))
+    inputs = random_inputs({name: net.shapes[name] for name in net.inputs}, _classes(net.shapes, net.specs))
     rng = np.random.default_rng(1)
     for param in net.learnable:  # FCN's convolutions start at zero: give them values
         if not param.data.any() and len(param.shape) > 1:
             rng.standard_normal(out=param.data.reshape(-1), dtype=np.float32)
             param.data *= (2 / np.prod(param.shape[1:])) ** 0.5
     history = [(p, backend.zeros(p.shape)) for p in net.learnable if p.grad is not None] if train else []
-    times = {}
-    if each_layer:
-        start = [0.0]
 
-        def begin(index):
-            start[0] = time.perf_counter()
-
-        def end(index):
-            name = net.layer_names[index]
-            times[name] = times.get(name, 0) + time.perf_counter() - start[0]
-
-        for hooks, hook in (
-            (net.before_forward, begin),
-            (net.after_forward, end),
-            (net.before_backward, begin),
-            (net.after_backward, end),
-        ):
-            hooks.append(hook)
-
-    def run():
-        times.clear()
-        net.forward(inputs)
+    def run(each_layer=False):
+        times = {}
+        with _watched(net, times) if each_layer else contextlib.nullcontext():
+            net.forward(inputs)
+            if train:
+                net.clear_grads()
+                net.backward()
         if train:
-            net.clear_grads()
-            net.backward()
             begin = time.perf_counter()
             for param, h in history:
                 backend.sgd_update(param.data, param.grad, h, 1e-12, 0.9, 5e-4)
             times["(update)"] = time.perf_counter() - begin
-        return dict(times)
+        return times
 
     return run
 
 
-def _classes(shapes, net):
-    losses = [spec for spec in net.specs if spec.type == "SoftmaxWithLoss"]
-    return shapes[losses[0].bottom[0]][1] if losses else 2
+@contextlib.contextmanager
+def _watched(net, times):
+    """Add the seconds of every layer to `times`."""
+    start = 0.0
+
+    def begin(index):
+        nonlocal start
+        start = time.perf_counter()
+
+    def end(index):
+        name = net.layer_names[index]
+        times[name] = times.get(name, 0) + time.perf_counter() - start
+
+    hooks = [
+        (net.before_forward, begin),
+        (net.after_forward, end),
+        (net.before_backward, begin),
+        (net.after_backward, end),
+    ]
+    for called, hook in hooks:
+        called.append(hook)
+    yield
+    for called, hook in hooks:
+        called.remove(hook)
+
+
+def _classes(shapes, specs):
+    """How many classes the labels have that the net is trained with."""
+    return next((shapes[spec.bottom[0]][1] for spec in specs if spec.type == "SoftmaxWithLoss"), 2)
 
 
 def _planned(message, train):
@@ -95,8 +105,7 @@ def _planned(message, train):
     plan = Plan(message, "TRAIN" if train else "TEST")
     shapes = {name: value.shape for name, value in plan.newest.items()}
     specs = [step.spec for step in plan.steps]
-    classes = next((shapes[spec.bottom[0]][1] for spec in specs if spec.type == "SoftmaxWithLoss"), 2)
-    inputs = random_inputs({name: shapes[name] for name in plan.inputs}, classes)
+    inputs = random_inputs({name: shapes[name] for name in plan.inputs}, _classes(shapes, specs))
     return TorchNet(specs, plan.params), inputs
 
 

@@ -1,5 +1,7 @@
 """One framework and net in a process of its own: runs once for every line read, and answers with JSON.
 
+A line "layers" has ours tell the time of each layer, which takes a little itself.
+
 A process each: no framework's threads spin beside another's, and its peak memory is its own.
 """
 
@@ -14,15 +16,16 @@ from benchmarks.nets import net_message
 from benchmarks.peers import make_runner
 
 
-def main(framework: str, name: str, mode: str, threads: str, each_layer: str) -> None:
+def main(framework: str, name: str, mode: str, threads: str) -> None:
     start = time.perf_counter()
-    run = make_runner(framework, net_message(name, mode == "train"), mode == "train", int(threads), each_layer == "1")
+    run = make_runner(framework, net_message(name, mode == "train"), mode == "train", int(threads))
     _answer(ready=time.perf_counter() - start)
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        options = {"each_layer": True} if line.strip() == "layers" else {}
         start = time.perf_counter()
-        layers = run()
+        layers = run(**options)
         seconds = time.perf_counter() - start
-        _answer(seconds=seconds, peak_mb=_peak_mb(), layers=layers if isinstance(layers, dict) else {})
+        _answer(seconds=seconds, peak_mb=_peak_mb(), layers=layers if options else {})
 
 
 def _peak_mb():

@@ -26,6 +26,8 @@ def _synchronize(backend) -> None:
 def peak_gflops(backend, seconds: float = 0.5) -> float:
     """The best rate of float32 matrix products seen in about that many seconds, in GFLOP/s."""
     a, b = backend.uniform((PRODUCT, PRODUCT)), backend.uniform((PRODUCT, PRODUCT))
+    backend.matmul(a, b)                                   # the first one may have to be compiled
+    _synchronize(backend)
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end or best == float("inf"):
         start = time.perf_counter()

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.backend.cpu_threads import enter, finish, kernel, take, wait
+from layers.backend.cpu_compile import kernel
+from layers.backend.cpu_threads import enter, finish, take, wait
 from layers.backend.cpu_vector import copy
 
 LEAST_SIZE = 48  # of an image: smaller ones are not worth a look

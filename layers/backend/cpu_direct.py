@@ -16,6 +16,7 @@ import functools
 
 import numpy as np
 
+from layers.backend.cpu_compile import kernel
 from layers.backend.cpu_gather import frame, store_outputs
 from layers.backend.cpu_product import (
     DEPTH,
@@ -28,7 +29,7 @@ from layers.backend.cpu_product import (
     multiply_tile,
     padded,
 )
-from layers.backend.cpu_threads import enter, finish, kernel, take, wait
+from layers.backend.cpu_threads import enter, finish, take, wait
 
 LONG = 8 * TILE_LANES  # pixels at a time where each group has one output
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from layers.backend.cpu_compile import kernel
 from layers.backend.cpu_gather import add_line, gather, scatter, store_outputs
 from layers.backend.cpu_product import fill, multiply_deep, transpose
-from layers.backend.cpu_threads import enter, finish, kernel, take, wait
+from layers.backend.cpu_threads import enter, finish, take, wait
 from layers.backend.cpu_vector import add_scaled, copy
 
 

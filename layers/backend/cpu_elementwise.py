@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from layers.backend.cpu_compile import kernel
 from layers.backend.cpu_product import sum_of
-from layers.backend.cpu_threads import enter, finish, kernel, take, wait
+from layers.backend.cpu_threads import enter, finish, take, wait
 from layers.backend.cpu_vector import copy
 
 GRAIN, PIECE = 1 << 16, 1 << 14

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.backend.cpu_product import multiply, multiply_deep, padded, transpose
-from layers.backend.cpu_threads import enter, finish, kernel, take, wait
+from layers.backend.cpu_compile import kernel
+from layers.backend.cpu_product import multiply_deep, padded, transpose
+from layers.backend.cpu_threads import enter, finish, take, wait
 from layers.backend.cpu_vector import copy
 
 
@@ -82,29 +83,3 @@ def matmul(pool, memory, a, b, c, add, ta, tb):
     q = memory.empty((threads, job_blocks * 16 * q_ld), np.float32)
     sizes = rows, columns, depth, int(ta), int(tb), int(tc), int(add), job_blocks, job_columns, v_ld, q_ld
     pool.run(gemm, 2, a.reshape(-1), b.reshape(-1), c.reshape(-1), sizes, u, v, q)
-
-
-@kernel
-def probe(state, a, b, c, rounds, jobs):
-    """Products that stay in the first caches: what the processor can do at most."""
-    me = enter(state)
-    while True:
-        job = take(state, 0)
-        if job >= jobs:
-            break
-        for _ in range(rounds):
-            multiply(a, 0, 256 * 16, 4, b, 0, 48, 48, c[me], 0, 48, 256, 0)
-        finish(state, 0)
-    wait(state, 0, jobs)
-
-
-def gemm_probe(pool, rounds) -> int:
-    """Runs `probe` and returns the number of its operations (a multiply-add is two)."""
-    jobs = 4 * pool.threads
-    a, b, c = (
-        np.ones(4 * 16 * 256, np.float32),
-        np.ones(256 * 48, np.float32),
-        np.ones((pool.threads, 64 * 48), np.float32),
-    )
-    pool.run(probe, 1, a, b, c, rounds, jobs)
-    return 2 * jobs * rounds * 64 * 48 * 256

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.backend.cpu_threads import enter, finish, kernel, take, wait
+from layers.backend.cpu_compile import kernel
+from layers.backend.cpu_threads import enter, finish, take, wait
 
 PIXELS = 512
 LOG2E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from layers.backend.cpu_compile import kernel
 from layers.backend.cpu_product import fill, sum_of
-from layers.backend.cpu_threads import enter, finish, kernel, take, wait
+from layers.backend.cpu_threads import enter, finish, take, wait
 from layers.backend.cpu_vector import LOWEST, max_every, max_of_lines, max_tile
 
 

@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from layers.backend.cpu_threads import kernel, kernel_of_sums
+from layers.backend.cpu_compile import kernel, kernel_of_sums
 from layers.backend.cpu_vector import F32, I32, I64, Vec, Writer, transpose_tile, void
 
 

@@ -1,4 +1,4 @@
-"""One pool of threads for all CPU kernels, and how a kernel is compiled and cached.
+"""One pool of threads for all CPU kernels.
 
 A kernel is a Numba function without the GIL that every thread enters with the same arguments.  It takes jobs from
 counters in `state`, an int64 array made for the call:
@@ -24,14 +24,13 @@ come in less than a microsecond: layers of a tenth of a millisecond still run on
 from __future__ import annotations
 
 import atexit
+import contextlib
+import ctypes
 import functools
-import hashlib
 import os
 import platform
-import tempfile
+import sys
 import threading
-import time
-from pathlib import Path
 
 import numba
 import numpy as np
@@ -40,59 +39,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from layers.backend.cpu_compile import kernel
+
 I64 = ir.IntType(64)
-
-
-# -- compiling -----------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def _cache_folder() -> str | None:
-    """Where compiled kernels are kept: one folder per state of these sources; None if no folder can be written.
-
-    DEMITASSE_CACHE names another place than the user's cache folder.
-    """
-    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("cpu_*.py")))
-    name = hashlib.sha256(sources).hexdigest()[:16]
-    places = [
-        os.environ.get("DEMITASSE_CACHE"),
-        os.environ.get("XDG_CACHE_HOME"),
-        os.path.expanduser("~/.cache"),
-        os.path.join(tempfile.gettempdir(), f"demitasse-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"),
-    ]
-    for place in places:
-        if not place:
-            continue
-        folder = os.path.join(place, "demitasse", name)
-        try:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-            if hasattr(os, "getuid") and any(os.stat(path).st_uid != os.getuid() for path in (place, folder)):
-                continue  # what is loaded from there is run
-            with tempfile.TemporaryFile(dir=folder):
-                return folder
-        except OSError:
-            continue
-    return None
-
-
-def _compiled(function, freedom):
-    folder, before = _cache_folder(), numba.config.CACHE_DIR
-    try:
-        if folder:
-            numba.config.CACHE_DIR = folder
-        return numba.njit(nogil=True, cache=folder is not None, error_model="numpy", fastmath=freedom)(function)
-    finally:
-        numba.config.CACHE_DIR = before
-
-
-def kernel(function):
-    """Compile at the first call, for the types of that call, and keep the machine code on disk."""
-    return _compiled(function, {"contract", "nsz"})
-
-
-def kernel_of_sums(function):
-    """A kernel whose sums may be regrouped into vectors: the same bits on every run, not on every processor."""
-    return _compiled(function, {"contract", "nsz", "reassoc"})
 
 
 # -- counters ------------------------------------------------------------------------------------------------------
@@ -264,27 +213,45 @@ def _go_in(typing, mailbox):
     return types.void(mailbox), generate
 
 
+@intrinsic
+def _hear(typing, bell):
+    """Sleep until the bell rings: read a number from a file of rings."""
+
+    def generate(context, builder, signature, args):
+        address = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(I64, [ir.IntType(32), address, I64])
+        function = cgutils.get_or_insert_function(builder.module, kind, "read")
+        number = builder.bitcast(cgutils.alloca_once(builder, I64), address)
+        file = context.cast(builder, args[0], signature.args[0], types.int32)
+        builder.call(function, [file, number, ir.Constant(I64, 8)])
+        return context.get_dummy_value()
+
+    return types.void(bell), generate
+
+
 @kernel
-def _serve(mailbox, seen, looks):
-    """Take part in each call but number `seen`, until there was none for so many looks; the number of the last."""
-    _add(mailbox, ASLEEP, -1)
-    left = looks
-    while left > 0:
+def _serve(mailbox, bell, looks):
+    """Take part in every call; after so many looks without one sleep until the bell rings."""
+    seen, left = 0, looks
+    while True:
         call = _read(mailbox, CALL)
         if call < 0:
-            return call
-        if call == seen:
+            return
+        if call != seen:
+            if call % 2 == 1:
+                _add(mailbox, INSIDE, 1)
+                if _read(mailbox, CALL) == call:
+                    _go_in(mailbox)
+                _add(mailbox, INSIDE, -1)
+            seen, left = call, looks
+        elif left > 0:
             left -= 1
             _rest(left)
-            continue
-        if call % 2 == 1:
-            _add(mailbox, INSIDE, 1)
-            if _read(mailbox, CALL) == call:
-                _go_in(mailbox)
-            _add(mailbox, INSIDE, -1)
-        seen, left = call, looks
-    _add(mailbox, ASLEEP, 1)
-    return seen
+        else:
+            _add(mailbox, ASLEEP, 1)
+            _hear(bell)
+            _add(mailbox, ASLEEP, -1)
+            left = looks
 
 
 @kernel
@@ -298,36 +265,62 @@ def _close(mailbox):
         _rest(looks)
 
 
+class _Bell:
+    """Wakes threads that sleep in compiled code, where no GIL is needed to wake up.  Each ring wakes one, or waits."""
+
+    def __init__(self):
+        self._counts = hasattr(os, "eventfd")
+        if self._counts:
+            self.file = self._write = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_SEMAPHORE)
+        else:
+            self.file, self._write = os.pipe()
+
+    def ring(self, times: int) -> None:
+        os.write(self._write, times.to_bytes(8, sys.byteorder) if self._counts else bytes(8 * times))
+
+
+# The number of the core that the caller is on, where the system tells it.
+_core = getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
+
+
 class _Team:
     """The threads of one process beside the one that calls."""
 
     def __init__(self, helpers):
         self.process, self.busy = os.getpid(), threading.Lock()
-        self._mailbox, self._alarm = np.zeros(WORDS, np.int64), threading.Event()
+        self._mailbox, self._bell = np.zeros(WORDS, np.int64), _Bell()
         self.address = self._mailbox.ctypes.data
-        self._mailbox[ASLEEP] = helpers + 1
-        _serve(self._mailbox, 0, 0)  # compiled before the threads need it
-        self._mailbox[ASLEEP] = helpers
+        self._mailbox[CALL] = -1
+        _serve(self._mailbox, self._bell.file, LOOKS)  # compiled before the threads need it
+        self._mailbox[CALL] = 0
         self._threads = [
-            threading.Thread(target=self._work, name=f"demitasse-{i + 1}", daemon=True) for i in range(helpers)
+            threading.Thread(
+                target=_serve, args=(self._mailbox, self._bell.file, LOOKS), name=f"demitasse-{i + 1}", daemon=True
+            )
+            for i in range(helpers)
         ]
         for thread in self._threads:
             thread.start()
+        self._cores = os.sched_getaffinity(0) if _core else {0}
+        self._away_from = -1
         atexit.register(self._stop)
-
-    def _work(self):
-        seen = 0
-        while True:
-            self._alarm.clear()
-            seen = _serve(self._mailbox, seen, LOOKS)
-            if seen < 0:
-                return
-            self._alarm.wait()
 
     def wake(self):
         """Have those who sleep look into the mailbox.  One who falls asleep at this moment misses a call: no harm."""
-        if self._mailbox[ASLEEP]:
-            self._alarm.set()
+        asleep = int(self._mailbox[ASLEEP])
+        if asleep:
+            self._keep_away()
+            self._bell.ring(asleep)
+
+    def _keep_away(self):
+        """Have the others wake up on other cores than the caller's.  The system often puts one that it wakes on the
+        core of the one who woke it, and it is milliseconds until it sees that both are busy."""
+        here = _core() if len(self._cores) > 1 else self._away_from
+        if here != self._away_from:
+            self._away_from = here
+            with contextlib.suppress(OSError):  # cores that were taken from the process meanwhile
+                for thread in self._threads:
+                    os.sched_setaffinity(thread.native_id, self._cores - {here})
 
     def close(self):
         """Wait until nobody is in the call any more."""
@@ -337,7 +330,7 @@ class _Team:
         """At the interpreter's end no thread may be left in compiled code, which goes too."""
         if self.process == os.getpid():
             self._mailbox[CALL] = -1
-            self._alarm.set()
+            self._bell.ring(len(self._threads))
             for thread in self._threads:
                 thread.join(1)
 
@@ -379,33 +372,3 @@ class Pool:
 def shared_pool(threads: int | None = None) -> Pool:
     """The pool that all backends with this number of threads share."""
     return Pool(threads)
-
-
-# -- what the machine can do -------------------------------------------------------------------------------------------
-
-
-def peak_gflops(threads: int | None = None, seconds: float = 0.2) -> float:
-    """Measured peak of the float32 multiply-add kernel, in 10^9 operations (a multiply-add is two) per second."""
-    from layers.backend.cpu_gemm import gemm_probe
-
-    pool = shared_pool(threads)
-    rounds, best = 64, 0.0
-    gemm_probe(pool, 1)
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or not best:
-        start = time.perf_counter()
-        operations = gemm_probe(pool, rounds)
-        best = max(best, operations / (time.perf_counter() - start) / 1e9)
-    return best
-
-
-def bandwidth_gbytes(seconds: float = 0.2) -> float:
-    """Measured speed of copying memory on one thread, in 10^9 bytes read or written per second."""
-    a = np.ones(1 << 25, np.float32)
-    b = a.copy()
-    best, end = 0.0, time.perf_counter() + seconds
-    while time.perf_counter() < end or not best:
-        start = time.perf_counter()
-        b[:] = a
-        best = max(best, 2 * a.nbytes / (time.perf_counter() - start) / 1e9)
-    return best

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from layers.backend.cpu_compile import kernel
 from layers.backend.cpu_product import fill, multiply, padded
-from layers.backend.cpu_threads import enter, finish, kernel, take, wait
+from layers.backend.cpu_threads import enter, finish, take, wait
 from layers.backend.cpu_tiles import input_tile, output_tile, weight_tile
 from layers.backend.cpu_vector import copy, copy_window, transpose_tile
 

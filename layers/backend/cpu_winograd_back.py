@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from layers.backend.cpu_compile import kernel
 from layers.backend.cpu_product import fill, multiply, padded, transpose
-from layers.backend.cpu_threads import enter, finish, kernel, take, wait
+from layers.backend.cpu_threads import enter, finish, take, wait
 from layers.backend.cpu_tiles import gradient_tile, scatter_tile, weight_gradient_tile
 from layers.backend.cpu_winograd import SKEW, read_patch, spread_inputs, transform_kernels
 

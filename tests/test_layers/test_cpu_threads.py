@@ -1,5 +1,7 @@
 """The threads of the CPU backend."""
 
+import time
+
 import numba
 import numpy as np
 import pytest
@@ -39,3 +41,31 @@ def test_threads_that_come_late_count_no_references(lent):
     assert (a[0], b[0], c[0][0], c[1][0]) == (5, True, 2, 3)
     counts = [name for name in lent if name != "arg.nothing"]
     assert counts == [f"arg.{name}.0" for name in ARRAYS]
+
+
+@numba.njit(nogil=True)
+def count(state, jobs, seen):
+    me = cpu_threads.enter(state)
+    while True:
+        job = cpu_threads.take(state, 0)
+        if job >= jobs:
+            break
+        seen[job] += 1 + 0 * me
+        cpu_threads.finish(state, 0)
+    cpu_threads.wait(state, 0, jobs)
+
+
+@pytest.mark.parametrize("bell", ["eventfd", "pipe"])
+def test_threads_that_fell_asleep_are_woken(bell, monkeypatch):
+    if bell == "pipe":
+        monkeypatch.delattr("os.eventfd", raising=False)
+    pool, seen = cpu_threads.Pool(3), np.zeros(100, np.int64)
+    for calls in range(1, 21):
+        pool.run(count, 1, 100, seen)
+        team = pool._team
+        if calls % 5 == 0:
+            while team._mailbox[cpu_threads.ASLEEP] < 2:      # both helpers fall asleep
+                time.sleep(0.001)
+        assert (seen == calls).all()
+    team._stop()
+    assert not any(thread.is_alive() for thread in team._threads)
