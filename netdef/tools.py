@@ -73,6 +73,9 @@ def _upgraded_text(source: str) -> NetParameter | SolverParameter:
         return solver
 
 
+ENDINGS = (".caffemodel", ".h5", ".hdf5", ".npz", ".safetensors")
+
+
 def convert(source: str, target: str, net: str | None = None) -> str:
     """Write the weights of a file in the format of the target's ending; returns what to tell the user."""
     message, layers = read_model(source)
@@ -80,7 +83,8 @@ def convert(source: str, target: str, net: str | None = None) -> str:
         message, _ = read_net(net)
     write_weights(target, layers, net=message)
     values = sum(array.size for arrays in layers.values() for array in arrays if array is not None)
-    return f"wrote {target}: {len(layers)} layers, {values:,} values"
+    kind = "" if target.endswith(ENDINGS) else " (a .caffemodel)"
+    return f"wrote {target}{kind}: {len(layers)} layers, {values:,} values"
 
 
 def diff(first: str, second: str) -> list[str]:

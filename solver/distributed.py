@@ -87,7 +87,7 @@ class Ranks(Alone):
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:
             raise SolverFault(f"{expected} processes were launched, but mpi4py does not work ({error}): "
-                              "pip install 'demitasse[distributed]'") from None
+                              "pip install mpi4py mpich") from None
         self.mpi, self.comm = MPI, MPI.COMM_WORLD
         self.rank, self.size = self.comm.rank, self.comm.size
         if self.size != expected:

@@ -77,5 +77,5 @@ def _figure_class():
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise SolverFault("--plot needs matplotlib: pip install 'demitasse[plots]'") from None
+        raise SolverFault("--plot needs matplotlib: pip install matplotlib") from None
     return Figure

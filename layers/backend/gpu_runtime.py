@@ -197,8 +197,8 @@ def _cupy():
         import cupy
     except ImportError as error:
         raise SolverFault(
-            f"the GPU needs CuPy ({error}): pip install 'demitasse[gpu]' for CUDA 12, 'demitasse[gpu-cuda13]' for "
-            "CUDA 13; or use --device cpu"
+            f"the GPU needs CuPy ({error}): in Demitasse's folder, pip install '.[gpu]' for CUDA 12, "
+            "'.[gpu-cuda13]' for CUDA 13; or use --device cpu"
         ) from error
     return cupy
 

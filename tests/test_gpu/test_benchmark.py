@@ -7,7 +7,7 @@ from proto.text import read_net
 from tests.test_gpu import shim
 from tests.test_gpu.test_device import FCN
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'demitasse[bench]'")
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[bench]'")
 
 
 @pytest.fixture(autouse=True)
