@@ -8,12 +8,32 @@ from dataclasses import replace
 
 import numpy as np
 
-from layers.backend import cpu_border, cpu_direct, cpu_direct_back, cpu_winograd, cpu_winograd_back
+from layers.backend import cpu_border, cpu_direct, cpu_direct_back, cpu_strided, cpu_winograd, cpu_winograd_back
 from layers.backend.base import ConvGeometry
 from layers.backend.cpu_direct import Direct
 from layers.backend.cpu_product import worked
 
-TILES = {3: (2, 4, 6), 5: (2, 4), 6: (2, 3), 7: (2,)}  # side of the kernel: sides of output tiles
+TILES = {3: (2, 4, 6), 4: (2, 4), 5: (2, 4), 6: (2, 3), 7: (2,)}  # side of the kernel: sides of output tiles
+
+
+def _tile_cost(c_in, k_out, out, m, r):
+    """Of the products and the three transforms, as measured, in products of one input, output and pixel."""
+    freqs, tiles_y, tiles_x = (m + r - 1) ** 2, -(-out[0] // m), -(-out[1] // m)
+    groups = tiles_y * -(-tiles_x // 16)
+    return freqs * (c_in * k_out * (worked(tiles_y * tiles_x) + 9) + (400 * c_in + 40 * m * k_out) * groups)
+
+
+def _direct_cost(c_in, k_out, geom, out):
+    return 1.1 * c_in * k_out * math.prod(geom.kernel) * out[0] * (out[1] + 2 * geom.pad[1] // geom.stride[1])
+
+
+def _fastest_tile(c_in, k_out, r, out, limit):
+    """m of the tile transform with the least cost; 0 where that is not below the limit."""
+    if r not in TILES or c_in < 12 or k_out < 16:
+        return 0
+    choices = {m: _tile_cost(c_in, k_out, out, m, r) for m in TILES[r]}
+    best = min(choices, key=choices.get)
+    return best if choices[best] < 0.9 * limit else 0
 
 
 @functools.lru_cache(4096)
@@ -23,21 +43,19 @@ def tile_size(c_in: int, k_out: int, geom: ConvGeometry, out: tuple[int, int]) -
     c_in, k_out: of one group.
     """
     r = geom.kernel[0]
-    if geom.kernel != (r, r) or r not in TILES or geom.stride != (1, 1) or geom.dilation != (1, 1):
+    if geom.kernel != (r, r) or geom.stride != (1, 1) or geom.dilation != (1, 1) or max(geom.pad) >= r:
         return 0
-    if min(c_in, k_out) < 16 or max(geom.pad) >= r:
-        return 0
+    return _fastest_tile(c_in, k_out, r, out, _direct_cost(c_in, k_out, geom, out))
 
-    def cost(m):
-        """Of the products and the three transforms, as measured, in products of one input, output and pixel."""
-        freqs, tiles_y, tiles_x = (m + r - 1) ** 2, -(-out[0] // m), -(-out[1] // m)
-        groups = tiles_y * -(-tiles_x // 16)
-        return freqs * (c_in * k_out * (worked(tiles_y * tiles_x) + 9) + (400 * c_in + 40 * m * k_out) * groups)
 
-    choices = {m: cost(m) for m in TILES[r]}
-    best = min(choices, key=choices.get)
-    direct = 1.1 * c_in * k_out * r * r * out[0] * (out[1] + 2 * geom.pad[1])
-    return best if choices[best] < 0.9 * direct else 0
+@functools.lru_cache(4096)
+def unstrided(c_in: int, k_out: int, geom: ConvGeometry, out: tuple[int, int]) -> ConvGeometry | None:
+    """The geometry without a stride (see cpu_strided) where a tile transform over it is expected to be fastest."""
+    over_phases = cpu_strided.unstrided(geom)
+    if over_phases is None:
+        return None
+    phases, limit = geom.stride[0] ** 2, 0.7 * _direct_cost(c_in, k_out, geom, out)  # sorting takes its time too
+    return over_phases if _fastest_tile(c_in * phases, k_out, over_phases.kernel[0], out, limit) else None
 
 
 @functools.lru_cache(4096)
@@ -70,6 +88,9 @@ class Convolution:
     def _tile(self, c_in, k_out, geom, out):
         return 0 if self.exact else tile_size(c_in // geom.group, k_out // geom.group, geom, tuple(out))
 
+    def _unstrided(self, c_in, k_out, geom, out):
+        return None if self.exact else unstrided(c_in // geom.group, k_out // geom.group, geom, tuple(out))
+
     @staticmethod
     def _groups(geom, x, w, bias, y):
         """Contiguous pieces (x, w, bias, y) of each image and group; x and y may be either side."""
@@ -100,6 +121,10 @@ class Convolution:
 
     def _forward(self, x, w, bias, slope, geom):
         c, k, out = x.shape[1], len(w), _out_size(geom, x.shape[2:])
+        over_phases = self._unstrided(c, k, geom, out)
+        if over_phases:
+            x = cpu_strided.phases_of(self.pool, self.memory, x, geom, out)
+            return self._forward(x, cpu_strided.phases_of_kernels(w, geom.stride[0]), bias, slope, over_phases)
         y = self.memory.empty((x.shape[0], k, *out), np.float32)
         m = self._tile(c, k, geom, out)
         if m:
@@ -205,6 +230,13 @@ class Convolution:
 
     def backward_weights(self, x, dy, geom, dw):
         c, k, out = x.shape[1], dy.shape[1], dy.shape[2:]
+        over_phases = self._unstrided(c, k, geom, out)
+        if over_phases:
+            x = cpu_strided.phases_of(self.pool, self.memory, x, geom, out)
+            gradient = np.zeros((k, x.shape[1] // geom.group, *over_phases.kernel), np.float32)
+            self.backward_weights(x, dy, over_phases, gradient)
+            cpu_strided.add_phases_to_kernels(gradient, dw, geom.stride[0])
+            return
         m = self._tile(c, k, geom, out)
         if m:
             for part_x, part_dw, _, part_dy in self._groups(geom, x, dw, None, dy):

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from layers.backend import cpu_border
+from layers.backend import cpu_border, cpu_conv
 from layers.backend.base import Backend, ConvGeometry, PoolGeometry
 from layers.backend.cpu import CpuBackend
 from layers.backend.cpu_memory import MemoryPool
@@ -24,6 +24,10 @@ CONVOLUTIONS = [
     (1, 64, 128, 21, 21, 6, 1, 0, 1, 1),
     (2, 96, 128, 27, 27, 5, 1, 2, 1, 2),
     (2, 3, 20, 60, 61, 11, 4, 5, 1, 1),
+    (1, 3, 48, 141, 120, 7, 2, 3, 1, 1),
+    (1, 6, 96, 190, 182, 11, 4, 5, 1, 2),
+    (2, 40, 64, 60, 62, 7, 2, 2, 1, 1),
+    (1, 32, 48, 41, 30, 4, 1, 1, 1, 1),
     (1, 3, 8, 30, 20, 3, 1, 100, 1, 1),
     (2, 40, 50, 16, 16, 1, 1, 0, 1, 1),
     (1, 21, 21, 9, 9, 4, 2, 0, 1, 1),
@@ -74,6 +78,18 @@ def test_convolution_in_every_direction(case):
         assert max(error(y, e) for y, e in zip(results[0], expected, strict=True)) < limit
         for other in results[1:]:
             assert all(np.array_equal(y, o) for y, o in zip(results[0], other, strict=True))
+
+
+def test_which_strides_become_phases():
+    """Where that makes a tile transform possible which is expected to be faster; never with `exact`."""
+    used = []
+    for _, c, k, height, width, kernel, stride, pad, dilation, group in CONVOLUTIONS:
+        geom = ConvGeometry(*((v, v) for v in (kernel, stride, pad, dilation)), group)
+        out = geom.out_size((height, width))
+        if cpu_conv.unstrided(c // group, k // group, geom, out):
+            used.append((kernel, stride, group))
+        assert CpuBackend(exact=True)._convolution._unstrided(c, k, geom, out) is None
+    assert used == [(7, 2, 1), (11, 4, 2), (7, 2, 1)]
 
 
 def test_convolution_over_one_axis_and_over_three():
