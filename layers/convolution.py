@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from layers.backend.base import ConvGeometry
-from layers.layer import Layer, Param, Shape, axis_index
+from layers.layer import Array, Layer, Param, Shape, axis_index
 from proto.errors import SchemaFault, ShapeFault
 
 
@@ -18,8 +18,9 @@ class Convolution(Layer):
     type = "Convolution"
     bottoms = tops = (1, None)
     same_count = True
-    fuses_relu = True
+    fuses_relu = fills_out = True
     relu: float | None = None  # the slope of a ReLU that the plan has put into this layer, as a last step
+    out: Array | None = None  # where the next output may be written: a flat array, set anew by the plan
 
     def setup(self, shapes):
         param = self.spec.convolution_param
@@ -37,7 +38,7 @@ class Convolution(Layer):
         return [self._top_shape(shape) for shape in shapes]
 
     def forward(self, xs):
-        ys = [self._forward_one(x) for x in xs]
+        ys, self.out = [self._forward_one(x) for x in xs], None
         if self.keep:
             self.saved = xs, ys if self.relu is not None else None
         return ys
@@ -70,7 +71,7 @@ class Convolution(Layer):
 
     def _forward_one(self, x):
         weight, bias = self._weight_and_bias()
-        y = self.be.conv_forward(self._images(x), weight, bias, self.geometry, self.relu)
+        y = self.be.conv_forward(self._images(x), weight, bias, self.geometry, self.relu, self.out)
         return y.reshape(*x.shape[: self.axis], *y.shape[1:])
 
     def _backward_one(self, x, dy, need):

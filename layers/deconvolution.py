@@ -32,7 +32,14 @@ class Deconvolution(Convolution):
     def _forward_one(self, x):
         (weight, bias), top_shape = self._weight_and_bias(), self._top_shape(x.shape)
         y = self.be.conv_backward_data(
-            self._images(x), weight, self.geometry, top_shape[self.axis + 1 :], bias, self.relu, self._is_diagonal()
+            self._images(x),
+            weight,
+            self.geometry,
+            top_shape[self.axis + 1 :],
+            bias,
+            self.relu,
+            self._is_diagonal(),
+            self.out,
         )
         return y.reshape(top_shape)
 

@@ -1,15 +1,16 @@
-"""Which in-place ReLUs can be run inside the layer before them.
+"""What layers can take over from those behind them, at no cost and where nobody could tell.
 
-Convolution, Deconvolution and InnerProduct can apply a ReLU to what they have just computed at no cost.
-That is allowed where nobody could tell: the ReLU works in place and is the only reader of the value
-before it, which carries no loss.
+An in-place ReLU: Convolution, Deconvolution and InnerProduct apply it to what they have just computed.  It must be the
+only reader of the value before it, which carries no loss.
+
+A Concat's copying: Convolution and Deconvolution write their output where the Concat wants it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from netdef.graph import Step
+from netdef.graph import Step, Value
 
 
 def fuse_relus(steps: Sequence[Step]) -> None:
@@ -31,3 +32,23 @@ def _only_relu(step: Step) -> Step | None:
 def slope_of(relu: Step) -> float:
     """The slope of a ReLU for negative numbers."""
     return relu.spec.relu_param.negative_slope
+
+
+def join_in_place(steps: Sequence[Step], kept: Collection[str]) -> None:
+    """Set `value.join` where a layer may write its output straight into the array of the Concat that joins it.
+
+    kept: names of blobs that have to keep an array of their own.
+    """
+    for step in steps:
+        pieces = step.bottoms if step.spec.type == "Concat" else []
+        names = {value.name for value in (*step.tops, *pieces)}
+        if len(set(pieces)) == len(pieces) and names.isdisjoint(kept) and all(map(_can_be_placed, pieces)):
+            for value in pieces:
+                value.join = step
+
+
+def _can_be_placed(value: Value) -> bool:
+    maker = value.producer
+    if maker.bottoms and maker.bottoms[0].producer.relu is maker:
+        maker = maker.bottoms[0].producer
+    return getattr(maker.cls, "fills_out", False) and len(maker.tops) == 1 and value.join is None

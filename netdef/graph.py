@@ -24,6 +24,7 @@ class Value:
     slot: int                                              # which top of the producer it is
     readers: list[Step] = field(default_factory=list)      # in order; a layer that reads it twice is there twice
     loss_weight: float = 0.0                               # its share in the net's loss
+    join: Step | None = None                               # a Concat in whose array it may be written
     shape: Shape = ()                                      # the newest inferred one
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from layers.backend import make_backend
 from layers.layer import Array, Layer, Param, Shape
-from netdef.fusion import fuse_relus
+from netdef.fusion import fuse_relus, join_in_place
 from netdef.graph import Step, Value
 from netdef.loading import LoadReport, match_weights
 from netdef.params import allocate_grads, fill_params
@@ -37,7 +37,7 @@ class Net:
     keep: "needed" drops values and gradients after their last use, so that memory is that of the live ones;
         "all" keeps every blob and gradient readable, and lets a net in the TEST phase run backward;
         a list of blob names keeps those beside what is needed.  Inputs, outputs and losses always stay.
-    fuse: run an in-place ReLU inside the layer before it.
+    fuse: run an in-place ReLU inside the layer before it, and have convolutions write into the Concat that they feed.
 
     blobs, grads: {blob: array, or its gradient} of what is there at the moment, newest values.
     run: the same by value, for those who put arrays of their own in place (netdef.run.Run).
@@ -57,6 +57,8 @@ class Net:
         plan_lifetimes(self.plan.steps, kept)
         if fuse:
             fuse_relus(self.plan.steps)
+            if kept is not None and self.backend.joins_in_place:
+                join_in_place(self.plan.steps, kept)
         self._goes_back = self.plan.trains or kept is None or self.plan.message.force_backward
         self.run = Run(self.plan, self.backend, kept)
         self.blobs, self.grads = self.run.blobs, self.run.grads

@@ -7,6 +7,7 @@ so values can go even where a backward pass follows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from layers.layer import Array
@@ -31,6 +32,8 @@ class Run:
         self._grads: dict[Value, Array] = {}             # gradients kept for reading
         self._ran: set[Step] = set()                     # forward done, backward still possible
         self._absorbed: set[Step] = set()                # ReLUs that ran inside the layer before them
+        self._joined: dict[Step, Array] = {}             # what Concats will return, while its pieces are being made
+        self._sizes_known = True                         # whether no size of this pass has shown only on the way
         values: dict[str, list[Value]] = {}
         for value in plan.values:
             values.setdefault(value.name, []).append(value)
@@ -77,6 +80,8 @@ class Run:
         for relu in self._absorbed.intersection(self.plan.steps[first:last + 1]):
             self._absorbed.discard(relu)
             relu.bottoms[0].producer.layer.relu = None
+        self._joined.clear()
+        self._sizes_known = True
 
     def forward(self, step: Step, last: int) -> None:
         """Run one layer, and its in-place ReLU with it where that lies within the layers up to `last`."""
@@ -88,9 +93,13 @@ class Run:
                 shapes = [value.shape for value in step.bottoms]
                 if shapes != step.sized_for:
                     infer(step, shapes)
+                    self._sizes_known = False
+                if tops and tops[0].join:
+                    step.layer.out = self._place(tops[0], last)
                 arrays = step.layer.forward([self._alive(value) for value in step.bottoms])
             for value, array in zip(tops, arrays, strict=True):
                 self.put(value, array)           # its shape too: some depend on the data (Filter, Python layers)
+            self._joined.pop(step, None)
         self._ran.add(step)
         for value in step.last_uses:
             self._arrays.pop(value, None)
@@ -103,6 +112,17 @@ class Run:
         step.layer.relu = slope_of(step.relu) if fused else None
         (self._absorbed.add if fused else self._absorbed.discard)(step.relu)
         return step.relu.tops if fused else step.tops
+
+    def _place(self, value: Value, last: int) -> Array | None:
+        """Where the Concat that joins the value, if it runs in this pass too, wants it: a flat array."""
+        join, (top,) = value.join, value.join.tops
+        if join.index > last or not self._sizes_known or math.prod(top.shape[:join.layer.axis]) != 1:
+            return None
+        if join not in self._joined:
+            self._joined[join] = self.backend.empty(math.prod(top.shape))
+        before = join.bottoms[:join.bottoms.index(value)]
+        start = sum(math.prod(piece.shape) for piece in before)
+        return self._joined[join][start:start + math.prod(value.shape)]
 
     def _alive(self, value: Value) -> Array:
         array = self.array(value)

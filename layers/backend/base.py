@@ -78,6 +78,7 @@ class Backend:
 
     name = "generic"
     xp = np
+    joins_in_place = False  # whether convolutions use their `out`, and `concatenate` copies no pieces that lie in line
     graphs = False  # whether nets are to record their runs and repeat them (netdef/replay.py)
 
     def __init__(self, dtype: str = "float32"):
@@ -134,23 +135,24 @@ class Backend:
 
     # -- convolution ---------------------------------------------------------------------------
 
-    def conv_forward(self, x, w, b, geom: ConvGeometry, relu: float | None = None):
+    def conv_forward(self, x, w, b, geom: ConvGeometry, relu: float | None = None, out=None):
         """y (N, K, out...) of x (N, C, spatial...), w (K, C/group, kernel...), b (K,) or None.
 
-        relu: None, or the negative slope (>= 0) of a ReLU applied to y.
+        relu: None, or the negative slope (>= 0) of a ReLU applied to y.  out: a flat array in which y may lie.
         """
-        n, k, out = len(x), len(w), geom.out_size(x.shape[2:])
+        n, k, size = len(x), len(w), geom.out_size(x.shape[2:])
         cols = self._grouped(self.im2col(x, geom), geom)
-        y = self.xp.matmul(w.reshape(geom.group, k // geom.group, cols.shape[2]), cols).reshape(n, k, *out)
+        y = self.xp.matmul(w.reshape(geom.group, k // geom.group, cols.shape[2]), cols).reshape(n, k, *size)
         return self._epilogue(y, b, relu)
 
     def conv_backward_data(
-        self, dy, w, geom: ConvGeometry, spatial, b=None, relu: float | None = None, diagonal: bool = False
+        self, dy, w, geom: ConvGeometry, spatial, b=None, relu: float | None = None, diagonal: bool = False, out=None
     ):
         """dx (N, C, *spatial) of dy (N, K, out...), w (K, C/group, kernel...).
 
         Also Deconvolution's forward: then b (C,) and relu apply to the result.  diagonal: only w[i, i] is
-        nonzero (and K == C, group 1), so that each channel can be computed alone.
+        nonzero (and K == C, group 1), so that each channel can be computed alone.  out: a flat array in which dx
+        may lie.
         """
         if diagonal:
             each = self.xp.arange(len(w))

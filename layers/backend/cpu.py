@@ -23,6 +23,7 @@ class CpuBackend(Backend):
     """float32 on all cores.  exact: convolve directly, never by a tile transform.  threads: None: all."""
 
     name = "cpu"
+    joins_in_place = True
 
     def __init__(self, exact: bool = False, threads: int | None = None):
         super().__init__("float32")
@@ -45,7 +46,10 @@ class CpuBackend(Backend):
     def concatenate(self, xs, axis):
         if not _plain(*xs):
             return super().concatenate(xs, axis)
-        y = self.empty((*xs[0].shape[:axis], sum(x.shape[axis] for x in xs), *xs[0].shape[axis + 1 :]))
+        shape = (*xs[0].shape[:axis], sum(x.shape[axis] for x in xs), *xs[0].shape[axis + 1 :])
+        if math.prod(shape[:axis]) == 1 and _in_line(xs):
+            return xs[0].base.reshape(shape)
+        y = self.empty(shape)
         outer, lengths = math.prod(y.shape[:axis]), [math.prod(x.shape[axis:]) for x in xs]
         for x, start, length in zip(xs, itertools.accumulate([0, *lengths]), lengths, strict=False):
             self.pool.run(
@@ -55,20 +59,19 @@ class CpuBackend(Backend):
 
     # -- convolution ---------------------------------------------------------------------------
 
-    def conv_forward(self, x, w, b, geom, relu=None):
+    def conv_forward(self, x, w, b, geom, relu=None, out=None):
         if x.ndim != 4 or not _plain(x, w) or not x.size:
             return super().conv_forward(x, w, b, geom, relu)
-        y = self._convolution.forward(x, w, _bias(b, len(w)), 1.0 if relu is None else relu, geom)
-        return y
+        return self._convolution.forward(x, w, _bias(b, len(w)), 1.0 if relu is None else relu, geom, out)
 
-    def conv_backward_data(self, dy, w, geom, spatial, b=None, relu=None, diagonal=False):
+    def conv_backward_data(self, dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None):
         if dy.ndim != 4 or not _plain(dy, w) or not dy.size or (diagonal and geom.dilation != (1, 1)):
             return super().conv_backward_data(dy, w, geom, spatial, b, relu, diagonal)
         channels = w.shape[1] * geom.group
         slope = 1.0 if relu is None else relu
         if diagonal:
-            return self._convolution.backward_data_diagonal(dy, w, geom, tuple(spatial), _bias(b, channels), slope)
-        return self._convolution.backward_data(dy, w, geom, channels, tuple(spatial), _bias(b, channels), slope)
+            return self._convolution.backward_data_diagonal(dy, w, geom, tuple(spatial), _bias(b, channels), slope, out)
+        return self._convolution.backward_data(dy, w, geom, channels, tuple(spatial), _bias(b, channels), slope, out)
 
     def conv_backward_weights(self, x, dy, geom, dw):
         if x.ndim != 4 or not _plain(x, dy, dw) or not dy.size:
@@ -290,6 +293,19 @@ def _plain(*arrays):
         flags = a.flags
         if a.dtype != FLOAT32 or not flags.c_contiguous or not flags.writeable:
             return False
+    return True
+
+
+def _in_line(xs):
+    """Whether the arrays lie one right after the other in memory and make up all of the array that they are part of."""
+    whole = xs[0].base
+    if not isinstance(whole, np.ndarray) or not _plain(whole) or whole.size != sum(x.size for x in xs):
+        return False
+    place = whole.__array_interface__["data"][0]
+    for x in xs:
+        if x.base is not whole or x.__array_interface__["data"][0] != place:
+            return False
+        place += x.nbytes
     return True
 
 

@@ -185,10 +185,11 @@ def small_image(pool, memory, x, rows, columns):
     return y
 
 
-def whole_outputs(pool, memory, small, rows, columns):
-    """The outputs of the whole image from those of the small one."""
+def whole_outputs(pool, memory, small, rows, columns, out=None):
+    """The outputs of the whole image from those of the small one; in `out`, a flat array, where that is given."""
     n, k, height, width = small.shape
-    y = memory.empty((n, k, len(rows.source), len(columns.source)), np.float32)
+    shape = n, k, len(rows.source), len(columns.source)
+    y = memory.empty(shape, np.float32) if out is None else out.reshape(shape)
     pool.run(
         lengthen, 1, small.reshape(-1), n * k, height, width, rows.source, pieces_of(columns.source), y.reshape(-1),
         y.shape[3],

@@ -85,6 +85,10 @@ class Convolution:
         block = self.memory.empty(total, np.float32)
         return [block[start:end].reshape(shape) for start, end, shape in pieces]
 
+    def _output(self, shape, out):
+        """An array for the result: `out` where that is given."""
+        return self.memory.empty(shape, np.float32) if out is None else out.reshape(shape)
+
     def _tile(self, c_in, k_out, geom, out):
         return 0 if self.exact else tile_size(c_in // geom.group, k_out // geom.group, geom, tuple(out))
 
@@ -108,25 +112,25 @@ class Convolution:
             for g in range(geom.group)
         ]
 
-    def forward(self, x, w, bias, slope, geom):
+    def forward(self, x, w, bias, slope, geom, out=None):
         side = geom.kernel[0]
         plain = geom.kernel == (side, side) and side > 1 and geom.stride == geom.dilation == (1, 1)
         alike = cpu_border.find(self.pool, x, geom.pad, side) if plain and not self.exact else None
         if not alike:
-            return self._forward(x, w, bias, slope, geom)
+            return self._forward(x, w, bias, slope, geom, out)
         rows, columns = alike
         small = cpu_border.small_image(self.pool, self.memory, x, rows, columns)
         small = self._forward(small, w, bias, slope, replace(geom, pad=(rows.pad, columns.pad)))
-        return cpu_border.whole_outputs(self.pool, self.memory, small, rows, columns)
+        return cpu_border.whole_outputs(self.pool, self.memory, small, rows, columns, out)
 
-    def _forward(self, x, w, bias, slope, geom):
-        c, k, out = x.shape[1], len(w), _out_size(geom, x.shape[2:])
-        over_phases = self._unstrided(c, k, geom, out)
+    def _forward(self, x, w, bias, slope, geom, out=None):
+        c, k, size = x.shape[1], len(w), _out_size(geom, x.shape[2:])
+        over_phases = self._unstrided(c, k, geom, size)
         if over_phases:
-            x = cpu_strided.phases_of(self.pool, self.memory, x, geom, out)
-            return self._forward(x, cpu_strided.phases_of_kernels(w, geom.stride[0]), bias, slope, over_phases)
-        y = self.memory.empty((x.shape[0], k, *out), np.float32)
-        m = self._tile(c, k, geom, out)
+            x = cpu_strided.phases_of(self.pool, self.memory, x, geom, size)
+            return self._forward(x, cpu_strided.phases_of_kernels(w, geom.stride[0]), bias, slope, over_phases, out)
+        y = self._output((x.shape[0], k, *size), out)
+        m = self._tile(c, k, geom, size)
         if m:
             taps = geom.kernel[0] ** 2
             for part in self._groups(geom, x, w, bias, y):
@@ -163,9 +167,9 @@ class Convolution:
             (0,) * r,
         )
 
-    def backward_data(self, dy, w, geom, channels, spatial, bias, slope):
+    def backward_data(self, dy, w, geom, channels, spatial, bias, slope, out=None):
         n, k = dy.shape[:2]
-        dx = self.memory.empty((n, channels, *spatial), np.float32)
+        dx = self._output((n, channels, *spatial), out)
         if geom.is_pointwise:  # a convolution with the transposed weights
             self._direct(dy, w, 1, w.shape[1], bias, slope, dx, geom)
             return dx
@@ -196,8 +200,8 @@ class Convolution:
         )
         return dx
 
-    def backward_data_diagonal(self, dy, w, geom, spatial, bias, slope):
-        dx = self.memory.empty((*dy.shape[:2], *spatial), np.float32)
+    def backward_data_diagonal(self, dy, w, geom, spatial, bias, slope, out=None):
+        dx = self._output((*dy.shape[:2], *spatial), out)
         direct = Direct(dx.shape, len(w), geom, dy.shape[2:])
         self.pool.run(
             cpu_direct_back.backward_data_diagonal,

@@ -30,7 +30,7 @@ class GpuConvolutions(Backend):
         self._fresh_flag = None, None
         super().__init__(dtype)
 
-    def conv_forward(self, x, w, b, geom, relu=None):
+    def conv_forward(self, x, w, b, geom, relu=None, out=None):
         if x.ndim != 4:
             self._refuse("computes a matrix product")
             return super().conv_forward(x, w, b, geom, relu)
@@ -46,7 +46,7 @@ class GpuConvolutions(Backend):
             flat[image, group, :, strip] = self.matmul(rows[group], cols)
         return self._epilogue(y, b, relu)
 
-    def conv_backward_data(self, dy, w, geom, spatial, b=None, relu=None, diagonal=False):
+    def conv_backward_data(self, dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None):
         if dy.ndim != 4:
             self._refuse("computes a matrix product")
             return super().conv_backward_data(dy, w, geom, spatial, b, relu, diagonal)
