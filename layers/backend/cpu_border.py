@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from layers.backend.cpu_compile import kernel
-from layers.backend.cpu_threads import enter, finish, take, wait
+from layers.backend.cpu_threads import enter, work
 from layers.backend.cpu_vector import copy
 
 LEAST_SIZE = 48  # of an image: smaller ones are not worth a look
@@ -23,11 +23,8 @@ WORTH = 0.88  # the part of the area that may at most remain
 def differences(state, x, planes, height, width, row_runs, column_runs, rows, columns):
     """rows[plane, i] += pixels in which lines i and i + 1 differ; columns likewise; only within the given runs
     (n, 2).  A line that equals the one above it is skipped when columns are compared."""
-    enter(state)
-    while True:
-        plane = take(state, 0)
-        if plane >= planes:
-            break
+    me = enter(state)
+    for plane in work(state, me, 0, planes):
         start = plane * height * width
         for first, last in row_runs:
             for i in range(first, last):
@@ -45,34 +42,24 @@ def differences(state, x, planes, height, width, row_runs, column_runs, rows, co
                 for j in range(first, last):
                     here = np.uint64(start + i * width + j)
                     columns[plane, j] += x[here] != x[here + np.uint64(1)]
-        finish(state, 0)
-    wait(state, 0, planes)
 
 
 @kernel
 def shorten(state, x, planes, height, width, rows, pieces, y, new_width):
     """y = the lines `rows` of each plane, of each line the pieces (from, to, length)."""
-    enter(state)
-    while True:
-        plane = take(state, 0)
-        if plane >= planes:
-            break
+    me = enter(state)
+    for plane in work(state, me, 0, planes):
         for i in range(rows.size):
             line, new = (plane * height + rows[i]) * width, (plane * rows.size + i) * new_width
             for source, target, length in pieces:
                 copy(x, line + source, y, new + target, length)
-        finish(state, 0)
-    wait(state, 0, planes)
 
 
 @kernel
 def lengthen(state, x, planes, height, width, rows, pieces, y, new_width):
     """y = line rows[i] of x as line i; of each line pieces (from, to, length), or one pixel (from, to, -times)."""
-    enter(state)
-    while True:
-        plane = take(state, 0)
-        if plane >= planes:
-            break
+    me = enter(state)
+    for plane in work(state, me, 0, planes):
         for i in range(rows.size):
             line, new = (plane * height + rows[i]) * width, (plane * rows.size + i) * new_width
             if i and rows[i] == rows[i - 1]:
@@ -85,8 +72,6 @@ def lengthen(state, x, planes, height, width, rows, pieces, y, new_width):
                     value = x[line + source]
                     for j in range(new + target, new + target - length):
                         y[j] = value
-        finish(state, 0)
-    wait(state, 0, planes)
 
 
 class Axis:

@@ -58,17 +58,6 @@ def unstrided(c_in: int, k_out: int, geom: ConvGeometry, out: tuple[int, int]) -
     return over_phases if _fastest_tile(c_in * phases, k_out, over_phases.kernel[0], out, limit) else None
 
 
-@functools.lru_cache(4096)
-def _cut(shapes, threads):
-    """(floats, [(start, end, shape)]) of a block that holds arrays of these shapes, with None filled in."""
-    pieces, total = [], 0
-    for shape in shapes:
-        shape = tuple(threads if n is None else n for n in shape)
-        pieces.append((total, total + math.prod(shape), shape))
-        total += -(-math.prod(shape) // 16) * 16
-    return total, pieces
-
-
 _forward_steps = functools.lru_cache(4096)(cpu_winograd.Steps)
 _out_size = functools.lru_cache(4096)(ConvGeometry.out_size)
 
@@ -79,11 +68,8 @@ class Convolution:
     def __init__(self, pool, memory, exact):
         self.pool, self.memory, self.exact = pool, memory, exact
 
-    def _workspace(self, shapes):
-        """Arrays of these shapes (None: the number of threads), cut from one block."""
-        total, pieces = _cut(tuple(shapes), self.pool.threads)
-        block = self.memory.empty(total, np.float32)
-        return [block[start:end].reshape(shape) for start, end, shape in pieces]
+    def _empty(self, floats):
+        return self.memory.empty(floats, np.float32)
 
     def _output(self, shape, out):
         """An array for the result: `out` where that is given."""
@@ -140,18 +126,17 @@ class Convolution:
         return y
 
     def _direct(self, x, w, w_row, w_step, bias, slope, y, geom):
-        phases, sizes, steps, places, frame, q = cpu_direct.forward_steps(x.shape, y.shape[1], geom, y.shape[2:])
-        q, frame = self._workspace([(None, q), (frame,)])
+        phases, sizes, steps, places, frame, scratch = cpu_direct.forward_steps(x.shape, y.shape[1], geom, y.shape[2:])
         x = x.reshape(-1)
         self.pool.run(
             cpu_direct.forward, phases, x, w.reshape(-1), w_row, w_step, bias, np.float32(slope), y.reshape(-1), sizes,
-            steps, places, frame if frame.size else x, q,
+            steps, places, self._empty(frame) if frame else x, scratch=scratch,
         )  # fmt: skip
 
     def _winograd(self, x, w, bias, slope, y, pad, kernels, m, r):
         n, c, height, width = x.shape
         k, *out = y.shape[1:]
-        steps = _forward_steps(c, k, tuple(out), m, r)
+        steps = _forward_steps(c, k, tuple(out), m, r, self.pool.threads)
         self.pool.run(
             cpu_winograd.forward,
             1 + 2 * n * steps.bands,
@@ -162,9 +147,11 @@ class Convolution:
             y.reshape(-1),
             (n, c, height, width, k, *out, *pad, *kernels),
             steps.steps,
-            *self._workspace(steps.shapes),
+            self._empty(steps.u),
+            self._empty(steps.v),
             (0,) * m,
             (0,) * r,
+            scratch=steps.scratch,
         )
 
     def backward_data(self, dy, w, geom, channels, spatial, bias, slope, out=None):
@@ -185,7 +172,7 @@ class Convolution:
                 self._adjoint(*part, geom, TILES[r][-1], r)
             return dx
         direct = Direct(dx.shape, k, geom, dy.shape[2:])
-        phases, steps, shapes = direct.backward_data()
+        phases, steps, v, scratch = direct.backward_data()
         self.pool.run(
             cpu_direct_back.backward_data,
             phases,
@@ -196,7 +183,8 @@ class Convolution:
             dx.reshape(-1),
             direct.sizes,
             steps,
-            *self._workspace(shapes),
+            self._empty(v),
+            scratch=scratch,
         )
         return dx
 
@@ -227,9 +215,10 @@ class Convolution:
             dx.reshape(-1),
             (n, channels, *spatial, k, *out, *geom.pad),
             steps.steps,
-            *self._workspace([*steps.shapes, (None, cpu_winograd.LINES)]),
+            *map(self._empty, steps.shapes),
             (0,) * m,
             (0,) * r,
+            scratch=steps.scratch,
         )
 
     def backward_weights(self, x, dy, geom, dw):
@@ -247,7 +236,7 @@ class Convolution:
                 self._weights(part_x, part_dy, part_dw, geom.pad, m, geom.kernel[0])
             return
         direct = Direct(x.shape, k, geom, out)
-        phases, steps, shapes = direct.backward_weights()
+        phases, steps, u, v, scratch = direct.backward_weights()
         self.pool.run(
             cpu_direct_back.backward_weights,
             phases,
@@ -256,7 +245,9 @@ class Convolution:
             dw.reshape(-1),
             direct.sizes,
             steps,
-            *self._workspace(shapes),
+            self._empty(u),
+            self._empty(v),
+            scratch=scratch,
         )
 
     def _weights(self, x, dy, dw, pad, m, r):
@@ -271,7 +262,8 @@ class Convolution:
             dw.reshape(-1),
             (n, c, height, width, k, *out, *pad),
             steps.steps,
-            *self._workspace([*steps.shapes, (None, cpu_winograd.LINES)]),
+            *map(self._empty, steps.shapes),
             (0,) * m,
             (0,) * r,
+            scratch=steps.scratch,
         )

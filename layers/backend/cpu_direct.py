@@ -29,23 +29,23 @@ from layers.backend.cpu_product import (
     multiply_tile,
     padded,
 )
-from layers.backend.cpu_threads import enter, finish, take, wait
+from layers.backend.cpu_threads import bands_of, enter, part_of, work
 
 LONG = 8 * TILE_LANES  # pixels at a time where each group has one output
 
 
 @kernel
-def forward(state, x, w, w_row, w_step, bias, slope, y, sizes, steps, places, f, q):
+def forward(state, scratch, x, w, w_row, w_step, bias, slope, y, sizes, steps, places, f):
     """y = relu(convolution of x + bias).
 
     w_row, w_step: how far the weights of two outputs, and two weights of one output, are apart.
     places: where in the frame of a group's channels the row of each weight begins; f: the frame of a band, or x
-    itself where it needs none; q: outputs of a job's strip per thread.
+    itself where it needs none; scratch: outputs of a job's strip.
     """
     n_images, c_in, height, width, k_out, out_h, out_w, group = sizes[:8]
     band_rows, frame_rows, ld, channel_size, job_rows, job_columns, framed = steps
     me = enter(state)
-    my_q = q[me]
+    my_q = scratch[me]
     c_group, k_group = c_in // group, k_out // group
     strip = LONG if k_group == 1 else STRIP
     phase = -1
@@ -54,23 +54,18 @@ def forward(state, x, w, w_row, w_step, bias, slope, y, sizes, steps, places, f,
             row1 = min(row0 + band_rows, out_h)
             if framed:
                 phase += 1
-                while True:
-                    c = take(state, phase)
-                    if c >= c_in:
-                        break
-                    plane = (image * c_in + c) * height * width
-                    frame(x, plane, sizes, row0, frame_rows, ld, f, c * channel_size)
-                    finish(state, phase)
-                wait(state, phase, c_in)
+                bands = bands_of(state, frame_rows)
+                for job in work(state, me, phase, c_in * bands):
+                    c, (first, end) = job % c_in, part_of(frame_rows, job // c_in, bands)
+                    plane, gap = (image * c_in + c) * height * width, (frame_rows - end + first) * ld
+                    frame(x, plane, sizes, row0 + first, end - first, ld, f, c * channel_size + first * ld, gap)
             phase += 1
             columns = (row1 - row0 - 1) * ld + out_w
             parts, pieces = (k_group + job_rows - 1) // job_rows, (columns + job_columns - 1) // job_columns
-            jobs = group * parts * pieces
-            while True:
-                job = take(state, phase)
-                if job >= jobs:
-                    break
-                g, k0, column0 = job // pieces // parts, job // pieces % parts * job_rows, job % pieces * job_columns
+            jobs, by_pixels = group * parts * pieces, columns > k_out
+            for job in work(state, me, phase, jobs):
+                part, piece = (job % (group * parts), job // (group * parts)) if by_pixels else divmod(job, pieces)
+                g, k0, column0 = part // parts, part % parts * job_rows, piece * job_columns
                 k1, end = min(k0 + job_rows, k_group), min(column0 + job_columns, columns)
                 start = ((0 if framed else image * c_in) + g * c_group) * channel_size
                 for column in range(column0, end, strip):
@@ -95,8 +90,6 @@ def forward(state, x, w, w_row, w_step, bias, slope, y, sizes, steps, places, f,
                             if wide > 0:
                                 store_outputs(my_q, k * strip + done, wide, y, place, bias[g * k_group + k0 + k], slope)
                             done, place, here = done + ld - here, place + out_w - here, 0
-                finish(state, phase)
-            wait(state, phase, jobs)
 
 
 @kernel
@@ -138,7 +131,7 @@ def _bands(rows, row_floats, budget):
 
 @functools.lru_cache(512)
 def forward_steps(x_shape, k_out, geom, out):
-    """(phases, sizes, steps, places, floats of the frame or 0 where x needs none, floats of q per thread)"""
+    """(phases, sizes, steps, places, floats of the frame or 0 where x needs none, floats of scratch)"""
     direct = Direct(x_shape, k_out, geom, out)
     (n, c, *size), (rows, width) = x_shape, out
     taps = [np.arange(k) * d for k, d in zip(geom.kernel, geom.dilation, strict=True)]
@@ -168,7 +161,7 @@ def forward_steps(x_shape, k_out, geom, out):
 
 
 class Direct:
-    """How the gradients are cut up, and what workspace their kernels need (shapes; None: per thread)."""
+    """How the gradients are cut up, and what workspace their kernels need."""
 
     def __init__(self, x_shape, k_out, geom, out):
         n, c, height, width = x_shape
@@ -179,7 +172,7 @@ class Direct:
         self.out = out
 
     def backward_data(self):
-        """(phases, steps, shapes of u, v, q)"""
+        """(phases, steps, floats of v, of scratch)"""
         rows, width = self.out
         channels = max(1, min(self.c_group, 64 // self.taps))
         width_rows = -(-channels * self.taps // 16) * 16
@@ -188,24 +181,22 @@ class Direct:
         return (
             2 * self.parts * bands,
             (band_rows, channels, v_ld),
-            ((None, width_rows * self.k_group), (self.k_group * v_ld,), (None, width_rows * v_ld)),
+            self.k_group * v_ld,
+            width_rows * (self.k_group + v_ld),
         )
 
     def backward_weights(self):
-        """(phases, steps, shapes of u, v, q, lines)"""
+        """(phases, steps, floats of u, of v, of scratch)"""
         rows, width = self.out
         band_rows, bands = _bands(rows, width * (self.depth + self.blocks * 16), 4 << 20)
         pixels = band_rows * width
         v_ld = padded(self.depth)
         job_blocks, columns = min(4, self.blocks), min(self.depth, 480)
-        q_ld = padded(columns)
+        q_ld, line_ld = padded(columns), padded(pixels)
         return (
             2 * self.parts * bands,
-            (band_rows, job_blocks, columns, v_ld, q_ld),
-            (
-                (self.blocks * pixels * 16,),
-                (pixels * v_ld,),
-                (None, job_blocks * 16 * q_ld),
-                (None, 16 * padded(pixels)),
-            ),
+            (band_rows, job_blocks, columns, v_ld, q_ld, line_ld),
+            self.blocks * pixels * 16,
+            pixels * v_ld,
+            16 * line_ld + job_blocks * 16 * q_ld,
         )

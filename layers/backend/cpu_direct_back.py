@@ -7,23 +7,24 @@ import numpy as np
 from layers.backend.cpu_compile import kernel
 from layers.backend.cpu_gather import add_line, gather, scatter, store_outputs
 from layers.backend.cpu_product import fill, multiply_deep, transpose
-from layers.backend.cpu_threads import enter, finish, take, wait
+from layers.backend.cpu_threads import enter, work
 from layers.backend.cpu_vector import add_scaled, copy
 
 
 @kernel
-def backward_data(state, dy, w, bias, slope, dx, sizes, steps, u, v, q):
+def backward_data(state, scratch, dy, w, bias, slope, dx, sizes, steps, v):
     """dx = the adjoint of the convolution, of dy; then relu(dx + bias).
 
-    A job owns some channels: their rows of w^T dy are added up in their planes of dx.  u: packed w per thread;
-    v: dy of a band; q: columns of one job per thread.
+    A job owns some channels: their rows of w^T dy are added up in their planes of dx.  v: dy of a band; scratch: packed
+    w and columns of one job.
     """
     n_images, c_in, height, width, k_out, out_h, out_w, group = sizes[:8]
     band_rows, job_channels, v_ld = steps
     me = enter(state)
     taps, c_group, k_group = sizes[8] * sizes[9], c_in // group, k_out // group
     depth = c_group * taps
-    my_u, my_q = u[me], q[me]
+    u_floats = (job_channels * taps + 15) // 16 * 16 * k_group
+    my_u, my_q = scratch[me][:u_floats], scratch[me][u_floats:]
     jobs = (c_group + job_channels - 1) // job_channels
     phase = -1
     for part in range(n_images * group):
@@ -32,18 +33,10 @@ def backward_data(state, dy, w, bias, slope, dx, sizes, steps, u, v, q):
             row1 = min(row0 + band_rows, out_h)
             pixels = (row1 - row0) * out_w
             phase += 1
-            while True:
-                k = take(state, phase)
-                if k >= k_group:
-                    break
+            for k in work(state, me, phase, k_group):
                 copy(dy, ((image * k_out + g * k_group + k) * out_h + row0) * out_w, v, k * v_ld, pixels)
-                finish(state, phase)
-            wait(state, phase, k_group)
             phase += 1
-            while True:
-                job = take(state, phase)
-                if job >= jobs:
-                    break
+            for job in work(state, me, phase, jobs):
                 first, last = job * job_channels, min((job + 1) * job_channels, c_group)
                 rows = (last - first) * taps
                 blocks = (rows + 15) // 16
@@ -75,23 +68,18 @@ def backward_data(state, dy, w, bias, slope, dx, sizes, steps, u, v, q):
                         )
                     if row1 == out_h and (slope != 1 or bias[g * c_group + c] != 0):
                         store_outputs(dx, plane, height * width, dx, plane, bias[g * c_group + c], slope)
-                finish(state, phase)
-            wait(state, phase, jobs)
 
 
 @kernel
 def backward_data_diagonal(state, dy, w, bias, slope, dx, sizes):
     """backward_data where only w[i, i] is nonzero: each channel alone, line by line of dx."""
-    enter(state)
+    me = enter(state)
     n_images, channels, height, width, _, out_h, out_w = sizes[:7]
     taps_y, taps_x, stride_y, stride_x, pad_y, pad_x = sizes[8:14]
     wide = (taps_x + 15) // 16 * 16
     kernel_lines = np.zeros(taps_y * wide, np.float32)  # of lines of whole vectors, as `line` is
     line = np.empty(max((out_w - 1) * stride_x + wide, pad_x + width), np.float32)
-    while True:
-        job = take(state, 0)
-        if job >= n_images * channels:
-            break
+    for job in work(state, me, 0, n_images * channels):
         c, plane = job % channels, job * height * width
         for tap in range(taps_y):
             copy(w, ((c * channels + c) * taps_y + tap) * taps_x, kernel_lines, tap * wide, taps_x)
@@ -106,24 +94,21 @@ def backward_data_diagonal(state, dy, w, bias, slope, dx, sizes):
             copy(line, pad_x, dx, plane + y * width, width)
         if slope != 1 or bias[c] != 0:
             store_outputs(dx, plane, height * width, dx, plane, bias[c], slope)
-        finish(state, 0)
-    wait(state, 0, n_images * channels)
 
 
 @kernel
-def backward_weights(state, x, dy, dw, sizes, steps, u, v, q, lines):
+def backward_weights(state, scratch, x, dy, dw, sizes, steps, u, v):
     """Adds to dw the gradient of the convolution.  Bands follow each other, so the sum's order is fixed.
 
-    u: dy of a band, (blocks of 16 outputs, pixels, 16); v: its columns, (pixels, taps); q: a piece of dw per thread;
-    lines: columns of 16 taps at a time per thread.
+    u: dy of a band, (blocks of 16 outputs, pixels, 16); v: its columns, (pixels, taps); scratch: columns of 16 taps at
+    a time, then a piece of dw.
     """
     n_images, c_in, height, width, k_out, out_h, out_w, group = sizes[:8]
-    band_rows, job_blocks, job_columns, v_ld, q_ld = steps
+    band_rows, job_blocks, job_columns, v_ld, q_ld, line_ld = steps
     me = enter(state)
     taps, c_group, k_group = sizes[8] * sizes[9], c_in // group, k_out // group
     depth, blocks = c_group * taps, (k_group + 15) // 16
-    my_q, my_lines = q[me], lines[me]
-    line_ld = my_lines.size // 16
+    my_lines, my_q = scratch[me][: 16 * line_ld], scratch[me][16 * line_ld :]
     phase = -1
     for part in range(n_images * group):
         image, g = part // group, part % group
@@ -132,10 +117,7 @@ def backward_weights(state, x, dy, dw, sizes, steps, u, v, q, lines):
             pixels = (row1 - row0) * out_w
             phase += 1
             strips = (depth + 15) // 16
-            while True:
-                job = take(state, phase)
-                if job >= blocks + strips:
-                    break
+            for job in work(state, me, phase, blocks + strips):
                 if job < blocks:
                     first = job * 16
                     transpose(
@@ -166,15 +148,10 @@ def backward_weights(state, x, dy, dw, sizes, steps, u, v, q, lines):
                             i * line_ld,
                         )
                     transpose(my_lines, 0, line_ld, rows, pixels, v, first, v_ld, 16)
-                finish(state, phase)
-            wait(state, phase, blocks + strips)
             phase += 1
             parts = (blocks + job_blocks - 1) // job_blocks
             jobs = parts * ((depth + job_columns - 1) // job_columns)
-            while True:
-                job = take(state, phase)
-                if job >= jobs:
-                    break
+            for job in work(state, me, phase, jobs):
                 first, column = job % parts * job_blocks, job // parts * job_columns
                 last, n = min(first + job_blocks, blocks), min(job_columns, depth - column)
                 multiply_deep(
@@ -195,5 +172,3 @@ def backward_weights(state, x, dy, dw, sizes, steps, u, v, q, lines):
                 for k in range(first * 16, min(last * 16, k_group)):
                     place = (g * k_group + k) * depth + column
                     add_line(my_q, (k - first * 16) * q_ld, dw, place, n)
-                finish(state, phase)
-            wait(state, phase, jobs)

@@ -9,7 +9,7 @@ import numpy as np
 
 from layers.backend.cpu_compile import kernel
 from layers.backend.cpu_product import sum_of
-from layers.backend.cpu_threads import enter, finish, take, wait
+from layers.backend.cpu_threads import enter, work
 from layers.backend.cpu_vector import copy
 
 GRAIN, PIECE = 1 << 16, 1 << 14
@@ -18,139 +18,99 @@ GRAIN, PIECE = 1 << 16, 1 << 14
 @kernel
 def place(state, x, y, rows, width, start, y_width):
     """y[row, start : start + width] = x[row] for matrices of `rows` and of width and y_width columns."""
-    enter(state)
+    me = enter(state)
     pieces = (width + PIECE - 1) // PIECE
-    while True:
-        job = take(state, 0)
-        if job >= rows * pieces:
-            break
+    for job in work(state, me, 0, rows * pieces):
         row, first = job // pieces, job % pieces * PIECE
         copy(x, row * width + first, y, row * y_width + start + first, min(PIECE, width - first))
-        finish(state, 0)
-    wait(state, 0, rows * pieces)
 
 
 @kernel
 def relu_forward(state, x, slope, y):
     """y = x where x > 0, slope * x elsewhere."""
-    enter(state)
+    me = enter(state)
     jobs = (x.size + GRAIN - 1) // GRAIN
-    while True:
-        job = take(state, 0)
-        if job >= jobs:
-            break
+    for job in work(state, me, 0, jobs):
         for i in range(np.uint64(job * GRAIN), np.uint64(min((job + 1) * GRAIN, x.size))):
             value = x[i]
             y[i] = value if value > 0 else value * slope + np.float32(0)
-        finish(state, 0)
-    wait(state, 0, jobs)
 
 
 @kernel
 def relu_backward(state, dy, y, slope, dx):
     """dx = dy where y > 0, slope * dy elsewhere."""
-    enter(state)
+    me = enter(state)
     jobs = (y.size + GRAIN - 1) // GRAIN
-    while True:
-        job = take(state, 0)
-        if job >= jobs:
-            break
+    for job in work(state, me, 0, jobs):
         for i in range(np.uint64(job * GRAIN), np.uint64(min((job + 1) * GRAIN, y.size))):
             value = dy[i]
             dx[i] = value if y[i] > 0 else value * slope
-        finish(state, 0)
-    wait(state, 0, jobs)
 
 
 @kernel
 def prelu_forward(state, x, slope, y, area):
     """y = x where x > 0, its channel's slope * x elsewhere; planes of `area` pixels."""
-    enter(state)
+    me = enter(state)
     planes = x.size // area
     each = max(1, GRAIN // area)
     jobs = (planes + each - 1) // each
-    while True:
-        job = take(state, 0)
-        if job >= jobs:
-            break
+    for job in work(state, me, 0, jobs):
         for plane in range(job * each, min((job + 1) * each, planes)):
             factor = slope[plane % slope.size]
             for i in range(np.uint64(plane * area), np.uint64((plane + 1) * area)):
                 value = x[i]
                 y[i] = value if value > 0 else value * factor
-        finish(state, 0)
-    wait(state, 0, jobs)
 
 
 @kernel
 def prelu_backward(state, dy, x, slope, dx, area):
     """dx = dy where x > 0, its channel's slope * dy elsewhere."""
-    enter(state)
+    me = enter(state)
     planes = x.size // area
     each = max(1, GRAIN // area)
     jobs = (planes + each - 1) // each
-    while True:
-        job = take(state, 0)
-        if job >= jobs:
-            break
+    for job in work(state, me, 0, jobs):
         for plane in range(job * each, min((job + 1) * each, planes)):
             factor = slope[plane % slope.size]
             for i in range(np.uint64(plane * area), np.uint64((plane + 1) * area)):
                 value = dy[i]
                 dx[i] = value if x[i] > 0 else value * factor
-        finish(state, 0)
-    wait(state, 0, jobs)
 
 
 @kernel
 def affine(state, x, centre, scale, shift, y, area):
     """y = (x - centre) * scale + shift, each that of the plane's channel."""
-    enter(state)
+    me = enter(state)
     planes, channels = x.size // area, scale.size
     each = max(1, GRAIN // area)
     jobs = (planes + each - 1) // each
-    while True:
-        job = take(state, 0)
-        if job >= jobs:
-            break
+    for job in work(state, me, 0, jobs):
         for plane in range(job * each, min((job + 1) * each, planes)):
             c = plane % channels
             minus, factor, plus = centre[c], scale[c], shift[c]
             for i in range(np.uint64(plane * area), np.uint64((plane + 1) * area)):
                 y[i] = (x[i] - minus) * factor + plus
-        finish(state, 0)
-    wait(state, 0, jobs)
 
 
 @kernel
 def dropout(state, x, mask, scale, y):
     """y = x * scale where mask, 0 elsewhere."""
-    enter(state)
+    me = enter(state)
     jobs = (x.size + GRAIN - 1) // GRAIN
-    while True:
-        job = take(state, 0)
-        if job >= jobs:
-            break
+    for job in work(state, me, 0, jobs):
         for i in range(np.uint64(job * GRAIN), np.uint64(min((job + 1) * GRAIN, x.size))):
             y[i] = x[i] * scale if mask[i] else np.float32(0)
-        finish(state, 0)
-    wait(state, 0, jobs)
 
 
 @kernel
 def bias_backward(state, dy, n_images, area, db):
     """db[c] += the sum of dy (N, C, area): runs of 4096 in float32, those in float64."""
-    enter(state)
+    me = enter(state)
     channels = db.size
-    while True:
-        c = take(state, 0)
-        if c >= channels:
-            break
+    for c in work(state, me, 0, channels):
         total = 0.0
         for image in range(n_images):
             plane = (image * channels + c) * area
             for i in range(0, area, 4096):
                 total += sum_of(dy, plane + i, min(4096, area - i))
         db[c] += np.float32(total)
-        finish(state, 0)
-    wait(state, 0, channels)

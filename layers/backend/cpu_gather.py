@@ -53,12 +53,12 @@ def gather(x, plane, sizes, tap_y, tap_x, row0, row1, v, iv):
 
 
 @kernel
-def frame(x, plane, sizes, row0, rows, ld, f, start):
+def frame(x, plane, sizes, row0, rows, ld, f, start, gap):
     """f[start :] = the image plane at x[plane] with its pad, rows and columns sorted by their remainders.
 
     For each remainder of rows by the vertical stride, and each of columns by the horizontal one, that some tap needs:
-    `rows` lines of `ld` pixels, the first of which is the first that output row row0 sees.  A tap then sees
-    neighbours as neighbours.
+    `rows` lines of `ld` pixels, the first of which is the first that output row row0 sees; then a gap.  A tap then
+    sees neighbours as neighbours.
     """
     height, width = sizes[2], sizes[3]
     for a in range(min(sizes[10], (sizes[8] - 1) * sizes[14] + 1)):
@@ -70,6 +70,7 @@ def frame(x, plane, sizes, row0, rows, ld, f, start):
                 else:
                     fill(f, start, ld, np.float32(0))
                 start += ld
+            start += gap
 
 
 @kernel

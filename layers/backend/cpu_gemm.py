@@ -6,41 +6,34 @@ import numpy as np
 
 from layers.backend.cpu_compile import kernel
 from layers.backend.cpu_product import multiply_deep, padded, transpose
-from layers.backend.cpu_threads import enter, finish, take, wait
+from layers.backend.cpu_threads import enter, work
 from layers.backend.cpu_vector import copy
 
 
 @kernel
-def gemm(state, a, b, c, sizes, u, v, q):
+def gemm(state, scratch, a, b, c, sizes, v):
     """c (rows, columns) (+)= a (rows, depth) b (depth, columns); flat.
 
     sizes: rows, columns, depth, whether a and b are stored transposed, whether c is (then the product's transpose
     is meant to be found in c), whether to add, blocks of 16 rows and columns per job, distances of rows in v and q.
-    u: packed a of one job per thread; v: packed b; q: one job's product per thread.
+    v: packed b; scratch: packed a of one job, then its product.
     """
     rows, columns, depth, ta, tb, tc, add, job_blocks, job_columns, v_ld, q_ld = sizes
     me = enter(state)
-    my_u, my_q = u[me], q[me]
+    u_floats = job_blocks * 16 * depth
+    my_u, my_q = scratch[me][:u_floats], scratch[me][u_floats:]
     strips = (depth + 63) // 64
-    while True:
-        job = take(state, 0)
-        if job >= strips:
-            break
+    for job in work(state, me, 0, strips):
         first, last = job * 64, min((job + 1) * 64, depth)
         if tb:
             transpose(b, first, depth, columns, last - first, v, first * v_ld, v_ld, (columns + 15) // 16 * 16)
         else:
             for p in range(first, last):
                 copy(b, p * columns, v, p * v_ld, columns)
-        finish(state, 0)
-    wait(state, 0, strips)
     blocks = (rows + 15) // 16
     parts = (blocks + job_blocks - 1) // job_blocks
     jobs = parts * ((columns + job_columns - 1) // job_columns)
-    while True:
-        job = take(state, 1)
-        if job >= jobs:
-            break
+    for job in work(state, me, 1, jobs):
         first, column = job % parts * job_blocks, job // parts * job_columns
         last, n = min(first + job_blocks, blocks), min(job_columns, columns - column)
         for block in range(first, last):
@@ -65,8 +58,6 @@ def gemm(state, a, b, c, sizes, u, v, q):
                     c[place + j * step] = my_q[line + j]
             else:
                 copy(my_q, line, c, place, n)
-        finish(state, 1)
-    wait(state, 1, jobs)
 
 
 def matmul(pool, memory, a, b, c, add, ta, tb):
@@ -77,9 +68,7 @@ def matmul(pool, memory, a, b, c, add, ta, tb):
         a, b, ta, tb, rows, columns = b, a, not tb, not ta, columns, rows
     job_blocks, job_columns = min(2, -(-rows // 16)), min(columns, 480)
     v_ld, q_ld = padded(columns), padded(job_columns)
-    threads = pool.threads
-    u = memory.empty((threads, job_blocks * 16 * depth), np.float32)
     v = memory.empty(depth * v_ld, np.float32)
-    q = memory.empty((threads, job_blocks * 16 * q_ld), np.float32)
     sizes = rows, columns, depth, int(ta), int(tb), int(tc), int(add), job_blocks, job_columns, v_ld, q_ld
-    pool.run(gemm, 2, a.reshape(-1), b.reshape(-1), c.reshape(-1), sizes, u, v, q)
+    scratch = job_blocks * 16 * (depth + q_ld)
+    pool.run(gemm, 2, a.reshape(-1), b.reshape(-1), c.reshape(-1), sizes, v, scratch=scratch)

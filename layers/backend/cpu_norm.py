@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from layers.backend.cpu_compile import kernel
-from layers.backend.cpu_threads import enter, finish, take, wait
+from layers.backend.cpu_threads import enter, work
 
 PIXELS = 512
 LOG2E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
@@ -33,13 +33,10 @@ def _exp(x):
 @kernel
 def softmax_forward(state, x, y, outer, channels, inner):
     """y = exp(x - max) over its sum along the channels."""
-    enter(state)
+    me = enter(state)
     strips = (inner + PIXELS - 1) // PIXELS
     top, total = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
-    while True:
-        job = take(state, 0)
-        if job >= outer * strips:
-            break
+    for job in work(state, me, 0, outer * strips):
         first = job % strips * PIXELS
         n, base = min(PIXELS, inner - first), job // strips * channels * inner + first
         for i in range(n):
@@ -62,19 +59,14 @@ def softmax_forward(state, x, y, outer, channels, inner):
             out = y[base + c * inner : base + c * inner + n]
             for i in range(n):
                 out[i] *= total[i]
-        finish(state, 0)
-    wait(state, 0, outer * strips)
 
 
 @kernel
 def softmax_loss_backward(state, prob, labels, factor, dx, outer, channels, inner):
     """dx = (prob - (label is this channel)) * factor; labels, factor (outer, inner)."""
-    enter(state)
+    me = enter(state)
     strips = (inner + PIXELS - 1) // PIXELS
-    while True:
-        job = take(state, 0)
-        if job >= outer * strips:
-            break
+    for job in work(state, me, 0, outer * strips):
         first = job % strips * PIXELS
         n, base, pixel = min(PIXELS, inner - first), job // strips * channels * inner + first, job // strips * inner
         label, scale = labels[pixel + first : pixel + first + n], factor[pixel + first : pixel + first + n]
@@ -82,8 +74,6 @@ def softmax_loss_backward(state, prob, labels, factor, dx, outer, channels, inne
             line, out = prob[base + c * inner : base + c * inner + n], dx[base + c * inner : base + c * inner + n]
             for i in range(n):
                 out[i] = (line[i] - np.float32(label[i] == c)) * scale[i]
-        finish(state, 0)
-    wait(state, 0, outer * strips)
 
 
 @kernel
@@ -98,12 +88,9 @@ def _power(scale, beta):
 @kernel
 def lrn_forward(state, x, y, scale, outer, channels, inner, size, alpha, beta, k):
     """scale = k + alpha / size * (sum of x^2 over `size` channels); y = x * scale ** -beta."""
-    enter(state)
+    me = enter(state)
     strips = (inner + PIXELS - 1) // PIXELS
-    while True:
-        job = take(state, 0)
-        if job >= outer * strips:
-            break
+    for job in work(state, me, 0, outer * strips):
         first = job % strips * PIXELS
         n, base = min(PIXELS, inner - first), job // strips * channels * inner + first
         for c in range(channels):
@@ -124,22 +111,17 @@ def lrn_forward(state, x, y, scale, outer, channels, inner, size, alpha, beta, k
                 for i in range(n):
                     total[i] = k + alpha / size * total[i]
                     out[i] = line[i] * _power(total[i], beta)
-        finish(state, 0)
-    wait(state, 0, outer * strips)
 
 
 @kernel
 def lrn_backward(state, dy, x, y, scale, dx, outer, channels, inner, size, alpha, beta):
     """dx = dy * scale ** -beta - 2 alpha beta / size * x * (sum of dy * y / scale over `size` channels)."""
-    enter(state)
+    me = enter(state)
     strips = (inner + PIXELS - 1) // PIXELS
     ratio = np.empty((channels, PIXELS), np.float32)
     around = np.empty(PIXELS, np.float32)
     factor = np.float32(2) * alpha * beta / size
-    while True:
-        job = take(state, 0)
-        if job >= outer * strips:
-            break
+    for job in work(state, me, 0, outer * strips):
         first = job % strips * PIXELS
         n, base = min(PIXELS, inner - first), job // strips * channels * inner + first
         for c in range(channels):
@@ -159,5 +141,3 @@ def lrn_backward(state, dy, x, y, scale, dx, outer, channels, inner, size, alpha
             else:
                 for i in range(n):
                     dx[at + i] = dy[at + i] * _power(scale[at + i], beta) - factor * x[at + i] * around[i]
-        finish(state, 0)
-    wait(state, 0, outer * strips)

@@ -1,4 +1,5 @@
-"""Pooling: one job per plane; along a row the taps are compared or added one after the other, all windows at once.
+"""Pooling: jobs are planes, or parts of their rows; along a row the taps are compared or added one after the other,
+all windows at once.
 
 sizes: planes, H, W, OH, OW, kernel y x, stride y x, pad y x.
 """
@@ -9,7 +10,7 @@ import numpy as np
 
 from layers.backend.cpu_compile import kernel
 from layers.backend.cpu_product import fill, sum_of
-from layers.backend.cpu_threads import enter, finish, take, wait
+from layers.backend.cpu_threads import bands_of, enter, part_of, work
 from layers.backend.cpu_vector import LOWEST, max_every, max_of_lines, max_tile
 
 
@@ -51,18 +52,17 @@ def max_forward(state, x, y, index, sizes, side, step):
 
     side, step: tuples as long as a square window's side and its stride, for vector code; step () for none.
     """
-    enter(state)
+    me = enter(state)
     planes, height, width, out_h, out_w, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x = sizes
     low = min(out_w, (pad_x + stride_x - 1) // stride_x)  # windows wholly inside: low ... high - 1
     high = max(low, min(out_w, (width + pad_x - kernel_x) // stride_x + 1))
     reach = 16 * stride_x + kernel_x + (kernel_y - 1) * width
     best, place = np.empty(16, np.float32), np.empty(16, np.int32)
-    while True:
-        plane = take(state, 0)
-        if plane >= planes:
-            break
+    bands = bands_of(state, out_h)
+    for job in work(state, me, 0, planes * bands):
+        plane, (row0, row1) = job % planes, part_of(out_h, job // planes, bands)
         start = plane * height * width
-        for row in range(out_h):
+        for row in range(row0, row1):
             iy, top = (plane * out_h + row) * out_w, row * stride_y - pad_y
             done = 0
             if len(step) > 0:
@@ -82,23 +82,20 @@ def max_forward(state, x, y, index, sizes, side, step):
                                 index[iy + done + i] = place[i]
                         done = min(done + 16, high)
             _max_row(x, start, y, index, iy, row, done, out_w, sizes)
-        finish(state, 0)
-    wait(state, 0, planes)
 
 
 @kernel
 def max_values(state, x, y, sizes, side, step):
     """y of max_forward alone: the largest of the lines first, then of the pixels; side and step are not ()."""
     planes, height, width, out_h, out_w, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x = sizes
-    enter(state)
+    me = enter(state)
     line = np.empty((out_w + 32) * stride_x + kernel_x + pad_x + width + 16, np.float32)
     fill(line, 0, line.size, np.float32(LOWEST))
     within = min(out_w, (width + pad_x - 1) // stride_x + 1)  # windows beyond hold no pixel
-    while True:
-        plane = take(state, 0)
-        if plane >= planes:
-            break
-        for row in range(out_h):
+    bands = bands_of(state, out_h)
+    for job in work(state, me, 0, planes * bands):
+        plane, (row0, row1) = job % planes, part_of(out_h, job // planes, bands)
+        for row in range(row0, row1):
             top, place = row * stride_y - pad_y, (plane * out_h + row) * out_w
             if top >= height:
                 fill(y, place, out_w, np.float32(0))
@@ -110,25 +107,18 @@ def max_values(state, x, y, sizes, side, step):
             for i in range(0, within, 16):
                 max_every(line, i * stride_x, y, place + i, within - i, side, step)
             fill(y, place + within, out_w - within, np.float32(0))
-        finish(state, 0)
-    wait(state, 0, planes)
 
 
 @kernel
 def max_backward(state, dy, index, dx, planes, out_area, area):
     """dx: each dy added to the pixel of its plane that index names (-1: none)."""
-    enter(state)
-    while True:
-        plane = take(state, 0)
-        if plane >= planes:
-            break
+    me = enter(state)
+    for plane in work(state, me, 0, planes):
         fill(dx, plane * area, area, np.float32(0))
         values = dx[plane * area : (plane + 1) * area]
         for i in range(plane * out_area, (plane + 1) * out_area):
             if index[i] >= 0:
                 values[np.uint64(index[i])] += dy[i]
-        finish(state, 0)
-    wait(state, 0, planes)
 
 
 @kernel
@@ -141,15 +131,11 @@ def _whole(sizes):
 @kernel
 def ave_forward(state, x, y, sizes, heights, widths):
     """The sum of each window over its area; heights, widths: the windows' sides in image + pad."""
-    enter(state)
+    me = enter(state)
     planes, height, width, out_h, out_w, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x = sizes
-    while True:
-        plane = take(state, 0)
-        if plane >= planes:
-            break
+    for plane in work(state, me, 0, planes):
         if _whole(sizes):
             y[plane] = sum_of(x, plane * height * width, height * width) / max(np.float32(1), heights[0] * widths[0])
-            finish(state, 0)
             continue
         for row in range(out_h):
             start = (plane * out_h + row) * out_w
@@ -168,23 +154,17 @@ def ave_forward(state, x, y, sizes, heights, widths):
                         total[i] += values[np.uint64(stride_x * i + tap - pad_x)]
             for i in range(out_w):
                 total[i] /= max(np.float32(1), heights[row] * widths[i])
-        finish(state, 0)
-    wait(state, 0, planes)
 
 
 @kernel
 def ave_backward(state, dy, dx, sizes, heights, widths):
     """Each dy spread evenly over its window."""
-    enter(state)
+    me = enter(state)
     planes, height, width, out_h, out_w, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x = sizes
-    while True:
-        plane = take(state, 0)
-        if plane >= planes:
-            break
+    for plane in work(state, me, 0, planes):
         if _whole(sizes):
             share = dy[plane] / max(np.float32(1), heights[0] * widths[0])
             fill(dx, plane * height * width, height * width, share)
-            finish(state, 0)
             continue
         fill(dx, plane * height * width, height * width, np.float32(0))
         shares = np.empty(out_w, np.float32)
@@ -199,5 +179,3 @@ def ave_backward(state, dy, dx, sizes, heights, widths):
                     low, high = _windows(tap, stride_x, pad_x, width, out_w)
                     for i in range(low, high):
                         values[np.uint64(stride_x * i + tap - pad_x)] += shares[i]
-        finish(state, 0)
-    wait(state, 0, planes)

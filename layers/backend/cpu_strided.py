@@ -14,21 +14,19 @@ import numpy as np
 from layers.backend.base import ConvGeometry
 from layers.backend.cpu_compile import kernel
 from layers.backend.cpu_gather import frame
-from layers.backend.cpu_threads import enter, finish, take, wait
+from layers.backend.cpu_threads import bands_of, enter, part_of, work
 
 
 @kernel
 def sort_pixels(state, x, sizes, rows, ld, f):
     """f = every plane of x, framed (see cpu_gather.frame)."""
-    enter(state)
+    me = enter(state)
     planes, height, width = sizes[0] * sizes[1], sizes[2], sizes[3]
-    while True:
-        plane = take(state, 0)
-        if plane >= planes:
-            break
-        frame(x, plane * height * width, sizes, 0, rows, ld, f, plane * sizes[10] * sizes[11] * rows * ld)
-        finish(state, 0)
-    wait(state, 0, planes)
+    bands = bands_of(state, rows)
+    for job in work(state, me, 0, planes * bands):
+        plane, (first, end) = job % planes, part_of(rows, job // planes, bands)
+        start = plane * sizes[10] * sizes[11] * rows * ld + first * ld
+        frame(x, plane * height * width, sizes, first, end - first, ld, f, start, (rows - end + first) * ld)
 
 
 def unstrided(geom: ConvGeometry) -> ConvGeometry | None:

@@ -4,17 +4,14 @@ A kernel is a Numba function without the GIL that every thread enters with the s
 counters in `state`, an int64 array made for the call:
 
     me = enter(state)                       0, 1, ... for the threads in order of arrival
-    for a phase p with n jobs:
-        while True:
-            j = take(state, p)
-            if j >= n: break
-            ... job j ...
-            finish(state, p)
-        wait(state, p, n)
+    for j in work(state, me, p, n):         a phase p with n jobs
+        ... job j ...
 
-A phase is over when its jobs are done, not when all threads have come by: a thread that is late finds nothing to do
-and nobody waits for it.  Jobs do not depend on the number of threads, nor do results.  There is no BLAS and no OpenMP
-here, so nothing competes for the cores, and a forked process simply starts a pool of its own.
+Each thread begins with a share of its own, the same for the same number of jobs, so that what one layer has left in a
+core's cache is mostly there for the next: fetching it from another core may cost more than computing it.  Then it helps
+the others.  A phase is over when its jobs are done, not when all threads have come by: a thread that is late finds
+nothing to do and nobody waits for it.  Jobs do not depend on the number of threads, nor do results.  There is no BLAS
+and no OpenMP here, so nothing competes for the cores, and a forked process simply starts a pool of its own.
 
 The thread that calls a kernel calls the others in from within, by `enter`: it leaves the kernel's address and arguments
 in a mailbox, where they look for a while after each call before they fall asleep.  So they need no GIL to come, and
@@ -42,6 +39,10 @@ from numba.extending import intrinsic
 from layers.backend.cpu_compile import kernel
 
 I64 = ir.IntType(64)
+LINE = 8  # words of a cache line: counters of different threads share none
+# The state of a call: for each phase a line per thread, how many jobs of its share are taken, and one, how many of all
+# are done; then a last line with these, counted from its end.
+MAILBOX, ENTERED, THREADS = -1, -2, -3
 
 
 # -- counters ------------------------------------------------------------------------------------------------------
@@ -108,25 +109,52 @@ def _rest(looks):
         _yield()
 
 
-@numba.njit(nogil=True, inline="always")
-def take(state, phase):
-    """The next job of a phase."""
-    return _add(state, 2 * phase, 1)
-
-
-@numba.njit(nogil=True, inline="always")
-def finish(state, phase):
-    """Count a job as done."""
-    _add(state, 2 * phase + 1, 1)
-
-
-@numba.njit(nogil=True, inline="always")
+@numba.njit(nogil=True)
 def wait(state, phase, jobs):
     """Until all jobs of a phase are done."""
-    looks = 0
-    while _read(state, 2 * phase + 1) < jobs:
+    threads = state[state.size + THREADS]
+    looks, counter = 0, (phase * (threads + 1) + threads) * LINE
+    while _read(state, counter) < jobs:
         looks += 1
         _rest(looks)
+
+
+@numba.njit(nogil=True, inline="always")
+def part_of(n, i, parts):
+    """(first, end) of part i when n things are shared out."""
+    return n * i // parts, n * (i + 1) // parts
+
+
+@numba.njit(nogil=True)
+def work(state, me, phase, jobs, ahead=False):
+    """The jobs 0 ... jobs - 1 of a phase, as far as they fall to thread `me`: its share, then what others have left.
+
+    Ends when the jobs of all threads are done; with `ahead`, when none is left to begin (see `wait`).
+    """
+    threads = state[state.size + THREADS]
+    counters = phase * (threads + 1) * LINE
+    done = 0
+    for i in range(threads):
+        whose = (me + i) % threads
+        (first, end), counter = part_of(jobs, whose, threads), counters + whose * LINE
+        while _read(state, counter) < end - first:
+            job = first + _add(state, counter, 1)
+            if job < end:
+                yield job
+                done += 1
+    _add(state, counters + threads * LINE, done)
+    if not ahead:
+        wait(state, phase, jobs)
+
+
+MOST_PARTS = 8
+
+
+@numba.njit(nogil=True, inline="always")
+def bands_of(state, rows):
+    """Into how many bands to cut an image's rows: where jobs go through them first, a thread has the same part of an
+    image in every layer.  More would leave little to read in line."""
+    return max(1, min(rows, state[state.size + THREADS], MOST_PARTS))
 
 
 # -- the pool ------------------------------------------------------------------------------------------------------
@@ -175,11 +203,12 @@ def enter(typing, state):
 
     def generate(context, builder, signature, args):
         array = context.make_array(signature.args[0])(context, builder, args[0])
-        last = builder.sub(array.nitems, ir.Constant(I64, 1))
-        number = builder.atomic_rmw(
-            "add", builder.gep(array.data, [builder.sub(last, ir.Constant(I64, 1))]), ir.Constant(I64, 1), "seq_cst"
-        )
-        mailbox = builder.load(builder.gep(array.data, [last]))
+
+        def in_state(i):
+            return builder.gep(array.data, [builder.add(array.nitems, ir.Constant(I64, i))])
+
+        number = builder.atomic_rmw("add", in_state(ENTERED), ir.Constant(I64, 1), "seq_cst")
+        mailbox = builder.load(in_state(MAILBOX))
         nothing = ir.Constant(I64, 0)
         opens = builder.and_(builder.icmp_signed("==", number, nothing), builder.icmp_signed("!=", mailbox, nothing))
         with builder.if_then(opens):
@@ -284,10 +313,18 @@ _core = getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_s
 
 
 class _Team:
-    """The threads of one process beside the one that calls."""
+    """The threads of one process beside the one that calls, and what they work with.
+
+    busy: held during a call.  address: of the mailbox; 0 where there are no helpers.
+    """
 
     def __init__(self, helpers):
-        self.process, self.busy = os.getpid(), threading.Lock()
+        self.process, self.busy, self.address = os.getpid(), threading.Lock(), 0
+        self._scratch = np.empty((helpers + 1, 0), np.float32)
+        if helpers:
+            self._start(helpers)
+
+    def _start(self, helpers):
         self._mailbox, self._bell = np.zeros(WORDS, np.int64), _Bell()
         self.address = self._mailbox.ctypes.data
         self._mailbox[CALL] = -1
@@ -305,16 +342,22 @@ class _Team:
         self._away_from = -1
         atexit.register(self._stop)
 
+    def scratch(self, floats):
+        """(threads, `floats` or more): the same memory in every call, so that each row stays in its core's cache."""
+        if self._scratch.shape[1] < floats:
+            self._scratch = _scratch(len(self._scratch), floats)
+        return self._scratch
+
     def wake(self):
         """Have those who sleep look into the mailbox.  One who falls asleep at this moment misses a call: no harm."""
+        self._keep_away()
         asleep = int(self._mailbox[ASLEEP])
         if asleep:
-            self._keep_away()
             self._bell.ring(asleep)
 
     def _keep_away(self):
-        """Have the others wake up on other cores than the caller's.  The system often puts one that it wakes on the
-        core of the one who woke it, and it is milliseconds until it sees that both are busy."""
+        """Have the others work on other cores than the caller's.  The system often puts one that it wakes on the core
+        of the one who woke it, or the caller on that of another, and it is long until it sees that both are busy."""
         here = _core() if len(self._cores) > 1 else self._away_from
         if here != self._away_from:
             self._away_from = here
@@ -344,21 +387,32 @@ class Pool:
         self._team: _Team | None = None
         self._lock = threading.Lock()
 
-    def run(self, function, phases: int, *args):
-        """function(state, *args) on all threads; back when every job is done and every thread has left."""
-        state = np.zeros(2 * phases + 2, np.int64)
+    def run(self, function, phases: int, *args, scratch: int = 0):
+        """function(state, *args) on all threads; back when every job is done and every thread has left.
+
+        scratch: floats for each thread, which come as another argument after `state`: an array (threads, n >= scratch).
+        """
+        state = np.zeros((phases * (self.threads + 1) + 1) * LINE, np.int64)
+        state[THREADS] = self.threads
         team = self._team
-        if self.threads > 1 and (team is None or team.process != os.getpid()):
+        if team is None or team.process != os.getpid():
             team = self._start()
-        if team is None or not team.busy.acquire(blocking=False):  # busy: with a call from another thread
-            function(state, *args)
+        if not team.busy.acquire(blocking=False):  # with a call from another thread
+            function(state, *([_scratch(self.threads, scratch)] if scratch else []), *args)
             return
         try:
-            state[-1] = team.address
+            if scratch:
+                args = team.scratch(scratch), *args
+            if not team.address:
+                function(state, *args)
+                return
+            state[MAILBOX] = team.address
             team.wake()
-            function(state, *args)
+            try:
+                function(state, *args)
+            finally:
+                team.close()
         finally:
-            team.close()
             team.busy.release()
 
     def _start(self):
@@ -366,6 +420,14 @@ class Pool:
             if self._team is None or self._team.process != os.getpid():
                 self._team = _Team(self.threads - 1)
             return self._team
+
+
+def _scratch(threads, floats):
+    """(threads, floats or some more), rows beginning with a page; nothing is touched yet."""
+    row = -(-floats // 1024) * 1024
+    memory = np.empty((threads * row + 1024) * 4, np.uint8)
+    start = -memory.ctypes.data % 4096
+    return memory[start : start + threads * row * 4].view(np.float32).reshape(threads, row)
 
 
 @functools.cache

@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from layers.backend.cpu_compile import kernel
-from layers.backend.cpu_product import fill, multiply, padded
-from layers.backend.cpu_threads import enter, finish, take, wait
+from layers.backend.cpu_product import STRIP, fill, multiply, padded
+from layers.backend.cpu_threads import MOST_PARTS, enter, part_of, wait, work
 from layers.backend.cpu_tiles import input_tile, output_tile, weight_tile
 from layers.backend.cpu_vector import copy, copy_window, transpose_tile
 
@@ -69,7 +69,7 @@ def read_patch(x, plane, row0, column0, rows, columns, height, width, lines):
 
 @kernel
 def spread_inputs(x, plane, height, width, row0, column0, tiles_x, v, iv, v_plane, lines, m, r):
-    """A row of tiles of the image plane at x[plane], the first at (row0, column0), to v[iv :]."""
+    """A row of tiles of the image plane at x[plane], the first at (row0, column0), to v[iv :]; up to 15 tiles more."""
     tile, a = len(m), len(m) + len(r) - 1
     reach = 16 * tile + (a - 1) // tile * tile  # columns that input_tile reads
     inside = row0 >= 0 and row0 + a <= height
@@ -98,145 +98,103 @@ def gather_outputs(q, iq, q_plane, bias, slope, tiles_x, y, plane, row0, height,
 
 
 @kernel
-def forward(state, x, w, bias, slope, y, sizes, steps, u, v, q, lines, m, r):
+def forward(state, scratch, x, w, bias, slope, y, sizes, steps, u, v, m, r):
     """y (N, K, OH, OW) = relu(convolution of x (N, C, H, W) + bias); images and w flat.
 
     sizes: N, C, H, W, K, OH, OW, pad above, pad left, distance in w of outputs, of inputs, whether kernels are
-    turned round; steps: see `Steps`.  u: U of everything, or of one job per thread; v: V of one band; q: M of one
-    job per thread; lines: scratch per thread.
+    turned round; steps: see `Steps`.  scratch: lines and M of one job; then, where a band has several parts, V of
+    the part with the thread's number, else U of one job.  u: U of everything where a band has several parts; v: V of
+    a band where it has one.
     """
     n_images, c_in, height, width, k_out, out_h, out_w, pad_y, pad_x, k_step, c_step, flip = sizes
-    band_rows, job_rows, job_blocks, v_ld, q_ld, keep_u = steps
+    band_rows, parts, job_rows, job_blocks, v_ld, q_ld = steps
     me = enter(state)
-    my_lines, my_q = lines[me], q[me]
     tile, a = len(m), len(m) + len(r) - 1
     tiles_y, tiles_x = (out_h + tile - 1) // tile, (out_w + tile - 1) // tile
     blocks = (k_out + 15) // 16
-    u_plane = (blocks if keep_u else job_blocks) * c_in * 16 + SKEW
+    share_u = parts > 1
+    u_plane = (blocks if share_u else job_blocks) * c_in * 16 + SKEW
     v_plane, q_plane = c_in * v_ld + SKEW, job_blocks * 16 * q_ld + SKEW
-    my_u = u[0] if keep_u else u[me]
+    rest = LINES + a * a * q_plane
+    lines, q = scratch[me][:LINES], scratch[me][LINES:rest]
+    my_u = u if share_u else scratch[me][rest:]
     phase = 0
-    while keep_u:  # kernels
-        block = take(state, phase)
-        if block >= blocks:
-            break
-        transform_kernels(
-            w, k_step, c_step, block * 16, k_out, c_in, flip, my_u, block * c_in * 16, u_plane, my_lines, m, r
-        )
-        finish(state, phase)
+    for block in work(state, me, phase, blocks if share_u else 0, True):  # kernels
+        place = block * c_in * 16
+        transform_kernels(w, k_step, c_step, block * 16, k_out, c_in, flip, my_u, place, u_plane, lines, m, r)
     for image in range(n_images):
         for band in range(0, tiles_y, band_rows):
-            band_end = min(band + band_rows, tiles_y)
+            rows = min(band_rows, tiles_y - band)
             phase += 1
-            while True:  # inputs
-                c = take(state, phase)
-                if c >= c_in:
-                    break
-                for row in range(band, band_end):
+            for job in work(state, me, phase, c_in * parts):  # inputs
+                c, part = job % c_in, job // c_in
+                part_v = scratch[part][rest:] if share_u else v
+                begin, end = part_of(rows, part, parts)
+                for row in range(begin, end):
+                    plane, row0, place = (image * c_in + c) * height * width, (band + row) * tile - pad_y, row - begin
+                    place = c * v_ld + place * tiles_x
                     spread_inputs(
-                        x,
-                        (image * c_in + c) * height * width,
-                        height,
-                        width,
-                        row * tile - pad_y,
-                        -pad_x,
-                        tiles_x,
-                        v,
-                        c * v_ld + (row - band) * tiles_x,
-                        v_plane,
-                        my_lines,
-                        m,
-                        r,
-                    )
-                finish(state, phase)
-            if phase == 1 and keep_u:
+                        x, plane, height, width, row0, -pad_x, tiles_x, part_v, place, v_plane, lines, m, r
+                    )  # fmt: skip
+            if phase == 1 and share_u:
                 wait(state, 0, blocks)
-            wait(state, phase, c_in)
             phase += 1
-            parts = (blocks + job_blocks - 1) // job_blocks
-            jobs = parts * ((band_end - band + job_rows - 1) // job_rows)
-            while True:  # products and outputs
-                job = take(state, phase)
-                if job >= jobs:
-                    break
-                first, row0 = job % parts * job_blocks, band + job // parts * job_rows
-                last, row1 = min(first + job_blocks, blocks), min(row0 + job_rows, band_end)
-                if not keep_u:
-                    for block in range(first, last):
-                        transform_kernels(
-                            w,
-                            k_step,
-                            c_step,
-                            block * 16,
-                            k_out,
-                            c_in,
-                            flip,
-                            my_u,
-                            (block - first) * c_in * 16,
-                            u_plane,
-                            my_lines,
-                            m,
-                            r,
-                        )
+            block_jobs = (blocks + job_blocks - 1) // job_blocks
+            row_jobs = ((rows + parts - 1) // parts + job_rows - 1) // job_rows
+            for job in work(state, me, phase, parts * row_jobs * block_jobs):  # products and outputs
+                first, group, part = job % block_jobs * job_blocks, job // block_jobs, job // block_jobs // row_jobs
+                begin, end = part_of(rows, part, parts)
+                row0, last = begin + group % row_jobs * job_rows, min(first + job_blocks, blocks)
+                row1, start = min(row0 + job_rows, end), first * c_in * 16 if share_u else 0
+                if row0 >= row1:  # this part of the band has a row less
+                    continue
+                for block in range(first, first if share_u else last):
+                    place = (block - first) * c_in * 16
+                    transform_kernels(
+                        w, k_step, c_step, block * 16, k_out, c_in, flip, my_u, place, u_plane, lines, m, r
+                    )  # fmt: skip
+                part_v = scratch[part][rest:] if share_u else v
                 for f in range(a * a):
                     multiply(
-                        my_u,
-                        f * u_plane + (first * c_in * 16 if keep_u else 0),
-                        c_in * 16,
-                        last - first,
-                        v,
-                        f * v_plane + (row0 - band) * tiles_x,
-                        v_ld,
-                        (row1 - row0) * tiles_x,
-                        my_q,
-                        f * q_plane,
-                        q_ld,
-                        c_in,
-                        0,
-                    )
+                        my_u, f * u_plane + start, c_in * 16, last - first,
+                        part_v, f * v_plane + (row0 - begin) * tiles_x, v_ld, (row1 - row0) * tiles_x,
+                        q, f * q_plane, q_ld, c_in, 0,
+                    )  # fmt: skip
                 for k in range(first * 16, min(last * 16, k_out)):
+                    plane = (image * k_out + k) * out_h * out_w
                     for row in range(row0, row1):
+                        place = (k - first * 16) * q_ld + (row - row0) * tiles_x
                         gather_outputs(
-                            my_q,
-                            (k - first * 16) * q_ld + (row - row0) * tiles_x,
-                            q_plane,
-                            bias[k],
-                            slope,
-                            tiles_x,
-                            y,
-                            (image * k_out + k) * out_h * out_w,
-                            row * tile,
-                            out_h,
-                            out_w,
-                            my_lines,
-                            m,
-                            r,
-                        )
-                finish(state, phase)
-            wait(state, phase, jobs)
+                            q, place, q_plane, bias[k], slope, tiles_x, y, plane, (band + row) * tile, out_h, out_w,
+                            lines, m, r,
+                        )  # fmt: skip
 
 
 class Steps:
-    """How a convolution is cut up, V of a band and M of a job being meant to stay in the cache, and the shapes of u, v,
-    q and lines (None: the number of threads)."""
+    """How a convolution is cut up.
 
-    def __init__(self, c_in, k_out, out, m, r, band=3 << 20, job=1 << 18, blocks=2, keep=2 << 20):
+    An image is worked through in bands of tile rows, such that V of one stays in the cache.  Where kernels are few and
+    a band is large it has a part for each thread: pixels stay with a thread from layer to layer.  Otherwise each
+    thread works on outputs of its own, with U of one job after the other.
+    steps: for the kernel; u, v: floats of the shared arrays; scratch: floats per thread.
+    """
+
+    def __init__(self, c_in, k_out, out, m, r, threads, band=3 << 20, job=1 << 18, blocks=2, few=2 << 20):
         freqs = (m + r - 1) ** 2
         tiles_y, tiles_x = -(-out[0] // m), -(-out[1] // m)
         all_blocks = -(-k_out // 16)
         bands = max(1, min(tiles_y, round(freqs * c_in * tiles_x * tiles_y / band)))
-        self.band_rows = -(-tiles_y // bands)
-        self.bands = -(-tiles_y // self.band_rows)
-        self.blocks = min(blocks, all_blocks)
-        self.keep = freqs * c_in * all_blocks * 16 <= keep
-        self.job_rows = self.band_rows
-        if self.keep:
-            self.job_rows = max(1, min(self.band_rows, job // (freqs * 16 * self.blocks * tiles_x)))
-        self.v_ld, self.q_ld = padded(self.band_rows * tiles_x), padded(self.job_rows * tiles_x)
-        self.steps = self.band_rows, self.job_rows, self.blocks, self.v_ld, self.q_ld, int(self.keep)
-        self.shapes = (
-            (1 if self.keep else None, freqs * (c_in * 16 * (all_blocks if self.keep else self.blocks) + SKEW)),
-            (freqs * (c_in * self.v_ld + SKEW),),
-            (None, freqs * (16 * self.blocks * self.q_ld + SKEW)),
-            (None, LINES),
-        )
+        band_rows = -(-tiles_y // bands)
+        self.bands = -(-tiles_y // band_rows)
+        blocks, parts = min(blocks, all_blocks), 1
+        if freqs * c_in * all_blocks * 16 <= few:
+            parts = max(1, min(threads, MOST_PARTS, band_rows * tiles_x // STRIP))
+        job_rows = -(-band_rows // parts)
+        if parts > 1:
+            job_rows = max(1, min(job_rows, job // (freqs * 16 * blocks * tiles_x)))
+        v_ld, q_ld = padded(-(-band_rows // parts) * tiles_x), padded(job_rows * tiles_x)
+        self.steps = band_rows, parts, job_rows, blocks, v_ld, q_ld
+        part_v, job_u = freqs * (c_in * v_ld + SKEW), freqs * (c_in * 16 * blocks + SKEW)
+        self.u = freqs * (c_in * 16 * all_blocks + SKEW) if parts > 1 else 0
+        self.v = 0 if parts > 1 else part_v
+        self.scratch = LINES + freqs * (16 * blocks * q_ld + SKEW) + (part_v if parts > 1 else job_u)

@@ -13,9 +13,9 @@ import numpy as np
 
 from layers.backend.cpu_compile import kernel
 from layers.backend.cpu_product import fill, multiply, padded, transpose
-from layers.backend.cpu_threads import enter, finish, take, wait
+from layers.backend.cpu_threads import enter, work
 from layers.backend.cpu_tiles import gradient_tile, scatter_tile, weight_gradient_tile
-from layers.backend.cpu_winograd import SKEW, read_patch, spread_inputs, transform_kernels
+from layers.backend.cpu_winograd import LINES, SKEW, read_patch, spread_inputs, transform_kernels
 
 
 @kernel
@@ -32,24 +32,24 @@ def spread_gradients(dy, plane, height, width, row0, tiles_x, v, iv, v_plane, li
 
 
 @kernel
-def backward_weights(state, x, dy, dw, sizes, steps, u, d, v, part, lines, m, r):
+def backward_weights(state, scratch, x, dy, dw, sizes, steps, u, d, v, m, r):
     """Adds to dw (K, C, taps) its gradient.
 
     sizes: N, C, H, W, K, OH, OW, pad above, pad left; steps: see `WeightSteps`.  d: dM of a band, (blocks of 16
-    outputs, tiles, 16) per frequency; v: V of a band, (tiles, inputs); u: dU of everything, or of one job per thread
-    where there is one band only; part: 16 channels before they are turned round, per thread; lines: scratch per thread.
+    outputs, tiles, 16) per frequency; v: V of a band, (tiles, inputs); u: dU of everything; scratch: lines, 16 channels
+    before they are turned round, and dU of one job where there is one band only.
     """
     n_images, c_in, height, width, k_out, out_h, out_w, pad_y, pad_x = sizes
     band_rows, job_blocks, ld, one_band = steps
     me = enter(state)
-    my_lines, my_part = lines[me], part[me]
     tile, a = len(m), len(m) + len(r) - 1
     taps = len(r) * len(r)
     tiles_y, tiles_x = (out_h + tile - 1) // tile, (out_w + tile - 1) // tile
     k_blocks, c_blocks = (k_out + 15) // 16, (c_in + 15) // 16
     c_ld = c_blocks * 16 + SKEW
     d_plane, v_plane, part_plane = k_blocks * ld * 16 + SKEW, ld * c_ld + SKEW, 16 * ld + SKEW
-    my_u = u[me] if one_band else u[0]
+    my_lines, my_part = scratch[me][:LINES], scratch[me][LINES:]
+    my_u = scratch[me][LINES + a * a * part_plane :] if one_band else u
     u_plane = (job_blocks if one_band else k_blocks) * 16 * c_ld + SKEW
     parts = (k_blocks + job_blocks - 1) // job_blocks
     phase = -1
@@ -58,10 +58,7 @@ def backward_weights(state, x, dy, dw, sizes, steps, u, d, v, part, lines, m, r)
             band_end = min(band + band_rows, tiles_y)
             tiles = (band_end - band) * tiles_x
             phase += 1
-            while True:  # transforms, 16 channels at a time
-                job = take(state, phase)
-                if job >= k_blocks + c_blocks:
-                    break
+            for job in work(state, me, phase, k_blocks + c_blocks):  # transforms, 16 channels at a time
                 of_x = job < c_blocks
                 first = (job if of_x else job - c_blocks) * 16
                 channels = min(16, (c_in if of_x else k_out) - first)
@@ -104,14 +101,9 @@ def backward_weights(state, x, dy, dw, sizes, steps, u, d, v, part, lines, m, r)
                         transpose(my_part, f * part_plane, ld, channels, tiles, v, f * v_plane + first, c_ld, 16)
                     else:
                         transpose(my_part, f * part_plane, ld, channels, tiles, d, f * d_plane + first * ld, 16, 16)
-                finish(state, phase)
-            wait(state, phase, k_blocks + c_blocks)
             phase += 1
             jobs = parts if one_band else parts * a * a
-            while True:  # products
-                job = take(state, phase)
-                if job >= jobs:
-                    break
+            for job in work(state, me, phase, jobs):  # products
                 if one_band:
                     first = job * job_blocks
                     last = min(first + job_blocks, k_blocks)
@@ -150,17 +142,10 @@ def backward_weights(state, x, dy, dw, sizes, steps, u, d, v, part, lines, m, r)
                         tiles,
                         0 if phase == 1 else 1,
                     )
-                finish(state, phase)
-            wait(state, phase, jobs)
     if not one_band:
         phase += 1
-        while True:
-            k = take(state, phase)
-            if k >= k_out:
-                break
+        for k in work(state, me, phase, k_out):
             add_kernels(my_u, k * c_ld, u_plane, c_in, dw, k * c_in * taps, my_lines, m, r)
-            finish(state, phase)
-        wait(state, phase, k_out)
 
 
 @kernel
@@ -175,15 +160,16 @@ def add_kernels(u, iu, u_plane, c_in, dw, place, scratch, m, r):
 
 
 @kernel
-def backward_data(state, dy, w, dx, sizes, steps, u, v, q, lines, m, r):
+def backward_data(state, scratch, dy, w, dx, sizes, steps, v, q, m, r):
     """dx (N, C, H, W) of dy (N, K, OH, OW) by the adjoint of the tile transform.
 
     A band is some outputs (k_part) of some tile rows: v holds its dM, q the dV of all inputs summed over outputs.
+    scratch: lines, and U of one job.
     """
     n_images, c_in, height, width, k_out, out_h, out_w, pad_y, pad_x = sizes
     band_rows, k_part, job_blocks, ld = steps
     me = enter(state)
-    my_lines, my_u = lines[me], u[me]
+    my_lines, my_u = scratch[me][:LINES], scratch[me][LINES:]
     tile, a = len(m), len(m) + len(r) - 1
     taps = len(r) * len(r)
     tiles_y, tiles_x = (out_h + tile - 1) // tile, (out_w + tile - 1) // tile
@@ -198,10 +184,7 @@ def backward_data(state, dy, w, dx, sizes, steps, u, v, q, lines, m, r):
             for k0 in range(0, k_out, k_part):
                 count = min(k_part, k_out - k0)
                 phase += 1
-                while True:
-                    k = take(state, phase)
-                    if k >= count:
-                        break
+                for k in work(state, me, phase, count):
                     for row in range(band, band_end):
                         spread_gradients(
                             dy,
@@ -217,14 +200,9 @@ def backward_data(state, dy, w, dx, sizes, steps, u, v, q, lines, m, r):
                             m,
                             r,
                         )
-                    finish(state, phase)
-                wait(state, phase, count)
                 phase += 1
                 jobs = (blocks + job_blocks - 1) // job_blocks
-                while True:
-                    job = take(state, phase)
-                    if job >= jobs:
-                        break
+                for job in work(state, me, phase, jobs):
                     first, last = job * job_blocks, min((job + 1) * job_blocks, blocks)
                     for block in range(first, last):
                         transform_kernels(
@@ -258,13 +236,8 @@ def backward_data(state, dy, w, dx, sizes, steps, u, v, q, lines, m, r):
                             count,
                             0 if k0 == 0 else 1,
                         )
-                    finish(state, phase)
-                wait(state, phase, jobs)
             phase += 1
-            while True:
-                c = take(state, phase)
-                if c >= c_in:
-                    break
+            for c in work(state, me, phase, c_in):
                 plane = (image * c_in + c) * height * width
                 if band == 0:
                     fill(dx, plane, height * width, np.float32(0))
@@ -289,8 +262,6 @@ def backward_data(state, dy, w, dx, sizes, steps, u, v, q, lines, m, r):
                             start = plane + (row0 + i) * width + column0
                             for j in range(low, high):
                                 dx[start + j] += my_lines[i * reach + j]
-                finish(state, phase)
-            wait(state, phase, c_in)
 
 
 def _band_rows(tiles_y, floats_per_row, budget):
@@ -299,7 +270,7 @@ def _band_rows(tiles_y, floats_per_row, budget):
 
 
 class WeightSteps:
-    """How backward_weights is cut up: phases, steps, shapes of u, d, v, part (None: per thread)."""
+    """How backward_weights is cut up: phases, steps, floats of u, d and v, and of scratch."""
 
     def __init__(self, n, c_in, k_out, out, m, r, budget=3 << 20):
         freqs = (m + r - 1) ** 2
@@ -313,16 +284,13 @@ class WeightSteps:
         job = 1 if one else min(k_blocks, 4)
         self.phases = 2 * n * bands + 1
         self.steps = rows, job, ld, int(one)
-        self.shapes = (
-            (None if one else 1, freqs * ((job if one else k_blocks) * 16 * c_ld + SKEW)),
-            (freqs * (k_blocks * ld * 16 + SKEW),),
-            (freqs * (ld * c_ld + SKEW),),
-            (None, freqs * (16 * ld + SKEW)),
-        )
+        u = freqs * ((job if one else k_blocks) * 16 * c_ld + SKEW)
+        self.shapes = 0 if one else u, freqs * (k_blocks * ld * 16 + SKEW), freqs * (ld * c_ld + SKEW)
+        self.scratch = LINES + freqs * (16 * ld + SKEW) + one * u
 
 
 class DataSteps:
-    """How backward_data is cut up: phases, steps, shapes of u, v, q."""
+    """How backward_data is cut up: phases, steps, floats of v and q, and of scratch."""
 
     def __init__(self, n, c_in, k_out, out, m, r, budget=3 << 20):
         freqs = (m + r - 1) ** 2
@@ -335,8 +303,5 @@ class DataSteps:
         job = min(2, blocks)
         self.phases = n * bands * (2 * -(-k_out // part) + 1)
         self.steps = rows, part, job, ld
-        self.shapes = (
-            (None, freqs * (job * part * 16 + SKEW)),
-            (freqs * (part * ld + SKEW),),
-            (freqs * (blocks * 16 * ld + SKEW),),
-        )
+        self.shapes = freqs * (part * ld + SKEW), freqs * (blocks * 16 * ld + SKEW)
+        self.scratch = LINES + freqs * (job * part * 16 + SKEW)

@@ -30,11 +30,9 @@ def test_threads_that_come_late_count_no_references(lent):
 
     @numba.njit(nogil=True)
     def kernel(state, a, b, c, nothing, number):
-        cpu_threads.enter(state)
-        if cpu_threads.take(state, 0) == 0:
+        me = cpu_threads.enter(state)
+        for _ in cpu_threads.work(state, me, 0, 1):
             a[0], b[0], c[0][0], c[1][0] = number, True, 2, 3
-            cpu_threads.finish(state, 0)
-        cpu_threads.wait(state, 0, 1)
 
     a, b, c = np.zeros(4, np.float32), np.zeros(2, bool), (np.zeros(1, np.uint8), np.zeros((2, 2)).reshape(-1))
     cpu_threads.Pool(2).run(kernel, 1, a, b, c, None, 5.0)
@@ -46,13 +44,8 @@ def test_threads_that_come_late_count_no_references(lent):
 @numba.njit(nogil=True)
 def count(state, jobs, seen):
     me = cpu_threads.enter(state)
-    while True:
-        job = cpu_threads.take(state, 0)
-        if job >= jobs:
-            break
-        seen[job] += 1 + 0 * me
-        cpu_threads.finish(state, 0)
-    cpu_threads.wait(state, 0, jobs)
+    for job in cpu_threads.work(state, me, 0, jobs):
+        seen[job] += 1
 
 
 @pytest.mark.parametrize("bell", ["eventfd", "pipe"])
