@@ -54,7 +54,7 @@ def forward(state, scratch, x, w, w_row, w_step, bias, slope, y, sizes, steps, p
             row1 = min(row0 + band_rows, out_h)
             if framed:
                 phase += 1
-                bands = bands_of(state, frame_rows)
+                bands = bands_of(state, frame_rows, ld)
                 for job in work(state, me, phase, c_in * bands):
                     c, (first, end) = job % c_in, part_of(frame_rows, job // c_in, bands)
                     plane, gap = (image * c_in + c) * height * width, (frame_rows - end + first) * ld
@@ -62,7 +62,7 @@ def forward(state, scratch, x, w, w_row, w_step, bias, slope, y, sizes, steps, p
             phase += 1
             columns = (row1 - row0 - 1) * ld + out_w
             parts, pieces = (k_group + job_rows - 1) // job_rows, (columns + job_columns - 1) // job_columns
-            jobs, by_pixels = group * parts * pieces, columns > k_out
+            jobs, by_pixels = group * parts * pieces, bands_of(state, out_h, out_w) > 1
             for job in work(state, me, phase, jobs):
                 part, piece = (job % (group * parts), job // (group * parts)) if by_pixels else divmod(job, pieces)
                 g, k0, column0 = part // parts, part % parts * job_rows, piece * job_columns

@@ -58,7 +58,7 @@ def max_forward(state, x, y, index, sizes, side, step):
     high = max(low, min(out_w, (width + pad_x - kernel_x) // stride_x + 1))
     reach = 16 * stride_x + kernel_x + (kernel_y - 1) * width
     best, place = np.empty(16, np.float32), np.empty(16, np.int32)
-    bands = bands_of(state, out_h)
+    bands = bands_of(state, out_h, out_w)
     for job in work(state, me, 0, planes * bands):
         plane, (row0, row1) = job % planes, part_of(out_h, job // planes, bands)
         start = plane * height * width
@@ -92,7 +92,7 @@ def max_values(state, x, y, sizes, side, step):
     line = np.empty((out_w + 32) * stride_x + kernel_x + pad_x + width + 16, np.float32)
     fill(line, 0, line.size, np.float32(LOWEST))
     within = min(out_w, (width + pad_x - 1) // stride_x + 1)  # windows beyond hold no pixel
-    bands = bands_of(state, out_h)
+    bands = bands_of(state, out_h, out_w)
     for job in work(state, me, 0, planes * bands):
         plane, (row0, row1) = job % planes, part_of(out_h, job // planes, bands)
         for row in range(row0, row1):

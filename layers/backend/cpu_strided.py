@@ -22,7 +22,7 @@ def sort_pixels(state, x, sizes, rows, ld, f):
     """f = every plane of x, framed (see cpu_gather.frame)."""
     me = enter(state)
     planes, height, width = sizes[0] * sizes[1], sizes[2], sizes[3]
-    bands = bands_of(state, rows)
+    bands = bands_of(state, rows, ld)
     for job in work(state, me, 0, planes * bands):
         plane, (first, end) = job % planes, part_of(rows, job // planes, bands)
         start = plane * sizes[10] * sizes[11] * rows * ld + first * ld

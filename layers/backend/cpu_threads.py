@@ -147,14 +147,14 @@ def work(state, me, phase, jobs, ahead=False):
         wait(state, phase, jobs)
 
 
-MOST_PARTS = 8
+MOST_PARTS, LEAST_PIXELS = 8, 1024
 
 
 @numba.njit(nogil=True, inline="always")
-def bands_of(state, rows):
-    """Into how many bands to cut an image's rows: where jobs go through them first, a thread has the same part of an
-    image in every layer.  More would leave little to read in line."""
-    return max(1, min(rows, state[state.size + THREADS], MOST_PARTS))
+def bands_of(state, rows, width):
+    """Into how many bands to cut an image so that a thread has the same pixels in every layer; one where it is small,
+    and threads rather have channels of their own.  More bands would leave little to read in line."""
+    return max(1, min(rows, state[state.size + THREADS], MOST_PARTS, rows * width // LEAST_PIXELS))
 
 
 # -- the pool ------------------------------------------------------------------------------------------------------

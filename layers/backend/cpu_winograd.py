@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from layers.backend.cpu_compile import kernel
-from layers.backend.cpu_product import STRIP, fill, multiply, padded
-from layers.backend.cpu_threads import MOST_PARTS, enter, part_of, wait, work
+from layers.backend.cpu_product import fill, multiply, padded
+from layers.backend.cpu_threads import LEAST_PIXELS, MOST_PARTS, enter, part_of, wait, work
 from layers.backend.cpu_tiles import input_tile, output_tile, weight_tile
 from layers.backend.cpu_vector import copy, copy_window, transpose_tile
 
@@ -188,7 +188,7 @@ class Steps:
         self.bands = -(-tiles_y // band_rows)
         blocks, parts = min(blocks, all_blocks), 1
         if freqs * c_in * all_blocks * 16 <= few:
-            parts = max(1, min(threads, MOST_PARTS, band_rows * tiles_x // STRIP))
+            parts = max(1, min(threads, MOST_PARTS, band_rows * tiles_x * m * m // LEAST_PIXELS))
         job_rows = -(-band_rows // parts)
         if parts > 1:
             job_rows = max(1, min(job_rows, job // (freqs * 16 * blocks * tiles_x)))
