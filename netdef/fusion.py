@@ -17,6 +17,7 @@ def fuse_relus(steps: Sequence[Step]) -> None:
     """Set `step.relu` where a step may run its ReLU in the same call."""
     for step in steps:
         step.relu = _only_relu(step) if getattr(step.cls, "fuses_relu", False) else None
+        step.relu_slope = slope_of(step.relu) if step.relu else 0.0
 
 
 def _only_relu(step: Step) -> Step | None:

@@ -43,7 +43,12 @@ class Step:
     backward: bool = False                                 # whether it takes part in the backward pass
     relu: Step | None = None                               # an in-place ReLU to be run in the same call
     last_uses: list[Value] = field(default_factory=list)   # values that nobody reads after this step
+    relu_slope: float = 0.0                                # that ReLU's for negative numbers
     sized_for: list[Shape] | None = None                   # the bottom shapes of the last `infer`
+    is_input: bool = field(init=False)
+
+    def __post_init__(self):
+        self.is_input = self.spec.type == "Input"
 
     @property
     def name(self) -> str:
@@ -53,10 +58,6 @@ class Step:
     def label(self) -> str:
         """How messages speak of it: 'conv1' (Convolution)."""
         return label_of(self.spec)
-
-    @property
-    def is_input(self) -> bool:
-        return self.spec.type == "Input"
 
     def located(self) -> _Located:
         """Say on any error raised inside that it happened in this layer, and where that is written."""

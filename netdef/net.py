@@ -154,9 +154,11 @@ class Net:
         whole = start is None and end is None and not (self.before_forward or self.after_forward)
         if not (self._replay and self._replay.forward(whole)):
             for step in self.plan.steps[first:last + 1]:
-                _call(self.before_forward, step)
+                if self.before_forward:
+                    _call(self.before_forward, step)
                 self.run.forward(step, last)
-                _call(self.after_forward, step)
+                if self.after_forward:
+                    _call(self.after_forward, step)
         names = self.outputs if end is None else [value.name for value in self.plan.steps[last].tops]
         return {name: self.blobs[name] for name in names}
 

@@ -45,6 +45,7 @@ class Plan:
         self.steps = wire(self.message.layer, self.wheres, _tops_of(message, wheres))
         self._check_not_empty(message, source)
         self.by_name = {step.name: step for step in self.steps}
+        self.settled = False                   # whether only an input's shape can change any other
         self._set_up(backend)
         self.shared = bind_params(self.steps)
         plan_gradients(self.steps, self.message.force_backward)
@@ -128,6 +129,8 @@ class Plan:
         the inputs have their old shapes again.
         """
         before = {value: value.shape for value in self.inputs.values()}
+        if self.settled and all(tuple(given.get(value.name, shape)) == shape for value, shape in before.items()):
+            return
         for value in before:
             value.shape = tuple(given.get(value.name, value.shape))
         try:
@@ -139,6 +142,7 @@ class Plan:
             for value, shape in before.items():
                 value.shape = shape
             raise
+        self.settled = not first and last in (None, len(self.steps) - 1) and not any(map(_sizes_itself, self.steps))
 
     def _require_memory(self) -> None:
         if self.on_host:
@@ -149,6 +153,11 @@ def _tops_of(message: NetParameter, wheres: Sequence[Where]) -> dict[str, str]:
     """{top: which layer makes it} of all layers, those of other phases included."""
     return {top: f"{label_of(layer)}{at(where)}" for layer, where in zip(message.layer, wheres, strict=True)
             for top in layer.top}
+
+
+def _sizes_itself(step: Step) -> bool:
+    """Whether the shapes of the tops may change where no bottom's does: data layers, Filter, Python layers."""
+    return not (step.bottoms or step.is_input) or step.cls.shapes_from_data or step.spec.type == "Python"
 
 
 def _infer_if_changed(step: Step) -> bool:

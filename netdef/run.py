@@ -93,7 +93,7 @@ class Run:
                 shapes = [value.shape for value in step.bottoms]
                 if shapes != step.sized_for:
                     infer(step, shapes)
-                    self._sizes_known = False
+                    self._sizes_known = self.plan.settled = False
                 if tops and tops[0].join:
                     step.layer.out = self._place(tops[0], last)
                 arrays = step.layer.forward([self._alive(value) for value in step.bottoms])
@@ -109,7 +109,7 @@ class Run:
         if step.relu is None:
             return step.tops
         fused = step.relu.index <= last
-        step.layer.relu = slope_of(step.relu) if fused else None
+        step.layer.relu = step.relu_slope if fused else None
         (self._absorbed.add if fused else self._absorbed.discard)(step.relu)
         return step.relu.tops if fused else step.tops
 
@@ -118,11 +118,13 @@ class Run:
         join, (top,) = value.join, value.join.tops
         if join.index > last or not self._sizes_known or math.prod(top.shape[:join.layer.axis]) != 1:
             return None
+        sizes, place = [math.prod(piece.shape) for piece in join.bottoms], join.bottoms.index(value)
+        if sum(sizes) != math.prod(top.shape):
+            return None
         if join not in self._joined:
-            self._joined[join] = self.backend.empty(math.prod(top.shape))
-        before = join.bottoms[:join.bottoms.index(value)]
-        start = sum(math.prod(piece.shape) for piece in before)
-        return self._joined[join][start:start + math.prod(value.shape)]
+            self._joined[join] = self.backend.empty(sum(sizes))
+        start = sum(sizes[:place])
+        return self._joined[join][start:start + sizes[place]]
 
     def _alive(self, value: Value) -> Array:
         array = self.array(value)

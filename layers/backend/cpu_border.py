@@ -137,6 +137,8 @@ def find(pool, x, pad, taps):
     if min(height, width) < LEAST_SIZE:
         return None
     least, some = taps + LEAST_RUN, x[0, :: max(1, x.shape[1] // 4)]
+    if max(pad) <= taps and not _glimpse(some[0], least) and not _glimpse(some[0].T, least):
+        return None
     few_columns, few_rows = some[:, :, ::4], some[:, ::4]  # enough to see that there is nothing, as mostly
     row_runs = _runs((few_columns[:, 1:] == few_columns[:, :-1]).all((0, 2)), least)
     column_runs = _runs((few_rows[:, :, 1:] == few_rows[:, :, :-1]).all((0, 1)), least)
@@ -150,6 +152,12 @@ def find(pool, x, pad, taps):
         return None
     axes = Axis(height, pad[0], taps, row_runs), Axis(width, pad[1], taps, column_runs)
     return axes if axes[0].ratio * axes[1].ratio < WORTH else None
+
+
+def _glimpse(plane, least):
+    """Whether a plane may have a run of so many equal lines: no such run passes between the lines looked at."""
+    step = least - 1
+    return bool((plane[1::step] == plane[:-1:step]).all(1).any())
 
 
 def _within(counts, first, last, least):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,8 +58,34 @@ def unstrided(c_in: int, k_out: int, geom: ConvGeometry, out: tuple[int, int]) -
     return over_phases if _fastest_tile(c_in * phases, k_out, over_phases.kernel[0], out, limit) else None
 
 
-_forward_steps = functools.lru_cache(4096)(cpu_winograd.Steps)
-_out_size = functools.lru_cache(4096)(ConvGeometry.out_size)
+@dataclass
+class Way:
+    """How a convolution is computed: over phases, with another geometry; else by a tile transform, or directly."""
+
+    out: tuple[int, int]
+    over_phases: ConvGeometry | None
+    tile: int
+    steps: cpu_winograd.Steps | tuple | None
+    may_repeat: bool  # whether runs of equal lines in the image make runs of equal outputs
+
+
+@functools.lru_cache(4096)
+def way(x_shape: tuple[int, ...], k_out: int, geom: ConvGeometry, exact: bool, threads: int) -> Way:
+    (c_in, *size), side, group = x_shape[1:], geom.kernel[0], geom.group
+    out = geom.out_size(size)
+    may_repeat = not exact and side > 1 and geom.kernel == (side, side) and geom.stride == geom.dilation == (1, 1)
+    over_phases = None if exact else unstrided(c_in // group, k_out // group, geom, out)
+    if over_phases:
+        return Way(out, over_phases, 0, None, may_repeat)
+    m = 0 if exact else tile_size(c_in // group, k_out // group, geom, out)
+    if m:
+        steps = cpu_winograd.Steps(c_in // group, k_out // group, out, m, side, threads)
+    else:
+        steps = cpu_direct.forward_steps(x_shape, k_out, geom, out)
+    return Way(out, None, m, steps, may_repeat)
+
+
+NOTHING = np.empty(0, np.float32)
 
 
 class Convolution:
@@ -69,7 +95,7 @@ class Convolution:
         self.pool, self.memory, self.exact = pool, memory, exact
 
     def _empty(self, floats):
-        return self.memory.empty(floats, np.float32)
+        return self.memory.empty(floats, np.float32) if floats else NOTHING
 
     def _output(self, shape, out):
         """An array for the result: `out` where that is given."""
@@ -98,75 +124,65 @@ class Convolution:
             for g in range(geom.group)
         ]
 
+    def _way(self, x_shape, k_out, geom):
+        return way(x_shape, k_out, geom, self.exact, self.pool.threads)
+
     def forward(self, x, w, bias, slope, geom, out=None):
-        side = geom.kernel[0]
-        plain = geom.kernel == (side, side) and side > 1 and geom.stride == geom.dilation == (1, 1)
-        alike = cpu_border.find(self.pool, x, geom.pad, side) if plain and not self.exact else None
+        how = self._way(x.shape, len(w), geom)
+        alike = cpu_border.find(self.pool, x, geom.pad, geom.kernel[0]) if how.may_repeat else None
         if not alike:
-            return self._forward(x, w, bias, slope, geom, out)
+            return self._forward(how, x, w, bias, slope, geom, out)
         rows, columns = alike
         small = cpu_border.small_image(self.pool, self.memory, x, rows, columns)
-        small = self._forward(small, w, bias, slope, replace(geom, pad=(rows.pad, columns.pad)))
+        geom = replace(geom, pad=(rows.pad, columns.pad))
+        small = self._forward(self._way(small.shape, len(w), geom), small, w, bias, slope, geom)
         return cpu_border.whole_outputs(self.pool, self.memory, small, rows, columns, out)
 
-    def _forward(self, x, w, bias, slope, geom, out=None):
-        c, k, size = x.shape[1], len(w), _out_size(geom, x.shape[2:])
-        over_phases = self._unstrided(c, k, geom, size)
-        if over_phases:
-            x = cpu_strided.phases_of(self.pool, self.memory, x, geom, size)
-            return self._forward(x, cpu_strided.phases_of_kernels(w, geom.stride[0]), bias, slope, over_phases, out)
-        y = self._output((x.shape[0], k, *size), out)
-        m = self._tile(c, k, geom, size)
-        if m:
-            taps = geom.kernel[0] ** 2
+    def _forward(self, how, x, w, bias, slope, geom, out=None):
+        if how.over_phases:
+            x = cpu_strided.phases_of(self.pool, self.memory, x, geom, how.out)
+            w, geom = cpu_strided.phases_of_kernels(w, geom.stride[0]), how.over_phases
+            how = self._way(x.shape, len(w), geom)
+        y = self._output((x.shape[0], len(w), *how.out), out)
+        if how.tile:
+            kernels = w[0].size, w[0, 0].size, 0
             for part in self._groups(geom, x, w, bias, y):
-                self._winograd(*part[:3], slope, part[3], geom.pad, (w.shape[1] * taps, taps, 0), m, geom.kernel[0])
-            return y
-        self._direct(x, w, w[0].size, 1, bias, slope, y, geom)
+                self._winograd(how, *part[:3], slope, part[3], geom.pad, kernels, geom.kernel[0])
+        else:
+            self._direct(how.steps, x, w, w[0].size, 1, bias, slope, y)
         return y
 
-    def _direct(self, x, w, w_row, w_step, bias, slope, y, geom):
-        phases, sizes, steps, places, frame, scratch = cpu_direct.forward_steps(x.shape, y.shape[1], geom, y.shape[2:])
+    def _direct(self, how, x, w, w_row, w_step, bias, slope, y):
+        phases, sizes, steps, places, frame, scratch = how
         x = x.reshape(-1)
         self.pool.run(
             cpu_direct.forward, phases, x, w.reshape(-1), w_row, w_step, bias, np.float32(slope), y.reshape(-1), sizes,
             steps, places, self._empty(frame) if frame else x, scratch=scratch,
         )  # fmt: skip
 
-    def _winograd(self, x, w, bias, slope, y, pad, kernels, m, r):
-        n, c, height, width = x.shape
-        k, *out = y.shape[1:]
-        steps = _forward_steps(c, k, tuple(out), m, r, self.pool.threads)
+    def _winograd(self, how, x, w, bias, slope, y, pad, kernels, r):
+        steps, m = how.steps, how.tile
         self.pool.run(
-            cpu_winograd.forward,
-            1 + 2 * n * steps.bands,
-            x.reshape(-1),
-            w.reshape(-1),
-            bias,
-            np.float32(slope),
-            y.reshape(-1),
-            (n, c, height, width, k, *out, *pad, *kernels),
-            steps.steps,
-            self._empty(steps.u),
-            self._empty(steps.v),
-            (0,) * m,
-            (0,) * r,
-            scratch=steps.scratch,
-        )
+            cpu_winograd.forward, 1 + 2 * len(x) * steps.bands, x.reshape(-1), w.reshape(-1), bias, np.float32(slope),
+            y.reshape(-1), (*x.shape, *y.shape[1:], *pad, *kernels), steps.steps, self._empty(steps.u),
+            self._empty(steps.v), (0,) * m, (0,) * r, scratch=steps.scratch,
+        )  # fmt: skip
 
     def backward_data(self, dy, w, geom, channels, spatial, bias, slope, out=None):
         n, k = dy.shape[:2]
         dx = self._output((n, channels, *spatial), out)
         if geom.is_pointwise:  # a convolution with the transposed weights
-            self._direct(dy, w, 1, w.shape[1], bias, slope, dx, geom)
+            self._direct(self._way(dy.shape, channels, geom).steps, dy, w, 1, w.shape[1], bias, slope, dx)
             return dx
         r = geom.kernel[0]
         m = self._tile(k, channels, geom, spatial)
-        if m and r == 3:
-            kernels, pad = (r * r, w.shape[1] * r * r, 1), tuple(r - 1 - p for p in geom.pad)
-            for part in self._groups(geom, dy, w, bias, dx):
-                self._winograd(*part[:3], slope, part[3], pad, kernels, m, r)
-            return dx
+        if m and r == 3:  # a convolution with the kernels turned round
+            turned = replace(geom, pad=tuple(r - 1 - p for p in geom.pad))
+            how, kernels = self._way(dy.shape, channels, turned), (r * r, w.shape[1] * r * r, 1)
+            if how.tile:
+                for part in self._groups(geom, dy, w, bias, dx):
+                    self._winograd(how, *part[:3], slope, part[3], turned.pad, kernels, r)
+                return dx
         if m and slope == 1 and not bias.any():
             for part in self._groups(geom, dy, w, None, dx):
                 self._adjoint(*part, geom, TILES[r][-1], r)

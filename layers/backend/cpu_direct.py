@@ -12,8 +12,6 @@ Images are flat arrays; `sizes` is (N, C, H, W, K, OH, OW, group, kernel y x, st
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from layers.backend.cpu_compile import kernel
@@ -129,7 +127,6 @@ def _bands(rows, row_floats, budget):
     return band_rows, -(-rows // band_rows)
 
 
-@functools.lru_cache(512)
 def forward_steps(x_shape, k_out, geom, out):
     """(phases, sizes, steps, places, floats of the frame or 0 where x needs none, floats of scratch)"""
     direct = Direct(x_shape, k_out, geom, out)
