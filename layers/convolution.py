@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from layers.backend.base import ConvGeometry
+from layers.backend.geometry import ConvGeometry
 from layers.layer import Array, Layer, Param, Shape, axis_index
 from proto.errors import SchemaFault, ShapeFault
 

@@ -6,7 +6,7 @@
 The mean counts pixels beyond the edge as zeros; `k` belongs to ACROSS_CHANNELS only.
 """
 
-from layers.backend.base import PoolGeometry
+from layers.backend.geometry import PoolGeometry
 from layers.layer import SAME_COORDS, Layer
 from proto.errors import SchemaFault, ShapeFault
 from proto.messages import LRNParameter

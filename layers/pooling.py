@@ -9,7 +9,7 @@ its top is 0 and it passes no gradient.  A second top of MAX holds the index of 
 
 from __future__ import annotations
 
-from layers.backend.base import PoolGeometry
+from layers.backend.geometry import PoolGeometry
 from layers.layer import Layer
 from proto.errors import SchemaFault, ShapeFault
 from proto.messages import PoolingParameter

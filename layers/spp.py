@@ -6,7 +6,7 @@ the top (N, C * number of bins).
 
 import math
 
-from layers.backend.base import PoolGeometry
+from layers.backend.geometry import PoolGeometry
 from layers.layer import Layer
 from proto.errors import SchemaFault, ShapeFault
 from proto.messages import SPPParameter

@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from layers.backend.cpu_compile import kernel
-from layers.backend.cpu_threads import enter, work
-from layers.backend.cpu_vector import copy
+from layers.backend.cpu_lines import copy
+from layers.backend.cpu_mailbox import enter
+from layers.backend.cpu_work import work
 
 LEAST_SIZE = 48  # of an image: smaller ones are not worth a look
 LEAST_RUN = 8  # rows that a run must be able to lose

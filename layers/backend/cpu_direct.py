@@ -16,6 +16,7 @@ import numpy as np
 
 from layers.backend.cpu_compile import kernel
 from layers.backend.cpu_gather import frame, store_outputs
+from layers.backend.cpu_mailbox import enter
 from layers.backend.cpu_product import (
     DEPTH,
     ROWS,
@@ -27,7 +28,7 @@ from layers.backend.cpu_product import (
     multiply_tile,
     padded,
 )
-from layers.backend.cpu_threads import bands_of, enter, part_of, work
+from layers.backend.cpu_work import bands_of, part_of, work
 
 LONG = 8 * TILE_LANES  # pixels at a time where each group has one output
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from layers.backend.cpu_compile import kernel
+from layers.backend.cpu_lines import add_bias, add_bias_to_some, add_scaled, copy, copy_every
 from layers.backend.cpu_product import fill
-from layers.backend.cpu_vector import add_bias, add_bias_to_some, add_scaled, copy, copy_every
 
 
 @kernel

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from layers.backend.cpu_compile import kernel
+from layers.backend.cpu_lines import copy
+from layers.backend.cpu_mailbox import enter
 from layers.backend.cpu_product import multiply_deep, padded, transpose
-from layers.backend.cpu_threads import enter, work
-from layers.backend.cpu_vector import copy
+from layers.backend.cpu_work import work
 
 
 @kernel

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from layers.backend.base import ConvGeometry
 from layers.backend.cpu_compile import kernel
 from layers.backend.cpu_gather import frame
-from layers.backend.cpu_threads import bands_of, enter, part_of, work
+from layers.backend.cpu_mailbox import enter
+from layers.backend.cpu_work import bands_of, part_of, work
+from layers.backend.geometry import ConvGeometry
 
 
 @kernel

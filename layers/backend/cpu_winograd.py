@@ -14,10 +14,11 @@ from __future__ import annotations
 import numpy as np
 
 from layers.backend.cpu_compile import kernel
+from layers.backend.cpu_lines import copy, copy_window, transpose_tile
+from layers.backend.cpu_mailbox import enter
 from layers.backend.cpu_product import fill, multiply, padded
-from layers.backend.cpu_threads import LEAST_PIXELS, MOST_PARTS, enter, part_of, wait, work
 from layers.backend.cpu_tiles import input_tile, output_tile, weight_tile
-from layers.backend.cpu_vector import copy, copy_window, transpose_tile
+from layers.backend.cpu_work import LEAST_PIXELS, MOST_PARTS, part_of, wait, work
 
 LINES = 8192  # floats of scratch per thread
 SKEW = 16  # between frequencies: matrices a power of two apart would all share a few cache sets
@@ -102,22 +103,21 @@ def forward(state, scratch, x, w, bias, slope, y, sizes, steps, u, v, m, r):
     """y (N, K, OH, OW) = relu(convolution of x (N, C, H, W) + bias); images and w flat.
 
     sizes: N, C, H, W, K, OH, OW, pad above, pad left, distance in w of outputs, of inputs, whether kernels are
-    turned round; steps: see `Steps`.  scratch: lines and M of one job; then, where a band has several parts, V of
-    the part with the thread's number, else U of one job.  u: U of everything where a band has several parts; v: V of
-    a band where it has one.
+    turned round; steps: see `Steps`.  scratch: lines, M and, unless it is shared, U of one job; then V of the part with
+    the thread's number.  u: U of everything, where it is shared; v: V of a band that has one part only.
     """
     n_images, c_in, height, width, k_out, out_h, out_w, pad_y, pad_x, k_step, c_step, flip = sizes
-    band_rows, parts, job_rows, job_blocks, v_ld, q_ld = steps
+    band_rows, parts, job_rows, job_blocks, v_ld, q_ld, share_u = steps
     me = enter(state)
     tile, a = len(m), len(m) + len(r) - 1
     tiles_y, tiles_x = (out_h + tile - 1) // tile, (out_w + tile - 1) // tile
     blocks = (k_out + 15) // 16
-    share_u = parts > 1
     u_plane = (blocks if share_u else job_blocks) * c_in * 16 + SKEW
     v_plane, q_plane = c_in * v_ld + SKEW, job_blocks * 16 * q_ld + SKEW
-    rest = LINES + a * a * q_plane
-    lines, q = scratch[me][:LINES], scratch[me][LINES:rest]
-    my_u = u if share_u else scratch[me][rest:]
+    u_start = LINES + a * a * q_plane
+    v_start = u_start if share_u else u_start + a * a * u_plane
+    lines, q = scratch[me][:LINES], scratch[me][LINES:u_start]
+    my_u = u if share_u else scratch[me][u_start:]
     phase = 0
     for block in work(state, me, phase, blocks if share_u else 0, True):  # kernels
         place = block * c_in * 16
@@ -128,7 +128,7 @@ def forward(state, scratch, x, w, bias, slope, y, sizes, steps, u, v, m, r):
             phase += 1
             for job in work(state, me, phase, c_in * parts):  # inputs
                 c, part = job % c_in, job // c_in
-                part_v = scratch[part][rest:] if share_u else v
+                part_v = scratch[part][v_start:] if parts > 1 else v
                 begin, end = part_of(rows, part, parts)
                 for row in range(begin, end):
                     plane, row0, place = (image * c_in + c) * height * width, (band + row) * tile - pad_y, row - begin
@@ -153,7 +153,7 @@ def forward(state, scratch, x, w, bias, slope, y, sizes, steps, u, v, m, r):
                     transform_kernels(
                         w, k_step, c_step, block * 16, k_out, c_in, flip, my_u, place, u_plane, lines, m, r
                     )  # fmt: skip
-                part_v = scratch[part][rest:] if share_u else v
+                part_v = scratch[part][v_start:] if parts > 1 else v
                 for f in range(a * a):
                     multiply(
                         my_u, f * u_plane + start, c_in * 16, last - first,
@@ -175,26 +175,27 @@ class Steps:
 
     An image is worked through in bands of tile rows, such that V of one stays in the cache.  Where kernels are few and
     a band is large it has a part for each thread: pixels stay with a thread from layer to layer.  Otherwise each
-    thread works on outputs of its own, with U of one job after the other.
+    thread works on outputs of its own.  U of a job is made in the job, unless others would make it once more.
     steps: for the kernel; u, v: floats of the shared arrays; scratch: floats per thread.
     """
 
-    def __init__(self, c_in, k_out, out, m, r, threads, band=3 << 20, job=1 << 18, blocks=2, few=2 << 20):
+    def __init__(self, images, c_in, k_out, out, m, r, threads, band=3 << 20, job=1 << 18, blocks=2, few=2 << 20):
         freqs = (m + r - 1) ** 2
         tiles_y, tiles_x = -(-out[0] // m), -(-out[1] // m)
         all_blocks = -(-k_out // 16)
         bands = max(1, min(tiles_y, round(freqs * c_in * tiles_x * tiles_y / band)))
         band_rows = -(-tiles_y // bands)
         self.bands = -(-tiles_y // band_rows)
-        blocks, parts = min(blocks, all_blocks), 1
+        blocks = min(blocks, all_blocks)
         if freqs * c_in * all_blocks * 16 <= few:
             parts = max(1, min(threads, MOST_PARTS, band_rows * tiles_x * m * m // LEAST_PIXELS))
-        job_rows = -(-band_rows // parts)
-        if parts > 1:
-            job_rows = max(1, min(job_rows, job // (freqs * 16 * blocks * tiles_x)))
-        v_ld, q_ld = padded(-(-band_rows // parts) * tiles_x), padded(job_rows * tiles_x)
-        self.steps = band_rows, parts, job_rows, blocks, v_ld, q_ld
-        part_v, job_u = freqs * (c_in * v_ld + SKEW), freqs * (c_in * 16 * blocks + SKEW)
-        self.u = freqs * (c_in * 16 * all_blocks + SKEW) if parts > 1 else 0
-        self.v = 0 if parts > 1 else part_v
-        self.scratch = LINES + freqs * (16 * blocks * q_ld + SKEW) + (part_v if parts > 1 else job_u)
+            part_rows = -(-band_rows // parts)
+            job_rows = max(1, min(part_rows, job // (freqs * 16 * blocks * tiles_x)))
+            share_u = job_rows < part_rows or self.bands * images > 1
+        else:
+            parts, part_rows, job_rows, share_u = 1, band_rows, band_rows, False
+        v_ld, q_ld = padded(part_rows * tiles_x), padded(job_rows * tiles_x)
+        self.steps = band_rows, parts, job_rows, blocks, v_ld, q_ld, int(share_u)
+        v, u, q = c_in * v_ld + SKEW, c_in * 16 * (all_blocks if share_u else blocks) + SKEW, 16 * blocks * q_ld + SKEW
+        self.u, self.v = freqs * u * share_u, freqs * v * (parts == 1)
+        self.scratch = LINES + freqs * (q + u * (not share_u) + v * (parts > 1))

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from layers.backend.base import PoolGeometry
+from layers.backend.geometry import PoolGeometry
 from layers.backend.gpu_conv import GpuConvolutions
 from layers.backend.gpu_graph import Recorder
 from proto.errors import SolverFault

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from layers.backend import make_backend
-from layers.backend.base import ConvGeometry
+from layers.backend.geometry import ConvGeometry
 from layers.backend.gpu import GpuBackend
 from tests.test_gpu import fake_cudnn, shim
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from layers.backend import make_backend
-from layers.backend.base import ConvGeometry, PoolGeometry
+from layers.backend.geometry import ConvGeometry, PoolGeometry
 from layers.backend.gpu import GpuBackend
 from layers.backend.gpu_runtime import KERNELS, signatures
 from layers.layer import Param

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from layers.backend.base import Backend, ConvGeometry, PoolGeometry
+from layers.backend.base import Backend
+from layers.backend.geometry import ConvGeometry, PoolGeometry
 from proto.errors import LabelFault
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from layers.backend.base import ConvGeometry
+from layers.backend.geometry import ConvGeometry
 from proto.errors import ShapeFault
 from tests.test_layers.building import build, normal
 

@@ -7,11 +7,13 @@ import threading
 import numpy as np
 import pytest
 
-from layers.backend import cpu_border, cpu_conv
-from layers.backend.base import Backend, ConvGeometry, PoolGeometry
+from layers.backend import cpu_border
+from layers.backend.base import Backend
 from layers.backend.cpu import CpuBackend
 from layers.backend.cpu_memory import MemoryPool
 from layers.backend.cpu_threads import Pool
+from layers.backend.cpu_way import unstrided
+from layers.backend.geometry import ConvGeometry, PoolGeometry
 
 MEANING = Backend("float64")
 
@@ -86,7 +88,7 @@ def test_which_strides_become_phases():
     for _, c, k, height, width, kernel, stride, pad, dilation, group in CONVOLUTIONS:
         geom = ConvGeometry(*((v, v) for v in (kernel, stride, pad, dilation)), group)
         out = geom.out_size((height, width))
-        if cpu_conv.unstrided(c // group, k // group, geom, out):
+        if unstrided(c // group, k // group, geom, out):
             used.append((kernel, stride, group))
         assert CpuBackend(exact=True)._convolution._unstrided(c, k, geom, out) is None
     assert used == [(7, 2, 1), (11, 4, 2), (7, 2, 1)]

@@ -6,7 +6,10 @@ import numba
 import numpy as np
 import pytest
 
-from layers.backend import cpu_threads
+from layers.backend import cpu_mailbox
+from layers.backend.cpu_mailbox import enter
+from layers.backend.cpu_threads import Pool
+from layers.backend.cpu_work import wait, work
 
 ARRAYS = ("state", "a", "b", "c.0", "c.1")
 
@@ -14,14 +17,14 @@ ARRAYS = ("state", "a", "b", "c.0", "c.1")
 @pytest.fixture
 def lent(monkeypatch):
     """The arguments that other threads do not get when a kernel is compiled."""
-    names, asked = [], cpu_threads._counts_references
+    names, asked = [], cpu_mailbox._counts_references
 
     def ask(args, i):
         if asked(args, i):
             names.append(args[i].name)
         return asked(args, i)
 
-    monkeypatch.setattr(cpu_threads, "_counts_references", ask)
+    monkeypatch.setattr(cpu_mailbox, "_counts_references", ask)
     return names
 
 
@@ -30,12 +33,12 @@ def test_threads_that_come_late_count_no_references(lent):
 
     @numba.njit(nogil=True)
     def kernel(state, a, b, c, nothing, number):
-        me = cpu_threads.enter(state)
-        for _ in cpu_threads.work(state, me, 0, 1):
+        me = enter(state)
+        for _ in work(state, me, 0, 1):
             a[0], b[0], c[0][0], c[1][0] = number, True, 2, 3
 
     a, b, c = np.zeros(4, np.float32), np.zeros(2, bool), (np.zeros(1, np.uint8), np.zeros((2, 2)).reshape(-1))
-    cpu_threads.Pool(2).run(kernel, 1, a, b, c, None, 5.0)
+    Pool(2).run(kernel, 1, a, b, c, None, 5.0)
     assert (a[0], b[0], c[0][0], c[1][0]) == (5, True, 2, 3)
     counts = [name for name in lent if name != "arg.nothing"]
     assert counts == [f"arg.{name}.0" for name in ARRAYS]
@@ -43,21 +46,52 @@ def test_threads_that_come_late_count_no_references(lent):
 
 @numba.njit(nogil=True)
 def count(state, jobs, seen):
-    me = cpu_threads.enter(state)
-    for job in cpu_threads.work(state, me, 0, jobs):
+    me = enter(state)
+    for job in work(state, me, 0, jobs):
         seen[job] += 1
+
+
+@pytest.mark.parametrize("threads, jobs", [(1, 7), (2, 7), (3, 100), (5, 2), (3, 0)])
+def test_every_job_is_done_once(threads, jobs):
+    """Also where threads come late, or not at all: `state` is then that of a call with one."""
+    pool, seen = Pool(threads), np.zeros(100, np.int64)
+    for _ in range(20):
+        pool.run(count, 1, jobs, seen)
+    assert (seen[:jobs] == 20).all() and not seen[jobs:].any()
+
+
+@numba.njit(nogil=True)
+def add_up(state, scratch, phases, jobs, sums):
+    me = enter(state)
+    for p in range(phases):
+        for job in work(state, me, p, jobs, True):
+            scratch[me][job] = job
+            sums[p, job] = scratch[me][job] + (sums[p - 1].sum() if p else 0)
+        wait(state, p, jobs)
+
+
+def test_a_phase_waits_for_the_one_before_it_and_scratch_is_ones_own():
+    sums, expected = np.zeros((4, 9)), np.zeros((4, 9))
+    for p in range(4):
+        expected[p] = np.arange(9) + expected[p - 1].sum() * (p > 0)
+    for threads in (1, 2, 3):
+        sums[...] = 0
+        Pool(threads).run(add_up, 4, 4, 9, sums, scratch=9)
+        assert np.array_equal(sums, expected)
 
 
 @pytest.mark.parametrize("bell", ["eventfd", "pipe"])
 def test_threads_that_fell_asleep_are_woken(bell, monkeypatch):
     if bell == "pipe":
         monkeypatch.delattr("os.eventfd", raising=False)
-    pool, seen = cpu_threads.Pool(3), np.zeros(100, np.int64)
+    pool, seen = Pool(3), np.zeros(100, np.int64)
     for calls in range(1, 21):
         pool.run(count, 1, 100, seen)
         team = pool._team
         if calls % 5 == 0:
-            while team._mailbox[cpu_threads.ASLEEP] < 2:      # both helpers fall asleep
+            end = time.monotonic() + 60
+            while team._mailbox[cpu_mailbox.ASLEEP] < 2:      # both helpers fall asleep
+                assert time.monotonic() < end
                 time.sleep(0.001)
         assert (seen == calls).all()
     team._stop()

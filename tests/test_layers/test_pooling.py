@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from layers.backend.base import PoolGeometry
+from layers.backend.geometry import PoolGeometry
 from layers.layer import TEST
 from proto.errors import NetError, ShapeFault
 from tests.test_layers.building import build, normal

@@ -1,0 +1,113 @@
+"""Lines of 16 elements: copied, added up, transposed."""
+
+from __future__ import annotations
+
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from layers.backend.cpu_vector import LANES, Writer, void
+
+
+@intrinsic
+def copy(typing, a, ia, b, ib, n):
+    """b[ib : ib + n] = a[ia : ia + n]"""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        cgutils.raw_memcpy(builder, w.pointer(2), w.pointer(0), w.integer(4), 4)
+        return context.get_dummy_value()
+
+    return void(a, ia, b, ib, n), generate
+
+
+@intrinsic
+def copy_window(typing, a, ia, low, high, b, ib):
+    """b[ib + i] = a[ia + i] for low <= i < high, and 0 for the rest of 16 elements; nothing else of a is read."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        inside = builder.and_(w.below(w.integer(3)), builder.not_(w.below(w.integer(2))))
+        w.store(w.load_some(w.pointer(0), inside), w.pointer(4))
+        return context.get_dummy_value()
+
+    return void(a, ia, low, high, b, ib), generate
+
+
+@intrinsic
+def copy_every(typing, a, ia, b, ib, step):
+    """b[ib + i] = a[ia + i * len(step)] for 16 elements; reads 16 * len(step)."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        w.store(w.deinterleave(w.pointer(0), signature.args[4].count, 1)[0], w.pointer(2))
+        return context.get_dummy_value()
+
+    return void(a, ia, b, ib, step), generate
+
+
+@intrinsic
+def add_bias(typing, q, iq, y, iy, bias, slope):
+    """y[iy + i] = relu(q[iq + i] + bias) for 16 elements; slope 1: no relu."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        value = w.load(w.pointer(0)) + w.splat(args[4])
+        w.store(w.relu(value, w.splat(args[5])), w.pointer(2))
+        return context.get_dummy_value()
+
+    return void(q, iq, y, iy, bias, slope), generate
+
+
+@intrinsic
+def add_bias_to_some(typing, q, iq, y, iy, n, bias, slope):
+    """add_bias for the first n of 16 elements."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        first = w.below(w.integer(4))
+        value = w.relu(w.load_some(w.pointer(0), first) + w.splat(args[5]), w.splat(args[6]))
+        w.store_some(value, w.pointer(2), first)
+        return context.get_dummy_value()
+
+    return void(q, iq, y, iy, n, bias, slope), generate
+
+
+@intrinsic
+def add_scaled(typing, scale, a, ia, b, ib):
+    """b[ib + i] += scale * a[ia + i] for 16 elements."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        place = w.pointer(3)
+        w.store(w.fma(w.splat(args[0]), w.load(w.pointer(1)), w.load(place)), place)
+        return context.get_dummy_value()
+
+    return void(scale, a, ia, b, ib), generate
+
+
+@intrinsic
+def transpose_tile(typing, a, ia, lda, b, ib, ldb):
+    """b[j, i] = a[i, j] for 16 x 16 elements."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        pa, pb, lda, ldb = w.pointer(0), w.pointer(3), w.integer(2), w.integer(5)
+        rows = []
+        for _ in range(LANES):
+            rows.append(w.load(pa))
+            pa = w.at(pa, lda)
+        step = 1
+        while step < LANES:  # swap off-diagonal blocks of size step
+            low = [lane if not lane & step else LANES + lane - step for lane in range(LANES)]
+            high = [lane + step if not lane & step else LANES + lane for lane in range(LANES)]
+            for i in range(LANES):
+                if not i & step:
+                    x, y = rows[i], rows[i + step]
+                    rows[i], rows[i + step] = x.shuffle(y, low), x.shuffle(y, high)
+            step *= 2
+        for row in rows:
+            w.store(row, pb)
+            pb = w.at(pb, ldb)
+        return context.get_dummy_value()
+
+    return void(a, ia, lda, b, ib, ldb), generate

@@ -1,0 +1,137 @@
+"""How the threads of a call share out its jobs.
+
+A kernel is a Numba function without the GIL that every thread enters with the same arguments.  It takes jobs from
+counters in `state`, an int64 array made for the call:
+
+    me = enter(state)                       0, 1, ... for the threads in order of arrival (cpu_mailbox)
+    for j in work(state, me, p, n):         phase p with n jobs
+        ... job j ...
+
+Each thread begins with a share of its own, the same for the same number of jobs, so that what one layer has left in a
+core's cache is mostly there for the next: on many machines the dearest thing of all is to write what another core has
+read.  Then it helps the others.  A phase is over when its jobs are done, not when all threads have come by: a thread
+that is late finds nothing to do and nobody waits for it.  Jobs may depend on the number of threads; results do not.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LINE = 8  # words of a cache line: counters of different threads share none
+# The state of a call: for each phase a line per thread, how many jobs of its share are taken, and one, how many of all
+# are done; then a last line with these, counted from its end.
+MAILBOX, ENTERED, THREADS = -1, -2, -3
+MOST_PARTS, LEAST_PIXELS = 8, 1024  # of an image that is cut into bands
+
+
+def _place(context, builder, signature, args):
+    """The address of arguments (array, index)."""
+    array = context.make_array(signature.args[0])(context, builder, args[0])
+    return builder.gep(array.data, [context.cast(builder, args[1], signature.args[1], types.int64)])
+
+
+@intrinsic
+def add(typing, array, index, n):
+    def generate(context, builder, signature, args):
+        amount = context.cast(builder, args[2], signature.args[2], types.int64)
+        return builder.atomic_rmw("add", _place(context, builder, signature, args), amount, "seq_cst")
+
+    return types.int64(array, index, n), generate
+
+
+@intrinsic
+def read(typing, array, index):
+    def generate(context, builder, signature, args):
+        return builder.load_atomic(_place(context, builder, signature, args), "seq_cst", 8)
+
+    return types.int64(array, index), generate
+
+
+def _call(context, builder, kind, name):
+    function = ir.FunctionType(kind, [])
+    builder.call(cgutils.get_or_insert_function(builder.module, function, name), [])
+    return context.get_dummy_value()
+
+
+@intrinsic
+def _pause(typing):
+    """A moment's rest while waiting for another core."""
+
+    def generate(context, builder, signature, args):
+        if platform.machine().lower() in ("x86_64", "amd64"):
+            _call(context, builder, ir.VoidType(), "llvm.x86.sse2.pause")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def _yield(typing):
+    """Let another thread have this core: the one that is waited for may have been put on it too."""
+
+    def generate(context, builder, signature, args):
+        if os.name == "posix":
+            _call(context, builder, ir.IntType(32), "sched_yield")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@numba.njit(nogil=True, inline="always")
+def rest(looks):
+    """After look number `looks` in vain."""
+    _pause()
+    if looks % 256 == 0:
+        _yield()
+
+
+@numba.njit(nogil=True)
+def wait(state, phase, jobs):
+    """Until all jobs of a phase are done."""
+    threads = state[state.size + THREADS]
+    looks, counter = 0, (phase * (threads + 1) + threads) * LINE
+    while read(state, counter) < jobs:
+        looks += 1
+        rest(looks)
+
+
+@numba.njit(nogil=True, inline="always")
+def part_of(n, i, parts):
+    """(first, end) of part i when n things are shared out."""
+    return n * i // parts, n * (i + 1) // parts
+
+
+@numba.njit(nogil=True)
+def work(state, me, phase, jobs, ahead=False):
+    """The jobs 0 ... jobs - 1 of a phase, as far as they fall to thread `me`: its share, then what others have left.
+
+    Ends when the jobs of all threads are done; with `ahead`, when none is left to begin (see `wait`).
+    """
+    threads = state[state.size + THREADS]
+    counters = phase * (threads + 1) * LINE
+    done = 0
+    for i in range(threads):
+        whose = (me + i) % threads
+        (first, end), counter = part_of(jobs, whose, threads), counters + whose * LINE
+        while read(state, counter) < end - first:
+            job = first + add(state, counter, 1)
+            if job < end:
+                yield job
+                done += 1
+    add(state, counters + threads * LINE, done)
+    if not ahead:
+        wait(state, phase, jobs)
+
+
+@numba.njit(nogil=True, inline="always")
+def bands_of(state, rows, width):
+    """Into how many bands to cut an image so that a thread has the same pixels in every layer; one where it is small,
+    and threads rather have channels of their own.  More bands would leave little to read in line."""
+    return max(1, min(rows, state[state.size + THREADS], MOST_PARTS, rows * width // LEAST_PIXELS))
