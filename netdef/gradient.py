@@ -25,7 +25,7 @@ def _wanted_from_below(steps: Sequence[Step], force: bool) -> dict[Step, list[bo
     carries: set[Value] = set()                    # values that something learned has had a part in
     wanted = {}
     for step in steps:
-        with step.located():
+        with step.located:
             wanted[step] = [_wants(step, i, value in carries, force) for i, value in enumerate(step.bottoms)]
         if any(wanted[step]) or learns(step, force):
             carries.update(step.tops)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from layers.layer import Layer, Shape, layer_class
 from netdef.words import at, count_text, some, times_text
@@ -59,8 +60,9 @@ class Step:
         """How messages speak of it: 'conv1' (Convolution)."""
         return label_of(self.spec)
 
+    @cached_property
     def located(self) -> _Located:
-        """Say on any error raised inside that it happened in this layer, and where that is written."""
+        """`with step.located:` says on any error raised inside that it was in this layer, and where that is written."""
         return _Located(self)
 
     def located_error(self, error: Exception) -> Exception:
@@ -83,7 +85,7 @@ class Step:
 
 
 class _Located:
-    """`Step.located`, which every layer runs inside: where there is no error, nothing is done."""
+    """What every layer runs inside: where there is no error, nothing is done."""
 
     __slots__ = ("step",)
 

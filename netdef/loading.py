@@ -73,7 +73,7 @@ def match_weights(steps: Sequence[Step], shared: Mapping[Param, Param], source
 
 def _match_layer(step: Step, arrays: Sequence[np.ndarray | None], shared: Mapping, report: LoadReport) -> list:
     params = step.layer.params
-    with step.located():
+    with step.located:
         if len(arrays) != len(params):
             here, there = _listed(param.shape for param in params), _listed(a.shape for a in arrays if a is not None)
             raise WeightsFault(f"{report.source} has {there} for it, the net {here}: make them alike (bias_term?), "

@@ -37,7 +37,7 @@ def require_memory(steps: Sequence[Step], trains: bool) -> None:
     else:
         remedy = "smaller images or a smaller batch"
     what = "weights and gradients" if trains else "weights"
-    with step.located():
+    with step.located:
         raise ShapeFault(f"the memory is not enough: the net needs {bytes_text(weights)} for {what} and at least "
                          f"{bytes_text(blobs)} for blobs (the largest are here), and {bytes_text(left)} are left: "
                          f"use {remedy}")

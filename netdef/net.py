@@ -196,7 +196,7 @@ class Net:
             loss = sum((weight * float(array().sum()) for weight, array in terms), 0.0)
             if not math.isfinite(loss):
                 for step in self.plan.steps:
-                    with step.located():
+                    with step.located:
                         step.layer.check()
             return loss
 

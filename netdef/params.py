@@ -37,7 +37,7 @@ def bind_params(steps: Sequence[Step]) -> dict[Param, Param]:
     owners: dict[str, _Owner] = {}
     shared: dict[Param, Param] = {}
     for step in steps:
-        with step.located():
+        with step.located:
             _check_count(step)
             for index, spec in enumerate(step.spec.param):
                 param = step.layer.params[index]
@@ -60,7 +60,7 @@ def fill_params(steps: Iterable[Step], shared: Mapping[Param, Param], backend) -
     """Allocate the data of every param that has none: its owner's array, what the text gives it as `blobs`, or
     by its filler; zeros without one."""
     for step in steps:
-        with step.located():
+        with step.located:
             given = _given_in_text(step)
             for param in step.layer.params:
                 if param in shared:

@@ -60,7 +60,7 @@ class Plan:
 
     def _set_up(self, backend) -> None:
         for step in self.steps:
-            with step.located():
+            with step.located:
                 shapes = [value.shape for value in step.bottoms]
                 if not step.spec.HasField("phase"):
                     step.spec.phase = self.phase
@@ -164,7 +164,7 @@ def _infer_if_changed(step: Step) -> bool:
     """Whether the layer's tops have other shapes now."""
     shapes, before = [value.shape for value in step.bottoms], [value.shape for value in step.tops]
     if not shapes or shapes != step.sized_for:
-        with step.located():
+        with step.located:
             infer(step, shapes)
     return before != [value.shape for value in step.tops]
 

@@ -87,27 +87,28 @@ class Run:
         """Run one layer, and its in-place ReLU with it where that lies within the layers up to `last`."""
         if step in self._absorbed:
             return
+        held = self._arrays
         if not step.is_input:
-            tops = self._absorb_relu(step, last)
-            with step.located():
+            tops = step.tops if step.relu is None else self._absorb_relu(step, last)
+            with step.located:
                 shapes = [value.shape for value in step.bottoms]
                 if shapes != step.sized_for:
                     infer(step, shapes)
                     self._sizes_known = self.plan.settled = False
                 if tops and tops[0].join:
                     step.layer.out = self._place(tops[0], last)
-                arrays = step.layer.forward([self._alive(value) for value in step.bottoms])
+                xs = [held[value] if value in held else self._alive(value) for value in step.bottoms]
+                arrays = step.layer.forward(xs)
             for value, array in zip(tops, arrays, strict=True):
-                self.put(value, array)           # its shape too: some depend on the data (Filter, Python layers)
-            self._joined.pop(step, None)
+                held[value], value.shape = array, array.shape      # some shapes depend on the data
+            if self._joined:
+                self._joined.pop(step, None)
         self._ran.add(step)
         for value in step.last_uses:
-            self._arrays.pop(value, None)
+            held.pop(value, None)
 
     def _absorb_relu(self, step: Step, last: int) -> list[Value]:
         """Decide whether the step runs its ReLU too, and return the tops that it will then make."""
-        if step.relu is None:
-            return step.tops
         fused = step.relu.index <= last
         step.layer.relu = step.relu_slope if fused else None
         (self._absorbed.add if fused else self._absorbed.discard)(step.relu)
@@ -164,7 +165,7 @@ class Run:
         dys = [self._arrived(value) for value in tops]
         if all(dy is None for dy in dys):
             return
-        with step.located():
+        with step.located:
             if step not in self._ran:
                 raise GraphFault("has nothing saved to go back from: run forward again first")
             dxs = step.layer.backward(dys, list(step.need))

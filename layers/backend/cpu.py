@@ -310,7 +310,9 @@ def _in_line(xs):
 
 
 def _bias(b, n):
-    return np.zeros(n, np.float32) if b is None else np.ascontiguousarray(b, np.float32).reshape(-1)
+    if b is None:
+        return np.zeros(n, np.float32)
+    return (b if _plain(b) else np.ascontiguousarray(b, np.float32)).reshape(-1)
 
 
 def _area(x):
