@@ -3,6 +3,10 @@
 A fresh large array costs a page fault per 4 kB.  Here blocks are cut from a few large arenas, at the lowest place that
 is free, and neighbours that are free grow together again: so the next layer, iteration or image of another size finds
 memory that is already there, and no more of an arena is ever touched than was once in use.
+
+Where one arena is enough, a block rather waits for another array of its size: in a small net each array then has the
+same place in every iteration, and each part of it the same thread.  Where cores are far apart (in different parts of a
+processor, that share no cache), writing where another core has been takes longer than most of what a small net does.
 """
 
 from __future__ import annotations
@@ -56,6 +60,7 @@ class MemoryPool:
 
     def __init__(self):
         self._arenas: list[Arena] = []
+        self._spare: dict[int, list[tuple[Arena, int, int]]] = {}  # size: blocks
         self._lock = threading.RLock()
         self.used = self.peak = 0
 
@@ -63,7 +68,7 @@ class MemoryPool:
         """A C-contiguous array with any contents."""
         dtype = np.dtype(dtype)
         shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
-        bytes_needed = math.prod(shape) * dtype.itemsize
+        bytes_needed = int(math.prod(shape)) * dtype.itemsize
         if bytes_needed < SMALL:
             return np.empty(shape, dtype)
         return np.asarray(_Lease(self, *self._take(-(-bytes_needed // ALIGN) * ALIGN), shape, dtype.str))
@@ -72,24 +77,45 @@ class MemoryPool:
         with self._lock:
             self.used += size
             self.peak = max(self.peak, self.used)
-            for arena in self._arenas:
-                start = arena.take(size)
-                if start is not None:
-                    return arena, start, start + size
-            self.clear()
-            total = sum(arena.memory.nbytes for arena in self._arenas)
-            arena = Arena(max(size, ARENA, total // 2))
-            self._arenas.append(arena)
-            return arena, arena.take(size), size
+            if self._spare.get(size):
+                return self._spare[size].pop()
+            block = self._cut(size)
+            if block is None:
+                self._merge_spare()
+                block = self._cut(size)
+            if block is None:
+                self.clear()
+                total = sum(arena.memory.nbytes for arena in self._arenas)
+                self._arenas.append(Arena(max(size, ARENA, total // 2)))
+                block = self._cut(size)
+            return block
+
+    def _cut(self, size):
+        """(arena, start, end) of a block; None where no stretch is large enough."""
+        for arena in self._arenas:
+            start = arena.take(size)
+            if start is not None:
+                return arena, start, start + size
+        return None
 
     def _give_back(self, arena, start, end):
         with self._lock:
             self.used -= end - start
-            arena.give_back(start, end)
+            if len(self._arenas) == 1:
+                self._spare.setdefault(end - start, []).append((arena, start, end))
+            else:
+                arena.give_back(start, end)
+
+    def _merge_spare(self):
+        for blocks in self._spare.values():
+            for arena, start, end in blocks:
+                arena.give_back(start, end)
+        self._spare.clear()
 
     def clear(self) -> None:
         """Give arenas that nothing uses back to the system."""
         with self._lock:
+            self._merge_spare()
             self._arenas = [arena for arena in self._arenas if not arena.empty]
 
 

@@ -289,12 +289,19 @@ def test_memory_comes_back_and_is_shared_by_sizes():
     assert pool.used > 0, "a view keeps the block"
     del view
     gc.collect()
-    assert pool.used == 0
+    assert pool.used == 0 and pool.peak < 13 << 20
+    other = pool.empty(1_000_000, np.float32)
+    again = pool.empty((3_000_000), np.float32)
+    assert again.ctypes.data == first != other.ctypes.data, "as long as there is room each size has its place"
+    del other, again
+    large = pool.empty(16_000_000, np.float32)
+    assert large.ctypes.data == first, "blocks that wait grow together again"
+    many = [pool.empty(5_000_000, np.float32) for _ in range(3)]  # in a second arena
+    place = many[0].ctypes.data
+    del many
+    assert pool.empty(8_000_000, np.float32).ctypes.data == place, "now at once"
     pieces = [pool.empty(1_000_000, np.float32) for _ in range(3)]
-    assert pieces[0].ctypes.data == first, "smaller blocks are cut from the same place"
-    del pieces
-    assert pool.empty((2, 1_400_000), np.float32).ctypes.data == first, "and grow together again"
-    assert pool.peak < 13 << 20
+    assert pieces[0].ctypes.data == place, "smaller blocks are cut from the same place"
 
 
 def test_a_pool_has_the_threads_it_was_asked_for():
