@@ -8,7 +8,7 @@ import numpy as np
 
 from layers.backend import cpu_border, cpu_direct, cpu_direct_back, cpu_strided, cpu_winograd, cpu_winograd_back
 from layers.backend.cpu_direct import Direct
-from layers.backend.cpu_way import TILES, tile_size, unstrided, way
+from layers.backend.cpu_way import TILES, tile_size, way
 
 NOTHING = np.empty(0, np.float32)
 
@@ -28,9 +28,6 @@ class Convolution:
 
     def _tile(self, c_in, k_out, geom, out):
         return 0 if self.exact else tile_size(c_in // geom.group, k_out // geom.group, geom, tuple(out))
-
-    def _unstrided(self, c_in, k_out, geom, out):
-        return None if self.exact else unstrided(c_in // geom.group, k_out // geom.group, geom, tuple(out))
 
     @staticmethod
     def _groups(geom, x, w, bias, y):
@@ -163,20 +160,18 @@ class Convolution:
         )
 
     def backward_weights(self, x, dy, geom, dw):
-        c, k, out = x.shape[1], dy.shape[1], dy.shape[2:]
-        over_phases = self._unstrided(c, k, geom, out)
-        if over_phases:
-            x = cpu_strided.phases_of(self.pool, self.memory, x, geom, out)
-            gradient = np.zeros((k, x.shape[1] // geom.group, *over_phases.kernel), np.float32)
-            self.backward_weights(x, dy, over_phases, gradient)
+        k, how = dy.shape[1], self._way(x.shape, dy.shape[1], geom)
+        if how.over_phases:
+            x = cpu_strided.phases_of(self.pool, self.memory, x, geom, how.out)
+            gradient = np.zeros((k, x.shape[1] // geom.group, *how.over_phases.kernel), np.float32)
+            self.backward_weights(x, dy, how.over_phases, gradient)
             cpu_strided.add_phases_to_kernels(gradient, dw, geom.stride[0])
             return
-        m = self._tile(c, k, geom, out)
-        if m:
+        if how.tile:
             for part_x, part_dw, _, part_dy in self._groups(geom, x, dw, None, dy):
-                self._weights(part_x, part_dy, part_dw, geom.pad, m, geom.kernel[0])
+                self._weights(part_x, part_dy, part_dw, geom.pad, how.tile, geom.kernel[0])
             return
-        direct = Direct(x.shape, k, geom, out)
+        direct = Direct(x.shape, k, geom, how.out)
         phases, steps, u, v, scratch = direct.backward_weights()
         self.pool.run(
             cpu_direct_back.backward_weights,

@@ -45,8 +45,7 @@ def tile_size(c_in: int, k_out: int, geom: ConvGeometry, out: tuple[int, int]) -
     return _fastest_tile(c_in, k_out, r, out, _direct_cost(c_in, k_out, geom, out))
 
 
-@functools.lru_cache(4096)
-def unstrided(c_in: int, k_out: int, geom: ConvGeometry, out: tuple[int, int]) -> ConvGeometry | None:
+def _over_phases(c_in: int, k_out: int, geom: ConvGeometry, out: tuple[int, int]) -> ConvGeometry | None:
     """The geometry without a stride (see cpu_strided) where a tile transform over it is expected to be fastest."""
     over_phases = cpu_strided.unstrided(geom)
     if over_phases is None:
@@ -71,7 +70,7 @@ def way(x_shape: tuple[int, ...], k_out: int, geom: ConvGeometry, exact: bool, t
     (n, c_in, *size), side, group = x_shape, geom.kernel[0], geom.group
     out = geom.out_size(size)
     may_repeat = not exact and side > 1 and geom.kernel == (side, side) and geom.stride == geom.dilation == (1, 1)
-    over_phases = None if exact else unstrided(c_in // group, k_out // group, geom, out)
+    over_phases = None if exact else _over_phases(c_in // group, k_out // group, geom, out)
     if over_phases:
         return Way(out, over_phases, 0, None, may_repeat)
     m = 0 if exact else tile_size(c_in // group, k_out // group, geom, out)
