@@ -18,7 +18,7 @@ class Convolution(Layer):
     type = "Convolution"
     bottoms = tops = (1, None)
     same_count = True
-    fuses_relu = fills_out = True
+    fuses_relu = fills_out = passes_images = True
     relu: float | None = None  # the slope of a ReLU that the plan has put into this layer, as a last step
     out: Array | None = None  # where the next output may be written: a flat array, set anew by the plan
 

@@ -9,7 +9,7 @@ from proto.errors import SchemaFault
 
 class Dropout(Layer):
     type = "Dropout"
-    in_place = True
+    in_place = passes_images = True
 
     def setup(self, shapes):
         self.ratio = self.spec.dropout_param.dropout_ratio

@@ -62,6 +62,7 @@ class Layer:
     never_differentiable: tuple[int, ...] = ()  # bottoms that take no gradient (labels)
     in_place = False  # whether a prototxt may name the same blob as bottom and top
     shapes_from_data = False  # True: infer gives the largest tops there can be (Filter)
+    passes_images = False  # it only hands arrays to primitives, which may have a form of their own for images
     folder = ""  # of the prototxt, set by the net before setup: Python layers' modules may lie there
 
     def __init_subclass__(cls, **kwargs):

@@ -24,6 +24,7 @@ class Pooling(Layer):
         self.method = param.pool
         if len(self.spec.top) > 1 and self.method != PoolingParameter.MAX:
             raise SchemaFault("a second top (the mask of winners) exists for pool: MAX only")
+        self.passes_images = self.method != PoolingParameter.STOCHASTIC and len(self.spec.top) < 2
         self.stride = _pair(param, "stride", 1)
         self.pad = _pair(param, "pad", 0)
         if param.global_pooling:

@@ -5,7 +5,7 @@ from layers.layer import Layer
 
 class ReLU(Layer):
     type = "ReLU"
-    in_place = True
+    in_place = passes_images = True
 
     def forward(self, xs):
         slope = self.spec.relu_param.negative_slope

@@ -52,18 +52,20 @@ class Gradients:
     else holds too; a second one makes a sum of our own, to which others are added in place.
     """
 
-    def __init__(self, xp):
-        self._xp = xp
+    def __init__(self, backend):
+        self._backend = backend
         self._sums: dict[Value, Array] = {}
         self._ours: set[Value] = set()
 
     def add(self, value: Value, gradient: Array) -> None:
         if value not in self._sums:
             self._sums[value] = gradient
-        elif value in self._ours:
-            self._xp.add(self._sums[value], gradient, out=self._sums[value])
+            return
+        xp, plain = self._backend.xp, self._backend.plain
+        if value in self._ours:
+            xp.add(self._sums[value], plain(gradient), out=self._sums[value])
         else:
-            self._sums[value] = self._xp.asarray(self._sums[value] + gradient)
+            self._sums[value] = xp.asarray(plain(self._sums[value]) + plain(gradient))
             self._ours.add(value)
 
     def put(self, value: Value, gradient: Array) -> None:
@@ -89,7 +91,7 @@ class Gradients:
 
     def copy(self) -> Gradients:
         """The same sums, of which neither changes the other's."""
-        other = Gradients(self._xp)
+        other = Gradients(self._backend)
         other._sums, other._ours = dict(self._sums), set(self._ours)
         return other
 

@@ -250,7 +250,7 @@ class Replay:
             self._look_at_addresses()
             if recording.backward is None and key in self.recordings:
                 recording.backward = self._record_backward(recording)
-        gradients = run._sums.all()
+        gradients = {value: self.backend.plain(array) for value, array in run._sums.all().items()}
         if recording is not None and recording.backward is not None and key in self.recordings \
                 and recording.backward.inputs.keys() == gradients.keys():  # fmt: skip
             self._repeat_backward(recording.backward, gradients)
@@ -262,7 +262,7 @@ class Replay:
         return True
 
     def _record_backward(self, recording: _Recording) -> _Pass | None:
-        inputs = {value: array.copy() for value, array in self.run._sums.all().items()}
+        inputs = {value: self.backend.plain(array).copy() for value, array in self.run._sums.all().items()}
 
         def begin():
             self.run._sums.clear()

@@ -28,7 +28,7 @@ class Run:
         self.plan, self.backend, self.kept = plan, backend, kept
         self._inputs: dict[Value, Array] = {}            # what the user gave, for good
         self._arrays: dict[Value, Array] = {}            # what the layers have made and somebody still needs
-        self._sums = Gradients(backend.xp)               # gradients on their way down
+        self._sums = Gradients(backend)                  # gradients on their way down
         self._grads: dict[Value, Array] = {}             # gradients kept for reading
         self._ran: set[Step] = set()                     # forward done, backward still possible
         self._absorbed: set[Step] = set()                # ReLUs that ran inside the layer before them
@@ -46,10 +46,17 @@ class Run:
     def array(self, value: Value) -> Array | None:
         """What the value holds now.  An input that nobody has set holds zeros."""
         if not value.producer.is_input:
-            return self._arrays.get(value)
+            return self._plainly(value, self._arrays)
         array = self._inputs.get(value)
         if array is None or array.shape != value.shape:
             array = self._inputs[value] = self.backend.zeros(value.shape)
+        return array
+
+    def _plainly(self, value: Value, held: dict[Value, Array]) -> Array | None:
+        """What is held, which from now on is an array: whoever has it may write to it."""
+        array = held.get(value)
+        if array is not None and self.backend.has_images:
+            array = held[value] = self.backend.plain(array)
         return array
 
     def put(self, value: Value, array: Array) -> None:
@@ -59,7 +66,7 @@ class Run:
 
     def losses(self) -> list[tuple[float, Array]]:
         """(weight, array) of each loss that there is at the moment."""
-        return [(value.loss_weight, self._arrays[value]) for value in self.plan.losses if value in self._arrays]
+        return [(value.loss_weight, self.array(value)) for value in self.plan.losses if value in self._arrays]
 
     def forget(self) -> None:
         """Drop what the last run has left, before the next one allocates anything."""
@@ -98,7 +105,10 @@ class Run:
                 if tops and tops[0].join:
                     step.layer.out = self._place(tops[0], last)
                 xs = [held[value] if value in held else self._alive(value) for value in step.bottoms]
-                arrays = step.layer.forward(xs)
+                if self.backend.has_images:
+                    arrays = self._as_told(step.layer.forward(self._as_taken(step, xs)))
+                else:
+                    arrays = step.layer.forward(xs)
             for value, array in zip(tops, arrays, strict=True):
                 held[value], value.shape = array, array.shape      # some shapes depend on the data
             if self._joined:
@@ -106,6 +116,14 @@ class Run:
         self._ran.add(step)
         for value in step.last_uses:
             held.pop(value, None)
+
+    def _as_taken(self, step: Step, arrays: list[Array | None]) -> list[Array | None]:
+        """The arrays as the layer takes them: only some take images in a form of the backend's own."""
+        return arrays if step.layer.passes_images else [self.backend.plain(array) for array in arrays]
+
+    def _as_told(self, arrays: list[Array]) -> list[Array]:
+        """What a layer has made, as it is kept: where all blobs are, they are arrays that a user can write to."""
+        return arrays if self.kept is not None else [self.backend.plain(array) for array in arrays]
 
     def _absorb_relu(self, step: Step, last: int) -> list[Value]:
         """Decide whether the step runs its ReLU too, and return the tops that it will then make."""
@@ -168,6 +186,8 @@ class Run:
         with step.located:
             if step not in self._ran:
                 raise GraphFault("has nothing saved to go back from: run forward again first")
+            if self.backend.has_images:
+                dys = self._as_taken(step, dys)
             dxs = step.layer.backward(dys, list(step.need))
         for value, dx, need in zip(step.bottoms, dxs, step.need, strict=True):
             if need and dx is not None:
@@ -189,9 +209,9 @@ class Run:
         """The gradient of a value, for reading: waiting for its producer to take it, or kept."""
         for found in (self._sums.get(value), self._grads.get(value)):
             if found is not None:
-                return found
+                return self.backend.plain(found)
         relu = value.producer.relu
         if relu not in self._absorbed:
             return None
-        after, output = self.gradient(relu.tops[0]), self._arrays.get(relu.tops[0])
+        after, output = self.gradient(relu.tops[0]), self.array(relu.tops[0])
         return None if after is None or output is None else self.backend.relu_backward(after, output, slope_of(relu))

@@ -25,6 +25,7 @@ class Backend:
     name = "generic"
     xp = np
     joins_in_place = False  # whether convolutions use their `out`, and `concatenate` copies no pieces that lie in line
+    has_images = False  # whether primitives take images in a form of its own, and give them to layers that pass them on
     graphs = False  # whether nets are to record their runs and repeat them (netdef/replay.py)
 
     def __init__(self, dtype: str = "float32"):
@@ -47,6 +48,10 @@ class Backend:
     def later(self, x):
         """A function that gives to_host of what x is now.  Work begun between the two need not be waited for."""
         return lambda: self.to_host(x)
+
+    def plain(self, x):
+        """x as an array (N, C, spatial...), where it is an image in a form of the backend's own; else itself."""
+        return x
 
     def empty(self, shape, dtype=None):
         return self.xp.empty(shape, dtype or self.dtype)

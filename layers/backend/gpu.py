@@ -15,6 +15,7 @@ import numpy as np
 from layers.backend.geometry import PoolGeometry
 from layers.backend.gpu_conv import GpuConvolutions
 from layers.backend.gpu_graph import Recorder
+from layers.backend.gpu_image import Image
 from proto.errors import SolverFault
 
 PRECISIONS = ("fp32", "tf32", "fp16")
@@ -50,6 +51,7 @@ class GpuBackend(GpuConvolutions):
         self.graphs = graphs
         self._update_tables: dict[tuple, tuple] = {}  # of the newest net
         self.convolutions = runtime.convolutions(self.precision, exact)  # None: cuDNN is missing
+        self.has_images = getattr(self.convolutions, "images", None) is not None
         super().__init__("float32")
 
     # -- arrays --------------------------------------------------------------------------------
@@ -63,11 +65,14 @@ class GpuBackend(GpuConvolutions):
 
     def to_host(self, x):
         self._refuse("gives an array to the host")
-        return self.runtime.download(x)
+        return self.runtime.download(self.plain(x))
 
     def later(self, x):
         self._refuse("gives an array to the host")
-        return self.runtime.later(x)
+        return self.runtime.later(self.plain(x))
+
+    def plain(self, x):
+        return x.plain() if isinstance(x, Image) else x
 
     # -- graphs --------------------------------------------------------------------------------
 
@@ -118,61 +123,86 @@ class GpuBackend(GpuConvolutions):
 
     # -- elementwise ---------------------------------------------------------------------------
 
+    # An image or what belongs to one (a mask, an index) goes with an image, a plain array with a plain one: gradients
+    # take the form of what forward has kept.
+
     def relu_forward(self, x, slope):
-        return self._map("relu_forward", [x], np.float32(slope))
+        y = self._like(x)
+        self._launch("elementwise", "relu_forward", x.size, x, y, np.int64(x.size), np.float32(slope))
+        return y
 
     def relu_backward(self, dy, y, slope):
-        return self._map("relu_backward", [dy, y], np.float32(slope))
+        dy = self._in_form_of(y, dy)
+        dx, bits = self._like(dy), []
+        if isinstance(dx, Image) and dx.images.half:
+            bits = [self.zeros(1, np.int32)]
+            dx.bits = bits[0]
+        self._launch("elementwise", "relu_backward", y.size, dy, y, dx, *bits, np.int64(y.size), np.float32(slope))
+        return dx
 
     def dropout_forward(self, x, ratio):
-        y, mask, draw = self.xp.empty_like(x), self.empty(x.shape, bool), self.uniform(x.shape)
-        keep = np.float32(1 - ratio)
-        self._launch("elementwise", "dropout_forward", x.size, x, draw, y, mask, np.int64(x.size), keep)
+        y, mask = self._like(x), self._like(x, bool)
+        draw = self.uniform(_array(x).shape)
+        self._launch("elementwise", "dropout_forward", x.size, x, draw, y, mask, np.int64(x.size),
+                     np.float32(1 - ratio))  # fmt: skip
         return y, mask
 
     def dropout_backward(self, dy, mask, ratio):
-        return self._map("dropout_backward", [dy, mask], np.float32(1 - ratio))
+        dy = self._in_form_of(mask, dy)
+        dx = self._like(dy)
+        self._launch("elementwise", "dropout_backward", dy.size, dy, mask, dx, np.int64(dy.size), np.float32(1 - ratio))
+        return dx
 
-    def _map(self, kernel, inputs, parameter):
-        y = self.empty(inputs[0].shape)
-        self._launch("elementwise", kernel, y.size, *inputs, y, np.int64(y.size), parameter)
-        return y
+    def _like(self, x, dtype=None, spatial=None):
+        """An array, or an image with the scale of x, for as many numbers (N, C, ...) as x has, or of other sizes."""
+        if not isinstance(x, Image):
+            return self.empty((*x.shape[:2], *spatial) if spatial else x.shape, dtype)
+        n, h, w, c = x.array.shape
+        image = x.images.empty((n, *(spatial or (h, w)), c), x)
+        return image if dtype is None else Image(x.images, self.empty(image.array.shape, dtype))
+
+    def _in_form_of(self, kept, dy):
+        return kept.images.of(dy, most=1.0) if isinstance(kept, Image) else self.plain(dy)
 
     # -- pooling -------------------------------------------------------------------------------
 
     def max_pool_forward(self, x, geom):
-        y, index = self._pooled(x, geom), self.empty((*x.shape[:2], *geom.out), np.int32)
-        self._pool("max_pool_forward", y.size, geom, x.shape[2:], x, y, index)
+        y, index = self._like(x, None, geom.out), self._like(x, np.int32, geom.out)
+        self._pool("max_pool_forward", y, geom, x.shape[2:], x, y, index)
         return y, index
 
+    def max_pool(self, x, geom):
+        y = self._like(x, None, geom.out)
+        self._pool("max_pool_forward", y, geom, x.shape[2:], x, y, None)
+        return y
+
     def max_pool_backward(self, dy, index, geom, spatial):
-        dx = self.empty((*dy.shape[:2], *spatial))
-        self._pool("max_pool_backward", dx.size, geom, spatial, dy, index, dx)
+        dy = self._in_form_of(index, dy)
+        dx = self._like(dy, None, spatial)
+        self._pool("max_pool_backward", dx, geom, spatial, dy, index, dx)
         return dx
 
     def ave_pool_forward(self, x, geom):
-        y = self._pooled(x, geom)
-        self._pool("ave_pool_forward", y.size, geom, x.shape[2:], x, y)
+        y = self._like(x, None, geom.out)
+        self._pool("ave_pool_forward", y, geom, x.shape[2:], x, y)
         return y
 
     def ave_pool_backward(self, dy, geom, spatial):
-        dx = self.empty((*dy.shape[:2], *spatial))
-        self._pool("ave_pool_backward", dx.size, geom, spatial, dy, dx)
+        dx = self._like(dy, None, spatial)
+        self._pool("ave_pool_backward", dx, geom, spatial, dy, dx)
         return dx
 
     def stochastic_pool_forward(self, x, geom, train):
-        y = self._pooled(x, geom)
+        y = self._like(x, None, geom.out)
         draw = self.uniform(y.shape) if train else None
         index = self.empty(y.shape, np.int32) if train else None
-        self._pool("stochastic_pool_forward", y.size, geom, x.shape[2:], x, draw, y, index)
+        self._pool("stochastic_pool_forward", y, geom, x.shape[2:], x, draw, y, index)
         return y, index
 
-    def _pooled(self, x, geom):
-        return self.empty((*x.shape[:2], *geom.out))
-
-    def _pool(self, kernel, n, geom: PoolGeometry, spatial, *arrays):
-        constants = self.runtime.constants((*spatial, *geom.out, *geom.kernel, *geom.stride, *geom.pad))
-        self._launch("pooling", kernel, n, *arrays, np.int64(n), constants)
+    def _pool(self, kernel, result, geom: PoolGeometry, spatial, *arrays):
+        channels = result.shape[1] if isinstance(result, Image) else 1  # planes are images of one channel
+        constants = self.runtime.constants((*spatial, *geom.out, *geom.kernel, *geom.stride, *geom.pad, channels))
+        self._launch("pooling", kernel, result.size, *arrays, np.int64(result.size), constants)
 
     # -- normalisation and losses --------------------------------------------------------------
 
@@ -258,10 +288,17 @@ class GpuBackend(GpuConvolutions):
         return self.asarray(table, np.int64), self.asarray(chunks, np.int32)
 
     def _launch(self, file, kernel, n, *args, blocks=None):
+        """Run a kernel; of images, the one for them."""
         if n:
             arrays = self.xp.ndarray
-            args = [self.xp.ascontiguousarray(a) if isinstance(a, arrays) and a.ndim else a for a in args]
+            kernel += next((a.images.suffix for a in args if isinstance(a, Image)), "")
+            args = [self.xp.ascontiguousarray(a) if isinstance(a, arrays) and a.ndim else _array(a) for a in args]
             self.runtime.launch(file, kernel, n, *args, blocks=blocks)
+
+
+def _array(x):
+    """What an image holds; other things are themselves."""
+    return x.array if isinstance(x, Image) else x
 
 
 def _two_pointers(histories):

@@ -11,6 +11,7 @@ import numpy as np
 
 from layers.backend.base import Backend
 from layers.backend.gpu_graph import NotRecordable
+from layers.backend.gpu_image import Image
 
 COLUMN_BYTES = 256 << 20  # a strip of im2col columns; a whole image's can be over 1 GB
 
@@ -34,10 +35,14 @@ class GpuConvolutions(Backend):
         if x.ndim != 4:
             self._refuse("computes a matrix product")
             return super().conv_forward(x, w, b, geom, relu)
-        fused = relu == 0  # cuDNN's epilogue knows the plain ReLU
-        y = self._cudnn("forward", x, w, b, geom, fused)
-        if y is not None:
-            return y if relu is None or fused else self._epilogue(y, None, relu)
+        flat = relu == 0  # cuDNN's epilogue knows the plain ReLU
+        done = self._cudnn("forward", x, w, b, geom, flat)
+        if done is not None:
+            y, fused = done
+            if not fused:
+                return self._epilogue(y, b, relu)
+            return y if flat else self._epilogue(y, None, relu)
+        x = self.plain(x)
         y = self.empty((len(x), len(w), *geom.out_size(x.shape[2:])))
         if not x.size:
             return y
@@ -62,6 +67,7 @@ class GpuConvolutions(Backend):
             self._refuse("computes a matrix product")
             super().conv_backward_weights(x, dy, geom, dw)
         elif x.size and not self._cudnn("backward_weights", x, dy, geom, dw):
+            x, dy = self.plain(x), self.plain(dy)
             rows, flat = _weight_rows(dw, geom), _grouped_rows(dy, geom)
             for image, group, strip, cols in self._strips(x, geom):
                 self.matmul(flat[image, group, :, strip], cols, out=rows[group], add=True, tb=True)
@@ -88,6 +94,7 @@ class GpuConvolutions(Backend):
         return getattr(self.convolutions, direction)(first, *args)
 
     def _columns_to_image(self, dy, w, geom, spatial):
+        dy = self.plain(dy)
         n, channels = len(dy), w.shape[1] * geom.group
         x = self.zeros((n, channels, *spatial))
         if not dy.size:
@@ -152,6 +159,7 @@ class GpuConvolutions(Backend):
         return flag if ptr == w.data.ptr else self._off_diagonal(w)
 
     def _upsample_channels(self, x, w, geom, spatial, b, relu):
+        x = self.plain(x)
         y = self.empty((*x.shape[:2], *spatial))
         self._launch("convolution", "upsample_channels", y.size, x, w, self._flag_of(w), b, y,
                      np.int64(y.size), self._conv_constants(geom, y.shape[1:], x.shape[2:]))  # fmt: skip
@@ -160,6 +168,7 @@ class GpuConvolutions(Backend):
     def upsample_backward(self, dy, w, geom):
         if dy.ndim != 4 or set(geom.dilation) != {1}:
             return super().upsample_backward(dy, w, geom)
+        dy = self.plain(dy)
         dx = self.empty((*dy.shape[:2], *geom.out_size(dy.shape[2:])))
         self._launch("convolution", "upsample_channels_backward", dx.size, dy, w, self._flag_of(w),
                      dx, np.int64(dx.size), self._conv_constants(geom, dy.shape[1:], dx.shape[2:]),
@@ -167,23 +176,36 @@ class GpuConvolutions(Backend):
         return dx
 
     def bias_backward(self, dy, db):
+        if not dy.size:
+            return
+        scale = None
+        if isinstance(dy, Image):
+            partial, scale = dy.images.channel_sums(dy), dy.scale
+        else:
+            partial = self._channel_sums_of(dy)
+        channels, strips = partial.shape
+        self._launch("convolution", "add_row_sums", channels, partial, db, scale, np.int64(channels), np.int32(strips))
+
+    def _channel_sums_of(self, dy):
+        """(C, strips): what each strip of pixels adds up to."""
         n, channels, inner = len(dy), dy.shape[1], math.prod(dy.shape[2:])
         strips = max(1, min(n * inner // 4096, 64))
         partial = self.empty((channels, strips))
         self._launch("convolution", "channel_sums", dy.size, dy, partial, np.int32(channels), np.int32(strips),
                      np.int64(n), np.int64(inner), blocks=channels * strips)  # fmt: skip
-        if dy.size:
-            self._launch("convolution", "add_row_sums", channels, partial, db, np.int64(channels), np.int32(strips))
+        return partial
 
     def _conv_constants(self, geom, image, out):
         return self.runtime.constants((*image, *out, *geom.kernel, *geom.stride, *geom.pad, *geom.dilation))
 
     def _epilogue(self, y, b, relu):
-        if b is not None or relu is not None:
-            slope = np.float32(1 if relu is None else relu)
-            inner = math.prod(y.shape[2:])
-            self._launch("elementwise", "bias_relu", y.size, y, b, np.int64(y.size), np.int32(y.shape[1]),
-                         np.int64(inner), slope)  # fmt: skip
+        if b is None and relu is None:
+            return y
+        inner, scale = math.prod(y.shape[2:]), None
+        if isinstance(y, Image):
+            inner, scale, y = 1, y.scale, Image(y.images, y.array)
+        self._launch("elementwise", "bias_relu", y.size, y, b, scale, np.int64(y.size), np.int32(y.shape[1]),
+                     np.int32(inner), np.float32(1 if relu is None else relu))  # fmt: skip
         return y
 
 

@@ -1,61 +1,75 @@
-"""2-D convolutions by cuDNN on CuPy arrays: float32 NCHW outside, inside what suits its engines."""
+"""2-D convolutions by cuDNN on CuPy arrays.
+
+At fp32 they take and give (N, C, H, W) floats, the layout of the engines that do not round.  At tf32 and fp16 they
+take those or Images, and give Images: the engines for tensor cores read and write channels last, and would turn
+everything round themselves, there and back, in every layer.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import math
 
-import numpy as np
-
+from layers.backend.geometry import ConvGeometry
+from layers.backend.gpu_image import Image, Images
 from layers.backend.gpu_plans import Planner, Spec
 
 ALIGNMENT = 16  # bytes, what a plan expects of every address
+POINTWISE = ConvGeometry((1, 1), (1, 1), (0, 0), (1, 1))
 HALF_MOST = 65504 / 2  # half of half's largest number: room for rounding
-MOST_TILES = 132 * 8  # blocks that turn tiles one after another
 
 
 class Convolutions:
-    """The three directions on CuPy arrays: float32 NCHW in and out, whatever the precision inside.  Each gives None
-    (or False) where cuDNN has no engine for the shapes."""
+    """The three directions.  Each gives None (or False) where cuDNN has no engine for the shapes."""
 
     def __init__(self, runtime, precision: str, deterministic: bool):
         self.runtime, self.xp = runtime, runtime.xp
         self.half = precision == "fp16"
-        self.tf32 = precision != "fp32"
+        self.images = None if precision == "fp32" else Images(runtime, self.half)
         self.deterministic = deterministic
         self.planner = Planner(runtime.index, synchronize=runtime.synchronize)
         self.workspace = None
-        self._gradient = None  # (dy, its copy inside, its scale) while both ways back need them
+        self._gradient = None  # (dy, what is made of it) while both ways back need it
         self._sharing = False
-        self._kept = None  # {(address, shape): the copy inside} of weights while they are steady
+        self._kept = None  # {(address, shape): what is made of them} of weights while they are steady
 
     def forward(self, x, w, b, geom, relu: bool):
-        plan = self.planner.plan(self._spec("fprop", w.shape, geom, bias=b is not None, relu=relu), x.shape)
+        """(y, whether bias and ReLU are in it)."""
+        taken, shape, image = self._as_taken(w, geom, x)
+        plan = self.planner.plan(self._spec("fprop", shape, taken, bias=b is not None, relu=relu), image)
         if plan is None:
             return None
-        bias = [] if b is None else [self._bias(b)]
-        return self._outside(self._run(plan, [self._inside(x), self._weights(w), *bias]), plan.out_shape)
+        operands = [self._weights(w), self._bias(b)] if plan.spec.bias else [self._weights(w)]
+        fused = (plan.spec.bias, plan.spec.relu) == (b is not None, relu)
+        if self.images is None:
+            return self._run(plan, [self._aligned(x), *operands]), fused
+        linear = not (plan.spec.bias or plan.spec.relu)  # what scales x scales y
+        x = self.images.of(x, most=1.0) if linear else self.images.unscaled(self.images.of(x))
+        x = x if taken is geom else self.images.unfolded(x, geom)
+        return Image(self.images, self._run(plan, [x.array, *operands]), x.scale), fused
 
     def backward_data(self, dy, w, geom, spatial):
         image = (len(dy), w.shape[1] * geom.group, *spatial)
-        plan = self.planner.plan(self._spec("dgrad", w.shape, geom), image)
+        plan = self.planner.plan(self._spec("dgrad", tuple(w.shape), geom), image)
         if plan is None:
             return None
-        dy, bits, factor = self._scaled(dy)
-        return self._outside(self._run(plan, [dy, self._weights(w)]), image, bits, factor)
+        if self.images is None:
+            return self._run(plan, [self._aligned(dy), self._weights(w)])
+        dy = self._scaled(dy)
+        return Image(self.images, self._run(plan, [dy.array, self._weights(w)]), dy.scale)
 
     def backward_weights(self, x, dy, geom, dw) -> bool:
         """Adds to dw."""
-        plan = self.planner.plan(self._spec("wgrad", dw.shape, geom), x.shape)
+        taken, shape, image = self._as_taken(dw, geom, x)
+        plan = self.planner.plan(self._spec("wgrad", shape, taken), image)
         if plan is None:
             return False
-        dy, bits, factor = self._scaled(dy)
-        if not self.half:
-            dw += self._run(plan, [self._inside(x), dy])
+        if self.images is None:
+            dw += self._run(plan, [self._aligned(x), self._aligned(dy)])
             return True
-        x_bits = self._largest(x)
-        ours = self._run(plan, [self._inside(x, x_bits), dy])
-        self._turn("add_from_half", ours, dw, (x_bits, bits, factor), len(dw), math.prod(dw.shape[2:]), dw.shape[1])
+        x, dy = self.images.near(1.0, x), self._scaled(dy)
+        x = x if taken is geom else self.images.unfolded(x, geom)
+        self.images.add_to_weights(self._run(plan, [x.array, dy.array]), dw, x, dy)
         return True
 
     @contextlib.contextmanager
@@ -77,27 +91,48 @@ class Convolutions:
         finally:
             self._kept = outer
 
+    def _scaled(self, dy) -> Image:
+        """dy as cuDNN is to see it: near 1, or so far below that a sum over all pixels, which the weights' gradient
+        is, stays within half's range."""
+        if self._gradient is not None and self._gradient[0] is dy:
+            return self._gradient[1]
+        terms = max(1, len(dy) * math.prod(dy.shape[2:]))
+        most = 2.0 ** min(0, -math.ceil(math.log2(terms / HALF_MOST)))
+        inside = self.images.near(most, dy)
+        if self._sharing:
+            self._gradient = dy, inside
+        return inside
+
+    def _as_taken(self, w, geom, x):
+        return (geom, tuple(w.shape), x.shape) if self.images is None else as_taken(geom, tuple(w.shape), x.shape)
+
     def _weights(self, w):
-        return self._steady(w, self._inside)
+        return self._aligned(w if self.images is None else self._steady(w, self.images.weights))
 
     def _bias(self, b):
-        return self._steady(b, lambda b: b.astype("float16")) if self.half else self._inside(b)
+        return self._steady(b, lambda b: b.astype("float16")) if self.half else self._aligned(b)
 
     def _steady(self, w, convert):
-        if self._kept is None or not self.half:
+        if self._kept is None:
             return convert(w)
         key = w.data.ptr, w.shape
         if key not in self._kept:
             self._kept[key] = convert(w)
         return self._kept[key]
 
+    def _aligned(self, x):
+        x = self.xp.ascontiguousarray(x)
+        return x if x.data.ptr % ALIGNMENT == 0 else x.copy()
+
     def _spec(self, direction, weights, geom, bias=False, relu=False):
-        return Spec(direction, tuple(weights), geom.pad, geom.stride, geom.dilation, self.half, self.tf32, bias, relu,
-                    self.deterministic)  # fmt: skip
+        return Spec(direction, weights, geom.pad, geom.stride, geom.dilation, self.half, self.images is not None,
+                    bias, relu, self.deterministic)  # fmt: skip
 
     def _run(self, plan, operands):
-        xp = self.xp
-        out = xp.empty(plan.out_shape, "float16" if self.half else "float32")
+        """The plan's output as it lies in memory: (N, C, H, W) at fp32, else (N, H, W, C)."""
+        xp, (n, c, h, w) = self.xp, plan.out_shape
+        out = xp.empty(plan.out_shape, "float32") if self.images is None else \
+            xp.empty((n, h, w, c), "float16" if self.half else "float32")  # fmt: skip
         if plan.workspace and (self.workspace is None or self.workspace.nbytes < plan.workspace):
             self.workspace = xp.empty(plan.workspace, "uint8")  # grows, and serves every layer of the stream
         workspace = self.workspace.data.ptr if plan.workspace else 0
@@ -105,49 +140,17 @@ class Convolutions:
         self.planner.execute(plan, [a.data.ptr for a in operands], out.data.ptr, workspace, stream)
         return out
 
-    # -- what cuDNN is to see: x itself, or with fp16 its half-precision copy in NHWC order --------
-    #
-    # Half's largest number is 65504, its smallest 6e-8.  So gradients are scaled by a power of two that brings the
-    # largest of them near 1, or so far below that a sum over all pixels, which a weight's gradient is, stays in
-    # range; the images are scaled to 1 for that sum too.  Both scales are computed and read on the device: `bits`
-    # are those of an array's largest number.
 
-    def _inside(self, x, bits=None, factor=1.0):
-        x = self.xp.ascontiguousarray(x)
-        if not self.half:
-            return x if x.data.ptr % ALIGNMENT == 0 else x.copy()
-        inside = self.xp.empty(x.shape, "float16")
-        self._turn("to_half", x, inside, (bits, factor), len(x), x.shape[1], math.prod(x.shape[2:]))
-        return inside
+def as_taken(geom, weights, image):
+    """(geometry, shape of the weights, shape of the image) of the convolution that cuDNN is asked for where channels
+    lie last.
 
-    def _outside(self, y, shape, bits=None, factor=1.0):
-        if not self.half:
-            return y
-        outside = self.xp.empty(shape, "float32")
-        self._turn("from_half", y, outside, (bits, factor), shape[0], math.prod(shape[2:]), shape[1])
-        return outside
-
-    def _scaled(self, dy):
-        """(dy as cuDNN is to see it, the bits of its scale, a factor of it beside them)."""
-        if not self.half:
-            return self._inside(dy), None, 1.0
-        if self._gradient is not None and self._gradient[0] is dy:
-            return self._gradient[1:]
-        terms = max(1, len(dy) * math.prod(dy.shape[2:]))
-        bits, factor = self._largest(dy), 2.0 ** min(0, -math.ceil(math.log2(terms / HALF_MOST)))
-        inside = self._inside(dy, bits, factor)
-        if self._sharing:
-            self._gradient = dy, inside, bits, factor
-        return inside, bits, factor
-
-    def _largest(self, x):
-        bits, x = self.xp.zeros(1, "int32"), self.xp.ascontiguousarray(x)
-        self.runtime.launch("convolution", "largest", x.size, x, bits, np.int64(x.size))
-        return bits
-
-    def _turn(self, kernel, x, y, scale, images, rows, columns):
-        """Launch a kernel that turns (images, rows, columns) to (images, columns, rows)."""
-        *bits, factor = scale
-        tiles = images * -(-rows // 32) * -(-columns // 32)
-        self.runtime.launch("convolution", kernel, x.size, x, y, *bits, np.float32(factor), np.int32(images),
-                            np.int32(rows), np.int32(columns), blocks=min(tiles, MOST_TILES))  # fmt: skip
+    Large kernels over few pixels, as fc6 of FCN (7x7 on 22x22), are unfolded: each output pixel brings all the numbers
+    under its window, and a kernel of 1x1 adds them up.  That copies far less than there are weights, which lie in
+    memory as they should already, and of which cuDNN 9.19 would make a copy at tf32.
+    """
+    out, taps = geom.out_size(image[2:]), math.prod(geom.kernel)
+    if geom.group > 1 or taps == 1 or 4 * image[0] * math.prod(out) > weights[0]:
+        return geom, weights, image
+    channels = taps * weights[1]
+    return POINTWISE, (weights[0], channels, 1, 1), (image[0], channels, *out)

@@ -4,16 +4,20 @@ A plan is one graph: a convolution in one of three directions ("fprop", "dgrad",
 and ReLU in the same kernel.  Which engine runs it is chosen by cuDNN's heuristics at the first shape of a layer
 (milliseconds); a new image size takes over the engine and its knobs (under a millisecond), and asks the
 heuristics again only if that is refused.
+
+The first engine that cuDNN names is taken, but where the channels are many it must be one for tensor cores: at half
+precision the first for fc6 of FCN is not (eng11 with bias and ReLU, eng1 for its weights' gradient; cuDNN 9.19).
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import threading
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 # The knob numbers in a plan's name are cudnn_graph.h's CUDNN_KNOB_TYPE_*; the Python enum counts differently.
 KNOBS = {
@@ -24,13 +28,12 @@ KNOBS = {
     39: "SPLIT_P_SLC", 40: "TILE_M", 41: "TILE_N", 42: "WARP_SPEC_CFG",
 }  # fmt: skip
 WORKSPACE_LIMIT = 512 << 20  # bytes one convolution may ask for
+CORE_CHANNELS = 32  # of a group, in and out, from which on tensor cores must pay
 MOST_PLANS = 4096  # each is about 130 kB of host memory; a net like FCN-8s has 60 for one size of image
 
 
-@dataclass(frozen=True)
-class Spec:
-    """What a plan depends on, the sizes of its images aside.  Images are NCHW in float32, NHWC in float16:
-    the layouts that cuDNN's engines of each type work in."""
+class Spec(NamedTuple):
+    """What a plan depends on, the sizes of its images aside."""
 
     direction: str  # "fprop" | "dgrad" | "wgrad"
     weights: tuple[int, int, int, int]  # (K, C / group, kh, kw)
@@ -43,9 +46,24 @@ class Spec:
     relu: bool = False
     deterministic: bool = True
 
+    @property
+    def channels_last(self) -> bool:
+        """The layout that cuDNN's engines work in: NHWC on tensor cores, NCHW without them."""
+        return self.half or self.tf32
+
+    @property
+    def wants_cores(self) -> bool:
+        return self.channels_last and self.weights[1] >= CORE_CHANNELS and self.weights[0] >= CORE_CHANNELS
+
+    @property
+    def plain(self) -> Spec:
+        """The convolution alone."""
+        return self._replace(bias=False, relu=False)
+
 
 @dataclass
 class Plan:
+    spec: Spec  # what it does: where bias and ReLU would cost the tensor cores, the convolution alone
     graph: Any
     inputs: list
     output: Any
@@ -86,6 +104,7 @@ class Planner:
         self.synchronize = synchronize
         self.used: dict[int, Plan] | None = None  # where plans that run are noted
         self.recipes: dict[Spec, tuple] = {}
+        self.unfused: set[Spec] = set()  # with bias or ReLU, for which the convolution alone has the better engine
         self.heuristic_builds = 0
         if device_json is None:
             self.handle = _handle(cudnn, device, threading.get_ident())
@@ -101,8 +120,16 @@ class Planner:
         else:
             if len(self.plans) >= MOST_PLANS:
                 self._forget()
-            self.plans[key] = self._from_recipe(spec, image) or self._from_heuristics(spec, image)
+            self.plans[key] = self._built(spec, image)
         return self.plans[key]
+
+    def _built(self, spec, image):
+        plan = None if spec in self.unfused else self._from_recipe(spec, image) or self._on_cores(spec, image)
+        if plan is None and spec.wants_cores and spec != spec.plain:
+            plan = self._from_recipe(spec.plain, image) or self._on_cores(spec.plain, image)
+            if plan is not None:
+                self.unfused.add(spec)
+        return plan or self._first(spec, image)
 
     def _forget(self):
         """Drop the quarter that has not been used for longest; none of it may still be running."""
@@ -132,31 +159,47 @@ class Planner:
         workspace = graph.get_workspace_size()
         if workspace > WORKSPACE_LIMIT:
             return None  # it does, for too much memory
-        return Plan(graph, inputs, output, out_shape, workspace)
+        return Plan(spec, graph, inputs, output, out_shape, workspace)
 
-    def _from_heuristics(self, spec, image):
-        cudnn = self.cudnn
-        notes = []
-        if not spec.tf32 and not spec.half:
-            notes += [cudnn.numerical_note.TENSOR_CORE, cudnn.numerical_note.DOWN_CONVERT_INPUTS]
-        if spec.deterministic:
-            notes.append(cudnn.numerical_note.NONDETERMINISTIC)
+    def _on_cores(self, spec, image):
+        """By an engine for tensor cores, where they pay; None where there is none, or it does not matter."""
+        if not spec.wants_cores:
+            return None
+        mode = self.cudnn.heur_mode
+        for modes in ([mode.A], [mode.B]):
+            with contextlib.suppress(*self.refusals):
+                return self._from_heuristics(spec, image, modes, True)
+        return None
+
+    def _first(self, spec, image):
+        """By the first engine there is."""
+        mode = self.cudnn.heur_mode
         try:
-            graph, inputs, output, out_shape = self._graph(spec, image)
-            graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
-            if notes:
-                graph.deselect_numeric_notes(notes)
-            graph.deselect_workspace_greater_than(WORKSPACE_LIMIT)
-            graph.check_support()
-            graph.build_plans()
+            return self._from_heuristics(spec, image, [mode.A, mode.FALLBACK], False)
         except self.refusals as error:
             first = str(error).splitlines()[0] if str(error) else "no reason given"
             warnings.warn(f"cuDNN has no engine for {spec} of {image}, cuBLAS is used: {first}", stacklevel=2)
             return None
+
+    def _from_heuristics(self, spec, image, modes, on_cores: bool):
+        notes, unwanted = self.cudnn.numerical_note, []
+        if not spec.channels_last:
+            unwanted += [notes.TENSOR_CORE, notes.DOWN_CONVERT_INPUTS]
+        if spec.deterministic:
+            unwanted.append(notes.NONDETERMINISTIC)
+        graph, inputs, output, out_shape = self._graph(spec, image)
+        graph.create_execution_plans(modes)
+        if on_cores:
+            graph.select_numeric_notes([notes.TENSOR_CORE])
+        if unwanted:
+            graph.deselect_numeric_notes(unwanted)
+        graph.deselect_workspace_greater_than(WORKSPACE_LIMIT)
+        graph.check_support()
+        graph.build_plans()
         self.heuristic_builds += 1
         name = self._chosen(graph)
         self._learn(spec, name)
-        return Plan(graph, inputs, output, out_shape, graph.get_workspace_size(), name)
+        return Plan(spec, graph, inputs, output, out_shape, graph.get_workspace_size(), name)
 
     def _chosen(self, graph):
         """The name of the plan that was built: the first of the heuristics' list that has passed the selection."""
@@ -189,7 +232,7 @@ class Planner:
         sizes = {"padding": list(spec.pad), "stride": list(spec.stride), "dilation": list(spec.dilation)}
 
         def tensor(shape):
-            return graph.tensor(dim=list(shape), stride=_strides(shape, spec.half))
+            return graph.tensor(dim=list(shape), stride=_strides(shape, spec.channels_last))
 
         if spec.direction == "fprop":
             inputs = [tensor(image), tensor(spec.weights)]
@@ -206,7 +249,7 @@ class Planner:
         else:
             inputs = [tensor(image), tensor(answer)]
             output, shape = graph.conv_wgrad(image=inputs[0], loss=inputs[1], **sizes), spec.weights
-        output.set_output(True).set_data_type(kind).set_dim(list(shape)).set_stride(_strides(shape, spec.half))
+        output.set_output(True).set_data_type(kind).set_dim(list(shape)).set_stride(_strides(shape, spec.channels_last))
         graph.validate()
         graph.build_operation_graph()
         return graph, inputs, output, shape

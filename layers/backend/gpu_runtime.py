@@ -33,6 +33,11 @@ def blocks_for(n: int) -> int:
     return max(1, min(-(-n // THREADS), MOST_BLOCKS))
 
 
+def source(file: str) -> str:
+    """What is compiled of a .cu file."""
+    return f'{(KERNELS / "common.h").read_text()}#line 1 "{file}.cu"\n{(KERNELS / f"{file}.cu").read_text()}'
+
+
 @functools.cache
 def signatures(file: str) -> dict[str, list[tuple[np.dtype, bool]]]:
     """{kernel: [(type, whether it is a pointer) of each parameter]} of a .cu file."""
@@ -81,7 +86,7 @@ class CudaRuntime:
     def launch(self, file: str, kernel: str, n: int, *args, blocks: int | None = None) -> None:
         """Run a kernel over n values.  Arguments: contiguous device arrays, None (a null pointer), NumPy scalars."""
         if kernel not in self._functions:
-            module = self.xp.RawModule(code=(KERNELS / f"{file}.cu").read_text(), options=("-std=c++17",))
+            module = self.xp.RawModule(code=source(file), options=("-std=c++17",))
             self._functions |= {
                 name: (module.get_function(name), declared) for name, declared in signatures(file).items()
             }

@@ -106,7 +106,7 @@ class RawModule:
     def __init__(self, *, code=None, path=None, options=(), backend="nvrtc", translate_cucomplex=False,
                  enable_cooperative_groups=False, name_expressions=None, jitify=False):  # fmt: skip
         assert isinstance(options, tuple) and path is None
-        (self.file,) = (path.stem for path in gpu_runtime.KERNELS.glob("*.cu") if path.read_text() == code)
+        (self.file,) = (path.stem for path in gpu_runtime.KERNELS.glob("*.cu") if gpu_runtime.source(path.stem) == code)
 
     def get_function(self, name):
         declared = gpu_runtime.signatures(self.file)[name]

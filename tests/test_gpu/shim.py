@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from layers.backend.gpu_runtime import KERNELS, SIGNATURE, THREADS, blocks_for, check_arguments, signatures
+from layers.backend.gpu_runtime import KERNELS, SIGNATURE, THREADS, blocks_for, check_arguments, signatures, source
 from tests.test_gpu.device_array import DeviceArray, Tape, refuse_to_record, xp
 
 HEADER = Path(__file__).with_name("cuda_on_cpu.h")
-BARRIERS = re.compile(r"__syncthreads|\bTURN\(|\badd_up\(")  # itself, and what holds it
+BARRIERS = re.compile(r"__syncthreads|\b(TURN|add_up|keep_largest|find_largest|sum_channels)\(")  # and what holds it
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 
 
@@ -34,7 +34,7 @@ def program(file: str) -> str:
     """C++ that holds a .cu file's text and, for each kernel, a function `run_<kernel>(blocks, threads, ...)`."""
     text = (KERNELS / f"{file}.cu").read_text()
     bodies = SIGNATURE.split(text)[3::3]
-    parts = [f'#include "{HEADER}"\n#line 1 "{KERNELS / file}.cu"\n{text}']
+    parts = [f'#include "{HEADER}"\n{source(file)}']
     for (name, parameters), body in zip(kernels(text).items(), bodies, strict=True):
         names = ", ".join(re.split(r"[\s*]+", p)[-1] for p in parameters)
         runner = "run_with_barriers" if BARRIERS.search(body) else "run_flat"

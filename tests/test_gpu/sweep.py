@@ -1,18 +1,23 @@
-"""All goldens through the GPU backend on the CPU; prints what disagrees: `python -m tests.test_gpu.sweep`."""
+"""All goldens through the GPU backend on the CPU; prints what disagrees: `python -m tests.test_gpu.sweep`.
+
+Once as plain arrays, once with a stand-in for cuDNN and images whose channels lie last.
+"""
 
 import sys
 
 from layers.backend.gpu import GpuBackend
-from tests.test_gpu.shim import ShimRuntime
+from tests.test_gpu import fake_cudnn
+from tests.test_gpu.shim import CudnnRuntime, ShimRuntime
 from tests.test_layers import golden
 
 
 def main() -> int:
-    backend = GpuBackend(runtime=ShimRuntime(), precision="fp32")
+    sys.modules["cudnn"] = fake_cudnn
     faults, launched = [], set()
-    for name in golden.case_names():
-        backend.runtime.launches.clear()
-        faults += [f"{name}: {fault}" for fault in golden.run(golden.case(name), backend, 1e-5)]
+    for backend in (GpuBackend(runtime=ShimRuntime(), precision="fp32"), GpuBackend(runtime=CudnnRuntime())):
+        for name in golden.case_names():
+            faults += [f"{name}, {backend.precision}: {fault}" for fault in
+                       golden.run(golden.case(name), backend, 1e-5)]  # fmt: skip
         launched.update(backend.runtime.launches)
     print("\n".join(faults))
     print(f"{len(golden.case_names())} cases, {len(launched)} kernels launched: {', '.join(sorted(launched))}")

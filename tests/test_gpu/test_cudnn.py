@@ -131,7 +131,8 @@ def test_both_ways_back_convert_the_gradient_once(make):
     dy = be.asarray(values((shape[0], k, *shape[2:]), 4))
     be.runtime.launches.clear()
     dx = be.conv_backward(x, dy, w, geometry, dw, True)
-    assert be.runtime.launches.count("largest") == 2 and be.runtime.launches.count("to_half") == 3  # x, dy and w
+    count = be.runtime.launches.count
+    assert count("largest") == 2 and count("turn_to_half") == 3  # x, dy and w
     assert np.array_equal(be.to_host(dx), be.to_host(be.conv_backward_data(dy, w, geometry, shape[2:])))
     assert be.convolutions._gradient is None
 
@@ -145,7 +146,7 @@ def test_steady_weights_are_converted_once(make):
     with be.steady_weights(), be.steady_weights():
         for _ in range(3):
             assert np.array_equal(be.to_host(be.conv_forward(x, w, None, geometry)), before)
-    assert be.runtime.launches.count("to_half") == 4  # three images
+    assert be.runtime.launches.count("turn_to_half") == 4  # three images
     w *= 2
     doubled = be.to_host(be.conv_forward(x, w, None, geometry))
     assert np.array_equal(doubled, 2 * before)  # nothing was kept

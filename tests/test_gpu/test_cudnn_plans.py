@@ -53,12 +53,15 @@ def plans_of(net):
 @pytest.mark.full
 @pytest.mark.parametrize("net", NETS)
 def test_every_convolution_has_a_plan(net, planner):
+    from layers.backend.gpu_cudnn import as_taken
     from layers.backend.gpu_plans import Spec
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # "cuDNN has no engine"
         for direction, image, weights, geometry, bias, relu in sorted(plans_of(net), key=repr):
             for precision, deterministic in PRECISIONS:
+                if precision != "fp32" and direction != "dgrad":
+                    geometry, weights, image = as_taken(geometry, weights, image)
                 spec = Spec(direction, weights, geometry.pad, geometry.stride, geometry.dilation, precision == "fp16",
                             precision != "fp32", bias, relu, deterministic)  # fmt: skip
                 assert planner.plan(spec, image) is not None
@@ -67,14 +70,30 @@ def test_every_convolution_has_a_plan(net, planner):
 @pytest.mark.full
 @pytest.mark.parametrize("tf32", [True, False])
 def test_a_recipe_is_the_engine_that_the_heuristics_chose(planner, tf32):
-    """By the memory it asks for: TF32's engines turn NCHW round first, those of strict precision need nothing."""
     from layers.backend.gpu_plans import Spec
 
     spec = Spec("fprop", (80, 96, 3, 3), (1, 1), (1, 1), (1, 1), False, tf32, True, True, True)
     builds = planner.heuristic_builds
     first, second = (planner.plan(spec, (1, 96, height, 500)) for height in (500, 375))
     assert planner.heuristic_builds == builds + 1
-    assert (first.workspace > 0) == (second.workspace > 0) == tf32
+    assert first.name and second.graph.get_plan_name_at_index(0).split("_")[0] == first.name.split("_")[0]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("half", [False, True])
+def test_no_large_convolution_of_fcn_is_turned_round_or_leaves_the_tensor_cores(planner, half):
+    """Forward needs no memory for copies of its images or weights, and fc6 runs as a convolution of 1x1."""
+    from layers.backend.gpu_cudnn import as_taken
+    from layers.backend.gpu_plans import Spec
+
+    seen = 0
+    for direction, image, weights, g, bias, relu in plans_of("voc-fcn8s"):
+        if direction == "fprop" and relu and min(weights[:2]) >= 64:
+            g, weights, image = as_taken(g, weights, image)
+            plan = planner.plan(Spec(direction, weights, g.pad, g.stride, g.dilation, half, True, bias, relu), image)
+            assert plan.workspace < 32 << 20 and plan.spec.relu, (weights, image, plan.name)
+            seen += 1
+    assert seen == 30
 
 
 def test_all_nets_are_looked_at():

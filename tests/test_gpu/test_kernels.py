@@ -6,6 +6,7 @@ import pytest
 from layers.backend import make_backend
 from layers.backend.geometry import ConvGeometry, PoolGeometry
 from layers.backend.gpu import GpuBackend
+from layers.backend.gpu_image import Images
 from layers.backend.gpu_runtime import KERNELS, signatures
 from layers.layer import Param
 from netdef.net import Net
@@ -184,15 +185,11 @@ def test_half_precision_is_that_of_numpy(gpu):
         exact, next_to = every.astype(np.float32), np.nextafter(every, np.float16(0)).astype(np.float32)
         between = 0.5 * exact + 0.5 * next_to  # ties
     numbers = np.concatenate([exact, between, values(20000) * np.float32(10) ** values(20000, seed=2)])
-    x = gpu.asarray(numbers.reshape(1, 1, -1))
-    half, back = gpu.empty(x.shape, np.float16), gpu.empty(x.shape)
-    one, n = np.int32(1), np.int32(x.size)
-    gpu.runtime.launch("convolution", "to_half", x.size, x, half, None, np.float32(1), one, one, n)
-    gpu.runtime.launch("convolution", "from_half", x.size, half, back, None, np.float32(1), one, n, one)
+    image = Images(gpu.runtime, half=True).of(gpu.asarray(numbers.reshape(1, 1, 1, -1)))
     with np.errstate(over="ignore"):
         expected = numbers.astype(np.float16)
-    assert np.array_equal(gpu.to_host(half).ravel(), expected, equal_nan=True)
-    assert np.array_equal(gpu.to_host(back).ravel(), expected.astype(np.float32), equal_nan=True)
+    assert np.array_equal(gpu.to_host(image.array).ravel(), expected, equal_nan=True)
+    assert np.array_equal(gpu.to_host(image).ravel(), expected.astype(np.float32), equal_nan=True)
 
 
 def test_a_label_out_of_range_makes_the_loss_nan_and_the_net_names_it(gpu):
@@ -226,4 +223,5 @@ def test_every_kernel_has_a_caller():
     """What nothing launches is not proven by the goldens: sweep.py and this folder launch all that is named."""
     named = {name for path in KERNELS.glob("*.cu") for name in signatures(path.stem)}
     backend = "".join(path.read_text() for path in KERNELS.parent.glob("gpu*.py"))
-    assert {name for name in named if f'"{name}"' not in backend} == set()
+    called = {name for name in named for stem in (name, name.removesuffix("_half")) if f'"{stem}"' in backend}
+    assert named - called == set()

@@ -6,7 +6,7 @@ import site
 
 import pytest
 
-from layers.backend.gpu_runtime import KERNELS
+from layers.backend.gpu_runtime import KERNELS, source
 
 
 def nvrtc():
@@ -28,7 +28,7 @@ NVRTC = nvrtc()
 @pytest.mark.parametrize("path", sorted(KERNELS.glob("*.cu")), ids=lambda path: path.stem)
 def test_compiles(path, architecture):
     program = ctypes.c_void_p()
-    text = path.read_bytes()
+    text = source(path.stem).encode()
     assert NVRTC.nvrtcCreateProgram(ctypes.byref(program), text, path.name.encode(), 0, None, None) == 0
     options = [f"--gpu-architecture={architecture}".encode(), b"-std=c++17"]
     status = NVRTC.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))

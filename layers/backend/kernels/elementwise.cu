@@ -1,35 +1,85 @@
-// What would take several passes over memory as array expressions, in one.
+// What would take several passes over memory as array expressions, in one.  Those of halves end in _half.
 
-#define EACH(i, n) for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (n); \
-                        i += (long long)blockDim.x * gridDim.x)
-
-// y is (N, channels, inner): bias (or null) added, then a ReLU of the given negative slope (1: none).
-extern "C" __global__ void bias_relu(float* y, const float* bias, long long n, int channels, long long inner,
-                                     float slope) {
+// y is (N, channels, inner), times *scale if that is not null: bias (or null) added, then a ReLU of the given negative
+// slope (1: none).
+template <class T> __device__ inline void bias_relu_of(T* y, const float* bias, const float* scale, long long n,
+                                                       int channels, long long inner, float slope) {
     EACH(i, n) {
-        float v = y[i] + (bias ? bias[i / inner % channels] : 0.f);
-        y[i] = v > 0.f || v != v ? v : v * slope;
+        float v = number(y[i]) / (scale ? *scale : 1.f);
+        if (bias) v += bias[place_of(i, 1, channels, inner).column];
+        put(y + i, v > 0.f || v != v ? v : v * slope);
     }
 }
 
-extern "C" __global__ void relu_forward(const float* x, float* y, long long n, float slope) {
-    EACH(i, n) y[i] = x[i] > 0.f || x[i] != x[i] ? x[i] : x[i] * slope;
+extern "C" __global__ void bias_relu(float* y, const float* bias, const float* scale, long long n, int channels,
+                                     int inner, float slope) {
+    bias_relu_of(y, bias, scale, n, channels, inner, slope);
+}
+
+extern "C" __global__ void bias_relu_half(unsigned short* y, const float* bias, const float* scale, long long n,
+                                          int channels, int inner, float slope) {
+    bias_relu_of(y, bias, scale, n, channels, inner, slope);
+}
+
+template <class T> __device__ inline void relu_of(const T* x, T* y, long long n, float slope) {
+    EACH(i, n) {
+        float v = number(x[i]);
+        put(y + i, v > 0.f || v != v ? v : v * slope);
+    }
+}
+
+extern "C" __global__ void relu_forward(const float* x, float* y, long long n, float slope) { relu_of(x, y, n, slope); }
+
+extern "C" __global__ void relu_forward_half(const unsigned short* x, unsigned short* y, long long n, float slope) {
+    relu_of(x, y, n, slope);
 }
 
 extern "C" __global__ void relu_backward(const float* dy, const float* y, float* dx, long long n, float slope) {
     EACH(i, n) dx[i] = y[i] > 0.f ? dy[i] : dy[i] * slope;
 }
 
+// *bits: the largest |dx|, which its next reader would look for.
+extern "C" __global__ void relu_backward_half(const unsigned short* dy, const unsigned short* y, unsigned short* dx,
+                                              int* bits, long long n, float slope) {
+    int top = 0;
+    EACH(i, n) {
+        float v = number(dy[i]);
+        if (!(number(y[i]) > 0.f)) v *= slope;
+        put(dx + i, v);
+        top = max(top, __float_as_int(fabsf(v)));
+    }
+    keep_largest(top, bits);
+}
+
 // One uniform number per value decides; the mask travels as a byte.
-extern "C" __global__ void dropout_forward(const float* x, const float* draw, float* y, bool* mask, long long n,
-                                           float keep) {
+template <class T> __device__ inline void dropout_of(const T* x, const float* draw, T* y, bool* mask, long long n,
+                                                     float keep) {
     EACH(i, n) {
         bool on = draw[i] < keep;
         mask[i] = on;
-        y[i] = on ? x[i] / keep : 0.f;
+        put(y + i, on ? number(x[i]) / keep : 0.f);
     }
 }
 
+extern "C" __global__ void dropout_forward(const float* x, const float* draw, float* y, bool* mask, long long n,
+                                           float keep) {
+    dropout_of(x, draw, y, mask, n, keep);
+}
+
+extern "C" __global__ void dropout_forward_half(const unsigned short* x, const float* draw, unsigned short* y,
+                                                bool* mask, long long n, float keep) {
+    dropout_of(x, draw, y, mask, n, keep);
+}
+
+template <class T> __device__ inline void dropped_of(const T* dy, const bool* mask, T* dx, long long n, float keep) {
+    EACH(i, n) put(dx + i, mask[i] ? number(dy[i]) / keep : 0.f);
+}
+
 extern "C" __global__ void dropout_backward(const float* dy, const bool* mask, float* dx, long long n, float keep) {
-    EACH(i, n) dx[i] = mask[i] ? dy[i] / keep : 0.f;
+    dropped_of(dy, mask, dx, n, keep);
+}
+
+extern "C" __global__ void dropout_backward_half(const unsigned short* dy, const bool* mask, unsigned short* dx,
+                                                 long long n, float keep) {
+    dropped_of(dy, mask, dx, n, keep);
 }

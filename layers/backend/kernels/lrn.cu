@@ -1,9 +1,6 @@
 // Local response normalisation across channels of an (N, C, inner) array: a thread walks the channels of
 // one pixel with a sliding sum, recomputed from its window so that nothing drifts.
 
-#define EACH(i, n) for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (n); \
-                        i += (long long)blockDim.x * gridDim.x)
-
 extern "C" __global__ void lrn_forward(const float* x, float* y, float* scale, long long pixels, int channels,
                                        long long inner, int size, float alpha, float beta, float k) {
     EACH(i, pixels) {

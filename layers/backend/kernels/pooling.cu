@@ -1,13 +1,20 @@
-// Pooling in Caffe's geometry (ceil or floor, windows clipped to the image), one thread per value.
-// Backward gathers: each input pixel looks up the windows that cover it, so that no atomics are needed
-// and every run adds in the same order.
+// Pooling in Caffe's geometry (ceil or floor, windows clipped to the image), one thread per value, over images
+// (N, h, w, c) whose channels lie last, or planes (N * C, h, w, 1).  Those of halves end in _half.
+// Backward gathers: each input pixel looks up the windows that cover it, so that no atomics are needed and every run
+// adds in the same order.
 
-#define EACH(i, n) for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (n); \
-                        i += (long long)blockDim.x * gridDim.x)
 #define LOWEST -3.402823466e+38f
 
 // Passed by pointer: the runtime keeps one small array per geometry on the device.
-struct Pool { int h, w, oh, ow, kh, kw, sh, sw, ph, pw; };
+struct Pool { int h, w, oh, ow, kh, kw, sh, sw, ph, pw, c; };
+
+// The pixels of a window that lie in the image, and their number with the pad's: pad cells count in a mean.
+struct Window { int top, left, bottom, right, area; };
+__device__ inline Window window(int oh, int ow, const Pool& g) {
+    int top = oh * g.sh - g.ph, left = ow * g.sw - g.pw;
+    int area = max(min(top + g.kh, g.h + g.ph) - top, 0) * max(min(left + g.kw, g.w + g.pw) - left, 0);
+    return {max(top, 0), max(left, 0), min(top + g.kh, g.h), min(left + g.kw, g.w), max(area, 1)};
+}
 
 // The first and one past the last window that covers pixel i of an axis.
 __device__ inline int first_window(int i, int pad, int kernel, int stride) {
@@ -19,71 +26,99 @@ __device__ inline int past_window(int i, int pad, int stride, int out) {
     return last < out ? last : out;
 }
 
-extern "C" __global__ void max_pool_forward(const float* x, float* y, int* index, long long n, const Pool* geometry) {
-    const Pool g = *geometry;
+// The windows that cover a pixel.
+#define COVERING(at, oh, ow)                                                                                        \
+    for (int oh = first_window(at.row, g.ph, g.kh, g.sh), below = past_window(at.row, g.ph, g.sh, g.oh); oh < below; \
+         ++oh)                                                                                                      \
+        for (int ow = first_window(at.column, g.pw, g.kw, g.sw), right = past_window(at.column, g.pw, g.sw, g.ow);  \
+             ow < right; ++ow)
+
+// index: the winner's place r * w + c, -1 where there is none; or null.
+template <class T> __device__ inline void max_pool(const T* x, T* y, int* index, long long n, const Pool g) {
     EACH(i, n) {
-        int ow = i % g.ow, oh = i / g.ow % g.oh;
-        const float* plane = x + i / g.ow / g.oh * g.h * g.w;
-        int top = oh * g.sh - g.ph, left = ow * g.sw - g.pw;
-        int bottom = min(top + g.kh, g.h), right = min(left + g.kw, g.w);
-        top = max(top, 0), left = max(left, 0);
+        Place at = place_of(i, g.oh, g.ow, g.c);
+        Window in = window(at.row, at.column, g);
+        const T* plane = x + at.image * g.h * g.w * g.c + at.channel;
         float best = LOWEST;
         int place = -1;
-        for (int r = top; r < bottom; ++r)
-            for (int c = left; c < right; ++c)
-                if (plane[r * g.w + c] > best) best = plane[r * g.w + c], place = r * g.w + c;
-        y[i] = top < bottom && left < right ? best : 0.f;
-        index[i] = place;
+        for (int r = in.top; r < in.bottom; ++r)
+            for (int c = in.left; c < in.right; ++c) {
+                float v = number(plane[(long long)(r * g.w + c) * g.c]);
+                if (v > best) best = v, place = r * g.w + c;
+            }
+        put(y + i, in.top < in.bottom && in.left < in.right ? best : 0.f);
+        if (index) index[i] = place;
     }
 }
 
-extern "C" __global__ void max_pool_backward(const float* dy, const int* index, float* dx, long long n, const Pool* geometry) {
-    const Pool g = *geometry;
+extern "C" __global__ void max_pool_forward(const float* x, float* y, int* index, long long n, const Pool* g) {
+    max_pool(x, y, index, n, *g);
+}
+
+extern "C" __global__ void max_pool_forward_half(const unsigned short* x, unsigned short* y, int* index, long long n,
+                                                 const Pool* g) {
+    max_pool(x, y, index, n, *g);
+}
+
+template <class T> __device__ inline void max_pool_back(const T* dy, const int* index, T* dx, long long n, const Pool g) {
     EACH(i, n) {
-        int c = i % g.w, r = i / g.w % g.h;
-        long long plane = i / g.w / g.h * g.oh * g.ow;
-        int below = past_window(r, g.ph, g.sh, g.oh), right = past_window(c, g.pw, g.sw, g.ow);
+        Place at = place_of(i, g.h, g.w, g.c);
+        long long plane = at.image * g.oh * g.ow * g.c + at.channel;
         float sum = 0.f;
-        for (int oh = first_window(r, g.ph, g.kh, g.sh); oh < below; ++oh)
-            for (int ow = first_window(c, g.pw, g.kw, g.sw); ow < right; ++ow)
-                if (index[plane + oh * g.ow + ow] == r * g.w + c) sum += dy[plane + oh * g.ow + ow];
-        dx[i] = sum;
+        COVERING(at, oh, ow) {
+            long long from = plane + (long long)(oh * g.ow + ow) * g.c;
+            if (index[from] == at.row * g.w + at.column) sum += number(dy[from]);
+        }
+        put(dx + i, sum);
     }
 }
 
-// AVE divides by the window clipped to image + pad: pad cells count.
-__device__ inline float area(int oh, int ow, const Pool& g) {
-    int top = oh * g.sh - g.ph, left = ow * g.sw - g.pw;
-    int cells = max(min(top + g.kh, g.h + g.ph) - top, 0) * max(min(left + g.kw, g.w + g.pw) - left, 0);
-    return max(cells, 1);
+extern "C" __global__ void max_pool_backward(const float* dy, const int* index, float* dx, long long n, const Pool* g) {
+    max_pool_back(dy, index, dx, n, *g);
 }
 
-extern "C" __global__ void ave_pool_forward(const float* x, float* y, long long n, const Pool* geometry) {
-    const Pool g = *geometry;
+extern "C" __global__ void max_pool_backward_half(const unsigned short* dy, const int* index, unsigned short* dx,
+                                                  long long n, const Pool* g) {
+    max_pool_back(dy, index, dx, n, *g);
+}
+
+template <class T> __device__ inline void ave_pool(const T* x, T* y, long long n, const Pool g) {
     EACH(i, n) {
-        int ow = i % g.ow, oh = i / g.ow % g.oh;
-        const float* plane = x + i / g.ow / g.oh * g.h * g.w;
-        int top = oh * g.sh - g.ph, left = ow * g.sw - g.pw;
-        int bottom = min(top + g.kh, g.h), right = min(left + g.kw, g.w);
+        Place at = place_of(i, g.oh, g.ow, g.c);
+        Window in = window(at.row, at.column, g);
+        const T* plane = x + at.image * g.h * g.w * g.c + at.channel;
         float sum = 0.f;
-        for (int r = max(top, 0); r < bottom; ++r)
-            for (int c = max(left, 0); c < right; ++c) sum += plane[r * g.w + c];
-        y[i] = sum / area(oh, ow, g);
+        for (int r = in.top; r < in.bottom; ++r)
+            for (int c = in.left; c < in.right; ++c) sum += number(plane[(long long)(r * g.w + c) * g.c]);
+        put(y + i, sum / in.area);
     }
 }
 
-extern "C" __global__ void ave_pool_backward(const float* dy, float* dx, long long n, const Pool* geometry) {
-    const Pool g = *geometry;
+extern "C" __global__ void ave_pool_forward(const float* x, float* y, long long n, const Pool* g) {
+    ave_pool(x, y, n, *g);
+}
+
+extern "C" __global__ void ave_pool_forward_half(const unsigned short* x, unsigned short* y, long long n, const Pool* g) {
+    ave_pool(x, y, n, *g);
+}
+
+template <class T> __device__ inline void ave_pool_back(const T* dy, T* dx, long long n, const Pool g) {
     EACH(i, n) {
-        int c = i % g.w, r = i / g.w % g.h;
-        const float* plane = dy + i / g.w / g.h * g.oh * g.ow;
-        int below = past_window(r, g.ph, g.sh, g.oh), right = past_window(c, g.pw, g.sw, g.ow);
+        Place at = place_of(i, g.h, g.w, g.c);
+        const T* plane = dy + at.image * g.oh * g.ow * g.c + at.channel;
         float sum = 0.f;
-        for (int oh = first_window(r, g.ph, g.kh, g.sh); oh < below; ++oh)
-            for (int ow = first_window(c, g.pw, g.kw, g.sw); ow < right; ++ow)
-                sum += plane[oh * g.ow + ow] / area(oh, ow, g);
-        dx[i] = sum;
+        COVERING(at, oh, ow) sum += number(plane[(long long)(oh * g.ow + ow) * g.c]) / window(oh, ow, g).area;
+        put(dx + i, sum);
     }
+}
+
+extern "C" __global__ void ave_pool_backward(const float* dy, float* dx, long long n, const Pool* g) {
+    ave_pool_back(dy, dx, n, *g);
+}
+
+extern "C" __global__ void ave_pool_backward_half(const unsigned short* dy, unsigned short* dx, long long n,
+                                                  const Pool* g) {
+    ave_pool_back(dy, dx, n, *g);
 }
 
 // draw: one uniform number per window when training, else null (the values' mean weighted by themselves).
@@ -91,14 +126,12 @@ extern "C" __global__ void stochastic_pool_forward(const float* x, const float* 
                                                    long long n, const Pool* geometry) {
     const Pool g = *geometry;
     EACH(i, n) {
-        int ow = i % g.ow, oh = i / g.ow % g.oh;
-        const float* plane = x + i / g.ow / g.oh * g.h * g.w;
-        int top = oh * g.sh - g.ph, left = ow * g.sw - g.pw;
-        int bottom = min(top + g.kh, g.h), right = min(left + g.kw, g.w);
-        top = max(top, 0), left = max(left, 0);
+        Place at = place_of(i, g.oh, g.ow, g.c);
+        Window in = window(at.row, at.column, g);
+        const float* plane = x + at.image * g.h * g.w;
         float sum = 0.f, squares = 0.f;
-        for (int r = top; r < bottom; ++r)
-            for (int c = left; c < right; ++c) {
+        for (int r = in.top; r < in.bottom; ++r)
+            for (int c = in.left; c < in.right; ++c) {
                 float v = plane[r * g.w + c];
                 sum += v, squares += v * v;
             }
@@ -108,8 +141,8 @@ extern "C" __global__ void stochastic_pool_forward(const float* x, const float* 
         }
         float ladder = 0.f, threshold = draw[i] * sum;
         int place = -1;
-        for (int r = top; r < bottom; ++r)
-            for (int c = left; c < right && (place < 0 || ladder < threshold); ++c)
+        for (int r = in.top; r < in.bottom; ++r)
+            for (int c = in.left; c < in.right && (place < 0 || ladder < threshold); ++c)
                 ladder += plane[r * g.w + c], place = r * g.w + c;
         index[i] = place;
         y[i] = place < 0 ? 0.f : plane[place];

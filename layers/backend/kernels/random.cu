@@ -20,8 +20,7 @@ extern "C" __global__ void uniform(float* y, long long n, unsigned long long see
                                    const unsigned long long* base) {
     long long fours = (n + 3) / 4;
     if (base) first += *base;
-    for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < fours;
-         i += (long long)blockDim.x * gridDim.x) {
+    EACH(i, fours) {
         unsigned bits[4];
         philox(seed, first + i, bits);
         for (int j = 0; j < 4 && 4 * i + j < n; ++j) y[4 * i + j] = (bits[j] >> 8) * (1.f / 16777216.f);

@@ -2,10 +2,6 @@
 // The loss: one block per strip of pixels writes its partial sums, which one block adds in order, so that
 // every run gives the same bits.
 
-#define EACH(i, n) for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (n); \
-                        i += (long long)blockDim.x * gridDim.x)
-#define THREADS 256
-
 __device__ inline void softmax_pixel(const float* x, float* y, int classes, long long inner) {
     float top = x[0], sum = 0.f;
     for (int c = 1; c < classes; ++c) top = fmaxf(top, x[c * inner]);
@@ -59,11 +55,8 @@ extern "C" __global__ void softmax_loss_forward(const float* x, const int* label
     }
     int t = threadIdx.x;
     loss_of[t] = loss, count_of[t] = count;
-    __syncthreads();
-    for (int half = THREADS / 2; half > 0; half /= 2) {
-        if (t < half) loss_of[t] += loss_of[t + half], count_of[t] += count_of[t + half];
-        __syncthreads();
-    }
+    add_up(loss_of);
+    add_up(count_of);
     if (t == 0) losses[blockIdx.x] = loss_of[0], counts[blockIdx.x] = count_of[0];
 }
 
@@ -75,11 +68,8 @@ extern "C" __global__ void softmax_loss_total(const double* losses, const long l
     int t = threadIdx.x;
     loss_of[t] = 0, count_of[t] = 0;
     for (int b = t; b < blocks; b += THREADS) loss_of[t] += losses[b], count_of[t] += counts[b];
-    __syncthreads();
-    for (int half = THREADS / 2; half > 0; half /= 2) {
-        if (t < half) loss_of[t] += loss_of[t + half], count_of[t] += count_of[t + half];
-        __syncthreads();
-    }
+    add_up(loss_of);
+    add_up(count_of);
     if (t == 0) *loss = loss_of[0], *count = count_of[0];
 }
 

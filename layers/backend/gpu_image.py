@@ -1,0 +1,177 @@
+"""Images in the form that cuDNN's engines for tensor cores work in: channels last in memory, as floats or halves.
+
+Convolutions at tf32 and fp16 take and give them, and so do the primitives between convolutions (pooling, ReLU,
+dropout): a chain of layers passes them on as they are.  Everybody else gets plain (N, C, H, W) floats, by
+Backend.plain.
+
+Half's largest number is 65504, its smallest 6e-8.  What forward computes is kept in halves as it is.  Gradients are
+multiplied by a power of two that brings the largest of them near 1 before they go into a convolution; the product
+stays in the image that comes out, and is known by its `scale`, a number on the device: nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MOST_TILES = 132 * 8  # blocks that turn tiles one after another
+MOST_STRIPS = 132  # of pixels, whose sums are then added up
+
+
+@dataclass(eq=False)
+class Image:
+    """A batch of images.  To others its shape is (N, C, H, W), and its numbers are floats.
+
+    images: what has made it.
+    array: (N, H, W, C), C-contiguous: float32, float16, or what another primitive keeps for each pixel.
+    scale: what the numbers have been multiplied by, a float32 array (1,) on the device; None: 1.
+    bits: those of the largest number as a float, an int32 array (1,) on the device, where they are known.
+    """
+
+    images: Images
+    array: Any
+    scale: Any = None
+    bits: Any = None
+    ndim, dtype = 4, np.dtype("float32")
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        n, h, w, c = self.array.shape
+        return n, c, h, w
+
+    @property
+    def size(self) -> int:
+        return self.array.size
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def plain(self):
+        """A (N, C, H, W) array of floats, with no scale."""
+        return self.images.plain(self)
+
+    def reshape(self, *shape):
+        """Itself, or a plain array of another shape."""
+        shape = shape[0] if len(shape) == 1 else shape
+        return self if tuple(shape) == self.shape else self.plain().reshape(shape)
+
+    def copy(self) -> Image:
+        return Image(self.images, self.array.copy(), None if self.scale is None else self.scale.copy())
+
+
+class Images:
+    """Makes Images, of halves or of floats, and plain arrays of them."""
+
+    def __init__(self, runtime, half: bool):
+        self.runtime, self.xp, self.half = runtime, runtime.xp, half
+
+    def of(self, x, most: float | None = None) -> Image:
+        """The Image of a plain array, or the one that it is.  most: the numbers of a plain array get a scale as by
+        `near`."""
+        if isinstance(x, Image):
+            return x
+        x = self.xp.ascontiguousarray(x)
+        n, c, h, w = x.shape
+        image, bits = self.empty((n, h, w, c)), None
+        if not self.half:
+            self._turn("turn", n, c, h * w, x, image.array)
+            return image
+        if most is not None and x.size:
+            image.scale, bits = self.xp.empty(1, np.float32), self._largest(x)
+        self._turn("turn_to_half", n, c, h * w, x, image.array, bits, np.float32(most or 1), image.scale)
+        return image
+
+    def plain(self, image: Image):
+        n, c, h, w = image.shape
+        x = self.xp.empty(image.shape, np.float32)
+        if self.half:
+            self._turn("turn_from_half", n, h * w, c, image.array, x, image.scale)
+        else:
+            self._turn("turn", n, h * w, c, image.array, x)
+        return x
+
+    def empty(self, shape, like: Image | None = None) -> Image:
+        """An Image of (N, H, W, C) numbers to come.  like: an Image whose scale they will have."""
+        return Image(self, self.xp.empty(shape, np.float16 if self.half else np.float32), like and like.scale)
+
+    def unscaled(self, image: Image) -> Image:
+        return image if image.scale is None else self._rescaled(image, None, 1.0, None)
+
+    def near(self, most: float, x) -> Image:
+        """x with a scale that brings its largest number near `most`, a power of two.  Floats need none."""
+        image = self.of(x, most)
+        if image is not x or not self.half or not image.size:
+            return image
+        bits = self._largest(image.array) if image.bits is None else image.bits
+        return self._rescaled(image, bits, most, self.xp.empty(1, np.float32))
+
+    def _rescaled(self, image, bits, most, scale):
+        other = self.empty(image.array.shape)
+        other.scale = scale
+        self._launch("rescale_half", image.size, image.array, other.array, image.scale, bits, np.float32(most), scale,
+                     np.int64(image.size))  # fmt: skip
+        return other
+
+    def _largest(self, x):
+        bits = self.xp.zeros(1, np.int32)
+        self._launch("largest_half" if x.dtype == np.float16 else "largest", x.size, x, bits, np.int64(x.size))
+        return bits
+
+    def unfolded(self, image: Image, geom) -> Image:
+        """(N, taps * C, out...): under each output pixel, what its window sees, in the order of weights
+        (K, kh, kw, C)."""
+        n, c, *spatial = image.shape
+        out = geom.out_size(spatial)
+        wide = self.empty((n, *out, math.prod(geom.kernel) * c), image)
+        constants = self.runtime.constants((c, *spatial, *out, *geom.kernel, *geom.stride, *geom.pad, *geom.dilation))
+        self.runtime.launch("convolution", "unfold" + self.suffix, wide.size, image.array, wide.array,
+                            np.int64(wide.size), constants)  # fmt: skip
+        return wide
+
+    # -- weights (K, C, kh, kw), which are to have their channels last too ---------------------
+
+    def weights(self, w):
+        """The array that cuDNN is to see."""
+        w = self.xp.ascontiguousarray(w)
+        k, c, taps = w.shape[0], w.shape[1], math.prod(w.shape[2:])
+        if not self.half and taps == 1:
+            return w  # (K, C, 1, 1) is (K, 1, 1, C)
+        inside = self.xp.empty((k, *w.shape[2:], c), np.float16 if self.half else np.float32)
+        more = (None, np.float32(1), None) if self.half else ()
+        self._turn("turn_to_half" if self.half else "turn", k, c, taps, w, inside, *more)
+        return inside
+
+    def add_to_weights(self, gradient, dw, x: Image, dy: Image) -> None:
+        """dw += the product (K, kh, kw, C) of two images."""
+        k, c, taps = dw.shape[0], dw.shape[1], math.prod(dw.shape[2:])
+        if self.half:
+            self._turn("add_turned_half", k, taps, c, gradient, dw, x.scale, dy.scale)
+        else:
+            self._turn("add_turned", k, taps, c, gradient, dw)
+
+    def channel_sums(self, image: Image):
+        """(C, strips): what each strip of pixels adds up to, times the image's scale."""
+        pixels, channels = image.size // max(image.shape[1], 1), image.shape[1]
+        strips = max(1, min(pixels // 256, MOST_STRIPS))
+        partial = self.xp.empty((channels, strips), np.float32)
+        self._launch("image_sums" + self.suffix, image.size, image.array, partial, np.int64(pixels), np.int32(channels),
+                     np.int32(strips), blocks=strips * -(-channels // 32))  # fmt: skip
+        return partial
+
+    @property
+    def suffix(self) -> str:
+        """Of the kernels for these images."""
+        return "_half" if self.half else ""
+
+    def _turn(self, kernel, images, rows, columns, *args):
+        """Launch a kernel that turns (images, rows, columns) to (images, columns, rows)."""
+        tiles = images * -(-rows // 32) * -(-columns // 32)
+        self._launch(kernel, args[0].size, *args, np.int32(images), np.int32(rows), np.int32(columns),
+                     blocks=min(tiles, MOST_TILES))  # fmt: skip
+
+    def _launch(self, kernel, n, *args, blocks=None):
+        if n:
+            self.runtime.launch("image", kernel, n, *args, blocks=blocks)

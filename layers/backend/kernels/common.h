@@ -1,0 +1,59 @@
+// What the kernels share: it stands before the text of each .cu file.
+
+#define THREADS 256  // of a block
+
+// Every i below n, shared among all threads of a launch.
+#define EACH(i, n) for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (n); \
+                        i += (long long)blockDim.x * gridDim.x)
+
+#ifdef __CUDA_ARCH__
+__device__ inline unsigned short half_bits(float x) {
+    unsigned short h;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(x));
+    return h;
+}
+__device__ inline float float_of(unsigned short h) {
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(h));
+    return x;
+}
+#endif
+
+// Numbers are computed as floats, and stored as floats or as the bits of halves.
+__device__ inline float number(float x) { return x; }
+__device__ inline float number(unsigned short x) { return float_of(x); }
+__device__ inline void put(float* at, float x) { *at = x; }
+__device__ inline void put(unsigned short* at, float x) { *at = half_bits(x); }
+
+// Where number i of an (images, height, width, channels) array is.  (images, height, width) has one channel.
+struct Place { long long image; int row, column, channel; };
+__device__ inline Place place_of(long long i, int height, int width, int channels) {
+    if (i >= 1ll << 32) {
+        long long pixel = i / channels, row = pixel / width;
+        return {row / height, (int)(row % height), (int)(pixel % width), (int)(i % channels)};
+    }
+    unsigned small = i, pixel = small / channels, row = pixel / width;  // a division of 64 bits takes a GPU far longer
+    return {row / height, (int)(row % height), (int)(pixel % width), (int)(small % channels)};
+}
+
+// sums[0] becomes the sum of all of a block, in a fixed order.
+template <class T> __device__ inline void add_up(T* sums) {
+    __syncthreads();
+    for (int half = THREADS / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+        __syncthreads();
+    }
+}
+
+// *bits becomes the largest of itself and every thread's top, which are bits of floats without a sign: they have the
+// order of integers.
+__device__ inline void keep_largest(int top, int* bits) {
+    __shared__ int tops[THREADS];
+    tops[threadIdx.x] = top;
+    __syncthreads();
+    for (int half = THREADS / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) tops[threadIdx.x] = max(tops[threadIdx.x], tops[threadIdx.x + half]);
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) atomicMax(bits, tops[0]);
+}

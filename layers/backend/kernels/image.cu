@@ -1,0 +1,109 @@
+// Images whose channels lie last, (N, h, w, c), as floats or halves: made of and turned back into planes (N, c, h, w),
+// scaled, and summed by channel.  Those of halves end in _half.
+//
+// Half's largest number is 65504, its smallest 6e-8: images of halves may be multiplied by a power of two, *scale.
+
+// The power of two that brings a largest number, given as bits, between 0.5 and 1; 1 for 0, infinity and NaN.
+__device__ inline float scale_for(int bits) {
+    int exponent = bits >> 23;
+    return bits == 0 || exponent == 255 ? 1.f : __int_as_float(max(1, min(253 - exponent, 254)) << 23);
+}
+
+template <class T> __device__ inline void find_largest(const T* x, int* bits, long long n) {
+    int top = 0;
+    EACH(i, n) top = max(top, __float_as_int(fabsf(number(x[i]))));
+    keep_largest(top, bits);
+}
+
+// *bits: the largest |x|, as the bits of a float.
+extern "C" __global__ void largest(const float* x, int* bits, long long n) { find_largest(x, bits, n); }
+
+extern "C" __global__ void largest_half(const unsigned short* x, int* bits, long long n) { find_largest(x, bits, n); }
+
+// (images, rows, columns) turned to (images, columns, rows), tile by tile: reading and writing along memory.
+// write: what becomes of a number v of x at its new place, `at`.
+#define TURN(write)                                                                                             \
+    __shared__ float tile[32][33];                                                                              \
+    int across = (columns + 31) / 32, down = (rows + 31) / 32, lane = threadIdx.x % 32, first = threadIdx.x / 32; \
+    for (long long t = blockIdx.x; t < (long long)images * across * down; t += gridDim.x) {                     \
+        long long image = t / across / down * rows * columns;                                                   \
+        int left = t % across * 32, top = t / across % down * 32;                                               \
+        for (int i = first; i < 32; i += THREADS / 32)                                                          \
+            if (top + i < rows && left + lane < columns)                                                        \
+                tile[i][lane] = number(x[image + (long long)(top + i) * columns + left + lane]);                \
+        __syncthreads();                                                                                        \
+        for (int i = first; i < 32; i += THREADS / 32)                                                          \
+            if (left + i < columns && top + lane < rows) {                                                      \
+                long long at = image + (long long)(left + i) * rows + top + lane;                               \
+                float v = tile[lane][i];                                                                        \
+                write;                                                                                          \
+            }                                                                                                   \
+        __syncthreads();                                                                                        \
+    }
+
+extern "C" __global__ void turn(const float* x, float* y, int images, int rows, int columns) { TURN(y[at] = v) }
+
+// y += x turned.
+extern "C" __global__ void add_turned(const float* x, float* y, int images, int rows, int columns) { TURN(y[at] += v) }
+
+// With bits: y is multiplied by *scale, which becomes `most` times what brings the largest number near 1.
+extern "C" __global__ void turn_to_half(const float* x, unsigned short* y, const int* bits, float most, float* scale,
+                                        int images, int rows, int columns) {
+    float factor = bits ? scale_for(*bits) * most : 1.f;
+    if (scale && blockIdx.x == 0 && threadIdx.x == 0) *scale = factor;
+    TURN(put(y + at, v * factor))
+}
+
+extern "C" __global__ void turn_from_half(const unsigned short* x, float* y, const float* scale, int images, int rows,
+                                          int columns) {
+    float factor = scale ? *scale : 1.f;
+    TURN(y[at] = v / factor)
+}
+
+// y += x turned, of a product of two images: what their scales have done to it is taken out.
+extern "C" __global__ void add_turned_half(const unsigned short* x, float* y, const float* scale, const float* other,
+                                           int images, int rows, int columns) {
+    float factor = scale ? *scale : 1.f, beside = other ? *other : 1.f;
+    TURN(y[at] += v / factor / beside)
+}
+
+// x has been multiplied by *old (null: 1).  y is what turn_to_half would make of it with bits, x's largest number; it
+// is not scaled at all where bits is null.
+extern "C" __global__ void rescale_half(const unsigned short* x, unsigned short* y, const float* old, const int* bits,
+                                        float most, float* scale, long long n) {
+    float before = old ? *old : 1.f, factor = bits ? scale_for(*bits) * most : 1.f / before;
+    if (scale && blockIdx.x == 0 && threadIdx.x == 0) *scale = before * factor;
+    EACH(i, n) put(y + i, number(x[i]) * factor);
+}
+
+// The sum of each channel of x (pixels, channels), in strips of pixels: partial (channels, strips).  A block for each
+// strip of each 32 channels.
+template <class T> __device__ inline void sum_channels(const T* x, float* partial, long long pixels, int channels,
+                                                       int strips) {
+    __shared__ float sums[THREADS];
+    int lane = threadIdx.x % 32, first = threadIdx.x / 32, across = (channels + 31) / 32;
+    for (int block = blockIdx.x; block < across * strips; block += gridDim.x) {
+        int strip = block / across, c = block % across * 32 + lane;
+        long long end = pixels * (strip + 1) / strips;
+        float sum = 0.f;
+        if (c < channels)
+            for (long long pixel = pixels * strip / strips + first; pixel < end; pixel += THREADS / 32)
+                sum += number(x[pixel * channels + c]);
+        sums[threadIdx.x] = sum;
+        __syncthreads();
+        if (first == 0 && c < channels) {
+            for (int i = 1; i < THREADS / 32; ++i) sum += sums[32 * i + lane];
+            partial[(long long)c * strips + strip] = sum;
+        }
+        __syncthreads();
+    }
+}
+
+extern "C" __global__ void image_sums(const float* x, float* partial, long long pixels, int channels, int strips) {
+    sum_channels(x, partial, pixels, channels, strips);
+}
+
+extern "C" __global__ void image_sums_half(const unsigned short* x, float* partial, long long pixels, int channels,
+                                           int strips) {
+    sum_channels(x, partial, pixels, channels, strips);
+}
