@@ -173,8 +173,9 @@ def test_backward_adds_to_the_gradients():
     assert recording.backward is not None
 
 
-def test_half_precision_converts_the_weights_of_the_moment(on_a_gpu):
-    nets = pair(phase="TRAIN", precision="fp16")
+@pytest.mark.parametrize("precision", ["tf32", "fp16"])
+def test_the_weights_of_the_moment_are_converted(on_a_gpu, precision):
+    nets = pair(phase="TRAIN", precision=precision)
     for inputs in images(6, 17, 13):
         with nets[0].backend.steady_weights(), nets[1].backend.steady_weights():  # as the solver computes gradients
             both_ways(nets, inputs, near=1e-2 if on_a_gpu else 0)
@@ -184,9 +185,10 @@ def test_half_precision_converts_the_weights_of_the_moment(on_a_gpu):
     assert repeats(nets[1]) == 1
 
 
-def test_half_copies_of_weights_are_not_those_of_the_recording(on_a_gpu):
+@pytest.mark.parametrize("precision", ["tf32", "fp16"])
+def test_converted_weights_are_not_those_of_the_recording(on_a_gpu, precision):
     """Steady weights are converted once; what was converted before a recording is not for its repetitions."""
-    nets = pair(precision="fp16")
+    nets = pair(precision=precision)
     for round in range(2):
         with nets[0].backend.steady_weights(), nets[1].backend.steady_weights():  # as a test net's batches run
             for inputs in images(4, 17, 13):

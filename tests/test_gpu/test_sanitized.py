@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {
     "goldens": ["-m", "tests.test_gpu.sweep"],
     "kernels": ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_gpu/test_kernels.py",
-                "tests/test_gpu/test_cudnn.py"],
+                "tests/test_gpu/test_cudnn.py", "tests/test_gpu/test_images.py"],
 }  # fmt: skip
 
 
