@@ -8,6 +8,7 @@ heuristics, and read the loss after each training step.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import itertools
 import statistics
@@ -48,14 +49,19 @@ class Ours:
                 p.data[...] = self.backend.asarray(rng.standard_normal(p.shape) * (2 / np.prod(p.shape[1:])) ** 0.5)
         self.updater = Updater(RULE, self.net.learnable, self.backend) if train else None
         self.steps = 0
+        self.steady = contextlib.ExitStack()
+        if not train:  # as `python -m models segment` does
+            self.steady.enter_context(self.backend.steady_weights())
 
     def run(self, arrays):
-        self.net.forward(arrays)
         if self.updater is None:
+            self.net.forward(arrays)
             return
-        loss = self.net.loss_later()
-        self.net.clear_grads()
-        self.net.backward()
+        with self.backend.steady_weights():  # as the solver does
+            self.net.forward(arrays)
+            loss = self.net.loss_later()
+            self.net.clear_grads()
+            self.net.backward()
         self.steps += 1
         self.updater.apply(1e-12, self.steps)
         loss()
@@ -72,6 +78,7 @@ class Ours:
         return self.backend.xp.get_default_memory_pool().total_bytes() / 1e9
 
     def close(self):
+        self.steady.close()
         self.net = self.updater = None
         if hasattr(self.backend.xp, "get_default_memory_pool"):
             self.backend.xp.get_default_memory_pool().free_all_blocks()

@@ -14,6 +14,10 @@ class BatchNorm(Layer):
     type = "BatchNorm"
     in_place = True
 
+    @property
+    def passes_images(self):
+        return not self.keep  # backward needs the numbers, and so do the statistics of a batch
+
     def setup(self, shapes):
         self.channels = shapes[0][1] if len(shapes[0]) > 1 else 1
         if any(param.HasField("lr_mult") and param.lr_mult for param in self.spec.param):
@@ -41,7 +45,7 @@ class BatchNorm(Layer):
             factor = xp.where(sums[2] == 0, 0, 1 / xp.where(sums[2] == 0, 1, sums[2]))
             mean, variance = sums[0] * factor, sums[1] * factor
         else:
-            mean, variance = be.moments(x)
+            mean, variance = be.moments(be.plain(x))
             n = max(x.size // self.channels, 1)
             for total, new in zip(sums, (mean, variance * (n / max(n - 1, 1)), 1), strict=True):
                 total *= field.moving_average_fraction

@@ -22,6 +22,10 @@ class BN(Layer):
     tops = (1, 3)
     in_place = True
 
+    @property
+    def passes_images(self):
+        return not self.keep  # backward needs the numbers, and so do the statistics of a batch
+
     def setup(self, shapes):
         (shape,), field = shapes, self.spec.bn_param
         if len(shape) < 2:
@@ -57,7 +61,7 @@ class BN(Layer):
         self.from_batch = (self.train and not field.frozen) if self.running else not self.merged
         mean = variance = be.zeros(scale.shape)
         if self.from_batch:
-            mean, variance = be.moments(x)
+            mean, variance = be.moments(be.plain(x))
             for total, new in zip(sums, (mean, variance), strict=False):
                 total *= field.momentum
                 total += (1 - field.momentum) * new

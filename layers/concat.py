@@ -7,6 +7,7 @@ from proto.errors import SchemaFault, ShapeFault
 class Concat(Layer):
     type = "Concat"
     bottoms = (1, None)
+    passes_images = True
 
     def setup(self, shapes):
         param = self.spec.concat_param
@@ -36,8 +37,7 @@ class Concat(Layer):
     def backward(self, dys, need):
         dxs, start = [], 0
         for size, needed in zip(self.saved, need, strict=True):
-            part = (slice(None),) * self.axis + (slice(start, start + size),)
-            dxs.append(self.xp.ascontiguousarray(dys[0][part]) if needed else None)
+            dxs.append(self.be.part(dys[0], self.axis, start, start + size) if needed else None)
             start += size
         return dxs
 

@@ -9,6 +9,10 @@ class PReLU(Layer):
     type = "PReLU"
     in_place = True
 
+    @property
+    def passes_images(self):
+        return not self.keep  # backward needs the numbers
+
     def setup(self, shapes):
         (shape,), param = shapes, self.spec.prelu_param
         if len(shape) < 2:

@@ -7,6 +7,10 @@ from proto.messages import FillerParameter
 class Scale(SpanLayer):
     type = "Scale"
 
+    @property
+    def passes_images(self):
+        return not self.keep and self._by_channel()
+
     def setup(self, shapes):
         param = self.spec.scale_param
         shape = self.span(param, shapes)
@@ -22,6 +26,9 @@ class Scale(SpanLayer):
         scale = xs[1] if len(xs) > 1 else self.params[0].data
         if self.keep:
             self.saved = xs[0], scale
+        if self._by_channel():
+            zero = self.be.zeros(scale.shape)
+            return [self.be.affine(xs[0], zero, scale, self._bias().data if self._bias() else zero)]
         y = xs[0] * self.stretched(scale, xs[0].ndim)
         return [y + self.stretched(self._bias().data, y.ndim) if self._bias() else y]
 
@@ -34,6 +41,10 @@ class Scale(SpanLayer):
         if learned:
             learned.grad += dscale
         return [dy * self.stretched(scale, x.ndim) if need[0] else None, dscale][: len(need)]
+
+    def _by_channel(self):
+        """Whether there is a learned number for each channel, axis 1."""
+        return bool(self.params) and self.first == 1 and len(self.params[0].shape) == 1 == len(self.spec.bottom)
 
     def _bias(self):
         return self.params[-1] if self.spec.scale_param.bias_term else None

@@ -63,6 +63,10 @@ class Backend:
         """The arrays one after the other along `axis`."""
         return self.xp.concatenate(xs, axis=axis)
 
+    def part(self, x, axis: int, start: int, stop: int):
+        """x from `start` to `stop` along `axis`."""
+        return self.xp.ascontiguousarray(x[(slice(None),) * axis + (slice(start, stop),)])
+
     # -- random numbers ------------------------------------------------------------------------
 
     def seed(self, n: int | None) -> None:
@@ -137,7 +141,10 @@ class Backend:
 
     @contextlib.contextmanager
     def steady_weights(self):
-        """Inside, nobody writes to the weights of a convolution: a backend may keep copies of them in another form."""
+        """Inside, nobody writes to the weights of a convolution: a backend may keep copies of them in another form.
+
+        Whoever computes one image after the other with the same weights says so: it saves a GPU the copying.
+        """
         yield
 
     def bias_backward(self, dy, db) -> None:

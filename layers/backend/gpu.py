@@ -153,6 +153,40 @@ class GpuBackend(GpuConvolutions):
         self._launch("elementwise", "dropout_backward", dy.size, dy, mask, dx, np.int64(dy.size), np.float32(1 - ratio))
         return dx
 
+    def prelu_forward(self, x, slope):
+        y = self._like(x)
+        self._launch("elementwise", "prelu_forward", x.size, x, slope, y, *self._channels(x, slope))
+        return y
+
+    def prelu_backward(self, dy, x, slope):
+        dx = self._like(x)
+        self._launch("elementwise", "prelu_backward", x.size, dy, x, slope, dx, *self._channels(x, slope))
+        return dx
+
+    def affine(self, x, centre, scale, shift):
+        x = x.images.unscaled(x) if isinstance(x, Image) else x
+        y = self._like(x)
+        self._launch("elementwise", "affine", x.size, x, centre, scale, shift, y, *self._channels(x, scale))
+        return y
+
+    @staticmethod
+    def _channels(x, values):
+        """(numbers of x, channels, numbers of a channel in a row), where `values` has one for each channel or for
+        all."""
+        inner = 1 if isinstance(x, Image) else math.prod(x.shape[2:])
+        return np.int64(x.size), *((np.int32(x.shape[1]), np.int32(inner)) if values.ndim else (np.int32(1),) * 2)
+
+    def concatenate(self, xs, axis):
+        if axis == 1 and all(isinstance(x, Image) for x in xs):
+            images = xs[0].images
+            return Image(images, self.xp.concatenate([images.unscaled(x).array for x in xs], axis=3))
+        return super().concatenate([self.plain(x) for x in xs], axis)
+
+    def part(self, x, axis, start, stop):
+        if axis == 1 and isinstance(x, Image):
+            return Image(x.images, self.xp.ascontiguousarray(x.array[..., start:stop]), x.scale)
+        return super().part(self.plain(x), axis, start, stop)
+
     def _like(self, x, dtype=None, spatial=None):
         """An array, or an image with the scale of x, for as many numbers (N, C, ...) as x has, or of other sizes."""
         if not isinstance(x, Image):

@@ -29,7 +29,11 @@ layer { name: "prelu" type: "PReLU" bottom: "conv1" top: "prelu" }
 layer { name: "conv2" type: "Convolution" bottom: "prelu" top: "conv2"
         convolution_param { num_output: 12 kernel_size: 3 stride: 2 bias_term: false weight_filler { type: "msra" } } }
 layer { name: "bn" type: "BatchNorm" bottom: "conv2" top: "bn" }
-layer { name: "relu" type: "ReLU" bottom: "bn" top: "relu" relu_param { negative_slope: 0.1 } }
+layer { name: "scale" type: "Scale" bottom: "bn" top: "scale" scale_param { bias_term: true
+        filler { type: "gaussian" std: 1 } bias_filler { type: "gaussian" std: 1 } } }
+layer { name: "bn2" type: "BN" bottom: "scale" top: "bn2" bn_param { bn_mode: INFERENCE shift: 0.1 } }
+layer { name: "shared" type: "PReLU" bottom: "bn2" top: "shared" prelu_param { channel_shared: true } }
+layer { name: "relu" type: "ReLU" bottom: "shared" top: "relu" relu_param { negative_slope: 0.1 } }
 layer { name: "ave" type: "Pooling" bottom: "relu" top: "ave"
         pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 } }
 layer { name: "conv3" type: "Convolution" bottom: "ave" top: "conv3"
@@ -37,13 +41,21 @@ layer { name: "conv3" type: "Convolution" bottom: "ave" top: "conv3"
 layer { name: "leaky" type: "ReLU" bottom: "conv3" top: "conv3" relu_param { negative_slope: 0.2 } }
 layer { name: "sum" type: "Eltwise" bottom: "conv3" bottom: "ave" top: "sum" }
 layer { name: "join" type: "Concat" bottom: "sum" bottom: "conv3" bottom: "ave" top: "join" }
-layer { name: "up" type: "Deconvolution" bottom: "join" top: "up"
+layer { name: "pair" type: "Concat" bottom: "conv3" bottom: "ave" top: "pair" }
+layer { name: "rows_of" type: "Concat" bottom: "join" bottom: "join" top: "rows_of" concat_param { axis: 2 } }
+layer { name: "mix" type: "Convolution" bottom: "rows_of" top: "mix"
+        convolution_param { num_output: 6 kernel_size: 2 weight_filler { type: "msra" } } }
+layer { name: "mix2" type: "Convolution" bottom: "pair" top: "mix2"
+        convolution_param { num_output: 6 kernel_size: 2 weight_filler { type: "msra" } } }
+layer { name: "cut" type: "Crop" bottom: "mix" bottom: "mix2" top: "cut" }
+layer { name: "both" type: "Concat" bottom: "cut" bottom: "mix2" top: "both" }
+layer { name: "up" type: "Deconvolution" bottom: "both" top: "up"
         convolution_param { num_output: 8 kernel_size: 4 stride: 2 pad: 1 weight_filler { type: "msra" }
                             bias_filler { type: "constant" value: 0.5 } } }
 layer { name: "relu_up" type: "ReLU" bottom: "up" top: "up" }
 layer { name: "top" type: "Pooling" bottom: "up" top: "top" top: "mask" pooling_param { kernel_size: 3 stride: 3 } }
 layer { name: "flat" type: "Convolution" bottom: "top" top: "flat"
-        convolution_param { num_output: 40 kernel_h: 3 kernel_w: 3 weight_filler { type: "msra" } } }
+        convolution_param { num_output: 40 kernel_h: 3 kernel_w: 2 weight_filler { type: "msra" } } }
 layer { name: "again" type: "ReLU" bottom: "flat" top: "flat" }
 layer { name: "rows" type: "InnerProduct" bottom: "flat" top: "rows"
         inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
@@ -334,3 +346,14 @@ def test_strict_precision_has_no_images():
     assert not be.has_images
     y = be.conv_forward(be.asarray(values(1, 4, 5, 5)), be.asarray(values(3, 4, 3, 3)), None, CONVOLUTIONS["3x3"][0])
     assert isinstance(y, be.xp.ndarray)
+
+
+@pytest.mark.parametrize("precision, turn", [("tf32", "turn"), ("fp16", "turn_to_half")])
+def test_inference_turns_nothing_for_what_follows_a_convolution(precision, turn, on_a_gpu):
+    if on_a_gpu:
+        pytest.skip("only the pretend device counts launches")
+    be = gpu(precision)
+    net = Net(MIXED.replace("force_backward: true", ""), backend=be, seed=3)
+    be.runtime.launches.clear()
+    net.forward({"data": values(2, 3, 23, 18)}, end="conv3")
+    assert be.runtime.launches.count(turn) == 1 + 3 + (turn == "turn")  # data, weights; at the end, what is returned

@@ -83,3 +83,45 @@ extern "C" __global__ void dropout_backward_half(const unsigned short* dy, const
                                                  long long n, float keep) {
     dropped_of(dy, mask, dx, n, keep);
 }
+
+// x is (N, channels, inner); slope, centre, scale and shift are per channel.
+template <class T> __device__ inline void prelu_of(const T* x, const float* slope, T* y, long long n, int channels,
+                                                   int inner) {
+    EACH(i, n) {
+        float v = number(x[i]);
+        put(y + i, v > 0.f ? v : v * slope[place_of(i, 1, channels, inner).column]);
+    }
+}
+
+extern "C" __global__ void prelu_forward(const float* x, const float* slope, float* y, long long n, int channels,
+                                         int inner) {
+    prelu_of(x, slope, y, n, channels, inner);
+}
+
+extern "C" __global__ void prelu_forward_half(const unsigned short* x, const float* slope, unsigned short* y,
+                                              long long n, int channels, int inner) {
+    prelu_of(x, slope, y, n, channels, inner);
+}
+
+extern "C" __global__ void prelu_backward(const float* dy, const float* x, const float* slope, float* dx, long long n,
+                                          int channels, int inner) {
+    EACH(i, n) dx[i] = x[i] > 0.f ? dy[i] : dy[i] * slope[place_of(i, 1, channels, inner).column];
+}
+
+template <class T> __device__ inline void affine_of(const T* x, const float* centre, const float* scale,
+                                                    const float* shift, T* y, long long n, int channels, int inner) {
+    EACH(i, n) {
+        int c = place_of(i, 1, channels, inner).column;
+        put(y + i, (number(x[i]) - centre[c]) * scale[c] + shift[c]);
+    }
+}
+
+extern "C" __global__ void affine(const float* x, const float* centre, const float* scale, const float* shift, float* y,
+                                  long long n, int channels, int inner) {
+    affine_of(x, centre, scale, shift, y, n, channels, inner);
+}
+
+extern "C" __global__ void affine_half(const unsigned short* x, const float* centre, const float* scale,
+                                       const float* shift, unsigned short* y, long long n, int channels, int inner) {
+    affine_of(x, centre, scale, shift, y, n, channels, inner);
+}
