@@ -117,8 +117,8 @@ class Convolutions:
             return convert(w)
         key = w.data.ptr, w.shape
         if key not in self._kept:
-            self._kept[key] = convert(w)
-        return self._kept[key]
+            self._kept[key] = convert(w), w  # which stays where it is for as long
+        return self._kept[key][0]
 
     def _aligned(self, x):
         x = self.xp.ascontiguousarray(x)

@@ -150,3 +150,17 @@ def test_steady_weights_are_converted_once(make):
     w *= 2
     doubled = be.to_host(be.conv_forward(x, w, None, geometry))
     assert np.array_equal(doubled, 2 * before)  # nothing was kept
+
+
+@pytest.mark.parametrize("precision", ["tf32", "fp16"])
+def test_weights_that_come_and_go_while_others_are_steady_are_not_mixed_up(make, precision):
+    """The device gives the memory of an array that is gone to the next one."""
+    be = make(precision)
+    geometry, shape, k = GEOMETRIES["3x3"]
+    x = be.asarray(values(shape, 1))
+    with be.steady_weights():
+        for seed in range(4):
+            w = values((k, shape[1], 3, 3), seed)
+            got = be.to_host(be.conv_forward(x, be.asarray(w), None, geometry))
+            expected = generic.conv_forward(values(shape, 1), w, None, geometry)
+            assert np.abs(got - expected).max() <= 2e-3 * np.abs(expected).max()
