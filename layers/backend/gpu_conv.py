@@ -184,7 +184,8 @@ class GpuConvolutions(Backend):
         else:
             partial = self._channel_sums_of(dy)
         channels, strips = partial.shape
-        self._launch("convolution", "add_row_sums", channels, partial, db, scale, np.int64(channels), np.int32(strips))
+        self._launch("convolution", "add_row_sums", channels, partial, db, scale, np.int64(channels), np.int32(strips),
+                     blocks=channels)  # fmt: skip
 
     def _channel_sums_of(self, dy):
         """(C, strips): what each strip of pixels adds up to."""
@@ -192,7 +193,7 @@ class GpuConvolutions(Backend):
         strips = max(1, min(n * inner // 4096, 64))
         partial = self.empty((channels, strips))
         self._launch("convolution", "channel_sums", dy.size, dy, partial, np.int32(channels), np.int32(strips),
-                     np.int64(n), np.int64(inner), blocks=channels * strips)  # fmt: skip
+                     np.int64(n), np.int32(inner), blocks=channels * strips)  # fmt: skip
         return partial
 
     def _conv_constants(self, geom, image, out):

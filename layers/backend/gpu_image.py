@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 MOST_TILES = 132 * 8  # blocks that turn tiles one after another
-MOST_STRIPS = 132  # of pixels, whose sums are then added up
+MOST_STRIPS = 1024  # of pixels, whose sums are then added up
 
 
 @dataclass(eq=False)
@@ -155,7 +155,7 @@ class Images:
     def channel_sums(self, image: Image):
         """(C, strips): what each strip of pixels adds up to, times the image's scale."""
         pixels, channels = image.size // max(image.shape[1], 1), image.shape[1]
-        strips = max(1, min(pixels // 256, MOST_STRIPS))
+        strips = max(1, min(pixels // 128, MOST_STRIPS))
         partial = self.xp.empty((channels, strips), np.float32)
         self._launch("image_sums" + self.suffix, image.size, image.array, partial, np.int64(pixels), np.int32(channels),
                      np.int32(strips), blocks=strips * -(-channels // 32))  # fmt: skip

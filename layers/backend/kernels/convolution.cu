@@ -116,13 +116,16 @@ extern "C" __global__ void upsample_channels_backward(const float* dy, const flo
 
 // The sum of each channel of dy (n, channels, inner), in strips: partial (channels, strips).
 extern "C" __global__ void channel_sums(const float* dy, float* partial, int channels, int strips, long long n,
-                                        long long inner) {
+                                        int inner) {
     __shared__ float sums[THREADS];
     for (int s = blockIdx.x; s < channels * strips; s += gridDim.x) {
         int c = s / strips;
         float sum = 0.f;
-        for (long long i = (long long)(s % strips) * THREADS + threadIdx.x; i < n * inner; i += (long long)strips * THREADS)
-            sum += dy[(i / inner * channels + c) * inner + i % inner];
+#pragma unroll 4  // so many numbers are on their way at once
+        for (long long i = s % strips * THREADS + threadIdx.x; i < n * inner; i += strips * THREADS) {
+            Place at = place_of(i, 1, inner, 1);
+            sum += dy[(at.image * channels + c) * inner + at.column];
+        }
         sums[threadIdx.x] = sum;
         add_up(sums);
         if (threadIdx.x == 0) partial[s] = sums[0];
@@ -130,11 +133,15 @@ extern "C" __global__ void channel_sums(const float* dy, float* partial, int cha
     }
 }
 
-// y (n,) += the sums of x's rows (n, width), divided by *scale if that is not null.
+// y (n,) += the sums of x's rows (n, width), divided by *scale if that is not null.  A block for each row.
 extern "C" __global__ void add_row_sums(const float* x, float* y, const float* scale, long long n, int width) {
-    EACH(i, n) {
+    __shared__ float sums[THREADS];
+    for (long long row = blockIdx.x; row < n; row += gridDim.x) {
         float sum = 0.f;
-        for (int j = 0; j < width; ++j) sum += x[i * width + j];
-        y[i] += sum / (scale ? *scale : 1.f);
+        for (int j = threadIdx.x; j < width; j += THREADS) sum += x[row * width + j];
+        sums[threadIdx.x] = sum;
+        add_up(sums);
+        if (threadIdx.x == 0) y[row] += sums[0] / (scale ? *scale : 1.f);
+        __syncthreads();
     }
 }

@@ -21,17 +21,12 @@ extern "C" __global__ void bias_relu_half(unsigned short* y, const float* bias, 
     bias_relu_of(y, bias, scale, n, channels, inner, slope);
 }
 
-template <class T> __device__ inline void relu_of(const T* x, T* y, long long n, float slope) {
-    EACH(i, n) {
-        float v = number(x[i]);
-        put(y + i, v > 0.f || v != v ? v : v * slope);
-    }
+extern "C" __global__ void relu_forward(const float* x, float* y, long long n, float slope) {
+    EACH(i, n) y[i] = x[i] > 0.f || x[i] != x[i] ? x[i] : x[i] * slope;
 }
 
-extern "C" __global__ void relu_forward(const float* x, float* y, long long n, float slope) { relu_of(x, y, n, slope); }
-
 extern "C" __global__ void relu_forward_half(const unsigned short* x, unsigned short* y, long long n, float slope) {
-    relu_of(x, y, n, slope);
+    map_halves(x, nullptr, y, n, [=](float v, float) { return v > 0.f || v != v ? v : v * slope; });
 }
 
 extern "C" __global__ void relu_backward(const float* dy, const float* y, float* dx, long long n, float slope) {
@@ -42,12 +37,11 @@ extern "C" __global__ void relu_backward(const float* dy, const float* y, float*
 extern "C" __global__ void relu_backward_half(const unsigned short* dy, const unsigned short* y, unsigned short* dx,
                                               int* bits, long long n, float slope) {
     int top = 0;
-    EACH(i, n) {
-        float v = number(dy[i]);
-        if (!(number(y[i]) > 0.f)) v *= slope;
-        put(dx + i, v);
-        top = max(top, __float_as_int(fabsf(v)));
-    }
+    map_halves(dy, y, dx, n, [&](float d, float v) {
+        if (!(v > 0.f)) d *= slope;
+        top = max(top, __float_as_int(fabsf(d)));
+        return d;
+    });
     keep_largest(top, bits);
 }
 

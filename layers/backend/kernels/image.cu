@@ -9,16 +9,22 @@ __device__ inline float scale_for(int bits) {
     return bits == 0 || exponent == 255 ? 1.f : __int_as_float(max(1, min(253 - exponent, 254)) << 23);
 }
 
-template <class T> __device__ inline void find_largest(const T* x, int* bits, long long n) {
+// *bits: the largest |x|, as the bits of a float.
+extern "C" __global__ void largest(const float* x, int* bits, long long n) {
     int top = 0;
-    EACH(i, n) top = max(top, __float_as_int(fabsf(number(x[i]))));
+    EACH(i, n) top = max(top, __float_as_int(fabsf(x[i])));
     keep_largest(top, bits);
 }
 
-// *bits: the largest |x|, as the bits of a float.
-extern "C" __global__ void largest(const float* x, int* bits, long long n) { find_largest(x, bits, n); }
-
-extern "C" __global__ void largest_half(const unsigned short* x, int* bits, long long n) { find_largest(x, bits, n); }
+extern "C" __global__ void largest_half(const unsigned short* x, int* bits, long long n) {
+    int top = 0;
+    EACH(i, n / 8) {
+        Eight some = ((const Eight*)x)[i];
+        for (int j = 0; j < 8; ++j) top = max(top, __float_as_int(fabsf(number(some.at[j]))));
+    }
+    EACH(i, n % 8) top = max(top, __float_as_int(fabsf(number(x[n - 1 - i]))));
+    keep_largest(top, bits);
+}
 
 // (images, rows, columns) turned to (images, columns, rows), tile by tile: reading and writing along memory.
 // write: what becomes of a number v of x at its new place, `at`.
@@ -73,7 +79,7 @@ extern "C" __global__ void rescale_half(const unsigned short* x, unsigned short*
                                         float most, float* scale, long long n) {
     float before = old ? *old : 1.f, factor = bits ? scale_for(*bits) * most : 1.f / before;
     if (scale && blockIdx.x == 0 && threadIdx.x == 0) *scale = before * factor;
-    EACH(i, n) put(y + i, number(x[i]) * factor);
+    map_halves(x, nullptr, y, n, [=](float v, float) { return v * factor; });
 }
 
 // The sum of each channel of x (pixels, channels), in strips of pixels: partial (channels, strips).  A block for each
@@ -86,9 +92,11 @@ template <class T> __device__ inline void sum_channels(const T* x, float* partia
         int strip = block / across, c = block % across * 32 + lane;
         long long end = pixels * (strip + 1) / strips;
         float sum = 0.f;
-        if (c < channels)
+        if (c < channels) {
+#pragma unroll 8  // so many numbers are on their way at once
             for (long long pixel = pixels * strip / strips + first; pixel < end; pixel += THREADS / 32)
                 sum += number(x[pixel * channels + c]);
+        }
         sums[threadIdx.x] = sum;
         __syncthreads();
         if (first == 0 && c < channels) {
