@@ -186,13 +186,13 @@ def first_images(contenders, inputs_of, sizes) -> dict[str, float]:
 def floors(net, precision: str, train: bool) -> tuple[float, float]:
     """(seconds by arithmetic, seconds by memory) that an H200 needs at least: every value and weight read or written
     once by each layer, in training three times, and what the update moves."""
-    operations = moved = 0
+    operations, moved, width = 0, 0, 2 if precision == "fp16" else 4
     for step in net.plan.steps:
         bottoms, tops = ([value.shape for value in values] for values in (step.bottoms, step.tops))
         operations += 2 * step.layer.macs(bottoms, tops)
         if step.relu is not None or step.cls.type not in ("ReLU", "Dropout", "Input"):
-            moved += 4 * sum(int(np.prod(shape)) for shape in (*bottoms, *tops))
-            moved += 4 * sum(p.count for p in step.layer.params)
+            moved += width * sum(int(np.prod(shape)) for shape in (*bottoms, *tops))
+            moved += width * sum(p.count for p in step.layer.params)
     if not train:
         return operations / PEAKS[precision], moved / BANDWIDTH
     learned = sum(p.count for p in net.learnable if p.grad is not None)
