@@ -184,7 +184,7 @@ class GpuBackend(GpuConvolutions):
 
     def part(self, x, axis, start, stop):
         if axis == 1 and isinstance(x, Image):
-            return Image(x.images, self.xp.ascontiguousarray(x.array[..., start:stop]), x.scale)
+            return Image(x.images, x.array[..., start:stop].copy(), x.scale)  # never a view: see ALIGNMENT
         return super().part(self.plain(x), axis, start, stop)
 
     def _like(self, x, dtype=None, spatial=None):
@@ -192,8 +192,8 @@ class GpuBackend(GpuConvolutions):
         if not isinstance(x, Image):
             return self.empty((*x.shape[:2], *spatial) if spatial else x.shape, dtype)
         n, h, w, c = x.array.shape
-        image = x.images.empty((n, *(spatial or (h, w)), c), x)
-        return image if dtype is None else Image(x.images, self.empty(image.array.shape, dtype))
+        shape = n, *(spatial or (h, w)), c
+        return x.images.empty(shape, x) if dtype is None else Image(x.images, self.empty(shape, dtype))
 
     def _in_form_of(self, kept, dy):
         return kept.images.of(dy, most=1.0) if isinstance(kept, Image) else self.plain(dy)
@@ -241,31 +241,31 @@ class GpuBackend(GpuConvolutions):
     # -- normalisation and losses --------------------------------------------------------------
 
     def lrn_forward(self, x, size, alpha, beta, k):
-        y, scale = self.xp.empty_like(x), self.xp.empty_like(x)
+        y, scale = self.empty(x.shape), self.empty(x.shape)
         pixels, channels, inner = self._pixels(x, 1)
         self._launch("lrn", "lrn_forward", int(pixels), x, y, scale, pixels, channels, inner, np.int32(size),
                      np.float32(alpha), np.float32(beta), np.float32(k))  # fmt: skip
         return y, scale
 
     def lrn_backward(self, dy, x, y, scale, size, alpha, beta):
-        dx = self.xp.empty_like(x)
+        dx = self.empty(x.shape)
         pixels, channels, inner = self._pixels(x, 1)
         self._launch("lrn", "lrn_backward", int(pixels), dy, x, y, scale, dx, pixels, channels, inner, np.int32(size),
                      np.float32(alpha), np.float32(beta))  # fmt: skip
         return dx
 
     def softmax_forward(self, x, axis):
-        y = self.xp.empty_like(x)
+        y = self.empty(x.shape)
         self._launch("softmax", "softmax_forward", x.size, x, y, *self._pixels(x, axis))
         return y
 
     def softmax_backward(self, dy, y, axis):
-        dx = self.xp.empty_like(y)
+        dx = self.empty(y.shape)
         self._launch("softmax", "softmax_backward", y.size, dy, y, dx, *self._pixels(y, axis))
         return dx
 
     def softmax_loss_forward(self, x, labels, axis, ignore, weights=None):
-        prob = self.xp.empty_like(x)
+        prob = self.empty(x.shape)
         pixels, classes, inner = self._pixels(x, axis)
         labels = self.xp.ascontiguousarray(labels, dtype=np.int32)
         blocks = max(1, min(-(-int(pixels) // 256), 1024))
@@ -277,7 +277,7 @@ class GpuBackend(GpuConvolutions):
         return prob, loss, count
 
     def softmax_loss_backward(self, prob, labels, axis, ignore, scale, weights=None):
-        dx = self.xp.empty_like(prob)
+        dx = self.empty(prob.shape)
         labels = self.xp.ascontiguousarray(labels, dtype=np.int32)
         scale = self.xp.asarray(scale, dtype=np.float32)
         pixels, classes, inner = self._pixels(prob, axis)

@@ -172,7 +172,7 @@ class GpuConvolutions(Backend):
         dx = self.empty((*dy.shape[:2], *geom.out_size(dy.shape[2:])))
         self._launch("convolution", "upsample_channels_backward", dx.size, dy, w, self._flag_of(w),
                      dx, np.int64(dx.size), self._conv_constants(geom, dy.shape[1:], dx.shape[2:]),
-                     blocks=min(dx.size, 1 << 20))  # fmt: skip
+                     blocks=min(-(-dx.size // 8), 1 << 20))  # fmt: skip
         return dx
 
     def bias_backward(self, dy, db):

@@ -13,8 +13,8 @@ import math
 from layers.backend.geometry import ConvGeometry
 from layers.backend.gpu_image import Image, Images
 from layers.backend.gpu_plans import Planner, Spec
+from layers.backend.gpu_runtime import ALIGNMENT
 
-ALIGNMENT = 16  # bytes, what a plan expects of every address
 POINTWISE = ConvGeometry((1, 1), (1, 1), (0, 0), (1, 1))
 HALF_MOST = 65504 / 2  # half of half's largest number: room for rounding
 

@@ -52,6 +52,7 @@ class Recorder:
             return
         planner = convolutions.planner
         planner.used = {}
+        held.append(convolutions.workspace)  # where what is launched before it grows works
         try:
             with convolutions.steady_weights(self._weights):
                 yield held

@@ -152,6 +152,7 @@ class Planner:
         try:
             graph, inputs, output, out_shape = self._graph(spec, image)
             graph.create_execution_plan(*self.recipes[spec])
+            self._select(graph, spec, False)
             graph.check_support()
             graph.build_plans()
         except self.refusals:
@@ -182,24 +183,28 @@ class Planner:
             return None
 
     def _from_heuristics(self, spec, image, modes, on_cores: bool):
-        notes, unwanted = self.cudnn.numerical_note, []
-        if not spec.channels_last:
-            unwanted += [notes.TENSOR_CORE, notes.DOWN_CONVERT_INPUTS]
-        if spec.deterministic:
-            unwanted.append(notes.NONDETERMINISTIC)
         graph, inputs, output, out_shape = self._graph(spec, image)
         graph.create_execution_plans(modes)
-        if on_cores:
-            graph.select_numeric_notes([notes.TENSOR_CORE])
-        if unwanted:
-            graph.deselect_numeric_notes(unwanted)
-        graph.deselect_workspace_greater_than(WORKSPACE_LIMIT)
+        self._select(graph, spec, on_cores)
         graph.check_support()
         graph.build_plans()
         self.heuristic_builds += 1
         name = self._chosen(graph)
         self._learn(spec, name)
         return Plan(spec, graph, inputs, output, out_shape, graph.get_workspace_size(), name)
+
+    def _select(self, graph, spec, on_cores: bool):
+        """Which engines may be taken."""
+        notes, unwanted = self.cudnn.numerical_note, []
+        if not spec.channels_last:
+            unwanted += [notes.TENSOR_CORE, notes.DOWN_CONVERT_INPUTS]
+        if spec.deterministic:
+            unwanted.append(notes.NONDETERMINISTIC)
+        if on_cores:
+            graph.select_numeric_notes([notes.TENSOR_CORE])
+        if unwanted:
+            graph.deselect_numeric_notes(unwanted)
+        graph.deselect_workspace_greater_than(WORKSPACE_LIMIT)
 
     def _chosen(self, graph):
         """The name of the plan that was built: the first of the heuristics' list that has passed the selection."""

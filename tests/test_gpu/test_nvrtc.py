@@ -30,7 +30,7 @@ def test_compiles(path, architecture):
     program = ctypes.c_void_p()
     text = source(path.stem).encode()
     assert NVRTC.nvrtcCreateProgram(ctypes.byref(program), text, path.name.encode(), 0, None, None) == 0
-    options = [f"--gpu-architecture={architecture}".encode(), b"-std=c++17"]
+    options = [b"-std=c++17", f"-arch={architecture}".encode(), b"-ftz=true", b"--device-as-default-execution-space"]
     status = NVRTC.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
     size = ctypes.c_size_t()
     NVRTC.nvrtcGetProgramLogSize(program, ctypes.byref(size))

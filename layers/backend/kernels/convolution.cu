@@ -70,46 +70,49 @@ extern "C" __global__ void upsample_channels(const float* x, const float* kernel
         int q = at.column, r = at.row, c = at.image % g.c;
         long long image = at.image - c, taps = (long long)g.kh * g.kw;
         float sum = bias ? bias[c] : 0.f;
+        int down = (r + g.ph) / g.sh, right = (q + g.pw) / g.sw;  // the last pixel of x that reaches here
         for (int from = all ? 0 : c, last = all ? g.c : c + 1; from < last; ++from) {
             const float* plane = x + (image + from) * g.oh * g.ow;
             const float* kernel = kernels + ((long long)from * g.c + c) * taps;
             // the taps in phase with this pixel: every (stride)th one, for dilation 1
-            for (int kh = (r + g.ph) % g.sh; kh < g.kh; kh += g.sh) {
-                int oh = (r + g.ph - kh) / g.sh;
-                if (r + g.ph < kh || oh >= g.oh) continue;
-                for (int kw = (q + g.pw) % g.sw; kw < g.kw; kw += g.sw) {
-                    int ow = (q + g.pw - kw) / g.sw;
-                    if (q + g.pw < kw || ow >= g.ow) continue;
-                    sum += plane[oh * g.ow + ow] * kernel[kh * g.kw + kw];
-                }
+            for (int oh = down, kh = r + g.ph - down * g.sh; kh < g.kh && oh >= 0; kh += g.sh, --oh) {
+                if (oh >= g.oh) continue;
+                for (int ow = right, kw = q + g.pw - right * g.sw; kw < g.kw && ow >= 0; kw += g.sw, --ow)
+                    if (ow < g.ow) sum += plane[oh * g.ow + ow] * kernel[kh * g.kw + kw];
             }
         }
         y[i] = sum;
     }
 }
 
-// The way back: dx (n, c, oh, ow) of dy (n, c, h, w).  A block for each pixel of dx, whose threads share its taps.
+// The way back: dx (n, c, oh, ow) of dy (n, c, h, w).  A block for every eight pixels of dx: 32 threads share one's taps.
 extern "C" __global__ void upsample_channels_backward(const float* dy, const float* kernels, const int* dense,
                                                       float* dx, long long n, const Conv* geometry) {
     __shared__ float sums[THREADS];
     const Conv g = *geometry;
     const bool all = *dense;
-    for (long long i = blockIdx.x; i < n; i += gridDim.x) {
+    const int lane = threadIdx.x % 32;
+    for (long long first = blockIdx.x * 8ll; first < n; first += gridDim.x * 8ll) {
+        long long i = first + threadIdx.x / 32;
         Place at = place_of(i, g.oh, g.ow, 1);
         int ow = at.column, oh = at.row, c = at.image % g.c, taps = g.kh * g.kw;
         long long image = at.image - c;
         float sum = 0.f;
-        for (int to = all ? 0 : c, last = all ? g.c : c + 1; to < last; ++to) {
+        for (int to = all ? 0 : c, last = i >= n ? 0 : all ? g.c : c + 1; to < last; ++to) {
             const float* plane = dy + (image + to) * g.h * g.w;
             const float* kernel = kernels + ((long long)c * g.c + to) * taps;
-            for (int tap = threadIdx.x; tap < taps; tap += THREADS) {
+            for (int tap = lane; tap < taps; tap += 32) {
                 int r = oh * g.sh - g.ph + tap / g.kw, q = ow * g.sw - g.pw + tap % g.kw;
                 if (r >= 0 && r < g.h && q >= 0 && q < g.w) sum += plane[r * g.w + q] * kernel[tap];
             }
         }
         sums[threadIdx.x] = sum;
-        add_up(sums);
-        if (threadIdx.x == 0) dx[i] = sums[0];
+        __syncthreads();
+        for (int half = 16; half > 0; half /= 2) {
+            if (lane < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+            __syncthreads();
+        }
+        if (lane == 0 && i < n) dx[i] = sums[threadIdx.x];
         __syncthreads();
     }
 }

@@ -62,15 +62,15 @@ extern "C" __global__ void turn_to_half(const float* x, unsigned short* y, const
 
 extern "C" __global__ void turn_from_half(const unsigned short* x, float* y, const float* scale, int images, int rows,
                                           int columns) {
-    float factor = scale ? *scale : 1.f;
-    TURN(y[at] = v / factor)
+    float factor = scale ? 1.f / *scale : 1.f;  // a power of two: exact
+    TURN(y[at] = v * factor)
 }
 
 // y += x turned, of a product of two images: what their scales have done to it is taken out.
 extern "C" __global__ void add_turned_half(const unsigned short* x, float* y, const float* scale, const float* other,
                                            int images, int rows, int columns) {
-    float factor = scale ? *scale : 1.f, beside = other ? *other : 1.f;
-    TURN(y[at] += v / factor / beside)
+    float factor = scale ? 1.f / *scale : 1.f, beside = other ? 1.f / *other : 1.f;
+    TURN(y[at] += v * factor * beside)
 }
 
 // x has been multiplied by *old (null: 1).  y is what turn_to_half would make of it with bits, x's largest number; it
