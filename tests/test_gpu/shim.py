@@ -21,7 +21,7 @@ from layers.backend.gpu_runtime import KERNELS, SIGNATURE, THREADS, blocks_for, 
 from tests.test_gpu.device_array import DeviceArray, Tape, refuse_to_record, xp
 
 HEADER = Path(__file__).with_name("cuda_on_cpu.h")
-BARRIERS = re.compile(r"__syncthreads|\b(TURN|add_up|keep_largest|sum_channels)\(")  # and what holds it
+BARRIERS = re.compile(r"__syncthreads|\b(turn_tiles|add_up|keep_largest|sum_channels)\(")  # and what holds it
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 
 

@@ -16,7 +16,8 @@ from tests.test_gpu import fake_cudnn, shim
 from tests.test_gpu.test_device import FCN, image
 
 generic = make_backend("generic")
-SHAPES = [(1, 3, 5, 7), (2, 33, 1, 65), (2, 64, 3, 1), (1, 1, 40, 40), (2, 70, 9, 11), (0, 3, 4, 5), (1, 1, 1, 1)]
+SHAPES = [(1, 3, 5, 7), (2, 33, 1, 65), (2, 64, 3, 1), (1, 1, 40, 40), (2, 70, 9, 11), (0, 3, 4, 5), (1, 1, 1, 1),
+          (2, 21, 9, 8), (1, 64, 11, 13), (2, 65, 1, 64), (1, 100, 7, 7)]  # fmt: skip
 TOLERANCE = {"tf32": 2e-3, "fp16": 2e-3}
 WHOLE = {"tf32": 2e-2, "fp16": 4e-2}  # of a net's norms
 # What passes images on, what does not, and values that both read.
@@ -161,13 +162,15 @@ POOLS = [
 ]
 
 
+@pytest.mark.parametrize("channels", [5, 12, 16])
 @pytest.mark.parametrize("given", ["image", "array"])
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_primitives_between_convolutions(precision, given):
+def test_primitives_between_convolutions(precision, given, channels):
     """Gradients may come as images, with a scale, or as arrays."""
     be = gpu(precision)
     images = be.convolutions.images
-    x, dy = rounded(values(2, 5, 7, 9), precision), values(2, 5, 7, 9, seed=4) * np.float32(1e-9)
+    x, dy = (values(2, channels, 7, 9, seed=seed) for seed in (3, 4))
+    x, dy = rounded(x, precision), dy * np.float32(1e-9)
     made = images.of(be.asarray(x))
 
     def sent(gradient):
@@ -189,7 +192,7 @@ def test_primitives_between_convolutions(precision, given):
     agrees(y, np.where(on, x / np.float32(0.7), 0))
     agrees(be.dropout_backward(sent(dy), mask, 0.3), np.where(on, dy / np.float32(0.7), 0))
     for geometry in POOLS:
-        out = values(2, 5, *geometry.out, seed=6) * np.float32(1e-9)
+        out = values(2, channels, *geometry.out, seed=6) * np.float32(1e-9)
         (y, index), (expected, places) = (b.max_pool_forward(a, geometry) for b, a in ((be, made), (generic, x)))
         agrees(y, expected)
         agrees(be.max_pool(made, geometry), expected)
@@ -200,6 +203,27 @@ def test_primitives_between_convolutions(precision, given):
         back = be.ave_pool_backward(sent(out), geometry, (7, 9))  # which keeps nothing: the form of what came
         assert isinstance(back, Image) == (given == "image")
         near(be.to_host(back), generic.ave_pool_backward(out, geometry, (7, 9)), precision)
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_pieces_of_small_images_are_arrays_of_their_own(precision):
+    """Of 1x1 pixels they would lie in one piece with the others, at addresses that no kernel or engine takes."""
+    layers = """
+        layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 2 dim: 2 } } }"""
+    for name, channels in (("a", 21), ("b", 24)):
+        layers += f"""
+        layer {{ name: "{name}" type: "Convolution" bottom: "data" top: "{name}"
+                 convolution_param {{ num_output: {channels} kernel_size: 2 weight_filler {{ type: "msra" }} }} }}
+        layer {{ name: "relu_{name}" type: "ReLU" bottom: "{name}" top: "{name}" }}"""
+    layers += """
+        layer { name: "join" type: "Concat" bottom: "a" bottom: "b" top: "join" }
+        layer { name: "top" type: "Convolution" bottom: "join" top: "top"
+                convolution_param { num_output: 8 kernel_size: 1 weight_filler { type: "msra" } } }
+        layer { name: "loss" type: "Reduction" bottom: "top" top: "loss" loss_weight: 1 }"""
+    inputs = {"data": values(1, 3, 2, 2)}
+    expected = run(layers, inputs, generic, "needed")
+    for name, array in run(layers, inputs, gpu(precision), "needed").items():
+        np.testing.assert_allclose(array, expected[name], rtol=0, atol=5 * TOLERANCE[precision])
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)

@@ -25,9 +25,12 @@ __device__ inline float number(unsigned short x) { return float_of(x); }
 __device__ inline void put(float* at, float x) { *at = x; }
 __device__ inline void put(unsigned short* at, float x) { *at = half_bits(x); }
 
+// W numbers in a row that are read and written at once.
+template <class T, int W> struct alignas(W * sizeof(T) < 16 ? W * sizeof(T) : 16) Some { T at[W]; };
+typedef Some<unsigned short, 8> Eight;
+
 // y[i] = of(x[i], z[i]) of all halves i < n, eight at a time: one by one they would not keep the memory busy.  z: null,
 // which gives 0.  All begin at multiples of 16 bytes, as arrays of their own do.
-struct alignas(16) Eight { unsigned short at[8]; };
 template <class F> __device__ inline void map_halves(const unsigned short* x, const unsigned short* z,
                                                      unsigned short* y, long long n, F of) {
     EACH(i, n / 8) {

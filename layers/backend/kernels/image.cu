@@ -26,51 +26,72 @@ extern "C" __global__ void largest_half(const unsigned short* x, int* bits, long
     keep_largest(top, bits);
 }
 
-// (images, rows, columns) turned to (images, columns, rows), tile by tile: reading and writing along memory.
-// write: what becomes of a number v of x at its new place, `at`.
-#define TURN(write)                                                                                             \
-    __shared__ float tile[32][33];                                                                              \
-    int across = (columns + 31) / 32, down = (rows + 31) / 32, lane = threadIdx.x % 32, first = threadIdx.x / 32; \
-    for (long long t = blockIdx.x; t < (long long)images * across * down; t += gridDim.x) {                     \
-        long long image = t / across / down * rows * columns;                                                   \
-        int left = t % across * 32, top = t / across % down * 32;                                               \
-        for (int i = first; i < 32; i += THREADS / 32)                                                          \
-            if (top + i < rows && left + lane < columns)                                                        \
-                tile[i][lane] = number(x[image + (long long)(top + i) * columns + left + lane]);                \
-        __syncthreads();                                                                                        \
-        for (int i = first; i < 32; i += THREADS / 32)                                                          \
-            if (left + i < columns && top + lane < rows) {                                                      \
-                long long at = image + (long long)(left + i) * rows + top + lane;                               \
-                float v = tile[lane][i];                                                                        \
-                write;                                                                                          \
-            }                                                                                                   \
-        __syncthreads();                                                                                        \
+// (images, rows, columns) turned to (images, columns, rows), tile by tile, so that both sides are read and written
+// along memory: 32x32 numbers, or all columns of 32 rows, or all rows of 32 columns, where these are few.
+// write(at, v, old(at)): what becomes of a number v of x at its new place; what was there is read for a whole tile first.
+template <class T, class Old, class Write>
+__device__ inline void turn_tiles(const T* x, int images, int rows, int columns, Old old, Write write) {
+    const int FEW = 64, EACH_TURN = 9;  // of a thread: 64 * 33 numbers at most
+    __shared__ float tile[FEW * 33];
+    const int width = columns <= FEW ? columns : 32, height = columns > FEW && rows <= FEW ? rows : 32, stride = width | 1;
+    const int across = (columns + width - 1) / width, down = (rows + height - 1) / height;
+    for (long long t = blockIdx.x; t < (long long)images * across * down; t += gridDim.x) {
+        const long long image = t / across / down * rows * columns;
+        const int left = t % across * width, top = t / across % down * height;
+        const int wide = min(width, columns - left), high = min(height, rows - top), count = wide * high;
+        float before[EACH_TURN];
+#pragma unroll
+        for (int turn = 0; turn < EACH_TURN; ++turn) {
+            int k = threadIdx.x + turn * THREADS, i = k / wide, j = k % wide;
+            if (k < count) tile[i * stride + j] = number(x[image + (long long)(top + i) * columns + left + j]);
+        }
+#pragma unroll
+        for (int turn = 0; turn < EACH_TURN; ++turn) {
+            int k = threadIdx.x + turn * THREADS, i = k % high, j = k / high;
+            if (k < count) before[turn] = old(image + (long long)(left + j) * rows + top + i);
+        }
+        __syncthreads();
+#pragma unroll
+        for (int turn = 0; turn < EACH_TURN; ++turn) {
+            int k = threadIdx.x + turn * THREADS, i = k % high, j = k / high;
+            if (k < count) write(image + (long long)(left + j) * rows + top + i, tile[i * stride + j], before[turn]);
+        }
+        __syncthreads();
     }
+}
 
-extern "C" __global__ void turn(const float* x, float* y, int images, int rows, int columns) { TURN(y[at] = v) }
+#define NOTHING [](long long) { return 0.f; }
+
+extern "C" __global__ void turn(const float* x, float* y, int images, int rows, int columns) {
+    turn_tiles(x, images, rows, columns, NOTHING, [=](long long at, float v, float) { y[at] = v; });
+}
 
 // y += x turned.
-extern "C" __global__ void add_turned(const float* x, float* y, int images, int rows, int columns) { TURN(y[at] += v) }
+extern "C" __global__ void add_turned(const float* x, float* y, int images, int rows, int columns) {
+    turn_tiles(x, images, rows, columns, [=](long long at) { return y[at]; },
+               [=](long long at, float v, float before) { y[at] = before + v; });
+}
 
 // With bits: y is multiplied by *scale, which becomes `most` times what brings the largest number near 1.
 extern "C" __global__ void turn_to_half(const float* x, unsigned short* y, const int* bits, float most, float* scale,
                                         int images, int rows, int columns) {
     float factor = bits ? scale_for(*bits) * most : 1.f;
     if (scale && blockIdx.x == 0 && threadIdx.x == 0) *scale = factor;
-    TURN(put(y + at, v * factor))
+    turn_tiles(x, images, rows, columns, NOTHING, [=](long long at, float v, float) { put(y + at, v * factor); });
 }
 
 extern "C" __global__ void turn_from_half(const unsigned short* x, float* y, const float* scale, int images, int rows,
                                           int columns) {
     float factor = scale ? 1.f / *scale : 1.f;  // a power of two: exact
-    TURN(y[at] = v * factor)
+    turn_tiles(x, images, rows, columns, NOTHING, [=](long long at, float v, float) { y[at] = v * factor; });
 }
 
 // y += x turned, of a product of two images: what their scales have done to it is taken out.
 extern "C" __global__ void add_turned_half(const unsigned short* x, float* y, const float* scale, const float* other,
                                            int images, int rows, int columns) {
     float factor = scale ? 1.f / *scale : 1.f, beside = other ? 1.f / *other : 1.f;
-    TURN(y[at] += v * factor * beside)
+    turn_tiles(x, images, rows, columns, [=](long long at) { return y[at]; },
+               [=](long long at, float v, float before) { y[at] = before + v * factor * beside; });
 }
 
 // x has been multiplied by *old (null: 1).  y is what turn_to_half would make of it with bits, x's largest number; it

@@ -33,22 +33,37 @@ __device__ inline int past_window(int i, int pad, int stride, int out) {
         for (int ow = first_window(at.column, g.pw, g.kw, g.sw), right = past_window(at.column, g.pw, g.sw, g.ow);  \
              ow < right; ++ow)
 
-// index: the winner's place r * w + c, -1 where there is none; or null.
-template <class T> __device__ inline void max_pool(const T* x, T* y, int* index, long long n, const Pool g) {
-    EACH(i, n) {
-        Place at = place_of(i, g.oh, g.ow, g.c);
+// A thread takes W channels of a pixel.  index: the winner's place r * w + c, -1 where there is none; or null.
+template <class T, int W> __device__ inline void max_pool_of(const T* x, T* y, int* index, long long n, const Pool& g) {
+    EACH(i, n / W) {
+        Place at = place_of(i, g.oh, g.ow, g.c / W);
         Window in = window(at.row, at.column, g);
-        const T* plane = x + at.image * g.h * g.w * g.c + at.channel;
-        float best = LOWEST;
-        int place = -1;
+        const Some<T, W>* plane = (const Some<T, W>*)(x + at.image * g.h * g.w * g.c) + at.channel;
+        Some<float, W> best;
+        Some<int, W> place;
+        for (int j = 0; j < W; ++j) best.at[j] = LOWEST, place.at[j] = -1;
         for (int r = in.top; r < in.bottom; ++r)
             for (int c = in.left; c < in.right; ++c) {
-                float v = number(plane[(long long)(r * g.w + c) * g.c]);
-                if (v > best) best = v, place = r * g.w + c;
+                Some<T, W> v = plane[(long long)(r * g.w + c) * (g.c / W)];
+                for (int j = 0; j < W; ++j)
+                    if (number(v.at[j]) > best.at[j]) best.at[j] = number(v.at[j]), place.at[j] = r * g.w + c;
             }
-        put(y + i, in.top < in.bottom && in.left < in.right ? best : 0.f);
-        if (index) index[i] = place;
+        Some<T, W> result;
+        bool holds_pixels = in.top < in.bottom && in.left < in.right;
+        for (int j = 0; j < W; ++j) put(result.at + j, holds_pixels ? best.at[j] : 0.f);
+        ((Some<T, W>*)y)[i] = result;
+        if (index) ((Some<int, W>*)index)[i] = place;
     }
+}
+
+// As many channels a thread as the channels and 16 bytes allow.
+#define WIDE(kernel, T, ...)                                    \
+    if (sizeof(T) == 2 && g.c % 8 == 0) kernel<T, 8>(__VA_ARGS__); \
+    else if (g.c % 4 == 0) kernel<T, 4>(__VA_ARGS__);           \
+    else kernel<T, 1>(__VA_ARGS__);
+
+template <class T> __device__ inline void max_pool(const T* x, T* y, int* index, long long n, const Pool g) {
+    WIDE(max_pool_of, T, x, y, index, n, g)
 }
 
 extern "C" __global__ void max_pool_forward(const float* x, float* y, int* index, long long n, const Pool* g) {
@@ -60,17 +75,27 @@ extern "C" __global__ void max_pool_forward_half(const unsigned short* x, unsign
     max_pool(x, y, index, n, *g);
 }
 
-template <class T> __device__ inline void max_pool_back(const T* dy, const int* index, T* dx, long long n, const Pool g) {
-    EACH(i, n) {
-        Place at = place_of(i, g.h, g.w, g.c);
-        long long plane = at.image * g.oh * g.ow * g.c + at.channel;
-        float sum = 0.f;
+template <class T, int W> __device__ inline void max_pool_back_of(const T* dy, const int* index, T* dx, long long n,
+                                                                  const Pool& g) {
+    EACH(i, n / W) {
+        Place at = place_of(i, g.h, g.w, g.c / W);
+        long long plane = at.image * g.oh * g.ow * (g.c / W) + at.channel;
+        Some<float, W> sum = {};
         COVERING(at, oh, ow) {
-            long long from = plane + (long long)(oh * g.ow + ow) * g.c;
-            if (index[from] == at.row * g.w + at.column) sum += number(dy[from]);
+            long long from = plane + (long long)(oh * g.ow + ow) * (g.c / W);
+            Some<T, W> v = ((const Some<T, W>*)dy)[from];
+            Some<int, W> place = ((const Some<int, W>*)index)[from];
+            for (int j = 0; j < W; ++j)
+                if (place.at[j] == at.row * g.w + at.column) sum.at[j] += number(v.at[j]);
         }
-        put(dx + i, sum);
+        Some<T, W> result;
+        for (int j = 0; j < W; ++j) put(result.at + j, sum.at[j]);
+        ((Some<T, W>*)dx)[i] = result;
     }
+}
+
+template <class T> __device__ inline void max_pool_back(const T* dy, const int* index, T* dx, long long n, const Pool g) {
+    WIDE(max_pool_back_of, T, dy, index, dx, n, g)
 }
 
 extern "C" __global__ void max_pool_backward(const float* dy, const int* index, float* dx, long long n, const Pool* g) {
