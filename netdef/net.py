@@ -56,7 +56,9 @@ class Net:
         kept = _kept_names(keep, self.plan.newest)
         plan_lifetimes(self.plan.steps, kept)
         if fuse:
-            fuse_relus(self.plan.steps)
+            # where all blobs are kept layers are to save those, not images of the backend's
+            if kept is not None or not self.backend.has_images:
+                fuse_relus(self.plan.steps)
             if kept is not None and self.backend.joins_in_place:
                 join_in_place(self.plan.steps, kept)
         self._goes_back = self.plan.trains or kept is None or self.plan.message.force_backward
@@ -253,6 +255,7 @@ class Net:
             if owner.data is None:
                 owner.data = self.backend.empty(owner.shape)
             owner.data[...] = self.backend.asarray(array.reshape(owner.shape))    # views and sharers see it
+        self.backend.forget_weights()
         return report
 
     def save(self, path: str | os.PathLike, grads: bool = False) -> None:

@@ -121,7 +121,7 @@ class Run:
         """The arrays as the layer takes them: only some take images in a form of the backend's own."""
         return arrays if step.layer.passes_images else [self.backend.plain(array) for array in arrays]
 
-    def _as_told(self, arrays: list[Array]) -> list[Array]:
+    def _as_told(self, arrays: list[Array | None]) -> list[Array | None]:
         """What a layer has made, as it is kept: where all blobs are, they are arrays that a user can write to."""
         return arrays if self.kept is not None else [self.backend.plain(array) for array in arrays]
 
@@ -189,6 +189,8 @@ class Run:
             if self.backend.has_images:
                 dys = self._as_taken(step, dys)
             dxs = step.layer.backward(dys, list(step.need))
+            if self.backend.has_images:
+                dxs = self._as_told(dxs)
         for value, dx, need in zip(step.bottoms, dxs, step.need, strict=True):
             if need and dx is not None:
                 self._sums.add(value, dx)
@@ -207,9 +209,14 @@ class Run:
 
     def gradient(self, value: Value) -> Array | None:
         """The gradient of a value, for reading: waiting for its producer to take it, or kept."""
-        for found in (self._sums.get(value), self._grads.get(value)):
-            if found is not None:
-                return self.backend.plain(found)
+        waiting = self._sums.get(value)
+        if waiting is not None:
+            plain = self.backend.plain(waiting)
+            if plain is not waiting:
+                self._sums.put(value, plain)         # whoever has it may write to it
+            return plain
+        if value in self._grads:
+            return self._plainly(value, self._grads)
         relu = value.producer.relu
         if relu not in self._absorbed:
             return None

@@ -147,6 +147,9 @@ class Backend:
         """
         yield
 
+    def forget_weights(self) -> None:
+        """Somebody has written to weights nevertheless: copies are out of date."""
+
     def bias_backward(self, dy, db) -> None:
         """Adds to db (C,) the sum of dy (N, C, ...) over all axes but 1."""
         db += dy.sum(axis=(0, *range(2, dy.ndim)))

@@ -81,6 +81,10 @@ class GpuConvolutions(Backend):
     def steady_weights(self):
         return super().steady_weights() if self.convolutions is None else self.convolutions.steady_weights()
 
+    def forget_weights(self):
+        if self.convolutions is not None:
+            self.convolutions.forget_weights()
+
     def _refuse(self, what: str) -> None:
         """Say so before doing what a graph cannot hold."""
         self.refused += 1

@@ -44,7 +44,8 @@ class Convolutions:
         if self.images is None:
             return self._run(plan, [self._aligned(x), *operands]), fused
         linear = not (plan.spec.bias or plan.spec.relu)  # what scales x scales y
-        x = self.images.of(x, most=1.0) if linear else self.images.unscaled(self.images.of(x))
+        scaled = not isinstance(x, Image) or x.scale is not None  # a gradient: it may be of any size
+        x = self.images.near(1.0, x) if linear and scaled else self.images.unscaled(self.images.of(x))
         x = x if taken is geom else self.images.unfolded(x, geom)
         return Image(self.images, self._run(plan, [x.array, *operands]), x.scale), fused
 
@@ -90,6 +91,11 @@ class Convolutions:
             yield
         finally:
             self._kept = outer
+
+    def forget_weights(self) -> None:
+        """What is made of weights from now on is made anew."""
+        if self._kept:
+            self._kept.clear()
 
     def _scaled(self, dy) -> Image:
         """dy as cuDNN is to see it: near 1, or so far below that a sum over all pixels, which the weights' gradient

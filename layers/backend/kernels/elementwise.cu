@@ -45,24 +45,26 @@ extern "C" __global__ void relu_backward_half(const unsigned short* dy, const un
     keep_largest(top, bits);
 }
 
-// One uniform number per value decides; the mask travels as a byte.
+// One uniform number per value decides, whose order is that of planes: it does not depend on where channels lie.  x is
+// (N, pixels, channels), or planes with 1 of each.  The mask travels as a byte.
 template <class T> __device__ inline void dropout_of(const T* x, const float* draw, T* y, bool* mask, long long n,
-                                                     float keep) {
+                                                     int channels, int pixels, float keep) {
     EACH(i, n) {
-        bool on = draw[i] < keep;
+        Place at = place_of(i, 1, pixels, channels);
+        bool on = draw[(at.image * channels + at.channel) * pixels + at.column] < keep;
         mask[i] = on;
         put(y + i, on ? number(x[i]) / keep : 0.f);
     }
 }
 
 extern "C" __global__ void dropout_forward(const float* x, const float* draw, float* y, bool* mask, long long n,
-                                           float keep) {
-    dropout_of(x, draw, y, mask, n, keep);
+                                           int channels, int pixels, float keep) {
+    dropout_of(x, draw, y, mask, n, channels, pixels, keep);
 }
 
 extern "C" __global__ void dropout_forward_half(const unsigned short* x, const float* draw, unsigned short* y,
-                                                bool* mask, long long n, float keep) {
-    dropout_of(x, draw, y, mask, n, keep);
+                                                bool* mask, long long n, int channels, int pixels, float keep) {
+    dropout_of(x, draw, y, mask, n, channels, pixels, keep);
 }
 
 template <class T> __device__ inline void dropped_of(const T* dy, const bool* mask, T* dx, long long n, float keep) {

@@ -141,11 +141,6 @@ extern "C" __global__ void ave_pool_backward(const float* dy, float* dx, long lo
     ave_pool_back(dy, dx, n, *g);
 }
 
-extern "C" __global__ void ave_pool_backward_half(const unsigned short* dy, unsigned short* dx, long long n,
-                                                  const Pool* g) {
-    ave_pool_back(dy, dx, n, *g);
-}
-
 // draw: one uniform number per window when training, else null (the values' mean weighted by themselves).
 extern "C" __global__ void stochastic_pool_forward(const float* x, const float* draw, float* y, int* index,
                                                    long long n, const Pool* geometry) {
