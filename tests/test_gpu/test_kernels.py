@@ -225,3 +225,9 @@ def test_every_kernel_has_a_caller():
     backend = "".join(path.read_text() for path in KERNELS.parent.glob("gpu*.py"))
     called = {name for name in named for stem in (name, name.removesuffix("_half")) if f'"{stem}"' in backend}
     assert named - called == set()
+
+
+def test_no_two_kernels_have_one_name():
+    """The runtime finds compiled kernels by name alone."""
+    names = [name for path in KERNELS.glob("*.cu") for name in signatures(path.stem)]
+    assert len(names) == len(set(names)) > 30
