@@ -13,8 +13,8 @@ EXTRAS = {
     "safetensors": ["safetensors>=0.4"],
     "plots": ["matplotlib>=3.6"],
     "distributed": ["mpi4py>=4.0", "mpich>=4.2; platform_system == 'Linux'"],
-    "gpu": ["cupy-cuda12x[ctk]>=14", "nvidia-cudnn-cu12>=9", "nvidia-cudnn-frontend>=1.18,<1.24"],
-    "gpu-cuda13": ["cupy-cuda13x[ctk]>=14", "nvidia-cudnn-cu13>=9", "nvidia-cudnn-frontend>=1.18,<1.24"],
+    "gpu": ["cupy-cuda12x[ctk]>=14", "nvidia-cudnn-cu12>=9.2", "nvidia-cudnn-frontend>=1.18,<1.24"],
+    "gpu-cuda13": ["cupy-cuda13x[ctk]>=14", "nvidia-cudnn-cu13>=9.2", "nvidia-cudnn-frontend>=1.18,<1.24"],
     "bench": ["torch>=2.2", "onnx>=1.16", "onnxruntime>=1.17", "openvino>=2024.0"],
     "dev": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff>=0.6"],
 }
