@@ -65,7 +65,7 @@ class SPP(Layer):
         dx, dy, start = self.be.zeros(shape), dys[0].reshape(dys[0].shape[:2]), 0
         for level, index in zip(self.levels, indices, strict=True):
             end = start + shape[1] * level.out[0] * level.out[1]
-            part = self.xp.ascontiguousarray(dy[:, start:end]).reshape(*shape[:2], *level.out)
+            part = self.be.part(dy, 1, start, end).reshape(*shape[:2], *level.out)
             if index is None:
                 dx += self.be.ave_pool_backward(part, level, shape[2:])
             else:

@@ -38,10 +38,7 @@ def test_without_a_gpu_the_cpu_computes_and_says_so(tmp_path, monkeypatch):
 @pytest.fixture
 def gpu(request, monkeypatch):
     """set_mode_gpu on a GPU (--gpu), else on the CPU that pretends and refuses host arrays."""
-    if not request.config.getoption("--gpu"):
-        if shim.COMPILER is None:
-            pytest.skip("neither a GPU (make test-gpu) nor a C++ compiler")
-        monkeypatch.setattr("layers.backend.gpu_runtime.CudaRuntime", lambda index: shim.ShimRuntime())
+    shim.gpu_or_pretence(request, monkeypatch)
     caffe.mode._gpu.cache_clear()
     caffe.set_mode_gpu()
     yield

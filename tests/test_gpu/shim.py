@@ -12,12 +12,15 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from layers.backend.gpu_runtime import KERNELS, SIGNATURE, THREADS, blocks_for, check_arguments, signatures, source
+from tests.test_gpu import fake_cudnn
 from tests.test_gpu.device_array import DeviceArray, Tape, refuse_to_record, xp
 
 HEADER = Path(__file__).with_name("cuda_on_cpu.h")
@@ -129,6 +132,18 @@ class CudnnRuntime(ShimRuntime):
         from layers.backend.gpu_cudnn import Convolutions
 
         return Convolutions(self, precision, deterministic)
+
+
+def gpu_or_pretence(request, monkeypatch, runtime=ShimRuntime) -> bool:
+    """Whether device "gpu" is one (make test-gpu); else it is the CPU from now on, pretending with this runtime."""
+    real = request.config.getoption("--gpu")
+    if not real:
+        if COMPILER is None:
+            pytest.skip("neither a GPU (make test-gpu) nor a C++ compiler")
+        if runtime is CudnnRuntime:
+            monkeypatch.setitem(sys.modules, "cudnn", fake_cudnn)
+        monkeypatch.setattr("layers.backend.gpu_runtime.CudaRuntime", lambda index: runtime())
+    return real
 
 
 class Copy:

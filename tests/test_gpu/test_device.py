@@ -51,12 +51,7 @@ TOLERANCE = {"fp32": 1e-5, "tf32": 3e-3, "fp16": 5e-3}
 @pytest.fixture(autouse=True)
 def on_a_gpu(request, monkeypatch):
     """Whether device "gpu" is one; else it is the CPU, pretending."""
-    real = request.config.getoption("--gpu")
-    if not real:
-        if shim.COMPILER is None:
-            pytest.skip("neither a GPU (make test-gpu) nor a C++ compiler")
-        monkeypatch.setattr("layers.backend.gpu_runtime.CudaRuntime", lambda index: shim.ShimRuntime())
-    return real
+    return shim.gpu_or_pretence(request, monkeypatch)
 
 
 def image(height=61, width=47):

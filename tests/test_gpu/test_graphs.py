@@ -1,7 +1,6 @@
 """Runs recorded and repeated: on a GPU with `make test-gpu`, else on the pretend device, whose tape stands in for a
 capture.  Whatever a net does, with graphs it does the same to the bit."""
 
-import sys
 import warnings
 
 import numpy as np
@@ -12,7 +11,7 @@ from layers.backend.gpu_graph import Recorder
 from netdef.net import Net
 from netdef.replay import MOST, RECORDABLE
 from solver.__main__ import main as solver_main
-from tests.test_gpu import fake_cudnn, shim
+from tests.test_gpu import shim
 from tests.test_gpu.test_contract_on_gpu import on_gpu
 from tests.test_gpu.test_device import FCN, image, noisy_solver, weights_of
 from tests.test_layers import test_contract as contract
@@ -25,13 +24,8 @@ SMALL = SMALL.replace("num_output: 64", "num_output: 8").replace("dim: 61 dim: 4
 @pytest.fixture(autouse=True)
 def on_a_gpu(request, monkeypatch):
     """Whether device "gpu" is one; else it is the CPU, pretending."""
-    real = request.config.getoption("--gpu")
-    if not real:
-        if shim.COMPILER is None:
-            pytest.skip("neither a GPU (make test-gpu) nor a C++ compiler")
-        monkeypatch.setitem(sys.modules, "cudnn", fake_cudnn)
-        monkeypatch.setattr("layers.backend.gpu_runtime.CudaRuntime", lambda index: shim.CudnnRuntime())
-    elif make_backend("gpu").convolutions is None:
+    real = shim.gpu_or_pretence(request, monkeypatch, shim.CudnnRuntime)
+    if real and make_backend("gpu").convolutions is None:
         pytest.skip("without cuDNN there is little to record: pip install 'nvidia-cudnn-frontend>=1.18,<1.24'")
     return real
 

@@ -3,7 +3,6 @@
 On a GPU with `make test-gpu`, else with the kernels run on the CPU and a stand-in for cuDNN.
 """
 
-import sys
 
 import numpy as np
 import pytest
@@ -67,13 +66,9 @@ layer { name: "loss" type: "Reduction" bottom: "rows" top: "loss" loss_weight: 1
 @pytest.fixture(autouse=True)
 def on_a_gpu(request, monkeypatch):
     """Whether device "gpu" is one; else it is the CPU, pretending."""
-    real = request.config.getoption("--gpu")
+    real = shim.gpu_or_pretence(request, monkeypatch, shim.CudnnRuntime)
     if not real:
-        if shim.COMPILER is None:
-            pytest.skip("neither a GPU (make test-gpu) nor a C++ compiler")
-        monkeypatch.setitem(sys.modules, "cudnn", fake_cudnn)
         monkeypatch.setattr(fake_cudnn, "without_cores", set())
-        monkeypatch.setattr("layers.backend.gpu_runtime.CudaRuntime", lambda index: shim.CudnnRuntime())
         monkeypatch.setitem(TOLERANCE, "tf32", 1e-6)  # the stand-in for cuDNN does not round
         monkeypatch.setitem(WHOLE, "tf32", 1e-5)
     elif make_backend("gpu").convolutions is None:

@@ -12,10 +12,7 @@ pytest.importorskip("h5py", reason="the cases' data are in HDF5")
 @pytest.fixture(autouse=True)
 def device(request, monkeypatch):
     """Device "gpu" is one with --gpu; else it is the CPU, pretending."""
-    if not request.config.getoption("--gpu"):
-        if shim.COMPILER is None:
-            pytest.skip("neither a GPU (make test-gpu) nor a C++ compiler")
-        monkeypatch.setattr("layers.backend.gpu_runtime.CudaRuntime", lambda index: shim.ShimRuntime())
+    shim.gpu_or_pretence(request, monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["adadelta", "adagrad", "adam_iter_size2", "clip_small", "nesterov", "rmsprop_decay",
