@@ -20,6 +20,10 @@ EXTRAS = {
 }
 EXTRAS["all"] = [need for name in ("hdf5", "lmdb", "safetensors", "plots", "distributed") for need in EXTRAS[name]]
 
+# The repository keeps its folders at the root; installed, they lie below `demitasse`, since other packages use such
+# names too.
+PARTS = ["proto", "layers", "layers.backend", "layers.sources", "netdef", "solver", "models", "models.data"]
+
 setup(
     name="demitasse",
     version="0.1.0",
@@ -29,11 +33,21 @@ setup(
     license="BSD-2-Clause",
     python_requires=">=3.10",
     # Listed by name: a bare find_packages() would install tests and benchmarks too.
-    packages=["proto", "layers", "layers.backend", "layers.sources", "netdef", "solver", "models", "models.data",
-              "caffe", "caffe.proto"],
-    package_data={"proto": ["caffe.proto"], "layers.backend": ["kernels/*.cu", "kernels/*.h"],
-                  "models": ["*/*.prototxt", "*/classes.txt"]},
-    install_requires=["numpy>=1.26", "scipy>=1.11", "protobuf>=5", "pillow>=10", "numba>=0.60",
-                      "threadpoolctl>=3.2", "tqdm>=4.64"],
+    packages=["demitasse", *(f"demitasse.{name}" for name in PARTS), "caffe", "caffe.proto"],
+    package_dir={"demitasse": "demitasse"} | {f"demitasse.{name}": name.replace(".", "/") for name in PARTS},
+    package_data={
+        "demitasse.proto": ["caffe.proto"],
+        "demitasse.layers.backend": ["kernels/*.cu", "kernels/*.h"],
+        "demitasse.models": ["*/*.prototxt", "*/classes.txt"],
+    },
+    install_requires=[
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "protobuf>=5",
+        "pillow>=10",
+        "numba>=0.60",
+        "threadpoolctl>=3.2",
+        "tqdm>=4.64",
+    ],
     extras_require=EXTRAS,
 )

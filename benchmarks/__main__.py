@@ -22,8 +22,8 @@ import numpy as np
 from benchmarks import gpu
 from benchmarks.nets import NETS, SINGLES
 from benchmarks.peers import FRAMEWORKS
-from layers.backend import make_backend
-from solver.timing import peak_gflops
+from demitasse.layers.backend import make_backend
+from demitasse.solver.timing import peak_gflops
 
 
 class Worker:

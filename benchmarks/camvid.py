@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from models.fcn import Head, Source, fcn
-from models.score import Scores, confusion, scores
-from netdef.net import Net
-from proto import text
-from proto.messages import SolverParameter
-from solver.solver import Solver
+from demitasse.models.fcn import Head, Source, fcn
+from demitasse.models.score import Scores, confusion, scores
+from demitasse.netdef.net import Net
+from demitasse.proto import text
+from demitasse.proto.messages import SolverParameter
+from demitasse.solver.solver import Solver
 
 CLASSES = 11
 
@@ -86,7 +86,7 @@ def train_torch(message, val, threads):
     import torch
 
     from benchmarks.torch_net import CaffeSGD, TorchNet
-    from solver.policy import learning_rate
+    from demitasse.solver.policy import learning_rate
 
     torch.manual_seed(message.random_seed)
     torch.set_num_threads(threads)

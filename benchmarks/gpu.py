@@ -20,10 +20,10 @@ import numpy as np
 
 from benchmarks.nets import net_message
 from benchmarks.peers import random_inputs
-from layers.backend import make_backend
-from netdef.net import Net
-from proto.errors import NetError
-from proto.messages import SolverParameter
+from demitasse.layers.backend import make_backend
+from demitasse.netdef.net import Net
+from demitasse.proto.errors import NetError
+from demitasse.proto.messages import SolverParameter
 
 PRECISIONS = ("fp32", "tf32", "fp16")
 KINDS = ("eager", "channels_last", "compile")
@@ -38,7 +38,7 @@ class Ours:
     """Our net at a precision; `run(arrays)` does one image or step and does not wait."""
 
     def __init__(self, message, precision: str, train: bool, device: str = "gpu", graphs: bool = False):
-        from solver.updates import Updater
+        from demitasse.solver.updates import Updater
 
         self.name = "ours, graphs" if graphs else "ours"
         self.backend = make_backend(device, precision=precision, graphs=graphs)
@@ -101,8 +101,9 @@ class Torch:
         if self.half and not train:
             self.model = self.model.half()
         learned = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.SGD(learned, 1e-12, 0.9, weight_decay=5e-4, fused=device == "cuda" or None) \
-            if train else None  # fmt: skip
+        self.optimizer = (
+            torch.optim.SGD(learned, 1e-12, 0.9, weight_decay=5e-4, fused=device == "cuda" or None) if train else None
+        )
         self.scaler = torch.amp.GradScaler(device, enabled=self.half)
         self.call = torch.compile(self.model) if kind == "compile" else self.model
 
@@ -208,8 +209,20 @@ def rows(title: str, times: dict[str, float], note: str = "") -> list[str]:
     return lines
 
 
-def compare(message, precision: str, train: bool, say, *, size=(500, 500), sizes=SIZES, new_sizes=NEW_SIZES, rounds=7,
-            repeat=10, devices=("gpu", "cuda"), kinds=KINDS) -> None:  # fmt: skip
+def compare(
+    message,
+    precision: str,
+    train: bool,
+    say,
+    *,
+    size=(500, 500),
+    sizes=SIZES,
+    new_sizes=NEW_SIZES,
+    rounds=7,
+    repeat=10,
+    devices=("gpu", "cuda"),
+    kinds=KINDS,
+) -> None:
     """Say all figures of one precision and mode."""
     ours = Ours(message, precision, train, devices[0])
     contenders = [ours]
@@ -246,8 +259,11 @@ def compare(message, precision: str, train: bool, say, *, size=(500, 500), sizes
     for line in rows(f"{precision} {mode}, a stream of {len(sizes)} sizes", in_turns(eager, stream, 3, warm_up=1)):
         say(line)
     if devices[0] == "gpu":
-        say("  memory: " + ", ".join(f"{c.name} {c.memory():.1f} GB" for c in (contenders[0], contenders[-1]))
-            + " (torch: all its kinds together)")  # fmt: skip
+        say(
+            "  memory: "
+            + ", ".join(f"{c.name} {c.memory():.1f} GB" for c in (contenders[0], contenders[-1]))
+            + " (torch: all its kinds together)"
+        )
     for contender in contenders:
         contender.close()
 
@@ -268,8 +284,10 @@ def main(nets, modes, rounds: int, out: str | None) -> int:
         lines.append(line)
 
     say(f"# {device}, {datetime.date.today()}")
-    say(f"cuDNN: {'yes' if backend.convolutions is not None else 'missing, convolutions through cuBLAS'}; one image; "
-        f"medians of {rounds} rounds in turns")  # fmt: skip
+    say(
+        f"cuDNN: {'yes' if backend.convolutions is not None else 'missing, convolutions through cuBLAS'}; one image; "
+        f"medians of {rounds} rounds in turns"
+    )
     for net, precision, mode in itertools.product(nets, PRECISIONS, modes):
         say(f"## {net}")
         compare(net_message(net, mode == "train"), precision, mode == "train", say, rounds=rounds)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from proto.messages import NetParameter
-from proto.text import read_net
+from demitasse.proto.messages import NetParameter
+from demitasse.proto.text import read_net
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 MODELS = Path(__file__).resolve().parents[1] / "models"

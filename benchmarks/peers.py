@@ -36,8 +36,8 @@ def make_runner(framework: str, net, train: bool, threads: int):
 
 
 def _ours(message, train, threads):
-    from layers.backend import make_backend
-    from netdef.net import Net
+    from demitasse.layers.backend import make_backend
+    from demitasse.netdef.net import Net
 
     backend = make_backend("cpu", threads=threads)
     net = Net(message, "TRAIN" if train else "TEST", backend=backend, seed=1)
@@ -100,7 +100,7 @@ def _classes(shapes, specs):
 def _planned(message, train):
     """(the net as a torch module with random weights, its inputs)"""
     from benchmarks.torch_net import TorchNet
-    from netdef.plan import Plan
+    from demitasse.netdef.plan import Plan
 
     plan = Plan(message, "TRAIN" if train else "TEST")
     shapes = {name: value.shape for name, value in plan.newest.items()}

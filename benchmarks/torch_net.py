@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from proto.messages import EltwiseParameter, LRNParameter, PoolingParameter
+from demitasse.proto.messages import EltwiseParameter, LRNParameter, PoolingParameter
 
 
 class TorchNet(nn.Module):
@@ -26,8 +26,10 @@ class TorchNet(nn.Module):
                 value.lr_mult, value.decay_mult = param.lr_mult, param.decay_mult
                 self.register_parameter(_attribute(name, i), value)
         last_use = {name: i for i, spec in enumerate(self.specs) for name in spec.bottom}
-        self.done = [[name for name, use in last_use.items() if use == i and name not in (*keep, *spec.top)]
-                     for i, spec in enumerate(self.specs)]  # fmt: skip
+        self.done = [
+            [name for name, use in last_use.items() if use == i and name not in (*keep, *spec.top)]
+            for i, spec in enumerate(self.specs)
+        ]
 
     @classmethod
     def like(cls, net, keep=()):
@@ -51,8 +53,15 @@ class TorchNet(nn.Module):
     def Convolution(self, spec, x):  # noqa: N802 (methods are named like the types)
         p = spec.convolution_param
         w, b = self.weights(spec.name)
-        return functional.conv2d(x, w, b, _pair(p.stride, p.stride_h, p.stride_w, 1), _pair(p.pad, p.pad_h, p.pad_w, 0),
-                                 _pair(p.dilation, 0, 0, 1), p.group)  # fmt: skip
+        return functional.conv2d(
+            x,
+            w,
+            b,
+            _pair(p.stride, p.stride_h, p.stride_w, 1),
+            _pair(p.pad, p.pad_h, p.pad_w, 0),
+            _pair(p.dilation, 0, 0, 1),
+            p.group,
+        )
 
     def Deconvolution(self, spec, x):  # noqa: N802
         p = spec.convolution_param

@@ -32,12 +32,48 @@ from caffe.solvers import (
     get_solver,
 )
 from caffe.timer import Timer
-from layers.layer import TEST, TRAIN
-from layers.layer import layer_types as layer_type_list
+from demitasse.layers.layer import TEST, TRAIN
+from demitasse.layers.layer import layer_types as layer_type_list
 
-__version__ = "1.0.0"        # of Caffe, whose surface this is
-__all__ = ["NCCL", "TEST", "TRAIN", "AdaDeltaSolver", "AdaGradSolver", "AdamSolver", "Blob", "Classifier", "Detector",
-           "Layer", "Net", "NetSpec", "NesterovSolver", "RMSPropSolver", "SGDSolver", "Solver", "Timer", "coord_map",
-           "draw", "get_solver", "has_nccl", "init_log", "io", "layer_type_list", "layers", "log", "net_spec",
-           "params", "proto", "set_device", "set_mode_cpu", "set_mode_gpu", "set_multiprocess", "set_random_seed",
-           "set_solver_count", "set_solver_rank", "solver_count", "solver_rank", "to_proto"]
+__version__ = "1.0.0"  # of Caffe, whose surface this is
+__all__ = [
+    "NCCL",
+    "TEST",
+    "TRAIN",
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
+    "Blob",
+    "Classifier",
+    "Detector",
+    "Layer",
+    "Net",
+    "NetSpec",
+    "NesterovSolver",
+    "RMSPropSolver",
+    "SGDSolver",
+    "Solver",
+    "Timer",
+    "coord_map",
+    "draw",
+    "get_solver",
+    "has_nccl",
+    "init_log",
+    "io",
+    "layer_type_list",
+    "layers",
+    "log",
+    "net_spec",
+    "params",
+    "proto",
+    "set_device",
+    "set_mode_cpu",
+    "set_mode_gpu",
+    "set_multiprocess",
+    "set_random_seed",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
+    "to_proto",
+]

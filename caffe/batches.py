@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from proto.errors import ShapeFault
+from demitasse.proto.errors import ShapeFault
 
 
-def batches_of(arrays: Mapping[str, np.ndarray], size: int, like: Mapping[str, np.ndarray] | None = None
-               ) -> Iterator[dict[str, np.ndarray]]:
+def batches_of(
+    arrays: Mapping[str, np.ndarray], size: int, like: Mapping[str, np.ndarray] | None = None
+) -> Iterator[dict[str, np.ndarray]]:
     """{name: `size` samples} again and again; the last ones are filled up with zeros.
 
     like: where there are no arrays, as many (empty) batches as these would make.
@@ -19,7 +20,7 @@ def batches_of(arrays: Mapping[str, np.ndarray], size: int, like: Mapping[str, n
     for begin in range(0, count, size):
         batch = {}
         for name, array in arrays.items():
-            part = np.asarray(array[begin:begin + size], np.float32)
+            part = np.asarray(array[begin : begin + size], np.float32)
             batch[name] = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), np.float32)])
         yield batch
 
@@ -28,8 +29,10 @@ def joined(results: list[dict[str, np.ndarray]], given: Mapping[str, np.ndarray]
     """The batches' arrays after each other, without what was filled up; a blob with one number per batch (a loss)
     gives one number per batch."""
     count = _count(given)
-    return {name: np.concatenate([np.atleast_1d(result[name]) for result in results])[:count]
-            for name in (results[0] if results else ())}
+    return {
+        name: np.concatenate([np.atleast_1d(result[name]) for result in results])[:count]
+        for name in (results[0] if results else ())
+    }
 
 
 def _count(arrays: Mapping[str, np.ndarray]) -> int:

@@ -19,9 +19,9 @@ from collections import OrderedDict
 import numpy as np
 
 from caffe.pylayer import Shaped
-from layers.layer import Param
-from netdef.graph import Value
-from proto.errors import ShapeFault, did_you_mean
+from demitasse.layers.layer import Param
+from demitasse.netdef.graph import Value
+from demitasse.proto.errors import ShapeFault, did_you_mean
 
 # Layers whose tops after the first send nothing back in Caffe, whatever a script writes into their diffs.  (Gradients
 # that other layers send them do count here.)
@@ -76,7 +76,7 @@ class NetBlob(Shaped):
         self._engine, self._values = engine, values
         self._on_host = engine.backend.xp is np
         self._data, self._diff = _HostCopy(), _HostCopy()
-        self._current: Value | None = None             # the value made last
+        self._current: Value | None = None  # the value made last
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -89,7 +89,7 @@ class NetBlob(Shaped):
         for value in self._values:
             value.shape = tuple(int(size) for size in shape)
             if not value.producer.is_input:
-                value.producer.sized_for = None        # its layer is to say the shape again
+                value.producer.sized_for = None  # its layer is to say the shape again
         self._data.reshape(shape)
         self._diff.reshape(shape)
 
@@ -128,7 +128,7 @@ class NetBlob(Shaped):
             host.array = None
         elif self._on_host:
             host.take(array)
-            if value is self._values[-1]:              # earlier ones stay the engine's: their numbers will not last
+            if value is self._values[-1]:  # earlier ones stay the engine's: their numbers will not last
                 self._engine.run.put(value, host.array)
 
     def lend(self, first: int) -> None:
@@ -207,8 +207,10 @@ class ParamBlob(Shaped):
 
     def reshape(self, *shape: int) -> None:
         if tuple(shape) != self.shape:
-            raise ShapeFault(f"a learned blob keeps its shape {self.shape}: change the layer's fields instead of "
-                             f"reshaping to {shape}")
+            raise ShapeFault(
+                f"a learned blob keeps its shape {self.shape}: change the layer's fields instead of "
+                f"reshaping to {shape}"
+            )
 
     @property
     def data(self) -> np.ndarray:
@@ -216,7 +218,7 @@ class ParamBlob(Shaped):
 
     @property
     def diff(self) -> np.ndarray:
-        if self._param.grad is None and self._diff.array is None:      # not learned: nobody will add to it
+        if self._param.grad is None and self._diff.array is None:  # not learned: nobody will add to it
             return self._diff.take(np.zeros(self.shape, np.float32))
         return self._host(self._diff, self._param.grad)
 
@@ -249,6 +251,7 @@ class ParamBlob(Shaped):
 def _pointer(array) -> int:
     """Where a device array lies."""
     if array is None or isinstance(array, np.ndarray):
-        raise RuntimeError("there is no such array on a GPU: call caffe.set_mode_gpu() before building the net, "
-                           "and run it first")
+        raise RuntimeError(
+            "there is no such array on a GPU: call caffe.set_mode_gpu() before building the net, and run it first"
+        )
     return array.data.ptr

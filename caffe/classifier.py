@@ -8,7 +8,7 @@ import numpy as np
 
 from caffe import io
 from caffe.net import Net
-from layers.layer import TEST
+from demitasse.layers.layer import TEST
 
 
 def make_transformer(net: Net, mean, input_scale, raw_scale, channel_swap) -> io.Transformer:
@@ -16,8 +16,12 @@ def make_transformer(net: Net, mean, input_scale, raw_scale, channel_swap) -> io
     name = net.inputs[0]
     transformer = io.Transformer({name: net.blobs[name].shape})
     transformer.set_transpose(name, (2, 0, 1))
-    for given, set_it in ((mean, transformer.set_mean), (input_scale, transformer.set_input_scale),
-                          (raw_scale, transformer.set_raw_scale), (channel_swap, transformer.set_channel_swap)):
+    for given, set_it in (
+        (mean, transformer.set_mean),
+        (input_scale, transformer.set_input_scale),
+        (raw_scale, transformer.set_raw_scale),
+        (channel_swap, transformer.set_channel_swap),
+    ):
         if given is not None:
             set_it(name, given)
     return transformer
@@ -30,8 +34,16 @@ class Classifier(Net):
     mean, input_scale, raw_scale, channel_swap: as in io.Transformer.
     """
 
-    def __init__(self, model_file, pretrained_file, image_dims=None, mean=None, input_scale=None, raw_scale=None,
-                 channel_swap=None):
+    def __init__(
+        self,
+        model_file,
+        pretrained_file,
+        image_dims=None,
+        mean=None,
+        input_scale=None,
+        raw_scale=None,
+        channel_swap=None,
+    ):
         super().__init__(model_file, TEST, weights=pretrained_file)
         self.transformer = make_transformer(self, mean, input_scale, raw_scale, channel_swap)
         self.crop_dims = np.array(self.blobs[self.inputs[0]].shape[2:])
@@ -48,7 +60,7 @@ class Classifier(Net):
             crops = io.oversample(images, self.crop_dims)
         else:
             (top, left), (height, width) = (self.image_dims - self.crop_dims) // 2, self.crop_dims
-            crops = [image[top:top + height, left:left + width] for image in images]
+            crops = [image[top : top + height, left : left + width] for image in images]
         name = self.inputs[0]
         batch = np.array([self.transformer.preprocess(name, crop) for crop in crops])
         scores = self.forward_all(**{name: batch})[self.outputs[0]]

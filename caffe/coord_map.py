@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from netdef import coords
-from netdef.coords import CoordMap, above_top
-from netdef.spec import Function, L, Top
-from proto.errors import GraphFault
+from demitasse.netdef import coords
+from demitasse.netdef.coords import CoordMap, above_top
+from demitasse.netdef.spec import Function, L, Top
+from demitasse.proto.errors import GraphFault
 
-__all__ = ["AxisMismatchException", "UndefinedMapException", "compose", "coord_map", "coord_map_from_to", "crop",
-           "inverse"]
+__all__ = [
+    "AxisMismatchException",
+    "UndefinedMapException",
+    "compose",
+    "coord_map",
+    "coord_map_from_to",
+    "crop",
+    "inverse",
+]
 
 
 # Their pixels keep their places, and `crop` goes through them, but scripts know them as layers without a map.

@@ -9,9 +9,9 @@ import numpy as np
 from caffe.classifier import make_transformer
 from caffe.io import load_image, resize_image
 from caffe.net import Net
-from layers.layer import TEST
-from layers.sources.windows import place
-from proto.errors import DataFault, ShapeFault
+from demitasse.layers.layer import TEST
+from demitasse.layers.sources.windows import place
+from demitasse.proto.errors import DataFault, ShapeFault
 
 
 class Detector(Net):
@@ -21,8 +21,16 @@ class Detector(Net):
     mean, input_scale, raw_scale, channel_swap: as in io.Transformer.
     """
 
-    def __init__(self, model_file, pretrained_file, mean=None, input_scale=None, raw_scale=None, channel_swap=None,
-                 context_pad: int | None = None):
+    def __init__(
+        self,
+        model_file,
+        pretrained_file,
+        mean=None,
+        input_scale=None,
+        raw_scale=None,
+        channel_swap=None,
+        context_pad: int | None = None,
+    ):
         super().__init__(model_file, TEST, weights=pretrained_file)
         self.transformer = make_transformer(self, mean, input_scale, raw_scale, channel_swap)
         self.context_pad = context_pad or 0
@@ -49,8 +57,10 @@ class Detector(Net):
 
     def detect_selective_search(self, image_fnames: Iterable[str]) -> list[dict]:
         """Selective search is a MATLAB program of its own, which is not part of this project."""
-        raise DataFault("detect_selective_search needs the selective_search MATLAB program, which is not part of this: "
-                        "make the windows with any proposal method and call detect_windows([(file, windows), ...])")
+        raise DataFault(
+            "detect_selective_search needs the selective_search MATLAB program, which is not part of this: "
+            "make the windows with any proposal method and call detect_windows([(file, windows), ...])"
+        )
 
     def crop(self, image: np.ndarray, window: Sequence[float]) -> np.ndarray:
         """The window (ymin, xmin, ymax, xmax) of an image with its context, at the input's size where there is any;
@@ -58,16 +68,17 @@ class Detector(Net):
         top, left, bottom, right = (int(edge) for edge in window)
         rows, cols = image.shape[:2]
         if not (0 <= top < bottom <= rows and 0 <= left < right <= cols):
-            raise ShapeFault(f"the window {tuple(window)} is not inside an image of {rows}x{cols}: give "
-                             "(ymin, xmin, ymax, xmax)")
+            raise ShapeFault(
+                f"the window {tuple(window)} is not inside an image of {rows}x{cols}: give (ymin, xmin, ymax, xmax)"
+            )
         if not self.context_pad:
             return image[top:bottom, left:right]
         name = self.inputs[0]
         size = self.blobs[name].shape[2]
         put = place((left, top, right - 1, bottom - 1), rows, cols, size, self.context_pad, False, False)
-        part = resize_image(image[put.y1:put.y2 + 1, put.x1:put.x2 + 1], (put.height, put.width))
+        part = resize_image(image[put.y1 : put.y2 + 1, put.x1 : put.x2 + 1], (put.height, put.width))
         canvas = self._mean_image(name, size)
-        canvas[put.top:put.top + put.height, put.left:put.left + put.width] = part
+        canvas[put.top : put.top + put.height, put.left : put.left + put.width] = part
         return canvas
 
     def _mean_image(self, name: str, size: int) -> np.ndarray:

@@ -6,9 +6,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from layers.layer import TEST
-from netdef import picture
-from netdef.plan import Plan
+from demitasse.layers.layer import TEST
+from demitasse.netdef import picture
+from demitasse.netdef.plan import Plan
 
 
 def draw_net(caffe_net, rankdir="TB", ext="png", phase=None, display_lrm=False) -> bytes:

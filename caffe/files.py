@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from proto.errors import NetError, did_you_mean
+from demitasse.proto.errors import NetError, did_you_mean
 
 
 class FileFault(NetError, RuntimeError):

@@ -9,9 +9,9 @@ import numpy as np
 
 from caffe.files import require_file
 from caffe.proto import caffe_pb2
-from layers.sources.images import read_image
-from proto import arrays
-from proto.errors import GraphFault, ShapeFault, did_you_mean
+from demitasse.layers.sources.images import read_image
+from demitasse.proto import arrays
+from demitasse.proto.errors import GraphFault, ShapeFault, did_you_mean
 
 # -- messages ----------------------------------------------------------------------------------------
 
@@ -55,7 +55,7 @@ def datum_to_array(datum) -> np.ndarray:
 # -- images ------------------------------------------------------------------------------------------
 
 
-GREY = np.array([0.2125, 0.7154, 0.0721], np.float32)     # of red, green and blue, as scikit-image weighs them
+GREY = np.array([0.2125, 0.7154, 0.0721], np.float32)  # of red, green and blue, as scikit-image weighs them
 
 
 def load_image(filename, color: bool = True) -> np.ndarray:
@@ -88,7 +88,7 @@ def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.nda
         corners = [(y, x) for y in (0, rows - height) for x in (0, cols - width)]
         # As in Caffe: a centre between two pixels goes to the earlier one.
         corners.append(((rows - height) // 2, (cols - width) // 2))
-        five = [image[y:y + height, x:x + width] for y, x in corners]
+        five = [image[y : y + height, x : x + width] for y, x in corners]
         crops += five + [crop[:, ::-1] for crop in five]
     return np.array(crops, np.float32)
 
@@ -146,8 +146,10 @@ class Transformer:
         """The order of channels: (2, 1, 0) for RGB to BGR."""
         self._check_input(in_)
         if len(order) != self.inputs[in_][1]:
-            raise ShapeFault(f"channel_swap needs an index for each of the {self.inputs[in_][1]} channels of '{in_}', "
-                             f"not {tuple(order)}")
+            raise ShapeFault(
+                f"channel_swap needs an index for each of the {self.inputs[in_][1]} channels of '{in_}', "
+                f"not {tuple(order)}"
+            )
         self.channel_swap[in_] = list(order)
 
     def set_raw_scale(self, in_: str, scale: float) -> None:
@@ -164,8 +166,10 @@ class Transformer:
         elif mean.ndim == 2:
             mean = mean[None]
         if mean.ndim != 3 or len(mean) not in (1, shape[1]):
-            raise ShapeFault(f"a mean of shape {mean.shape} does not fit input '{in_}' of shape {shape}: give one "
-                             "number for each channel, or an array (channels, height, width)")
+            raise ShapeFault(
+                f"a mean of shape {mean.shape} does not fit input '{in_}' of shape {shape}: give one "
+                "number for each channel, or an array (channels, height, width)"
+            )
         if mean.shape[1:] not in ((1, 1), shape[2:]):
             mean = resize_image(mean.transpose(1, 2, 0), shape[2:]).transpose(2, 0, 1)
         self.mean[in_] = mean
@@ -177,5 +181,6 @@ class Transformer:
 
     def _check_input(self, in_: str) -> None:
         if in_ not in self.inputs:
-            raise GraphFault(f"the transformer has no input '{in_}'{did_you_mean(in_, self.inputs)}: "
-                             f"it has {', '.join(self.inputs)}")
+            raise GraphFault(
+                f"the transformer has no input '{in_}'{did_you_mean(in_, self.inputs)}: it has {', '.join(self.inputs)}"
+            )

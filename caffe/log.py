@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from solver.log import Log, Silent
+from demitasse.solver.log import Log, Silent
 
 
 class _Warnings(Log):
@@ -17,7 +17,7 @@ class _Warnings(Log):
 
 
 class _Level:
-    least: int | None = None         # of init_log; None: as the environment says
+    least: int | None = None  # of init_log; None: as the environment says
 
 
 def init_log(level: int = 0, stderr: bool = True) -> None:

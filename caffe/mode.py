@@ -13,15 +13,15 @@ from __future__ import annotations
 import functools
 import warnings
 
-from layers.backend import make_backend
-from proto.errors import SolverFault
+from demitasse.layers.backend import make_backend
+from demitasse.proto.errors import SolverFault
 
 
 class _Mode:
     gpu = False
     exact = True
     device = 0
-    seed: int | None = None          # of set_random_seed
+    seed: int | None = None  # of set_random_seed
 
 
 _mode = _Mode()

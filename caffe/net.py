@@ -23,11 +23,11 @@ from caffe.batches import batches_of, joined
 from caffe.files import require_file, require_weights
 from caffe.log import make_log
 from caffe.shown import Shown
-from netdef.net import Net as Engine
-from netdef.words import some
-from proto.errors import GraphFault, ShapeFault, did_you_mean
-from proto.messages import NetParameter
-from solver import debug
+from demitasse.netdef.net import Net as Engine
+from demitasse.netdef.words import some
+from demitasse.proto.errors import GraphFault, ShapeFault, did_you_mean
+from demitasse.proto.messages import NetParameter
+from demitasse.solver import debug
 
 
 class Net(Shown):
@@ -42,15 +42,18 @@ class Net(Shown):
             weights, *given = given
         if len(given) > 4 or (given and phase is not None):
             raise TypeError("Net takes (network_file, phase, level, stages, weights) or (network_file, weights, phase)")
-        phase, level, stages, weights = [*given, *(phase, level, stages, weights)[len(given):]]
+        phase, level, stages, weights = [*given, *(phase, level, stages, weights)[len(given) :]]
         if phase is None:
             raise TypeError("Net needs a phase: caffe.TRAIN or caffe.TEST")
         if not isinstance(network_file, NetParameter):
             require_file(network_file)
         if weights:
             require_weights(weights)
-        self._show(Engine(network_file, phase, backend=mode.backend(), level=level, stages=stages or (), keep="all",
-                          fuse=False))
+        self._show(
+            Engine(
+                network_file, phase, backend=mode.backend(), level=level, stages=stages or (), keep="all", fuse=False
+            )
+        )
         if self._engine.plan.message.debug_info:
             debug.attach(self._engine, make_log())
         if weights:
@@ -109,8 +112,9 @@ class Net(Shown):
         given = {name: array for name, array in kwargs.items() if name in self.inputs}
         grads = {name: array for name, array in kwargs.items() if name not in given}
         data, sent = [], []
-        for batch, grad in zip(batches_of(given, self._batch_size()), batches_of(grads, self._batch_size(), given),
-                               strict=True):
+        for batch, grad in zip(
+            batches_of(given, self._batch_size()), batches_of(grads, self._batch_size(), given), strict=True
+        ):
             data.append({name: array.copy() for name, array in self.forward(blobs=blobs, **batch).items()})
             sent.append({name: array.copy() for name, array in self.backward(diffs=diffs, **grad).items()})
         return joined(data, given), joined(sent, given)
@@ -134,14 +138,16 @@ class Net(Shown):
         """Run layers backward by their indices."""
         steps, names = self._engine.plan.steps, self._layer_names
         if not any(step.backward for step in steps):
-            warnings.warn("backward has nothing to do: no loss, or force_backward: true, reaches a layer that learns",
-                          stacklevel=3)
+            warnings.warn(
+                "backward has nothing to do: no loss, or force_backward: true, reaches a layer that learns",
+                stacklevel=3,
+            )
             return
         starts = {name: blob.start_of(first, last) for name, blob in self.blobs.items()}
         grads = {name: diff for name, diff in starts.items() if diff is not None}
         self._lend(last + 1)
         if not grads and not self._engine.plan.losses and last == len(steps) - 1:
-            return                                     # all diffs are zero, and so would be what follows from them
+            return  # all diffs are zero, and so would be what follows from them
         self._engine.backward(start=names[last] if last < len(steps) - 1 else None, end=names[first], grads=grads)
 
     def _fill(self, what: str, given, names, method: str, kind: str) -> None:
@@ -149,20 +155,29 @@ class Net(Shown):
             return
         if set(given) != set(names):
             wrong = [name for name in given if name not in names]
-            detail = f"{wrong[0]} is none{did_you_mean(wrong[0], names)}" if wrong else \
-                f"{some(name for name in names if name not in given)} is missing"
-            raise GraphFault(f"{method} is given {some(given)}, but must be given all of the net's {kind} "
-                             f"({some(names) or 'there are none'}) or nothing: {detail}")
+            detail = (
+                f"{wrong[0]} is none{did_you_mean(wrong[0], names)}"
+                if wrong
+                else f"{some(name for name in names if name not in given)} is missing"
+            )
+            raise GraphFault(
+                f"{method} is given {some(given)}, but must be given all of the net's {kind} "
+                f"({some(names) or 'there are none'}) or nothing: {detail}"
+            )
         for name, array in given.items():
             blob, array = self.blobs[name], np.asarray(array)
             if array.shape[:1] != blob.shape[:1]:
-                raise ShapeFault(f"'{name}' is given {array.shape}, not batch sized: the blob is {blob.shape}, so "
-                                 f"call net.blobs['{name}'].reshape(...) first, or use forward_all")
+                raise ShapeFault(
+                    f"'{name}' is given {array.shape}, not batch sized: the blob is {blob.shape}, so "
+                    f"call net.blobs['{name}'].reshape(...) first, or use forward_all"
+                )
             try:
                 getattr(blob, what)[...] = array
             except ValueError:
-                raise ShapeFault(f"'{name}' is given {array.shape}, but the blob is {blob.shape}: call "
-                                 f"net.blobs['{name}'].reshape(*array.shape) first") from None
+                raise ShapeFault(
+                    f"'{name}' is given {array.shape}, but the blob is {blob.shape}: call "
+                    f"net.blobs['{name}'].reshape(*array.shape) first"
+                ) from None
 
     def _index(self, layer: str | None, default: int) -> int:
         if layer is None:
@@ -204,7 +219,7 @@ class Net(Shown):
     def _call(self, hooks: list, function, after: int) -> None:
         def hook(index: int) -> None:
             function(index)
-            self._lend(index + after)                  # it may have written to blobs
+            self._lend(index + after)  # it may have written to blobs
 
         hooks.append(hook)
 
@@ -254,8 +269,14 @@ class Net(Shown):
         if layer.type != "MemoryData":
             raise GraphFault(f"set_input_arrays needs a net whose first layer is MemoryData, not {layer.type}")
         for array, what in ((data, "data"), (labels, "labels")):
-            if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.ndim != 4 \
-                    or not array.flags.c_contiguous:
-                raise ShapeFault(f"set_input_arrays: {what} must be a C-contiguous float32 array with four axes: "
-                                 "np.require(array, np.float32, 'C').reshape(n, -1, h, w)")
+            if (
+                not isinstance(array, np.ndarray)
+                or array.dtype != np.float32
+                or array.ndim != 4
+                or not array.flags.c_contiguous
+            ):
+                raise ShapeFault(
+                    f"set_input_arrays: {what} must be a C-contiguous float32 array with four axes: "
+                    "np.require(array, np.float32, 'C').reshape(n, -1, h, w)"
+                )
         layer.set_input_arrays(data, labels)

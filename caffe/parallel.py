@@ -6,7 +6,7 @@ so NCCL objects of a script's own have nothing to hold on to; the counters are k
 
 from __future__ import annotations
 
-from proto.errors import SolverFault
+from demitasse.proto.errors import SolverFault
 
 
 class _Ranks:
@@ -49,5 +49,7 @@ class NCCL:
         raise SolverFault(_INSTEAD)
 
 
-_INSTEAD = ("caffe.NCCL is not available: several GPUs train together by `mpirun -n 4 python -m solver train "
-            "solver.prototxt --device gpu`")
+_INSTEAD = (
+    "caffe.NCCL is not available: several GPUs train together by `mpirun -n 4 python -m solver train "
+    "solver.prototxt --device gpu`"
+)

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from caffe.blobs import Named, NetBlob, ParamBlob
 from caffe.pylayer import BlobVec
-from netdef.net import Net as Engine
+from demitasse.netdef.net import Net as Engine
 
 
 class LayerView:
@@ -36,8 +36,10 @@ class Shown:
         for name, params in engine.params.items():
             vectors[name].extend(ParamBlob(engine, param) for param in params)
         self.params = Named(((name, vector) for name, vector in vectors.items() if vector), "layer with learned blobs")
-        self.layers = [step.layer.user if step.cls.type == "Python" else LayerView(step.cls.type, vectors[step.name])
-                       for step in plan.steps]
+        self.layers = [
+            step.layer.user if step.cls.type == "Python" else LayerView(step.cls.type, vectors[step.name])
+            for step in plan.steps
+        ]
         self.layer_dict = Named(zip(engine.layer_names, self.layers, strict=True), "layer")
         self.top_names = Named(((step.name, [value.name for value in step.tops]) for step in plan.steps), "layer")
         self.bottom_names = Named(((step.name, [value.name for value in step.bottoms]) for step in plan.steps), "layer")

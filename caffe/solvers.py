@@ -1,8 +1,8 @@
 """caffe.SGDSolver and its like: the engine's solver as pycaffe shows it.
 
-    solver = caffe.SGDSolver("solver.prototxt")
-    solver.net.copy_from("vgg16-fcn.caffemodel")
-    solver.step(100)
+solver = caffe.SGDSolver("solver.prototxt")
+solver.net.copy_from("vgg16-fcn.caffemodel")
+solver.step(100)
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from caffe import mode
 from caffe.files import require_file
 from caffe.log import make_log
 from caffe.net import Net
-from proto.messages import SolverParameter
-from proto.text import read_solver
-from solver.solver import Solver as Engine
+from demitasse.proto.messages import SolverParameter
+from demitasse.proto.text import read_solver
+from demitasse.solver.solver import Solver as Engine
 
 
 class Solver:
@@ -25,18 +25,22 @@ class Solver:
     pycaffe; its `solver_mode` is for `python -m solver`.
     """
 
-    type = ""                        # None given: as the file says
+    type = ""  # None given: as the file says
 
     def __init__(self, solver_file):
         if not isinstance(solver_file, SolverParameter):
             require_file(solver_file)
         said, _ = read_solver(solver_file)
         if self.type not in ("", said.type):
-            warnings.warn(f'{solver_file} says type: "{said.type}", but the script asks for {type(self).__name__}, '
-                          "which counts; caffe.get_solver goes by the file", stacklevel=2)
+            warnings.warn(
+                f'{solver_file} says type: "{said.type}", but the script asks for {type(self).__name__}, '
+                "which counts; caffe.get_solver goes by the file",
+                stacklevel=2,
+            )
         seed = mode.random_seed() if said.random_seed < 0 else None
-        self._engine = Engine(solver_file, backend=mode.backend(), seed=seed, type=self.type or None, every_blob=True,
-                              log=make_log())
+        self._engine = Engine(
+            solver_file, backend=mode.backend(), seed=seed, type=self.type or None, every_blob=True, log=make_log()
+        )
         self.net = Net.of(self._engine.net)
         self.test_nets = [Net.of(net) for net in self._engine.test_nets]
 
@@ -92,10 +96,12 @@ class Solver:
 
     def add_callback(self, on_start, on_gradients_ready) -> None:
         """Call on_start() before each iteration, on_gradients_ready() before each update."""
+
         def then_lend(function):
             def call():
                 function()
                 self._lend()
+
             return call
 
         self._engine.callbacks.append((then_lend(on_start), then_lend(on_gradients_ready)))
@@ -129,8 +135,9 @@ class AdamSolver(Solver):
     type = "Adam"
 
 
-_CLASSES = {cls.type: cls for cls in (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver,
-                                      AdamSolver)}
+_CLASSES = {
+    cls.type: cls for cls in (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver)
+}
 
 
 def get_solver(solver_file) -> Solver:
@@ -138,4 +145,4 @@ def get_solver(solver_file) -> Solver:
     if not isinstance(solver_file, SolverParameter):
         require_file(solver_file)
     said, _ = read_solver(solver_file)
-    return _CLASSES.get(said.type, Solver)(solver_file)     # a type that there is not: the engine says so
+    return _CLASSES.get(said.type, Solver)(solver_file)  # a type that there is not: the engine says so

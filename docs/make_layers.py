@@ -7,8 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from layers.layer import layer_class, layer_types  # noqa: E402
-from netdef.fields import own_fields  # noqa: E402
+from demitasse.layers.layer import layer_class, layer_types  # noqa: E402
+from demitasse.netdef.fields import own_fields  # noqa: E402
 
 HEAD = """# All layer types
 
@@ -30,8 +30,11 @@ def count(bounds) -> str:
 
 def row(name) -> str:
     cls = layer_class(name)
-    head = re.match(r"(?P<names>[\w, ]+?)(?: \((?P<fork>[^)]*)\))?: (?P<text>.*?)\.?(?:\.\s|$)",
-                    sys.modules[cls.__module__].__doc__.strip(), re.DOTALL)  # fmt: skip
+    head = re.match(
+        r"(?P<names>[\w, ]+?)(?: \((?P<fork>[^)]*)\))?: (?P<text>.*?)\.?(?:\.\s|$)",
+        sys.modules[cls.__module__].__doc__.strip(),
+        re.DOTALL,
+    )
     assert head and name in head["names"].split(", "), f"{cls.__module__}: begin the docstring with '{name}: '"
     text = " ".join(head["text"].split()).replace("|", "\\|")
     link = f"[{name}](../layers/{cls.__module__.rpartition('.')[2]}.py)"

@@ -15,16 +15,17 @@ import numpy as np
 from PIL import Image
 
 import caffe
-from layers.sources.images import resize
-from models.palette import beside, legend, save_picture
+from demitasse.layers.sources.images import resize
+from demitasse.models.palette import beside, legend, save_picture
 
 
 def segment(folder, photo):
     """(512, 1024) class indices of an RGB photo."""
-    net = caffe.Net(str(folder / "enet_deploy_final.prototxt"), str(folder / "cityscapes_weights.caffemodel"),
-                    caffe.TEST)
+    net = caffe.Net(
+        str(folder / "enet_deploy_final.prototxt"), str(folder / "cityscapes_weights.caffemodel"), caffe.TEST
+    )
     data = net.blobs[net.inputs[0]]
-    bgr = resize(np.ascontiguousarray(photo[:, :, ::-1]), data.height, data.width)      # as OpenCV resizes
+    bgr = resize(np.ascontiguousarray(photo[:, :, ::-1]), data.height, data.width)  # as OpenCV resizes
     data.data[...] = bgr.transpose(2, 0, 1)
     (scores,) = net.forward().values()
     return scores[0].argmax(axis=0)
@@ -48,7 +49,7 @@ def main():
     (published_file,) = options.folder.glob("*_enet.png")
     photo_file = published_file.with_name(published_file.name.replace("_enet", ""))
     photo, published = (np.asarray(Image.open(file).convert("RGB")) for file in (photo_file, published_file))
-    colours = np.asarray(Image.open(options.folder / "cityscapes19.png").convert("RGB"))[0, :, ::-1]    # kept as BGR
+    colours = np.asarray(Image.open(options.folder / "cityscapes19.png").convert("RGB"))[0, :, ::-1]  # kept as BGR
     labels = segment(options.folder, photo)
     own = colours[labels]
     differs = (own != published).any(axis=2)

@@ -13,7 +13,7 @@ from caffe import layers as L
 from caffe import params as P
 from caffe.coord_map import crop
 
-DEPTHS = (2, 2, 3, 3, 3)                # convolutions between two poolings
+DEPTHS = (2, 2, 3, 3, 3)  # convolutions between two poolings
 LEARNED = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 FROZEN = [dict(lr_mult=0)]
 
@@ -43,8 +43,11 @@ def score_of(bottom, classes):
 
 def upsampled(bottom, classes, factor):
     """Frozen interpolation; the weights come from `interp` in train_fcn.py."""
-    return L.Deconvolution(bottom, param=FROZEN, convolution_param=dict(
-        num_output=classes, kernel_size=2 * factor, stride=factor, bias_term=False))
+    return L.Deconvolution(
+        bottom,
+        param=FROZEN,
+        convolution_param=dict(num_output=classes, kernel_size=2 * factor, stride=factor, bias_term=False),
+    )
 
 
 def fcn8s(data, classes=21, width=1.0):
@@ -115,8 +118,11 @@ def main():
     parser.add_argument("--rate", type=float, default=1e-10, help="the learning rate")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    nets = {"train": voc(options.voc, options.train, options.classes),
-            "val": voc(options.voc, options.val, options.classes), "deploy": deploy}
+    nets = {
+        "train": voc(options.voc, options.train, options.classes),
+        "val": voc(options.voc, options.val, options.classes),
+        "deploy": deploy,
+    }
     for name, data in nets.items():
         path = options.folder / f"{name}.prototxt"
         path.write_text(str(fcn8s(data, options.classes, options.width)))

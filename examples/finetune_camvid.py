@@ -23,21 +23,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from models.evaluate import Evaluation, save_predictions
-from models.fcn import Head, Source, fcn
-from models.files import write_text
-from models.palette import beside, colour, legend
-from models.surgery import interp, param_shapes, transplant, upsampling_layers
-from proto import text
-from proto.messages import SolverParameter
-from proto.weights import read_weights, write_weights
-from solver.solver import Solver
+from demitasse.models.evaluate import Evaluation, save_predictions
+from demitasse.models.fcn import Head, Source, fcn
+from demitasse.models.files import write_text
+from demitasse.models.palette import beside, colour, legend
+from demitasse.models.surgery import interp, param_shapes, transplant, upsampling_layers
+from demitasse.proto import text
+from demitasse.proto.messages import SolverParameter
+from demitasse.proto.weights import read_weights, write_weights
+from demitasse.solver.solver import Solver
 
-STRIDE = 4                                        # of the finest scores
+STRIDE = 4  # of the finest scores
 STAGES = {"transplanted": [STRIDE], "staged": [16, 8, STRIDE], "random": [STRIDE]}
 RATES = {"transplanted": [3e-5], "staged": [5e-5, 3e-5, 3e-5], "random": [0.01]}
-SCALES = {16: (), 8: (0.5,), 4: (0.5, 0.1)}       # of the skips: the earlier features are the larger ones
-MEAN = (104.0, 117.0, 123.0)                      # BGR, which SqueezeNet was trained with; pixels are not scaled
+SCALES = {16: (), 8: (0.5,), 4: (0.5, 0.1)}  # of the skips: the earlier features are the larger ones
+MEAN = (104.0, 117.0, 123.0)  # BGR, which SqueezeNet was trained with; pixels are not scaled
 
 
 def build(data, classes, stride, batch, width, random):
@@ -48,15 +48,35 @@ def build(data, classes, stride, batch, width, random):
         return Source(labels=("label",), module="voc_layers", layer="VOCSegDataLayer", options=options)
 
     sources = {"train": source("train", batch), "val": source("val", 1), "deploy": Source()}
-    return {split: fcn(pixels, [Head(classes)], trunk="squeezenet", stride=stride, skip_scales=SCALES[stride],
-                       width=width, random=random, normalize=True) for split, pixels in sources.items()}
+    return {
+        split: fcn(
+            pixels,
+            [Head(classes)],
+            trunk="squeezenet",
+            stride=stride,
+            skip_scales=SCALES[stride],
+            width=width,
+            random=random,
+            normalize=True,
+        )
+        for split, pixels in sources.items()
+    }
 
 
 def solver_of(folder, iterations, rate):
     return SolverParameter(
-        train_net=str(folder / "train.prototxt"), base_lr=rate, lr_policy="poly", power=0.9, momentum=0.9,
-        weight_decay=0.0005, max_iter=iterations, display=20, average_loss=20, snapshot_prefix=str(folder / "train"),
-        random_seed=1)
+        train_net=str(folder / "train.prototxt"),
+        base_lr=rate,
+        lr_policy="poly",
+        power=0.9,
+        momentum=0.9,
+        weight_decay=0.0005,
+        max_iter=iterations,
+        display=20,
+        average_loss=20,
+        snapshot_prefix=str(folder / "train"),
+        random_seed=1,
+    )
 
 
 def start_from(weights, net, path):
@@ -117,7 +137,7 @@ def pictures(options, runs, names, count=4):
     """Rows of predictions, with a legend, of images that lie evenly over the val split: predictions.png; and with
     the truth before them, which is the data set's and not ours to pass on: with_truth.png."""
     listed = (options.data / "ImageSets/Segmentation/val.txt").read_text().split()
-    chosen = listed[len(listed) // (2 * count)::max(1, len(listed) // count)][:count]
+    chosen = listed[len(listed) // (2 * count) :: max(1, len(listed) // count)][:count]
     columns = {"truth": options.data / "SegmentationClass", **{run: options.out / run / "val" for run in runs}}
     palette = np.array(Image.open(columns["truth"] / f"{chosen[0]}.png").getpalette(), np.uint8).reshape(-1, 3)
     palette = np.concatenate([palette, np.zeros((256 - len(palette), 3), np.uint8)])
@@ -154,14 +174,19 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     options.data, names = options.data.resolve(), (options.data / "classes.txt").read_text().split()
     file = options.out / "scores.json"
-    runs = json.loads(file.read_text()) if file.is_file() else {}          # of earlier calls
+    runs = json.loads(file.read_text()) if file.is_file() else {}  # of earlier calls
     for run in options.runs.split(","):
         folder, weights, seconds = train(run, options, len(names))
         scores = evaluate(folder, weights, options.out / run / "val")
-        runs[run] = dict(iterations=options.iterations, batch=options.batch, seconds=seconds,
-                         pixel_accuracy=scores.pixel_accuracy, mean_accuracy=scores.mean_accuracy,
-                         mean_iu=scores.mean_iu,
-                         class_iu=[None if np.isnan(iu) else float(iu) for iu in scores.class_iu])
+        runs[run] = dict(
+            iterations=options.iterations,
+            batch=options.batch,
+            seconds=seconds,
+            pixel_accuracy=scores.pixel_accuracy,
+            mean_accuracy=scores.mean_accuracy,
+            mean_iu=scores.mean_iu,
+            class_iu=[None if np.isnan(iu) else float(iu) for iu in scores.class_iu],
+        )
         write_text(file, json.dumps(runs, indent=1))
     write_text(options.out / "scores.md", summary(runs, names))
     print(summary(runs, names))

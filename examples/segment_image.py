@@ -13,7 +13,7 @@ from PIL import Image
 
 import caffe
 
-MEAN = np.array((104.00698793, 116.66876762, 122.67891434), np.float32)        # BGR, of ImageNet
+MEAN = np.array((104.00698793, 116.66876762, 122.67891434), np.float32)  # BGR, of ImageNet
 
 
 def palette(classes=256):

@@ -56,9 +56,12 @@ def report(iteration, matrix, loss):
     with np.errstate(invalid="ignore", divide="ignore"):
         accuracy, iou = right / truth, right / (truth + called - right)
     present = truth > 0
-    print(f"iteration {iteration}: loss {loss:.6g}, pixel accuracy {right.sum() / truth.sum():.4f}, "
-          f"mean accuracy {np.nanmean(accuracy):.4f}, mean IU {np.nanmean(iou):.4f}, "
-          f"frequency weighted IU {(truth * iou)[present].sum() / truth.sum():.4f}", flush=True)
+    print(
+        f"iteration {iteration}: loss {loss:.6g}, pixel accuracy {right.sum() / truth.sum():.4f}, "
+        f"mean accuracy {np.nanmean(accuracy):.4f}, mean IU {np.nanmean(iou):.4f}, "
+        f"frequency weighted IU {(truth * iou)[present].sum() / truth.sum():.4f}",
+        flush=True,
+    )
 
 
 def main():

@@ -40,8 +40,11 @@ def transplant(new, old):
         for i, (blob, given) in enumerate(zip(new.params[name], blobs, strict=True)):
             if blob.count != given.count:
                 raise SystemExit(f"{name} blob {i}: {given.shape} does not fill {blob.shape}")
-            print(f"copying {name} {i}" if blob.shape == given.shape else
-                  f"coercing {name} {i} from {given.shape} to {blob.shape}")
+            print(
+                f"copying {name} {i}"
+                if blob.shape == given.shape
+                else f"coercing {name} {i} from {given.shape} to {blob.shape}"
+            )
             blob.data.flat = given.data.flat
 
 

@@ -1,6 +1,6 @@
 """AbsVal: y = |x|."""
 
-from layers.layer import Layer
+from demitasse.layers.layer import Layer
 
 
 class AbsVal(Layer):

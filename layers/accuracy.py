@@ -4,8 +4,8 @@ A place is right if fewer than top_k other classes score at least as much as the
 wrong.  A second top holds the accuracy of each class (0 for a class without places).
 """
 
-from layers.layer import Layer, axis_index, check_labels
-from proto.errors import SchemaFault
+from demitasse.layers.layer import Layer, axis_index, check_labels
+from demitasse.proto.errors import SchemaFault
 
 
 class Accuracy(Layer):

@@ -7,8 +7,8 @@ With `axis` the row is that axis, which becomes top_k long and holds indices, or
 
 import math
 
-from layers.layer import Layer, axis_index
-from proto.errors import ShapeFault
+from demitasse.layers.layer import Layer, axis_index
+from demitasse.proto.errors import ShapeFault
 
 
 class ArgMax(Layer):

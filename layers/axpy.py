@@ -3,8 +3,8 @@
 Bottoms: scale (N, C) or (N, C, 1, 1), x and y (N, C, ...); the top has x's shape.
 """
 
-from layers.layer import Layer
-from proto.errors import ShapeFault
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import ShapeFault
 
 
 class Axpy(Layer):

@@ -6,8 +6,8 @@ A pass over batch statistics multiplies all three by moving_average_fraction, th
 and 1.
 """
 
-from layers.layer import Layer, Param
-from proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.layer import Layer, Param
+from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
 class BatchNorm(Layer):

@@ -3,8 +3,8 @@
 Bottoms: x (N, ...) and index (M,), numbers from 0 to N - 1; top (M, ...).
 """
 
-from layers.layer import Layer
-from proto.errors import LabelFault, ShapeFault
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import LabelFault, ShapeFault
 
 
 class BatchReindex(Layer):

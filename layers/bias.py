@@ -1,6 +1,6 @@
 """Bias: y = x + b, where b (learned, or bottom 1) spans `num_axes` axes of x from `axis` on."""
 
-from layers.layer import Param, SpanLayer
+from demitasse.layers.layer import Param, SpanLayer
 
 
 class Bias(SpanLayer):

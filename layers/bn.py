@@ -8,9 +8,9 @@ running mean and variance, which TEST takes in place of the batch's; each TRAIN 
 (1 - momentum) * new.  frozen: the running ones in TRAIN too, and nothing is learned.
 """
 
-from layers.layer import Layer, Param
-from proto.errors import SchemaFault, ShapeFault
-from proto.messages import BNParameter, FillerParameter
+from demitasse.layers.layer import Layer, Param
+from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.messages import BNParameter, FillerParameter
 
 SEGNET_EPS = 1e-9
 SEGNET = ("scale_filler", "shift_filler", "bn_mode", "scale", "shift")

@@ -1,6 +1,6 @@
 """BNLL: binomial normal log likelihood, also called softplus: y = log(1 + exp(x))."""
 
-from layers.layer import Layer
+from demitasse.layers.layer import Layer
 
 
 class BNLL(Layer):

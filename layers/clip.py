@@ -1,7 +1,7 @@
 """Clip: y = x held between min and max; the gradient passes where min <= x <= max."""
 
-from layers.layer import Layer
-from proto.errors import SchemaFault
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import SchemaFault
 
 
 class Clip(Layer):

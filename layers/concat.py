@@ -1,7 +1,7 @@
 """Concat: bottoms one after the other along `axis` (1: channels); their other sizes are equal."""
 
-from layers.layer import Layer, axis_index
-from proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.layer import Layer, axis_index
+from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
 class Concat(Layer):

@@ -4,8 +4,8 @@ Bottoms: a and b (N, C), same (N,), nonzero for a pair of the same kind.  With d
 loss = sum(d^2 if same else max(0, margin - d)^2) / 2N; legacy_version has max(0, margin - d^2) for the latter.
 """
 
-from layers.layer import LossLayer
-from proto.errors import ShapeFault
+from demitasse.layers.layer import LossLayer
+from demitasse.proto.errors import ShapeFault
 
 
 class ContrastiveLoss(LossLayer):

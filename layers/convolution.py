@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 
-from layers.backend.geometry import ConvGeometry
-from layers.layer import Array, Layer, Param, Shape, axis_index
-from proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.backend.geometry import ConvGeometry
+from demitasse.layers.layer import Array, Layer, Param, Shape, axis_index
+from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
 class Convolution(Layer):

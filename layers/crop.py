@@ -3,8 +3,8 @@
 `axis` is 2 unless given (the image of an (N, C, H, W) blob); `offset` is one number for all cut axes, or one for each.
 """
 
-from layers.layer import Layer, axis_index
-from proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.layer import Layer, axis_index
+from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
 class Crop(Layer):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.sources import datum
-from layers.sources.database import open_database
-from layers.sources.feed import FeedLayer, Source
-from layers.sources.transform import Transformer
+from demitasse.layers.sources import datum
+from demitasse.layers.sources.database import open_database
+from demitasse.layers.sources.feed import FeedLayer, Source
+from demitasse.layers.sources.transform import Transformer
 
 
 class DatumRecords(Source):

@@ -9,7 +9,7 @@ up at every run, because a user may write into the weights at any time.
 
 from __future__ import annotations
 
-from layers.convolution import Convolution, by
+from demitasse.layers.convolution import Convolution, by
 
 
 class Deconvolution(Convolution):

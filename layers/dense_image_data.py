@@ -6,12 +6,12 @@ as class indices, so a palette PNG (PASCAL VOC's form) gives its indices, where 
 
 from __future__ import annotations
 
-from layers.sources.feed import FeedLayer
-from layers.sources.images import read_image, read_labels, resize, resize_nearest
-from layers.sources.listed import ListedSource
-from layers.sources.listing import read_pairs
-from layers.sources.transform import Transformer
-from proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.sources.feed import FeedLayer
+from demitasse.layers.sources.images import read_image, read_labels, resize, resize_nearest
+from demitasse.layers.sources.listed import ListedSource
+from demitasse.layers.sources.listing import read_pairs
+from demitasse.layers.sources.transform import Transformer
+from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
 class ImagePairs(ListedSource):
@@ -25,9 +25,11 @@ class ImagePairs(ListedSource):
         if self.size:
             image, labels = resize(image, *self.size), resize_nearest(labels, *self.size)
         if image.shape[:2] != labels.shape:
-            raise ShapeFault(f"{label_place} is {labels.shape[0]} x {labels.shape[1]} but its image is "
-                             f"{image.shape[0]} x {image.shape[1]} (height x width); they must agree, "
-                             "or give new_height and new_width")
+            raise ShapeFault(
+                f"{label_place} is {labels.shape[0]} x {labels.shape[1]} but its image is "
+                f"{image.shape[0]} x {image.shape[1]} (height x width); they must agree, "
+                "or give new_height and new_width"
+            )
         window = self.transform.window(*labels.shape, rng, place)
         return [self.transform.apply(image.transpose(2, 0, 1), window, place), window.cut(labels[None])], place
 

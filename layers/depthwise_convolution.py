@@ -3,9 +3,9 @@
 `group` is the number of channels where the prototxt does not say it; else everything is Convolution's.
 """
 
-from layers.convolution import Convolution
-from layers.layer import axis_index
-from proto.messages import LayerParameter
+from demitasse.layers.convolution import Convolution
+from demitasse.layers.layer import axis_index
+from demitasse.proto.messages import LayerParameter
 
 
 class DepthwiseConvolution(Convolution):

@@ -3,8 +3,8 @@
 With sample_weights_test (Bayesian SegNet) TEST draws too, so that several runs tell how sure a net is.
 """
 
-from layers.layer import Layer
-from proto.errors import SchemaFault
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import SchemaFault
 
 
 class Dropout(Layer):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.fillers import fill
-from layers.layer import Layer
-from proto.errors import SchemaFault
-from proto.messages import FillerParameter
+from demitasse.layers.fillers import fill
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import SchemaFault
+from demitasse.proto.messages import FillerParameter
 
 
 class DummyData(Layer):
@@ -23,7 +23,7 @@ class DummyData(Layer):
         self.fillers = fillers * tops if len(fillers) == 1 else fillers
         self.seed = int(self.be.rng.integers(2**31)) if self.be is not None else 0
         self.batches = self.rank = 0
-        self.constants = {}            # {top: its array}
+        self.constants = {}  # {top: its array}
         return []
 
     @staticmethod
@@ -36,8 +36,10 @@ class DummyData(Layer):
         else:
             for name, sizes in legacy.items():
                 if len(sizes) not in (1, tops):
-                    raise SchemaFault(f"dummy_data_param: {len(sizes)} {name} for {tops} tops; give 1 or {tops} of "
-                                      "num, channels, height and width each, or shape instead")
+                    raise SchemaFault(
+                        f"dummy_data_param: {len(sizes)} {name} for {tops} tops; give 1 or {tops} of "
+                        "num, channels, height and width each, or shape instead"
+                    )
             shapes = list(zip(*(sizes * (tops // len(sizes)) for sizes in legacy.values()), strict=True))
         if any(size < 0 for shape in shapes for size in shape):
             raise SchemaFault(f"dummy_data_param: dim {min(min(shape) for shape in shapes if shape)} is negative")

@@ -5,9 +5,9 @@ Of equal values MAX takes the second bottom's before the first's, and either bef
 
 import warnings
 
-from layers.layer import SAME_COORDS, Layer
-from proto.errors import SchemaFault, ShapeFault
-from proto.messages import EltwiseParameter
+from demitasse.layers.layer import SAME_COORDS, Layer
+from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.messages import EltwiseParameter
 
 
 class Eltwise(Layer):

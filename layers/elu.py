@@ -1,6 +1,6 @@
 """ELU: y = x for positive x, alpha * (exp(x) - 1) below."""
 
-from layers.layer import Layer
+from demitasse.layers.layer import Layer
 
 
 class ELU(Layer):

@@ -4,8 +4,8 @@ Bottom (...) holds numbers from 0 to input_dim - 1; top (..., num_output).
 Params: table (input_dim, num_output) and, unless bias_term is false, bias (num_output,).
 """
 
-from layers.layer import Layer, Param
-from proto.errors import LabelFault, SchemaFault
+from demitasse.layers.layer import Layer, Param
+from demitasse.proto.errors import LabelFault, SchemaFault
 
 
 class Embed(Layer):

@@ -2,8 +2,8 @@
 
 import math
 
-from layers.layer import LossLayer
-from proto.errors import ShapeFault
+from demitasse.layers.layer import LossLayer
+from demitasse.proto.errors import ShapeFault
 
 
 class EuclideanLoss(LossLayer):

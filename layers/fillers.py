@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from proto.errors import SchemaFault, ShapeFault, did_you_mean
+from demitasse.proto.errors import SchemaFault, ShapeFault, did_you_mean
 
 
 def fill(shape, filler, rng: np.random.Generator, dtype=np.float32) -> np.ndarray:

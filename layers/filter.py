@@ -4,8 +4,8 @@ The other bottoms (N, ...) each have a top; nothing selected gives tops of no it
 only in forward, so infer gives the shapes for all of them.
 """
 
-from layers.layer import Layer
-from proto.errors import GraphFault, ShapeFault
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import GraphFault, ShapeFault
 
 
 class Filter(Layer):

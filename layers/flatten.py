@@ -2,8 +2,8 @@
 
 import math
 
-from layers.layer import ReshapingLayer, axis_index
-from proto.errors import SchemaFault
+from demitasse.layers.layer import ReshapingLayer, axis_index
+from demitasse.proto.errors import SchemaFault
 
 
 class Flatten(ReshapingLayer):

@@ -8,14 +8,14 @@ import os
 
 import numpy as np
 
-from layers.sources.feed import FeedLayer, Source
-from layers.sources.files import require_file
-from layers.sources.hdf5 import library
-from layers.sources.listing import read_lines
-from proto.errors import DataFault, SchemaFault, ShapeFault
+from demitasse.layers.sources.feed import FeedLayer, Source
+from demitasse.layers.sources.files import require_file
+from demitasse.layers.sources.hdf5 import library
+from demitasse.layers.sources.listing import read_lines
+from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 
-BLOCK = 64 << 20        # bytes that are read at once where rows come in order
-LARGEST_RATIO = 1100    # of deflate's compression: a smaller file that promises more is lying
+BLOCK = 64 << 20  # bytes that are read at once where rows come in order
+LARGEST_RATIO = 1100  # of deflate's compression: a smaller file that promises more is lying
 
 
 class Hdf5Rows(Source):
@@ -25,21 +25,25 @@ class Hdf5Rows(Source):
         super().__init__()
         self.listing, self.names, self.shuffle = listing, names, shuffle
         self.h5py = library("HDF5Data")
-        self.files = [(name, f"{listing}:{line}") for line, name in read_lines(listing, "hdf5_data_param: source",
-                                                                                  "the path of an .h5 file")]
+        self.files = [
+            (name, f"{listing}:{line}")
+            for line, name in read_lines(listing, "hdf5_data_param: source", "the path of an .h5 file")
+        ]
         shapes = [self._look(*file) for file in self.files]
         self.rows = np.array([shape[0][0] for shape in shapes])
         self.shapes = [shape[1:] for shape in shapes[0]]
         for (name, place), others in zip(self.files, shapes, strict=True):
             for top, shape, other in zip(names, self.shapes, others, strict=True):
                 if other[1:] != shape:
-                    raise ShapeFault(f"{place}: dataset '{top}' of '{name}' has rows of shape {other[1:]}, "
-                                     f"'{self.files[0][0]}' has {shape}; all files must agree")
+                    raise ShapeFault(
+                        f"{place}: dataset '{top}' of '{name}' has rows of shape {other[1:]}, "
+                        f"'{self.files[0][0]}' has {shape}; all files must agree"
+                    )
         row_bytes = 4 * sum(int(np.prod(shape)) for shape in self.shapes)
         self.block = int(self.rows.max()) if shuffle else max(1, BLOCK // max(1, row_bytes))
-        self._held = None, None             # (file, block) and its arrays
-        self._plan = None, None, None       # (seed, epoch), the files' order, where each one ends
-        self._order = None, None            # (seed, epoch, file) and its rows' order
+        self._held = None, None  # (file, block) and its arrays
+        self._plan = None, None, None  # (seed, epoch), the files' order, where each one ends
+        self._order = None, None  # (seed, epoch, file) and its rows' order
 
     @contextlib.contextmanager
     def _open(self, name, place):
@@ -55,20 +59,26 @@ class Hdf5Rows(Source):
         with self._open(name, place) as file:
             for top in self.names:
                 if not isinstance(file.get(top), self.h5py.Dataset):
-                    raise DataFault(f"{place}: '{name}' has no dataset '{top}', the name of a top; "
-                                    f"it has {', '.join(sorted(file)) or 'none'}")
+                    raise DataFault(
+                        f"{place}: '{name}' has no dataset '{top}', the name of a top; "
+                        f"it has {', '.join(sorted(file)) or 'none'}"
+                    )
             shapes = [file[top].shape for top in self.names]
             promised = sum(file[top].nbytes for top in self.names)
             if promised > LARGEST_RATIO * os.path.getsize(name):
-                raise DataFault(f"{place}: '{name}' promises {promised} bytes of data but has only "
-                                f"{os.path.getsize(name)}; write it again")
+                raise DataFault(
+                    f"{place}: '{name}' promises {promised} bytes of data but has only "
+                    f"{os.path.getsize(name)}; write it again"
+                )
             kinds = [file[top].dtype.kind for top in self.names]
         for top, shape, kind in zip(self.names, shapes, kinds, strict=True):
             if kind not in "fiub":
                 raise DataFault(f"{place}: dataset '{top}' of '{name}' does not hold numbers")
             if not shape or shape[0] != shapes[0][0] or not shape[0]:
-                raise ShapeFault(f"{place}: dataset '{top}' of '{name}' has shape {shape}, '{self.names[0]}' has "
-                                 f"{shapes[0]}; all need the same number of rows, at least 1")
+                raise ShapeFault(
+                    f"{place}: dataset '{top}' of '{name}' has shape {shape}, '{self.names[0]}' has "
+                    f"{shapes[0]}; all need the same number of rows, at least 1"
+                )
         return shapes
 
     def find(self, index):
@@ -108,7 +118,7 @@ class Hdf5Rows(Source):
     def _read(self, file: int, number: int):
         """The datasets of a block of rows, kept until another is asked for."""
         if self._held[0] != (file, number):
-            self._held = None, None         # free the old before reading the new
+            self._held = None, None  # free the old before reading the new
             name, place = self.files[file]
             rows = slice(number * self.block, (number + 1) * self.block)
             with self._open(name, place) as opened:
@@ -125,6 +135,7 @@ class HDF5Data(FeedLayer):
     def open(self):
         fields = self.spec.hdf5_data_param
         if self.spec.HasField("transform_param"):
-            raise SchemaFault("HDF5Data does not transform its data; remove transform_param and "
-                              "store what the net needs")
+            raise SchemaFault(
+                "HDF5Data does not transform its data; remove transform_param and store what the net needs"
+            )
         return Hdf5Rows(fields.source, list(self.spec.top), fields.shuffle), fields.batch_size, 0

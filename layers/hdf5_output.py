@@ -6,9 +6,9 @@ import os
 
 import numpy as np
 
-from layers.layer import Layer
-from layers.sources.hdf5 import library
-from proto.errors import DataFault, SchemaFault, ShapeFault
+from demitasse.layers.layer import Layer
+from demitasse.layers.sources.hdf5 import library
+from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 
 NAMES = ("data", "label")
 
@@ -64,10 +64,12 @@ class HDF5Output(Layer):
             for name, array in zip(NAMES, arrays, strict=True):
                 dataset = file[name]
                 if dataset.shape[1:] != array.shape[1:]:
-                    raise ShapeFault(f"HDF5Output: '{self.path}' holds rows of shape {dataset.shape[1:]} in '{name}', "
-                                     f"this batch has {array.shape[1:]}; all batches must agree")
+                    raise ShapeFault(
+                        f"HDF5Output: '{self.path}' holds rows of shape {dataset.shape[1:]} in '{name}', "
+                        f"this batch has {array.shape[1:]}; all batches must agree"
+                    )
                 dataset.resize(len(dataset) + len(array), axis=0)
-                dataset[-len(array):] = array
+                dataset[-len(array) :] = array
 
     def backward(self, dys, need):
         return [None, None]

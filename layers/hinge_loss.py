@@ -5,9 +5,9 @@ Bottoms: scores (N, ...), every number of an item a class, and labels (N,).  nor
 
 import math
 
-from layers.layer import LossLayer
-from proto.errors import ShapeFault
-from proto.messages import HingeLossParameter
+from demitasse.layers.layer import LossLayer
+from demitasse.proto.errors import ShapeFault
+from demitasse.proto.messages import HingeLossParameter
 
 
 class HingeLoss(LossLayer):

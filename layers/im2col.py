@@ -5,9 +5,9 @@
 
 import math
 
-from layers.convolution import by, read_geometry
-from layers.layer import Layer, axis_index
-from proto.errors import ShapeFault
+from demitasse.layers.convolution import by, read_geometry
+from demitasse.layers.layer import Layer, axis_index
+from demitasse.proto.errors import ShapeFault
 
 
 class Im2col(Layer):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.sources.feed import FeedLayer
-from layers.sources.images import read_image, resize
-from layers.sources.listed import ListedSource
-from layers.sources.listing import read_labelled
-from layers.sources.transform import Transformer
+from demitasse.layers.sources.feed import FeedLayer
+from demitasse.layers.sources.images import read_image, resize
+from demitasse.layers.sources.listed import ListedSource
+from demitasse.layers.sources.listing import read_labelled
+from demitasse.layers.sources.transform import Transformer
 
 
 class LabelledImages(ListedSource):

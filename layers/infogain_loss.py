@@ -7,9 +7,9 @@ a second top holds the probabilities.
 
 import math
 
-from layers.layer import LossLayer, axis_index, check_labels
-from proto.errors import SchemaFault, ShapeFault
-from proto.weights import read_blob
+from demitasse.layers.layer import LossLayer, axis_index, check_labels
+from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.weights import read_blob
 
 LEAST = 1e-20  # probabilities are taken as at least this in the logarithm
 

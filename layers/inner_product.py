@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
-from layers.layer import Layer, Param, axis_index
-from proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.layer import Layer, Param, axis_index
+from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
 class InnerProduct(Layer):

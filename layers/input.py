@@ -1,7 +1,7 @@
 """Input: tops of the given shapes, whose values the user sets before each run."""
 
-from layers.layer import Layer
-from proto.errors import SchemaFault
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import SchemaFault
 
 
 class Input(Layer):

@@ -5,8 +5,8 @@ remains is n; the top has n + (n - 1) * (zoom_factor - 1) after (n - 1) / shrink
 size of a second bottom.  Resizing is linear, so it is a matrix from the left (rows) and one from the right (columns).
 """
 
-from layers.layer import Layer
-from proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
 class Interp(Layer):

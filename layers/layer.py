@@ -19,8 +19,8 @@ import math
 import pkgutil
 from typing import Any
 
-from proto.errors import SchemaFault, ShapeFault, did_you_mean
-from proto.messages import LossParameter
+from demitasse.proto.errors import SchemaFault, ShapeFault, did_you_mean
+from demitasse.proto.messages import LossParameter
 
 Shape = tuple[int, ...]
 Array = Any
@@ -165,16 +165,19 @@ class LossLayer(Layer):
         """By what the loss of each place is multiplied, one weight for each class of its label; empty: by 1."""
         param = self.spec.loss_param
         if param.class_weighting and not param.HasField("weight_by_label_freqs"):
-            raise SchemaFault("class_weighting counts with weight_by_label_freqs: true only: "
-                              "add it, or give class_weight instead")  # fmt: skip
+            raise SchemaFault(
+                "class_weighting counts with weight_by_label_freqs: true only: add it, or give class_weight instead"
+            )
         field = "class_weighting" if param.weight_by_label_freqs else "class_weight"
         weights = list(getattr(param, field))
         if param.weight_by_label_freqs and (param.class_weight or not weights):
-            raise SchemaFault("weight_by_label_freqs: true asks for class_weighting, one for each class, "
-                              "in the place of class_weight")  # fmt: skip
+            raise SchemaFault(
+                "weight_by_label_freqs: true asks for class_weighting, one for each class, in the place of class_weight"
+            )
         if weights and len(weights) != classes:
-            raise SchemaFault(f"{field} is given {len(weights)} times for {classes} classes: "
-                              "give one for each class, or none")  # fmt: skip
+            raise SchemaFault(
+                f"{field} is given {len(weights)} times for {classes} classes: give one for each class, or none"
+            )
         return weights
 
 
@@ -255,10 +258,10 @@ def axis_index(axis: int, shape: Shape, field: str = "axis") -> int:
 
 @functools.cache
 def _import_all() -> None:
-    package = importlib.import_module("layers")
+    package = importlib.import_module("demitasse.layers")
     for module in pkgutil.iter_modules(package.__path__):
         if not module.ispkg:
-            importlib.import_module(f"layers.{module.name}")
+            importlib.import_module(f"demitasse.layers.{module.name}")
 
 
 def layer_types() -> list[str]:

@@ -2,8 +2,8 @@
 
 import math
 
-from layers.layer import Layer
-from proto.errors import SchemaFault
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import SchemaFault
 
 
 class Log(Layer):

@@ -6,10 +6,10 @@
 The mean counts pixels beyond the edge as zeros; `k` belongs to ACROSS_CHANNELS only.
 """
 
-from layers.backend.geometry import PoolGeometry
-from layers.layer import SAME_COORDS, Layer
-from proto.errors import SchemaFault, ShapeFault
-from proto.messages import LRNParameter
+from demitasse.layers.backend.geometry import PoolGeometry
+from demitasse.layers.layer import SAME_COORDS, Layer
+from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.messages import LRNParameter
 
 
 class LRN(Layer):

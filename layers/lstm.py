@@ -10,7 +10,7 @@ from one forward to the next, and no gradient flows between them.
 Params, as in a .caffemodel: Wx (4H, D), b (4H,), [Ws (4H, Ds),] Wh (4H, H); the gates stand in the order i, f, o, g.
 """
 
-from layers.rnn import RNN
+from demitasse.layers.rnn import RNN
 
 
 class LSTM(RNN):

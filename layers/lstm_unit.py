@@ -4,8 +4,8 @@ Bottoms: c before (1, N, H), the four gates' inputs (1, N, 4H) in the order i, f
 new sequence begins.  Tops: c = cont * sigmoid(f) * c_before + sigmoid(i) * tanh(g) and h = sigmoid(o) * tanh(c).
 """
 
-from layers.layer import Layer
-from proto.errors import ShapeFault
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import ShapeFault
 
 
 class LSTMUnit(Layer):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.layer import Layer
-from layers.sources.feed import stack
-from layers.sources.transform import Transformer
-from proto.errors import DataFault, SchemaFault, ShapeFault
+from demitasse.layers.layer import Layer
+from demitasse.layers.sources.feed import stack
+from demitasse.layers.sources.transform import Transformer
+from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 
 
 class MemoryData(Layer):
@@ -19,12 +19,14 @@ class MemoryData(Layer):
         fields = self.spec.memory_data_param
         self.shape = (fields.batch_size, fields.channels, fields.height, fields.width)
         if not all(self.shape):
-            raise SchemaFault(f"memory_data_param: batch_size, channels, height and width are {self.shape}; "
-                              "give all four, each at least 1")
+            raise SchemaFault(
+                f"memory_data_param: batch_size, channels, height and width are {self.shape}; "
+                "give all four, each at least 1"
+            )
         self.transform = Transformer(self.spec.transform_param, self.train)
         self.seed = int(self.be.rng.integers(2**31)) if self.be is not None else 0
         self.data = self.labels = None
-        self.added = self.item = 0             # images transformed so far; the next batch's first row
+        self.added = self.item = 0  # images transformed so far; the next batch's first row
         return []
 
     def infer(self, shapes):
@@ -38,8 +40,10 @@ class MemoryData(Layer):
         data = np.ascontiguousarray(data, np.float32)
         labels = np.ascontiguousarray(labels, np.float32)
         if data.ndim != 4 or data.shape[1:] != self.shape[1:]:
-            raise ShapeFault(f"MemoryData: data has shape {data.shape}, but memory_data_param says "
-                             f"(N, {', '.join(str(n) for n in self.shape[1:])})")
+            raise ShapeFault(
+                f"MemoryData: data has shape {data.shape}, but memory_data_param says "
+                f"(N, {', '.join(str(n) for n in self.shape[1:])})"
+            )
         if labels.size != len(data):
             raise ShapeFault(f"MemoryData: {labels.size} labels for {len(data)} images; give one each")
         if not len(data) or len(data) % self.shape[0]:
@@ -48,6 +52,7 @@ class MemoryData(Layer):
 
     def add_images(self, images, labels) -> None:
         """Take the batches from images, each (H, W, C) BGR of any number type, put through transform_param."""
+
         def transformed(image):
             self.added += 1
             rng = np.random.default_rng((self.seed, self.added)) if self.transform.random else None

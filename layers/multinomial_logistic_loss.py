@@ -6,8 +6,8 @@ of scores, and safer: here a probability is taken as at least 1e-20, in the grad
 
 import math
 
-from layers.layer import LossLayer
-from proto.errors import ShapeFault
+from demitasse.layers.layer import LossLayer
+from demitasse.proto.errors import ShapeFault
 
 LEAST = 1e-20
 

@@ -5,7 +5,7 @@ across_channels: of each item as a whole.  normalize_variance: false leaves the 
 
 import math
 
-from layers.layer import Layer
+from demitasse.layers.layer import Layer
 
 
 class MVN(Layer):

@@ -4,9 +4,9 @@ The length is that of all numbers of an item, or with across_spatial: false that
 Param: one scale, shape (), or with channel_shared: false one per channel, (C,); 1 at the start.
 """
 
-from layers.layer import Layer, Param
-from proto.errors import ShapeFault
-from proto.messages import FillerParameter
+from demitasse.layers.layer import Layer, Param
+from demitasse.proto.errors import ShapeFault
+from demitasse.proto.messages import FillerParameter
 
 
 class Normalize(Layer):

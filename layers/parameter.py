@@ -1,7 +1,7 @@
 """Parameter: a learned array as a top, of the shape that parameter_param gives; filled with zeros."""
 
-from layers.layer import Layer, Param
-from proto.errors import SchemaFault
+from demitasse.layers.layer import Layer, Param
+from demitasse.proto.errors import SchemaFault
 
 
 class Parameter(Layer):

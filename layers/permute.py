@@ -1,7 +1,7 @@
 """Permute (SSD): reorders the axes; `order` lists the bottom's axes, those left out follow in their order."""
 
-from layers.layer import Layer
-from proto.errors import SchemaFault
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import SchemaFault
 
 
 class Permute(Layer):

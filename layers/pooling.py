@@ -9,10 +9,10 @@ its top is 0 and it passes no gradient.  A second top of MAX holds the index of 
 
 from __future__ import annotations
 
-from layers.backend.geometry import PoolGeometry
-from layers.layer import Layer
-from proto.errors import SchemaFault, ShapeFault
-from proto.messages import PoolingParameter
+from demitasse.layers.backend.geometry import PoolGeometry
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.messages import PoolingParameter
 
 
 class Pooling(Layer):

@@ -1,6 +1,6 @@
 """Power: y = (shift + scale * x) ** power."""
 
-from layers.layer import Layer
+from demitasse.layers.layer import Layer
 
 
 class Power(Layer):

@@ -1,8 +1,8 @@
 """PReLU: y = x for positive x, slope * x below; one learned slope per channel, or one for all (channel_shared)."""
 
-from layers.layer import Layer, Param
-from proto.errors import ShapeFault
-from proto.messages import FillerParameter
+from demitasse.layers.layer import Layer, Param
+from demitasse.proto.errors import ShapeFault
+from demitasse.proto.messages import FillerParameter
 
 
 class PReLU(Layer):

@@ -15,8 +15,8 @@ import os
 import sys
 from functools import cached_property
 
-from layers.layer import Layer, Param
-from proto.errors import SchemaFault, did_you_mean, foreign
+from demitasse.layers.layer import Layer, Param
+from demitasse.proto.errors import SchemaFault, did_you_mean, foreign
 
 # A path and no import: the layers know nothing of the models.
 DATA_LAYERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "models", "data")
@@ -135,8 +135,9 @@ class Python(Layer):
 
         cls = self._user_class()
         if not issubclass(cls, CaffeLayer):
-            raise SchemaFault(f"class '{cls.__name__}' is not derived from caffe.Layer: write "
-                              f"class {cls.__name__}(caffe.Layer)")
+            raise SchemaFault(
+                f"class '{cls.__name__}' is not derived from caffe.Layer: write class {cls.__name__}(caffe.Layer)"
+            )
         try:
             return cls(self.spec)
         except Exception as error:

@@ -2,8 +2,8 @@
 
 import math
 
-from layers.layer import Layer, axis_index
-from proto.messages import ReductionParameter
+from demitasse.layers.layer import Layer, axis_index
+from demitasse.proto.messages import ReductionParameter
 
 
 class Reduction(Layer):

@@ -1,6 +1,6 @@
 """ReLU: y = x for positive x, negative_slope * x below; at 0 the gradient takes the slope."""
 
-from layers.layer import Layer
+from demitasse.layers.layer import Layer
 
 
 class ReLU(Layer):

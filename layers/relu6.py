@@ -1,6 +1,6 @@
 """ReLU6 (MobileNet forks): y = x held between 0 and 6."""
 
-from layers.layer import Layer
+from demitasse.layers.layer import Layer
 
 
 class ReLU6(Layer):

@@ -6,8 +6,8 @@ in that place and one -1 stands for what is left over.
 
 import math
 
-from layers.layer import ReshapingLayer
-from proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.layer import ReshapingLayer
+from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
 class Reshape(ReshapingLayer):

@@ -11,8 +11,8 @@ Params, as in a .caffemodel: Wx (H, D), b (H,), [Ws (H, Ds),] Wh (H, H), Wo (H, 
 
 import math
 
-from layers.layer import Layer, Param
-from proto.errors import GraphFault, SchemaFault, ShapeFault
+from demitasse.layers.layer import Layer, Param
+from demitasse.proto.errors import GraphFault, SchemaFault, ShapeFault
 
 
 class RNN(Layer):

@@ -1,7 +1,7 @@
 """Scale: y = s * x (+ b with bias_term), where s (learned, or bottom 1) spans `num_axes` axes of x from `axis` on."""
 
-from layers.layer import Param, SpanLayer
-from proto.messages import FillerParameter
+from demitasse.layers.layer import Param, SpanLayer
+from demitasse.proto.messages import FillerParameter
 
 
 class Scale(SpanLayer):

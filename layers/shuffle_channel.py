@@ -3,8 +3,8 @@
 The C channels, `group` groups in a row, come out as the first of every group, the second of every group, ...
 """
 
-from layers.layer import Layer
-from proto.errors import ShapeFault
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import ShapeFault
 
 
 class ShuffleChannel(Layer):

@@ -1,6 +1,6 @@
 """Sigmoid: y = 1 / (1 + exp(-x))."""
 
-from layers.layer import Layer
+from demitasse.layers.layer import Layer
 
 
 class Sigmoid(Layer):

@@ -6,9 +6,9 @@ ignore_label: `ignore_label: 0` ignores 0.9 too, and -1 is the value to choose.
 
 import math
 
-from layers.layer import LossLayer
-from proto.errors import SchemaFault, ShapeFault
-from proto.messages import LossParameter
+from demitasse.layers.layer import LossLayer
+from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.messages import LossParameter
 
 
 class SigmoidCrossEntropyLoss(LossLayer):

@@ -1,6 +1,6 @@
 """Silence: takes blobs that nobody wants, so that they are no outputs of the net."""
 
-from layers.layer import Layer
+from demitasse.layers.layer import Layer
 
 
 class Silence(Layer):

@@ -1,7 +1,7 @@
 """Slice: the bottom cut along `axis` (1: channels) at each slice_point, or into equal parts."""
 
-from layers.layer import Layer, axis_index
-from proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.layer import Layer, axis_index
+from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
 class Slice(Layer):
@@ -45,7 +45,7 @@ class Slice(Layer):
         return [self.xp.concatenate(parts, axis=self.axis)]
 
     def coords(self):
-        return (2, (1.0,), (0.0,)) if self.axis < 2 else None    # as of Concat
+        return (2, (1.0,), (0.0,)) if self.axis < 2 else None  # as of Concat
 
     def _edges(self, size):
         """(start, end) of each top along the axis."""

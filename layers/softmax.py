@@ -1,6 +1,6 @@
 """Softmax: y = exp(x) / sum(exp(x)) along `axis`."""
 
-from layers.layer import Layer, axis_index
+from demitasse.layers.layer import Layer, axis_index
 
 
 class Softmax(Layer):

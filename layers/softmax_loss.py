@@ -9,8 +9,8 @@ A second top holds the probabilities.
 
 import math
 
-from layers.layer import LossLayer, axis_index, check_labels
-from proto.errors import ShapeFault
+from demitasse.layers.layer import LossLayer, axis_index, check_labels
+from demitasse.proto.errors import ShapeFault
 
 
 class SoftmaxWithLoss(LossLayer):

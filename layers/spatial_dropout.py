@@ -1,8 +1,8 @@
 """SpatialDropout (ENet): drops whole channels of an item, with probability dropout_ratio; scales the rest by
 1 / (1 - dropout_ratio).  TEST copies, unless sample_weights_test is set."""
 
-from layers.layer import Layer
-from proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
 class SpatialDropout(Layer):

@@ -3,7 +3,7 @@
 A net needs none, because a blob may be read any number of times; old prototxts and weight files have them.
 """
 
-from layers.layer import SAME_COORDS, Layer
+from demitasse.layers.layer import SAME_COORDS, Layer
 
 
 class Split(Layer):

@@ -6,10 +6,10 @@ the top (N, C * number of bins).
 
 import math
 
-from layers.backend.geometry import PoolGeometry
-from layers.layer import Layer
-from proto.errors import SchemaFault, ShapeFault
-from proto.messages import SPPParameter
+from demitasse.layers.backend.geometry import PoolGeometry
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.messages import SPPParameter
 
 
 class SPP(Layer):

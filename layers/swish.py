@@ -1,6 +1,6 @@
 """Swish: y = x * sigmoid(beta * x)."""
 
-from layers.layer import Layer
+from demitasse.layers.layer import Layer
 
 
 class Swish(Layer):

@@ -1,6 +1,6 @@
 """TanH: y = tanh(x)."""
 
-from layers.layer import Layer
+from demitasse.layers.layer import Layer
 
 
 class TanH(Layer):

@@ -1,6 +1,6 @@
 """Threshold: y = 1 where x > threshold, else 0; without a gradient."""
 
-from layers.layer import Layer
+from demitasse.layers.layer import Layer
 
 
 class Threshold(Layer):

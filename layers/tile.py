@@ -1,7 +1,7 @@
 """Tile: `tiles` copies of the bottom, side by side along `axis`."""
 
-from layers.layer import Layer, axis_index
-from proto.errors import SchemaFault
+from demitasse.layers.layer import Layer, axis_index
+from demitasse.proto.errors import SchemaFault
 
 
 class Tile(Layer):

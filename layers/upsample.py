@@ -8,8 +8,8 @@ Without a mask (as in the YOLO forks) every value is repeated scale x scale time
 
 import math
 
-from layers.layer import Layer
-from proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
 class Upsample(Layer):

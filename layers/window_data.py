@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.sources.feed import FeedLayer, Source
-from layers.sources.files import below, read_file
-from layers.sources.images import decode_image, resize
-from layers.sources.transform import Transformer
-from layers.sources.windows import place, read_windows
-from proto.errors import DataFault, SchemaFault, ShapeFault
+from demitasse.layers.sources.feed import FeedLayer, Source
+from demitasse.layers.sources.files import below, read_file
+from demitasse.layers.sources.images import decode_image, resize
+from demitasse.layers.sources.transform import Transformer
+from demitasse.layers.sources.windows import place, read_windows
+from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 
 
 class WindowSamples(Source):
@@ -28,22 +28,31 @@ class WindowSamples(Source):
         if fields.crop_mode not in ("warp", "square"):
             raise SchemaFault(f"window_data_param: crop_mode '{fields.crop_mode}' is not known; choose warp or square")
         if 2 * fields.context_pad >= self.crop:
-            raise SchemaFault(f"window_data_param: context_pad {fields.context_pad} on both sides leaves nothing of "
-                              f"crop_size {self.crop}")
+            raise SchemaFault(
+                f"window_data_param: context_pad {fields.context_pad} on both sides leaves nothing of "
+                f"crop_size {self.crop}"
+            )
         windows = read_windows(fields.source, "window_data_param: source")
         self.objects = [window for window in windows if window.overlap >= fields.fg_threshold]
-        self.background = [window for window in windows
-                           if window.overlap < min(fields.fg_threshold, fields.bg_threshold)]
+        self.background = [
+            window for window in windows if window.overlap < min(fields.fg_threshold, fields.bg_threshold)
+        ]
         for window in self.objects:
             if window.label < 1:
-                raise DataFault(f"{fields.source}:{window.line}: class {window.label} for a foreground window (overlap "
-                                f"{window.overlap:g}); classes of objects begin at 1, 0 is background")
+                raise DataFault(
+                    f"{fields.source}:{window.line}: class {window.label} for a foreground window (overlap "
+                    f"{window.overlap:g}); classes of objects begin at 1, 0 is background"
+                )
         self.foreground_share = int(np.float32(fields.batch_size) * np.float32(fields.fg_fraction))
-        for kind, found, needed in (("foreground", self.objects, self.foreground_share),
-                                    ("background", self.background, fields.batch_size - self.foreground_share)):
+        for kind, found, needed in (
+            ("foreground", self.objects, self.foreground_share),
+            ("background", self.background, fields.batch_size - self.foreground_share),
+        ):
             if needed > 0 and not found:
-                raise DataFault(f"{fields.source}: no {kind} window, but every batch needs {needed}; "
-                                "see fg_threshold, bg_threshold and fg_fraction")
+                raise DataFault(
+                    f"{fields.source}: no {kind} window, but every batch needs {needed}; "
+                    "see fg_threshold, bg_threshold and fg_fraction"
+                )
         # Caffe reads this field although every other one moved to transform_param.
         self.scale = np.float32(fields.scale) * transform.scale
         self.mean = self._mean()
@@ -55,10 +64,10 @@ class WindowSamples(Source):
         if transform.mean is None:
             return transform.mean_values[:, None, None] if len(transform.mean_values) else None
         rows, cols = transform.mean.shape[1:]
-        first = (cols - size) // 2       # of rows, too
+        first = (cols - size) // 2  # of rows, too
         if first < 0 or first + size > rows:
             raise ShapeFault(f"the mean in {transform.mean_file} is {rows} x {cols}, too small for crop_size {size}")
-        return transform.mean[:, first:first + size, first:first + size]
+        return transform.mean[:, first : first + size, first : first + size]
 
     def records(self, indices):
         """For each sample the windows it is drawn from, and its place in the stream."""
@@ -74,12 +83,14 @@ class WindowSamples(Source):
         rows, cols, channels = image.shape
         x1, y1, x2, y2 = window.box
         if x1 < 0 or y1 < 0 or x2 >= cols or y2 >= rows:
-            raise DataFault(f"{where}: the window {window.box} (x1 y1 x2 y2) reaches beyond the image's {cols} columns "
-                            f"and {rows} rows")
+            raise DataFault(
+                f"{where}: the window {window.box} (x1 y1 x2 y2) reaches beyond the image's {cols} columns "
+                f"and {rows} rows"
+            )
         square = self.fields.crop_mode == "square"
         at = place(window.box, rows, cols, self.crop, self.fields.context_pad, square, mirror)
-        part = resize(image[at.y1:at.y2 + 1, at.x1:at.x2 + 1], at.height, at.width).transpose(2, 0, 1)
-        inside = np.s_[:, at.top:at.top + at.height, at.left:at.left + at.width]
+        part = resize(image[at.y1 : at.y2 + 1, at.x1 : at.x2 + 1], at.height, at.width).transpose(2, 0, 1)
+        inside = np.s_[:, at.top : at.top + at.height, at.left : at.left + at.width]
         self.transform.check_channels(channels, where)
         warped = np.zeros((channels, self.crop, self.crop), np.float32)
         warped[inside] = part[..., ::-1] if mirror else part

@@ -6,7 +6,7 @@ import sys
 import warnings
 from argparse import SUPPRESS
 
-from proto.command import OneLineParser, carry_out
+from demitasse.proto.command import OneLineParser, carry_out
 
 TRACEBACK = "show where in the code a fault was found"
 
@@ -25,21 +25,23 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _options(given: list[str]):
-    from models.arguments import parse  # here, so that a Ctrl-C while it loads is quiet too
+    from demitasse.models.arguments import parse  # here, so that a Ctrl-C while it loads is quiet too
 
-    parser = OneLineParser(prog="python -m models",
-                           description="Write FCN nets, prepare weights and data, train, score, segment, report.")
+    parser = OneLineParser(
+        prog="python -m models", description="Write FCN nets, prepare weights and data, train, score, segment, report."
+    )
     parser.add_argument("--traceback", action="store_true", help=TRACEBACK)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     for module in _command_modules():
         module.add_to(commands)
-    for command in commands.choices.values():         # after the command, too
+    for command in commands.choices.values():  # after the command, too
         command.add_argument("--traceback", action="store_true", default=SUPPRESS, help=TRACEBACK)
     return parse(parser, commands, given)
 
 
 def _command_modules():
-    from models import check, evaluate, imageset, prepare, report, segment, train, write
+    from demitasse.models import check, evaluate, imageset, prepare, report, segment, train, write
+
     return write, prepare, check, train, evaluate, segment, report, imageset
 
 

@@ -6,11 +6,11 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from layers.backend import make_backend
-from proto.command import OneLineParser, thread_count
-from proto.errors import did_you_mean
+from demitasse.layers.backend import make_backend
+from demitasse.proto.command import OneLineParser, thread_count
+from demitasse.proto.errors import did_you_mean
 
-LARGEST_SIDE = 65535        # as in a JPEG
+LARGEST_SIDE = 65535  # as in a JPEG
 
 
 def add_command(commands, name: str, about: str, **more) -> argparse.ArgumentParser:
@@ -70,20 +70,27 @@ def share(text: str) -> float:
 
 
 def add_width(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--width", type=share, default=1.0, metavar="W",
-                        help="multiply the trunk's channel counts (default: 1)")
+    parser.add_argument(
+        "--width", type=share, default=1.0, metavar="W", help="multiply the trunk's channel counts (default: 1)"
+    )
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, gpu or gpu:N (default: cpu)")
     parser.add_argument("--threads", type=thread_count, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument("--exact", action="store_true", help="convolve directly, without transforms that round more")
-    parser.add_argument("--precision", default="tf32", choices=("fp32", "tf32", "fp16"),
-                        help="of convolutions on the GPU (default: tf32)")
-    parser.add_argument("--graphs", action="store_true",
-                        help="on the GPU, record the runs of sizes that come again, and repeat them")
+    parser.add_argument(
+        "--precision",
+        default="tf32",
+        choices=("fp32", "tf32", "fp16"),
+        help="of convolutions on the GPU (default: tf32)",
+    )
+    parser.add_argument(
+        "--graphs", action="store_true", help="on the GPU, record the runs of sizes that come again, and repeat them"
+    )
 
 
 def backend_of(options):
-    return make_backend(options.device, threads=options.threads, exact=options.exact, precision=options.precision,
-                        graphs=options.graphs)
+    return make_backend(
+        options.device, threads=options.threads, exact=options.exact, precision=options.precision, graphs=options.graphs
+    )

@@ -9,17 +9,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.fcn import Source, fcn
-from models.surgery import Report, Shapes, Weights, param_shapes, transplant
-from proto.errors import SchemaFault, WeightsFault, did_you_mean
-from proto.weights import read_weights
+from demitasse.models.fcn import Source, fcn
+from demitasse.models.surgery import Report, Shapes, Weights, param_shapes, transplant
+from demitasse.proto.errors import SchemaFault, WeightsFault, did_you_mean
+from demitasse.proto.weights import read_weights
 
 # name -> (trunk of models/trunks.py, the classifier)
-BASES = {"vgg16-fcn": ("vgg16", "VGG16"), "vgg19-fcn": ("vgg19", "VGG19"), "alexnet-fcn": ("alexnet", "CaffeNet"),
-         "googlenet": ("googlenet", "GoogLeNet"), "squeezenet": ("squeezenet", "SqueezeNet 1.0")}
+BASES = {
+    "vgg16-fcn": ("vgg16", "VGG16"),
+    "vgg19-fcn": ("vgg19", "VGG19"),
+    "alexnet-fcn": ("alexnet", "CaffeNet"),
+    "googlenet": ("googlenet", "GoogLeNet"),
+    "squeezenet": ("squeezenet", "SqueezeNet 1.0"),
+}
 # SqueezeNet's weights are known under two sets of names.
-SQUEEZENET = {f"fire{i}/{old}": f"fire{i}/{new}" for i in range(2, 10)
-              for old, new in (("squeeze1x1", "conv1x1_1"), ("expand1x1", "conv1x1_2"), ("expand3x3", "conv3x3_2"))}
+SQUEEZENET = {
+    f"fire{i}/{old}": f"fire{i}/{new}"
+    for i in range(2, 10)
+    for old, new in (("squeeze1x1", "conv1x1_1"), ("expand1x1", "conv1x1_2"), ("expand3x3", "conv3x3_2"))
+}
 
 
 def trunk_shapes(name: str, width: float = 1.0) -> Shapes:
@@ -44,10 +52,13 @@ def make_base(name: str, classifier: str | Path, width: float = 1.0) -> tuple[We
     except WeightsFault as fault:
         raise WeightsFault(f"{classifier}: {fault}; are these the weights of {BASES[name][1]}?") from fault
     if report.untouched:
-        raise WeightsFault(f"{classifier}: lacks {', '.join(report.untouched)} of {name}; are these the weights of "
-                           f"{BASES[name][1]}?")
+        raise WeightsFault(
+            f"{classifier}: lacks {', '.join(report.untouched)} of {name}; are these the weights of {BASES[name][1]}?"
+        )
     short = [layer for layer, arrays in taken.items() if len(arrays) < len(shapes[layer])]
     if short:
-        raise WeightsFault(f"{classifier}: layer '{short[0]}' has {len(taken[short[0]])} arrays, but {name} needs "
-                           f"{len(shapes[short[0]])} (weights and biases)")
+        raise WeightsFault(
+            f"{classifier}: layer '{short[0]}' has {len(taken[short[0]])} arrays, but {name} needs "
+            f"{len(shapes[short[0]])} (weights and biases)"
+        )
     return taken, report

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from models.data import read
-from models.data.folder_layers import class_names
-from models.palette import VOC_CLASSES
+from demitasse.models.data import read
+from demitasse.models.data.folder_layers import class_names
+from demitasse.models.palette import VOC_CLASSES
 
 
 def progress(items: Iterable, total: int | None = None, unit: str = "image") -> Iterable:

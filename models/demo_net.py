@@ -8,11 +8,11 @@ on two cores.  Adam, since random weights below sixteen layers without normalisa
 
 from __future__ import annotations
 
-from models.data.scene_layers import SIZE, VAL
-from models.data.scenes import CLASSES
-from models.fcn import Head, Source, fcn
-from proto import text
-from proto.messages import NetParameter, SolverParameter
+from demitasse.models.data.scene_layers import SIZE, VAL
+from demitasse.models.data.scenes import CLASSES
+from demitasse.models.fcn import Head, Source, fcn
+from demitasse.proto import text
+from demitasse.proto.messages import NetParameter, SolverParameter
 
 BATCH, ITERATIONS = 8, 1000
 
@@ -27,8 +27,17 @@ def nets() -> dict[str, NetParameter]:
     sources = {"train": source("train", BATCH), "val": source("val", 1), "deploy": source("val", 1).deploy()}
     built = {}
     for split, pixels in sources.items():
-        net = fcn(pixels, [Head(len(CLASSES))], stride=8, width=1 / 8, fc_kernel=3, snug=True, random=True,
-                  dropout=False, normalize=True)
+        net = fcn(
+            pixels,
+            [Head(len(CLASSES))],
+            stride=8,
+            width=1 / 8,
+            fc_kernel=3,
+            snug=True,
+            random=True,
+            dropout=False,
+            normalize=True,
+        )
         net.name = f"demo-fcn8s-{split}"
         built[split] = net
     return built
@@ -36,10 +45,25 @@ def nets() -> dict[str, NetParameter]:
 
 def solver() -> SolverParameter:
     return SolverParameter(
-        train_net="fcn8s_train.prototxt", test_net=["fcn8s_val.prototxt"], test_iter=[VAL], test_interval=500,
-        test_initialization=False, type="Adam", base_lr=0.002, lr_policy="poly", power=0.9, momentum=0.9,
-        momentum2=0.999, max_iter=ITERATIONS, display=50, average_loss=50, snapshot=500,
-        snapshot_prefix="runs/demo/fcn8s", random_seed=1, solver_mode=SolverParameter.CPU)
+        train_net="fcn8s_train.prototxt",
+        test_net=["fcn8s_val.prototxt"],
+        test_iter=[VAL],
+        test_interval=500,
+        test_initialization=False,
+        type="Adam",
+        base_lr=0.002,
+        lr_policy="poly",
+        power=0.9,
+        momentum=0.9,
+        momentum2=0.999,
+        max_iter=ITERATIONS,
+        display=50,
+        average_loss=50,
+        snapshot=500,
+        snapshot_prefix="runs/demo/fcn8s",
+        random_seed=1,
+        solver_mode=SolverParameter.CPU,
+    )
 
 
 def files() -> dict[str, str]:

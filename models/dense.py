@@ -16,8 +16,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from proto.errors import ShapeFault
-from proto.messages import NetParameter
+from demitasse.proto.errors import ShapeFault
+from demitasse.proto.messages import NetParameter
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -27,9 +27,12 @@ def sliding_windows(net: Function, image: np.ndarray, window: int, step: int) ->
     height, width = image.shape[2:]
     if min(height, width) < window:
         raise ShapeFault(f"a window of {window} does not fit into an image of {height}x{width}")
-    rows = [np.concatenate([net(image[:, :, y : y + window, x : x + window])
-                            for x in range(0, width - window + 1, step)], axis=3)
-            for y in range(0, height - window + 1, step)]
+    rows = [
+        np.concatenate(
+            [net(image[:, :, y : y + window, x : x + window]) for x in range(0, width - window + 1, step)], axis=3
+        )
+        for y in range(0, height - window + 1, step)
+    ]
     return np.concatenate(rows, axis=2)
 
 
@@ -71,8 +74,10 @@ def dilated(message: NetParameter) -> NetParameter:
         elif layer.type == "Pooling":
             pool = layer.pooling_param
             if dilation > 1 and pool.kernel_size > 1:
-                raise ShapeFault(f"layer '{layer.name}' (Pooling) comes after a stride of {dilation}: pooling windows "
-                                 "cannot be dilated; use shift_and_stitch")
+                raise ShapeFault(
+                    f"layer '{layer.name}' (Pooling) comes after a stride of {dilation}: pooling windows "
+                    "cannot be dilated; use shift_and_stitch"
+                )
             dilation *= pool.stride
             pool.stride = 1
     return result

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from models import arguments, common, score
-from models.palette import save_labels
-from netdef.net import Net
-from netdef.phase import filter_net
-from proto.command import whole_number
-from proto.errors import DataFault, GraphFault
-from proto.text import read_net
+from demitasse.models import arguments, common, score
+from demitasse.models.palette import save_labels
+from demitasse.netdef.net import Net
+from demitasse.netdef.phase import filter_net
+from demitasse.proto.command import whole_number
+from demitasse.proto.errors import DataFault, GraphFault
+from demitasse.proto.text import read_net
 
 LOSSES = ("SoftmaxWithLoss", "InfogainLoss", "Accuracy")
 
@@ -42,9 +42,9 @@ class Example:
     """One image of the split; labels are (H, W), 255 where there is no class."""
 
     name: str
-    data: np.ndarray                                  # (C, H, W) as the net sees it
-    mean: tuple[float, ...]                           # that was subtracted
-    truth: dict[str, np.ndarray] = field(default_factory=dict)         # by head (its score blob)
+    data: np.ndarray  # (C, H, W) as the net sees it
+    mean: tuple[float, ...]  # that was subtracted
+    truth: dict[str, np.ndarray] = field(default_factory=dict)  # by head (its score blob)
     predicted: dict[str, np.ndarray] = field(default_factory=dict)
     matrices: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -55,7 +55,7 @@ class Example:
         planes = planes[2::-1]
         if len(self.mean) == 3:
             planes = planes + np.array(self.mean[::-1], np.float32)[:, None, None]
-        else:                                         # not known: stretched from the darkest to the brightest
+        else:  # not known: stretched from the darkest to the brightest
             low, high = planes.min(), planes.max()
             planes = (planes - low) * (255 / max(high - low, 1e-6))
         return planes.round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
@@ -68,15 +68,24 @@ class Evaluation:
     they have and give them one by one.  heads: None: those of the net's losses.
     """
 
-    def __init__(self, net: str | Path, weights: str | Path, *, backend=None, heads: list[Head] | None = None,
-                 batches: int | None = None):
+    def __init__(
+        self,
+        net: str | Path,
+        weights: str | Path,
+        *,
+        backend=None,
+        heads: list[Head] | None = None,
+        batches: int | None = None,
+    ):
         message, wheres = read_net(net)
         message, _ = filter_net(message, wheres, "TEST")
         self.heads = heads or find_heads(message)
         data = [layer for layer in message.layer if not layer.bottom and layer.type != "Input" and layer.top]
         if not data:
-            raise GraphFault(f"{net}: has no data layer, so there is nothing to score it on: give a train, val or "
-                             "test prototxt, or use `python -m models segment`")
+            raise GraphFault(
+                f"{net}: has no data layer, so there is nothing to score it on: give a train, val or "
+                "test prototxt, or use `python -m models segment`"
+            )
         self.path, self.image = net, data[0].top[0]
         kept = {self.image} | {name for head in self.heads for name in (head.score, head.label)}
         self.net = Net(net, "TEST", backend=backend, weights=str(weights), keep=kept)
@@ -86,8 +95,9 @@ class Evaluation:
         if self.source:
             self.source.in_order()
         elif not batches:
-            raise DataFault(f"layer '{data[0].name}' ({data[0].type}) does not tell how many images it has: give "
-                            "--batches N")
+            raise DataFault(
+                f"layer '{data[0].name}' ({data[0].type}) does not tell how many images it has: give --batches N"
+            )
         self.batches = batches or len(self.source.indices)
         self.classes = {head.score: self.net.shapes[head.score][1] for head in self.heads}
         self.matrices = {name: np.zeros((n, n), np.int64) for name, n in self.classes.items()}
@@ -115,8 +125,11 @@ class Evaluation:
                 yield from self._batch()
 
     def _batch(self) -> Iterator[Example]:
-        blobs = {name: self.net.backend.to_host(self.net.blobs[name])
-                 for head in self.heads for name in (self.image, head.score, head.label)}
+        blobs = {
+            name: self.net.backend.to_host(self.net.blobs[name])
+            for head in self.heads
+            for name in (self.image, head.score, head.label)
+        }
         for i in range(len(blobs[self.image])):
             name = self.source.delivered[i] if self.source else f"{self.count:06d}"
             example = Example(name, blobs[self.image][i], self.source.mean_of(self.image) if self.source else ())
@@ -159,24 +172,38 @@ class Evaluation:
 def find_heads(message) -> list[Head]:
     """The heads that a net's losses (without one, its Accuracy layers) name."""
     for types in (LOSSES[:2], LOSSES[2:]):
-        heads = [Head(layer.bottom[0], layer.bottom[1],
-                      layer.loss_param.ignore_label if layer.loss_param.HasField("ignore_label") else 255)
-                 for layer in message.layer if layer.type in types]
+        heads = [
+            Head(
+                layer.bottom[0],
+                layer.bottom[1],
+                layer.loss_param.ignore_label if layer.loss_param.HasField("ignore_label") else 255,
+            )
+            for layer in message.layer
+            if layer.type in types
+        ]
         if heads:
             return list({head.score: head for head in heads}.values())
-    raise GraphFault(f"the net has no {', '.join(LOSSES[:2])} or {LOSSES[2]} layer that would say what is to be "
-                     "scored: give --score BLOB --label BLOB")
+    raise GraphFault(
+        f"the net has no {', '.join(LOSSES[:2])} or {LOSSES[2]} layer that would say what is to be "
+        "scored: give --score BLOB --label BLOB"
+    )
 
 
 def add_to(commands) -> None:
     parser = arguments.add_command(commands, "score", "score a net on the split that its data layer names")
     parser.add_argument("net", metavar="NET", help="a val or test prototxt")
     parser.add_argument("--weights", required=True, metavar="W,...", help="weights files, joined by commas")
-    parser.add_argument("--present-only", action="store_true",
-                        help="leave classes out that never occur in the truth (as the paper does for SIFT Flow)")
+    parser.add_argument(
+        "--present-only",
+        action="store_true",
+        help="leave classes out that never occur in the truth (as the paper does for SIFT Flow)",
+    )
     parser.add_argument("--save", type=Path, metavar="DIR", help="write the predictions there, as palette PNGs")
-    parser.add_argument("--classes", metavar="FILE",
-                        help="a file of class names, one a line (default: what the data or the net's folder say)")
+    parser.add_argument(
+        "--classes",
+        metavar="FILE",
+        help="a file of class names, one a line (default: what the data or the net's folder say)",
+    )
     parser.add_argument("--score", metavar="BLOB", help="the scores, where no loss names them")
     parser.add_argument("--label", metavar="BLOB", default="label", help="the labels for --score (default: label)")
     parser.add_argument("--batches", type=whole_number, metavar="N", help="how many (default: the split)")
@@ -186,8 +213,9 @@ def add_to(commands) -> None:
 
 def run(options) -> None:
     heads = [Head(options.score, options.label)] if options.score else None
-    evaluation = Evaluation(options.net, options.weights, backend=arguments.backend_of(options), heads=heads,
-                            batches=options.batches)
+    evaluation = Evaluation(
+        options.net, options.weights, backend=arguments.backend_of(options), heads=heads, batches=options.batches
+    )
     try:
         warn_of_missing(evaluation)
         if options.save:
@@ -217,5 +245,7 @@ def save_predictions(folder: Path, example: Example) -> None:
 def _refuse_inside_data(folder: Path, source) -> None:
     for data in source.folders if source else ():
         if folder.resolve().is_relative_to(data.resolve()):
-            raise DataFault(f"--save {folder} lies in the data set's folder {data}, whose files would be "
-                               "overwritten: choose another")
+            raise DataFault(
+                f"--save {folder} lies in the data set's folder {data}, whose files would be "
+                "overwritten: choose another"
+            )

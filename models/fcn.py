@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from models.trunks import EITHER, LEARNED, SNUG, TRUNKS, Style, Trunk, conv_relu, max_pool, vgg
-from netdef.coords import crop
-from netdef.spec import L, NetSpec, P, Top
-from proto.errors import SchemaFault, did_you_mean
+from demitasse.models.trunks import EITHER, LEARNED, SNUG, TRUNKS, Style, Trunk, conv_relu, max_pool, vgg
+from demitasse.netdef.coords import crop
+from demitasse.netdef.spec import L, NetSpec, P, Top
+from demitasse.proto.errors import SchemaFault, did_you_mean
 
 FROZEN = [dict(lr_mult=0)]
-UNIT = 1 / 64   # brings pixels of +-128 to a spread near 1, as random weights (msra) expect them
+UNIT = 1 / 64  # brings pixels of +-128 to a spread near 1, as random weights (msra) expect them
 NO_BIAS = dict(bias_term=False)
 
 
@@ -29,12 +29,12 @@ NO_BIAS = dict(bias_term=False)
 class Source:
     """Where images and labels come from: a Python data layer, or (module "") an Input to be filled by the caller."""
 
-    images: Sequence[str] = ("data",)             # tops that hold images ...
-    labels: Sequence[str] = ()                    # ... and labels
+    images: Sequence[str] = ("data",)  # tops that hold images ...
+    labels: Sequence[str] = ()  # ... and labels
     module: str = ""
     layer: str = ""
     options: dict[str, Any] = field(default_factory=dict)
-    size: tuple[int, int] = (500, 500)            # of an Input
+    size: tuple[int, int] = (500, 500)  # of an Input
 
     def deploy(self) -> Source:
         """The same images without labels, as an Input."""
@@ -60,13 +60,24 @@ class Head:
     classes: int
     label: str = "label"
     loss: str = "loss"
-    suffix: str = ""                              # of all names of this head
+    suffix: str = ""  # of all names of this head
 
 
-def fcn(source: Source, heads: Sequence[Head] = (Head(21),), *, trunk: str = "vgg16", stride: int = 32,
-        skip_scales: Sequence[float] = (), fusion: str = "", normalize: bool = False, width: float = 1.0,
-        random: bool = False, snug: bool | None = None, fc_kernel: int = 7,
-        dropout: bool = True):
+def fcn(
+    source: Source,
+    heads: Sequence[Head] = (Head(21),),
+    *,
+    trunk: str = "vgg16",
+    stride: int = 32,
+    skip_scales: Sequence[float] = (),
+    fusion: str = "",
+    normalize: bool = False,
+    width: float = 1.0,
+    random: bool = False,
+    snug: bool | None = None,
+    fc_kernel: int = 7,
+    dropout: bool = True,
+):
     """A fully convolutional net as a NetParameter.
 
     stride: of the finest scores, 32, 16, 8, ... (SqueezeNet begins at 16); each halving adds a skip.
@@ -102,8 +113,9 @@ def fcn(source: Source, heads: Sequence[Head] = (Head(21),), *, trunk: str = "vg
         score = _scores(n, base, head, stride, skip_scales, style, scored=fusion == "late")
         n["score" + head.suffix] = score = crop(score, reference)
         if head.label in source.labels:
-            n[head.loss] = L.SoftmaxWithLoss(score, n[head.label],
-                                             loss_param=dict(normalize=normalize, ignore_label=255))
+            n[head.loss] = L.SoftmaxWithLoss(
+                score, n[head.label], loss_param=dict(normalize=normalize, ignore_label=255)
+            )
     return n.to_proto()
 
 
@@ -123,8 +135,9 @@ def _late_fusion(n: NetSpec, source: Source, head: Head, style: Style) -> Trunk:
     return Trunk(n.score_fused, 32, [], odd=False)
 
 
-def _scores(n: NetSpec, base: Trunk, head: Head, stride: int, scales: Sequence[float], style: Style,
-            scored: bool) -> Top:
+def _scores(
+    n: NetSpec, base: Trunk, head: Head, stride: int, scales: Sequence[float], style: Style, scored: bool
+) -> Top:
     """The upsampled, not yet cropped scores of a head."""
     strides = [base.stride >> i for i in range(len(base.skips) + 1)]
     if stride not in strides:
@@ -137,7 +150,8 @@ def _scores(n: NetSpec, base: Trunk, head: Head, stride: int, scales: Sequence[f
         n[up + head.suffix] = fine = _upsample(score, head.classes, 2, base.odd, style.random)
         if scales:
             n[f"scale_{name}{head.suffix}"] = features = L.Scale(
-                features, filler=dict(type="constant", value=scales[i]), param=FROZEN)
+                features, filler=dict(type="constant", value=scales[i]), param=FROZEN
+            )
         n[f"score_{name}{head.suffix}"] = skip = _score(features, head.classes)
         if style.snug:
             n[f"{up}{head.suffix}c"] = fine = crop(fine, skip)
@@ -158,8 +172,11 @@ def _score(features: Top, classes: int) -> Top:
 def _upsample(score: Top, classes: int, factor: int, odd: bool, random: bool) -> Top:
     """Fixed interpolation by a Deconvolution: its kernel is bilinear, each class on its own."""
     bilinear = dict(group=classes, weight_filler=dict(type="bilinear")) if random else {}
-    return L.Deconvolution(score, convolution_param=dict(num_output=classes, kernel_size=2 * factor - odd,
-                                                         stride=factor, **NO_BIAS, **bilinear), param=FROZEN)
+    return L.Deconvolution(
+        score,
+        convolution_param=dict(num_output=classes, kernel_size=2 * factor - odd, stride=factor, **NO_BIAS, **bilinear),
+        param=FROZEN,
+    )
 
 
 def unet(source: Source, head: Head = Head(21), *, width: float = 1.0, depth: int = 4, normalize: bool = True):
@@ -173,8 +190,9 @@ def unet(source: Source, head: Head = Head(21), *, width: float = 1.0, depth: in
 
     def double(x: Top, name: str, channels: int) -> Top:
         for i in (1, 2):
-            x = conv_relu(n, x, (f"{name}_{i}", f"relu_{name}_{i}"), style, channels, kernel_size=3, pad=1,
-                          param=LEARNED)
+            x = conv_relu(
+                n, x, (f"{name}_{i}", f"relu_{name}_{i}"), style, channels, kernel_size=3, pad=1, param=LEARNED
+            )
         return x
 
     x, skips = _unit(n, n[source.images[0]]), []
@@ -185,14 +203,15 @@ def unet(source: Source, head: Head = Head(21), *, width: float = 1.0, depth: in
     x = double(x, "bottom", style.channels(64 << depth))
     for level in reversed(range(depth)):
         channels, skip = style.channels(64 << level), skips[level]
-        n[f"up{level + 1}"] = x = L.Deconvolution(x, convolution_param=dict(
-            num_output=channels, kernel_size=2, stride=2, weight_filler=dict(type="msra")), param=LEARNED)
+        n[f"up{level + 1}"] = x = L.Deconvolution(
+            x,
+            convolution_param=dict(num_output=channels, kernel_size=2, stride=2, weight_filler=dict(type="msra")),
+            param=LEARNED,
+        )
         n[f"up{level + 1}c"] = x = crop(x, skip)
         n[f"join{level + 1}"] = x = L.Concat(skip, x)
         x = double(x, f"join{level + 1}", channels)
-    n.score = L.Convolution(x, num_output=head.classes, kernel_size=1, param=LEARNED,
-                            weight_filler=dict(type="xavier"))
+    n.score = L.Convolution(x, num_output=head.classes, kernel_size=1, param=LEARNED, weight_filler=dict(type="xavier"))
     if head.label in source.labels:
-        n[head.loss] = L.SoftmaxWithLoss(n.score, n[head.label],
-                                         loss_param=dict(normalize=normalize, ignore_label=255))
+        n[head.loss] = L.SoftmaxWithLoss(n.score, n[head.label], loss_param=dict(normalize=normalize, ignore_label=255))
     return n.to_proto()

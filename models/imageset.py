@@ -14,23 +14,35 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from layers.backend import make_backend
-from layers.sources import datum
-from layers.sources.database import create_database, open_database
-from layers.sources.files import below, read_file
-from layers.sources.images import decode_image, encode_image, resize
-from layers.sources.listing import Entry, read_labelled
-from models import arguments
-from proto.errors import DataFault, GraphFault, ShapeFault
-from proto.messages import Datum
-from proto.weights import write_mean
+from demitasse.layers.backend import make_backend
+from demitasse.layers.sources import datum
+from demitasse.layers.sources.database import create_database, open_database
+from demitasse.layers.sources.files import below, read_file
+from demitasse.layers.sources.images import decode_image, encode_image, resize
+from demitasse.layers.sources.listing import Entry, read_labelled
+from demitasse.models import arguments
+from demitasse.proto.errors import DataFault, GraphFault, ShapeFault
+from demitasse.proto.messages import Datum
+from demitasse.proto.weights import write_mean
 
 BACKENDS = ("lmdb", "leveldb")
 
 
-def convert_imageset(root: str, listing: str, database: str, *, gray: bool = False, shuffle: bool = False,
-                     backend: str = "lmdb", height: int = 0, width: int = 0, check_size: bool = False,
-                     encoded: bool = False, encode_type: str = "", report=print) -> int:
+def convert_imageset(
+    root: str,
+    listing: str,
+    database: str,
+    *,
+    gray: bool = False,
+    shuffle: bool = False,
+    backend: str = "lmdb",
+    height: int = 0,
+    width: int = 0,
+    check_size: bool = False,
+    encoded: bool = False,
+    encode_type: str = "",
+    report=print,
+) -> int:
     """Write the images of a listing ("name label" lines, names below root) as Datum records; how many were written.
 
     height, width: resize to (both, or neither).  encoded: store image files, of encode_type or as they are, instead
@@ -61,10 +73,13 @@ def convert_imageset(root: str, listing: str, database: str, *, gray: bool = Fal
             message, shape = record
             first = first or (shape, place)
             if check_size and shape != first[0]:
-                raise ShapeFault(f"{place} is {_by(shape)}, but {first[1]} is {_by(first[0])} (height x width x "
-                                 "channels); resize them, or leave check_size away")
-            records.put(f"{number:08d}_{entries[number].name}".encode(errors="surrogateescape"),
-                        message.SerializeToString())
+                raise ShapeFault(
+                    f"{place} is {_by(shape)}, but {first[1]} is {_by(first[0])} (height x width x "
+                    "channels); resize them, or leave check_size away"
+                )
+            records.put(
+                f"{number:08d}_{entries[number].name}".encode(errors="surrogateescape"), message.SerializeToString()
+            )
             written += 1
             if written % 1000 == 0:
                 report(f"Processed {written} files.")
@@ -113,8 +128,10 @@ def compute_image_mean(database: str, output: str | None = None, *, report=print
             if total is None:
                 total = np.zeros(image.shape)
             if image.shape != total.shape:
-                raise ShapeFault(f"{place} is {_by(image.shape)}, the images before it are {_by(total.shape)} "
-                                 "(channels x height x width); convert them with one size")
+                raise ShapeFault(
+                    f"{place} is {_by(image.shape)}, the images before it are {_by(total.shape)} "
+                    "(channels x height x width); convert them with one size"
+                )
             total += image
             count += 1
             if count % 10000 == 0:
@@ -129,15 +146,24 @@ def compute_image_mean(database: str, output: str | None = None, *, report=print
     return mean
 
 
-def extract_features(weights: str, net: str, blobs: list[str], databases: list[str], batches: int, *,
-                     backend: str = "lmdb", device: str = "cpu", report=print) -> int:
+def extract_features(
+    weights: str,
+    net: str,
+    blobs: list[str],
+    databases: list[str],
+    batches: int,
+    *,
+    backend: str = "lmdb",
+    device: str = "cpu",
+    report=print,
+) -> int:
     """Run a net with data layers over `batches` batches and write each blob's rows, as float Datums, to its database.
 
     A blob has at most 4 axes.  How many rows were written per blob.
     """
     if len(blobs) != len(databases):
         raise GraphFault(f"{len(blobs)} blobs but {len(databases)} databases; give one database for each blob")
-    from netdef.net import Net  # the other tools start without the engine
+    from demitasse.netdef.net import Net  # the other tools start without the engine
 
     model = Net(net, "TEST", backend=make_backend(device), weights=weights, keep=blobs)
     try:
@@ -195,12 +221,20 @@ def add_to(commands) -> None:
     parser.add_argument("blobs", metavar="BLOB[,BLOB]", help="what to extract")
     parser.add_argument("databases", metavar="DB[,DB]", help="the databases to make, one for each blob")
     parser.add_argument("batches", metavar="BATCHES", type=int, help="how many of the data layer's")
-    parser.add_argument("backend", metavar="DB_TYPE", nargs="?", choices=BACKENDS, default="lmdb",
-                        help="lmdb (default) or leveldb")
-    parser.add_argument("mode", metavar="CPU|GPU", nargs="?", choices=("CPU", "GPU"), default="CPU",
-                        help="where to compute (default: CPU)")
-    parser.add_argument("device", metavar="DEVICE", nargs="?", type=int, default=0,
-                        help="the GPU's number (default: 0)")
+    parser.add_argument(
+        "backend", metavar="DB_TYPE", nargs="?", choices=BACKENDS, default="lmdb", help="lmdb (default) or leveldb"
+    )
+    parser.add_argument(
+        "mode",
+        metavar="CPU|GPU",
+        nargs="?",
+        choices=("CPU", "GPU"),
+        default="CPU",
+        help="where to compute (default: CPU)",
+    )
+    parser.add_argument(
+        "device", metavar="DEVICE", nargs="?", type=int, default=0, help="the GPU's number (default: 0)"
+    )
     parser.set_defaults(run=_run_extract)
 
 
@@ -209,9 +243,19 @@ def _flag(parser, name: str, **options) -> None:
 
 
 def _run_convert(options) -> None:
-    convert_imageset(options.root, options.listing, options.database, gray=options.gray, shuffle=options.shuffle,
-                     backend=options.backend, height=options.resize_height, width=options.resize_width,
-                     check_size=options.check_size, encoded=options.encoded, encode_type=options.encode_type)
+    convert_imageset(
+        options.root,
+        options.listing,
+        options.database,
+        gray=options.gray,
+        shuffle=options.shuffle,
+        backend=options.backend,
+        height=options.resize_height,
+        width=options.resize_width,
+        check_size=options.check_size,
+        encoded=options.encoded,
+        encode_type=options.encode_type,
+    )
 
 
 def _run_mean(options) -> None:
@@ -220,5 +264,12 @@ def _run_mean(options) -> None:
 
 def _run_extract(options) -> None:
     device = f"gpu:{options.device}" if options.mode == "GPU" else "cpu"
-    extract_features(options.weights, options.net, options.blobs.split(","), options.databases.split(","),
-                     options.batches, backend=options.backend, device=device)
+    extract_features(
+        options.weights,
+        options.net,
+        options.blobs.split(","),
+        options.databases.split(","),
+        options.batches,
+        backend=options.backend,
+        device=device,
+    )

@@ -15,16 +15,16 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-from models import recipes
-from models.data.folder_layers import class_names, list_images
-from models.fcn import Head, Source, fcn
-from models.files import write_text
-from proto import text
-from proto.errors import DataFault, SchemaFault
-from proto.messages import NetParameter, SolverParameter
+from demitasse.models import recipes
+from demitasse.models.data.folder_layers import class_names, list_images
+from demitasse.models.fcn import Head, Source, fcn
+from demitasse.models.files import write_text
+from demitasse.proto import text
+from demitasse.proto.errors import DataFault, SchemaFault
+from demitasse.proto.messages import NetParameter, SolverParameter
 
 SLIM = dict(stride=8, width=1 / 8, random=True, snug=True, fc_kernel=3, dropout=False)
-VAL_SHARE = 5                                         # one image in five
+VAL_SHARE = 5  # one image in five
 
 
 def split(images: str | Path, labels: str | Path, seed: int = 1) -> tuple[list[str], list[str]]:
@@ -32,16 +32,30 @@ def split(images: str | Path, labels: str | Path, seed: int = 1) -> tuple[list[s
     there = {path.stem for path in list_images(labels).values() if path.suffix.lower() == ".png"}
     names = [name for name in list_images(images) if Path(name).stem in there]
     if len(names) < 2:
-        raise DataFault(f"{images}: {len(names) or 'no'} image{'' if len(names) == 1 else 's'} with a label PNG of the "
-                        f"same name in {labels}: at least 2 are needed, one to train on and one to validate with")
+        raise DataFault(
+            f"{images}: {len(names) or 'no'} image{'' if len(names) == 1 else 's'} with a label PNG of the "
+            f"same name in {labels}: at least 2 are needed, one to train on and one to validate with"
+        )
     random.Random(seed).shuffle(names)
     count = max(1, len(names) // VAL_SHARE)
     return sorted(names[count:]), sorted(names[:count])
 
 
-def write(name: str, out: str | Path, images: str | Path, labels: str | Path, classes: str | int, *,
-          iterations: int = 2000, resize: int | None = None, crop: tuple[int, int] | None = None,
-          balance: bool = False, ignore: int = 255, width: float = 1.0, random: bool = False) -> list[Path]:
+def write(
+    name: str,
+    out: str | Path,
+    images: str | Path,
+    labels: str | Path,
+    classes: str | int,
+    *,
+    iterations: int = 2000,
+    resize: int | None = None,
+    crop: tuple[int, int] | None = None,
+    balance: bool = False,
+    ignore: int = 255,
+    width: float = 1.0,
+    random: bool = False,
+) -> list[Path]:
     """Write out/name/{train,val,deploy,solver}.prototxt, train.txt, val.txt and classes.txt; what was written.
 
     name: `own`, or a recipe.  resize: the shorter side of every image.  crop: (H, W) of what is trained on.
@@ -50,15 +64,29 @@ def write(name: str, out: str | Path, images: str | Path, labels: str | Path, cl
     """
     folder, names = Path(out).resolve() / name, class_names(classes)
     train, val = split(images, labels)
-    files = {"train.txt": "\n".join(train) + "\n", "val.txt": "\n".join(val) + "\n",
-             "classes.txt": "\n".join(names) + "\n"}
-    options = {"images": str(Path(images).resolve()), "labels": str(Path(labels).resolve()),
-               "classes": str(folder / "classes.txt"), "seed": 1337, **({"resize": resize} if resize else {}),
-               **({"ignore_label": ignore} if ignore != 255 else {})}
+    files = {
+        "train.txt": "\n".join(train) + "\n",
+        "val.txt": "\n".join(val) + "\n",
+        "classes.txt": "\n".join(names) + "\n",
+    }
+    options = {
+        "images": str(Path(images).resolve()),
+        "labels": str(Path(labels).resolve()),
+        "classes": str(folder / "classes.txt"),
+        "seed": 1337,
+        **({"resize": resize} if resize else {}),
+        **({"ignore_label": ignore} if ignore != 255 else {}),
+    }
     training = {"mirror": True, **({"crop": crop} if crop else {}), **({"balance": True} if balance else {})}
-    sources = {part: Source(labels=("label",), module="folder_layers", layer="FolderSegDataLayer",
-                            options={**options, "split": str(folder / f"{part}.txt"),
-                                     **(training if part == "train" else {})}) for part in ("train", "val")}
+    sources = {
+        part: Source(
+            labels=("label",),
+            module="folder_layers",
+            layer="FolderSegDataLayer",
+            options={**options, "split": str(folder / f"{part}.txt"), **(training if part == "train" else {})},
+        )
+        for part in ("train", "val")
+    }
     sources["deploy"] = sources["val"].deploy()
     head = f"# {name}, for {len(names)} classes on {images}.\n"
     for part, source in sources.items():
@@ -87,8 +115,22 @@ def _solver(folder: Path, val: int, iterations: int, fresh: bool) -> SolverParam
     """Adam: the same rate suits slim nets from random weights and, ten times smaller, published weights."""
     often = max(1, iterations // 4)
     return SolverParameter(
-        train_net=str(folder / "train.prototxt"), test_net=[str(folder / "val.prototxt")], test_iter=[val],
-        test_interval=often, test_initialization=False, type="Adam", base_lr=1e-3 if fresh else 1e-4, momentum=0.9,
-        momentum2=0.999, lr_policy="poly", power=0.9, iter_size=4, max_iter=iterations, display=20, average_loss=20,
-        snapshot=often, snapshot_prefix=str(folder / "snapshot" / "train"), random_seed=1)
-
+        train_net=str(folder / "train.prototxt"),
+        test_net=[str(folder / "val.prototxt")],
+        test_iter=[val],
+        test_interval=often,
+        test_initialization=False,
+        type="Adam",
+        base_lr=1e-3 if fresh else 1e-4,
+        momentum=0.9,
+        momentum2=0.999,
+        lr_policy="poly",
+        power=0.9,
+        iter_size=4,
+        max_iter=iterations,
+        display=20,
+        average_loss=20,
+        snapshot=often,
+        snapshot_prefix=str(folder / "snapshot" / "train"),
+        random_seed=1,
+    )

@@ -1,12 +1,12 @@
 """`python -m models prepare`: weights and data made ready: surgery as commands.
 
-    prepare vgg16-fcn VGG16.caffemodel vgg16-fcn.caffemodel             a classifier, made convolutional
-    prepare interp deploy.prototxt old.caffemodel new.caffemodel        fixed Deconvolutions interpolate
-    prepare classes deploy.prototxt old.caffemodel new.caffemodel --take 0,7,-,15
-    prepare rgbd vgg16-fcn.caffemodel rgbd.caffemodel                   a first layer with one more input channel
-    prepare fuse deploy.prototxt both.caffemodel color=a.caffemodel hha=b.caffemodel
-    prepare labels COLOURED OUT                                         coloured label pictures to class indices
-    prepare demo                                                        the drawn scenes of models/demo
+prepare vgg16-fcn VGG16.caffemodel vgg16-fcn.caffemodel             a classifier, made convolutional
+prepare interp deploy.prototxt old.caffemodel new.caffemodel        fixed Deconvolutions interpolate
+prepare classes deploy.prototxt old.caffemodel new.caffemodel --take 0,7,-,15
+prepare rgbd vgg16-fcn.caffemodel rgbd.caffemodel                   a first layer with one more input channel
+prepare fuse deploy.prototxt both.caffemodel color=a.caffemodel hha=b.caffemodel
+prepare labels COLOURED OUT                                         coloured label pictures to class indices
+prepare demo                                                        the drawn scenes of models/demo
 """
 
 from __future__ import annotations
@@ -16,21 +16,26 @@ from pathlib import Path
 
 import numpy as np
 
-from models import arguments, common, surgery
-from models.bases import BASES, make_base
-from models.data import read
-from models.data.folder_layers import list_images
-from models.palette import PALETTE, save_labels
-from proto.command import whole_number
-from proto.errors import DataFault, LabelFault, SchemaFault, WeightsFault
-from proto.weights import read_weights, write_weights
+from demitasse.models import arguments, common, surgery
+from demitasse.models.bases import BASES, make_base
+from demitasse.models.data import read
+from demitasse.models.data.folder_layers import list_images
+from demitasse.models.palette import PALETTE, save_labels
+from demitasse.proto.command import whole_number
+from demitasse.proto.errors import DataFault, LabelFault, SchemaFault, WeightsFault
+from demitasse.proto.weights import read_weights, write_weights
 
 
 def add_to(commands) -> None:
     about = "make weights and data ready: surgery, labels, the demo's scenes"
     examples = __doc__.split("\n\n")[1]
-    parser = arguments.add_command(commands, "prepare", about, description=f"{about}\n\n{examples}",
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments.add_command(
+        commands,
+        "prepare",
+        about,
+        description=f"{about}\n\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     tasks = parser.add_subparsers(required=True, metavar="TASK", title="tasks")
     for name, (_, classifier) in BASES.items():
         task = _task(tasks, name, base, f"{classifier}'s weights for a fully convolutional net", "source", "out")
@@ -38,15 +43,20 @@ def add_to(commands) -> None:
         task.set_defaults(base=name)
     _task(tasks, "interp", interp, "give fixed Deconvolutions bilinear weights", "net", "source", "out")
     task = _task(tasks, "classes", classes, "score layers for other classes", "net", "source", "out")
-    task.add_argument("--take", required=True, metavar="I,-,...",
-                      help="for each new class the old one it starts as, or - to start from zero")
+    task.add_argument(
+        "--take",
+        required=True,
+        metavar="I,-,...",
+        help="for each new class the old one it starts as, or - to start from zero",
+    )
     task = _task(tasks, "rgbd", rgbd, "a first layer with more input channels", "source", "out")
     task.add_argument("--layer", default="conv1_1", metavar="NAME", help="the first one (default: conv1_1)")
     task.add_argument("--rename", default="conv1_1_bgrd", metavar="NAME", help="its new name (default: conv1_1_bgrd)")
     task.add_argument("--channels", type=whole_number, default=1, metavar="N", help="how many more (default: 1)")
     task = _task(tasks, "fuse", fuse, "one net's weights from those of several, by suffix", "net", "out")
-    task.add_argument("parts", nargs="+", metavar="SUFFIX=WEIGHTS",
-                      help="weights, and what their layers' names end in here")
+    task.add_argument(
+        "parts", nargs="+", metavar="SUFFIX=WEIGHTS", help="weights, and what their layers' names end in here"
+    )
     task = _task(tasks, "labels", labels, "coloured label pictures to palette PNGs of class indices", "source", "out")
     task.add_argument("--colours", metavar="FILE", help="lines `R G B [name]`, class 0 first (default: VOC's colours)")
     task.add_argument("--others", action="store_true", help="colours that are no class become 255, not a fault")
@@ -94,8 +104,10 @@ def classes(options) -> None:
             made[name] = surgery.change_classes(arrays, take)
             changed.append(name)
             if [a.size for a in made[name]] != [int(np.prod(s)) for s in wanted]:
-                raise WeightsFault(f"layer '{name}' has arrays {[a.shape for a in made[name]]} with --take "
-                                   f"{options.take} ({len(take)} classes), but {options.net} needs {wanted}")
+                raise WeightsFault(
+                    f"layer '{name}' has arrays {[a.shape for a in made[name]]} with --take "
+                    f"{options.take} ({len(take)} classes), but {options.net} needs {wanted}"
+                )
     if not changed:
         raise WeightsFault(f"{options.source}: every layer has the sizes that {options.net} needs already")
     print(f"changed: {', '.join(changed)}")
@@ -105,13 +117,17 @@ def classes(options) -> None:
 def rgbd(options) -> None:
     weights = read_weights(options.source)
     if options.layer not in weights:
-        raise WeightsFault(f"{options.source}: has no layer '{options.layer}'; give --layer: it begins with "
-                           f"{', '.join(list(weights)[:3])}")
-    made = {options.rename if name == options.layer else name:
-            surgery.add_channels(arrays, options.channels) if name == options.layer else arrays
-            for name, arrays in weights.items()}
-    print(f"{options.layer} {weights[options.layer][0].shape} is now {options.rename} "
-          f"{made[options.rename][0].shape}")
+        raise WeightsFault(
+            f"{options.source}: has no layer '{options.layer}'; give --layer: it begins with "
+            f"{', '.join(list(weights)[:3])}"
+        )
+    made = {
+        options.rename if name == options.layer else name: surgery.add_channels(arrays, options.channels)
+        if name == options.layer
+        else arrays
+        for name, arrays in weights.items()
+    }
+    print(f"{options.layer} {weights[options.layer][0].shape} is now {options.rename} {made[options.rename][0].shape}")
     _write(options.out, made, options.source)
 
 
@@ -148,8 +164,10 @@ def labels(options) -> None:
         if wrong.any() and not options.others:
             y, x = np.argwhere(wrong)[0]
             red, green, blue = read.image(path)[y, x]
-            raise LabelFault(f"{path}: colour {red} {green} {blue} at row {y}, column {x} is no class's (of "
-                             f"{len(table)}); --colours FILE names others, --others makes them 255")
+            raise LabelFault(
+                f"{path}: colour {red} {green} {blue} at row {y}, column {x} is no class's (of "
+                f"{len(table)}); --colours FILE names others, --others makes them 255"
+            )
         save_labels(Path(options.out) / f"{Path(name).stem}.png", np.where(wrong, 255, place))
     print(f"wrote {len(pictures)} label PNGs into {options.out}")
 
@@ -166,10 +184,15 @@ def _colours(file: str) -> np.ndarray:
 
 
 def demo(options) -> None:
-    from models.data import scene_layers, scenes
+    from demitasse.models.data import scene_layers, scenes
 
-    folder = scenes.write(options.out or scene_layers.FOLDER, scene_layers.TRAIN, scene_layers.VAL, scene_layers.SIZE,
-                          progress=lambda names: common.progress(names, unit="scene"))
+    folder = scenes.write(
+        options.out or scene_layers.FOLDER,
+        scene_layers.TRAIN,
+        scene_layers.VAL,
+        scene_layers.SIZE,
+        progress=lambda names: common.progress(names, unit="scene"),
+    )
     print(f"{scene_layers.TRAIN} scenes to train on and {scene_layers.VAL} to test in {folder}")
 
 

@@ -1,7 +1,7 @@
 """`python -m models report`: a page about a run: its curve, the scores on the val split, best and worst images.
 
-    report.html     one file, pictures inside          scores.txt     the table, as `score` prints it
-    pictures.png    rows of image, truth, prediction   of the split's first images
+report.html     one file, pictures inside          scores.txt     the table, as `score` prints it
+pictures.png    rows of image, truth, prediction   of the split's first images
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from models import arguments, common, report_page, score
-from models.evaluate import Evaluation, Example, warn_of_missing
-from models.files import write_text
-from models.palette import beside, colour, legend, overlay, save_picture
-from proto.command import whole_number
-from proto.errors import DataFault, WeightsFault
-from proto.text import read_solver
-from solver.paths import Finder
+from demitasse.models import arguments, common, report_page, score
+from demitasse.models.evaluate import Evaluation, Example, warn_of_missing
+from demitasse.models.files import write_text
+from demitasse.models.palette import beside, colour, legend, overlay, save_picture
+from demitasse.proto.command import whole_number
+from demitasse.proto.errors import DataFault, WeightsFault
+from demitasse.proto.text import read_solver
+from demitasse.solver.paths import Finder
 
 
 class Extremes:
@@ -33,13 +33,13 @@ class Extremes:
     def add(self, example: Example) -> None:
         matrix = next(iter(example.matrices.values()))
         if not matrix.any():
-            return                                    # no labelled pixel: nothing to rank by
+            return  # no labelled pixel: nothing to rank by
         entry = (score.scores(matrix).mean_iu, example)
         if len(self.first) < self.count:
             self.first.append(entry)
         self.ranked.append(entry)
         self.ranked.sort(key=lambda pair: -pair[0])
-        if len(self.ranked) > 2 * self.count:         # the middle is nobody's
+        if len(self.ranked) > 2 * self.count:  # the middle is nobody's
             del self.ranked[self.count]
 
     @property
@@ -48,18 +48,21 @@ class Extremes:
 
     @property
     def worst(self) -> list[tuple[float, Example]]:
-        return self.ranked[self.count:][::-1]
+        return self.ranked[self.count :][::-1]
 
 
 def find_file(folder: Path, endings: tuple[str, ...]) -> Path:
     """The one file of a folder whose name ends so (trainval is for training); DataFault for none or several."""
-    found = sorted(path for path in folder.iterdir()
-                   if path.name.endswith(endings) and not path.name.endswith("trainval.prototxt"))
+    found = sorted(
+        path for path in folder.iterdir() if path.name.endswith(endings) and not path.name.endswith("trainval.prototxt")
+    )
     if len(found) == 1:
         return found[0]
-    raise DataFault(f"{folder}: {len(found) or 'no'} files end in {' or '.join(endings)}"
-                    f"{': ' + ', '.join(path.name for path in found) if found else ''}; there must be one "
-                    "(a single net is given as NET.prototxt with --weights)")
+    raise DataFault(
+        f"{folder}: {len(found) or 'no'} files end in {' or '.join(endings)}"
+        f"{': ' + ', '.join(path.name for path in found) if found else ''}; there must be one "
+        "(a single net is given as NET.prototxt with --weights)"
+    )
 
 
 def newest_weights(folder: Path, run: Path) -> Path:
@@ -83,8 +86,9 @@ def newest_weights(folder: Path, run: Path) -> Path:
                 found[int(iteration[1])] = path
         if found:
             return found[max(found)]
-    raise WeightsFault(f"no snapshot's weights in {' or '.join(map(str, dict.fromkeys(places)))}: train first, or give "
-                       "--weights FILE")
+    raise WeightsFault(
+        f"no snapshot's weights in {' or '.join(map(str, dict.fromkeys(places)))}: train first, or give --weights FILE"
+    )
 
 
 def read_log(path: Path) -> list[dict]:
@@ -131,7 +135,7 @@ def sheet(examples: list[Example], head: str, names: list[str]) -> np.ndarray:
     """Rows of panels, and below them the legend of the classes that occur."""
     rows = []
     for example in examples:
-        times = max(1, 256 // max(example.data.shape[1:]))        # small images are shown larger
+        times = max(1, 256 // max(example.data.shape[1:]))  # small images are shown larger
         rows.append(beside(panels(example, head)).repeat(times, axis=0).repeat(times, axis=1))
     seen = set()
     for example in examples:
@@ -150,18 +154,30 @@ def sheet(examples: list[Example], head: str, names: list[str]) -> np.ndarray:
 
 def add_to(commands) -> None:
     parser = arguments.add_command(commands, "report", "a page about a run: curve, scores, best and worst images")
-    parser.add_argument("net", type=Path, metavar="NET", help="a folder with a *val.prototxt (or *test.prototxt) and a "
-                        "*solver.prototxt, or the val prototxt itself")
-    parser.add_argument("run_folder", type=Path, metavar="RUN_FOLDER",
-                        help="where the page goes")
+    parser.add_argument(
+        "net",
+        type=Path,
+        metavar="NET",
+        help="a folder with a *val.prototxt (or *test.prototxt) and a *solver.prototxt, or the val prototxt itself",
+    )
+    parser.add_argument("run_folder", type=Path, metavar="RUN_FOLDER", help="where the page goes")
     parser.add_argument("--weights", metavar="W,...", help="files, joined by commas (default: the newest snapshot)")
-    parser.add_argument("--log", type=Path, metavar="FILE",
-                        help="of the run, for the curve (default: RUN_FOLDER/log.jsonl)")
-    parser.add_argument("--images", type=whole_number, default=6, metavar="N",
-                        help="how many of the best, of the worst and of the first images to show (default: 6)")
+    parser.add_argument(
+        "--log", type=Path, metavar="FILE", help="of the run, for the curve (default: RUN_FOLDER/log.jsonl)"
+    )
+    parser.add_argument(
+        "--images",
+        type=whole_number,
+        default=6,
+        metavar="N",
+        help="how many of the best, of the worst and of the first images to show (default: 6)",
+    )
     parser.add_argument("--present-only", action="store_true", help="leave classes out that never occur in the truth")
-    parser.add_argument("--classes", metavar="FILE",
-                        help="a file of class names, one a line (default: what the data or the net's folder say)")
+    parser.add_argument(
+        "--classes",
+        metavar="FILE",
+        help="a file of class names, one a line (default: what the data or the net's folder say)",
+    )
     arguments.add_device(parser)
     parser.set_defaults(run=run)
 
@@ -184,10 +200,13 @@ def run(options) -> None:
         log = read_log(options.log or options.run_folder / "log.jsonl")
         results = evaluation.scores(options.present_only)
         page = report_page.page(
-            title=evaluation.net.name or folder.name, curves=curves(log), extremes=extremes,
+            title=evaluation.net.name or folder.name,
+            curves=curves(log),
+            extremes=extremes,
             about={"net": str(net), "weights": str(weights), "images": str(evaluation.count)},
-            heads=[(head, results[head.score], evaluation.names(head, options.classes))
-                   for head in evaluation.heads], panels=panels)
+            heads=[(head, results[head.score], evaluation.names(head, options.classes)) for head in evaluation.heads],
+            panels=panels,
+        )
         head = evaluation.heads[0]
         picture = sheet([example for _, example in extremes.first], head.score, evaluation.names(head, options.classes))
     finally:

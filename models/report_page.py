@@ -10,7 +10,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from models.palette import PALETTE
+from demitasse.models.palette import PALETTE
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
@@ -29,35 +29,58 @@ def page(*, title, curves, extremes, about, heads, panels) -> str:
     """heads: [(head, its Scores, its classes' names)]; panels: a function that gives an example's pictures."""
     parts = [f"<h1>{html.escape(title)}</h1>", _about(about)]
     if curves:
-        parts.append("<h2>Curve</h2>" + "".join(curve(name, points, COLOURS[i % len(COLOURS)])
-                                                for i, (name, points) in enumerate(curves.items())))
+        parts.append(
+            "<h2>Curve</h2>"
+            + "".join(curve(name, points, COLOURS[i % len(COLOURS)]) for i, (name, points) in enumerate(curves.items()))
+        )
     for head, result, names in heads:
         which = f" of {html.escape(head.label)}" if len(heads) > 1 else ""
-        parts += [f"<h2>Scores{which}</h2>", metrics(result), class_table(result, names),
-                  f"<h2>Confusion{which}</h2><p>Rows: the true class. Columns: what it was called, in percent.</p>",
-                  matrix(result.matrix, names)]
+        parts += [
+            f"<h2>Scores{which}</h2>",
+            metrics(result),
+            class_table(result, names),
+            f"<h2>Confusion{which}</h2><p>Rows: the true class. Columns: what it was called, in percent.</p>",
+            matrix(result.matrix, names),
+        ]
     score_blob = heads[0][0].score
-    for word, examples in (("First images", extremes.first), ("Best images", extremes.best),
-                           ("Worst images", extremes.worst)):
+    for word, examples in (
+        ("First images", extremes.first),
+        ("Best images", extremes.best),
+        ("Worst images", extremes.worst),
+    ):
         if examples:
             parts.append(f"<h2>{word}</h2><p>Image, truth, prediction, prediction over the image.</p>")
-            parts += [figure(f"{example.name}: mean IU {iu:.3f}", panels(example, score_blob))
-                      for iu, example in examples]
-    return (f"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{html.escape(title)}</title>"
-            f"<style>{STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n")
+            parts += [
+                figure(f"{example.name}: mean IU {iu:.3f}", panels(example, score_blob)) for iu, example in examples
+            ]
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+    )
 
 
 def _about(about: dict[str, str]) -> str:
-    rows = "".join(f"<tr><th class=name>{html.escape(key)}</th><td class=name>{html.escape(value)}</td></tr>"
-                   for key, value in about.items())
+    rows = "".join(
+        f"<tr><th class=name>{html.escape(key)}</th><td class=name>{html.escape(value)}</td></tr>"
+        for key, value in about.items()
+    )
     return f"<table>{rows}</table>"
 
 
 def metrics(result) -> str:
-    values = (("pixel accuracy", result.pixel_accuracy), ("mean accuracy", result.mean_accuracy),
-              ("mean IU", result.mean_iu), ("frequency weighted IU", result.weighted_iu))
-    return ("<table class=big><tr>" + "".join(f"<td>{_number(value)}</td>" for _, value in values) + "</tr><tr>"
-            + "".join(f"<th class=name>{name}</th>" for name, _ in values) + "</tr></table>")
+    values = (
+        ("pixel accuracy", result.pixel_accuracy),
+        ("mean accuracy", result.mean_accuracy),
+        ("mean IU", result.mean_iu),
+        ("frequency weighted IU", result.weighted_iu),
+    )
+    return (
+        "<table class=big><tr>"
+        + "".join(f"<td>{_number(value)}</td>" for _, value in values)
+        + "</tr><tr>"
+        + "".join(f"<th class=name>{name}</th>" for name, _ in values)
+        + "</tr></table>"
+    )
 
 
 def class_table(result, names) -> str:
@@ -65,9 +88,11 @@ def class_table(result, names) -> str:
     rows = ["<tr><th class=name>class</th><th>share</th><th>accuracy</th><th>IU</th></tr>"]
     for c, name in enumerate(names):
         red, green, blue = PALETTE[c % 256]
-        rows.append(f"<tr><td class=name><span class=patch style='background:rgb({red},{green},{blue})'></span>"
-                    f"{html.escape(name)}</td><td>{truth[c] / max(1, truth.sum()):.3f}</td>"
-                    f"<td>{_number(result.class_accuracy[c])}</td><td>{_number(result.class_iu[c])}</td></tr>")
+        rows.append(
+            f"<tr><td class=name><span class=patch style='background:rgb({red},{green},{blue})'></span>"
+            f"{html.escape(name)}</td><td>{truth[c] / max(1, truth.sum()):.3f}</td>"
+            f"<td>{_number(result.class_accuracy[c])}</td><td>{_number(result.class_iu[c])}</td></tr>"
+        )
     return f"<table>{''.join(rows)}</table>"
 
 
@@ -77,8 +102,10 @@ def matrix(counts: np.ndarray, names) -> str:
     head = "".join(f"<th title='{html.escape(name, quote=True)}'>{c}</th>" for c, name in enumerate(names))
     rows = [f"<tr><th></th>{head}</tr>"]
     for c, name in enumerate(names):
-        cells = "".join(f"<td style='background:rgba({'31,119,180' if c == k else '214,39,40'},{value:.3f})'>"
-                        f"{_percent(value)}</td>" for k, value in enumerate(share[c]))
+        cells = "".join(
+            f"<td style='background:rgba({'31,119,180' if c == k else '214,39,40'},{value:.3f})'>{_percent(value)}</td>"
+            for k, value in enumerate(share[c])
+        )
         rows.append(f"<tr><th class=name>{c} {html.escape(name)}</th>{cells}</tr>")
     return f"<div class=scroll><table class=matrix>{''.join(rows)}</table></div>"
 
@@ -95,21 +122,27 @@ def curve(name: str, points: list[tuple[int, float]], colour: str, width: int = 
     left, bottom = 80, 30
 
     def place(x, y):
-        return (left + (x - min(xs)) / max(1, max(xs) - min(xs)) * (width - left - 10),
-                10 + (high - y) / ((high - low) or 1) * (height - bottom - 10))
+        return (
+            left + (x - min(xs)) / max(1, max(xs) - min(xs)) * (width - left - 10),
+            10 + (high - y) / ((high - low) or 1) * (height - bottom - 10),
+        )
 
     line = " ".join(f"{px:.1f},{py:.1f}" for px, py in (place(x, y) for x, y in zip(xs, scaled, strict=True)))
     marks = []
     for value in ticks(min(ys), max(ys), logarithmic):
         _, py = place(xs[0], math.log10(value) if logarithmic else value)
-        marks.append(f"<line x1='{left}' x2='{width - 10}' y1='{py:.1f}' y2='{py:.1f}' stroke='#ddd'/>"
-                     f"<text x='{left - 6}' y='{py + 4:.1f}' text-anchor='end'>{value:.4g}</text>")
+        marks.append(
+            f"<line x1='{left}' x2='{width - 10}' y1='{py:.1f}' y2='{py:.1f}' stroke='#ddd'/>"
+            f"<text x='{left - 6}' y='{py + 4:.1f}' text-anchor='end'>{value:.4g}</text>"
+        )
     for value in ticks(min(xs), max(xs)):
         px, _ = place(value, low)
         marks.append(f"<text x='{px:.1f}' y='{height - 10}' text-anchor='middle'>{value:g}</text>")
-    return (f"<figure><figcaption>{html.escape(name)}, by iteration{' (logarithmic)' if logarithmic else ''}"
-            f"</figcaption><svg width='{width}' height='{height}' viewBox='0 0 {width} {height}'>{''.join(marks)}"
-            f"<polyline points='{line}' fill='none' stroke='{colour}' stroke-width='1.5'/></svg></figure>")
+    return (
+        f"<figure><figcaption>{html.escape(name)}, by iteration{' (logarithmic)' if logarithmic else ''}"
+        f"</figcaption><svg width='{width}' height='{height}' viewBox='0 0 {width} {height}'>{''.join(marks)}"
+        f"<polyline points='{line}' fill='none' stroke='{colour}' stroke-width='1.5'/></svg></figure>"
+    )
 
 
 def ticks(low: float, high: float, logarithmic: bool = False) -> list[float]:

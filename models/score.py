@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proto.errors import LabelFault, ShapeFault
+from demitasse.proto.errors import LabelFault, ShapeFault
 
 
 def label_map(label) -> np.ndarray:
@@ -47,8 +47,10 @@ def confusion(truth, prediction, classes: int) -> np.ndarray:
     counted = (truth >= 0) & (truth < classes)
     truth, prediction = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
     if prediction.size and not 0 <= prediction.min() <= prediction.max() < classes:
-        raise LabelFault(f"predicted classes reach from {prediction.min()} to {prediction.max()}, "
-                         f"but there are {classes} classes (0 to {classes - 1})")
+        raise LabelFault(
+            f"predicted classes reach from {prediction.min()} to {prediction.max()}, "
+            f"but there are {classes} classes (0 to {classes - 1})"
+        )
     return np.bincount(classes * truth + prediction, minlength=classes**2).reshape(classes, classes)
 
 
@@ -65,8 +67,10 @@ class Scores:
     class_iu: np.ndarray
 
     def __str__(self) -> str:
-        return (f"pixel accuracy {self.pixel_accuracy:.4f}, mean accuracy {self.mean_accuracy:.4f}, "
-                f"mean IU {self.mean_iu:.4f}, frequency weighted IU {self.weighted_iu:.4f}")
+        return (
+            f"pixel accuracy {self.pixel_accuracy:.4f}, mean accuracy {self.mean_accuracy:.4f}, "
+            f"mean IU {self.mean_iu:.4f}, frequency weighted IU {self.weighted_iu:.4f}"
+        )
 
 
 def scores(matrix: np.ndarray, *, present_only: bool = False) -> Scores:
@@ -83,10 +87,15 @@ def scores(matrix: np.ndarray, *, present_only: bool = False) -> Scores:
         union = np.where(truth > 0, union, 0)
     accuracy, iu = _ratio(right, truth), _ratio(right, union)
     total = truth.sum()
-    return Scores(matrix=matrix.astype(np.int64), pixel_accuracy=float(right.sum() / total) if total else np.nan,
-                  mean_accuracy=_mean(accuracy), mean_iu=_mean(iu),
-                  weighted_iu=float((truth * np.nan_to_num(iu)).sum() / total) if total else np.nan,
-                  class_accuracy=accuracy, class_iu=iu)
+    return Scores(
+        matrix=matrix.astype(np.int64),
+        pixel_accuracy=float(right.sum() / total) if total else np.nan,
+        mean_accuracy=_mean(accuracy),
+        mean_iu=_mean(iu),
+        weighted_iu=float((truth * np.nan_to_num(iu)).sum() / total) if total else np.nan,
+        class_accuracy=accuracy,
+        class_iu=iu,
+    )
 
 
 def table(result: Scores, names: Sequence[str] = ()) -> str:

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models import arguments, common
-from models.data import read
-from models.data.folder_layers import SUFFIXES
-from models.data.scenes import MEAN
-from models.files import replacing
-from models.palette import legend, overlay, save_labels, save_picture
-from netdef.net import Net
-from proto.command import whole_number
-from proto.errors import DataFault, GraphFault, SchemaFault, ShapeFault
+from demitasse.models import arguments, common
+from demitasse.models.data import read
+from demitasse.models.data.folder_layers import SUFFIXES
+from demitasse.models.data.scenes import MEAN
+from demitasse.models.files import replacing
+from demitasse.models.palette import legend, overlay, save_labels, save_picture
+from demitasse.netdef.net import Net
+from demitasse.proto.command import whole_number
+from demitasse.proto.errors import DataFault, GraphFault, SchemaFault, ShapeFault
 
 LEGEND = "legend"
 
@@ -31,14 +31,24 @@ class Segmenter:
     rgb: the net was trained on RGB.  blob: of the scores; "": score, or the only output that is a map.
     """
 
-    def __init__(self, net: str | Path, weights: str | Path, *, backend=None, mean: Sequence[float] = MEAN,
-                 scale: float = 1.0, rgb: bool = False, blob: str = ""):
+    def __init__(
+        self,
+        net: str | Path,
+        weights: str | Path,
+        *,
+        backend=None,
+        mean: Sequence[float] = MEAN,
+        scale: float = 1.0,
+        rgb: bool = False,
+        blob: str = "",
+    ):
         self.net = Net(net, "TEST", backend=backend, weights=str(weights), keep=[blob] if blob else "needed")
         inputs = self.net.inputs
         if len(inputs) != 1 or len(self.net.shapes[inputs[0]]) != 4:
             found = f"its inputs are {', '.join(inputs)}" if inputs else "its images come from a data layer"
-            raise GraphFault(f"{net}: {found}: segmenting takes a net with one Input (1, channels, H, W), such as a "
-                             "deploy.prototxt")
+            raise GraphFault(
+                f"{net}: {found}: segmenting takes a net with one Input (1, channels, H, W), such as a deploy.prototxt"
+            )
         self.input, self.channels = inputs[0], self.net.shapes[inputs[0]][1]
         self.blob = blob or self._find_blob(net)
         self.classes = self.net.shapes[self.blob][1]
@@ -53,8 +63,7 @@ class Segmenter:
         self.mean, self.scale, self.rgb = np.asarray(mean, np.float32), scale, rgb
 
     def _find_blob(self, net) -> str:
-        maps = [name for name in self.net.outputs
-                if len(self.net.shapes[name]) == 4 and self.net.shapes[name][1] > 1]
+        maps = [name for name in self.net.outputs if len(self.net.shapes[name]) == 4 and self.net.shapes[name][1] > 1]
         if "score" in maps or len(maps) == 1:
             return "score" if "score" in maps else maps[0]
         found = ", ".join(maps) or "none"
@@ -85,12 +94,15 @@ def find_images(words: Sequence[str]) -> list[Path]:
     for word in words:
         path = Path(word)
         if path.is_dir():
-            files = [file for file in sorted(path.iterdir())
-                     if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+            files = [
+                file
+                for file in sorted(path.iterdir())
+                if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+            ]
         elif glob.has_magic(word) and not path.exists():
             files = [Path(name) for name in sorted(glob.glob(word, recursive=True)) if os.path.isfile(name)]
         else:
-            files = [path]                            # one that is missing is passed over like any bad file
+            files = [path]  # one that is missing is passed over like any bad file
         if not files:
             raise DataFault(f"{word}: no images there ({', '.join(SUFFIXES)})")
         found.update(dict.fromkeys(files))
@@ -108,26 +120,43 @@ def result_names(paths: Sequence[Path]) -> list[str]:
 
 def add_to(commands) -> None:
     parser = arguments.add_command(commands, "segment", "label every pixel of images")
-    parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER|GLOB",
-                        help="files, folders of them, or quoted patterns (**: any folders)")
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE|FOLDER|GLOB",
+        help="files, folders of them, or quoted patterns (**: any folders)",
+    )
     parser.add_argument("--net", required=True, metavar="NET", help="a deploy prototxt")
     parser.add_argument("--weights", required=True, metavar="W,...", help="weights files, joined by commas")
-    parser.add_argument("--out", type=Path, default=Path("segmented"), metavar="DIR",
-                        help="where results go (default: segmented)")
-    parser.add_argument("--mean", default=",".join(map(str, MEAN)), metavar="B,G,R",
-                        help="subtracted: numbers, or a .binaryproto (default: VOC's %(default)s)")
-    parser.add_argument("--scale", type=arguments.finite, default=1.0, metavar="S",
-                        help="multiplies after the mean is off (default: 1)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("segmented"), metavar="DIR", help="where results go (default: segmented)"
+    )
+    parser.add_argument(
+        "--mean",
+        default=",".join(map(str, MEAN)),
+        metavar="B,G,R",
+        help="subtracted: numbers, or a .binaryproto (default: VOC's %(default)s)",
+    )
+    parser.add_argument(
+        "--scale", type=arguments.finite, default=1.0, metavar="S", help="multiplies after the mean is off (default: 1)"
+    )
     parser.add_argument("--rgb", action="store_true", help="the net takes RGB (default: BGR, as Caffe's nets do)")
     parser.add_argument("--blob", default="", metavar="NAME", help="the scores (default: score, or the only map)")
-    parser.add_argument("--classes", metavar="FILE",
-                        help="a file of class names, one a line (default: classes.txt beside the net)")
-    parser.add_argument("--max-side", type=whole_number, metavar="N",
-                        help="work on images shrunk to at most N pixels a side (saves memory on photos)")
-    parser.add_argument("--size", type=arguments.size, metavar="HxW",
-                        help="work on images resized to this, for nets of a fixed size")
-    parser.add_argument("--probabilities", action="store_true",
-                        help="also write NAME.npz with `probabilities` (classes, H, W)")
+    parser.add_argument(
+        "--classes", metavar="FILE", help="a file of class names, one a line (default: classes.txt beside the net)"
+    )
+    parser.add_argument(
+        "--max-side",
+        type=whole_number,
+        metavar="N",
+        help="work on images shrunk to at most N pixels a side (saves memory on photos)",
+    )
+    parser.add_argument(
+        "--size", type=arguments.size, metavar="HxW", help="work on images resized to this, for nets of a fixed size"
+    )
+    parser.add_argument(
+        "--probabilities", action="store_true", help="also write NAME.npz with `probabilities` (classes, H, W)"
+    )
     parser.add_argument("--no-overlay", action="store_true", help="write labels only")
     arguments.add_device(parser)
     parser.set_defaults(run=run)
@@ -137,10 +166,19 @@ def run(options) -> int:
     paths = find_images(options.images)
     for path in paths:
         if path.parent.resolve() == options.out.resolve():
-            raise DataFault(f"--out {options.out} holds images to be segmented, which results could overwrite: choose "
-                            "another folder")
-    segmenter = Segmenter(options.net, options.weights, backend=arguments.backend_of(options), mean=_mean(options.mean),
-                          scale=options.scale, rgb=options.rgb, blob=options.blob)
+            raise DataFault(
+                f"--out {options.out} holds images to be segmented, which results could overwrite: choose "
+                "another folder"
+            )
+    segmenter = Segmenter(
+        options.net,
+        options.weights,
+        backend=arguments.backend_of(options),
+        mean=_mean(options.mean),
+        scale=options.scale,
+        rgb=options.rgb,
+        blob=options.blob,
+    )
     if segmenter.net.load_report.missing:
         print(f"warning: {segmenter.net.load_report}", file=sys.stderr)
     names = common.names_of(options.classes, (), segmenter.classes, options.net)
@@ -179,7 +217,7 @@ def _segment(segmenter: Segmenter, image: np.ndarray, options, name: str) -> set
         small.thumbnail((options.max_side, options.max_side), Image.Resampling.BILINEAR)
     scores = segmenter(np.asarray(small))
     labels = scores.argmax(axis=0).astype(np.uint8)
-    if labels.shape != (height, width):               # of a net that gives coarse scores, or of a resized image
+    if labels.shape != (height, width):  # of a net that gives coarse scores, or of a resized image
         labels = np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
     if options.probabilities:
         with replacing(options.out / f"{name}.npz") as temporary, open(temporary, "wb") as file:
@@ -192,7 +230,7 @@ def _segment(segmenter: Segmenter, image: np.ndarray, options, name: str) -> set
 
 def _mean(text: str) -> list[float]:
     if text.endswith(".binaryproto"):
-        from proto.weights import read_mean
+        from demitasse.proto.weights import read_mean
 
         mean = read_mean(text)
         return mean.reshape(-1, *mean.shape[-2:]).mean(axis=(1, 2)).tolist()

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from netdef.plan import Plan
-from proto.errors import ShapeFault, WeightsFault
-from proto.messages import NetParameter
-from proto.text import read_net
+from demitasse.netdef.plan import Plan
+from demitasse.proto.errors import ShapeFault, WeightsFault
+from demitasse.proto.messages import NetParameter
+from demitasse.proto.text import read_net
 
 Weights = dict[str, list[np.ndarray]]
 Shapes = dict[str, list[tuple[int, ...]]]
@@ -31,18 +31,24 @@ class Report:
     """What a transplant did, a line for each layer: str() is the whole."""
 
     copied: list[str] = field(default_factory=list)
-    coerced: list[str] = field(default_factory=list)        # "fc6 0: (4096, 25088) to (4096, 512, 7, 7)"
-    dropped: list[str] = field(default_factory=list)        # in the source, not in the target
-    untouched: list[str] = field(default_factory=list)      # in the target, not in the source
+    coerced: list[str] = field(default_factory=list)  # "fc6 0: (4096, 25088) to (4096, 512, 7, 7)"
+    dropped: list[str] = field(default_factory=list)  # in the source, not in the target
+    untouched: list[str] = field(default_factory=list)  # in the target, not in the source
 
     def __str__(self) -> str:
-        parts = [f"{word} {len(names)} ({', '.join(names)})" if names else f"{word} none"
-                 for word, names in vars(self).items()]
+        parts = [
+            f"{word} {len(names)} ({', '.join(names)})" if names else f"{word} none"
+            for word, names in vars(self).items()
+        ]
         return "; ".join(parts)
 
 
-def transplant(weights: Mapping[str, Sequence[np.ndarray]], shapes: Shapes, suffix: str = "",
-               rename: Mapping[str, str] | None = None) -> tuple[Weights, Report]:
+def transplant(
+    weights: Mapping[str, Sequence[np.ndarray]],
+    shapes: Shapes,
+    suffix: str = "",
+    rename: Mapping[str, str] | None = None,
+) -> tuple[Weights, Report]:
     """The weights that a net of these shapes can take from others: a layer p fits p + suffix, or rename[p].
 
     Equal counts are coerced to the target's shape, as from fully connected to convolutional layers; layers that the
@@ -57,9 +63,11 @@ def transplant(weights: Mapping[str, Sequence[np.ndarray]], shapes: Shapes, suff
         taken[name] = []
         for i, (array, shape) in enumerate(zip(arrays, shapes[name], strict=False)):
             if array.size != math.prod(shape):
-                raise WeightsFault(f"layer '{source}' blob {i} has {array.size} values of shape {array.shape}, but "
-                                   f"'{name}' needs {math.prod(shape)} of shape {tuple(shape)}: rename one of the two "
-                                   "layers to leave it out, or change its classes first")
+                raise WeightsFault(
+                    f"layer '{source}' blob {i} has {array.size} values of shape {array.shape}, but "
+                    f"'{name}' needs {math.prod(shape)} of shape {tuple(shape)}: rename one of the two "
+                    "layers to leave it out, or change its classes first"
+                )
             taken[name].append(array.reshape(shape))
             if array.shape != tuple(shape):
                 report.coerced.append(f"{name} {i}: {array.shape} to {tuple(shape)}")
@@ -87,8 +95,10 @@ def interp(shapes: Shapes, layers: Iterable[str]) -> Weights:
     for name in layers:
         inputs, outputs, height, width = shape = tuple(shapes[name][0])
         if outputs not in (inputs, 1) or height != width:
-            raise ShapeFault(f"layer '{name}' cannot interpolate with weights of shape {shape}: as many channels out "
-                             "as in (or a group for each) and a square kernel are needed")
+            raise ShapeFault(
+                f"layer '{name}' cannot interpolate with weights of shape {shape}: as many channels out "
+                "as in (or a group for each) and a square kernel are needed"
+            )
         weight = np.zeros(shape, np.float32)
         weight[range(inputs), range(inputs) if outputs == inputs else 0] = bilinear(height)
         made[name] = [weight]
@@ -98,8 +108,11 @@ def interp(shapes: Shapes, layers: Iterable[str]) -> Weights:
 def upsampling_layers(source) -> list[str]:
     """The Deconvolution layers of a net whose weights are fixed (lr_mult 0): those that `interp` is for."""
     message, _ = read_net(source)
-    return [layer.name for layer in message.layer
-            if layer.type == "Deconvolution" and layer.param and layer.param[0].lr_mult == 0]
+    return [
+        layer.name
+        for layer in message.layer
+        if layer.type == "Deconvolution" and layer.param and layer.param[0].lr_mult == 0
+    ]
 
 
 def change_classes(arrays: Sequence[np.ndarray], sources: Sequence[int | None]) -> list[np.ndarray]:
@@ -146,7 +159,7 @@ def convolutional(source, input_shape: tuple[int, ...] | None = None) -> NetPara
     plan = Plan(message)
     result = NetParameter()
     result.CopyFrom(message)
-    flattened = set()                                     # blobs that are maps no more but for their count
+    flattened = set()  # blobs that are maps no more but for their count
     for layer in result.layer:
         step = plan.by_name[layer.name]
         shape = step.bottoms[0].shape if step.bottoms else ()
@@ -154,8 +167,10 @@ def convolutional(source, input_shape: tuple[int, ...] | None = None) -> NetPara
             _to_convolution(layer, shape if layer.bottom[0] not in flattened else (*shape[:2], 1, 1))
             flattened.update(layer.top)
         elif layer.type == "Flatten":
-            raise ShapeFault(f"layer '{layer.name}' (Flatten) keeps the net from being convolutional: leave it out, "
-                             "an InnerProduct flattens by itself")
+            raise ShapeFault(
+                f"layer '{layer.name}' (Flatten) keeps the net from being convolutional: leave it out, "
+                "an InnerProduct flattens by itself"
+            )
         elif layer.type == "Pooling" and layer.pooling_param.global_pooling:
             layer.pooling_param.ClearField("global_pooling")
             layer.pooling_param.kernel_h, layer.pooling_param.kernel_w = shape[2:]
@@ -170,12 +185,16 @@ def convolutional(source, input_shape: tuple[int, ...] | None = None) -> NetPara
 def _to_convolution(layer, bottom_shape: tuple[int, ...]) -> None:
     """Turn an InnerProduct message into the Convolution whose kernel covers the whole bottom."""
     if len(bottom_shape) != 4:
-        raise ShapeFault(f"layer '{layer.name}' (InnerProduct) reads a blob of shape {bottom_shape}: only one on maps "
-                         "(N, C, H, W) can become a convolution")
+        raise ShapeFault(
+            f"layer '{layer.name}' (InnerProduct) reads a blob of shape {bottom_shape}: only one on maps "
+            "(N, C, H, W) can become a convolution"
+        )
     inner = layer.inner_product_param
     if inner.axis != 1 or inner.transpose:
-        raise ShapeFault(f"layer '{layer.name}' (InnerProduct) has axis {inner.axis}, transpose {inner.transpose}: "
-                         "only axis 1 without transpose can become a convolution")
+        raise ShapeFault(
+            f"layer '{layer.name}' (InnerProduct) has axis {inner.axis}, transpose {inner.transpose}: "
+            "only axis 1 without transpose can become a convolution"
+        )
     conv = layer.convolution_param
     conv.num_output, conv.bias_term = inner.num_output, inner.bias_term
     if bottom_shape[2] == bottom_shape[3]:

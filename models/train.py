@@ -20,24 +20,24 @@ from pathlib import Path
 
 import numpy as np
 
-from models import arguments, common, recipes
-from models.bases import BASES, make_base
-from models.evaluate import Evaluation
-from models.fcn import fcn
-from models.files import replacing, write_text
-from models.prepare import late_fusion
-from models.surgery import Weights, add_channels
-from proto import text
-from proto.command import whole_number
-from proto.errors import NetError, SolverFault, WeightsFault
-from proto.messages import SolverParameter
-from proto.weights import read_weights, write_weights
-from solver.bilinear import fill_zero_deconvolutions
-from solver.log import Log
-from solver.signals import Signals
-from solver.solver import Solver
+from demitasse.models import arguments, common, recipes
+from demitasse.models.bases import BASES, make_base
+from demitasse.models.evaluate import Evaluation
+from demitasse.models.fcn import fcn
+from demitasse.models.files import replacing, write_text
+from demitasse.models.prepare import late_fusion
+from demitasse.models.surgery import Weights, add_channels
+from demitasse.proto import text
+from demitasse.proto.command import whole_number
+from demitasse.proto.errors import NetError, SolverFault, WeightsFault
+from demitasse.proto.messages import SolverParameter
+from demitasse.proto.weights import read_weights, write_weights
+from demitasse.solver.bilinear import fill_zero_deconvolutions
+from demitasse.solver.log import Log
+from demitasse.solver.signals import Signals
+from demitasse.solver.solver import Solver
 
-SNAPSHOT = 4000                                       # where a recipe has none: a run must be able to go on
+SNAPSHOT = 4000  # where a recipe has none: a run must be able to go on
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,11 @@ class Stage:
 
     def newest_state(self) -> Path | None:
         """The state to go on from."""
-        states = {int(found[1]): path for path in (self.folder / "snapshot").glob("train_iter_*.solverstate")
-                  if (found := re.search(r"_iter_(\d+)\.solverstate$", path.name))}
+        states = {
+            int(found[1]): path
+            for path in (self.folder / "snapshot").glob("train_iter_*.solverstate")
+            if (found := re.search(r"_iter_(\d+)\.solverstate$", path.name))
+        }
         return states[max(states)] if states else None
 
 
@@ -96,8 +99,9 @@ def starting_weights(stage: Stage, sources: list[Path]) -> tuple[Weights, str]:
     weights = [read_weights(path) for path in sources]
     recipe = recipes.recipe(stage.name)
     if recipe.net.get("fusion") == "late":
-        made, reports = late_fusion(stage.folder / f"{recipe.splits[0]}.prototxt",
-                                    dict(zip(recipe.sources("")[0].images, weights, strict=True)))
+        made, reports = late_fusion(
+            stage.folder / f"{recipe.splits[0]}.prototxt", dict(zip(recipe.sources("")[0].images, weights, strict=True))
+        )
         return made, "; ".join(f"{suffix}: {report}" for suffix, report in reports.items())
     made = dict(weights[0])
     if recipe.net.get("fusion") == "early" and "conv1_1" in made:
@@ -122,12 +126,14 @@ def plan_lines(steps: list[Stage], options) -> list[str]:
         values = recipes.param_count(stage.name, options.width)
         averaged = recipe.net.get("normalize", recipe.builder is not fcn)
         kept = -(-param.max_iter // param.snapshot)
-        lines += [f"{stage.number}  {stage.name:22} {recipe.about} [{status}]",
-                  f"   from {' and '.join(recipe.start) or 'random weights'}; {values / 1e6:.1f} M values; "
-                  f"{param.max_iter} iterations of {param.iter_size} image{'s' if param.iter_size > 1 else ''}, "
-                  f"loss {'averaged' if averaged else 'summed'} over pixels",
-                  f"   rate {param.base_lr:g}, momentum {param.momentum:g}, decay {param.weight_decay:g}; a snapshot "
-                  f"each {param.snapshot} ({kept} of {8 * values / 1e6:.0f} MB in all)"]
+        lines += [
+            f"{stage.number}  {stage.name:22} {recipe.about} [{status}]",
+            f"   from {' and '.join(recipe.start) or 'random weights'}; {values / 1e6:.1f} M values; "
+            f"{param.max_iter} iterations of {param.iter_size} image{'s' if param.iter_size > 1 else ''}, "
+            f"loss {'averaged' if averaged else 'summed'} over pixels",
+            f"   rate {param.base_lr:g}, momentum {param.momentum:g}, decay {param.weight_decay:g}; a snapshot "
+            f"each {param.snapshot} ({kept} of {8 * values / 1e6:.0f} MB in all)",
+        ]
     return lines
 
 
@@ -143,16 +149,27 @@ def run_stage(stage: Stage, before: dict[str, Path], options) -> bool:
         stage.result.parent.mkdir(parents=True, exist_ok=True)
         write_weights(stage.result, weights)
         return True
-    recipes.write(stage.name, stage.folder.parent, folder_name=stage.folder.name, root=options.data,
-                  width=options.width, random=not recipes.recipe(stage.name).start)
+    recipes.write(
+        stage.name,
+        stage.folder.parent,
+        folder_name=stage.folder.name,
+        root=options.data,
+        width=options.width,
+        random=not recipes.recipe(stage.name).start,
+    )
     file = stage.folder / "solver.prototxt"
     write_text(file, text.format(solver_of(stage, options)))
     state = stage.newest_state()
     # Overflows need no warning of NumPy's: a loss that is not finite stops the run.
     with Signals() as signals, np.errstate(all="ignore"):
         log = Log(jsonl=stage.folder / "log.jsonl")
-        solver = Solver(str(file), backend=arguments.backend_of(options), log=log, requests=signals,
-                        snapshot=str(state) if state else None)
+        solver = Solver(
+            str(file),
+            backend=arguments.backend_of(options),
+            log=log,
+            requests=signals,
+            snapshot=str(state) if state else None,
+        )
         try:
             if not state:
                 _start(solver, stage, before)
@@ -165,7 +182,7 @@ def run_stage(stage: Stage, before: dict[str, Path], options) -> bool:
             solver.close()
     with replacing(stage.result) as temporary:
         try:
-            os.link(weights, temporary)               # no second copy on the disk
+            os.link(weights, temporary)  # no second copy on the disk
         except OSError:
             shutil.copyfile(weights, temporary)
     if not options.no_score:
@@ -188,8 +205,11 @@ def _start(solver: Solver, stage: Stage, before: dict[str, Path]) -> None:
 def _score(stage: Stage, options) -> None:
     """The stage's scores on its test split; without the test data the weights stand, and it is said."""
     try:
-        evaluation = Evaluation(stage.folder / f"{recipes.recipe(stage.name).splits[1]}.prototxt", stage.result,
-                                backend=arguments.backend_of(options))
+        evaluation = Evaluation(
+            stage.folder / f"{recipes.recipe(stage.name).splits[1]}.prototxt",
+            stage.result,
+            backend=arguments.backend_of(options),
+        )
         try:
             for _ in common.progress(evaluation, len(evaluation)):
                 pass
@@ -206,19 +226,30 @@ def _score(stage: Stage, options) -> None:
 
 def _only(sources: list[Path], stage: Stage, what: str) -> Path:
     if len(sources) != 1:
-        raise WeightsFault(f"stage {stage.number}, {stage.name}, needs --from FILE: {what}"
-                           + (f"; {len(sources)} are given" if sources else ""))
+        raise WeightsFault(
+            f"stage {stage.number}, {stage.name}, needs --from FILE: {what}"
+            + (f"; {len(sources)} are given" if sources else "")
+        )
     return sources[0]
 
 
 def add_to(commands) -> None:
-    parser = arguments.add_command(commands, "train",
-                                   "run a net's recipe: every stage, each from the last one's weights")
+    parser = arguments.add_command(
+        commands, "train", "run a net's recipe: every stage, each from the last one's weights"
+    )
     parser.add_argument("name", metavar="NET", help="a net of `list`")
     parser.add_argument("--data", default="data", metavar="DIR", help="the folder of the data sets (default: data)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default: runs/NET)")
-    parser.add_argument("--from", "--weights", dest="source", type=Path, action="append", default=[], metavar="W",
-                        help="the weights that the first stage to be run starts from (given twice for two)")
+    parser.add_argument(
+        "--from",
+        "--weights",
+        dest="source",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="W",
+        help="the weights that the first stage to be run starts from (given twice for two)",
+    )
     parser.add_argument("--stage", type=int, metavar="N", help="begin with this stage; --from gives what comes before")
     parser.add_argument("--iterations", type=whole_number, metavar="N", help="of every stage, to try it out")
     parser.add_argument("--snapshot", type=whole_number, metavar="N", help="take one each N iterations")
@@ -261,8 +292,10 @@ def _what_is_left(steps: list[Stage], options) -> tuple[dict[str, Path], list[St
     if options.source and chosen.trains:
         needed = recipes.recipe(chosen.name).start
         if len(options.source) != len(needed):
-            raise WeightsFault(f"stage {chosen.number}, {chosen.name}, starts from {' and '.join(needed) or 'nothing'}"
-                               f": --from is given {len(options.source)} times, not {len(needed)}")
+            raise WeightsFault(
+                f"stage {chosen.number}, {chosen.name}, starts from {' and '.join(needed) or 'nothing'}"
+                f": --from is given {len(options.source)} times, not {len(needed)}"
+            )
         before.update(zip(needed, options.source, strict=True))
     left = [stage for stage in steps if stage.number >= begin and stage.name not in before]
     if options.source and chosen not in left:
@@ -271,6 +304,8 @@ def _what_is_left(steps: list[Stage], options) -> tuple[dict[str, Path], list[St
     for stage in left:
         missing = [name for name in recipes.recipe(stage.name).start if name not in known] if stage.trains else []
         if missing:
-            raise WeightsFault(f"stage {stage.number}, {stage.name}, starts from {' and '.join(missing)}, not there "
-                               "yet: begin with an earlier --stage, or with that one and --from FILE")
+            raise WeightsFault(
+                f"stage {stage.number}, {stage.name}, starts from {' and '.join(missing)}, not there "
+                "yet: begin with an earlier --stage, or with that one and --from FILE"
+            )
     return before, left

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models import arguments, demo_net, own, recipes
-from models.bases import BASES
-from models.data.folder_layers import class_names
-from models.files import write_text
-from proto.command import whole_number
-from proto.errors import SchemaFault
+from demitasse.models import arguments, demo_net, own, recipes
+from demitasse.models.bases import BASES
+from demitasse.models.data.folder_layers import class_names
+from demitasse.models.files import write_text
+from demitasse.proto.command import whole_number
+from demitasse.proto.errors import SchemaFault
 
 
 def add_to(commands) -> None:
     parser = arguments.add_command(commands, "list", "the nets that there are")
     parser.set_defaults(run=show)
     parser = arguments.add_command(commands, "write", "write a net's train, test, deploy and solver prototxts")
-    parser.add_argument("name", metavar="NET",
-                        help="a net of `list`, `all` of them, `demo`, or `own`: a slim FCN-8s for own images")
+    parser.add_argument(
+        "name", metavar="NET", help="a net of `list`, `all` of them, `demo`, or `own`: a slim FCN-8s for own images"
+    )
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write to; each net gets a folder in it")
-    parser.add_argument("--classes", metavar="N|FILE",
-                        help="other classes (one head only): how many, or a file of names, one a line")
+    parser.add_argument(
+        "--classes", metavar="N|FILE", help="other classes (one head only): how many, or a file of names, one a line"
+    )
     arguments.add_width(parser)
     parser.add_argument("--data", default="data", metavar="DIR", help="the folder of the data sets (default: data)")
     parser.add_argument("--random", action="store_true", help="with fillers, to train from random weights")
@@ -28,12 +30,14 @@ def add_to(commands) -> None:
     own_data.add_argument("--images", metavar="DIR", help="photos of any size")
     own_data.add_argument("--labels", metavar="DIR", help="PNGs of class indices; 255: no class")
     own_data.add_argument("--resize", type=whole_number, metavar="N", help="the shorter side of every image")
-    own_data.add_argument("--crop", type=arguments.size, metavar="HxW",
-                          help="train on parts of this size, cut at random")
+    own_data.add_argument(
+        "--crop", type=arguments.size, metavar="HxW", help="train on parts of this size, cut at random"
+    )
     own_data.add_argument("--balance", action="store_true", help="thin out frequent classes in the training loss")
     own_data.add_argument("--ignore", type=int, default=255, metavar="L", help="the label of no class (default: 255)")
-    own_data.add_argument("--iterations", type=whole_number, default=2000, metavar="N",
-                          help="of the solver (default: 2000)")
+    own_data.add_argument(
+        "--iterations", type=whole_number, default=2000, metavar="N", help="of the solver (default: 2000)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -43,11 +47,18 @@ def show(options) -> None:
     for name, recipe in recipes.NETS.items():
         start = " and ".join(recipe.start) or "random weights"
         print(f"{name:24} {recipes.param_count(name) / 1e6:6.1f} M  {start:37} {recipe.about}")
-    print("\nand by `write`\n"
-          "own                      a slim FCN-8s for a folder of images and one of labels\n"
-          "demo                     a slim FCN-8s for the drawn scenes of `make train`")
-    print("\n" + "\n".join(f"{name:24} {classifier}'s weights, by `python -m models prepare {name}`"
-                           for name, (_, classifier) in BASES.items()))
+    print(
+        "\nand by `write`\n"
+        "own                      a slim FCN-8s for a folder of images and one of labels\n"
+        "demo                     a slim FCN-8s for the drawn scenes of `make train`"
+    )
+    print(
+        "\n"
+        + "\n".join(
+            f"{name:24} {classifier}'s weights, by `python -m models prepare {name}`"
+            for name, (_, classifier) in BASES.items()
+        )
+    )
 
 
 def run(options) -> None:
@@ -62,17 +73,33 @@ def run(options) -> None:
     if options.images or options.labels or options.name == "own":
         if not (options.images and options.labels and classes):
             raise SchemaFault("own data need all three: --images DIR --labels DIR --classes N|FILE")
-        for path in own.write(options.name, options.out, options.images, options.labels, classes,
-                              iterations=options.iterations, resize=options.resize, crop=options.crop,
-                              balance=options.balance, ignore=options.ignore, width=options.width,
-                              random=options.random):
+        for path in own.write(
+            options.name,
+            options.out,
+            options.images,
+            options.labels,
+            classes,
+            iterations=options.iterations,
+            resize=options.resize,
+            crop=options.crop,
+            balance=options.balance,
+            ignore=options.ignore,
+            width=options.width,
+            random=options.random,
+        ):
             print(path)
         return
     known = class_names(classes) if isinstance(classes, str) else []
     names = recipes.NETS if options.name == "all" else [options.name]
     for name in names:
-        written = recipes.write(name, options.out, root=options.data, classes=len(known) or classes,
-                                width=options.width, random=options.random)
+        written = recipes.write(
+            name,
+            options.out,
+            root=options.data,
+            classes=len(known) or classes,
+            width=options.width,
+            random=options.random,
+        )
         if known:
             written.append(options.out / name / "classes.txt")
             write_text(written[-1], "".join(f"{line}\n" for line in known))

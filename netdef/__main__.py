@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from proto.command import carry_out
+from demitasse.proto.command import carry_out
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
 
     def run() -> int:
-        from netdef import commands  # here, so that a Ctrl-C while it loads is quiet too
+        from demitasse.netdef import commands  # here, so that a Ctrl-C while it loads is quiet too
 
         return commands.run(given)
 

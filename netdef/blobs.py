@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from layers.layer import Array
-from netdef.graph import Value
-from proto.errors import GraphFault, did_you_mean
+from demitasse.layers.layer import Array
+from demitasse.netdef.graph import Value
+from demitasse.proto.errors import GraphFault, did_you_mean
 
 
 class BlobFault(GraphFault, KeyError):

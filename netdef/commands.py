@@ -1,19 +1,18 @@
 """What `python -m netdef` can do: look at nets and weights, and change their form."""
 
-
 from __future__ import annotations
 
 import argparse
 import re
 from collections.abc import Sequence
 
-from layers.layer import Shape, layer_class, layer_types
-from netdef import tools
-from netdef.picture import draw
-from netdef.plan import Plan
-from netdef.report import table
-from proto.command import OneLineParser
-from proto.errors import NetError, SchemaFault
+from demitasse.layers.layer import Shape, layer_class, layer_types
+from demitasse.netdef import tools
+from demitasse.netdef.picture import draw
+from demitasse.netdef.plan import Plan
+from demitasse.netdef.report import table
+from demitasse.proto.command import OneLineParser
+from demitasse.proto.errors import NetError, SchemaFault
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -57,8 +56,10 @@ def _diff(options) -> int:
 def _types(options) -> None:
     for name in layer_types():
         cls = layer_class(name)
-        print(f"{name:28} {_range(cls.bottoms):>6} bottoms  {_range(cls.tops):>6} tops"
-              f"{'  loss' if cls.is_loss else ''}{'  in place' if cls.in_place else ''}")
+        print(
+            f"{name:28} {_range(cls.bottoms):>6} bottoms  {_range(cls.tops):>6} tops"
+            f"{'  loss' if cls.is_loss else ''}{'  in place' if cls.in_place else ''}"
+        )
 
 
 def _range(counts: tuple[int, int | None]) -> str:
@@ -83,8 +84,13 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--traceback", action="store_true", help="show where in the program a mistake was noticed")
     net = argparse.ArgumentParser(add_help=False, parents=[common])
     net.add_argument("net", metavar="NET", help="a .prototxt file")
-    net.add_argument("--input", action="append", default=[], metavar="BLOB=1x3x500x500",
-                     help="the size of an input, or of what a data layer makes, which is then not run; may be repeated")
+    net.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="BLOB=1x3x500x500",
+        help="the size of an input, or of what a data layer makes, which is then not run; may be repeated",
+    )
     net.add_argument("--phase", default="TEST", type=str.upper, choices=["TRAIN", "TEST"])
     net.add_argument("--level", type=int, default=0)
     net.add_argument("--stage", action="append", default=[], help="may be repeated")

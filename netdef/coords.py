@@ -12,11 +12,11 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from operator import add, mul
 
-from layers.layer import SAME_COORDS, TEST, Layer, layer_class
-from netdef.graph import Value
-from netdef.spec import Function, L, Top
-from netdef.words import shape_text
-from proto.errors import GraphFault
+from demitasse.layers.layer import SAME_COORDS, TEST, Layer, layer_class
+from demitasse.netdef.graph import Value
+from demitasse.netdef.spec import Function, L, Top
+from demitasse.netdef.words import shape_text
+from demitasse.proto.errors import GraphFault
 
 _TOLERANCE = 1e-6
 
@@ -39,8 +39,7 @@ class CoordMap:
 
     def inverse(self) -> CoordMap:
         """The map the other way; shares the axis."""
-        return CoordMap(self.axis, tuple(1 / a for a in self.scale),
-                        _each(lambda b, a: -b / a, self.shift, self.scale))
+        return CoordMap(self.axis, tuple(1 / a for a in self.scale), _each(lambda b, a: -b / a, self.shift, self.scale))
 
 
 IDENTITY = CoordMap(*SAME_COORDS)
@@ -55,8 +54,10 @@ def map_between(start: Hashable, goal: Hashable, above: Callable) -> CoordMap:
     for blob, to_goal in _climb(goal, above):
         if blob in from_maps:
             return to_goal.after(from_maps[blob].inverse())
-    raise GraphFault("the two blobs have no common ancestor by way of spatial layers, "
-                     "so there is no telling where one lies in the other")
+    raise GraphFault(
+        "the two blobs have no common ancestor by way of spatial layers, "
+        "so there is no telling where one lies in the other"
+    )
 
 
 def _climb(blob: Hashable, above: Callable):
@@ -80,8 +81,10 @@ def crop_offset(between: CoordMap) -> tuple[int, list[int]]:
         raise GraphFault(f"scale mismatch on crop: one pixel of it is {_numbers(between.scale)} of the reference")
     offsets = [-b for b in between.shift]
     if any(offset < -_TOLERANCE for offset in offsets):
-        raise GraphFault(f"cannot crop with the negative offset {_numbers(offsets)}: the reference begins outside "
-                         "(more pad, or larger kernels, would help)")
+        raise GraphFault(
+            f"cannot crop with the negative offset {_numbers(offsets)}: the reference begins outside "
+            "(more pad, or larger kernels, would help)"
+        )
     if any(abs(offset - round(offset)) > _TOLERANCE for offset in offsets):
         raise GraphFault(f"cannot crop with the offset {_numbers(offsets)}, which is not a whole number")
     whole = [round(offset) for offset in offsets]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from netdef.words import shape_text
-from proto.messages import LayerParameter, NetParameter
+from demitasse.netdef.words import shape_text
+from demitasse.proto.messages import LayerParameter, NetParameter
 
 
 def diff_nets(a: NetParameter, b: NetParameter) -> list[str]:
@@ -64,8 +64,11 @@ def _shape(array: np.ndarray | None) -> str:
 
 
 def _diff_fields(where: str, ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
-    return [f"{where}: {path}: {ours.get(path, 'not given')} -> {theirs.get(path, 'not given')}"
-            for path in dict.fromkeys([*ours, *theirs]) if ours.get(path) != theirs.get(path)]
+    return [
+        f"{where}: {path}: {ours.get(path, 'not given')} -> {theirs.get(path, 'not given')}"
+        for path in dict.fromkeys([*ours, *theirs])
+        if ours.get(path) != theirs.get(path)
+    ]
 
 
 def flat(message, prefix: str = "", skip: Sequence[str] = ("blobs",)) -> dict[str, str]:

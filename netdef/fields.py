@@ -5,22 +5,28 @@ from __future__ import annotations
 import numbers
 from collections.abc import Iterable, Mapping
 
-from layers.layer import Layer, layer_class
-from proto.errors import SchemaFault, did_you_mean
-from proto.messages import LayerParameter
+from demitasse.layers.layer import Layer, layer_class
+from demitasse.proto.errors import SchemaFault, did_you_mean
+from demitasse.proto.messages import LayerParameter
 
 
 def own_fields(cls: type[Layer]) -> list[str]:
     """The LayerParameter fields that hold the messages a layer type reads: ["softmax_param", "loss_param"]."""
-    named = [field.name for field in LayerParameter.DESCRIPTOR.fields
-             if field.message_type and field.message_type.name == f"{cls.type}Parameter"]
+    named = [
+        field.name
+        for field in LayerParameter.DESCRIPTOR.fields
+        if field.message_type and field.message_type.name == f"{cls.type}Parameter"
+    ]
     return list(dict.fromkeys((*named, *cls.fields)))
 
 
 def unread_fields(layer: LayerParameter, cls: type[Layer]) -> list[str]:
     """The messages for other types that the layer has."""
-    return [field.name for field, _ in layer.ListFields()
-            if field.name.endswith("_param") and field.name not in own_fields(cls)]
+    return [
+        field.name
+        for field, _ in layer.ListFields()
+        if field.name.endswith("_param") and field.name not in own_fields(cls)
+    ]
 
 
 def home_of(layer: LayerParameter, name: str):
@@ -40,8 +46,9 @@ def assign(message, name: str, value) -> None:
     """Set one field; a single value does for a repeated field.  SchemaFault where it does not fit."""
     field = message.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
-        raise SchemaFault(f"{message.DESCRIPTOR.name} has no field '{name}'"
-                          f"{did_you_mean(name, message.DESCRIPTOR.fields_by_name)}")
+        raise SchemaFault(
+            f"{message.DESCRIPTOR.name} has no field '{name}'{did_you_mean(name, message.DESCRIPTOR.fields_by_name)}"
+        )
     if _is_list(value) and not field.is_repeated:
         raise SchemaFault(f"{name} of {message.DESCRIPTOR.name} takes one value, not a list")
     for item in value if _is_list(value) else [value]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from netdef.graph import Step, Value
+from demitasse.netdef.graph import Step, Value
 
 
 def fuse_relus(steps: Sequence[Step]) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netdef.graph import Step, Value
-from netdef.words import count_text, times_text
-from proto.errors import GraphFault
+from demitasse.netdef.graph import Step, Value
+from demitasse.netdef.words import count_text, times_text
+from demitasse.proto.errors import GraphFault
 
 
 def plan_gradients(steps: Sequence[Step], force: bool = False) -> None:
@@ -22,7 +22,7 @@ def plan_gradients(steps: Sequence[Step], force: bool = False) -> None:
 
 def _wanted_from_below(steps: Sequence[Step], force: bool) -> dict[Step, list[bool]]:
     """Downwards through the text: for each bottom of each step, whether its gradient serves anything."""
-    carries: set[Value] = set()                    # values that something learned has had a part in
+    carries: set[Value] = set()  # values that something learned has had a part in
     wanted = {}
     for step in steps:
         with step.located:
@@ -35,20 +35,23 @@ def _wanted_from_below(steps: Sequence[Step], force: bool) -> dict[Step, list[bo
 def _wants(step: Step, index: int, carries: bool, force: bool) -> bool:
     asked = list(step.spec.propagate_down)
     if asked and len(asked) != len(step.bottoms):
-        raise GraphFault(f"gives propagate_down {times_text(len(asked))} for "
-                         f"{count_text(len(step.bottoms), 'bottom')}: give one for each bottom, or none")
+        raise GraphFault(
+            f"gives propagate_down {times_text(len(asked))} for "
+            f"{count_text(len(step.bottoms), 'bottom')}: give one for each bottom, or none"
+        )
     if index in step.cls.never_differentiable:
         if asked and asked[index]:
-            raise GraphFault(f"propagate_down: true for bottom {index} ('{step.bottoms[index].name}'), "
-                             f"but {step.cls.type} has no gradient there: write false")
+            raise GraphFault(
+                f"propagate_down: true for bottom {index} ('{step.bottoms[index].name}'), "
+                f"but {step.cls.type} has no gradient there: write false"
+            )
         return False
     return force or (asked[index] if asked else carries)
 
 
 def _sent_from_above(steps: Sequence[Step], wanted: dict[Step, list[bool]], force: bool) -> None:
     """Upwards through the text: a gradient flows where a loss, or with force an output, sends one."""
-    reached = {value for step in steps for value in step.tops
-               if value.loss_weight or (force and not value.readers)}
+    reached = {value for step in steps for value in step.tops if value.loss_weight or (force and not value.readers)}
     for step in reversed(steps):
         sent = not reached.isdisjoint(step.tops)
         step.need = [sent and wish for wish in wanted[step]]

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from layers.layer import Layer, Shape, layer_class
-from netdef.words import at, count_text, some, times_text
-from proto.errors import GraphFault, NetError, ShapeFault, Where, did_you_mean, located
-from proto.messages import LayerParameter
+from demitasse.layers.layer import Layer, Shape, layer_class
+from demitasse.netdef.words import at, count_text, some, times_text
+from demitasse.proto.errors import GraphFault, NetError, ShapeFault, Where, did_you_mean, located
+from demitasse.proto.messages import LayerParameter
 
 
 @dataclass(eq=False)
@@ -22,11 +22,11 @@ class Value:
 
     name: str
     producer: Step
-    slot: int                                              # which top of the producer it is
-    readers: list[Step] = field(default_factory=list)      # in order; a layer that reads it twice is there twice
-    loss_weight: float = 0.0                               # its share in the net's loss
-    join: Step | None = None                               # a Concat in whose array it may be written
-    shape: Shape = ()                                      # the newest inferred one
+    slot: int  # which top of the producer it is
+    readers: list[Step] = field(default_factory=list)  # in order; a layer that reads it twice is there twice
+    loss_weight: float = 0.0  # its share in the net's loss
+    join: Step | None = None  # a Concat in whose array it may be written
+    shape: Shape = ()  # the newest inferred one
 
 
 @dataclass(eq=False)
@@ -39,13 +39,13 @@ class Step:
     cls: type[Layer]
     bottoms: list[Value] = field(default_factory=list)
     tops: list[Value] = field(default_factory=list)
-    layer: Layer | None = None                             # set up by the plan
-    need: list[bool] = field(default_factory=list)         # which bottoms get a gradient
-    backward: bool = False                                 # whether it takes part in the backward pass
-    relu: Step | None = None                               # an in-place ReLU to be run in the same call
-    last_uses: list[Value] = field(default_factory=list)   # values that nobody reads after this step
-    relu_slope: float = 0.0                                # that ReLU's for negative numbers
-    sized_for: list[Shape] | None = None                   # the bottom shapes of the last `infer`
+    layer: Layer | None = None  # set up by the plan
+    need: list[bool] = field(default_factory=list)  # which bottoms get a gradient
+    backward: bool = False  # whether it takes part in the backward pass
+    relu: Step | None = None  # an in-place ReLU to be run in the same call
+    last_uses: list[Value] = field(default_factory=list)  # values that nobody reads after this step
+    relu_slope: float = 0.0  # that ReLU's for negative numbers
+    sized_for: list[Shape] | None = None  # the bottom shapes of the last `infer`
     is_input: bool = field(init=False)
 
     def __post_init__(self):
@@ -74,14 +74,17 @@ class Step:
             return self._out_of_memory(error)
         else:
             error.layer_place = f"{self.where}{': ' * bool(str(self.where))}layer {self.label}"
-            if hasattr(error, "add_note"):     # a Python layer's own; notes exist since Python 3.11
+            if hasattr(error, "add_note"):  # a Python layer's own; notes exist since Python 3.11
                 error.add_note(f"in layer {self.label}{at(self.where)}")
         return error
 
     def _out_of_memory(self, error: MemoryError) -> ShapeFault:
         detail = f": {error}" if str(error) else ""
-        return ShapeFault(f"the memory is not enough{detail}; use smaller images, a smaller batch or fewer channels",
-                          self.where, self.label)
+        return ShapeFault(
+            f"the memory is not enough{detail}; use smaller images, a smaller batch or fewer channels",
+            self.where,
+            self.label,
+        )
 
 
 class _Located:
@@ -106,8 +109,9 @@ def label_of(spec: LayerParameter) -> str:
     return f"'{spec.name}' ({spec.type or 'no type'})"
 
 
-def wire(specs: Sequence[LayerParameter], wheres: Sequence[Where], absent: Mapping[str, str] | None = None
-         ) -> list[Step]:
+def wire(
+    specs: Sequence[LayerParameter], wheres: Sequence[Where], absent: Mapping[str, str] | None = None
+) -> list[Step]:
     """The layers as steps joined by values, in the order of the text; GraphFault where they do not join.
 
     The specs are completed: a layer without a name gets that of its first top or its type, a loss its tops.
@@ -126,7 +130,7 @@ class _Wiring:
         self.specs, self.wheres, self.absent = specs, wheres, absent
         self.steps: list[Step] = []
         self.by_name: dict[str, Step] = {}
-        self.newest: dict[str, Value] = {}                 # blob name -> what it means at this point of the text
+        self.newest: dict[str, Value] = {}  # blob name -> what it means at this point of the text
 
     def add(self, spec: LayerParameter, where: Where) -> None:
         step = Step(len(self.steps), spec, where, layer_class(spec.type))
@@ -144,21 +148,26 @@ class _Wiring:
     def _check_name(self, step: Step) -> None:
         first = self.by_name.setdefault(step.name, step)
         if first is not step:
-            raise GraphFault(f"the name '{step.name}' is already that of the {first.cls.type} layer"
-                             f"{at(first.where)}: weights are stored by name, so each layer needs its own")
+            raise GraphFault(
+                f"the name '{step.name}' is already that of the {first.cls.type} layer"
+                f"{at(first.where)}: weights are stored by name, so each layer needs its own"
+            )
 
     def _read(self, name: str, index: int, step: Step) -> Value:
         if name in self.newest:
             return self.newest[name]
         place = step.where.fields.get(f"bottom[{index}]")
-        for spec, where in zip(self.specs[step.index:], self.wheres[step.index:], strict=True):
+        for spec, where in zip(self.specs[step.index :], self.wheres[step.index :], strict=True):
             if name in spec.top:
                 whose = "this layer itself" if spec is step.spec else f"layer '{spec.name}'{at(where)}, further down"
                 raise GraphFault(f"bottom '{name}' is made by {whose}: a layer reads what layers above it make", place)
         what = f"bottom {index} reads '{name}', which "
         if name in self.absent:
-            raise GraphFault(f"{what}only layer {self.absent[name]} makes, and that is not part of the net in this "
-                             "phase and stage: make it so, or exclude this layer too", place)
+            raise GraphFault(
+                f"{what}only layer {self.absent[name]} makes, and that is not part of the net in this "
+                "phase and stage: make it so, or exclude this layer too",
+                place,
+            )
         near = did_you_mean(name, self.newest)
         raise GraphFault(f"{what}no layer makes{near or f'; there are {some(self.newest)}'}", place)
 
@@ -173,8 +182,11 @@ class _Wiring:
             if not in_place:
                 raise GraphFault(f"top '{name}' is already made by {maker}: give this one another name", place)
             if not step.cls.in_place:
-                raise GraphFault(f"top '{name}' has the name of its bottom (made by {maker}), but {step.cls.type} does "
-                                 f"not work in place: name the top differently, as top: \"{step.name}\"", place)
+                raise GraphFault(
+                    f"top '{name}' has the name of its bottom (made by {maker}), but {step.cls.type} does "
+                    f'not work in place: name the top differently, as top: "{step.name}"',
+                    place,
+                )
         return Value(name, step, slot)
 
     def _automatic_tops(self, step: Step) -> list[str]:
@@ -209,8 +221,10 @@ def _check_arity(step: Step) -> None:
     least, most = cls.tops
     _check_count(f"{cls.type} makes", "top", tops, 0 if cls.is_loss else least, most)
     if cls.same_count and bottoms != tops:
-        raise GraphFault(f"{cls.type} makes one top for each bottom, but here are {count_text(bottoms, 'bottom')} "
-                         f"and {count_text(tops, 'top')}")
+        raise GraphFault(
+            f"{cls.type} makes one top for each bottom, but here are {count_text(bottoms, 'bottom')} "
+            f"and {count_text(tops, 'top')}"
+        )
 
 
 def _check_count(who: str, what: str, count: int, least: int, most: int | None) -> None:
@@ -222,7 +236,7 @@ def _check_count(who: str, what: str, count: int, least: int, most: int | None) 
         wanted = count_text(least, what) if least else f"no {what}s"
     else:
         wanted = f"{least} to {count_text(most, what)}"
-    remedy = f"add {what}: \"...\"" if count < least else f"take out {count - most}"
+    remedy = f'add {what}: "..."' if count < least else f"take out {count - most}"
     raise GraphFault(f"{who} {wanted}, but here {'is' if count == 1 else 'are'} {count or 'none'}: {remedy}")
 
 
@@ -230,8 +244,10 @@ def _weigh_losses(step: Step) -> None:
     """Every top takes its loss_weight; the first top of a loss counts fully unless it says otherwise."""
     weights = list(step.spec.loss_weight)
     if weights and len(weights) != len(step.tops):
-        raise GraphFault(f"gives loss_weight {times_text(len(weights))} for {count_text(len(step.tops), 'top')}: "
-                         "give one for each top, or none")
+        raise GraphFault(
+            f"gives loss_weight {times_text(len(weights))} for {count_text(len(step.tops), 'top')}: "
+            "give one for each top, or none"
+        )
     if not weights and step.cls.is_loss:
         weights = [1.0]
     for value, weight in zip(step.tops, weights, strict=False):

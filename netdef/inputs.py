@@ -5,11 +5,11 @@ from __future__ import annotations
 import numbers
 from collections.abc import Mapping, Sequence
 
-from layers.layer import Shape
-from netdef.graph import label_of
-from netdef.words import count_text
-from proto.errors import GraphFault, SchemaFault, Where, did_you_mean, located
-from proto.messages import BlobShape, LayerParameter
+from demitasse.layers.layer import Shape
+from demitasse.netdef.graph import label_of
+from demitasse.netdef.words import count_text
+from demitasse.proto.errors import GraphFault, SchemaFault, Where, did_you_mean, located
+from demitasse.proto.messages import BlobShape, LayerParameter
 
 
 def declare_inputs(specs: Sequence[LayerParameter], wheres: Sequence[Where], shapes: Mapping[str, Shape]) -> None:
@@ -20,8 +20,10 @@ def declare_inputs(specs: Sequence[LayerParameter], wheres: Sequence[Where], sha
     sources = {top: spec for spec in specs if not spec.bottom for top in spec.top}
     for name, shape in shapes.items():
         if name not in sources:
-            raise GraphFault(f"there is no input '{name}'{did_you_mean(name, sources)}: "
-                             f"the net's inputs are {', '.join(sorted(sources)) or 'none'}")
+            raise GraphFault(
+                f"there is no input '{name}'{did_you_mean(name, sources)}: "
+                f"the net's inputs are {', '.join(sorted(sources)) or 'none'}"
+            )
         if not all(isinstance(size, numbers.Integral) and size > 0 for size in shape):
             raise SchemaFault(f"the shape of input '{name}' is a list of positive whole numbers, not {shape!r}")
     for spec, where in zip(specs, wheres, strict=True):
@@ -35,8 +37,10 @@ def _declare(spec: LayerParameter, shapes: Mapping[str, Shape]) -> None:
     declared.update((top, shapes[top]) for top in spec.top if top in shapes)
     missing = [top for top in spec.top if top not in declared]
     if missing:
-        raise GraphFault(f"is replaced by inputs, but makes {count_text(len(spec.top), 'top')}: "
-                         f"give the shape of {' and '.join(repr(top) for top in missing)} too")
+        raise GraphFault(
+            f"is replaced by inputs, but makes {count_text(len(spec.top), 'top')}: "
+            f"give the shape of {' and '.join(repr(top) for top in missing)} too"
+        )
     new = LayerParameter(name=spec.name, type="Input", top=spec.top)
     new.input_param.shape.extend(BlobShape(dim=declared[top]) for top in spec.top)
     spec.CopyFrom(new)

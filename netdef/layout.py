@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-ORDERINGS, SLIDES = 24, 9          # passes over the rows; the last one goes down
+ORDERINGS, SLIDES = 24, 9  # passes over the rows; the last one goes down
 JOINT_WIDTH = 14.0
 
 
@@ -23,13 +23,13 @@ class Item:
     row: int
     width: float
     x: float = 0.0
-    links: list[tuple[Item, float]] = field(default_factory=list)     # neighbours, and how much they pull
+    links: list[tuple[Item, float]] = field(default_factory=list)  # neighbours, and how much they pull
 
 
 @dataclass
 class Layout:
     items: dict[Hashable, Item]
-    paths: dict[Hashable, list[Item]]        # edge -> node, joints, node
+    paths: dict[Hashable, list[Item]]  # edge -> node, joints, node
     rows: list[list[Item]]
 
 
@@ -103,9 +103,11 @@ def _order(rows: list[list[Item]]) -> None:
     for sweep in range(ORDERINGS):
         downwards = sweep % 2 == 0
         for row in rows if downwards else reversed(rows):
+
             def mean(item: Item, step=-1 if downwards else 1) -> float:
                 near = [place[link] for link, _ in item.links if link.row == item.row + step]
                 return sum(near) / len(near) if near else place[item]
+
             row.sort(key=mean)
             place.update((item, index) for index, item in enumerate(row))
 
@@ -136,7 +138,7 @@ def _settle(row: list[Item], gap: float, step: int) -> None:
     whose wishes do are merged into a block at their mean (isotonic regression).
     """
     offsets = _offsets(row, gap)
-    blocks: list[tuple[float, float, int]] = []          # (mean wish, weight, how many items)
+    blocks: list[tuple[float, float, int]] = []  # (mean wish, weight, how many items)
     for item, offset in zip(row, offsets, strict=True):
         near = [(link.x, pull) for link, pull in item.links if (link.row - item.row) * step > 0] or [(item.x, 0.1)]
         weight = sum(pull for _, pull in near)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from layers.layer import Param, Shape
-from netdef.graph import Step
-from netdef.words import count_text, shape_text, some
-from proto.errors import WeightsFault
-from proto.weights import read_weights
+from demitasse.layers.layer import Param, Shape
+from demitasse.netdef.graph import Step
+from demitasse.netdef.words import count_text, shape_text, some
+from demitasse.proto.errors import WeightsFault
+from demitasse.proto.weights import read_weights
 
 
 @dataclass
@@ -23,11 +23,11 @@ class LoadReport:
     """What a weights file and a net had in common; str() is the sentence to log."""
 
     source: str = "the weights"
-    matched: list[str] = field(default_factory=list)       # layers that were loaded
-    missing: list[str] = field(default_factory=list)       # layers of the net that stayed as they were
-    unused: list[str] = field(default_factory=list)        # layers of the file that the net has not
-    coerced: list[str] = field(default_factory=list)       # arrays of an old four-axis shape
-    values: int = 0                                        # numbers loaded
+    matched: list[str] = field(default_factory=list)  # layers that were loaded
+    missing: list[str] = field(default_factory=list)  # layers of the net that stayed as they were
+    unused: list[str] = field(default_factory=list)  # layers of the file that the net has not
+    coerced: list[str] = field(default_factory=list)  # arrays of an old four-axis shape
+    values: int = 0  # numbers loaded
 
     def __str__(self) -> str:
         parts = [f"loaded {count_text(len(self.matched), 'layer')} ({self.values:,} values) from {self.source}"]
@@ -52,8 +52,9 @@ def read_all(source) -> tuple[str, dict[str, list[np.ndarray]]]:
     return name, layers
 
 
-def match_weights(steps: Sequence[Step], shared: Mapping[Param, Param], source
-                  ) -> tuple[LoadReport, list[tuple[Param, np.ndarray]]]:
+def match_weights(
+    steps: Sequence[Step], shared: Mapping[Param, Param], source
+) -> tuple[LoadReport, list[tuple[Param, np.ndarray]]]:
     """The report, and which array goes into which param.  WeightsFault where a shape differs or nothing matches."""
     name, layers = read_all(source)
     learned = {step.name: step for step in steps if step.layer.params}
@@ -63,11 +64,16 @@ def match_weights(steps: Sequence[Step], shared: Mapping[Param, Param], source
             pairs += _match_layer(learned[layer], arrays, shared, report)
         elif arrays:
             report.unused.append(layer)
-    report.missing = [layer for layer, step in learned.items() if layer not in report.matched
-                      and not all(param in shared for param in step.layer.params)]
+    report.missing = [
+        layer
+        for layer, step in learned.items()
+        if layer not in report.matched and not all(param in shared for param in step.layer.params)
+    ]
     if learned and not report.matched:
-        raise WeightsFault(f"{name}: none of its layers has the name of a layer with weights in this net: the file has "
-                           f"{some(report.unused) or 'no weights'}; the net has {some(learned)}")
+        raise WeightsFault(
+            f"{name}: none of its layers has the name of a layer with weights in this net: the file has "
+            f"{some(report.unused) or 'no weights'}; the net has {some(learned)}"
+        )
     return report, pairs
 
 
@@ -76,16 +82,20 @@ def _match_layer(step: Step, arrays: Sequence[np.ndarray | None], shared: Mappin
     with step.located:
         if len(arrays) != len(params):
             here, there = _listed(param.shape for param in params), _listed(a.shape for a in arrays if a is not None)
-            raise WeightsFault(f"{report.source} has {there} for it, the net {here}: make them alike (bias_term?), "
-                               "or rename the layer to learn it from scratch")
+            raise WeightsFault(
+                f"{report.source} has {there} for it, the net {here}: make them alike (bias_term?), "
+                "or rename the layer to learn it from scratch"
+            )
         pairs = []
         for index, (param, array) in enumerate(zip(params, arrays, strict=True)):
             label = f"array {index} of '{step.name}'"
             if array is not None:
                 pairs.append((param, fitted(array, param.shape, label, report)))
-            elif param not in shared:          # HDF5 files leave out what another layer owns
-                raise WeightsFault(f"{label} is not in {report.source}, which says that another layer owns it, "
-                                   "but nothing shares it in this net")
+            elif param not in shared:  # HDF5 files leave out what another layer owns
+                raise WeightsFault(
+                    f"{label} is not in {report.source}, which says that another layer owns it, "
+                    "but nothing shares it in this net"
+                )
     report.matched.append(step.name)
     report.values += sum(param.count for param in params)
     return pairs
@@ -96,8 +106,10 @@ def fitted(array: np.ndarray, shape: Shape, label: str, report: LoadReport) -> n
     if array.shape != shape:
         padded = (1,) * (4 - len(shape)) + tuple(shape)
         if array.ndim != 4 or array.shape != padded:
-            raise WeightsFault(f"{label} is {shape_text(array.shape)} in {report.source}, but "
-                               f"{shape_text(shape)} in the net{_remedy(array.size, shape)}")
+            raise WeightsFault(
+                f"{label} is {shape_text(array.shape)} in {report.source}, but "
+                f"{shape_text(shape)} in the net{_remedy(array.size, shape)}"
+            )
         report.coerced.append(f"{label} {shape_text(array.shape)} as {shape_text(shape)}")
     return array.reshape(shape)
 

@@ -13,20 +13,20 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 
-from layers.backend import make_backend
-from layers.layer import Array, Layer, Param, Shape
-from netdef.fusion import fuse_relus, join_in_place
-from netdef.graph import Step, Value
-from netdef.loading import LoadReport, match_weights
-from netdef.params import allocate_grads, fill_params
-from netdef.plan import Plan, plan_lifetimes
-from netdef.replay import Replay
-from netdef.run import Run
-from netdef.words import shape_text, some
-from netdef.written import written
-from proto.errors import GraphFault, SchemaFault, WeightsFault, Where, did_you_mean
-from proto.messages import LayerParameter, NetParameter
-from proto.weights import write_weights
+from demitasse.layers.backend import make_backend
+from demitasse.layers.layer import Array, Layer, Param, Shape
+from demitasse.netdef.fusion import fuse_relus, join_in_place
+from demitasse.netdef.graph import Step, Value
+from demitasse.netdef.loading import LoadReport, match_weights
+from demitasse.netdef.params import allocate_grads, fill_params
+from demitasse.netdef.plan import Plan, plan_lifetimes
+from demitasse.netdef.replay import Replay
+from demitasse.netdef.run import Run
+from demitasse.netdef.words import shape_text, some
+from demitasse.netdef.written import written
+from demitasse.proto.errors import GraphFault, SchemaFault, WeightsFault, Where, did_you_mean
+from demitasse.proto.messages import LayerParameter, NetParameter
+from demitasse.proto.weights import write_weights
 
 
 class Net:
@@ -45,10 +45,20 @@ class Net:
     before_forward, after_forward, before_backward, after_backward: lists of functions called with a layer's index.
     """
 
-    def __init__(self, source: str | os.PathLike | NetParameter, phase: str | int = "TEST", *, backend=None,
-                 level: int = 0, stages: Iterable[str] = (), inputs: Mapping[str, Shape] | None = None,
-                 weights: str | os.PathLike | Mapping | None = None, fuse: bool = True,
-                 keep: str | Iterable[str] = "needed", seed: int | None = None):
+    def __init__(
+        self,
+        source: str | os.PathLike | NetParameter,
+        phase: str | int = "TEST",
+        *,
+        backend=None,
+        level: int = 0,
+        stages: Iterable[str] = (),
+        inputs: Mapping[str, Shape] | None = None,
+        weights: str | os.PathLike | Mapping | None = None,
+        fuse: bool = True,
+        keep: str | Iterable[str] = "needed",
+        seed: int | None = None,
+    ):
         self.backend = backend or make_backend("cpu")
         if seed is not None:
             self.backend.seed(seed)
@@ -78,8 +88,11 @@ class Net:
         for step in steps:
             step.layer.keep = step.backward and self._goes_back
             if step.layer.keep:
-                allocate_grads([param for param in step.layer.params
-                                if param.lr_mult != 0 or self.plan.message.force_backward], shared, self.backend)
+                allocate_grads(
+                    [param for param in step.layer.params if param.lr_mult != 0 or self.plan.message.force_backward],
+                    shared,
+                    self.backend,
+                )
 
     # -- what is in it -----------------------------------------------------------------------------
 
@@ -139,8 +152,9 @@ class Net:
             self._input(name)
         self.plan.resize({name: tuple(int(size) for size in shape) for name, shape in shapes.items()})
 
-    def forward(self, inputs: Mapping[str, Array] | None = None, start: str | None = None,
-                end: str | None = None) -> dict[str, Array]:
+    def forward(
+        self, inputs: Mapping[str, Array] | None = None, start: str | None = None, end: str | None = None
+    ) -> dict[str, Array]:
         """Run the layers from `start` to `end` (names, both included; None: first, last).
 
         inputs: {blob: array on the host or the device}; copied, kept for the next runs, and free to change
@@ -155,7 +169,7 @@ class Net:
             self.run.put(value, array)
         whole = start is None and end is None and not (self.before_forward or self.after_forward)
         if not (self._replay and self._replay.forward(whole)):
-            for step in self.plan.steps[first:last + 1]:
+            for step in self.plan.steps[first : last + 1]:
                 if self.before_forward:
                     _call(self.before_forward, step)
                 self.run.forward(step, last)
@@ -164,8 +178,9 @@ class Net:
         names = self.outputs if end is None else [value.name for value in self.plan.steps[last].tops]
         return {name: self.blobs[name] for name in names}
 
-    def backward(self, start: str | None = None, end: str | None = None,
-                 grads: Mapping[str, Array] | None = None) -> None:
+    def backward(
+        self, start: str | None = None, end: str | None = None, grads: Mapping[str, Array] | None = None
+    ) -> None:
         """Add the gradients of the last forward's loss to the params, layer by layer from `start` down to `end`.
 
         grads: {blob: gradient} to begin from beside the losses, each of its blob's shape; a loss given here begins
@@ -178,7 +193,7 @@ class Net:
         self.run.begin_backward(first, last, start is None, given)
         whole = start is None and end is None and not (self.before_backward or self.after_backward)
         if not (self._replay and self._replay.backward(whole)):
-            for step in reversed(self.plan.steps[first:last + 1]):
+            for step in reversed(self.plan.steps[first : last + 1]):
                 _call(self.before_backward, step)
                 self.run.backward(step)
                 _call(self.after_backward, step)
@@ -220,8 +235,10 @@ class Net:
     def _input(self, name: str) -> Value:
         inputs = self.plan.inputs
         if name not in inputs:
-            raise GraphFault(f"the net has no input '{name}'{did_you_mean(name, inputs)}: "
-                             f"its inputs are {some(inputs) or 'none (its data come from data layers)'}")
+            raise GraphFault(
+                f"the net has no input '{name}'{did_you_mean(name, inputs)}: "
+                f"its inputs are {some(inputs) or 'none (its data come from data layers)'}"
+            )
         return inputs[name]
 
     def _value_before(self, name: str, first: int) -> Value:
@@ -234,13 +251,20 @@ class Net:
 
     def _check_backward(self) -> None:
         if not any(step.backward for step in self.plan.steps):
-            reason = "no loss reaches a layer that learns: give one an lr_mult above 0" if self.plan.losses \
+            reason = (
+                "no loss reaches a layer that learns: give one an lr_mult above 0"
+                if self.plan.losses
                 else "no layer is a loss or has a loss_weight: add, say, a SoftmaxWithLoss"
-            raise GraphFault(f"backward has nothing to do: {reason} (force_backward: true in the net computes "
-                             "all gradients nevertheless)", Where(self.plan.steps[0].where.file))
+            )
+            raise GraphFault(
+                f"backward has nothing to do: {reason} (force_backward: true in the net computes "
+                "all gradients nevertheless)",
+                Where(self.plan.steps[0].where.file),
+            )
         if not self._goes_back:
-            raise GraphFault("a net in the TEST phase saves nothing for backward: build it with keep='all', "
-                             "or in the TRAIN phase")
+            raise GraphFault(
+                "a net in the TEST phase saves nothing for backward: build it with keep='all', or in the TRAIN phase"
+            )
 
     # -- weights and state -------------------------------------------------------------------------
 
@@ -254,16 +278,19 @@ class Net:
             owner = self.plan.shared.get(param, param)
             if owner.data is None:
                 owner.data = self.backend.empty(owner.shape)
-            owner.data[...] = self.backend.asarray(array.reshape(owner.shape))    # views and sharers see it
+            owner.data[...] = self.backend.asarray(array.reshape(owner.shape))  # views and sharers see it
         self.backend.forget_weights()
         return report
 
     def save(self, path: str | os.PathLike, grads: bool = False) -> None:
         """Write the weights, and with `grads` their gradients, in the format of the path's ending."""
-        weights = {step.name: [self.backend.to_host(param.data) for param in step.layer.params]
-                   for step in self.plan.steps}
-        diffs = {step.name: [None if param.grad is None else self.backend.to_host(param.grad)
-                             for param in step.layer.params] for step in self.plan.steps}
+        weights = {
+            step.name: [self.backend.to_host(param.data) for param in step.layer.params] for step in self.plan.steps
+        }
+        diffs = {
+            step.name: [None if param.grad is None else self.backend.to_host(param.grad) for param in step.layer.params]
+            for step in self.plan.steps
+        }
         write_weights(path, weights, net=self.to_message(), grads=diffs if grads else None)
 
     def share_with(self, other: Net) -> None:
@@ -274,8 +301,10 @@ class Net:
             ours = self.params.get(name, theirs)
             shapes = [[shape_text(param.shape) for param in params] for params in (ours, theirs)]
             if shapes[0] != shapes[1]:
-                raise WeightsFault(f"layer '{name}' has arrays {shapes[0]} here and {shapes[1]} in the net "
-                                   "to share with: make them alike, or rename the layer")
+                raise WeightsFault(
+                    f"layer '{name}' has arrays {shapes[0]} here and {shapes[1]} in the net "
+                    "to share with: make them alike, or rename the layer"
+                )
             for param, source in zip(ours, theirs, strict=True):
                 param.data = source.data
 
@@ -313,5 +342,5 @@ def _kept_names(keep: str | Iterable[str], known: Iterable[str]) -> set[str] | N
 
 
 def _call(hooks: list[Callable[[int], None]], step: Step) -> None:
-    for hook in tuple(hooks):                  # a hook may take itself out
+    for hook in tuple(hooks):  # a hook may take itself out
         hook(step.index)

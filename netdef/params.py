@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layers.fillers import fill
-from layers.layer import Param
-from netdef.graph import Step
-from netdef.loading import LoadReport, fitted
-from netdef.words import at, count_text, shape_text
-from proto.arrays import blobproto_to_array
-from proto.errors import GraphFault, WeightsFault
-from proto.messages import ParamSpec
+from demitasse.layers.fillers import fill
+from demitasse.layers.layer import Param
+from demitasse.netdef.graph import Step
+from demitasse.netdef.loading import LoadReport, fitted
+from demitasse.netdef.words import at, count_text, shape_text
+from demitasse.proto.arrays import blobproto_to_array
+from demitasse.proto.errors import GraphFault, WeightsFault
+from demitasse.proto.messages import ParamSpec
 
 
 @dataclass
@@ -26,7 +26,7 @@ class _Owner:
 
     param: Param
     step: Step
-    rates: dict[str, Step]        # "lr_mult" -> the layer that gave it
+    rates: dict[str, Step]  # "lr_mult" -> the layer that gave it
 
 
 def bind_params(steps: Sequence[Step]) -> dict[Param, Param]:
@@ -41,7 +41,7 @@ def bind_params(steps: Sequence[Step]) -> dict[Param, Param]:
             _check_count(step)
             for index, spec in enumerate(step.spec.param):
                 param = step.layer.params[index]
-                if param.lr_mult:                      # 0 already: the layer learns it in its own way, or not at all
+                if param.lr_mult:  # 0 already: the layer learns it in its own way, or not at all
                     _set_rates(param, spec)
                 if not spec.name:
                     continue
@@ -77,11 +77,15 @@ def _given_in_text(step: Step) -> dict[Param, np.ndarray]:
     """The values in the layer's own `blobs`, as a net that was read from a .caffemodel has them."""
     arrays = [blobproto_to_array(blob) for blob in step.spec.blobs if blob.data or blob.double_data]
     if arrays and len(arrays) != len(step.layer.params):
-        raise WeightsFault(f"gives the values of {count_text(len(arrays), 'array')} as blobs, but has "
-                           f"{len(step.layer.params)}{_listed(step.layer.params)}: give all or none")
+        raise WeightsFault(
+            f"gives the values of {count_text(len(arrays), 'array')} as blobs, but has "
+            f"{len(step.layer.params)}{_listed(step.layer.params)}: give all or none"
+        )
     report = LoadReport("the layer's blobs")
-    return {param: fitted(array, param.shape, f"array {index}", report)
-            for index, (param, array) in enumerate(zip(step.layer.params, arrays, strict=False))}
+    return {
+        param: fitted(array, param.shape, f"array {index}", report)
+        for index, (param, array) in enumerate(zip(step.layer.params, arrays, strict=False))
+    }
 
 
 def allocate_grads(params: Iterable[Param], shared: Mapping[Param, Param], backend) -> None:
@@ -96,8 +100,10 @@ def allocate_grads(params: Iterable[Param], shared: Mapping[Param, Param], backe
 def _check_count(step: Step) -> None:
     given, there = len(step.spec.param), len(step.layer.params)
     if given > there:
-        raise GraphFault(f"gives {given} param entries, but has {there} learned arrays"
-                         f"{_listed(step.layer.params)}: one entry for each, at most")
+        raise GraphFault(
+            f"gives {given} param entries, but has {there} learned arrays"
+            f"{_listed(step.layer.params)}: one entry for each, at most"
+        )
 
 
 def _listed(params: Sequence[Param]) -> str:
@@ -121,15 +127,24 @@ def _agree_on_rates(owner: _Owner, step: Step, param: Param, spec: ParamSpec) ->
         if first is step:
             setattr(owner.param, rate, ours)
         elif ours != theirs:
-            raise GraphFault(f"shares param '{spec.name}' with {rate} {ours:g}, but layer '{first.name}'"
-                             f"{at(first.where)} gives it {theirs:g}: write the same, or leave it out here")
+            raise GraphFault(
+                f"shares param '{spec.name}' with {rate} {ours:g}, but layer '{first.name}'"
+                f"{at(first.where)} gives it {theirs:g}: write the same, or leave it out here"
+            )
 
 
 def _check_shapes(owner: _Owner, param: Param, spec: ParamSpec) -> None:
     permissive = spec.share_mode == ParamSpec.PERMISSIVE
     if param.shape == owner.param.shape or (permissive and param.count == owner.param.count):
         return
-    remedy = "the counts differ" if permissive else "set share_mode: PERMISSIVE to compare counts only" \
-        if param.count == owner.param.count else "give one of them another param name"
-    raise GraphFault(f"shares param '{spec.name}' with layer '{owner.step.name}'{at(owner.step.where)}, but its shape "
-                     f"is {shape_text(param.shape)} here and {shape_text(owner.param.shape)} there: {remedy}")
+    remedy = (
+        "the counts differ"
+        if permissive
+        else "set share_mode: PERMISSIVE to compare counts only"
+        if param.count == owner.param.count
+        else "give one of them another param name"
+    )
+    raise GraphFault(
+        f"shares param '{spec.name}' with layer '{owner.step.name}'{at(owner.step.where)}, but its shape "
+        f"is {shape_text(param.shape)} here and {shape_text(owner.param.shape)} there: {remedy}"
+    )

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from layers.layer import TEST, TRAIN
-from proto.errors import GraphFault, SchemaFault, Where, located
-from proto.messages import LayerParameter, NetParameter, NetState, NetStateRule
+from demitasse.layers.layer import TEST, TRAIN
+from demitasse.proto.errors import GraphFault, SchemaFault, Where, located
+from demitasse.proto.messages import LayerParameter, NetParameter, NetState, NetStateRule
 
 
 def phase_number(phase: str | int) -> int:
@@ -34,8 +34,9 @@ def net_state(net: NetParameter, phase: str | int, level: int = 0, stages: Itera
     return state
 
 
-def filter_net(net: NetParameter, wheres: Sequence[Where], phase: str | int, level: int = 0,
-               stages: Iterable[str] = ()) -> tuple[NetParameter, list[Where]]:
+def filter_net(
+    net: NetParameter, wheres: Sequence[Where], phase: str | int, level: int = 0, stages: Iterable[str] = ()
+) -> tuple[NetParameter, list[Where]]:
     """A copy of `net` with the layers of this state only, and their places; `state` says which state it is."""
     state = net_state(net, phase, level, stages)
     kept, places = NetParameter(), []
@@ -62,8 +63,10 @@ def is_included(layer: LayerParameter, state: NetState) -> bool:
 def rule_is_met(rule: NetStateRule, state: NetState) -> bool:
     """Every condition that the rule states must hold."""
     present = set(state.stage)
-    return ((not rule.HasField("phase") or rule.phase == state.phase)
-            and (not rule.HasField("min_level") or state.level >= rule.min_level)
-            and (not rule.HasField("max_level") or state.level <= rule.max_level)
-            and present.issuperset(rule.stage)
-            and present.isdisjoint(rule.not_stage))
+    return (
+        (not rule.HasField("phase") or rule.phase == state.phase)
+        and (not rule.HasField("min_level") or state.level >= rule.min_level)
+        and (not rule.HasField("max_level") or state.level <= rule.max_level)
+        and present.issuperset(rule.stage)
+        and present.isdisjoint(rule.not_stage)
+    )

@@ -13,18 +13,26 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from netdef.graph import Step, Value
-from netdef.layout import Item, Layout, lay_out
-from netdef.plan import Plan
-from netdef.words import shape_text
-from proto.errors import SchemaFault
-from proto.files import replacing
+from demitasse.netdef.graph import Step, Value
+from demitasse.netdef.layout import Item, Layout, lay_out
+from demitasse.netdef.plan import Plan
+from demitasse.netdef.words import shape_text
+from demitasse.proto.errors import SchemaFault
+from demitasse.proto.files import replacing
 
-ROW, BOX, MARGIN, GAP = 74.0, 36.0, 26.0, 26.0           # row height, box height, page margin, space between boxes
-CHARACTER = {12: 6.9, 10: 5.6}                           # mean width of a letter by font size
-COLOURS = {"Convolution": "#cfe2ff", "InnerProduct": "#cfe2ff", "Deconvolution": "#e2d4f7", "Pooling": "#ffd9d4",
-           "Crop": "#fff0bf", "Eltwise": "#d5f0d8", "Concat": "#d5f0d8", "Scale": "#d5f0d8"}
-SMOOTH = [i / 12 for i in range(13)]                     # where a curve is sampled for a PNG
+ROW, BOX, MARGIN, GAP = 74.0, 36.0, 26.0, 26.0  # row height, box height, page margin, space between boxes
+CHARACTER = {12: 6.9, 10: 5.6}  # mean width of a letter by font size
+COLOURS = {
+    "Convolution": "#cfe2ff",
+    "InnerProduct": "#cfe2ff",
+    "Deconvolution": "#e2d4f7",
+    "Pooling": "#ffd9d4",
+    "Crop": "#fff0bf",
+    "Eltwise": "#d5f0d8",
+    "Concat": "#d5f0d8",
+    "Scale": "#d5f0d8",
+}
+SMOOTH = [i / 12 for i in range(13)]  # where a curve is sampled for a PNG
 SOURCE, LOSS, OTHER, INK, EDGE = "#e7e7e7", "#ffd6a5", "#f6f6f6", "#222222", "#8a8a8a"
 
 
@@ -96,12 +104,15 @@ def compose(plan: Plan) -> Drawing:
 
 def _boxes_and_edges(steps: Sequence[Step]) -> tuple[list[Box], list[tuple[Box, Box, Value]]]:
     """A box for every step that makes a new name, and (from, to, value) for everything that flows between boxes."""
-    heads: dict[Step, Step] = {}                          # in-place step -> the step in whose box it is
+    heads: dict[Step, Step] = {}  # in-place step -> the step in whose box it is
     inside: dict[Step, list[Step]] = {}
     for step in steps:
         names = {value.name for value in step.bottoms}
-        above = next((heads[value.producer] for value in step.bottoms if value.name == step.tops[0].name), step) \
-            if step.tops and step.tops[0].name in names else step
+        above = (
+            next((heads[value.producer] for value in step.bottoms if value.name == step.tops[0].name), step)
+            if step.tops and step.tops[0].name in names
+            else step
+        )
         heads[step] = above
         inside.setdefault(above, []).append(step)
     boxes = {head: _box(head, group[1:]) for head, group in inside.items()}
@@ -171,22 +182,30 @@ def _shape_texts(edges: Sequence[tuple[Box, Box, Value]], layout: Layout, dx: fl
 
 def svg(drawing: Drawing) -> str:
     """The drawing as an SVG document."""
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{drawing.width:.0f}" height="{drawing.height:.0f}" '
-             f'viewBox="0 0 {drawing.width:.0f} {drawing.height:.0f}" font-family="Helvetica, Arial, sans-serif">',
-             '<rect width="100%" height="100%" fill="white"/>']
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{drawing.width:.0f}" height="{drawing.height:.0f}" '
+        f'viewBox="0 0 {drawing.width:.0f} {drawing.height:.0f}" font-family="Helvetica, Arial, sans-serif">',
+        '<rect width="100%" height="100%" fill="white"/>',
+    ]
     for points in drawing.curves:
         x, y = points[0]
-        bends = " ".join(f"C {a:.1f} {(b + d) / 2:.1f} {c:.1f} {(b + d) / 2:.1f} {c:.1f} {d:.1f}"
-                         for (a, b), (c, d) in zip(points, points[1:], strict=False))
+        bends = " ".join(
+            f"C {a:.1f} {(b + d) / 2:.1f} {c:.1f} {(b + d) / 2:.1f} {c:.1f} {d:.1f}"
+            for (a, b), (c, d) in zip(points, points[1:], strict=False)
+        )
         parts.append(f'<path d="M {x:.1f} {y:.1f} {bends}" fill="none" stroke="{EDGE}" stroke-width="1.4"/>')
     for x, y, box in drawing.boxes:
-        parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{box.width:.1f}" height="{BOX:.0f}" rx="6" '
-                     f'fill="{box.colour}" stroke="{EDGE}"/>')
+        parts.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{box.width:.1f}" height="{BOX:.0f}" rx="6" '
+            f'fill="{box.colour}" stroke="{EDGE}"/>'
+        )
     for text in drawing.texts:
         halo = ' stroke="white" stroke-width="4" paint-order="stroke"' if text.halo else ""
         weight = ' font-weight="bold"' if text.size == 12 else ""
-        parts.append(f'<text x="{text.x:.1f}" y="{text.y:.1f}" font-size="{text.size}" text-anchor="middle" '
-                     f'fill="{INK}"{halo}{weight}>{escape(text.text)}</text>')
+        parts.append(
+            f'<text x="{text.x:.1f}" y="{text.y:.1f}" font-size="{text.size}" text-anchor="middle" '
+            f'fill="{INK}"{halo}{weight}>{escape(text.text)}</text>'
+        )
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -201,11 +220,19 @@ def _png(drawing: Drawing, scale: int = 2):
         smooth = [point for one, two in zip(points, points[1:], strict=False) for point in _bend(one, two, SMOOTH)]
         pen.line([(x * scale, y * scale) for x, y in smooth], fill=EDGE, width=round(1.4 * scale), joint="curve")
     for x, y, box in drawing.boxes:
-        pen.rounded_rectangle((x * scale, y * scale, (x + box.width) * scale, (y + BOX) * scale), 6 * scale,
-                              fill=box.colour, outline=EDGE)
+        pen.rounded_rectangle(
+            (x * scale, y * scale, (x + box.width) * scale, (y + BOX) * scale), 6 * scale, fill=box.colour, outline=EDGE
+        )
     for text in drawing.texts:
-        pen.text((text.x * scale, text.y * scale), text.text, fill=INK, font=fonts[text.size], anchor="ms",
-                 stroke_width=3 if text.halo else 0, stroke_fill="white")
+        pen.text(
+            (text.x * scale, text.y * scale),
+            text.text,
+            fill=INK,
+            font=fonts[text.size],
+            anchor="ms",
+            stroke_width=3 if text.halo else 0,
+            stroke_fill="white",
+        )
     return image
 
 
@@ -214,6 +241,6 @@ def _bend(one: tuple[float, float], two: tuple[float, float], ways: Sequence[flo
     (x0, y0), (x1, y1) = one, two
     middle, points = (y0 + y1) / 2, []
     for t in ways:
-        a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3
+        a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3
         points.append(((a + b) * x0 + (c + d) * x1, a * y0 + (b + c) * middle + d * y1))
     return points

@@ -12,19 +12,19 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
-from layers.fillers import check_filler
-from layers.layer import TRAIN, Param, Shape
-from netdef.fields import own_fields, unread_fields
-from netdef.gradient import plan_gradients
-from netdef.graph import Step, Value, label_of, wire
-from netdef.inputs import declare_inputs
-from netdef.memory import require_memory
-from netdef.params import bind_params
-from netdef.phase import filter_net
-from netdef.words import at
-from proto.errors import SchemaFault, Where
-from proto.messages import NetParameter
-from proto.text import read_net
+from demitasse.layers.fillers import check_filler
+from demitasse.layers.layer import TRAIN, Param, Shape
+from demitasse.netdef.fields import own_fields, unread_fields
+from demitasse.netdef.gradient import plan_gradients
+from demitasse.netdef.graph import Step, Value, label_of, wire
+from demitasse.netdef.inputs import declare_inputs
+from demitasse.netdef.memory import require_memory
+from demitasse.netdef.params import bind_params
+from demitasse.netdef.phase import filter_net
+from demitasse.netdef.words import at
+from demitasse.proto.errors import SchemaFault, Where
+from demitasse.proto.messages import NetParameter
+from demitasse.proto.text import read_net
 
 
 class Plan:
@@ -36,8 +36,16 @@ class Plan:
     Raises the faults of proto.errors, each with its file, line and layer.
     """
 
-    def __init__(self, source: str | os.PathLike | NetParameter, phase: str | int = "TEST", *, backend=None,
-                 level: int = 0, stages: Iterable[str] = (), inputs: Mapping[str, Shape] | None = None):
+    def __init__(
+        self,
+        source: str | os.PathLike | NetParameter,
+        phase: str | int = "TEST",
+        *,
+        backend=None,
+        level: int = 0,
+        stages: Iterable[str] = (),
+        inputs: Mapping[str, Shape] | None = None,
+    ):
         message, wheres = read_net(source)
         self.message, self.wheres = filter_net(message, wheres, phase, level, stages)
         declare_inputs(self.message.layer, self.wheres, inputs or {})
@@ -45,7 +53,7 @@ class Plan:
         self.steps = wire(self.message.layer, self.wheres, _tops_of(message, wheres))
         self._check_not_empty(message, source)
         self.by_name = {step.name: step for step in self.steps}
-        self.settled = False                   # whether only an input's shape can change any other
+        self.settled = False  # whether only an input's shape can change any other
         self._set_up(backend)
         self.shared = bind_params(self.steps)
         plan_gradients(self.steps, self.message.force_backward)
@@ -134,8 +142,11 @@ class Plan:
         for value in before:
             value.shape = tuple(given.get(value.name, value.shape))
         try:
-            changed = [_infer_if_changed(step) for step in self.steps[first:None if last is None else last + 1]
-                       if not step.is_input]
+            changed = [
+                _infer_if_changed(step)
+                for step in self.steps[first : None if last is None else last + 1]
+                if not step.is_input
+            ]
             if any(changed):
                 self._require_memory()
         except BaseException:
@@ -151,8 +162,11 @@ class Plan:
 
 def _tops_of(message: NetParameter, wheres: Sequence[Where]) -> dict[str, str]:
     """{top: which layer makes it} of all layers, those of other phases included."""
-    return {top: f"{label_of(layer)}{at(where)}" for layer, where in zip(message.layer, wheres, strict=True)
-            for top in layer.top}
+    return {
+        top: f"{label_of(layer)}{at(where)}"
+        for layer, where in zip(message.layer, wheres, strict=True)
+        for top in layer.top
+    }
 
 
 def _sizes_itself(step: Step) -> bool:
@@ -171,7 +185,7 @@ def _infer_if_changed(step: Step) -> bool:
 
 def infer(step: Step, shapes: Sequence[Shape]) -> None:
     """Let the layer say the shapes of its tops for these shapes of its bottoms."""
-    step.sized_for = None                      # stays so if the layer refuses
+    step.sized_for = None  # stays so if the layer refuses
     for value, shape in zip(step.tops, step.layer.infer(list(shapes)), strict=True):
         value.shape = tuple(int(size) for size in shape)
     step.sized_for = list(shapes)

@@ -19,9 +19,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from layers.layer import Array
-from netdef.graph import Step, Value
-from netdef.run import Run
+from demitasse.layers.layer import Array
+from demitasse.netdef.graph import Step, Value
+from demitasse.netdef.run import Run
 
 LEAST = 3  # layers of a stretch that is worth a graph
 MOST = 4  # recordings: each keeps the memory of a whole pass
@@ -29,12 +29,50 @@ PATIENCE = 100  # forward runs after which one that was not used gives way to an
 # Types whose layers make the same launches whenever sizes are the same.  Recurrent layers carry arrays of their own
 # from one run to the next; data layers and Python layers work on the host.
 RECORDABLE = {
-    "AbsVal", "Axpy", "BN", "BNLL", "BatchNorm", "Bias", "Clip", "Concat", "Convolution", "Crop", "Deconvolution",
-    "DepthwiseConvolution", "Dropout", "ELU", "Eltwise", "EuclideanLoss", "Exp", "Flatten", "Input", "LRN",
-    "Log", "Normalize", "PReLU", "Permute", "Pooling", "Power", "ReLU", "ReLU6", "Reduction", "Reshape", "Scale",
-    "ShuffleChannel", "Sigmoid", "Silence", "Slice", "Softmax", "SoftmaxWithLoss", "SpatialDropout", "Split", "Swish",
-    "TanH", "Threshold", "Tile",
-}  # fmt: skip
+    "AbsVal",
+    "Axpy",
+    "BN",
+    "BNLL",
+    "BatchNorm",
+    "Bias",
+    "Clip",
+    "Concat",
+    "Convolution",
+    "Crop",
+    "Deconvolution",
+    "DepthwiseConvolution",
+    "Dropout",
+    "ELU",
+    "Eltwise",
+    "EuclideanLoss",
+    "Exp",
+    "Flatten",
+    "Input",
+    "LRN",
+    "Log",
+    "Normalize",
+    "PReLU",
+    "Permute",
+    "Pooling",
+    "Power",
+    "ReLU",
+    "ReLU6",
+    "Reduction",
+    "Reshape",
+    "Scale",
+    "ShuffleChannel",
+    "Sigmoid",
+    "Silence",
+    "Slice",
+    "Softmax",
+    "SoftmaxWithLoss",
+    "SpatialDropout",
+    "Split",
+    "Swish",
+    "TanH",
+    "Threshold",
+    "Tile",
+}
 
 
 @dataclass
@@ -116,8 +154,13 @@ class Replay:
 
     def _look_at_addresses(self) -> None:
         """Drop all recordings where an array of weights or gradients is not where it was."""
-        now = tuple(array.data.ptr for step in self.stretch for p in step.layer.params for array in (p.data, p.grad)
-                    if array is not None)  # fmt: skip
+        now = tuple(
+            array.data.ptr
+            for step in self.stretch
+            for p in step.layer.params
+            for array in (p.data, p.grad)
+            if array is not None
+        )
         if now != self.addresses:
             self.addresses = now
             self._drop()
@@ -251,8 +294,12 @@ class Replay:
             if recording.backward is None and key in self.recordings:
                 recording.backward = self._record_backward(recording)
         gradients = {value: self.backend.plain(array) for value, array in run._sums.all().items()}
-        if recording is not None and recording.backward is not None and key in self.recordings \
-                and recording.backward.inputs.keys() == gradients.keys():  # fmt: skip
+        if (
+            recording is not None
+            and recording.backward is not None
+            and key in self.recordings
+            and recording.backward.inputs.keys() == gradients.keys()
+        ):
             self._repeat_backward(recording.backward, gradients)
         else:
             self._watch(stretch[::-1], run.backward, watching and key not in self.rehearsed)

@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netdef.coords import above_value, crop_offset, map_between
-from netdef.fusion import fuse_relus
-from netdef.graph import Step
-from netdef.plan import Plan, plan_lifetimes
-from netdef.sight import Sight, sights
-from netdef.words import shape_text
-from proto.errors import GraphFault
+from demitasse.netdef.coords import above_value, crop_offset, map_between
+from demitasse.netdef.fusion import fuse_relus
+from demitasse.netdef.graph import Step
+from demitasse.netdef.plan import Plan, plan_lifetimes
+from demitasse.netdef.sight import Sight, sights
+from demitasse.netdef.words import shape_text
+from demitasse.proto.errors import GraphFault
 
-VALUE_BYTES = 4                       # float32
+VALUE_BYTES = 4  # float32
 HEADINGS = ("layer", "type", "bottoms -> tops", "shape", "params", "MACs", "MB", "stride", "offset", "field")
 NUMERIC = frozenset(("params", "MACs", "MB", "stride", "offset", "field"))
 
@@ -25,7 +25,7 @@ class Crop:
 
     name: str
     written: tuple[int, ...]
-    right: tuple[int, ...] | None     # None: the blobs cannot be aligned, see `why_not`
+    right: tuple[int, ...] | None  # None: the blobs cannot be aligned, see `why_not`
     why_not: str = ""
 
     @property
@@ -36,8 +36,11 @@ class Crop:
         written = shape_text(self.written)
         if self.right is None:
             return f"{self.name}: offset {written}; there is no right one: {self.why_not}"
-        return f"{self.name}: offset {written} is right" if self.fits \
+        return (
+            f"{self.name}: offset {written} is right"
+            if self.fits
             else f"{self.name}: offset {written} is WRONG, it should be {shape_text(self.right)}"
+        )
 
 
 def table(plan: Plan) -> str:
@@ -55,13 +58,15 @@ def totals(plan: Plan) -> list[str]:
     learned = sum(param.count for param in plan.learnable)
     blobs = sum(math.prod(value.shape) for value in plan.newest.values())
     most, where = live_most(plan)
-    return [f"net       {plan.message.name or '(no name)'}, {'TRAIN' if plan.trains else 'TEST'} phase, "
-            f"{len(plan.steps)} layers",
-            f"outputs   {', '.join(plan.outputs)}",
-            f"learned   {learned:,} values, {_megabytes(learned)} MB",
-            f"forward   {_short(sum(map(macs, plan.steps))) or 0} multiply-adds (FLOPs: twice that)",
-            f"blobs     {_megabytes(blobs)} MB all together, at most {_megabytes(most)} MB of them alive at once "
-            f"(at '{where}')"]
+    return [
+        f"net       {plan.message.name or '(no name)'}, {'TRAIN' if plan.trains else 'TEST'} phase, "
+        f"{len(plan.steps)} layers",
+        f"outputs   {', '.join(plan.outputs)}",
+        f"learned   {learned:,} values, {_megabytes(learned)} MB",
+        f"forward   {_short(sum(map(macs, plan.steps))) or 0} multiply-adds (FLOPs: twice that)",
+        f"blobs     {_megabytes(blobs)} MB all together, at most {_megabytes(most)} MB of them alive at once "
+        f"(at '{where}')",
+    ]
 
 
 def macs(step: Step) -> int:
@@ -107,10 +112,19 @@ def _row(step: Step, sight: Sight | None) -> tuple[str, ...]:
     wiring = f"{blobs[1]} (in place)" if in_place else " -> ".join(blob for blob in blobs if blob)
     made = 0 if in_place else sum(math.prod(value.shape) for value in step.tops)
     shapes = [shape_text(value.shape) for value in step.tops]
-    return (step.name, step.spec.type, wiring, " + ".join(dict.fromkeys(shapes)),
-            f"{params:,}" if params else "", _short(macs(step)), _megabytes(made) if made else "",
-            *(_per_axis(part) if sight else "" for part in (sight and sight.stride, sight and sight.offset,
-                                                            sight and sight.field)))
+    return (
+        step.name,
+        step.spec.type,
+        wiring,
+        " + ".join(dict.fromkeys(shapes)),
+        f"{params:,}" if params else "",
+        _short(macs(step)),
+        _megabytes(made) if made else "",
+        *(
+            _per_axis(part) if sight else ""
+            for part in (sight and sight.stride, sight and sight.offset, sight and sight.field)
+        ),
+    )
 
 
 def _per_axis(values: Sequence[float]) -> str:
@@ -136,5 +150,10 @@ def _megabytes(values: int) -> str:
 
 def _aligned(rows: Sequence[Sequence[str]], right: frozenset[str]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.rjust(width) if heading in right else cell.ljust(width)
-                      for cell, width, heading in zip(row, widths, HEADINGS, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(
+            cell.rjust(width) if heading in right else cell.ljust(width)
+            for cell, width, heading in zip(row, widths, HEADINGS, strict=True)
+        ).rstrip()
+        for row in rows
+    ]

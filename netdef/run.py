@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from layers.layer import Array
-from netdef.blobs import Blobs, Gradients
-from netdef.fusion import slope_of
-from netdef.graph import Step, Value
-from netdef.plan import Plan, infer
-from netdef.words import shape_text
-from proto.errors import GraphFault
+from demitasse.layers.layer import Array
+from demitasse.netdef.blobs import Blobs, Gradients
+from demitasse.netdef.fusion import slope_of
+from demitasse.netdef.graph import Step, Value
+from demitasse.netdef.plan import Plan, infer
+from demitasse.netdef.words import shape_text
+from demitasse.proto.errors import GraphFault
 
 KEEPING = "keep=[...] names blobs to keep, keep='all' keeps every one"
 
@@ -26,14 +26,14 @@ class Run:
 
     def __init__(self, plan: Plan, backend, kept: set[str] | None):
         self.plan, self.backend, self.kept = plan, backend, kept
-        self._inputs: dict[Value, Array] = {}            # what the user gave, for good
-        self._arrays: dict[Value, Array] = {}            # what the layers have made and somebody still needs
-        self._sums = Gradients(backend)                  # gradients on their way down
-        self._grads: dict[Value, Array] = {}             # gradients kept for reading
-        self._ran: set[Step] = set()                     # forward done, backward still possible
-        self._absorbed: set[Step] = set()                # ReLUs that ran inside the layer before them
-        self._joined: dict[Step, Array] = {}             # what Concats will return, while its pieces are being made
-        self._sizes_known = True                         # whether no size of this pass has shown only on the way
+        self._inputs: dict[Value, Array] = {}  # what the user gave, for good
+        self._arrays: dict[Value, Array] = {}  # what the layers have made and somebody still needs
+        self._sums = Gradients(backend)  # gradients on their way down
+        self._grads: dict[Value, Array] = {}  # gradients kept for reading
+        self._ran: set[Step] = set()  # forward done, backward still possible
+        self._absorbed: set[Step] = set()  # ReLUs that ran inside the layer before them
+        self._joined: dict[Step, Array] = {}  # what Concats will return, while its pieces are being made
+        self._sizes_known = True  # whether no size of this pass has shown only on the way
         values: dict[str, list[Value]] = {}
         for value in plan.values:
             values.setdefault(value.name, []).append(value)
@@ -84,7 +84,7 @@ class Run:
         """Make ready for steps[first..last]: nothing of an earlier run counts for them any more."""
         if first == 0:
             self.forget()
-        for relu in self._absorbed.intersection(self.plan.steps[first:last + 1]):
+        for relu in self._absorbed.intersection(self.plan.steps[first : last + 1]):
             self._absorbed.discard(relu)
             relu.bottoms[0].producer.layer.relu = None
         self._joined.clear()
@@ -110,7 +110,7 @@ class Run:
                 else:
                     arrays = step.layer.forward(xs)
             for value, array in zip(tops, arrays, strict=True):
-                held[value], value.shape = array, array.shape      # some shapes depend on the data
+                held[value], value.shape = array, array.shape  # some shapes depend on the data
             if self._joined:
                 self._joined.pop(step, None)
         self._ran.add(step)
@@ -135,7 +135,7 @@ class Run:
     def _place(self, value: Value, last: int) -> Array | None:
         """Where the Concat that joins the value, if it runs in this pass too, wants it: a flat array."""
         join, (top,) = value.join, value.join.tops
-        if join.index > last or not self._sizes_known or math.prod(top.shape[:join.layer.axis]) != 1:
+        if join.index > last or not self._sizes_known or math.prod(top.shape[: join.layer.axis]) != 1:
             return None
         sizes, place = [math.prod(piece.shape) for piece in join.bottoms], join.bottoms.index(value)
         if sum(sizes) != math.prod(top.shape):
@@ -143,13 +143,15 @@ class Run:
         if join not in self._joined:
             self._joined[join] = self.backend.empty(sum(sizes))
         start = sum(sizes[:place])
-        return self._joined[join][start:start + sizes[place]]
+        return self._joined[join][start : start + sizes[place]]
 
     def _alive(self, value: Value) -> Array:
         array = self.array(value)
         if array is None:
-            raise GraphFault(f"reads blob '{value.name}', which holds nothing now: give it in forward's inputs, "
-                             f"or start further up; {KEEPING}")
+            raise GraphFault(
+                f"reads blob '{value.name}', which holds nothing now: give it in forward's inputs, "
+                f"or start further up; {KEEPING}"
+            )
         return array
 
     # -- backward ----------------------------------------------------------------------------------
@@ -159,7 +161,7 @@ class Run:
         if afresh:
             self._sums.clear()
             self._grads.clear()
-        for value in self._sums.waiting():           # of an earlier pass over these layers, which send anew
+        for value in self._sums.waiting():  # of an earlier pass over these layers, which send anew
             if value.readers and all(first <= reader.index <= last for reader in value.readers):
                 self._sums.take(value)
         for value in self.plan.losses:
@@ -168,12 +170,15 @@ class Run:
                 self._sums.add(value, seed)
         for value, gradient in given.items():
             if tuple(gradient.shape) != value.shape:
-                raise GraphFault(f"the gradient given for blob '{value.name}' is {shape_text(gradient.shape)}, "
-                                 f"the blob {shape_text(value.shape)}")
+                raise GraphFault(
+                    f"the gradient given for blob '{value.name}' is {shape_text(gradient.shape)}, "
+                    f"the blob {shape_text(value.shape)}"
+                )
             self._sums.put(value, gradient)
         if not self._sums and not self._grads:
-            raise GraphFault("backward has no gradient to begin from: run forward up to a loss first, "
-                             "or give grads={blob: gradient}")
+            raise GraphFault(
+                "backward has no gradient to begin from: run forward up to a loss first, or give grads={blob: gradient}"
+            )
 
     def backward(self, step: Step) -> None:
         """Take the gradients of the step's tops, leave those of its bottoms; nothing where none has arrived."""
@@ -213,7 +218,7 @@ class Run:
         if waiting is not None:
             plain = self.backend.plain(waiting)
             if plain is not waiting:
-                self._sums.put(value, plain)         # whoever has it may write to it
+                self._sums.put(value, plain)  # whoever has it may write to it
             return plain
         if value in self._grads:
             return self._plainly(value, self._grads)

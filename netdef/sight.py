@@ -10,10 +10,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from layers.layer import Layer
-from netdef.coords import IDENTITY, CoordMap
-from netdef.graph import Step, Value
-from proto.errors import GraphFault
+from demitasse.layers.layer import Layer
+from demitasse.netdef.coords import IDENTITY, CoordMap
+from demitasse.netdef.graph import Step, Value
+from demitasse.proto.errors import GraphFault
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,16 @@ def _sight_after(step: Step, found: dict[Value, Sight]) -> Sight | None:
     if not step.bottoms:
         return INPUT
     coords = step.layer.coords() or _unmoved(step)
-    seeing = [found[value] for i, value in enumerate(step.bottoms)
-              if value in found and i not in step.cls.never_differentiable]
+    seeing = [
+        found[value]
+        for i, value in enumerate(step.bottoms)
+        if value in found and i not in step.cls.never_differentiable
+    ]
     if coords is None or not seeing:
         return None
     try:
         return Sight(CoordMap(*coords).after(seeing[0].place), _field(step.layer, seeing))
-    except GraphFault:                         # axes that do not go together: the pixels have no place any more
+    except GraphFault:  # axes that do not go together: the pixels have no place any more
         return None
 
 
@@ -70,8 +73,10 @@ def _field(layer: Layer, seeing: Sequence[Sight]) -> tuple[float, ...]:
     """The widest that any bottom brings, and the layer's window in steps of that bottom."""
     window = _window(layer)
     axes = max(len(window), *(len(part) for sight in seeing for part in (sight.field, sight.stride)))
-    return tuple(max(_axis(sight.field, i) + (_axis(window, i) - 1) * _axis(sight.stride, i) for sight in seeing)
-                 for i in range(axes))
+    return tuple(
+        max(_axis(sight.field, i) + (_axis(window, i) - 1) * _axis(sight.stride, i) for sight in seeing)
+        for i in range(axes)
+    )
 
 
 def _axis(values: tuple, i: int):

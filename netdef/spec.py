@@ -17,11 +17,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from layers.layer import layer_class
-from netdef.fields import assign, home_of
-from proto import messages
-from proto.errors import SchemaFault, did_you_mean
-from proto.messages import LayerParameter, NetParameter
+from demitasse.layers.layer import layer_class
+from demitasse.netdef.fields import assign, home_of
+from demitasse.proto import messages
+from demitasse.proto.errors import SchemaFault, did_you_mean
+from demitasse.proto.messages import LayerParameter, NetParameter
 
 
 class Top:
@@ -45,7 +45,7 @@ class Function:
         self.in_place = self.params.pop("in_place", False)
         self.ntop = self.params.pop("ntop", len(inputs) if self.in_place else 1)
         self.tops = tuple(Top(self, n) for n in range(self.ntop))
-        self.message()                                    # a wrong field is found where it is written
+        self.message()  # a wrong field is found where it is written
 
     def message(self) -> LayerParameter:
         """The layer without its names."""

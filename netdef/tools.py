@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from layers.layer import Shape, layer_class, layer_types
-from netdef.diff import diff_nets, diff_weights
-from netdef.graph import label_of
-from netdef.phase import filter_net
-from proto import upgrade as generations
-from proto.errors import NetError, WeightsFault
-from proto.files import map_file, replacing
-from proto.messages import NetParameter, SolverParameter
-from proto.text import format as format_message
-from proto.text import parse, read_net, text_of
-from proto.weights import read_model, read_weights, write_weights
+from demitasse.layers.layer import Shape, layer_class, layer_types
+from demitasse.netdef.diff import diff_nets, diff_weights
+from demitasse.netdef.graph import label_of
+from demitasse.netdef.phase import filter_net
+from demitasse.proto import upgrade as generations
+from demitasse.proto.errors import NetError, WeightsFault
+from demitasse.proto.files import map_file, replacing
+from demitasse.proto.messages import NetParameter, SolverParameter
+from demitasse.proto.text import format as format_message
+from demitasse.proto.text import parse, read_net, text_of
+from demitasse.proto.weights import read_model, read_weights, write_weights
 
 IMAGE_AXES = 4
 
@@ -96,4 +96,4 @@ def diff(first: str, second: str) -> list[str]:
 
 def _is_text(path: str) -> bool:
     """Weights of any format have a zero byte early on."""
-    return b"\0" not in bytes(map_file(path)[:1 << 16])
+    return b"\0" not in bytes(map_file(path)[: 1 << 16])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from proto.errors import Where
+from demitasse.proto.errors import Where
 
 
 def shape_text(shape: Iterable[int]) -> str:
@@ -23,7 +23,7 @@ def times_text(number: int) -> str:
 
 
 def at(where: Where | None) -> str:
-    """" at net.prototxt:3:1", or nothing where the place is unknown."""
+    """ " at net.prototxt:3:1", or nothing where the place is unknown."""
     return f" at {where}" if where and str(where) else ""
 
 

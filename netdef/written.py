@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netdef.graph import Step, Value
-from netdef.plan import Plan
-from proto.messages import BlobProto, BlobShape, LayerParameter, NetParameter
+from demitasse.netdef.graph import Step, Value
+from demitasse.netdef.plan import Plan
+from demitasse.proto.messages import BlobProto, BlobShape, LayerParameter, NetParameter
 
 
 def written(plan: Plan) -> NetParameter:
     """The message; `blobs` say the shapes of the learned arrays and hold no values."""
     net = NetParameter(name=plan.message.name)
-    names: dict[Value, Iterator[str]] = {}             # of split values: what the next reader calls it
+    names: dict[Value, Iterator[str]] = {}  # of split values: what the next reader calls it
     for step in plan.steps:
         layer = net.layer.add()
         layer.CopyFrom(step.spec)
@@ -28,7 +28,7 @@ def written(plan: Plan) -> NetParameter:
             if len(value.readers) + bool(weight) > 1:
                 split = net.layer.add()
                 split.CopyFrom(_split(value, weight, layer.phase))
-                names[value] = iter(split.top[bool(weight):])
+                names[value] = iter(split.top[bool(weight) :])
                 if weight:
                     del layer.loss_weight[:]
     return net
@@ -39,7 +39,7 @@ def _complete(layer: LayerParameter, step: Step) -> None:
         layer.loss_weight.extend(value.loss_weight for value in step.tops)
     for index, param in enumerate(step.layer.params):
         said = layer.param[index].lr_mult if index < len(layer.param) else 1.0
-        if not param.name and param.lr_mult != said:   # the layer's own doing: the statistics of BatchNorm
+        if not param.name and param.lr_mult != said:  # the layer's own doing: the statistics of BatchNorm
             while index >= len(layer.param):
                 layer.param.add()
             layer.param[index].lr_mult = param.lr_mult

@@ -16,7 +16,7 @@ import zlib
 
 import numpy as np
 
-from proto.files import DEFLATE_RATIO, buffer_of, fault, replacing, require_room, write_chunks
+from demitasse.proto.files import DEFLATE_RATIO, buffer_of, fault, replacing, require_room, write_chunks
 
 _ROLES = {"weight": 0, "weights": 0, "kernel": 0, "bias": 1, "biases": 1}
 
@@ -56,14 +56,30 @@ def read_npz(path) -> dict[str, list]:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             if not any(name.endswith(".npy") for name in names):
-                what = "a PyTorch file: it holds a pickle, which can run code, and is not read; save as .safetensors" \
-                    if any(name.endswith("data.pkl") for name in names) else "a zip archive without arrays"
+                what = (
+                    "a PyTorch file: it holds a pickle, which can run code, and is not read; save as .safetensors"
+                    if any(name.endswith("data.pkl") for name in names)
+                    else "a zip archive without arrays"
+                )
                 raise fault(path, what)
             for info in archive.infolist():
                 if info.filename.endswith(".npy"):
                     arrays[info.filename[:-4]] = _read_npy(archive, info, path)
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError, RuntimeError,
-            OverflowError, MemoryError, SyntaxError, TypeError, KeyError, tokenize.TokenError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        ValueError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        OverflowError,
+        MemoryError,
+        SyntaxError,
+        TypeError,
+        KeyError,
+        tokenize.TokenError,
+    ) as error:
         raise fault(path, "damaged or truncated .npz", error) from None
     return _layers(arrays, path)
 
@@ -71,7 +87,7 @@ def read_npz(path) -> dict[str, list]:
 def read_npy(path) -> np.ndarray:
     """The one array of a .npy file, float32."""
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)     # mapped: a lying shape allocates nothing
+        values = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a lying shape allocates nothing
         return np.ascontiguousarray(values, np.float32)
     except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError, tokenize.TokenError) as error:
         raise fault(path, "damaged .npy", error) from None
@@ -104,8 +120,17 @@ def write_npz(path, layers: dict[str, list]) -> None:
 
 # --- .safetensors ----------------------------------------------------------------------------------
 
-_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
-           "I8": "i1", "U8": "u1"}
+_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U8": "u1",
+}
 
 
 def read_safetensors(data: memoryview, path) -> dict[str, list]:
@@ -140,5 +165,5 @@ def write_safetensors(path, layers: dict[str, list]) -> None:
         chunks.append(buffer_of(values))
         at += values.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)      # so that the arrays begin aligned
+    text += b" " * (-len(text) % 8)  # so that the arrays begin aligned
     write_chunks(path, [len(text).to_bytes(8, "little"), text, *chunks])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from proto import wire
-from proto.errors import DataFault, WeightsFault
-from proto.messages import BlobProto, Datum
+from demitasse.proto import wire
+from demitasse.proto.errors import DataFault, WeightsFault
+from demitasse.proto.messages import BlobProto, Datum
 
 
 def blobproto_to_array(blob: BlobProto) -> np.ndarray:

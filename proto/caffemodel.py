@@ -11,10 +11,10 @@ import dataclasses
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from proto import wire
-from proto.errors import WeightsFault
-from proto.files import fault, write_chunks
-from proto.messages import (
+from demitasse.proto import wire
+from demitasse.proto.errors import WeightsFault
+from demitasse.proto.files import fault, write_chunks
+from demitasse.proto.messages import (
     LayerParameter,
     NetParameter,
     SolverState,
@@ -23,7 +23,7 @@ from proto.messages import (
     is_repeated,
 )
 
-LIMIT = 2**31 - 1     # protobuf's, and so Caffe's, for one file
+LIMIT = 2**31 - 1  # protobuf's, and so Caffe's, for one file
 
 
 def _number(message, name: str) -> int:
@@ -32,14 +32,16 @@ def _number(message, name: str) -> int:
 
 _LAYER, _LAYERS = _number(NetParameter, "layer"), _number(NetParameter, "layers")
 _BLOBS = _number(LayerParameter, "blobs")
-_GENERATIONS = {   # field of the net -> its messages, and where they keep their blobs
+_GENERATIONS = {  # field of the net -> its messages, and where they keep their blobs
     _LAYER: (LayerParameter, (_BLOBS,)),
-    _LAYERS: (V1LayerParameter, (_number(V1LayerParameter, "blobs"),
-                                 _number(V1LayerParameter, "layer"), _number(V0LayerParameter, "blobs"))),
+    _LAYERS: (
+        V1LayerParameter,
+        (_number(V1LayerParameter, "blobs"), _number(V1LayerParameter, "layer"), _number(V0LayerParameter, "blobs")),
+    ),
 }
 _HISTORY = _number(SolverState, "history")
 
-Blobs = list[tuple[np.ndarray, "np.ndarray | None"]]     # data and diff of each
+Blobs = list[tuple[np.ndarray, "np.ndarray | None"]]  # data and diff of each
 
 
 @dataclasses.dataclass
@@ -128,8 +130,11 @@ def _damaged(data, path, error: wire.Damaged, where: str) -> WeightsFault:
     return fault(path, what)
 
 
-_KINDS = {"net": ("the weights of a net", ".caffemodel"), "state": ("a solver's state", ".solverstate"),
-          "blob": ("a single array (a mean)", ".binaryproto")}
+_KINDS = {
+    "net": ("the weights of a net", ".caffemodel"),
+    "state": ("a solver's state", ".solverstate"),
+    "blob": ("a single array (a mean)", ".binaryproto"),
+}
 
 
 def _check_kind(data, path, wanted: str) -> None:
@@ -141,8 +146,9 @@ def _check_kind(data, path, wanted: str) -> None:
             raise fault(path, f"none of Caffe's binary files, nor of a format known here ({error})") from None
         return
     if found != wanted:
-        raise fault(path, f"this file holds {_KINDS[found][0]}: give the {_KINDS[wanted][1]}, which holds "
-                           f"{_KINDS[wanted][0]}")
+        raise fault(
+            path, f"this file holds {_KINDS[found][0]}: give the {_KINDS[wanted][1]}, which holds {_KINDS[wanted][0]}"
+        )
 
 
 def _kind(data) -> str:
@@ -150,7 +156,7 @@ def _kind(data) -> str:
     first, kind, _, stop = wire.read_field(data, 0, len(data))
     if first in (_LAYER, _LAYERS) or (first, kind) == (1, wire.BYTES):
         return "net" if kind == wire.BYTES else ""
-    if (first, kind) == (1, wire.VARINT):          # a state's iteration, or a legacy blob's first size
+    if (first, kind) == (1, wire.VARINT):  # a state's iteration, or a legacy blob's first size
         if stop == len(data):
             return "state"
         second, kind, *_ = wire.read_field(data, stop, len(data))
@@ -192,8 +198,11 @@ def _field_chunks(number: int, chunks: list) -> list:
 def _write(path, chunks: list) -> None:
     total = wire.size(chunks)
     if total > LIMIT:
-        raise fault(path, f"{total / 1e9:.1f} GB do not fit into one of Caffe's binary files (2 GB at most): "
-                           "write .h5 or .safetensors instead")
+        raise fault(
+            path,
+            f"{total / 1e9:.1f} GB do not fit into one of Caffe's binary files (2 GB at most): "
+            "write .h5 or .safetensors instead",
+        )
     write_chunks(path, chunks)
 
 

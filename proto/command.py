@@ -1,8 +1,8 @@
 """What all commands share: every mistake is one line on stderr, and what the exit status says.
 
-    0    done
-    2    a mistake in what was given, or what the machine refuses (a disk that is full)
-    130  Ctrl-C
+0    done
+2    a mistake in what was given, or what the machine refuses (a disk that is full)
+130  Ctrl-C
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from proto.errors import NetError, did_you_mean
+from demitasse.proto.errors import NetError, did_you_mean
 
 ENGINE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OURS = tuple(os.path.join(ENGINE, folder, "") for folder in ("caffe", "layers", "netdef"))
@@ -52,7 +52,7 @@ def thread_count(text: str) -> int:
 
 def carry_out(run: Callable[[], int | None], with_traceback: bool = False) -> int:
     """The exit status of `run`; with_traceback: mistakes are raised on, to see where they were noticed."""
-    for stream in (sys.stdout, sys.stderr):    # a name that the terminal cannot show is no reason to fail
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to fail
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -67,7 +67,7 @@ def carry_out(run: Callable[[], int | None], with_traceback: bool = False) -> in
 
 def status_of(error: Exception, with_traceback: bool = False) -> int:
     """Tell a mistake and give the exit status; an error that is none (a bug of ours) is raised on."""
-    if isinstance(error, BrokenPipeError) and not hasattr(error, "raised_by"):       # `... | head`
+    if isinstance(error, BrokenPipeError) and not hasattr(error, "raised_by"):  # `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     text = None if with_traceback else told(error)
@@ -98,11 +98,14 @@ def told(error: Exception) -> str | None:
 
 def _of_users_code(error: Exception) -> str:
     code, trace = error.raised_by
-    frames = [frame for frame in traceback.extract_tb(trace)
-              if not frame.filename.startswith(OURS) and not any(word in frame.filename for word in IMPORTING)]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(trace)
+        if not frame.filename.startswith(OURS) and not any(word in frame.filename for word in IMPORTING)
+    ]
     lines = ["Traceback (most recent call last):\n"] if frames else []
     lines += traceback.StackSummary.from_list(frames).format()
-    error.__notes__ = []                                   # the last line says where
+    error.__notes__ = []  # the last line says where
     lines += traceback.format_exception_only(type(error), error)
     place = getattr(error, "layer_place", "")
     what = " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())

@@ -94,7 +94,7 @@ def located(where: Where | None, layer: str | None = None):
 
 
 def did_you_mean(word: str, known) -> str:
-    """" (did you mean 'Convolution'?)" for a near miss, else an empty string."""
+    """ " (did you mean 'Convolution'?)" for a near miss, else an empty string."""
     import difflib
 
     spelled = {name.lower(): name for name in known}

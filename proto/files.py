@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from proto.errors import WeightsFault, Where, did_you_mean
-from proto.memory import bytes_text, memory_left
+from demitasse.proto.errors import WeightsFault, Where, did_you_mean
+from demitasse.proto.memory import bytes_text, memory_left
 
-ZERO_BYTE = "a file's name cannot hold a zero byte"      # Python's ValueError, said alike by all its versions
+ZERO_BYTE = "a file's name cannot hold a zero byte"  # Python's ValueError, said alike by all its versions
 
 
 @contextlib.contextmanager
@@ -51,7 +51,7 @@ def write_chunks(path, chunks) -> None:
         for chunk in joined(chunks):
             view = memoryview(chunk)
             while view:
-                view = view[file.write(view):]
+                view = view[file.write(view) :]
 
 
 def joined(chunks, limit: int = 1 << 16) -> Iterator:
@@ -100,11 +100,12 @@ def require_room(path, count: int) -> None:
     """WeightsFault unless an array of that many bytes, packed in a file, can be in memory."""
     left = memory_left() if count > 1 << 28 else None
     if left is not None and count > left:
-        raise fault(path, f"the memory is not enough: an array in it takes {bytes_text(count)}, and {bytes_text(left)} "
-                          "are left")
+        raise fault(
+            path, f"the memory is not enough: an array in it takes {bytes_text(count)}, and {bytes_text(left)} are left"
+        )
 
 
-DEFLATE_RATIO = 1100      # what deflate can reach, nearly: a file that promises more of its bytes is lying
+DEFLATE_RATIO = 1100  # what deflate can reach, nearly: a file that promises more of its bytes is lying
 
 _MAGIC = [
     (b"\x89HDF\r\n\x1a\n", "hdf5"),
@@ -130,7 +131,7 @@ _FOREIGN = [
 
 
 def kind_of(data: memoryview, path, wanted: str) -> str:
-    """"hdf5", "zip", "mat", "safetensors" or "protobuf" by the first bytes of a file.
+    """ "hdf5", "zip", "mat", "safetensors" or "protobuf" by the first bytes of a file.
 
     Raises WeightsFault for what is none of them and not a protobuf message either; `wanted` says what it should be.
     """

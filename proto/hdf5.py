@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from proto.caffemodel import SolverFile
-from proto.errors import NetError
-from proto.files import DEFLATE_RATIO, fault, replacing, require_room
+from demitasse.proto.caffemodel import SolverFile
+from demitasse.proto.errors import NetError
+from demitasse.proto.files import DEFLATE_RATIO, fault, replacing, require_room
 
 
 def require_library(path) -> None:
@@ -36,8 +36,16 @@ def _opened(path):
             yield file
     except NetError:
         raise
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, OverflowError,
-            MemoryError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        MemoryError,
+    ) as error:
         raise fault(path, "damaged or truncated HDF5 file", error) from None
 
 
@@ -69,7 +77,7 @@ class _Target:
         view = memoryview(data)
         try:
             while view and not self.failure:
-                view = view[self.file.write(view):]
+                view = view[self.file.write(view) :]
         except OSError as error:
             self.failure = error
         return len(data)
@@ -79,7 +87,7 @@ class _Target:
 
     def readinto(self, buffer) -> int:
         view = memoryview(buffer)
-        view[:] = bytes(len(view))             # what was never written reads as zeros
+        view[:] = bytes(len(view))  # what was never written reads as zeros
         self.file.readinto(view)
         return len(view)
 
@@ -138,11 +146,14 @@ def read_weights(path, part: str = "data") -> dict[str, list]:
     layers: dict[str, list] = {}
     with _opened(path) as file:
         if not _is_group(file, "data"):
-            raise fault(path, "this file holds a solver's state: give the .caffemodel.h5"
-                               if _is_group(file, "history") else
-                               "not Caffe's weights: there is no group /data of layers in it")
+            raise fault(
+                path,
+                "this file holds a solver's state: give the .caffemodel.h5"
+                if _is_group(file, "history")
+                else "not Caffe's weights: there is no group /data of layers in it",
+            )
         groups = [("", file[part])] if _is_group(file, part) else []
-        while groups:      # a layer's name may hold slashes: then its group lies inside others
+        while groups:  # a layer's name may hold slashes: then its group lies inside others
             name, group = groups.pop(0)
             arrays = {}
             for key, member in _members(group):
@@ -173,7 +184,7 @@ def _write_layer(group, name: str, arrays: list, path) -> None:
         for i, values in enumerate(arrays):
             if values is not None:
                 layer.create_dataset(str(i), data=np.asarray(values, "<f4"))
-    except (ValueError, TypeError) as error:      # no name, or "conv/0" beside the array 0 of "conv"
+    except (ValueError, TypeError) as error:  # no name, or "conv/0" beside the array 0 of "conv"
         raise fault(path, f"HDF5 cannot hold a layer of the name '{name}'", error) from None
 
 
@@ -181,16 +192,23 @@ def read_state(path) -> SolverFile:
     """A .solverstate.h5."""
     with _opened(path) as file:
         if _own(file, "iter") is None or not _is_group(file, "history"):
-            raise fault(path, "this file holds the weights of a net: give the .solverstate.h5"
-                               if _is_group(file, "data") else
-                               "not a solver's state: /iter and the group /history are missing")
+            raise fault(
+                path,
+                "this file holds the weights of a net: give the .solverstate.h5"
+                if _is_group(file, "data")
+                else "not a solver's state: /iter and the group /history are missing",
+            )
         members = {key: member for key, member in _members(file["history"]) if key.isdecimal()}
         if sorted(map(int, members)) != list(range(len(members))):
             raise fault(path, "the history has gaps: its arrays are " + ", ".join(sorted(members, key=int)))
         history = [_read(members[str(i)], path) for i in range(len(members))]
         learned, steps = _own(file, "learned_net"), _own(file, "current_step")
-        return SolverFile(_integer(file["iter"], path), "" if learned is None else str(learned.asstr()[()]), history,
-                          0 if steps is None else _integer(steps, path))
+        return SolverFile(
+            _integer(file["iter"], path),
+            "" if learned is None else str(learned.asstr()[()]),
+            history,
+            0 if steps is None else _integer(steps, path),
+        )
 
 
 def _integer(dataset, path) -> int:

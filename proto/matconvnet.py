@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from proto import matfile
-from proto.files import fault
+from demitasse.proto import matfile
+from demitasse.proto.files import fault
 
 
 def read_mat(data: memoryview, path) -> dict[str, list]:
@@ -34,7 +34,7 @@ def _simple_layers(content: dict) -> dict[str, list]:
     for cell in content.get("layers", []):
         layer = cell[0]
         arrays = layer.get("weights", [])
-        if "filters" in layer:       # before 2015
+        if "filters" in layer:  # before 2015
             arrays = [layer["filters"], layer["biases"]]
         arrays = [_caffe_order(values) for values in arrays if values.size]
         if arrays:
@@ -53,8 +53,8 @@ def _dag_layers(content: dict) -> dict[str, list]:
 
 
 def _caffe_order(values: np.ndarray) -> np.ndarray:
-    if values.ndim == 2 and 1 in values.shape:      # MATLAB has no vectors
+    if values.ndim == 2 and 1 in values.shape:  # MATLAB has no vectors
         return values.reshape(-1).astype(np.float32)
-    if values.ndim == 3:                            # and drops a last axis of size 1
+    if values.ndim == 3:  # and drops a last axis of size 1
         values = values[..., None]
     return values.T.astype(np.float32, order="C", copy=False)

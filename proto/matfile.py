@@ -13,7 +13,7 @@ import zlib
 
 import numpy as np
 
-from proto.memory import bytes_text, memory_left
+from demitasse.proto.memory import bytes_text, memory_left
 
 _MATRIX, _COMPRESSED = 14, 15
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -32,7 +32,7 @@ def read(data) -> dict[str, object]:
         kind, start, stop, after = _element(data, at, len(data), order)
         if kind == _COMPRESSED:
             name, value = _unpacked(data[start:stop], order)
-            after = stop      # compressed elements are not padded
+            after = stop  # compressed elements are not padded
         elif kind == _MATRIX:
             name, value = _matrix(data, start, stop, order, 0)
         else:
@@ -45,12 +45,13 @@ def read(data) -> dict[str, object]:
 def _unpacked(packed, order: str):
     stream = zlib.decompressobj()
     try:
-        head = stream.decompress(packed, 8)            # says how many bytes there are, so that none are without end
+        head = stream.decompress(packed, 8)  # says how many bytes there are, so that none are without end
         length = int(np.frombuffer(head, order + "u4")[1]) if len(head) == 8 else 0
         left = memory_left() if length > 1 << 28 else None
         if left is not None and length > left:
-            raise ValueError(f"the memory is not enough: a variable takes {bytes_text(length)}, and "
-                             f"{bytes_text(left)} are left")
+            raise ValueError(
+                f"the memory is not enough: a variable takes {bytes_text(length)}, and {bytes_text(left)} are left"
+            )
         data = head + stream.decompress(stream.unconsumed_tail, max(1, length))
     except zlib.error as error:
         raise ValueError(str(error)) from None
@@ -66,7 +67,7 @@ def _element(data, at: int, end: int, order: str) -> tuple[int, int, int, int]:
         raise ValueError(f"truncated at byte {end:,}")
     kind, length = np.frombuffer(data, order + "u4", 2, at).tolist()
     start = at + 8
-    if kind >> 16:      # up to four bytes lie inside the tag
+    if kind >> 16:  # up to four bytes lie inside the tag
         kind, length, start = kind & 0xFFFF, kind >> 16, at + 4
         if length > 4:
             raise ValueError(f"a small element of {length} bytes at byte {at:,}")
@@ -111,12 +112,13 @@ def _value(data, at: int, end: int, order: str, kind: int, shape: tuple[int, ...
         if width < 1:
             raise ValueError(f"a struct without names before byte {at:,}")
         text = names.tobytes()
-        fields = [text[i:i + width].split(b"\0")[0].decode("latin-1") for i in range(0, len(text), width)]
+        fields = [text[i : i + width].split(b"\0")[0].decode("latin-1") for i in range(0, len(text), width)]
         values = list(_matrices(data, at, end, order, depth))
         if len(values) != count * len(fields):
             raise ValueError(f"a struct of {count} x {len(fields)} values with {len(values)} of them")
-        return [dict(zip(fields, values[i:i + len(fields)], strict=True))
-                for i in range(0, len(values), len(fields) or 1)]
+        return [
+            dict(zip(fields, values[i : i + len(fields)], strict=True)) for i in range(0, len(values), len(fields) or 1)
+        ]
     if kind == _CHAR:
         encoding, start, stop, _ = _element(data, at, end, order)
         codec = _ENCODINGS.get(encoding, "latin-1")

@@ -41,7 +41,7 @@ def _of_machine() -> int | None:
     if "MemAvailable" in kilobytes:
         return 1024 * (int(kilobytes["MemAvailable"]) + int(kilobytes.get("SwapFree", 0)))
     try:
-        return os.sysconf("SC_PHYS_PAGES") * _PAGE         # no Linux: all there is
+        return os.sysconf("SC_PHYS_PAGES") * _PAGE  # no Linux: all there is
     except (AttributeError, ValueError, OSError):
         return None
 

@@ -23,8 +23,10 @@ SCHEMA = Path(__file__).with_name("caffe.proto")
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _LABELS = {"optional": _Field.LABEL_OPTIONAL, "required": _Field.LABEL_REQUIRED, "repeated": _Field.LABEL_REPEATED}
-_SCALARS = {name: getattr(_Field, "TYPE_" + name.upper())
-            for name in "double float int32 int64 uint32 uint64 bool string bytes".split()}
+_SCALARS = {
+    name: getattr(_Field, "TYPE_" + name.upper())
+    for name in "double float int32 int64 uint32 uint64 bool string bytes".split()
+}
 _TOKEN = re.compile(r'//[^\n]*|\s+|("[^"\n]*"|[\w.+-]+|[{}\[\]=;,])')
 
 
@@ -34,7 +36,7 @@ def _tokens(text: str) -> list[str]:
         match = _TOKEN.match(text, at)
         if not match:
             line = text.count("\n", 0, at) + 1
-            raise ValueError(f"{SCHEMA}:{line}: cannot read {text[at:at + 20]!r}")
+            raise ValueError(f"{SCHEMA}:{line}: cannot read {text[at : at + 20]!r}")
         if match[1]:
             tokens.append(match[1])
         at = match.end()
@@ -47,7 +49,7 @@ class _SchemaParser:
     def __init__(self, text: str):
         self.tokens = iter(_tokens(text))
         self.file = descriptor_pb2.FileDescriptorProto(name="caffe.proto", syntax="proto2")
-        self.named_fields: list[tuple[str, descriptor_pb2.FieldDescriptorProto]] = []   # (scope, field)
+        self.named_fields: list[tuple[str, descriptor_pb2.FieldDescriptorProto]] = []  # (scope, field)
         self.enums: set[str] = set()
         self.messages: set[str] = set()
 
@@ -129,19 +131,22 @@ class _SchemaParser:
 
 
 if hasattr(FieldDescriptor, "is_repeated"):
+
     def is_repeated(field: FieldDescriptor) -> bool:
         return field.is_repeated
 
     def is_required(field: FieldDescriptor) -> bool:
         return field.is_required
-else:      # protobuf before 6.31; later versions warn of `label`
+else:  # protobuf before 6.31; later versions warn of `label`
+
     def is_repeated(field: FieldDescriptor) -> bool:
         return field.label == FieldDescriptor.LABEL_REPEATED
 
     def is_required(field: FieldDescriptor) -> bool:
         return field.label == FieldDescriptor.LABEL_REQUIRED
 
-pool = descriptor_pool.DescriptorPool()   # our own: a generated caffe_pb2 may live in the default one
+
+pool = descriptor_pool.DescriptorPool()  # our own: a generated caffe_pb2 may live in the default one
 
 
 def _publish() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from proto.messages import is_repeated
+from demitasse.proto.messages import is_repeated
 
 _ESCAPES = {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t", ord('"'): '\\"', ord("'"): "\\'", ord("\\"): "\\\\"}
 
@@ -51,12 +51,14 @@ def _float(value: float) -> str:
 def _float32(value: float) -> float:
     try:
         return struct.unpack("f", struct.pack("f", value))[0]
-    except OverflowError:     # rounded up past the largest float
+    except OverflowError:  # rounded up past the largest float
         return float("inf")
 
 
 def _quoted(value: str | bytes) -> str:
     if isinstance(value, bytes):
         return "".join(_ESCAPES.get(byte) or (chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}") for byte in value)
-    return "".join(_ESCAPES.get(ord(char)) or (f"\\{ord(char):03o}" if ord(char) < 32 or ord(char) == 127 else char)
-                   for char in value)
+    return "".join(
+        _ESCAPES.get(ord(char)) or (f"\\{ord(char):03o}" if ord(char) < 32 or ord(char) == 127 else char)
+        for char in value
+    )

@@ -1,10 +1,10 @@
 """Prototxt to messages and back; every layer and every fault with its file, line and column.
 
-    message, marks = parse(text, NetParameter, "train.prototxt")
-    marks["layer[3].convolution_param.kernel_size"]     -> Where of the field's first value
-    marks["layer[3].bottom[1]"]                         -> Where of a value of a repeated field
-    net, wheres = read_net("train.prototxt")            parsed, and upgraded to today's form
-    print(format(net))
+message, marks = parse(text, NetParameter, "train.prototxt")
+marks["layer[3].convolution_param.kernel_size"]     -> Where of the field's first value
+marks["layer[3].bottom[1]"]                         -> Where of a value of a repeated field
+net, wheres = read_net("train.prototxt")            parsed, and upgraded to today's form
+print(format(net))
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from __future__ import annotations
 import os
 import re
 
-from proto import messages, upgrade
-from proto.errors import NetError, SchemaFault, SyntaxFault, Where, did_you_mean
-from proto.files import cannot_open
-from proto.messages import is_repeated, is_required
-from proto.printing import format
-from proto.tokens import Source, Token, shortened
-from proto.values import scalar
+from demitasse.proto import messages, upgrade
+from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault, Where, did_you_mean
+from demitasse.proto.files import cannot_open
+from demitasse.proto.messages import is_repeated, is_required
+from demitasse.proto.printing import format
+from demitasse.proto.tokens import Source, Token, shortened
+from demitasse.proto.values import scalar
 
 __all__ = ["format", "parse", "read_net", "read_solver", "text_of"]
 
-MARKED = 10000          # values of one field whose places are kept
-LARGEST = 64 << 20      # bytes of a text: far more than anybody's net, and what fits into memory when it is parsed
+MARKED = 10000  # values of one field whose places are kept
+LARGEST = 64 << 20  # bytes of a text: far more than anybody's net, and what fits into memory when it is parsed
 
 _CLOSER = {"{": "}", "<": ">"}
 
@@ -126,8 +126,10 @@ class _Parser:
         if field is None:
             raise SchemaFault(self.unknown(inner, shortened(name.text)), self.where(name))
         if not is_repeated(field) and path in self.marks:
-            raise SyntaxFault(f"{name.text} is given twice, here and at line {self.marks[path].line}, "
-                              "but takes one value", self.where(name))
+            raise SyntaxFault(
+                f"{name.text} is given twice, here and at line {self.marks[path].line}, but takes one value",
+                self.where(name),
+            )
         self.marks.setdefault(path, self.where(name))
         colon = self.take(":")
         if not colon and not field.message_type:
@@ -177,7 +179,7 @@ class _Parser:
         """The Python value of the scalar that comes next."""
         minus = "-" if self.take("-") else ""
         tokens = [self.next()]
-        while tokens[-1].kind == "string" and self.ahead.kind == "string":   # "adjacent" "strings" are one
+        while tokens[-1].kind == "string" and self.ahead.kind == "string":  # "adjacent" "strings" are one
             tokens.append(self.next())
         if tokens[0].kind in ("symbol", "end"):
             raise SyntaxFault(f"{field.name} has no value before {_shown(tokens[0])}", self.where(tokens[0]))
@@ -187,8 +189,11 @@ class _Parser:
         """What to say of a field that a message does not have: where it belongs, or what it may be meant to be."""
         kind = inner.message.DESCRIPTOR
         what = f"{kind.name} has no field '{name}'"
-        homes = [field.name + " { }" for field in kind.fields
-                 if field.message_type and name in field.message_type.fields_by_name]
+        homes = [
+            field.name + " { }"
+            for field in kind.fields
+            if field.message_type and name in field.message_type.fields_by_name
+        ]
         if inner.brace and any(name in outer.fields for outer in self.stack[:-1]):
             line = self.where(inner.brace).line
             return f"{what}: is the '{inner.brace.text}' of {inner.name} (line {line}) not closed?"
@@ -273,18 +278,19 @@ def _decode(data: bytes, path: str) -> str:
         for encoding in ("utf-32", "utf-16", "utf-16-le", "utf-16-be"):
             if _is_text(data[:400], encoding):
                 raise SyntaxFault(f"the text is {encoding[:6].upper()}: save it as UTF-8", Where(path))
-        raise SyntaxFault("a binary file, not a prototxt: is it the weights (.caffemodel) instead of the net?",
-                          Where(path))
+        raise SyntaxFault(
+            "a binary file, not a prototxt: is it the weights (.caffemodel) instead of the net?", Where(path)
+        )
     if data.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
         raise SyntaxFault("a web page, not a prototxt: download the file itself (on GitHub: Raw)", Where(path))
     if b"\n" not in data:
-        data = data.replace(b"\r", b"\n")                    # lines ended so on old Macs: a comment ends there too
-    return data.decode("utf-8-sig", "surrogateescape")       # comments in another encoding do no harm
+        data = data.replace(b"\r", b"\n")  # lines ended so on old Macs: a comment ends there too
+    return data.decode("utf-8-sig", "surrogateescape")  # comments in another encoding do no harm
 
 
 def _is_text(data: bytes, encoding: str) -> bool:
     """Whether these bytes are ASCII characters written in an encoding of two or four bytes each."""
     try:
-        return data[:len(data) & ~3].decode(encoding).isascii() and b"\0" in data[:4]
+        return data[: len(data) & ~3].decode(encoding).isascii() and b"\0" in data[:4]
     except UnicodeDecodeError:
         return False

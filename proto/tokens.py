@@ -7,26 +7,40 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from proto.errors import SyntaxFault, Where
+from demitasse.proto.errors import SyntaxFault, Where
 
-_WORD = re.compile(r"""
+_WORD = re.compile(
+    r"""
     (?P<space>   [ \t\r\n\f\v]+ | \#[^\n]* )
   | (?P<name>    [A-Za-z_][A-Za-z0-9_]* )
   | (?P<number>  0[xX][0-9a-fA-F]+ | (?: [0-9]+ (?:\.[0-9]*)? | \.[0-9]+ ) (?: [eE][+-]?[0-9]+ )? [fF]? )
   | (?P<string>  "(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*' )
   | (?P<symbol>  [-{}<>\[\]:;,./] )
   | (?P<bad>     . )
-""", re.VERBOSE)
+""",
+    re.VERBOSE,
+)
 
 _ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))")
-_LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v",
-            "\\": "\\", "'": "'", '"': '"', "?": "?"}
+_LETTERS = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "v": "\v",
+    "\\": "\\",
+    "'": "'",
+    '"': '"',
+    "?": "?",
+}
 
 
 class Token(NamedTuple):
-    kind: str       # "name", "number", "string", "symbol" or "end"
-    text: str       # as written
-    offset: int     # in the text, for Source.where
+    kind: str  # "name", "number", "string", "symbol" or "end"
+    text: str  # as written
+    offset: int  # in the text, for Source.where
 
 
 class Source:
@@ -51,8 +65,9 @@ class Source:
             if kind == "bad":
                 self._refuse(token)
             if kind in ("name", "number") and token.offset == follows_number:
-                raise SyntaxFault(f"'{shortened(last.text + token.text)}' is neither a number nor a name",
-                                  self.where(last.offset))
+                raise SyntaxFault(
+                    f"'{shortened(last.text + token.text)}' is neither a number nor a name", self.where(last.offset)
+                )
             follows_number = match.end() if kind == "number" else -1
             last = token
             yield token
@@ -77,7 +92,7 @@ def unquote(token: Token, source: Source) -> bytes:
         return body.encode("utf-8", "surrogateescape")
     out, at = bytearray(), 0
     for match in _ESCAPE.finditer(body):
-        out += body[at:match.start()].encode("utf-8", "surrogateescape")
+        out += body[at : match.start()].encode("utf-8", "surrogateescape")
         at = match.end()
         octal, hexadecimal, short, long, letter = match.groups()
         if octal or hexadecimal:
@@ -92,6 +107,8 @@ def unquote(token: Token, source: Source) -> bytes:
             good = letter in _LETTERS
             out += _LETTERS.get(letter, "").encode()
         if not good:
-            raise SyntaxFault(f"unknown escape {match[0]} in a string (a backslash itself is written \\\\)",
-                              source.where(token.offset + 1 + match.start()))
+            raise SyntaxFault(
+                f"unknown escape {match[0]} in a string (a backslash itself is written \\\\)",
+                source.where(token.offset + 1 + match.start()),
+            )
     return bytes(out + body[at:].encode("utf-8", "surrogateescape"))

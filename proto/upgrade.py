@@ -10,28 +10,51 @@ from __future__ import annotations
 import os
 import re
 
-from proto.errors import SchemaFault, Where, located
-from proto.messages import LayerParameter, NetParameter, SolverParameter, V1LayerParameter, is_repeated
-from proto.upgrade_v0 import renamed, upgrade_layers
+from demitasse.proto.errors import SchemaFault, Where, located
+from demitasse.proto.messages import LayerParameter, NetParameter, SolverParameter, V1LayerParameter, is_repeated
+from demitasse.proto.upgrade_v0 import renamed, upgrade_layers
 
 Marks = dict[str, Where]
 
-_V1_NAMES = {"NONE": "", "ABSVAL": "AbsVal", "ARGMAX": "ArgMax", "BNLL": "BNLL", "HDF5_DATA": "HDF5Data",
-             "HDF5_OUTPUT": "HDF5Output", "LRN": "LRN", "MVN": "MVN", "RELU": "ReLU", "TANH": "TanH",
-             "SOFTMAX_LOSS": "SoftmaxWithLoss"}
-_V1_FIELDS = {"param": "param[{}].name", "blob_share_mode": "param[{}].share_mode",
-              "blobs_lr": "param[{}].lr_mult", "weight_decay": "param[{}].decay_mult"}
+_V1_NAMES = {
+    "NONE": "",
+    "ABSVAL": "AbsVal",
+    "ARGMAX": "ArgMax",
+    "BNLL": "BNLL",
+    "HDF5_DATA": "HDF5Data",
+    "HDF5_OUTPUT": "HDF5Output",
+    "LRN": "LRN",
+    "MVN": "MVN",
+    "RELU": "ReLU",
+    "TANH": "TanH",
+    "SOFTMAX_LOSS": "SoftmaxWithLoss",
+}
+_V1_FIELDS = {
+    "param": "param[{}].name",
+    "blob_share_mode": "param[{}].share_mode",
+    "blobs_lr": "param[{}].lr_mult",
+    "weight_decay": "param[{}].decay_mult",
+}
 _TRANSFORMED = {"DATA": "data_param", "IMAGE_DATA": "image_data_param", "WINDOW_DATA": "window_data_param"}
-_SOLVER_TYPES = {"SGD": "SGD", "NESTEROV": "Nesterov", "ADAGRAD": "AdaGrad", "RMSPROP": "RMSProp",
-                 "ADADELTA": "AdaDelta", "ADAM": "Adam"}
+_SOLVER_TYPES = {
+    "SGD": "SGD",
+    "NESTEROV": "Nesterov",
+    "ADAGRAD": "AdaGrad",
+    "RMSPROP": "RMSProp",
+    "ADADELTA": "AdaDelta",
+    "ADAM": "Adam",
+}
 
 
 def upgrade_net(net: NetParameter, marks: Marks | None = None) -> list[Where]:
     """Bring a net to today's form, in place; the place of each of its layers then, from the marks of its text."""
     marks = marks or {}
     if net.layers and net.layer:
-        raise SchemaFault("the net has both `layer` and `layers`, today's form and that of 2014: write all as "
-                          'layer { type: "Convolution" ... }', marks.get("layers"))
+        raise SchemaFault(
+            "the net has both `layer` and `layers`, today's form and that of 2014: write all as "
+            'layer { type: "Convolution" ... }',
+            marks.get("layers"),
+        )
     wheres = _layer_places(marks, "layers", len(net.layers)) or _layer_places(marks, "layer", len(net.layer))
     if any(layer.HasField("layer") for layer in net.layers):
         wheres = upgrade_layers(net, wheres)
@@ -52,7 +75,7 @@ def _layer_places(marks: Marks, name: str, count: int) -> list[Where]:
     fields: list[Marks] = [{} for _ in range(count)]
     for path, place in marks.items():
         if path.startswith(name + "["):
-            index, _, rest = path[len(name) + 1:].partition("]")
+            index, _, rest = path[len(name) + 1 :].partition("]")
             if rest:
                 fields[int(index)][rest[1:]] = place
     places = [marks.get(f"{name}[{i}]", Where()) for i in range(count)]
@@ -63,8 +86,12 @@ def _upgrade_v1(old: V1LayerParameter, new: LayerParameter, where: Where) -> Whe
     _move_transformation(old)
     type_name = V1LayerParameter.LayerType.Name(old.type)
     new.type = _V1_NAMES.get(type_name, "".join(word.capitalize() for word in type_name.split("_")))
-    for name, attribute in (("param", "name"), ("blob_share_mode", "share_mode"),
-                            ("blobs_lr", "lr_mult"), ("weight_decay", "decay_mult")):
+    for name, attribute in (
+        ("param", "name"),
+        ("blob_share_mode", "share_mode"),
+        ("blobs_lr", "lr_mult"),
+        ("weight_decay", "decay_mult"),
+    ):
         for i, value in enumerate(getattr(old, name)):
             while len(new.param) <= i:
                 new.param.add()
@@ -115,7 +142,7 @@ def _upgrade_inputs(net: NetParameter, marks: Marks) -> Where:
     layer.input_param.SetInParent()
     layer.input_param.shape.extend(net.input_shape)
     for i in range(0, dims, 4):
-        layer.input_param.shape.add(dim=net.input_dim[i:i + 4])
+        layer.input_param.shape.add(dim=net.input_dim[i : i + 4])
     layers = [layer, *net.layer]
     for name in ("input", "input_shape", "input_dim", "layer"):
         net.ClearField(name)
@@ -137,8 +164,9 @@ def upgrade_solver(solver: SolverParameter, marks: Marks | None = None) -> None:
     if not solver.HasField("solver_type"):
         return
     if solver.HasField("type"):
-        raise SchemaFault("the solver has both `type` and the old `solver_type`: keep type",
-                          (marks or {}).get("solver_type"))
+        raise SchemaFault(
+            "the solver has both `type` and the old `solver_type`: keep type", (marks or {}).get("solver_type")
+        )
     solver.type = _SOLVER_TYPES[SolverParameter.SolverType.Name(solver.solver_type)]
     solver.ClearField("solver_type")
 

@@ -5,19 +5,34 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 
-from proto.errors import SchemaFault, Where, did_you_mean, located
-from proto.messages import NetParameter, V1LayerParameter, is_repeated
+from demitasse.proto.errors import SchemaFault, Where, did_you_mean, located
+from demitasse.proto.messages import NetParameter, V1LayerParameter, is_repeated
 
 _TYPES = {"conv": "CONVOLUTION", "pool": "POOLING", "innerproduct": "INNER_PRODUCT", "images": "IMAGE_DATA"}
-_TYPES.update({name: name.upper() for name in (
-    "accuracy bnll concat data dropout euclidean_loss flatten hdf5_data hdf5_output im2col infogain_loss lrn "
-    "multinomial_logistic_loss relu sigmoid softmax softmax_loss split tanh window_data").split()})
+_TYPES.update(
+    {
+        name: name.upper()
+        for name in (
+            "accuracy bnll concat data dropout euclidean_loss flatten hdf5_data hdf5_output im2col infogain_loss lrn "
+            "multinomial_logistic_loss relu sigmoid softmax softmax_loss split tanh window_data"
+        ).split()
+    }
+)
 
 # Where each type keeps its parameters today, and for each old field its new name and the types that have it.
-_HOMES = {"conv": "convolution_param", "innerproduct": "inner_product_param", "pool": "pooling_param",
-          "dropout": "dropout_param", "lrn": "lrn_param", "data": "data_param", "hdf5_data": "hdf5_data_param",
-          "images": "image_data_param", "window_data": "window_data_param", "concat": "concat_param",
-          "infogain_loss": "infogain_loss_param"}
+_HOMES = {
+    "conv": "convolution_param",
+    "innerproduct": "inner_product_param",
+    "pool": "pooling_param",
+    "dropout": "dropout_param",
+    "lrn": "lrn_param",
+    "data": "data_param",
+    "hdf5_data": "hdf5_data_param",
+    "images": "image_data_param",
+    "window_data": "window_data_param",
+    "concat": "concat_param",
+    "infogain_loss": "infogain_loss_param",
+}
 _FIELDS = {
     "num_output": ("num_output", "conv innerproduct"),
     "biasterm": ("bias_term", "conv innerproduct"),
@@ -46,9 +61,16 @@ _FIELDS = {
     "det_crop_mode": ("crop_mode", "window_data"),
     "concat_dim": ("concat_dim", "concat"),
 }
-_EVERY_TYPE = {"name": "name", "blobs": "blobs", "blobs_lr": "blobs_lr", "weight_decay": "weight_decay",
-               "scale": "transform_param.scale", "meanfile": "transform_param.mean_file",
-               "cropsize": "transform_param.crop_size", "mirror": "transform_param.mirror"}
+_EVERY_TYPE = {
+    "name": "name",
+    "blobs": "blobs",
+    "blobs_lr": "blobs_lr",
+    "weight_decay": "weight_decay",
+    "scale": "transform_param.scale",
+    "meanfile": "transform_param.mean_file",
+    "cropsize": "transform_param.crop_size",
+    "mirror": "transform_param.mirror",
+}
 
 
 def upgrade_layers(net: NetParameter, wheres: list[Where]) -> list[Where]:
@@ -70,7 +92,7 @@ def renamed(where: Where, rename: Callable[[str], str | None]) -> Where:
 def _fuse_padding(net: NetParameter, wheres: list[Where]):
     """(layer, where) of all but the padding layers, whose pad and bottom go to the conv or pool after them."""
     kept: list[tuple[V1LayerParameter, Where]] = []
-    makers: dict[str, V1LayerParameter] = {}        # blob -> the layer that made it last
+    makers: dict[str, V1LayerParameter] = {}  # blob -> the layer that made it last
     for layer, where in zip(net.layers, wheres, strict=True):
         with located(where, f"'{layer.layer.name}' ({layer.layer.type})"):
             for i, bottom in enumerate(layer.bottom):
@@ -80,8 +102,9 @@ def _fuse_padding(net: NetParameter, wheres: list[Where]):
                 if layer.layer.type not in ("conv", "pool"):
                     raise SchemaFault(f"a padding layer ('{padding.layer.name}') can only be followed by conv or pool")
                 if not len(layer.bottom) == len(padding.bottom) == len(padding.top) == 1:
-                    raise SchemaFault(f"the padding layer '{padding.layer.name}' and this one need a single bottom "
-                                      "and top each")
+                    raise SchemaFault(
+                        f"the padding layer '{padding.layer.name}' and this one need a single bottom and top each"
+                    )
                 layer.layer.pad = padding.layer.pad
                 layer.bottom[i] = padding.bottom[0]
             makers.update(dict.fromkeys(layer.top, layer))
@@ -101,7 +124,7 @@ def _path(field: str, kind: str) -> str | None:
 
 
 def _upgrade_layer(old: V1LayerParameter, where: Where) -> V1LayerParameter:
-    if not old.HasField("layer"):      # V1 already
+    if not old.HasField("layer"):  # V1 already
         new = V1LayerParameter()
         new.CopyFrom(old)
         return new
@@ -116,8 +139,11 @@ def _upgrade_layer(old: V1LayerParameter, where: Where) -> V1LayerParameter:
             path = _path(field.name, inner.type)
             if path is None:
                 place = f"{where}: " if where.line else ""
-                warnings.warn(f"{place}layer '{inner.name}': '{field.name}' means nothing to a layer of V0 type "
-                              f"'{inner.type}' and is dropped", stacklevel=2)
+                warnings.warn(
+                    f"{place}layer '{inner.name}': '{field.name}' means nothing to a layer of V0 type "
+                    f"'{inner.type}' and is dropped",
+                    stacklevel=2,
+                )
                 continue
             *home, name = path.split(".")
             target = getattr(new, home[0]) if home else new
@@ -140,7 +166,7 @@ def _renamed(path: str, kind: str) -> str | None:
         return path if path != "layer" else None
     if path == "layer.type":
         return "type"
-    name, *rest = path[len("layer."):].split(".")
+    name, *rest = path[len("layer.") :].split(".")
     field, bracket, index = name.partition("[")
     new = _path(field, kind)
     return new and ".".join([new + bracket + index, *rest])

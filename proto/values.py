@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import re
 
-from proto.errors import SchemaFault, SyntaxFault, did_you_mean
-from proto.tokens import Source, Token, shortened, unquote
+from demitasse.proto.errors import SchemaFault, SyntaxFault, did_you_mean
+from demitasse.proto.tokens import Source, Token, shortened, unquote
 
 _BOOLS = {"true": True, "t": True, "True": True, "1": True, "false": False, "f": False, "False": False, "0": False}
-_LARGEST_FLOAT = 3.4028235677973366e38     # what still rounds to the largest float32
+_LARGEST_FLOAT = 3.4028235677973366e38  # what still rounds to the largest float32
 _DECIMAL = re.compile(r"[0-9.]+([eE][+-]?[0-9]+)?")
 
 
 def scalar(field, minus: str, tokens: list[Token], source: Source):
     """The value of tokens (one; several for adjacent strings), a sign before them, for a field's descriptor."""
-    read = {field.CPPTYPE_STRING: _string, field.CPPTYPE_BOOL: _bool, field.CPPTYPE_ENUM: _enum,
-            field.CPPTYPE_FLOAT: _float, field.CPPTYPE_DOUBLE: _float}.get(field.cpp_type, _integer)
+    read = {
+        field.CPPTYPE_STRING: _string,
+        field.CPPTYPE_BOOL: _bool,
+        field.CPPTYPE_ENUM: _enum,
+        field.CPPTYPE_FLOAT: _float,
+        field.CPPTYPE_DOUBLE: _float,
+    }.get(field.cpp_type, _integer)
     return read(field, minus, tokens, source)
 
 
 def _refuse(field, expected: str, minus: str, tokens: list[Token], source: Source):
-    raise SchemaFault(f"{field.name} takes {expected}, not {minus}{shortened(tokens[0].text)}",
-                      source.where(tokens[0].offset))
+    raise SchemaFault(
+        f"{field.name} takes {expected}, not {minus}{shortened(tokens[0].text)}", source.where(tokens[0].offset)
+    )
 
 
 def _string(field, minus, tokens, source):
@@ -72,7 +78,7 @@ def _whole(token: Token) -> int | None:
 def _integer(field, minus, tokens, source):
     bits = 64 if field.cpp_type in (field.CPPTYPE_INT64, field.CPPTYPE_UINT64) else 32
     unsigned = field.cpp_type in (field.CPPTYPE_UINT32, field.CPPTYPE_UINT64)
-    low, high = (0, 2**bits - 1) if unsigned else (-2**(bits - 1), 2**(bits - 1) - 1)
+    low, high = (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     number = _whole(tokens[0]) if tokens[0].kind == "number" else None
     if number is None:
         _refuse(field, "an integer", minus, tokens, source)

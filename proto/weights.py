@@ -14,15 +14,28 @@ import warnings
 
 import numpy as np
 
-from proto import archives, caffemodel, hdf5, matconvnet, upgrade, wire
-from proto.arrays import array_to_blobproto, array_to_datum, blobproto_to_array, datum_to_array
-from proto.caffemodel import SolverFile
-from proto.files import fault, kind_of, map_file, write_chunks
-from proto.messages import LayerParameter, NetParameter
+from demitasse.proto import archives, caffemodel, hdf5, matconvnet, upgrade, wire
+from demitasse.proto.arrays import array_to_blobproto, array_to_datum, blobproto_to_array, datum_to_array
+from demitasse.proto.caffemodel import SolverFile
+from demitasse.proto.files import fault, kind_of, map_file, write_chunks
+from demitasse.proto.messages import LayerParameter, NetParameter
 
-__all__ = ["SolverFile", "array_to_blobproto", "array_to_datum", "blobproto_to_array", "datum_to_array", "read_blob",
-           "read_grads", "read_mean", "read_model", "read_state", "read_weights", "write_mean", "write_state",
-           "write_weights"]
+__all__ = [
+    "SolverFile",
+    "array_to_blobproto",
+    "array_to_datum",
+    "blobproto_to_array",
+    "datum_to_array",
+    "read_blob",
+    "read_grads",
+    "read_mean",
+    "read_model",
+    "read_state",
+    "read_weights",
+    "write_mean",
+    "write_state",
+    "write_weights",
+]
 
 _NEEDED = "a weights file (.caffemodel, .caffemodel.h5, .npz, .safetensors or MatConvNet's .mat)"
 _FOREIGN_ENDINGS = (".mat", ".pt", ".pth", ".pkl", ".pickle", ".onnx", ".pb", ".npy", ".zip", ".prototxt")
@@ -57,8 +70,11 @@ def read_grads(path) -> dict[str, list[np.ndarray]]:
     if kind != "protobuf":
         return {}
     _, layers = caffemodel.read_net(data, path)
-    return {name: [diff for _, diff in blobs] for name, blobs in layers
-            if blobs and all(diff is not None for _, diff in blobs)}
+    return {
+        name: [diff for _, diff in blobs]
+        for name, blobs in layers
+        if blobs and all(diff is not None for _, diff in blobs)
+    }
 
 
 def _read(path):
@@ -85,16 +101,23 @@ def _read(path):
 
 def _warn_of_nan(layers: dict, path) -> None:
     with np.errstate(invalid="ignore"):
-        broken = [name for name, arrays in layers.items()
-                  if any(values is not None and values.size and np.isnan(values.min()) for values in arrays)]
+        broken = [
+            name
+            for name, arrays in layers.items()
+            if any(values is not None and values.size and np.isnan(values.min()) for values in arrays)
+        ]
     if broken:
         some = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
-        warnings.warn(f"{path}: NaN among the weights of {len(broken)} of {len(layers)} layers ({some}): "
-                      "the training run that wrote them had diverged", stacklevel=4)
+        warnings.warn(
+            f"{path}: NaN among the weights of {len(broken)} of {len(layers)} layers ({some}): "
+            "the training run that wrote them had diverged",
+            stacklevel=4,
+        )
 
 
-def write_weights(path, layers: dict[str, list], *, net: NetParameter | None = None,
-                  grads: dict[str, list] | None = None) -> None:
+def write_weights(
+    path, layers: dict[str, list], *, net: NetParameter | None = None, grads: dict[str, list] | None = None
+) -> None:
     """Write {layer name: its arrays}; the format by the ending: .h5, .npz, .safetensors, all else .caffemodel.
 
     net: its layers' descriptions travel in a .caffemodel; and Caffe's .h5 has a group for each of its layers
@@ -137,8 +160,9 @@ def _owned(layers: dict[str, list], net: NetParameter | None) -> dict[str, list]
     for layer in _described(layers, net).layer:
         arrays = list(layers.get(layer.name, []))
         names = [param.name for param in layer.param] + [""] * len(arrays)
-        owned[layer.name] = [None if name and name in seen else values
-                             for name, values in zip(names, arrays, strict=False)]
+        owned[layer.name] = [
+            None if name and name in seen else values for name, values in zip(names, arrays, strict=False)
+        ]
         seen.update(names)
     return owned
 
@@ -149,8 +173,9 @@ def _write_caffemodel(path, layers: dict, net: NetParameter | None, grads: dict)
     for layer in whole.layer:
         arrays = layers.get(layer.name, [])
         if any(values is None for values in arrays):
-            raise fault(path, f"layer '{layer.name}' lacks an array (another layer owns it): give the net's weights "
-                               "in full")
+            raise fault(
+                path, f"layer '{layer.name}' lacks an array (another layer owns it): give the net's weights in full"
+            )
         diffs = grads.get(layer.name) or [None] * len(arrays)
         blobs.append(list(zip(arrays, diffs, strict=True)))
     caffemodel.write_net(path, whole, blobs)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from proto.files import buffer_of
+from demitasse.proto.files import buffer_of
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -59,8 +59,9 @@ def read_field(buffer, at: int, end: int) -> tuple[int, int, int, int]:
     if not 0 < number < 1 << 29:
         raise Damaged(f"no field has number {number}", at)
     if stop > end:
-        raise Damaged(f"field {number} claims {stop - start:,} bytes where {max(0, end - start):,} are left", at,
-                      truncated=True)
+        raise Damaged(
+            f"field {number} claims {stop - start:,} bytes where {max(0, end - start):,} are left", at, truncated=True
+        )
     return number, kind, start, stop
 
 
@@ -121,7 +122,7 @@ def read_blob(buffer, start: int, end: int) -> tuple[np.ndarray, np.ndarray | No
     arrays = {number: np.concatenate(some) if len(some) > 1 else some[0] for number, some in parts.items()}
     data = arrays.get(_DOUBLE_DATA, arrays.get(_DATA, np.empty(0, np.float32)))
     diff = arrays.get(_DOUBLE_DIFF, arrays.get(_DIFF))
-    if not shaped:     # files before 2014; and some tools write neither
+    if not shaped:  # files before 2014; and some tools write neither
         dims = [legacy.get(i, 0) for i in (1, 2, 3, 4)] if legacy else [data.size]
     return _shaped(data, dims, start), None if diff is None else _shaped(diff, dims, start)
 
@@ -130,7 +131,7 @@ def _shaped(values: np.ndarray, dims: list[int], offset: int) -> np.ndarray:
     if min(dims, default=0) < 0 or len(dims) > 32 or math.prod(dims) != values.size:
         shape = " x ".join(map(str, dims)) if len(dims) <= 32 else f"of {len(dims)} axes"
         raise Damaged(f"an array of shape {shape} holds {values.size:,} values", offset)
-    with np.errstate(over="ignore"):      # a double beyond float32 becomes infinite
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite
         return values.astype(np.float32, copy=False).reshape(dims)
 
 
@@ -157,7 +158,7 @@ def _unpacked(buffer, at: int, end: int, dtype: np.dtype) -> np.ndarray:
     pairs = np.frombuffer(buffer, pair, (end - at) // pair.itemsize, at)
     length = window = min(64, len(pairs))
     while True:
-        others = np.flatnonzero(pairs["tag"][length - window:length] != pairs["tag"][0])
+        others = np.flatnonzero(pairs["tag"][length - window : length] != pairs["tag"][0])
         if others.size:
             length += int(others[0]) - window
             break

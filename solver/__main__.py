@@ -7,9 +7,9 @@ import time
 import traceback
 import warnings
 
-from proto.command import carry_out, status_of
+from demitasse.proto.command import carry_out, status_of
 
-FIRST_SAYS = 2                                 # seconds that the first rank has to tell a mistake and end all
+FIRST_SAYS = 2  # seconds that the first rank has to tell a mistake and end all
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,8 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     with_traceback = "--traceback" in given
 
     def run() -> int:
-        from solver import flags  # here, so that a Ctrl-C while it loads is quiet too
-        from solver.distributed import launched_ranks
+        from demitasse.solver import flags  # here, so that a Ctrl-C while it loads is quiet too
+        from demitasse.solver.distributed import launched_ranks
 
         options = flags.parse(given)
         ranks = launched_ranks()
@@ -38,7 +38,7 @@ def _end_all(ranks, error: BaseException, with_traceback: bool) -> int:
     """Tell the error and end every rank, since the others would wait for this one for ever; the exit status, for MPI
     may take a moment to end this one too."""
     if ranks.rank:
-        time.sleep(FIRST_SAYS)                 # if it is the same mistake there, which ends this one meanwhile
+        time.sleep(FIRST_SAYS)  # if it is the same mistake there, which ends this one meanwhile
     code = 130
     try:
         if isinstance(error, Exception):
@@ -51,7 +51,7 @@ def _end_all(ranks, error: BaseException, with_traceback: bool) -> int:
 
 
 def _run(options, ranks) -> int:
-    from solver import commands, timing
+    from demitasse.solver import commands, timing
 
     if options.command == "train":
         return commands.train(options, ranks)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.fillers import fill
-from proto.messages import FillerParameter
+from demitasse.layers.fillers import fill
+from demitasse.proto.messages import FillerParameter
 
 
 def fill_zero_deconvolutions(net) -> list[str]:

@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.backend import make_backend
-from netdef.net import Net
-from proto.errors import SolverFault
-from solver.bilinear import fill_zero_deconvolutions
-from solver.log import Log, Silent
-from solver.signals import Signals
-from solver.solver import Solver
+from demitasse.layers.backend import make_backend
+from demitasse.netdef.net import Net
+from demitasse.proto.errors import SolverFault
+from demitasse.solver.bilinear import fill_zero_deconvolutions
+from demitasse.solver.log import Log, Silent
+from demitasse.solver.signals import Signals
+from demitasse.solver.solver import Solver
 
 
 def train(options, ranks) -> int:
     """Train as a solver file says."""
     if options.weights and options.snapshot:
-        raise SolverFault("--weights and --snapshot are both given: give --snapshot to go on where a run stopped, "
-                          "or --weights to begin a new one")
+        raise SolverFault(
+            "--weights and --snapshot are both given: give --snapshot to go on where a run stopped, "
+            "or --weights to begin a new one"
+        )
     log = _log(options) if ranks.rank == 0 else Silent()
     # Overflows need no warning of NumPy's: a loss that is not finite stops the run and names the layer.
     with Signals(options.sigint_effect, options.sighup_effect) as signals, np.errstate(all="ignore"):
-        solver = Solver(options.file, device=options.device, exact=options.exact, threads=options.threads,
-                        precision=options.precision, graphs=options.graphs, weights=options.weights,
-                        snapshot=options.snapshot, level=options.level, stages=options.stages, seed=options.seed,
-                        log=log, requests=signals, ranks=ranks)
+        solver = Solver(
+            options.file,
+            device=options.device,
+            exact=options.exact,
+            threads=options.threads,
+            precision=options.precision,
+            graphs=options.graphs,
+            weights=options.weights,
+            snapshot=options.snapshot,
+            level=options.level,
+            stages=options.stages,
+            seed=options.seed,
+            log=log,
+            requests=signals,
+            ranks=ranks,
+        )
         try:
             if options.bilinear:
                 names = fill_zero_deconvolutions(solver.net)
@@ -38,7 +52,7 @@ def train(options, ranks) -> int:
 def _log(options) -> Log:
     plot = None
     if options.plot:
-        from solver.plot import Plot
+        from demitasse.solver.plot import Plot
 
         plot = Plot(options.plot, title=options.file)
     return Log(jsonl=options.log, plot=plot)
@@ -49,8 +63,13 @@ def test(options) -> int:
     if not options.weights:
         raise SolverFault("give the weights to test: --weights FILE")
     log = Log(terminal=False)
-    backend = make_backend(options.device or "cpu", exact=options.exact, threads=options.threads,
-                           precision=options.precision, graphs=options.graphs)
+    backend = make_backend(
+        options.device or "cpu",
+        exact=options.exact,
+        threads=options.threads,
+        precision=options.precision,
+        graphs=options.graphs,
+    )
     net = Net(options.file, "TEST", backend=backend, level=options.level, stages=options.stages)
     log.info(str(net.load(options.weights)))
     log.info(f"Running for {options.iterations} iterations.")

@@ -39,8 +39,9 @@ class Hooks:
     def forward(self, index: int) -> None:
         step = self.net.plan.steps[index]
         for value in step.tops:
-            self.log.detail(f"    [Forward] Layer {step.name}, top blob {value.name} "
-                            f"data: {self.mean(self.net.run.array(value)):g}")
+            self.log.detail(
+                f"    [Forward] Layer {step.name}, top blob {value.name} data: {self.mean(self.net.run.array(value)):g}"
+            )
         for i, p in enumerate(step.layer.params):
             self.log.detail(f"    [Forward] Layer {step.name}, param blob {p.name or i} data: {self.mean(p.data):g}")
 
@@ -49,8 +50,9 @@ class Hooks:
         for value, need in zip(step.bottoms, step.need, strict=True):
             gradient = self.net.run.gradient(value) if need else None
             if gradient is not None:
-                self.log.detail(f"    [Backward] Layer {step.name}, bottom blob {value.name} "
-                                f"diff: {self.mean(gradient):g}")
+                self.log.detail(
+                    f"    [Backward] Layer {step.name}, bottom blob {value.name} diff: {self.mean(gradient):g}"
+                )
         for i, p in enumerate(step.layer.params):
             if p.grad is not None:
                 self.log.detail(f"    [Backward] Layer {step.name}, param blob {i} diff: {self.mean(p.grad):g}")
@@ -60,9 +62,11 @@ class Hooks:
     def all_params(self) -> None:
         data = [p.data for p in self.net.learnable]
         grads = [p.grad for p in self.net.learnable if p.grad is not None]
-        self.log.detail("    [Backward] All net params (data, diff): "
-                        f"L1 norm = ({self.l1(data):g}, {self.l1(grads):g}); "
-                        f"L2 norm = ({self.l2(data):g}, {self.l2(grads):g})")
+        self.log.detail(
+            "    [Backward] All net params (data, diff): "
+            f"L1 norm = ({self.l1(data):g}, {self.l1(grads):g}); "
+            f"L2 norm = ({self.l2(data):g}, {self.l2(grads):g})"
+        )
 
     def l1(self, arrays) -> float:
         return sum(float(self.xp.abs(a).sum()) for a in arrays)

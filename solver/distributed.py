@@ -17,9 +17,9 @@ import random
 
 import numpy as np
 
-from proto.errors import SolverFault
+from demitasse.proto.errors import SolverFault
 
-BUCKET_BYTES = 32 << 20         # gradients that are summed in one go: large enough to pay, small enough to overlap
+BUCKET_BYTES = 32 << 20  # gradients that are summed in one go: large enough to pay, small enough to overlap
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_LOCAL_SIZE")
 LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "MV2_COMM_WORLD_LOCAL_RANK")
@@ -86,13 +86,16 @@ class Ranks(Alone):
         try:
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:
-            raise SolverFault(f"{expected} processes were launched, but mpi4py does not work ({error}): "
-                              "pip install mpi4py mpich") from None
+            raise SolverFault(
+                f"{expected} processes were launched, but mpi4py does not work ({error}): pip install mpi4py mpich"
+            ) from None
         self.mpi, self.comm = MPI, MPI.COMM_WORLD
         self.rank, self.size = self.comm.rank, self.comm.size
         if self.size != expected:
-            raise SolverFault(f"{expected} processes were launched, but MPI sees {self.size}: use the mpirun of the "
-                              "MPI that mpi4py uses (python -m mpi4py --mpi-lib-version)")
+            raise SolverFault(
+                f"{expected} processes were launched, but MPI sees {self.size}: use the mpirun of the "
+                "MPI that mpi4py uses (python -m mpi4py --mpi-lib-version)"
+            )
         self.seed = None
         self.active = False
 
@@ -115,8 +118,10 @@ class Ranks(Alone):
             if hasattr(owner, "shard"):
                 owner.shard(self.rank, self.size)
             elif not step.bottoms and step.cls.type == "Python":
-                say(f"layer {step.label} has no shard(rank, size): every rank reads the same samples, unless it draws "
-                    "them from the global random generators")
+                say(
+                    f"layer {step.label} has no shard(rank, size): every rank reads the same samples, unless it draws "
+                    "them from the global random generators"
+                )
         self.reseed(backend)
         self.reducer = _reducer(self, backend)
         self.buckets = Buckets(net, backend)
@@ -171,19 +176,19 @@ class Buckets:
     """
 
     def __init__(self, net, backend):
-        users: dict = {}                       # owner -> [(layer index, param)] of all that share its gradient
+        users: dict = {}  # owner -> [(layer index, param)] of all that share its gradient
         for step in net.plan.steps:
             for p in step.layer.params:
                 if p.grad is not None:
                     users.setdefault(net.plan.shared.get(p, p), []).append((step.index, p))
-        groups = sorted(users.values(), key=lambda group: -group[0][0])    # by the last layer to add to it
+        groups = sorted(users.values(), key=lambda group: -group[0][0])  # by the last layer to add to it
         self.arena = backend.zeros((sum(group[0][1].count for group in groups),))
         self.ready_at: dict[int, list] = {}
         begin = end = 0
         for number, group in enumerate(groups):
             index, first = group[0]
             for _, p in group:
-                p.grad = self.arena[end:end + first.count].reshape(p.shape)
+                p.grad = self.arena[end : end + first.count].reshape(p.shape)
             end += first.count
             if 4 * (end - begin) >= BUCKET_BYTES or number == len(groups) - 1:
                 self.ready_at.setdefault(index, []).append(self.arena[begin:end])
@@ -202,7 +207,7 @@ class HostReducer:
 
     def start(self, array) -> None:
         self.requests.append(self.comm.Iallreduce(self.mpi.IN_PLACE, array))
-        self.mpi.Request.Testall(self.requests)        # MPI moves on only while it is called
+        self.mpi.Request.Testall(self.requests)  # MPI moves on only while it is called
 
     def finish(self) -> None:
         self.mpi.Request.Waitall(self.requests)
@@ -212,7 +217,7 @@ class HostReducer:
 def _reducer(ranks: Ranks, backend):
     if backend.name != "gpu":
         return HostReducer(ranks)
-    from layers.backend.gpu_nccl import NcclReducer
+    from demitasse.layers.backend.gpu_nccl import NcclReducer
 
     def share(own: bytes) -> bytes:
         """The first rank's bytes."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
-from proto.command import OneLineParser, thread_count, whole_number
-from proto.errors import SolverFault, did_you_mean
+from demitasse.proto.command import OneLineParser, thread_count, whole_number
+from demitasse.proto.errors import SolverFault, did_you_mean
 
 GLOG_FLAGS = re.compile(r"--?(alsologtostderr|logtostderr|minloglevel|log_dir|v)(=.*)?$")
 
@@ -16,18 +16,26 @@ def _train_options(parser) -> None:
     parser.add_argument("-solver", "--solver", metavar="SOLVER", help="the same")
     parser.add_argument("-weights", "--weights", metavar="W,...", help="files to start from, joined by commas")
     parser.add_argument("-snapshot", "--snapshot", metavar="STATE", help="a .solverstate[.h5] to go on from")
-    parser.add_argument("-iterations", "--iterations", type=whole_number, metavar="N",
-                        help="at most N of them in this run")
-    parser.add_argument("--bilinear", action="store_true",
-                        help="start all-zero Deconvolutions with lr_mult 0 as bilinear upsampling")
-    parser.add_argument("--seed", type=int, metavar="N",
-                        help="instead of the solver's random_seed (below 0: another each time)")
+    parser.add_argument(
+        "-iterations", "--iterations", type=whole_number, metavar="N", help="at most N of them in this run"
+    )
+    parser.add_argument(
+        "--bilinear", action="store_true", help="start all-zero Deconvolutions with lr_mult 0 as bilinear upsampling"
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="instead of the solver's random_seed (below 0: another each time)"
+    )
     parser.add_argument("--log", metavar="FILE", help="write a JSON object per event into FILE (.jsonl)")
     parser.add_argument("--plot", metavar="FILE", help="draw the loss into FILE (.png)")
     _graphs_option(parser)
     for name, default in (("sigint", "stop"), ("sighup", "snapshot")):
-        parser.add_argument(f"-{name}_effect", f"--{name}_effect", default=default, metavar="EFFECT",
-                            help=f"stop, snapshot or none (default: {default})")
+        parser.add_argument(
+            f"-{name}_effect",
+            f"--{name}_effect",
+            default=default,
+            metavar="EFFECT",
+            help=f"stop, snapshot or none (default: {default})",
+        )
 
 
 def _test_options(parser) -> None:
@@ -37,8 +45,9 @@ def _test_options(parser) -> None:
 
 
 def _graphs_option(parser) -> None:
-    parser.add_argument("--graphs", action="store_true",
-                        help="on the GPU, record the runs of sizes that come again, and repeat them")
+    parser.add_argument(
+        "--graphs", action="store_true", help="on the GPU, record the runs of sizes that come again, and repeat them"
+    )
 
 
 def _time_options(parser) -> None:
@@ -49,8 +58,14 @@ def _time_options(parser) -> None:
 def _net_options(parser, iterations: int) -> None:
     parser.add_argument("file", nargs="?", metavar="NET", help="the net's prototxt")
     parser.add_argument("-model", "--model", metavar="NET", help="the same")
-    parser.add_argument("-iterations", "--iterations", type=whole_number, default=iterations, metavar="N",
-                        help=f"batches to run (default: {iterations})")
+    parser.add_argument(
+        "-iterations",
+        "--iterations",
+        type=whole_number,
+        default=iterations,
+        metavar="N",
+        help=f"batches to run (default: {iterations})",
+    )
 
 
 def _device_options(parser) -> None:
@@ -58,15 +73,22 @@ def _device_options(parser) -> None:
     parser.add_argument("-gpu", "--gpu", metavar="N", help="Caffe's word for --device gpu:N")
     parser.add_argument("--threads", type=thread_count, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument("--exact", action="store_true", help="convolve directly, without transforms that round more")
-    parser.add_argument("--precision", default="tf32", choices=("fp32", "tf32", "fp16"),
-                        help="of convolutions on the GPU (default: tf32)")
+    parser.add_argument(
+        "--precision",
+        default="tf32",
+        choices=("fp32", "tf32", "fp16"),
+        help="of convolutions on the GPU (default: tf32)",
+    )
     parser.add_argument("-level", "--level", type=int, default=0, metavar="N", help="the level of the net's state")
     parser.add_argument("-stage", "--stage", default="", metavar="S,...", help="the stages of the net's state")
 
 
-COMMANDS = {"train": (_train_options, "train a net"), "test": (_test_options, "run a net in its TEST phase"),
-            "time": (_time_options, "time every layer of a net"),
-            "device_query": (lambda parser: None, "say what there is to compute on")}
+COMMANDS = {
+    "train": (_train_options, "train a net"),
+    "test": (_test_options, "run a net in its TEST phase"),
+    "time": (_time_options, "time every layer of a net"),
+    "device_query": (lambda parser: None, "say what there is to compute on"),
+}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -112,5 +134,7 @@ def _device(options) -> str | None:
     if options.gpu.isdigit():
         return f"gpu:{options.gpu}"
     count = "N" if options.gpu == "all" else len(options.gpu.split(","))
-    raise SolverFault(f"--gpu {options.gpu}: each process trains on one GPU; for several, "
-                      f"mpirun -n {count} python -m solver train ... --device gpu")
+    raise SolverFault(
+        f"--gpu {options.gpu}: each process trains on one GPU; for several, "
+        f"mpirun -n {count} python -m solver train ... --device gpu"
+    )

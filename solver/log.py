@@ -21,9 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proto.errors import NetError, SolverFault
+from demitasse.proto.errors import NetError, SolverFault
 
-MOST = 1000                     # numbers of one output that are listed: a score map has millions
+MOST = 1000  # numbers of one output that are listed: a score map has millions
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Output:
 
 
 def output_lines(kind: str, outputs) -> list[str]:
-    """"    Train net output #0: loss = 0.5 (* 1 = 0.5 loss)": a line per number, counted through all outputs."""
+    """ "    Train net output #0: loss = 0.5 (* 1 = 0.5 loss)": a line per number, counted through all outputs."""
     lines = []
     for output in outputs:
         if np.size(output.values) > MOST:
@@ -50,7 +50,7 @@ def output_lines(kind: str, outputs) -> list[str]:
 
 
 def glog_prefix(level: str, file: str, line: int) -> str:
-    """"I0704 12:00:00.123456 12345 solver.py:120] ", for this moment and thread."""
+    """ "I0704 12:00:00.123456 12345 solver.py:120] ", for this moment and thread."""
     now = time.time()
     clock = time.strftime("%m%d %H:%M:%S", time.localtime(now))
     return f"{level}{clock}.{int(now % 1 * 1e6):06d} {threading.get_native_id():5d} {file}:{line}] "
@@ -59,7 +59,7 @@ def glog_prefix(level: str, file: str, line: int) -> str:
 class Silent:
     """Tells nothing; the base of logs, and the log of every rank but the first."""
 
-    records = False             # whether points are kept: then there is one for every iteration without display
+    records = False  # whether points are kept: then there is one for every iteration without display
 
     def info(self, text: str) -> None:
         """A line that is always shown."""
@@ -160,7 +160,7 @@ class Log(Silent):
             try:
                 self.json_file.write(json.dumps(_finite(record), allow_nan=False) + "\n")
                 self.json_file.flush()
-            except OSError as error:           # a full disk: the run is worth more than its log
+            except OSError as error:  # a full disk: the run is worth more than its log
                 self._end_json()
                 self.warn(f"the JSON log ends here: {error.strerror}")
 
@@ -173,7 +173,7 @@ class Log(Silent):
 
     def _end_json(self) -> None:
         file, self.json_file = self.json_file, None
-        with contextlib.suppress(OSError):     # what is in its buffer has nowhere to go
+        with contextlib.suppress(OSError):  # what is in its buffer has nowhere to go
             file.close()
 
     def close(self) -> None:

@@ -9,10 +9,10 @@ A state is built up from the phase, the net's own `state` field, and train_state
 
 from __future__ import annotations
 
-from netdef.net import Net
-from netdef.words import count_text
-from proto.errors import SolverFault
-from proto.messages import TEST, TRAIN, NetState
+from demitasse.netdef.net import Net
+from demitasse.netdef.words import count_text
+from demitasse.proto.errors import SolverFault
+from demitasse.proto.messages import TEST, TRAIN, NetState
 
 TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
@@ -53,12 +53,16 @@ def _test_sources(param) -> list[tuple[str, object]]:
         remedy = "give one test_iter for each test net" if sources else "name a test_net, or remove test_iter"
         raise SolverFault(f"there are {count_text(len(sources), 'test net')} and {iters} test_iter: {remedy}")
     if param.test_state and len(param.test_state) != len(sources):
-        raise SolverFault(f"there are {count_text(len(sources), 'test net')} and {len(param.test_state)} test_state: "
-                          "give one test_state for each test net, or none")
+        raise SolverFault(
+            f"there are {count_text(len(sources), 'test net')} and {len(param.test_state)} test_state: "
+            "give one test_state for each test net, or none"
+        )
     if sources and param.test_interval <= 0:
-        raise SolverFault(f"test_iter is given for {count_text(len(sources), 'test net')}, but test_interval is "
-                          f"{param.test_interval}: say after how many iterations to test, or remove test_iter and the "
-                          "test nets")
+        raise SolverFault(
+            f"test_iter is given for {count_text(len(sources), 'test net')}, but test_interval is "
+            f"{param.test_interval}: say after how many iterations to test, or remove test_iter and the "
+            "test nets"
+        )
     for count in param.test_iter:
         if count < 0:
             raise SolverFault(f"test_iter is {count}: it must be 0 (never test this net) or more")

@@ -7,8 +7,8 @@ import os
 import tempfile
 from collections.abc import Callable
 
-from proto.errors import SolverFault, did_you_mean
-from proto.files import ZERO_BYTE
+from demitasse.proto.errors import SolverFault, did_you_mean
+from demitasse.proto.files import ZERO_BYTE
 
 
 class Finder:
@@ -35,8 +35,10 @@ class Finder:
         if os.path.exists(beside):
             self._say_once(f"{what}: {path} is taken from the solver's folder: {beside}")
             return beside
-        raise SolverFault(f"{what}: Could not open file {path}: neither in the working directory ({os.getcwd()}) "
-                          f"nor beside the solver ({self.folder}){_near(path) or _near(beside)}")
+        raise SolverFault(
+            f"{what}: Could not open file {path}: neither in the working directory ({os.getcwd()}) "
+            f"nor beside the solver ({self.folder}){_near(path) or _near(beside)}"
+        )
 
     def _say_once(self, text: str) -> None:
         if text not in self.said:
@@ -66,8 +68,10 @@ def require_writable(prefix: str) -> None:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"x")
         with contextlib.suppress(FileNotFoundError):
-            os.stat(f"{prefix}_iter_1000000.solverstate.h5.json")      # refuses what is too long for a name
+            os.stat(f"{prefix}_iter_1000000.solverstate.h5.json")  # refuses what is too long for a name
     except (OSError, ValueError) as error:
         reason = "not a directory" if isinstance(error, FileExistsError) else getattr(error, "strerror", ZERO_BYTE)
-        raise SolverFault(f"snapshot_prefix: cannot write to {os.path.abspath(folder)!r}: {reason}; set another "
-                          "snapshot_prefix, or snapshot_after_train: false without snapshot") from None
+        raise SolverFault(
+            f"snapshot_prefix: cannot write to {os.path.abspath(folder)!r}: {reason}; set another "
+            "snapshot_prefix, or snapshot_after_train: false without snapshot"
+        ) from None

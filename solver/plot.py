@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 
-from proto.errors import SolverFault
-from proto.files import replacing
+from demitasse.proto.errors import SolverFault
+from demitasse.proto.files import replacing
 
-SECONDS_BETWEEN = 10            # a drawing costs a third of a second
+SECONDS_BETWEEN = 10  # a drawing costs a third of a second
 
 
 class Plot:

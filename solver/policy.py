@@ -17,10 +17,17 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 
-from proto.errors import SolverFault, did_you_mean
+from demitasse.proto.errors import SolverFault, did_you_mean
 
-NEEDS = {"fixed": (), "step": ("gamma", "stepsize"), "exp": ("gamma",), "inv": ("gamma", "power"),
-         "multistep": ("gamma",), "poly": ("power", "max_iter"), "sigmoid": ("gamma", "stepsize")}
+NEEDS = {
+    "fixed": (),
+    "step": ("gamma", "stepsize"),
+    "exp": ("gamma",),
+    "inv": ("gamma", "power"),
+    "multistep": ("gamma",),
+    "poly": ("power", "max_iter"),
+    "sigmoid": ("gamma", "stepsize"),
+}
 
 
 def check_policy(param) -> None:
@@ -78,6 +85,6 @@ def learning_rate(param, iteration: int) -> float:
 
 def _power(base: float, exponent: float) -> float:
     try:
-        return base ** exponent
+        return base**exponent
     except OverflowError:
         return math.inf

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import re
 
-from proto.errors import NetError, SolverFault, Where
-from solver.policy import check_policy
-from solver.updates import check_update
+from demitasse.proto.errors import NetError, SolverFault, Where
+from demitasse.solver.policy import check_policy
+from demitasse.solver.updates import check_update
 
-LEAST = {"average_loss": 1, "max_iter": 0, "display": 0, "snapshot": 0, "test_interval": 0,
-         "weight_decay": 0}
+LEAST = {"average_loss": 1, "max_iter": 0, "display": 0, "snapshot": 0, "test_interval": 0, "weight_decay": 0}
 
 
 @contextlib.contextmanager

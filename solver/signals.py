@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from proto.errors import SolverFault
+from demitasse.proto.errors import SolverFault
 
 NONE, SNAPSHOT, STOP = 0, 1, 2
 EFFECTS = {"none": NONE, "snapshot": SNAPSHOT, "stop": STOP}

@@ -17,14 +17,14 @@ import shutil
 
 import numpy as np
 
-from proto import hdf5
-from proto.errors import SolverFault, WeightsFault, Where, located
-from proto.files import replacing
-from proto.messages import SolverParameter
-from proto.weights import SolverFile, read_state, write_state
-from solver.paths import require_writable
-from solver.policy import steps_taken
-from solver.settings import placed
+from demitasse.proto import hdf5
+from demitasse.proto.errors import SolverFault, WeightsFault, Where, located
+from demitasse.proto.files import replacing
+from demitasse.proto.messages import SolverParameter
+from demitasse.proto.weights import SolverFile, read_state, write_state
+from demitasse.solver.paths import require_writable
+from demitasse.solver.policy import steps_taken
+from demitasse.solver.settings import placed
 
 VERSION = 1
 
@@ -32,8 +32,9 @@ VERSION = 1
 def _prefix(solver) -> str:
     prefix = solver.param.snapshot_prefix
     if not prefix:
-        raise SolverFault("snapshot_prefix is not set: say where snapshots go, or snapshot_after_train: false",
-                          solver.where)
+        raise SolverFault(
+            "snapshot_prefix is not set: say where snapshots go, or snapshot_after_train: false", solver.where
+        )
     return solver.find.for_writing(prefix)
 
 
@@ -54,15 +55,23 @@ def require_room(solver) -> None:
         needed = 4 * weights * (1 + len(updater.history) + solver.param.snapshot_diff)
         free = shutil.disk_usage(os.path.dirname(prefix) or ".").free
         if free < needed:
-            raise SolverFault(f"a snapshot takes {needed / 1e6:.0f} MB, but only {free / 1e6:.0f} MB are free in "
-                              f"{os.path.abspath(os.path.dirname(prefix))}: make room, or set another snapshot_prefix",
-                              solver.where)
+            raise SolverFault(
+                f"a snapshot takes {needed / 1e6:.0f} MB, but only {free / 1e6:.0f} MB are free in "
+                f"{os.path.abspath(os.path.dirname(prefix))}: make room, or set another snapshot_prefix",
+                solver.where,
+            )
 
 
 def write(solver) -> str:
     """Write the three files of the solver's present state; the path of the .solverstate."""
-    data_state = json.dumps({"net": solver.net.state(), "tests": [net.state() for net in solver.test_nets],
-                             "python": random.getstate(), "numpy": _numpy_state()})
+    data_state = json.dumps(
+        {
+            "net": solver.net.state(),
+            "tests": [net.state() for net in solver.test_nets],
+            "python": random.getstate(),
+            "numpy": _numpy_state(),
+        }
+    )
     ranks = solver.ranks.gather(data_state)
     ending, kind = (".h5", "HDF5") if _in_hdf5(solver) else ("", "binary proto")
     base = f"{_prefix(solver)}_iter_{solver.iter}"
@@ -112,8 +121,10 @@ def _find_weights(named: str, state: str) -> str:
     for path in places:
         if os.path.isfile(path):
             return path
-    raise WeightsFault(f"{state} belongs to the weights {named}, which are neither there nor beside it, "
-                       f"at {' or '.join(dict.fromkeys(places[1:]))}")
+    raise WeightsFault(
+        f"{state} belongs to the weights {named}, which are neither there nor beside it, "
+        f"at {' or '.join(dict.fromkeys(places[1:]))}"
+    )
 
 
 def _read_side_file(solver, path: str) -> None:
@@ -121,8 +132,10 @@ def _read_side_file(solver, path: str) -> None:
         with open(path, encoding="utf-8") as file:
             side = json.load(file)
     except FileNotFoundError:
-        solver.log.warn(f"there is no {os.path.basename(path)} beside the state: data and random numbers start anew, "
-                        "so the run will not have the same bits as an unbroken one")
+        solver.log.warn(
+            f"there is no {os.path.basename(path)} beside the state: data and random numbers start anew, "
+            "so the run will not have the same bits as an unbroken one"
+        )
         return
     except (OSError, ValueError) as error:
         raise SolverFault(f"{path} cannot be read ({error}); remove it to go on without it") from None
@@ -138,13 +151,15 @@ def _load_side(solver, side: dict) -> None:
     states, rank = side["ranks"], solver.ranks.rank
     same = len(states) == solver.ranks.size
     if not same:
-        solver.log.warn(f"the state was written by {len(states)} processes, there are {solver.ranks.size} now: "
-                        "the data go on where they were, random numbers start anew")
+        solver.log.warn(
+            f"the state was written by {len(states)} processes, there are {solver.ranks.size} now: "
+            "the data go on where they were, random numbers start anew"
+        )
     mine = states[rank if same else 0]
     solver.losses.extend(side["losses"])
     for net, state in zip((solver.net, *solver.test_nets), (mine["net"], *mine["tests"]), strict=False):
         now = solver.backend.random_state()
-        if state["random"].keys() != now.keys():       # written on another kind of device
+        if state["random"].keys() != now.keys():  # written on another kind of device
             solver.log.warn("random numbers start anew: the state was written on another kind of device")
             state = {**state, "random": now}
         net.load_state(state)

@@ -16,19 +16,19 @@ from collections import deque
 
 import numpy as np
 
-from layers.backend import make_backend
-from proto.errors import NetError, SolverFault
-from proto.messages import SolverParameter
-from proto.text import read_solver
-from solver import debug, snapshots, watch
-from solver.distributed import Alone
-from solver.log import Log, Output, output_lines
-from solver.nets import build_test_nets, build_train_net
-from solver.paths import Finder
-from solver.policy import learning_rate
-from solver.settings import check_settings, placed
-from solver.signals import NONE, SNAPSHOT, STOP
-from solver.updates import Updater
+from demitasse.layers.backend import make_backend
+from demitasse.proto.errors import NetError, SolverFault
+from demitasse.proto.messages import SolverParameter
+from demitasse.proto.text import read_solver
+from demitasse.solver import debug, snapshots, watch
+from demitasse.solver.distributed import Alone
+from demitasse.solver.log import Log, Output, output_lines
+from demitasse.solver.nets import build_test_nets, build_train_net
+from demitasse.solver.paths import Finder
+from demitasse.solver.policy import learning_rate
+from demitasse.solver.settings import check_settings, placed
+from demitasse.solver.signals import NONE, SNAPSHOT, STOP
+from demitasse.solver.updates import Updater
 
 
 class Solver:
@@ -47,11 +47,27 @@ class Solver:
     Faults of settings, files and nets are NetErrors that name their place.
     """
 
-    def __init__(self, source: str | os.PathLike | SolverParameter, *, device: str | None = None, backend=None,
-                 exact: bool = False, threads: int | None = None, precision: str = "tf32", graphs: bool = False,
-                 weights: str | None = None, snapshot: str | None = None, level: int = 0, stages=(),
-                 seed: int | None = None, type: str | None = None, every_blob: bool = False, log=None, requests=None,
-                 ranks=None):
+    def __init__(
+        self,
+        source: str | os.PathLike | SolverParameter,
+        *,
+        device: str | None = None,
+        backend=None,
+        exact: bool = False,
+        threads: int | None = None,
+        precision: str = "tf32",
+        graphs: bool = False,
+        weights: str | None = None,
+        snapshot: str | None = None,
+        level: int = 0,
+        stages=(),
+        seed: int | None = None,
+        type: str | None = None,
+        every_blob: bool = False,
+        log=None,
+        requests=None,
+        ranks=None,
+    ):
         self.log = log or Log()
         self.requests = requests or (lambda: NONE)
         self.ranks = ranks or Alone()
@@ -59,8 +75,9 @@ class Solver:
         self.param.type = type or self.param.type
         check_settings(self.param, self.where)
         self.find = Finder(self.where.file, self.log.info)
-        self.backend = backend or self._make_backend(device, exact=exact, threads=threads, precision=precision,
-                                                       graphs=graphs)
+        self.backend = backend or self._make_backend(
+            device, exact=exact, threads=threads, precision=precision, graphs=graphs
+        )
         self.backend.seed(self.ranks.common_seed(self._seed(seed)))
         whole = every_blob or self.param.debug_info
         options = {"keep": "all" if whole else "needed", "fuse": not whole}
@@ -73,11 +90,11 @@ class Solver:
         self.iter = 0
         self.losses: deque[float] = deque(maxlen=self.param.average_loss)
         self.updater = Updater(self.param, self.net.learnable, self.backend)
-        self.callbacks: list = []                  # (on_start, on_gradients_ready) pairs, as in pycaffe
-        self.stopped = False                       # a request has ended the run
+        self.callbacks: list = []  # (on_start, on_gradients_ready) pairs, as in pycaffe
+        self.stopped = False  # a request has ended the run
         self._pending, self._begun = NONE, False
-        self._written_at = -1                      # the iteration of the newest snapshot
-        self._goal = 0                             # where `solve` will end
+        self._written_at = -1  # the iteration of the newest snapshot
+        self._goal = 0  # where `solve` will end
         if snapshot:
             self.restore(snapshot)
         elif weights:
@@ -145,8 +162,10 @@ class Solver:
         left = param.max_iter - self.iter
         if not param.max_iter and iterations is None:
             with placed(self.where):
-                raise SolverFault(f"max_iter is {'0' if param.HasField('max_iter') else 'not set'}: say how many "
-                                  "iterations to train (also: --iterations)")
+                raise SolverFault(
+                    f"max_iter is {'0' if param.HasField('max_iter') else 'not set'}: say how many "
+                    "iterations to train (also: --iterations)"
+                )
         if param.max_iter and left <= 0:
             self.log.info(f"Nothing to do: iteration {self.iter} of {param.max_iter} (max_iter) is done already")
             return
@@ -175,7 +194,7 @@ class Solver:
         while self.iter < end:
             if self._test_is_due():
                 self.test()
-                if self._poll() == STOP and self.ranks.size == 1:      # several ranks agree after an iteration
+                if self._poll() == STOP and self.ranks.size == 1:  # several ranks agree after an iteration
                     self._pending, self.stopped = NONE, True
                     return
             request = self._iterate()
@@ -188,8 +207,12 @@ class Solver:
 
     def _test_is_due(self) -> bool:
         interval = self.param.test_interval
-        return bool(self.test_nets and interval and self.iter % interval == 0
-                    and (self.iter > 0 or self.param.test_initialization))
+        return bool(
+            self.test_nets
+            and interval
+            and self.iter % interval == 0
+            and (self.iter > 0 or self.param.test_initialization)
+        )
 
     def _iterate(self) -> int:
         """One update; the request (NONE, SNAPSHOT or STOP) that has come in meanwhile."""
@@ -238,8 +261,10 @@ class Solver:
         """Move the weights by the gradients that are in the net (the sum of iter_size passes of every rank)."""
         scale, norm = self.updater.clip_scale()
         if scale != 1:
-            self.log.detail(f"Gradient clipping: scaling down gradients (L2 norm {norm:g} > "
-                            f"{self.param.clip_gradients:g}) by scale factor {scale:g}")
+            self.log.detail(
+                f"Gradient clipping: scaling down gradients (L2 norm {norm:g} > "
+                f"{self.param.clip_gradients:g}) by scale factor {scale:g}"
+            )
         self.updater.apply(self.lr, self.iter + 1, scale / (self.param.iter_size * self.ranks.size))
 
     def _poll(self) -> int:
@@ -293,8 +318,12 @@ class Solver:
                     self.log.info("Test interrupted.")
                     return {}
         means = {name: np.asarray(values / batches) for name, values in sums.items()}
-        self.log.test(self.iter, index, [_output(net, name, mean) for name, mean in means.items()],
-                      loss / batches if self.param.test_compute_loss else None)
+        self.log.test(
+            self.iter,
+            index,
+            [_output(net, name, mean) for name, mean in means.items()],
+            loss / batches if self.param.test_compute_loss else None,
+        )
         return means
 
     def _final_display(self) -> None:

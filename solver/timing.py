@@ -6,16 +6,17 @@ import os
 import platform
 import time
 
-from layers.backend import make_backend
-from netdef.net import Net
-from proto.errors import GraphFault
+from demitasse.layers.backend import make_backend
+from demitasse.netdef.net import Net
+from demitasse.proto.errors import GraphFault
 
-PRODUCT = 1024                  # rows and columns of the matrices that measure a machine's peak
+PRODUCT = 1024  # rows and columns of the matrices that measure a machine's peak
 
 
 def _backend(options):
-    return make_backend(options.device or "cpu", exact=options.exact, threads=options.threads,
-                        precision=options.precision)
+    return make_backend(
+        options.device or "cpu", exact=options.exact, threads=options.threads, precision=options.precision
+    )
 
 
 def _synchronize(backend) -> None:
@@ -26,7 +27,7 @@ def _synchronize(backend) -> None:
 def peak_gflops(backend, seconds: float = 0.5) -> float:
     """The best rate of float32 matrix products seen in about that many seconds, in GFLOP/s."""
     a, b = backend.uniform((PRODUCT, PRODUCT)), backend.uniform((PRODUCT, PRODUCT))
-    backend.matmul(a, b)                                   # the first one may have to be compiled
+    backend.matmul(a, b)  # the first one may have to be compiled
     _synchronize(backend)
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end or best == float("inf"):
@@ -99,16 +100,22 @@ def _warm_up(net) -> bool:
 def _print_table(net, clock, iterations: int, peak: float, goes_back: bool) -> None:
     width = max(len("layer"), *(len(name) for name in net.layer_names))
     kind = max(len("type"), *(len(step.cls.type) for step in net.plan.steps))
-    print(f"{'layer':{width}}  {'type':{kind}}  {'forward ms':>10} {'GFLOP/s':>8} {'of peak':>7}  "
-          f"{'backward ms':>11} {'GFLOP/s':>8} {'of peak':>7}")
+    print(
+        f"{'layer':{width}}  {'type':{kind}}  {'forward ms':>10} {'GFLOP/s':>8} {'of peak':>7}  "
+        f"{'backward ms':>11} {'GFLOP/s':>8} {'of peak':>7}"
+    )
     for step in net.plan.steps:
         ahead, back = clock.forward[step.index] / iterations, clock.backward[step.index] / iterations
         macs = step.layer.macs([value.shape for value in step.bottoms], [value.shape for value in step.tops])
         passes = sum((any(step.need), any(p.grad is not None for p in step.layer.params)))
-        print(f"{step.name:{width}}  {step.cls.type:{kind}}  {1e3 * ahead:10.3f} {_rate(2 * macs, ahead, peak)}  "
-              + (f"{1e3 * back:11.3f} {_rate(2 * macs * passes, back, peak)}" if goes_back else f"{'-':>11}"))
-    print(f"Peak of this machine, measured by {PRODUCT}x{PRODUCT} matrix products: {peak:.0f} GFLOP/s "
-          "(a convolution by transforms can seem to exceed it: it needs fewer operations than are counted here)")
+        print(
+            f"{step.name:{width}}  {step.cls.type:{kind}}  {1e3 * ahead:10.3f} {_rate(2 * macs, ahead, peak)}  "
+            + (f"{1e3 * back:11.3f} {_rate(2 * macs * passes, back, peak)}" if goes_back else f"{'-':>11}")
+        )
+    print(
+        f"Peak of this machine, measured by {PRODUCT}x{PRODUCT} matrix products: {peak:.0f} GFLOP/s "
+        "(a convolution by transforms can seem to exceed it: it needs fewer operations than are counted here)"
+    )
 
 
 def _rate(flop: float, seconds: float, peak: float) -> str:
@@ -126,7 +133,9 @@ def device_query(options) -> int:
     print(f"Threads: {getattr(backend, 'threads', 1)}")
     if hasattr(backend, "runtime"):
         properties = backend.xp.cuda.runtime.getDeviceProperties(backend.runtime.index)
-        print(f"GPU: {properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.1f} GiB, compute capability "
-              f"{properties['major']}.{properties['minor']}, {properties['multiProcessorCount']} multiprocessors")
+        print(
+            f"GPU: {properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.1f} GiB, compute capability "
+            f"{properties['major']}.{properties['minor']}, {properties['multiProcessorCount']} multiprocessors"
+        )
     print(f"Peak in float32 matrix products: {peak_gflops(backend):.0f} GFLOP/s")
     return 0

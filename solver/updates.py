@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proto.errors import SolverFault, WeightsFault, did_you_mean
+from demitasse.proto.errors import SolverFault, WeightsFault, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Settings:
 
 def sgd(xp, g, history, rate, s, t):
     """h = momentum h + rate g;  update h.  (Backends fuse it: sgd_update.)"""
-    h, = history
+    (h,) = history
     h *= s.momentum
     h += rate * g
     g[...] = h
@@ -45,7 +45,7 @@ def sgd(xp, g, history, rate, s, t):
 
 def nesterov(xp, g, history, rate, s, t):
     """h' = momentum h + rate g;  update (1 + momentum) h' - momentum h."""
-    h, = history
+    (h,) = history
     old = s.momentum * h
     xp.multiply(g, rate, out=h)
     h += old
@@ -55,14 +55,14 @@ def nesterov(xp, g, history, rate, s, t):
 
 def adagrad(xp, g, history, rate, s, t):
     """h += g^2;  update rate g / (sqrt(h) + delta)."""
-    h, = history
+    (h,) = history
     h += g * g
     _divide_by_root(xp, g, h, rate, s.delta)
 
 
 def rmsprop(xp, g, history, rate, s, t):
     """h = rms_decay h + (1 - rms_decay) g^2;  update rate g / (sqrt(h) + delta)."""
-    h, = history
+    (h,) = history
     _running_square(h, g, s.rms_decay)
     _divide_by_root(xp, g, h, rate, s.delta)
 
@@ -85,7 +85,7 @@ def adam(xp, g, history, rate, s, t):
     m += (1 - s.momentum) * g
     _running_square(v, g, s.momentum2)
     g[...] = m
-    correction = math.sqrt(1 - s.momentum2 ** t) / (1 - s.momentum ** t)
+    correction = math.sqrt(1 - s.momentum2**t) / (1 - s.momentum**t)
     _divide_by_root(xp, g, v, rate * correction, s.delta)
 
 
@@ -105,7 +105,7 @@ def _divide_by_root(xp, g, h, rate, delta):
 
 RULES = {"SGD": sgd, "Nesterov": nesterov, "AdaGrad": adagrad, "RMSProp": rmsprop, "AdaDelta": adadelta, "Adam": adam}
 TWO_HISTORIES = ("AdaDelta", "Adam")
-PIECE = 1 << 15                 # numbers; four such arrays fit into a core's cache
+PIECE = 1 << 15  # numbers; four such arrays fit into a core's cache
 
 
 def check_update(param) -> None:
@@ -116,8 +116,9 @@ def check_update(param) -> None:
             hint = hint.replace(f"'{name.lower()}'", f"'{name}'")
         raise SolverFault(f"unknown solver type '{param.type}'{hint}; known: {', '.join(RULES)}")
     if param.type in ("AdaGrad", "RMSProp") and param.momentum:
-        raise SolverFault(f"{param.type} has no momentum, but momentum is {param.momentum:g}: remove it, "
-                          'or use type: "Adam"')
+        raise SolverFault(
+            f'{param.type} has no momentum, but momentum is {param.momentum:g}: remove it, or use type: "Adam"'
+        )
     for field in ("momentum", "momentum2"):
         if not 0 <= getattr(param, field) < 1:
             raise SolverFault(f"{field} is {getattr(param, field):g}: it must be at least 0 and below 1")
@@ -144,8 +145,10 @@ class Updater:
         self.settings = Settings(param.momentum, param.momentum2, param.rms_decay, param.delta)
         self.clip, self.l1 = param.clip_gradients, param.regularization_type == "L1"
         self.weight_decay = param.weight_decay
-        self.history = [[backend.zeros(p.shape) if self._learned(p) else None for p in params]
-                        for _ in range(2 if param.type in TWO_HISTORIES else 1)]
+        self.history = [
+            [backend.zeros(p.shape) if self._learned(p) else None for p in params]
+            for _ in range(2 if param.type in TWO_HISTORIES else 1)
+        ]
 
     @staticmethod
     def _learned(p) -> bool:
@@ -201,8 +204,10 @@ class Updater:
         """WeightsFault where histories in Caffe's file order belong to another solver or net."""
         mine = self._in_file_order()
         if len(arrays) != len(mine):
-            raise WeightsFault(f"the state has {len(arrays)} history arrays, {self.type} on its net here {len(mine)}: "
-                               "it was written by another solver type or for another net")
+            raise WeightsFault(
+                f"the state has {len(arrays)} history arrays, {self.type} on its net here {len(mine)}: "
+                "it was written by another solver type or for another net"
+            )
         for i, ((p, _), array) in enumerate(zip(mine, arrays, strict=True)):
             if array.size != p.count or _trimmed(array.shape) != _trimmed(p.shape):
                 raise WeightsFault(f"history {i} of the state has shape {tuple(array.shape)}, the parameter {p.shape}")
@@ -222,7 +227,7 @@ def _pieces(arrays):
         return
     flat = [array.reshape(-1) for array in arrays]
     for begin in range(0, flat[0].size, PIECE):
-        yield [array[begin:begin + PIECE] for array in flat]
+        yield [array[begin : begin + PIECE] for array in flat]
 
 
 def _trimmed(shape):

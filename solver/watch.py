@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 
-from proto.errors import SolverFault
+from demitasse.proto.errors import SolverFault
 
 LEARNED = ("Convolution", "Deconvolution", "InnerProduct", "Scale")
-FASTEST, SLOWEST = 10.0, 1e-7      # effective rates per mean loss outside these have never trained anything
+FASTEST, SLOWEST = 10.0, 1e-7  # effective rates per mean loss outside these have never trained anything
 
 
 def startup_warnings(net, param) -> list[str]:
@@ -28,14 +28,16 @@ def _frozen_at_zero(net) -> list[str]:
     for step in net.plan.steps:
         if _is_zero(net, step) and step.layer.params[0].lr_mult == 0:
             remedy = "start it as bilinear upsampling with --bilinear, or " * (step.cls.type == "Deconvolution")
-            lines.append(f"the weights of layer {step.label} are all zero and lr_mult 0 keeps them so: its output says "
-                         f"nothing, for ever; {remedy}load weights for it")
+            lines.append(
+                f"the weights of layer {step.label} are all zero and lr_mult 0 keeps them so: its output says "
+                f"nothing, for ever; {remedy}load weights for it"
+            )
     return lines
 
 
 def _dead_chain(net) -> list[str]:
     """Learned layers of zeros behind other layers of zeros: no gradient passes either."""
-    dark, dead = set(), []                     # values that are zero because a layer before them is
+    dark, dead = set(), []  # values that are zero because a layer before them is
     for step in net.plan.steps:
         zero = _is_zero(net, step)
         if zero and not dark.isdisjoint(step.bottoms) and step.layer.params[0].lr_mult != 0:
@@ -45,8 +47,10 @@ def _dead_chain(net) -> list[str]:
     if not dead:
         return []
     more = f" and {len(dead) - 1} more layers" if len(dead) > 1 else ""
-    return [f"the weights of {dead[0].label}{more} are all zero, and so are those of a layer before: no gradient "
-            "passes and nothing is learned; load --weights, or give them a weight_filler"]
+    return [
+        f"the weights of {dead[0].label}{more} are all zero, and so are those of a layer before: no gradient "
+        "passes and nothing is learned; load --weights, or give them a weight_filler"
+    ]
 
 
 # -- the learning rate beside what the loss is divided by -----------------------------------------------
@@ -66,9 +70,12 @@ def _softmax_losses(net) -> list:
 
 def normalisation_lines(net, param) -> list[str]:
     """For each loss that is a sum over pixels: what the learning rate would be for the mean."""
-    return [f"layer {step.label} sums its loss over {factor:g} labels: base_lr {param.base_lr:g} acts as "
-            f"{param.base_lr * factor:.3g} would on the mean"
-            for step, factor in _softmax_losses(net) if factor > 1]
+    return [
+        f"layer {step.label} sums its loss over {factor:g} labels: base_lr {param.base_lr:g} acts as "
+        f"{param.base_lr * factor:.3g} would on the mean"
+        for step, factor in _softmax_losses(net)
+        if factor > 1
+    ]
 
 
 def per_label_losses(net, outputs) -> dict[str, float]:
@@ -82,8 +89,10 @@ def schedule_warnings(param) -> list[str]:
     if param.base_lr == 0:
         lines.append("base_lr is 0: nothing is learned")
     if param.lr_policy == "multistep" and not param.stepvalue:
-        lines.append("lr_policy is multistep without a stepvalue: the rate stays at base_lr for ever; add, say, "
-                     f"stepvalue: {max(1, param.max_iter // 2)}")
+        lines.append(
+            "lr_policy is multistep without a stepvalue: the rate stays at base_lr for ever; add, say, "
+            f"stepvalue: {max(1, param.max_iter // 2)}"
+        )
     return lines
 
 
@@ -96,12 +105,16 @@ def _rate_warnings(net, param) -> list[str]:
         rate = param.base_lr * factor / (1 - param.momentum)
         if rate > FASTEST:
             remedy = "normalize: true in its loss_param, or " if factor > 1 else ""
-            lines.append(f"base_lr {param.base_lr:g} with momentum {param.momentum:g} on layer {step.label}, whose "
-                         f"loss is {factor:g} times its mean, will very likely end in NaN: {remedy}a base_lr near "
-                         f"{0.1 * (1 - param.momentum) / factor:.0e}")
+            lines.append(
+                f"base_lr {param.base_lr:g} with momentum {param.momentum:g} on layer {step.label}, whose "
+                f"loss is {factor:g} times its mean, will very likely end in NaN: {remedy}a base_lr near "
+                f"{0.1 * (1 - param.momentum) / factor:.0e}"
+            )
         elif 0 < rate < SLOWEST:
-            lines.append(f"base_lr {param.base_lr:g} on layer {step.label}, whose loss is its mean over the labels, "
-                         "changes next to nothing: such rates belong to normalize: false")
+            lines.append(
+                f"base_lr {param.base_lr:g} on layer {step.label}, whose loss is its mean over the labels, "
+                "changes next to nothing: such rates belong to normalize: false"
+            )
     return lines
 
 
@@ -119,12 +132,15 @@ class EqualScores:
     def __init__(self, solver):
         self.solver, self.net = solver, solver.net
         # Step of each loss under watch -> the iteration that should have taught it, once there was one.
-        self.taught: dict[int, int | None] = {step.index: None for step in self.net.plan.steps
-                                              if step.cls.type == "SoftmaxWithLoss" and step.tops[0].loss_weight}
+        self.taught: dict[int, int | None] = {
+            step.index: None
+            for step in self.net.plan.steps
+            if step.cls.type == "SoftmaxWithLoss" and step.tops[0].loss_weight
+        }
 
     def __call__(self, index: int) -> None:
         if not self.taught:
-            self.net.before_forward.remove(self)       # a pass without hooks can be replayed as a whole on a GPU
+            self.net.before_forward.remove(self)  # a pass without hooks can be replayed as a whole on a GPU
         if index not in self.taught:
             return
         step, taught = self.net.plan.steps[index], self.taught[index]
@@ -139,8 +155,10 @@ class EqualScores:
             del self.taught[index]
             zeros = [above.label for above in _above(step.bottoms[0]) if _is_zero(self.net, above)]
             why = f"the weights of {' and of '.join(zeros)} are zero" if zeros else "nothing before it has changed them"
-            self.solver.log.warn(f"the scores that layer {step.label} reads are still all the same after an update, so "
-                                 f"that its loss stays at ln {classes} = {math.log(classes):.4f} per label: {why}")
+            self.solver.log.warn(
+                f"the scores that layer {step.label} reads are still all the same after an update, so "
+                f"that its loss stays at ln {classes} = {math.log(classes):.4f} per label: {why}"
+            )
 
     def _has_labels(self, step) -> bool:
         labels = self.net.blobs[step.bottoms[1].name]
@@ -168,14 +186,19 @@ def loss_fault(net, loss: float, iteration: int, rate: float, state_before: dict
     for step in net.plan.steps:
         for i, p in enumerate(step.layer.params):
             if not _all_finite(net, p.data):
-                return SolverFault(f"{what}; an update has made the weights (array {i}) of this layer NaN or infinite, "
-                                   f"the first such layer: {remedy}", step.where, step.label)
+                return SolverFault(
+                    f"{what}; an update has made the weights (array {i}) of this layer NaN or infinite, "
+                    f"the first such layer: {remedy}",
+                    step.where,
+                    step.label,
+                )
     found = []
 
     def hook(index: int) -> None:
         step = net.plan.steps[index]
-        if not found and any(not _all_finite(net, net.blobs[value.name]) for value in step.tops
-                             if value.name in net.blobs):
+        if not found and any(
+            not _all_finite(net, net.blobs[value.name]) for value in step.tops if value.name in net.blobs
+        ):
             found.append(step)
 
     net.load_state(state_before)
@@ -187,8 +210,11 @@ def loss_fault(net, loss: float, iteration: int, rate: float, state_before: dict
     if not found:
         return SolverFault(f"{what}, and finite when the same pass is run again: {remedy}")
     step = found[0]
-    why = f"the first values that are not finite come out of this layer: {remedy}" if step.bottoms else \
-        "the data of this layer hold a NaN or an infinity: correct them"
+    why = (
+        f"the first values that are not finite come out of this layer: {remedy}"
+        if step.bottoms
+        else "the data of this layer hold a NaN or an infinity: correct them"
+    )
     return SolverFault(f"{what}; {why}", step.where, step.label)
 
 

@@ -11,8 +11,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     if config.getoption("--gpu"):
-        from layers.backend import make_backend
-        from proto.errors import NetError
+        from demitasse.layers.backend import make_backend
+        from demitasse.proto.errors import NetError
 
         try:
             make_backend("gpu")

@@ -7,13 +7,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ["proto", "layers", "netdef", "solver", "models"]       # each may import those before it
+PACKAGES = ["proto", "layers", "netdef", "solver", "models"]  # each may import those before it
 # What is another layer turned round, narrowed or extended builds on it.
-SIDEWAYS = {("deconvolution", "convolution"), ("depthwise_convolution", "convolution"), ("im2col", "convolution"),
-            ("lstm", "rnn")}
+SIDEWAYS = {
+    ("deconvolution", "convolution"),
+    ("depthwise_convolution", "convolution"),
+    ("im2col", "convolution"),
+    ("lstm", "rnn"),
+}
 # Types that work on the host: they read files or run the user's Python.
-HOST_LAYERS = {"data", "image_data", "hdf5_data", "hdf5_output", "memory_data", "dummy_data", "window_data",
-               "dense_image_data", "python", "layer", "fillers", "__init__"}
+HOST_LAYERS = {
+    "data",
+    "image_data",
+    "hdf5_data",
+    "hdf5_output",
+    "memory_data",
+    "dummy_data",
+    "window_data",
+    "dense_image_data",
+    "python",
+    "layer",
+    "fillers",
+    "__init__",
+}
 
 
 def sources(*packages):
@@ -40,7 +56,8 @@ def test_packages_import_downward_only(package):
     allowed = set(PACKAGES[: PACKAGES.index(package) + 1])
     for path in sources(package):
         for module, top in imports(path):
-            root = module.split(".")[0]
+            root = module.removeprefix("demitasse.").split(".")[0]
+            assert module.startswith("demitasse.") or root not in PACKAGES, f"{path}: import demitasse.{module}"
             if root in PACKAGES and root not in allowed:
                 pytest.fail(f"{path.relative_to(ROOT)} imports {module}, which is above it")
             if root == "caffe":
@@ -48,9 +65,15 @@ def test_packages_import_downward_only(package):
                 assert lazily or package == "models", f"{path.relative_to(ROOT)} may not know the caffe facade"
 
 
-@pytest.mark.parametrize("library, homes", [
-    ("cupy", "gpu"), ("cupyx", "gpu"), ("cudnn", "gpu"), ("numba", "cpu"),
-])
+@pytest.mark.parametrize(
+    "library, homes",
+    [
+        ("cupy", "gpu"),
+        ("cupyx", "gpu"),
+        ("cudnn", "gpu"),
+        ("numba", "cpu"),
+    ],
+)
 def test_device_libraries_have_one_home(library, homes):
     for path in sources(*PACKAGES, "caffe"):
         for module, _ in imports(path):
@@ -80,6 +103,6 @@ def test_computing_layers_speak_to_the_backend_only():
         modules = {module for module, _ in imports(path)}
         assert not {"numpy", "cupy", "numba"} & {m.split(".")[0] for m in modules}, f"{path.name}: an array library"
         for module in modules:
-            parts = module.split(".")
+            parts = module.removeprefix("demitasse.").split(".")
             if parts[0] == "layers" and parts[1] not in ("layer", "fillers", "backend", "sources"):
                 assert (path.stem, parts[1]) in SIDEWAYS, f"{path.name} imports {module}: layers do not know each other"

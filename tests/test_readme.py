@@ -11,23 +11,36 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.__main__ import main as models
-from netdef.__main__ import main as netdef
-from netdef.net import Net
-from solver.__main__ import main as solver
+from demitasse.models.__main__ import main as models
+from demitasse.netdef.__main__ import main as netdef
+from demitasse.netdef.net import Net
+from demitasse.solver.__main__ import main as solver
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 TINY, SOLVER, INPUT, SPEC = re.findall(r"```(?:python)?\n(.*?)```", TEXT, re.DOTALL)[:4]
-COMMANDS = [shlex.split(line.replace("\\\n", " "), comments=True) for line in
-            re.findall(r"^    python -m ((?:solver|netdef|models) (?:.*\\\n)*.*)$", TEXT, re.MULTILINE)]
+COMMANDS = [
+    shlex.split(line.replace("\\\n", " "), comments=True)
+    for line in re.findall(r"^    python -m ((?:solver|netdef|models) (?:.*\\\n)*.*)$", TEXT, re.MULTILINE)
+]
 
 
 def test_all_commands_are_there():
     named = {" ".join(words[:2]) for words in COMMANDS}
     assert len(COMMANDS) == len({tuple(words) for words in COMMANDS}) and named >= {
-        "solver train", "solver test", "solver time", "netdef show", "netdef draw", "netdef upgrade", "netdef convert",
-        "netdef diff", "models list", "models write", "models score", "models segment"}
+        "solver train",
+        "solver test",
+        "solver time",
+        "netdef show",
+        "netdef draw",
+        "netdef upgrade",
+        "netdef convert",
+        "netdef diff",
+        "models list",
+        "models write",
+        "models score",
+        "models segment",
+    }
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words[:2]))
@@ -68,15 +81,19 @@ def test_the_net_on_one_page(folder, capsys):
     assert models(["score", "tiny.prototxt", "--weights", "tiny_iter_5.caffemodel"]) == 0
     assert "6 images" in capsys.readouterr().out
     data, rest = TINY.index('layer { name: "data"'), TINY.index('layer { name: "conv1"')
-    (folder / "tiny_deploy.prototxt").write_text(TINY[:data] + INPUT + TINY[rest:TINY.index('layer { name: "loss"')])
+    (folder / "tiny_deploy.prototxt").write_text(TINY[:data] + INPUT + TINY[rest : TINY.index('layer { name: "loss"')])
     assert models(["segment", "my/images", "--net", "tiny_deploy.prototxt", "--weights", "tiny_iter_5.caffemodel"]) == 0
     assert Image.open("segmented/5.png").size == (30, 29)
 
 
 def test_the_net_in_python(folder):
     code = SPEC + "print(format(n.to_proto()))\n"
-    run = subprocess.run([sys.executable, "-c", "from proto.text import format\n" + code], capture_output=True,
-                         text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    run = subprocess.run(
+        [sys.executable, "-c", "from demitasse.proto.text import format\n" + code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     net = Net(run.stdout, "TRAIN")
     assert net.layer_names == ["data", "conv1", "relu1"]
     assert net.forward()["conv1"].shape[:2] == (1, 16)

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from layers.backend.geometry import ConvGeometry, PoolGeometry
-from proto.errors import LabelFault
+from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
+from demitasse.proto.errors import LabelFault
 
 FLT_MIN = float(np.finfo(np.float32).tiny)  # the least probability a loss takes the logarithm of: 87.3365
 

@@ -7,11 +7,11 @@ import math
 
 import numpy as np
 
-from layers.backend import cpu_elementwise, cpu_gemm, cpu_norm, cpu_pool
-from layers.backend.base import Backend
-from layers.backend.cpu_conv import Convolution
-from layers.backend.cpu_memory import MemoryPool
-from layers.backend.cpu_threads import shared_pool
+from demitasse.layers.backend import cpu_elementwise, cpu_gemm, cpu_norm, cpu_pool
+from demitasse.layers.backend.base import Backend
+from demitasse.layers.backend.cpu_conv import Convolution
+from demitasse.layers.backend.cpu_memory import MemoryPool
+from demitasse.layers.backend.cpu_threads import shared_pool
 
 FLOAT32 = np.dtype(np.float32)
 UPDATE_PIECE = 1 << 16  # numbers of each array; with the temporary ones they fit into a cache of 2 MB

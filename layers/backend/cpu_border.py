@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.backend.cpu_compile import kernel
-from layers.backend.cpu_lines import copy
-from layers.backend.cpu_mailbox import enter
-from layers.backend.cpu_work import work
+from demitasse.layers.backend.cpu_compile import kernel
+from demitasse.layers.backend.cpu_lines import copy
+from demitasse.layers.backend.cpu_mailbox import enter
+from demitasse.layers.backend.cpu_work import work
 
 LEAST_SIZE = 48  # of an image: smaller ones are not worth a look
 LEAST_RUN = 8  # rows that a run must be able to lose
@@ -185,7 +185,15 @@ def whole_outputs(pool, memory, small, rows, columns, out=None):
     shape = n, k, len(rows.source), len(columns.source)
     y = memory.empty(shape, np.float32) if out is None else out.reshape(shape)
     pool.run(
-        lengthen, 1, small.reshape(-1), n * k, height, width, rows.source, pieces_of(columns.source), y.reshape(-1),
+        lengthen,
+        1,
+        small.reshape(-1),
+        n * k,
+        height,
+        width,
+        rows.source,
+        pieces_of(columns.source),
+        y.reshape(-1),
         y.shape[3],
-    )  # fmt: skip
+    )
     return y

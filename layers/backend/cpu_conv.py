@@ -6,9 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from layers.backend import cpu_border, cpu_direct, cpu_direct_back, cpu_strided, cpu_winograd, cpu_winograd_back
-from layers.backend.cpu_direct import Direct
-from layers.backend.cpu_way import TILES, tile_size, way
+from demitasse.layers.backend import (
+    cpu_border,
+    cpu_direct,
+    cpu_direct_back,
+    cpu_strided,
+    cpu_winograd,
+    cpu_winograd_back,
+)
+from demitasse.layers.backend.cpu_direct import Direct
+from demitasse.layers.backend.cpu_way import TILES, tile_size, way
 
 NOTHING = np.empty(0, np.float32)
 
@@ -78,17 +85,40 @@ class Convolution:
         phases, sizes, steps, places, frame, scratch = how
         x = x.reshape(-1)
         self.pool.run(
-            cpu_direct.forward, phases, x, w.reshape(-1), w_row, w_step, bias, np.float32(slope), y.reshape(-1), sizes,
-            steps, places, self._empty(frame) if frame else x, scratch=scratch,
-        )  # fmt: skip
+            cpu_direct.forward,
+            phases,
+            x,
+            w.reshape(-1),
+            w_row,
+            w_step,
+            bias,
+            np.float32(slope),
+            y.reshape(-1),
+            sizes,
+            steps,
+            places,
+            self._empty(frame) if frame else x,
+            scratch=scratch,
+        )
 
     def _winograd(self, how, x, w, bias, slope, y, pad, kernels, r):
         steps, m = how.steps, how.tile
         self.pool.run(
-            cpu_winograd.forward, 1 + 2 * len(x) * steps.bands, x.reshape(-1), w.reshape(-1), bias, np.float32(slope),
-            y.reshape(-1), (*x.shape, *y.shape[1:], *pad, *kernels), steps.steps, self._empty(steps.u),
-            self._empty(steps.v), (0,) * m, (0,) * r, scratch=steps.scratch,
-        )  # fmt: skip
+            cpu_winograd.forward,
+            1 + 2 * len(x) * steps.bands,
+            x.reshape(-1),
+            w.reshape(-1),
+            bias,
+            np.float32(slope),
+            y.reshape(-1),
+            (*x.shape, *y.shape[1:], *pad, *kernels),
+            steps.steps,
+            self._empty(steps.u),
+            self._empty(steps.v),
+            (0,) * m,
+            (0,) * r,
+            scratch=steps.scratch,
+        )
 
     def backward_data(self, dy, w, geom, channels, spatial, bias, slope, out=None):
         n, k = dy.shape[:2]

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.backend.cpu_compile import kernel
-from layers.backend.cpu_gather import frame, store_outputs
-from layers.backend.cpu_mailbox import enter
-from layers.backend.cpu_product import (
+from demitasse.layers.backend.cpu_compile import kernel
+from demitasse.layers.backend.cpu_gather import frame, store_outputs
+from demitasse.layers.backend.cpu_mailbox import enter
+from demitasse.layers.backend.cpu_product import (
     DEPTH,
     ROWS,
     STRIP,
@@ -28,7 +28,7 @@ from layers.backend.cpu_product import (
     multiply_tile,
     padded,
 )
-from layers.backend.cpu_work import bands_of, part_of, work
+from demitasse.layers.backend.cpu_work import bands_of, part_of, work
 
 LONG = 8 * TILE_LANES  # pixels at a time where each group has one output
 
@@ -77,9 +77,21 @@ def forward(state, scratch, x, w, w_row, w_step, bias, slope, y, sizes, steps, p
                     top = ((image * k_out + g * k_group + k0) * out_h + row0 + line) * out_w + i
                     if n == STRIP and (ld == out_w or i + n <= out_w) and len(places) <= DEPTH and k_group > 1:
                         convolve(
-                            w, left, w_row, w_step, k1 - k0, f, start + column, places, y, top, out_h * out_w,
-                            bias, g * k_group + k0, slope,
-                        )  # fmt: skip
+                            w,
+                            left,
+                            w_row,
+                            w_step,
+                            k1 - k0,
+                            f,
+                            start + column,
+                            places,
+                            y,
+                            top,
+                            out_h * out_w,
+                            bias,
+                            g * k_group + k0,
+                            slope,
+                        )
                         continue
                     multiply_placed(w, left, w_row, w_step, k1 - k0, f, start + column, places, n, my_q, strip)
                     for k in range(k1 - k0):
@@ -96,9 +108,23 @@ def convolve(w, iw, w_row, w_step, rows, x, ix, places, y, iy, ldy, bias, channe
     """STRIP pixels of `rows` outputs, with nothing in between: the sums go from registers to y."""
     for k in range(0, rows, TILE_ROWS):
         convolve_tile(
-            w, iw + k * w_row, w_row, w_step, rows - k, x, ix, places, y, iy + k * ldy, ldy, bias, channel + k, slope,
-            ROWS, VECTORS,
-        )  # fmt: skip
+            w,
+            iw + k * w_row,
+            w_row,
+            w_step,
+            rows - k,
+            x,
+            ix,
+            places,
+            y,
+            iy + k * ldy,
+            ldy,
+            bias,
+            channel + k,
+            slope,
+            ROWS,
+            VECTORS,
+        )
 
 
 @kernel

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.backend.cpu_compile import kernel
-from layers.backend.cpu_lines import copy
-from layers.backend.cpu_mailbox import enter
-from layers.backend.cpu_product import sum_of
-from layers.backend.cpu_work import work
+from demitasse.layers.backend.cpu_compile import kernel
+from demitasse.layers.backend.cpu_lines import copy
+from demitasse.layers.backend.cpu_mailbox import enter
+from demitasse.layers.backend.cpu_product import sum_of
+from demitasse.layers.backend.cpu_work import work
 
 GRAIN, PIECE = 1 << 16, 1 << 14
 

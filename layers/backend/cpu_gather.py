@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.backend.cpu_compile import kernel
-from layers.backend.cpu_lines import add_bias, add_bias_to_some, add_scaled, copy, copy_every
-from layers.backend.cpu_product import fill
+from demitasse.layers.backend.cpu_compile import kernel
+from demitasse.layers.backend.cpu_lines import add_bias, add_bias_to_some, add_scaled, copy, copy_every
+from demitasse.layers.backend.cpu_product import fill
 
 
 @kernel

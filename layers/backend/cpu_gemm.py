@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.backend.cpu_compile import kernel
-from layers.backend.cpu_lines import copy
-from layers.backend.cpu_mailbox import enter
-from layers.backend.cpu_product import multiply_deep, padded, transpose
-from layers.backend.cpu_work import work
+from demitasse.layers.backend.cpu_compile import kernel
+from demitasse.layers.backend.cpu_lines import copy
+from demitasse.layers.backend.cpu_mailbox import enter
+from demitasse.layers.backend.cpu_product import multiply_deep, padded, transpose
+from demitasse.layers.backend.cpu_work import work
 
 
 @kernel

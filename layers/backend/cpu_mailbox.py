@@ -12,8 +12,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from layers.backend.cpu_compile import kernel
-from layers.backend.cpu_work import ENTERED, MAILBOX, add, read, rest
+from demitasse.layers.backend.cpu_compile import kernel
+from demitasse.layers.backend.cpu_work import ENTERED, MAILBOX, add, read, rest
 
 I64 = ir.IntType(64)
 

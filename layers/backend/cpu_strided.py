@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from layers.backend.cpu_compile import kernel
-from layers.backend.cpu_gather import frame
-from layers.backend.cpu_mailbox import enter
-from layers.backend.cpu_work import bands_of, part_of, work
-from layers.backend.geometry import ConvGeometry
+from demitasse.layers.backend.cpu_compile import kernel
+from demitasse.layers.backend.cpu_gather import frame
+from demitasse.layers.backend.cpu_mailbox import enter
+from demitasse.layers.backend.cpu_work import bands_of, part_of, work
+from demitasse.layers.backend.geometry import ConvGeometry
 
 
 @kernel

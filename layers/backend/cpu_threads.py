@@ -16,8 +16,8 @@ import threading
 
 import numpy as np
 
-from layers.backend.cpu_mailbox import ASLEEP, CALL, WORDS, close, serve
-from layers.backend.cpu_work import LINE, MAILBOX, THREADS
+from demitasse.layers.backend.cpu_mailbox import ASLEEP, CALL, WORDS, close, serve
+from demitasse.layers.backend.cpu_work import LINE, MAILBOX, THREADS
 
 LOOKS = 20_000  # into the mailbox before a thread falls asleep: about half a millisecond
 

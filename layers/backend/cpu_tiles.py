@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from numba.extending import intrinsic
 
-from layers.backend.cpu_toom import matrices
-from layers.backend.cpu_vector import LANES, Vec, Writer, void
+from demitasse.layers.backend.cpu_toom import matrices
+from demitasse.layers.backend.cpu_vector import LANES, Vec, Writer, void
 
 
 def combine(matrix, xs):

@@ -6,9 +6,9 @@ import functools
 import math
 from dataclasses import dataclass
 
-from layers.backend import cpu_direct, cpu_strided, cpu_winograd
-from layers.backend.cpu_product import worked
-from layers.backend.geometry import ConvGeometry
+from demitasse.layers.backend import cpu_direct, cpu_strided, cpu_winograd
+from demitasse.layers.backend.cpu_product import worked
+from demitasse.layers.backend.geometry import ConvGeometry
 
 TILES = {3: (2, 4, 6), 4: (2, 4), 5: (2, 4), 6: (2, 3), 7: (2,)}  # side of the kernel: sides of output tiles
 

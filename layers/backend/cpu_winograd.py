@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.backend.cpu_compile import kernel
-from layers.backend.cpu_lines import copy, copy_window, transpose_tile
-from layers.backend.cpu_mailbox import enter
-from layers.backend.cpu_product import fill, multiply, padded
-from layers.backend.cpu_tiles import input_tile, output_tile, weight_tile
-from layers.backend.cpu_work import LEAST_PIXELS, MOST_PARTS, part_of, wait, work
+from demitasse.layers.backend.cpu_compile import kernel
+from demitasse.layers.backend.cpu_lines import copy, copy_window, transpose_tile
+from demitasse.layers.backend.cpu_mailbox import enter
+from demitasse.layers.backend.cpu_product import fill, multiply, padded
+from demitasse.layers.backend.cpu_tiles import input_tile, output_tile, weight_tile
+from demitasse.layers.backend.cpu_work import LEAST_PIXELS, MOST_PARTS, part_of, wait, work
 
 LINES = 8192  # floats of scratch per thread
 SKEW = 16  # between frequencies: matrices a power of two apart would all share a few cache sets
@@ -133,9 +133,7 @@ def forward(state, scratch, x, w, bias, slope, y, sizes, steps, u, v, m, r):
                 for row in range(begin, end):
                     plane, row0, place = (image * c_in + c) * height * width, (band + row) * tile - pad_y, row - begin
                     place = c * v_ld + place * tiles_x
-                    spread_inputs(
-                        x, plane, height, width, row0, -pad_x, tiles_x, part_v, place, v_plane, lines, m, r
-                    )  # fmt: skip
+                    spread_inputs(x, plane, height, width, row0, -pad_x, tiles_x, part_v, place, v_plane, lines, m, r)
             if phase == 1 and share_u:
                 wait(state, 0, blocks)
             phase += 1
@@ -152,22 +150,44 @@ def forward(state, scratch, x, w, bias, slope, y, sizes, steps, u, v, m, r):
                     place = (block - first) * c_in * 16
                     transform_kernels(
                         w, k_step, c_step, block * 16, k_out, c_in, flip, my_u, place, u_plane, lines, m, r
-                    )  # fmt: skip
+                    )
                 part_v = scratch[part][v_start:] if parts > 1 else v
                 for f in range(a * a):
                     multiply(
-                        my_u, f * u_plane + start, c_in * 16, last - first,
-                        part_v, f * v_plane + (row0 - begin) * tiles_x, v_ld, (row1 - row0) * tiles_x,
-                        q, f * q_plane, q_ld, c_in, 0,
-                    )  # fmt: skip
+                        my_u,
+                        f * u_plane + start,
+                        c_in * 16,
+                        last - first,
+                        part_v,
+                        f * v_plane + (row0 - begin) * tiles_x,
+                        v_ld,
+                        (row1 - row0) * tiles_x,
+                        q,
+                        f * q_plane,
+                        q_ld,
+                        c_in,
+                        0,
+                    )
                 for k in range(first * 16, min(last * 16, k_out)):
                     plane = (image * k_out + k) * out_h * out_w
                     for row in range(row0, row1):
                         place = (k - first * 16) * q_ld + (row - row0) * tiles_x
                         gather_outputs(
-                            q, place, q_plane, bias[k], slope, tiles_x, y, plane, (band + row) * tile, out_h, out_w,
-                            lines, m, r,
-                        )  # fmt: skip
+                            q,
+                            place,
+                            q_plane,
+                            bias[k],
+                            slope,
+                            tiles_x,
+                            y,
+                            plane,
+                            (band + row) * tile,
+                            out_h,
+                            out_w,
+                            lines,
+                            m,
+                            r,
+                        )
 
 
 class Steps:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers.backend.cpu_compile import kernel
-from layers.backend.cpu_mailbox import enter
-from layers.backend.cpu_product import fill, multiply, padded, transpose
-from layers.backend.cpu_tiles import gradient_tile, scatter_tile, weight_gradient_tile
-from layers.backend.cpu_winograd import LINES, SKEW, read_patch, spread_inputs, transform_kernels
-from layers.backend.cpu_work import work
+from demitasse.layers.backend.cpu_compile import kernel
+from demitasse.layers.backend.cpu_mailbox import enter
+from demitasse.layers.backend.cpu_product import fill, multiply, padded, transpose
+from demitasse.layers.backend.cpu_tiles import gradient_tile, scatter_tile, weight_gradient_tile
+from demitasse.layers.backend.cpu_winograd import LINES, SKEW, read_patch, spread_inputs, transform_kernels
+from demitasse.layers.backend.cpu_work import work
 
 
 @kernel

@@ -16,9 +16,9 @@ import math
 
 import numpy as np
 
-from layers.backend.gpu_between import GpuBetween
-from layers.backend.gpu_graph import Recorder
-from proto.errors import SolverFault
+from demitasse.layers.backend.gpu_between import GpuBetween
+from demitasse.layers.backend.gpu_graph import Recorder
+from demitasse.proto.errors import SolverFault
 
 PRECISIONS = ("fp32", "tf32", "fp16")
 UPDATE_CHUNK = 16384  # as in update.cu
@@ -45,7 +45,7 @@ class GpuBackend(GpuBetween):
         if precision not in PRECISIONS:
             raise SolverFault(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}")
         if runtime is None:
-            from layers.backend.gpu_runtime import CudaRuntime
+            from demitasse.layers.backend.gpu_runtime import CudaRuntime
 
             runtime = CudaRuntime(_index(device))
         self.runtime, self.xp = runtime, runtime.xp
@@ -99,8 +99,16 @@ class GpuBackend(GpuBetween):
     def uniform(self, shape, low=0.0, high=1.0):
         y = self.empty(shape)
         fours = -(-y.size // 4)
-        self._launch("random", "uniform", fours, y, np.int64(y.size), np.uint64(self.key),
-                     np.uint64(self.position - self.origin), self.counter)  # fmt: skip
+        self._launch(
+            "random",
+            "uniform",
+            fours,
+            y,
+            np.int64(y.size),
+            np.uint64(self.key),
+            np.uint64(self.position - self.origin),
+            self.counter,
+        )
         self.position += fours
         return y if (low, high) == (0.0, 1.0) else y * np.float32(high - low) + np.float32(low)
 
@@ -125,15 +133,42 @@ class GpuBackend(GpuBetween):
     def lrn_forward(self, x, size, alpha, beta, k):
         y, scale = self.empty(x.shape), self.empty(x.shape)
         pixels, channels, inner = self._pixels(x, 1)
-        self._launch("lrn", "lrn_forward", int(pixels), x, y, scale, pixels, channels, inner, np.int32(size),
-                     np.float32(alpha), np.float32(beta), np.float32(k))  # fmt: skip
+        self._launch(
+            "lrn",
+            "lrn_forward",
+            int(pixels),
+            x,
+            y,
+            scale,
+            pixels,
+            channels,
+            inner,
+            np.int32(size),
+            np.float32(alpha),
+            np.float32(beta),
+            np.float32(k),
+        )
         return y, scale
 
     def lrn_backward(self, dy, x, y, scale, size, alpha, beta):
         dx = self.empty(x.shape)
         pixels, channels, inner = self._pixels(x, 1)
-        self._launch("lrn", "lrn_backward", int(pixels), dy, x, y, scale, dx, pixels, channels, inner, np.int32(size),
-                     np.float32(alpha), np.float32(beta))  # fmt: skip
+        self._launch(
+            "lrn",
+            "lrn_backward",
+            int(pixels),
+            dy,
+            x,
+            y,
+            scale,
+            dx,
+            pixels,
+            channels,
+            inner,
+            np.int32(size),
+            np.float32(alpha),
+            np.float32(beta),
+        )
         return dx
 
     def softmax_forward(self, x, axis):
@@ -152,8 +187,22 @@ class GpuBackend(GpuBetween):
         labels = self.xp.ascontiguousarray(labels, dtype=np.int32)
         blocks = max(1, min(-(-int(pixels) // 256), 1024))
         losses, counts = self.zeros(blocks, np.float64), self.zeros(blocks, np.int64)
-        self._launch("softmax", "softmax_loss_forward", int(pixels), x, labels, weights, prob, losses, counts, pixels,
-                     classes, inner, *_ignored(ignore), blocks=blocks)  # fmt: skip
+        self._launch(
+            "softmax",
+            "softmax_loss_forward",
+            int(pixels),
+            x,
+            labels,
+            weights,
+            prob,
+            losses,
+            counts,
+            pixels,
+            classes,
+            inner,
+            *_ignored(ignore),
+            blocks=blocks,
+        )
         loss, count = self.empty((), np.float64), self.empty((), np.int64)
         self._launch("softmax", "softmax_loss_total", blocks, losses, counts, loss, count, np.int32(blocks), blocks=1)
         return prob, loss, count
@@ -163,8 +212,20 @@ class GpuBackend(GpuBetween):
         labels = self.xp.ascontiguousarray(labels, dtype=np.int32)
         scale = self.xp.asarray(scale, dtype=np.float32)
         pixels, classes, inner = self._pixels(prob, axis)
-        self._launch("softmax", "softmax_loss_backward", int(pixels), prob, labels, weights, scale, dx, pixels, classes,
-                     inner, *_ignored(ignore))  # fmt: skip
+        self._launch(
+            "softmax",
+            "softmax_loss_backward",
+            int(pixels),
+            prob,
+            labels,
+            weights,
+            scale,
+            dx,
+            pixels,
+            classes,
+            inner,
+            *_ignored(ignore),
+        )
         return dx
 
     def labels_of_shape(self, shape, labels, axis, ignore):
@@ -184,8 +245,9 @@ class GpuBackend(GpuBetween):
         self.forget_weights()
         if not tensors:
             return True
-        rows = tuple((w.data.ptr, g.data.ptr, *_two_pointers(histories), w.size, *rates)
-                     for w, g, histories, *rates in tensors)  # fmt: skip
+        rows = tuple(
+            (w.data.ptr, g.data.ptr, *_two_pointers(histories), w.size, *rates) for w, g, histories, *rates in tensors
+        )
         if rows not in self._update_tables:
             self._update_tables = {rows: self._update_table(rows)}
         table, chunks = self._update_tables[rows]
@@ -193,9 +255,21 @@ class GpuBackend(GpuBetween):
         keep, keep2 = UPDATE_RULES[rule](c)
         correction = math.sqrt(1 - c.momentum2**t) / (1 - c.momentum**t) if rule == "Adam" else 1.0
         floats = (keep, 1 - keep, keep2, 1 - keep2, c.delta, correction)
-        self._launch("update", "update", len(chunks), table, chunks, np.int32(len(chunks)), np.int32(number),
-                     np.float32(scale), np.float32(rate), np.float32(decay), np.int32(l1), *map(np.float32, floats),
-                     blocks=len(chunks))  # fmt: skip
+        self._launch(
+            "update",
+            "update",
+            len(chunks),
+            table,
+            chunks,
+            np.int32(len(chunks)),
+            np.int32(number),
+            np.float32(scale),
+            np.float32(rate),
+            np.float32(decay),
+            np.int32(l1),
+            *map(np.float32, floats),
+            blocks=len(chunks),
+        )
         return True
 
     def _update_table(self, rows):

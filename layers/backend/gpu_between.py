@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 
-from layers.backend.geometry import PoolGeometry
-from layers.backend.gpu_conv import GpuConvolutions
-from layers.backend.gpu_image import Image
+from demitasse.layers.backend.geometry import PoolGeometry
+from demitasse.layers.backend.gpu_conv import GpuConvolutions
+from demitasse.layers.backend.gpu_image import Image
 
 
 class GpuBetween(GpuConvolutions):
@@ -38,8 +38,19 @@ class GpuBetween(GpuConvolutions):
     def dropout_forward(self, x, ratio):
         y, mask, draw = self._like(x), self._like(x, bool), self.uniform(x.shape)
         channels, pixels = (x.shape[1], math.prod(x.shape[2:])) if isinstance(x, Image) else (1, 1)
-        self._launch("elementwise", "dropout_forward", x.size, x, draw, y, mask, np.int64(x.size), np.int32(channels),
-                     np.int32(pixels), np.float32(1 - ratio))  # fmt: skip
+        self._launch(
+            "elementwise",
+            "dropout_forward",
+            x.size,
+            x,
+            draw,
+            y,
+            mask,
+            np.int64(x.size),
+            np.int32(channels),
+            np.int32(pixels),
+            np.float32(1 - ratio),
+        )
         return y, mask
 
     def dropout_backward(self, dy, mask, ratio):

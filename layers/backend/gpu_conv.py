@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from layers.backend.base import Backend
-from layers.backend.gpu_graph import NotRecordable
-from layers.backend.gpu_image import Image
+from demitasse.layers.backend.base import Backend
+from demitasse.layers.backend.gpu_graph import NotRecordable
+from demitasse.layers.backend.gpu_image import Image
 
 COLUMN_BYTES = 256 << 20  # a strip of im2col columns; a whole image's can be over 1 GB
 
@@ -109,9 +109,16 @@ class GpuConvolutions(Backend):
         for image, group, strip in self._strip_slices(n, geom.group, each * math.prod(geom.kernel), flat.shape[3]):
             cols = self.matmul(rows[group], flat[image, group, :, strip], ta=True)
             part = x[image, group * each : (group + 1) * each]
-            self._launch("convolution", "col2im", part.size, cols, part, np.int64(strip.start),
-                         np.int64(strip.stop - strip.start),
-                         self._conv_constants(group_geom, (each, *spatial), dy.shape[2:]))  # fmt: skip
+            self._launch(
+                "convolution",
+                "col2im",
+                part.size,
+                cols,
+                part,
+                np.int64(strip.start),
+                np.int64(strip.stop - strip.start),
+                self._conv_constants(group_geom, (each, *spatial), dy.shape[2:]),
+            )
         return x
 
     def _strips(self, x, geom):
@@ -121,8 +128,16 @@ class GpuConvolutions(Backend):
         constants = self._conv_constants(geom, (each, *x.shape[2:]), out)
         for image, group, strip in self._strip_slices(len(x), geom.group, rows, math.prod(out)):
             cols = self.empty((rows, strip.stop - strip.start))
-            self._launch("convolution", "im2col", cols.size, x[image, group * each : (group + 1) * each], cols,
-                         np.int64(strip.start), np.int64(cols.shape[1]), constants)  # fmt: skip
+            self._launch(
+                "convolution",
+                "im2col",
+                cols.size,
+                x[image, group * each : (group + 1) * each],
+                cols,
+                np.int64(strip.start),
+                np.int64(cols.shape[1]),
+                constants,
+            )
             yield image, group, strip, cols
 
     @staticmethod
@@ -148,8 +163,16 @@ class GpuConvolutions(Backend):
     def _off_diagonal(self, w):
         """A flag on the device: whether w has numbers beside w[i, i]."""
         flag = self.zeros((), np.int32)
-        self._launch("convolution", "off_diagonal", w.size, w, flag, np.int64(w.size), np.int32(w.shape[1]),
-                     np.int32(math.prod(w.shape[2:])))  # fmt: skip
+        self._launch(
+            "convolution",
+            "off_diagonal",
+            w.size,
+            w,
+            flag,
+            np.int64(w.size),
+            np.int32(w.shape[1]),
+            np.int32(math.prod(w.shape[2:])),
+        )
         return flag
 
     def forget_flags(self):
@@ -165,8 +188,18 @@ class GpuConvolutions(Backend):
     def _upsample_channels(self, x, w, geom, spatial, b, relu):
         x = self.plain(x)
         y = self.empty((*x.shape[:2], *spatial))
-        self._launch("convolution", "upsample_channels", y.size, x, w, self._flag_of(w), b, y,
-                     np.int64(y.size), self._conv_constants(geom, y.shape[1:], x.shape[2:]))  # fmt: skip
+        self._launch(
+            "convolution",
+            "upsample_channels",
+            y.size,
+            x,
+            w,
+            self._flag_of(w),
+            b,
+            y,
+            np.int64(y.size),
+            self._conv_constants(geom, y.shape[1:], x.shape[2:]),
+        )
         return y if relu is None else self._epilogue(y, None, relu)
 
     def upsample_backward(self, dy, w, geom):
@@ -174,9 +207,18 @@ class GpuConvolutions(Backend):
             return super().upsample_backward(dy, w, geom)
         dy = self.plain(dy)
         dx = self.empty((*dy.shape[:2], *geom.out_size(dy.shape[2:])))
-        self._launch("convolution", "upsample_channels_backward", dx.size, dy, w, self._flag_of(w),
-                     dx, np.int64(dx.size), self._conv_constants(geom, dy.shape[1:], dx.shape[2:]),
-                     blocks=min(-(-dx.size // 8), 1 << 20))  # fmt: skip
+        self._launch(
+            "convolution",
+            "upsample_channels_backward",
+            dx.size,
+            dy,
+            w,
+            self._flag_of(w),
+            dx,
+            np.int64(dx.size),
+            self._conv_constants(geom, dy.shape[1:], dx.shape[2:]),
+            blocks=min(-(-dx.size // 8), 1 << 20),
+        )
         return dx
 
     def bias_backward(self, dy, db):
@@ -188,16 +230,35 @@ class GpuConvolutions(Backend):
         else:
             partial = self._channel_sums_of(dy)
         channels, strips = partial.shape
-        self._launch("convolution", "add_row_sums", channels, partial, db, scale, np.int64(channels), np.int32(strips),
-                     blocks=channels)  # fmt: skip
+        self._launch(
+            "convolution",
+            "add_row_sums",
+            channels,
+            partial,
+            db,
+            scale,
+            np.int64(channels),
+            np.int32(strips),
+            blocks=channels,
+        )
 
     def _channel_sums_of(self, dy):
         """(C, strips): what each strip of pixels adds up to."""
         n, channels, inner = len(dy), dy.shape[1], math.prod(dy.shape[2:])
         strips = max(1, min(n * inner // 4096, 64))
         partial = self.empty((channels, strips))
-        self._launch("convolution", "channel_sums", dy.size, dy, partial, np.int32(channels), np.int32(strips),
-                     np.int64(n), np.int32(inner), blocks=channels * strips)  # fmt: skip
+        self._launch(
+            "convolution",
+            "channel_sums",
+            dy.size,
+            dy,
+            partial,
+            np.int32(channels),
+            np.int32(strips),
+            np.int64(n),
+            np.int32(inner),
+            blocks=channels * strips,
+        )
         return partial
 
     def _conv_constants(self, geom, image, out):
@@ -209,8 +270,18 @@ class GpuConvolutions(Backend):
         inner, scale = math.prod(y.shape[2:]), None
         if isinstance(y, Image):
             inner, scale, y = 1, y.scale, Image(y.images, y.array)
-        self._launch("elementwise", "bias_relu", y.size, y, b, scale, np.int64(y.size), np.int32(y.shape[1]),
-                     np.int32(inner), np.float32(1 if relu is None else relu))  # fmt: skip
+        self._launch(
+            "elementwise",
+            "bias_relu",
+            y.size,
+            y,
+            b,
+            scale,
+            np.int64(y.size),
+            np.int32(y.shape[1]),
+            np.int32(inner),
+            np.float32(1 if relu is None else relu),
+        )
         return y
 
 

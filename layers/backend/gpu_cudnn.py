@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import math
 
-from layers.backend.geometry import ConvGeometry
-from layers.backend.gpu_image import Image, Images
-from layers.backend.gpu_plans import Planner, Spec
-from layers.backend.gpu_runtime import ALIGNMENT
+from demitasse.layers.backend.geometry import ConvGeometry
+from demitasse.layers.backend.gpu_image import Image, Images
+from demitasse.layers.backend.gpu_plans import Planner, Spec
+from demitasse.layers.backend.gpu_runtime import ALIGNMENT
 
 POINTWISE = ConvGeometry((1, 1), (1, 1), (0, 0), (1, 1))
 HALF_MOST = 65504 / 2  # half of half's largest number: room for rounding
@@ -131,14 +131,27 @@ class Convolutions:
         return x if x.data.ptr % ALIGNMENT == 0 else x.copy()
 
     def _spec(self, direction, weights, geom, bias=False, relu=False):
-        return Spec(direction, weights, geom.pad, geom.stride, geom.dilation, self.half, self.images is not None,
-                    bias, relu, self.deterministic)  # fmt: skip
+        return Spec(
+            direction,
+            weights,
+            geom.pad,
+            geom.stride,
+            geom.dilation,
+            self.half,
+            self.images is not None,
+            bias,
+            relu,
+            self.deterministic,
+        )
 
     def _run(self, plan, operands):
         """The plan's output as it lies in memory: (N, C, H, W) at fp32, else (N, H, W, C)."""
         xp, (n, c, h, w) = self.xp, plan.out_shape
-        out = xp.empty(plan.out_shape, "float32") if self.images is None else \
-            xp.empty((n, h, w, c), "float16" if self.half else "float32")  # fmt: skip
+        out = (
+            xp.empty(plan.out_shape, "float32")
+            if self.images is None
+            else xp.empty((n, h, w, c), "float16" if self.half else "float32")
+        )
         if plan.workspace and (self.workspace is None or self.workspace.nbytes < plan.workspace):
             self.workspace = xp.empty(plan.workspace, "uint8")  # grows, and serves every layer of the stream
         workspace = self.workspace.data.ptr if plan.workspace else 0

@@ -111,8 +111,17 @@ class Images:
     def _rescaled(self, image, bits, most, scale):
         other = self.empty(image.array.shape)
         other.scale = scale
-        self._launch("rescale_half", image.size, image.array, other.array, image.scale, bits, np.float32(most), scale,
-                     np.int64(image.size))  # fmt: skip
+        self._launch(
+            "rescale_half",
+            image.size,
+            image.array,
+            other.array,
+            image.scale,
+            bits,
+            np.float32(most),
+            scale,
+            np.int64(image.size),
+        )
         return other
 
     def _largest(self, x):
@@ -127,8 +136,9 @@ class Images:
         out = geom.out_size(spatial)
         wide = self.empty((n, *out, math.prod(geom.kernel) * c), image)
         constants = self.runtime.constants((c, *spatial, *out, *geom.kernel, *geom.stride, *geom.pad, *geom.dilation))
-        self.runtime.launch("convolution", "unfold" + self.suffix, wide.size, image.array, wide.array,
-                            np.int64(wide.size), constants)  # fmt: skip
+        self.runtime.launch(
+            "convolution", "unfold" + self.suffix, wide.size, image.array, wide.array, np.int64(wide.size), constants
+        )
         return wide
 
     # -- weights (K, C, kh, kw), which are to have their channels last too ---------------------
@@ -157,8 +167,16 @@ class Images:
         pixels, channels = image.size // max(image.shape[1], 1), image.shape[1]
         strips = max(1, min(pixels // 128, MOST_STRIPS))
         partial = self.xp.empty((channels, strips), np.float32)
-        self._launch("image_sums" + self.suffix, image.size, image.array, partial, np.int64(pixels), np.int32(channels),
-                     np.int32(strips), blocks=strips * -(-channels // 32))  # fmt: skip
+        self._launch(
+            "image_sums" + self.suffix,
+            image.size,
+            image.array,
+            partial,
+            np.int64(pixels),
+            np.int32(channels),
+            np.int32(strips),
+            blocks=strips * -(-channels // 32),
+        )
         return partial
 
     @property
@@ -169,8 +187,15 @@ class Images:
     def _turn(self, kernel, images, rows, columns, *args):
         """Launch a kernel that turns (images, rows, columns) to (images, columns, rows)."""
         tiles = images * -(-rows // 32) * -(-columns // 32)
-        self._launch(kernel, args[0].size, *args, np.int32(images), np.int32(rows), np.int32(columns),
-                     blocks=min(tiles, MOST_TILES))  # fmt: skip
+        self._launch(
+            kernel,
+            args[0].size,
+            *args,
+            np.int32(images),
+            np.int32(rows),
+            np.int32(columns),
+            blocks=min(tiles, MOST_TILES),
+        )
 
     def _launch(self, kernel, n, *args, blocks=None):
         if n:

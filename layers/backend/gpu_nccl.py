@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proto.errors import SolverFault
+from demitasse.proto.errors import SolverFault
 
 
 class NcclReducer:

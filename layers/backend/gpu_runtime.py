@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from layers.backend.gpu_graph import CudaTape
-from proto.errors import SolverFault
+from demitasse.layers.backend.gpu_graph import CudaTape
+from demitasse.proto.errors import SolverFault
 
 KERNELS = Path(__file__).parent / "kernels"
 THREADS = 256
@@ -24,9 +24,17 @@ TF32_MATH = 3  # cublasMath_t's CUBLAS_TF32_TENSOR_OP_MATH, which CuPy does not 
 
 SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)\s*\{')
 TYPES = {  # what a kernel declares, and the NumPy type of what it must be given
-    "float": "float32", "double": "float64", "int": "int32", "long long": "int64", "bool": "bool",
-    "unsigned long long": "uint64", "unsigned short": "float16", "Pool": "int32", "Conv": "int32", "Tensor": "int64",
-}  # fmt: skip
+    "float": "float32",
+    "double": "float64",
+    "int": "int32",
+    "long long": "int64",
+    "bool": "bool",
+    "unsigned long long": "uint64",
+    "unsigned short": "float16",
+    "Pool": "int32",
+    "Conv": "int32",
+    "Tensor": "int64",
+}
 
 
 def blocks_for(n: int) -> int:
@@ -136,7 +144,7 @@ class CudaRuntime:
     def convolutions(self, precision: str, deterministic: bool):
         """cuDNN's convolutions at that precision, or None where cuDNN is missing."""
         try:
-            from layers.backend.gpu_cudnn import Convolutions
+            from demitasse.layers.backend.gpu_cudnn import Convolutions
 
             return Convolutions(self, precision, deterministic)
         except (ImportError, OSError, RuntimeError) as error:

@@ -11,11 +11,11 @@ import os
 import shutil
 import threading
 
-from layers.sources.files import require_file
-from layers.sources.lmdb_file import LmdbFile
-from proto.errors import DataFault
+from demitasse.layers.sources.files import require_file
+from demitasse.layers.sources.lmdb_file import LmdbFile
+from demitasse.proto.errors import DataFault
 
-_open_handles: dict[str, list] = {}     # real path -> [handle, users]: both libraries refuse a second opening
+_open_handles: dict[str, list] = {}  # real path -> [handle, users]: both libraries refuse a second opening
 _lock = threading.Lock()
 
 
@@ -45,8 +45,9 @@ def _library(name: str, extra: str, path: str):
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise DataFault(f"'{path}' is a {extra} database, which needs the Python package {name}: "
-                        f"pip install {name}") from None
+        raise DataFault(
+            f"'{path}' is a {extra} database, which needs the Python package {name}: pip install {name}"
+        ) from None
 
 
 class _Reader:
@@ -94,7 +95,7 @@ class LmdbReader(_Reader):
     def __init__(self, path: str, field: str):
         super().__init__(path, field)
         self.count = self._handle.count
-        self._places, self._at = self._handle.places(), -1      # where `record` is, in the order of keys
+        self._places, self._at = self._handle.places(), -1  # where `record` is, in the order of keys
         if not self.count:
             self.close()
             raise DataFault(f"{field}: the LMDB '{path}' is empty")
@@ -189,7 +190,7 @@ class LevelDbReader(_Reader):
 class _Writer:
     """Records collected and written by the hundred, into a folder that gets its name when it is whole."""
 
-    LIMIT = 16 << 20                       # bytes of records per transaction
+    LIMIT = 16 << 20  # bytes of records per transaction
 
     def __init__(self, path: str):
         self.path = path

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from layers.sources.images import decode_image
-from proto.errors import DataFault
-from proto.messages import Datum
+from demitasse.layers.sources.images import decode_image
+from demitasse.proto.errors import DataFault
+from demitasse.proto.messages import Datum
 
 
 def parse(value: bytes, place: str):
@@ -15,8 +15,9 @@ def parse(value: bytes, place: str):
     try:
         return Datum.FromString(value)
     except DecodeError:
-        raise DataFault(f"{place}: not a Datum message ({len(value)} bytes); was this database made for Caffe?"
-                        ) from None
+        raise DataFault(
+            f"{place}: not a Datum message ({len(value)} bytes); was this database made for Caffe?"
+        ) from None
 
 
 def pixels(datum, color: bool | None, place: str) -> np.ndarray:
@@ -29,13 +30,15 @@ def pixels(datum, color: bool | None, place: str) -> np.ndarray:
         return decode_image(datum.data, color, place).transpose(2, 0, 1)
     shape = (datum.channels, datum.height, datum.width)
     if min(shape) < 1:
-        raise DataFault(f"{place}: a Datum of {shape[0]} x {shape[1]} x {shape[2]} (channels x height x width) holds "
-                        "no pixels")
+        raise DataFault(
+            f"{place}: a Datum of {shape[0]} x {shape[1]} x {shape[2]} (channels x height x width) holds no pixels"
+        )
     count = shape[0] * shape[1] * shape[2]
     held = len(datum.data) or len(datum.float_data)
     if held != count:
-        raise DataFault(f"{place}: the Datum says {shape[0]} x {shape[1]} x {shape[2]} = {count} values "
-                        f"but holds {held}")
+        raise DataFault(
+            f"{place}: the Datum says {shape[0]} x {shape[1]} x {shape[2]} = {count} values but holds {held}"
+        )
     if datum.data:
         return np.frombuffer(datum.data, np.uint8).reshape(shape)
     return np.array(datum.float_data, np.float32).reshape(shape)

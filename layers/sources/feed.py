@@ -17,17 +17,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from layers.layer import Layer
-from proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import SchemaFault, ShapeFault
 
-THREADS = ("prefetch", "decode")        # names of the threads that make batches
+THREADS = ("prefetch", "decode")  # names of the threads that make batches
 
 
 class Source:
     """Where samples come from.  A subclass says how to `find` a record, in order, and how to `load` it."""
 
-    costly = True           # whether loading pays several threads: decoding does, copying does not
-    draws = False           # whether `load` needs an rng
+    costly = True  # whether loading pays several threads: decoding does, copying does not
+    draws = False  # whether `load` needs an rng
     seed = 0
 
     def __init__(self):
@@ -76,8 +76,10 @@ def stack(samples) -> list[np.ndarray]:
     for row, (arrays, name) in enumerate(samples):
         for top, array in zip(tops, arrays, strict=True):
             if array.shape != top.shape[1:]:
-                raise ShapeFault(f"{name} has shape {array.shape} but its batch began with {top.shape[1:]} of "
-                                 f"{first_name}; resize or crop to one size, or use batch_size 1")
+                raise ShapeFault(
+                    f"{name} has shape {array.shape} but its batch began with {top.shape[1:]} of "
+                    f"{first_name}; resize or crop to one size, or use batch_size 1"
+                )
             top[row] = array
     return tops
 
@@ -92,10 +94,10 @@ class Feed:
     def __init__(self, source: Source, batch: int, ahead: int, first: int = 0):
         _close_orphans()
         self.source, self.batch, self.ahead = source, batch, ahead
-        self.item = first                       # consumed so far, by all ranks together
+        self.item = first  # consumed so far, by all ranks together
         self.rank, self.size = 0, 1
-        self._next = None                       # the batch that comes next, or the exception in its place
-        self._workers = []                      # the running thread, if any
+        self._next = None  # the batch that comes next, or the exception in its place
+        self._workers = []  # the running thread, if any
         self._abandon = weakref.finalize(self, _abandon, source, self._workers)
 
     def shapes(self) -> list[tuple[int, ...]]:
@@ -143,7 +145,7 @@ class Feed:
         self._next = None
 
     def close(self) -> None:
-        if threading.current_thread().name.startswith(THREADS):      # a net was collected in one of its own threads
+        if threading.current_thread().name.startswith(THREADS):  # a net was collected in one of its own threads
             self._abandon()
         elif self._abandon.detach():
             self.stop()
@@ -156,7 +158,7 @@ def _strides(first: int, batch: int, size: int):
         first += batch * size
 
 
-_orphans: deque = deque()      # (source, workers) of feeds that nobody closed
+_orphans: deque = deque()  # (source, workers) of feeds that nobody closed
 
 
 def _abandon(source: Source, workers: list) -> None:
@@ -208,7 +210,7 @@ class FeedLayer(Layer):
     """A layer whose tops are the batches of a source; a subclass opens it in `open`."""
 
     bottoms = (0, 0)
-    fields = ("transform_param", "data_param")         # the latter for its `prefetch`
+    fields = ("transform_param", "data_param")  # the latter for its `prefetch`
 
     def open(self) -> tuple[Source, int, int]:
         """(source, batch size, rand_skip) as the fields say."""
@@ -232,8 +234,10 @@ class FeedLayer(Layer):
             old = {"scale", "mean_file", "crop_size", "mirror"} - ({"scale"} if name == "window_data_param" else set())
             for field, _ in getattr(self.spec, name).ListFields():
                 if field.name in old:
-                    warnings.warn(f"layer '{self.spec.name}': {name}.{field.name} has no effect; write it in "
-                                  "transform_param", stacklevel=2)
+                    warnings.warn(
+                        f"layer '{self.spec.name}': {name}.{field.name} has no effect; write it in transform_param",
+                        stacklevel=2,
+                    )
 
     def infer(self, shapes):
         return self.feed.shapes()

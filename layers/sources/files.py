@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from proto.errors import DataFault, SchemaFault, did_you_mean
+from demitasse.proto.errors import DataFault, SchemaFault, did_you_mean
 
 
 def require_file(path: str, field: str) -> None:
@@ -25,7 +25,7 @@ def read_file(path: str, place: str) -> bytes:
             return file.read()
     except FileNotFoundError:
         raise DataFault(f"{place}: no such file") from None
-    except (OSError, ValueError) as error:     # ValueError: a zero byte in the name
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise DataFault(f"{place}: cannot be read: {error}") from None
 
 

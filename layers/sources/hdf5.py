@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proto.errors import DataFault
+from demitasse.proto.errors import DataFault
 
 
 def library(purpose: str):

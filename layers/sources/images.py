@@ -14,11 +14,19 @@ import io
 import numpy as np
 from PIL import Image
 
-from layers.sources.files import read_file
-from proto.errors import DataFault, SchemaFault, did_you_mean
+from demitasse.layers.sources.files import read_file
+from demitasse.proto.errors import DataFault, SchemaFault, did_you_mean
 
-ENCODINGS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "bmp": "BMP", "tif": "TIFF", "tiff": "TIFF", "ppm": "PPM",
-             "webp": "WEBP"}
+ENCODINGS = {
+    "jpg": "JPEG",
+    "jpeg": "JPEG",
+    "png": "PNG",
+    "bmp": "BMP",
+    "tif": "TIFF",
+    "tiff": "TIFF",
+    "ppm": "PPM",
+    "webp": "WEBP",
+}
 
 
 def read_image(path: str, color: bool, place: str) -> np.ndarray:
@@ -42,8 +50,10 @@ def read_labels(path: str, place: str) -> np.ndarray:
     """A label image (H, W) of class indices: those of a palette image, or the values of a grey one of 1 to 16 bits."""
     image = _open(read_file(path, place), place)
     if image.mode not in ("P", "L", "1", "I") and not image.mode.startswith("I;16"):
-        raise DataFault(f"{place}: a label image has one channel of class indices, but this one is {image.mode}; "
-                        "save it as a grey or a palette image")
+        raise DataFault(
+            f"{place}: a label image has one channel of class indices, but this one is {image.mode}; "
+            "save it as a grey or a palette image"
+        )
     return np.array(image)
 
 
@@ -60,7 +70,7 @@ def _open(data: bytes, place: str, grey: bool = False):
         raise DataFault(f"{place}: not an image ({len(data)} bytes that start with {data[:8]!r})") from None
     except MemoryError:
         raise
-    except Exception as error:                 # Pillow's plugins raise many kinds on broken files
+    except Exception as error:  # Pillow's plugins raise many kinds on broken files
         raise DataFault(f"{place}: broken image: {error}") from None
     return image
 
@@ -72,8 +82,9 @@ def _eight_bits(image, place: str):
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise DataFault(f"{place}: the image has 32-bit pixels; save it with 8 or 16 bits, "
-                        "or put such values into HDF5Data")
+        raise DataFault(
+            f"{place}: the image has 32-bit pixels; save it with 8 or 16 bits, or put such values into HDF5Data"
+        )
     return image
 
 
@@ -81,8 +92,10 @@ def encode_image(image: np.ndarray, encoding: str) -> bytes:
     """(H, W, 1 or 3) uint8 BGR as a file of that type ("png", "jpg", ...; JPEG at OpenCV's quality 95)."""
     kind = ENCODINGS.get(encoding.lower().lstrip("."))
     if kind is None:
-        raise SchemaFault(f"encode_type '{encoding}' is not known{did_you_mean(encoding, ENCODINGS)}; "
-                          f"choose one of {', '.join(ENCODINGS)}")
+        raise SchemaFault(
+            f"encode_type '{encoding}' is not known{did_you_mean(encoding, ENCODINGS)}; "
+            f"choose one of {', '.join(ENCODINGS)}"
+        )
     pixels = image[:, :, 0] if image.shape[2] == 1 else np.ascontiguousarray(image[:, :, ::-1])
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind, **({"quality": 95} if kind == "JPEG" else {}))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from layers.sources.feed import Source
-from layers.sources.files import below
-from layers.sources.listing import Entry
-from layers.sources.transform import Transformer
-from proto.errors import SchemaFault
+from demitasse.layers.sources.feed import Source
+from demitasse.layers.sources.files import below
+from demitasse.layers.sources.listing import Entry
+from demitasse.layers.sources.transform import Transformer
+from demitasse.proto.errors import SchemaFault
 
 
 class ListedSource(Source):
@@ -16,13 +16,15 @@ class ListedSource(Source):
         """fields: the layer's image_data_param or dense_image_data_param, called `name` in errors."""
         super().__init__()
         if bool(fields.new_height) != bool(fields.new_width):
-            raise SchemaFault(f"{name}: new_height {fields.new_height} and new_width {fields.new_width}: "
-                              "give both, or neither to keep each image's size")
+            raise SchemaFault(
+                f"{name}: new_height {fields.new_height} and new_width {fields.new_width}: "
+                "give both, or neither to keep each image's size"
+            )
         self.size = (fields.new_height, fields.new_width) if fields.new_height else None
         self.fields, self.entries, self.transform = fields, entries, transform
         self.color = fields.is_color if transform.color is None else transform.color
         self.draws = transform.random
-        self._shuffled = None, None             # (seed, epoch) and its order
+        self._shuffled = None, None  # (seed, epoch) and its order
 
     def find(self, index: int) -> Entry:
         epoch, place = divmod(index, len(self.entries))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from layers.sources.files import require_file
-from proto.errors import DataFault
+from demitasse.layers.sources.files import require_file
+from demitasse.proto.errors import DataFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,10 @@ def read_lines(path: str, field: str, what: str = IMAGE_LINE) -> Iterator[tuple[
     try:
         with open(path, "rb") as file:
             if b"\0" in file.read(4096):
-                raise DataFault(f"{field}: '{path}' is no text but a binary file, or UTF-16; write a text (UTF-8) "
-                                f"with, a line each, {what}")
+                raise DataFault(
+                    f"{field}: '{path}' is no text but a binary file, or UTF-16; write a text (UTF-8) "
+                    f"with, a line each, {what}"
+                )
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline=None) as file:
             for number, line in enumerate(file, 1):
                 if line := line.strip():
@@ -53,8 +55,10 @@ def read_labelled(path: str, field: str) -> list[Entry]:
             name, label = line.rsplit(None, 1)
             entries.append(Entry(name, int(label), number))
         except ValueError:
-            raise DataFault(f"{path}:{number}: '{line}' does not end with a space and a whole number, the label; "
-                            "other labels (real numbers, several per image) go into HDF5Data") from None
+            raise DataFault(
+                f"{path}:{number}: '{line}' does not end with a space and a whole number, the label; "
+                "other labels (real numbers, several per image) go into HDF5Data"
+            ) from None
     return entries
 
 
@@ -64,7 +68,9 @@ def read_pairs(path: str, field: str) -> list[Entry]:
     for number, line in read_lines(path, field):
         names = [name.strip() for name in line.split("\t")] if "\t" in line else line.split()
         if len(names) != 2 or not all(names):
-            raise DataFault(f"{path}:{number}: '{line}' is not two names, the image and its label image; "
-                            "divide names that hold spaces by a tab")
+            raise DataFault(
+                f"{path}:{number}: '{line}' is not two names, the image and its label image; "
+                "divide names that hold spaces by a tab"
+            )
         entries.append(Entry(*names, number))
     return entries

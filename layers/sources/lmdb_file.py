@@ -16,8 +16,8 @@ import struct
 from collections.abc import Iterator
 
 MAGIC, VERSION = 0xBEEFC0DE, 1
-BRANCH, LEAF = 1, 2                         # kinds of pages
-BIG = 1                                     # flag of a node: its value has pages of its own
+BRANCH, LEAF = 1, 2  # kinds of pages
+BIG = 1  # flag of a node: its value has pages of its own
 HEADER, DEEPEST, NOWHERE = 16, 64, 2**64 - 1
 _META = struct.Struct("<2I 2Q  I 2H 5Q  I 2H 5Q  2Q")
 _PAGE, _NODE, _NUMBER = struct.Struct("<8x 2x 3H"), struct.Struct("<4H"), struct.Struct("<Q")
@@ -40,15 +40,16 @@ class LmdbFile:
 
     def _read_meta(self, size: int) -> None:
         first = self._meta(0)
-        self.page_size = first[4]           # kept in a field that the first of the two trees has no other use for
+        self.page_size = first[4]  # kept in a field that the first of the two trees has no other use for
         if self.page_size < 256 or self.page_size > 1 << 16 or self.page_size & (self.page_size - 1):
             raise ValueError(f"its pages have {self.page_size} bytes")
         both = [first, self._meta(self.page_size)] if 2 * self.page_size <= size else [first]
         newest = max(both, key=lambda meta: meta[-1])
         flags, self.count, self.root, self.pages = newest[13], newest[18], newest[19], newest[20] + 1
         if self.pages * self.page_size > size:
-            raise ValueError(f"it is cut off: it has {size} bytes and its {self.pages} pages need more; copy or "
-                             "convert it again")
+            raise ValueError(
+                f"it is cut off: it has {size} bytes and its {self.pages} pages need more; copy or convert it again"
+            )
         if flags & 4:
             raise ValueError("it has several values for a key")
 
@@ -114,4 +115,4 @@ class LmdbFile:
             value, end = number * self.page_size + HEADER, self.pages * self.page_size
             if value + size > end:
                 raise ValueError(f"a record of {size} bytes goes beyond the end")
-        return key, self.map[value:value + size]
+        return key, self.map[value : value + size]

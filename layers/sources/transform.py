@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layers.sources.files import require_file
-from proto.errors import SchemaFault, ShapeFault
-from proto.weights import read_mean
+from demitasse.layers.sources.files import require_file
+from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.weights import read_mean
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Window:
 
     def cut(self, image: np.ndarray) -> np.ndarray:
         """The window of (..., H, W), as a view."""
-        part = image[..., self.top:self.top + self.height, self.left:self.left + self.width]
+        part = image[..., self.top : self.top + self.height, self.left : self.left + self.width]
         return part[..., ::-1] if self.mirror else part
 
 
@@ -40,7 +40,7 @@ class Transformer:
             raise SchemaFault("transform_param: mean_file and mean_value exclude each other; keep one")
         self.crop, self.mirror, self.scale = fields.crop_size, fields.mirror, np.float32(fields.scale)
         self.color = True if fields.force_color else False if fields.force_gray else None
-        self.random = bool(self.mirror or (train and self.crop))   # whether `window` draws
+        self.random = bool(self.mirror or (train and self.crop))  # whether `window` draws
         self._random_crop = train
         self.mean_values = np.array(fields.mean_value, np.float32)
         self.mean_file, self.mean = fields.mean_file, None
@@ -54,8 +54,10 @@ class Transformer:
         if not self.crop:
             return Window(0, 0, height, width, mirror)
         if self.crop > min(height, width):
-            raise ShapeFault(f"{place}: crop_size {self.crop} exceeds the image's {height} x {width} (height x width); "
-                             "crop less or resize the images")
+            raise ShapeFault(
+                f"{place}: crop_size {self.crop} exceeds the image's {height} x {width} (height x width); "
+                "crop less or resize the images"
+            )
         down, right = height - self.crop, width - self.crop
         if self._random_crop:
             top, left = int(rng.integers(down + 1)), int(rng.integers(right + 1))
@@ -69,9 +71,11 @@ class Transformer:
         part = window.cut(image).astype(np.float32)
         if self.mean is not None:
             if self.mean.shape != image.shape:
-                raise ShapeFault(f"{place}: the image is {_by(image.shape)} but the mean in {self.mean_file} is "
-                                 f"{_by(self.mean.shape)} (channels x height x width); resize the images to the mean's "
-                                 "size, or give mean_value")
+                raise ShapeFault(
+                    f"{place}: the image is {_by(image.shape)} but the mean in {self.mean_file} is "
+                    f"{_by(self.mean.shape)} (channels x height x width); resize the images to the mean's "
+                    "size, or give mean_value"
+                )
             part -= window.cut(self.mean)
         elif len(self.mean_values):
             part -= self.mean_values[:, None, None]
@@ -82,8 +86,10 @@ class Transformer:
     def check_channels(self, channels: int, place: str) -> None:
         """ShapeFault unless there is one mean_value, or one per channel."""
         if len(self.mean_values) not in (0, 1, channels):
-            raise ShapeFault(f"{place}: {len(self.mean_values)} mean_value for an image of {channels} channel(s); "
-                             f"give 1 or {channels}")
+            raise ShapeFault(
+                f"{place}: {len(self.mean_values)} mean_value for an image of {channels} channel(s); "
+                f"give 1 or {channels}"
+            )
 
     def __call__(self, image: np.ndarray, rng, place: str) -> np.ndarray:
         """A (C, H, W) image, cut at a window drawn for it."""

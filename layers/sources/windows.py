@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layers.sources.listing import read_lines
-from proto.errors import DataFault
+from demitasse.layers.sources.listing import read_lines
+from demitasse.proto.errors import DataFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class Window:
 def read_windows(path: str, field: str) -> list[Window]:
     """All windows of a file that repeats
 
-        # image_index
-        image path
-        channels
-        height
-        width
-        number of windows
-        class overlap x1 y1 x2 y2        (one line per window)
+    # image_index
+    image path
+    channels
+    height
+    width
+    number of windows
+    class overlap x1 y1 x2 y2        (one line per window)
     """
     lines = read_lines(path, field)
     windows = []
@@ -39,8 +39,10 @@ def read_windows(path: str, field: str) -> list[Window]:
         if not line.startswith("#"):
             raise DataFault(f"{path}:{number}: '{line}' where '# image_index' should begin an image's part")
         number, image = next(lines, (number, ""))
-        count = [_numbers(path, lines, 1, number, "channels, height, width and the number of windows")[1][0]
-                 for _ in range(4)][3]
+        count = [
+            _numbers(path, lines, 1, number, "channels, height, width and the number of windows")[1][0]
+            for _ in range(4)
+        ][3]
         for _ in range(int(count)):
             number, values = _numbers(path, lines, 6, number, "class overlap x1 y1 x2 y2")
             box = tuple(int(value) for value in values[2:])

@@ -1,9 +1,9 @@
 """One's own data: a folder of images and a folder of label PNGs, (data, label).
 
-    images/*.jpg (png, bmp, webp, tif), labels/*.png of the same names: class indices, 255 for none
+images/*.jpg (png, bmp, webp, tif), labels/*.png of the same names: class indices, 255 for none
 
-    python_param { module: "folder_layers"  layer: "FolderSegDataLayer"
-      param_str: "{'images': 'my/images', 'labels': 'my/labels', 'classes': 'my/classes.txt', 'mirror': True}" }
+python_param { module: "folder_layers"  layer: "FolderSegDataLayer"
+  param_str: "{'images': 'my/images', 'labels': 'my/labels', 'classes': 'my/classes.txt', 'mirror': True}" }
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models.data import read
-from models.data.scenes import MEAN
-from models.data.seg_layer import REQUIRED, SegDataLayer
-from models.sampling import balance_loss, sample_loss
-from proto.errors import DataFault, SchemaFault
+from demitasse.models.data import read
+from demitasse.models.data.scenes import MEAN
+from demitasse.models.data.seg_layer import REQUIRED, SegDataLayer
+from demitasse.models.sampling import balance_loss, sample_loss
+from demitasse.proto.errors import DataFault, SchemaFault
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -39,9 +39,20 @@ class FolderSegDataLayer(SegDataLayer):
     keep, cell        the share of the loss that counts while training, in cells of so many pixels
     """
 
-    options = {"images": REQUIRED, "labels": REQUIRED, "classes": REQUIRED, "split": "", "mean": MEAN,
-               "ignore_label": 255, "resize": None, "crop": None, "mirror": False, "balance": False, "keep": 1.0,
-               "cell": 1}
+    options = {
+        "images": REQUIRED,
+        "labels": REQUIRED,
+        "classes": REQUIRED,
+        "split": "",
+        "mean": MEAN,
+        "ignore_label": 255,
+        "resize": None,
+        "crop": None,
+        "mirror": False,
+        "balance": False,
+        "keep": 1.0,
+        "cell": 1,
+    }
 
     def open(self, options):
         self.set = options
@@ -72,8 +83,10 @@ class FolderSegDataLayer(SegDataLayer):
         labels = self.load_label(name)
         image = read.labelled(self.images[name], labels.shape)
         if image.shape[:2] != labels.shape:
-            raise DataFault(f"{self.images[name]}: is {image.shape[0]}x{image.shape[1]}, but its label "
-                            f"{self._label_path(name)} is {labels.shape[0]}x{labels.shape[1]}")
+            raise DataFault(
+                f"{self.images[name]}: is {image.shape[0]}x{image.shape[1]}, but its label "
+                f"{self._label_path(name)} is {labels.shape[0]}x{labels.shape[1]}"
+            )
         if self.set["resize"]:
             image, labels = resize(image, labels, self.set["resize"])
         if self.set["mirror"] and self.random and rng.random() < 0.5:
@@ -106,8 +119,11 @@ def list_images(folder: str | Path) -> dict[str, Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataFault(f"{folder}: no such folder")
-    return {path.name: path for path in sorted(folder.iterdir())
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")}
+    return {
+        path.name: path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    }
 
 
 def class_names(classes: str | int | list[str] | tuple[str, ...]) -> list[str]:
@@ -130,16 +146,19 @@ def resize(image: np.ndarray, labels: np.ndarray, to: int | tuple[int, int]) -> 
         scale = to / min(height, width)
         to = (max(1, round(height * scale)), max(1, round(width * scale)))
     size = to[1], to[0]
-    return (np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)),
-            np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)))
+    return (
+        np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)),
+        np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)),
+    )
 
 
-def crop(blob: np.ndarray, labels: np.ndarray, size: tuple[int, int],
-         rng: random.Random | None) -> tuple[np.ndarray, np.ndarray]:
+def crop(
+    blob: np.ndarray, labels: np.ndarray, size: tuple[int, int], rng: random.Random | None
+) -> tuple[np.ndarray, np.ndarray]:
     """`size` (H, W) of a (C, H, W) blob and (H, W) labels, anywhere or (without rng) from the middle."""
     window, target = [], []
     for have, want in zip(labels.shape, size, strict=True):
-        start = (rng.randint(0, max(0, have - want)) if rng else max(0, have - want) // 2)
+        start = rng.randint(0, max(0, have - want)) if rng else max(0, have - want) // 2
         window.append(slice(start, start + min(have, want)))
         target.append(slice(0, min(have, want)))
     cut = np.zeros((blob.shape[0], *size), blob.dtype)

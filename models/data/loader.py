@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from proto.errors import DataFault
+from demitasse.proto.errors import DataFault
 
 Sample = tuple[np.ndarray, ...]
 
@@ -23,8 +23,17 @@ Sample = tuple[np.ndarray, ...]
 class Loader:
     """Batches of samples.  load(index, rng) gives one sample's arrays; rng is the sample's own random.Random."""
 
-    def __init__(self, load: Callable[[int, random.Random], Sample], count: int, *, shuffle: bool,
-                 seed: int | None = None, batch: int = 1, padding: tuple[float, ...] = (), ahead: int = 2):
+    def __init__(
+        self,
+        load: Callable[[int, random.Random], Sample],
+        count: int,
+        *,
+        shuffle: bool,
+        seed: int | None = None,
+        batch: int = 1,
+        padding: tuple[float, ...] = (),
+        ahead: int = 2,
+    ):
         if count < 1:
             raise DataFault("the data set has no samples")
         if batch < 1:
@@ -60,8 +69,10 @@ class Loader:
     def load_state(self, state: dict) -> None:
         """Go to where another loader of the same data set was; raises DataFault where the set has changed."""
         if state["count"] != self.count:
-            raise DataFault(f"the run that is resumed had {state['count']} samples, this data set has {self.count}: "
-                            "resume with the same data, or start anew from its weights")
+            raise DataFault(
+                f"the run that is resumed had {state['count']} samples, this data set has {self.count}: "
+                "resume with the same data, or start anew from its weights"
+            )
         self.seed = state["seed"]
         self._seek(state["position"] - self.rank * self.batch)
 
@@ -100,8 +111,10 @@ class Loader:
 
     def _load_batch(self, tickets: list[tuple[int, int]]) -> Sample:
         samples = [self._load(index, random.Random(f"{self.seed} {position}")) for position, index in tickets]
-        return tuple(stack(arrays, self.padding[i] if i < len(self.padding) else 0)
-                     for i, arrays in enumerate(zip(*samples, strict=True)))
+        return tuple(
+            stack(arrays, self.padding[i] if i < len(self.padding) else 0)
+            for i, arrays in enumerate(zip(*samples, strict=True))
+        )
 
 
 def stack(arrays, padding: float = 0) -> np.ndarray:

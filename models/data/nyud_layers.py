@@ -10,15 +10,52 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.data import read
-from models.data.seg_layer import REQUIRED, SegDataLayer
-from proto.errors import SchemaFault, did_you_mean
+from demitasse.models.data import read
+from demitasse.models.data.seg_layer import REQUIRED, SegDataLayer
+from demitasse.proto.errors import SchemaFault, did_you_mean
 
-CLASSES = ("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture",
-           "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floor mat", "clothes",
-           "ceiling", "books", "refrigerator", "television", "paper", "towel", "shower curtain", "box", "whiteboard",
-           "person", "night stand", "toilet", "sink", "lamp", "bathtub", "bag", "other structure", "other furniture",
-           "other prop")
+CLASSES = (
+    "wall",
+    "floor",
+    "cabinet",
+    "bed",
+    "chair",
+    "sofa",
+    "table",
+    "door",
+    "window",
+    "bookshelf",
+    "picture",
+    "counter",
+    "blinds",
+    "desk",
+    "shelves",
+    "curtain",
+    "dresser",
+    "pillow",
+    "mirror",
+    "floor mat",
+    "clothes",
+    "ceiling",
+    "books",
+    "refrigerator",
+    "television",
+    "paper",
+    "towel",
+    "shower curtain",
+    "box",
+    "whiteboard",
+    "person",
+    "night stand",
+    "toilet",
+    "sink",
+    "lamp",
+    "bathtub",
+    "bag",
+    "other structure",
+    "other furniture",
+    "other prop",
+)
 
 
 class NYUDSegDataLayer(SegDataLayer):
@@ -31,12 +68,17 @@ class NYUDSegDataLayer(SegDataLayer):
 
     def open(self, options):
         self.nyud_dir, self.top_names = options["nyud_dir"], tuple(options["tops"])
-        self.loads = {"color": self.load_image, "depth": self.load_depth, "hha": self.load_hha,
-                      "label": self.load_label}
+        self.loads = {
+            "color": self.load_image,
+            "depth": self.load_depth,
+            "hha": self.load_hha,
+            "label": self.load_label,
+        }
         for name in self.top_names:
             if name not in self.loads:
-                raise SchemaFault(f"no top {name!r} in NYUDv2{did_you_mean(name, self.loads)}: there are "
-                                  "color, depth, hha, label")
+                raise SchemaFault(
+                    f"no top {name!r} in NYUDv2{did_you_mean(name, self.loads)}: there are color, depth, hha, label"
+                )
         return read.split(self.nyud_dir, self.split)
 
     def mean_of(self, top):

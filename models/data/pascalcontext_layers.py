@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data import read
-from models.data.seg_layer import REQUIRED, SegDataLayer
-from proto.errors import DataFault
+from demitasse.models.data import read
+from demitasse.models.data.seg_layer import REQUIRED, SegDataLayer
+from demitasse.proto.errors import DataFault
 
 # The two lists of names spell three classes differently.
 OTHER_SPELLING = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "cloth"}
@@ -52,8 +52,10 @@ class PASCALContextSegDataLayer(SegDataLayer):
         path = self.context_dir / f"trainval/{name}.mat"
         labels = read.mat(path, "LabelMap").astype(np.int64)
         if labels.size and not 0 <= labels.min() <= labels.max() < len(self.renumber):
-            raise DataFault(f"{path}: classes from {labels.min()} to {labels.max()}, but labels.txt names 0 to "
-                            f"{len(self.renumber) - 1}")
+            raise DataFault(
+                f"{path}: classes from {labels.min()} to {labels.max()}, but labels.txt names 0 to "
+                f"{len(self.renumber) - 1}"
+            )
         return self.renumber[labels][None]
 
 

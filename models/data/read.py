@@ -12,7 +12,7 @@ import numpy as np
 import scipy.io
 from PIL import Image, ImageOps
 
-from proto.errors import DataFault, LabelFault
+from demitasse.proto.errors import DataFault, LabelFault
 
 IGNORE = 255
 
@@ -21,7 +21,7 @@ def _open(path: Path) -> Image.Image:
     picture = None
     try:
         picture = Image.open(path)
-        picture.load()                      # decodes now, so that a torn file is found here
+        picture.load()  # decodes now, so that a torn file is found here
         return picture
     except FileNotFoundError:
         raise DataFault(f"{path}: no such file{_hint(path)}") from None
@@ -58,7 +58,7 @@ def labelled(path: str | Path, size: tuple[int, int]) -> np.ndarray:
 
 def _rgb(picture: Image.Image, path: str | Path) -> np.ndarray:
     if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
-        high = (np.asarray(picture).astype(np.int64) >> 8).astype(np.uint8)    # 16-bit gray keeps its high byte
+        high = (np.asarray(picture).astype(np.int64) >> 8).astype(np.uint8)  # 16-bit gray keeps its high byte
         return high[:, :, None].repeat(3, axis=2)
     if picture.mode in ("I", "F"):
         raise DataFault(f"{path}: has pixels of 32 bits; save it with 8 or 16 bits a channel")
@@ -76,14 +76,16 @@ def plane(path: str | Path) -> np.ndarray:
 def label_png(path: str | Path, classes: int | None = None) -> np.ndarray:
     """(H, W) uint8 class indices of a palette or gray PNG, of 16 bits too if the indices are below 256."""
     picture = _open(Path(path))
-    if picture.mode.startswith("I") and picture.format == "PNG":              # 16 bits
+    if picture.mode.startswith("I") and picture.format == "PNG":  # 16 bits
         wide = np.asarray(picture).astype(np.int64)
         if wide.size and wide.max() > IGNORE:
             raise LabelFault(f"{path}: label {wide.max()} is no class: there are 255 at most, and 255 for none")
         return checked(wide.astype(np.uint8), classes, path)
     if picture.mode not in ("P", "L", "1"):
-        raise DataFault(f"{path}: is a picture of colours (mode {picture.mode}), not of class indices: labels are "
-                        "palette or gray PNGs; `python -m models prepare labels` converts colours to indices")
+        raise DataFault(
+            f"{path}: is a picture of colours (mode {picture.mode}), not of class indices: labels are "
+            "palette or gray PNGs; `python -m models prepare labels` converts colours to indices"
+        )
     return checked(np.asarray(picture).astype(np.uint8), classes, path)
 
 
@@ -97,7 +99,7 @@ def mat(path: str | Path, *keys) -> np.ndarray:
         raise DataFault(f"{path}: no such file{_hint(path)}") from None
     except NotImplementedError:
         raise DataFault(f"{path}: is a MATLAB 7.3 file; save it with -v7") from None
-    except Exception as error:              # on a torn file loadmat raises nearly anything
+    except Exception as error:  # on a torn file loadmat raises nearly anything
         raise DataFault(f"{path}: cannot be read as a MATLAB file: {error}") from error
     try:
         for key in keys:
@@ -116,8 +118,10 @@ def checked(labels: np.ndarray, classes: int | None, path: str | Path) -> np.nda
         if wrong.any():
             y, x = np.argwhere(wrong)[0]
             found = sorted(set(labels[wrong].tolist()))
-            raise LabelFault(f"{path}: label {labels[y, x]} at row {y}, column {x} is no class: there are {classes} "
-                             f"(0 to {classes - 1}) and 255 for none; labels out of range here: {found[:8]}")
+            raise LabelFault(
+                f"{path}: label {labels[y, x]} at row {y}, column {x} is no class: there are {classes} "
+                f"(0 to {classes - 1}) and 255 for none; labels out of range here: {found[:8]}"
+            )
     return labels
 
 
@@ -154,6 +158,7 @@ def from_one(stored: np.ndarray, classes: int, path: str | Path) -> np.ndarray:
     """(H, W) uint8 labels 0 to classes - 1 from stored ones that begin at 1; 0 and below become 255."""
     stored = stored.astype(np.int64)
     if stored.size and stored.max() > classes:
-        raise LabelFault(f"{path}: label {stored.max()} is no class: there are {classes} (1 to {classes}) "
-                         "and 0 for none")
+        raise LabelFault(
+            f"{path}: label {stored.max()} is no class: there are {classes} (1 to {classes}) and 0 for none"
+        )
     return np.where(stored > 0, stored - 1, IGNORE).astype(np.uint8)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.data import scenes
-from models.data.voc_layers import VOCSegDataLayer
+from demitasse.models.data import scenes
+from demitasse.models.data.voc_layers import VOCSegDataLayer
 
 FOLDER = Path(__file__).resolve().parents[1] / "demo" / "data"
 TRAIN, VAL, SIZE = 1600, 100, (96, 96)
@@ -17,8 +17,15 @@ class SceneSegDataLayer(VOCSegDataLayer):
     voc_dir ('': models/demo/data), split ('train'), train and val (how many scenes), size (H, W).
     """
 
-    options = {**VOCSegDataLayer.options, "voc_dir": "", "split": "train", "classes": len(scenes.CLASSES),
-               "train": TRAIN, "val": VAL, "size": SIZE}
+    options = {
+        **VOCSegDataLayer.options,
+        "voc_dir": "",
+        "split": "train",
+        "classes": len(scenes.CLASSES),
+        "train": TRAIN,
+        "val": VAL,
+        "size": SIZE,
+    }
 
     def open(self, options):
         folder = scenes.write(options["voc_dir"] or FOLDER, options["train"], options["val"], tuple(options["size"]))

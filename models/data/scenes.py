@@ -18,15 +18,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from models.files import replacing, write_text
-from models.palette import save_labels
+from demitasse.models.files import replacing, write_text
+from demitasse.models.palette import save_labels
 
 CLASSES = ("background", "ball", "house", "tree", "car", "boat", "fish", "flower", "star")
 IGNORE = 255
-MEAN = (104.00699, 116.66877, 122.67892)          # BGR, as the published VOC nets subtract it
+MEAN = (104.00699, 116.66877, 122.67892)  # BGR, as the published VOC nets subtract it
 
 Point = tuple[float, float]
-Part = tuple[list[Point], str]                    # a polygon around (0, 0), and "body", "second", "dark" or "light"
+Part = tuple[list[Point], str]  # a polygon around (0, 0), and "body", "second", "dark" or "light"
 
 
 def _disc(x: float, y: float, rx: float, ry: float | None = None, role: str = "body") -> Part:
@@ -45,56 +45,90 @@ def _ball(rng: random.Random) -> list[Part]:
 
 def _house(rng: random.Random) -> list[Part]:
     door = rng.uniform(-0.5, 0.3)
-    return [_box(-0.8, -0.25, 0.8, 1), ([(-1, -0.2), (rng.uniform(-0.3, 0.3), -1), (1, -0.2)], "second"),
-            _box(door, 0.4, door + 0.3, 1, "dark"),
-            _box(-0.6, 0.0, -0.25, 0.3, "light"), _box(0.25, 0.0, 0.6, 0.3, "light")]
+    return [
+        _box(-0.8, -0.25, 0.8, 1),
+        ([(-1, -0.2), (rng.uniform(-0.3, 0.3), -1), (1, -0.2)], "second"),
+        _box(door, 0.4, door + 0.3, 1, "dark"),
+        _box(-0.6, 0.0, -0.25, 0.3, "light"),
+        _box(0.25, 0.0, 0.6, 0.3, "light"),
+    ]
 
 
 def _tree(rng: random.Random) -> list[Part]:
     trunk = _box(-0.13, 0.1, 0.13, 1, "dark")
     if rng.random() < 0.5:
-        return [trunk] + [([(-w, y + 0.5), (0, y - 0.35), (w, y + 0.5)], "body")
-                          for w, y in ((0.7, 0.1), (0.55, -0.25), (0.4, -0.6))]
-    return [trunk] + [_disc(rng.uniform(-0.35, 0.35), rng.uniform(-0.6, -0.1), rng.uniform(0.35, 0.5))
-                      for _ in range(5)]
+        return [trunk] + [
+            ([(-w, y + 0.5), (0, y - 0.35), (w, y + 0.5)], "body") for w, y in ((0.7, 0.1), (0.55, -0.25), (0.4, -0.6))
+        ]
+    return [trunk] + [
+        _disc(rng.uniform(-0.35, 0.35), rng.uniform(-0.6, -0.1), rng.uniform(0.35, 0.5)) for _ in range(5)
+    ]
 
 
 def _car(rng: random.Random) -> list[Part]:
-    return [_box(-1, -0.14, 1, 0.4), ([(-0.6, -0.1), (-0.35, -0.5), (0.4, -0.5), (0.7, -0.1)], "second"),
-            _box(-0.3, -0.42, 0.3, -0.14, "light"),
-            _disc(-0.55, 0.42, 0.24, role="dark"), _disc(0.55, 0.42, 0.24, role="dark")]
+    return [
+        _box(-1, -0.14, 1, 0.4),
+        ([(-0.6, -0.1), (-0.35, -0.5), (0.4, -0.5), (0.7, -0.1)], "second"),
+        _box(-0.3, -0.42, 0.3, -0.14, "light"),
+        _disc(-0.55, 0.42, 0.24, role="dark"),
+        _disc(0.55, 0.42, 0.24, role="dark"),
+    ]
 
 
 def _boat(rng: random.Random) -> list[Part]:
-    return [([(-1, 0.35), (1, 0.35), (0.6, 0.85), (-0.65, 0.85)], "body"), _box(-0.05, -1, 0.05, 0.35, "dark"),
-            ([(0.1, -0.95), (0.85, 0.2), (0.1, 0.2)], "light"),
-            ([(-0.1, -0.6), (-0.6, 0.2), (-0.1, 0.2)], "second")]
+    return [
+        ([(-1, 0.35), (1, 0.35), (0.6, 0.85), (-0.65, 0.85)], "body"),
+        _box(-0.05, -1, 0.05, 0.35, "dark"),
+        ([(0.1, -0.95), (0.85, 0.2), (0.1, 0.2)], "light"),
+        ([(-0.1, -0.6), (-0.6, 0.2), (-0.1, 0.2)], "second"),
+    ]
 
 
 def _fish(rng: random.Random) -> list[Part]:
-    return [([(0.5, 0), (1, -0.45), (1, 0.45)], "second"), _disc(-0.15, 0, 0.8, 0.42),
-            ([(-0.2, -0.35), (0.2, -0.7), (0.3, -0.3)], "second"), _disc(-0.62, -0.08, 0.09, role="light"),
-            _disc(-0.62, -0.08, 0.05, role="dark")]
+    return [
+        ([(0.5, 0), (1, -0.45), (1, 0.45)], "second"),
+        _disc(-0.15, 0, 0.8, 0.42),
+        ([(-0.2, -0.35), (0.2, -0.7), (0.3, -0.3)], "second"),
+        _disc(-0.62, -0.08, 0.09, role="light"),
+        _disc(-0.62, -0.08, 0.05, role="dark"),
+    ]
 
 
 def _flower(rng: random.Random) -> list[Part]:
     petals = rng.randint(5, 8)
     around = [2 * math.pi * k / petals for k in range(petals)]
-    return [_box(-0.06, 0, 0.06, 1, "dark")] + [
-        _disc(0.42 * math.cos(t), -0.4 + 0.42 * math.sin(t), 0.27) for t in around] + [
-        _disc(0, -0.4, 0.22, role="second")]
+    return (
+        [_box(-0.06, 0, 0.06, 1, "dark")]
+        + [_disc(0.42 * math.cos(t), -0.4 + 0.42 * math.sin(t), 0.27) for t in around]
+        + [_disc(0, -0.4, 0.22, role="second")]
+    )
 
 
 def _star(rng: random.Random) -> list[Part]:
     points, inner = rng.choice((5, 6)), rng.uniform(0.38, 0.5)
     turn = [math.pi * k / points - math.pi / 2 for k in range(2 * points)]
-    return [([((inner if k % 2 else 1) * math.cos(t), (inner if k % 2 else 1) * math.sin(t))
-                         for k, t in enumerate(turn)], "body")]
+    return [
+        (
+            [
+                ((inner if k % 2 else 1) * math.cos(t), (inner if k % 2 else 1) * math.sin(t))
+                for k, t in enumerate(turn)
+            ],
+            "body",
+        )
+    ]
 
 
 # Classes 1 to 8: how each is built, and the hue (0 red, 1/3 green, 2/3 blue) that most of its kind are near.
-KINDS = ((_ball, 0.0), (_house, 0.07), (_tree, 0.33), (_car, 0.62), (_boat, 0.75), (_fish, 0.52), (_flower, 0.88),
-         (_star, 0.16))
+KINDS = (
+    (_ball, 0.0),
+    (_house, 0.07),
+    (_tree, 0.33),
+    (_car, 0.62),
+    (_boat, 0.75),
+    (_fish, 0.52),
+    (_flower, 0.88),
+    (_star, 0.16),
+)
 
 
 def draw(seed: int, index: int, size: tuple[int, int] = (128, 128)) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +136,7 @@ def draw(seed: int, index: int, size: tuple[int, int] = (128, 128)) -> tuple[np.
     rng = random.Random(f"{seed} {index}")
     noise = np.random.default_rng([seed, index])
     height, width = size
-    fine = (2 * width, 2 * height)                       # drawn at twice the size, for smooth edges
+    fine = (2 * width, 2 * height)  # drawn at twice the size, for smooth edges
     image = _landscape(rng, noise, fine)
     labels = Image.new("L", fine, 0)
     for _ in range(rng.randint(2, 6)):
@@ -135,8 +169,9 @@ def _landscape(rng, noise, size) -> Image.Image:
     for top, bottom, hue in ((0, horizon, 0.6), (horizon, height, rng.choice((0.1, 0.25, 0.5)))):
         rows[top:bottom] = np.linspace(_near(rng, hue, 0.1, 0.35), _near(rng, hue, 0.1, 0.35), bottom - top)
     coarse = noise.normal(0, rng.uniform(4, 18), (6, 8, 3)).astype(np.float32)
-    texture = np.stack([np.asarray(Image.fromarray(coarse[:, :, c]).resize(size, Image.Resampling.BICUBIC))
-                        for c in range(3)], axis=-1)
+    texture = np.stack(
+        [np.asarray(Image.fromarray(coarse[:, :, c]).resize(size, Image.Resampling.BICUBIC)) for c in range(3)], axis=-1
+    )
     return Image.fromarray((rows[:, None] + texture).clip(0, 255).astype(np.uint8))
 
 
@@ -166,11 +201,12 @@ def _paste(rng, noise, image: Image.Image, labels: Image.Image, label: int) -> N
     shades = {"second": second, "dark": _colour(rng, 5, 70), "light": _colour(rng, 190, 255)}
     canvas, labelled = ImageDraw.Draw(image), ImageDraw.Draw(labels)
     reach = int(1.6 * scale) + 2
-    corner = int(x) - reach, int(y) - reach              # of the square that holds the whole object
+    corner = int(x) - reach, int(y) - reach  # of the square that holds the whole object
     surface = _texture(rng, noise, body, 2 * reach)
     for points, role in shape(rng):
-        placed = [(x + px * flip * stretch * cos - py * sin, y + px * flip * stretch * sin + py * cos)
-                  for px, py in points]
+        placed = [
+            (x + px * flip * stretch * cos - py * sin, y + px * flip * stretch * sin + py * cos) for px, py in points
+        ]
         labelled.polygon(placed, fill=label)
         if role == "body":
             mask = Image.new("1", surface.size, 0)
@@ -208,8 +244,14 @@ def _with_borders(labels: np.ndarray) -> np.ndarray:
     return bordered
 
 
-def write(folder: str | Path, train: int, val: int, size: tuple[int, int] = (128, 128), seed: int = 1,
-          progress=lambda names: names) -> Path:
+def write(
+    folder: str | Path,
+    train: int,
+    val: int,
+    size: tuple[int, int] = (128, 128),
+    seed: int = 1,
+    progress=lambda names: names,
+) -> Path:
     """Write a data set in VOC layout; nothing is done where one of the same making is already complete.
 
     folder/JPEGImages/*.jpg, SegmentationClass/*.png (palette), ImageSets/Segmentation/{train,val}.txt, classes.txt.

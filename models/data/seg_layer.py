@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 import caffe
-from models.data.loader import Loader
-from proto.errors import DataFault, GraphFault, SchemaFault, did_you_mean
+from demitasse.models.data.loader import Loader
+from demitasse.proto.errors import DataFault, GraphFault, SchemaFault, did_you_mean
 
 REQUIRED = object()
 COMMON = {"randomize": True, "seed": None, "batch_size": 1}
@@ -32,8 +32,10 @@ def parse_options(param_str: str, known: dict[str, Any]) -> dict[str, Any]:
         raise SchemaFault(f"param_str holds a {type(given).__name__}, not a dict: {param_str!r}")
     for name in given:
         if name not in known:
-            raise SchemaFault(f"param_str has no option {name!r}{did_you_mean(str(name), known)}; "
-                              f"there are {', '.join(sorted(known))}")
+            raise SchemaFault(
+                f"param_str has no option {name!r}{did_you_mean(str(name), known)}; "
+                f"there are {', '.join(sorted(known))}"
+            )
     missing = [name for name, default in known.items() if default is REQUIRED and name not in given]
     if missing:
         raise SchemaFault(f"param_str lacks {', '.join(missing)}")
@@ -47,8 +49,8 @@ class SegDataLayer(caffe.Layer):
     `batch_size` (1; images of different sizes are filled up with the mean colour, labels with 255).
     """
 
-    options: dict[str, Any] = {}                      # name -> default, or REQUIRED
-    top_names: tuple[str, ...] = ("data", "label")    # what load() returns
+    options: dict[str, Any] = {}  # name -> default, or REQUIRED
+    top_names: tuple[str, ...] = ("data", "label")  # what load() returns
 
     def open(self, options: dict[str, Any]) -> list[str]:
         """Take the data set's own options; returns the ids of its samples."""
@@ -61,8 +63,9 @@ class SegDataLayer(caffe.Layer):
     def setup(self, bottom, top):
         options = parse_options(self.param_str, {**COMMON, **self.options})
         self.split = options.get("split", "")
-        self.folders = [Path(value) for value in options.values() if isinstance(value, str) and value
-                        and Path(value).is_dir()]
+        self.folders = [
+            Path(value) for value in options.values() if isinstance(value, str) and value and Path(value).is_dir()
+        ]
         self.indices = self.open(options)
         if len(bottom):
             raise GraphFault("a data layer takes no bottoms")
@@ -70,10 +73,15 @@ class SegDataLayer(caffe.Layer):
             raise GraphFault(f"has {len(top)} tops but gives {len(self.top_names)}: {', '.join(self.top_names)}")
         self.random = bool(options["randomize"]) and "train" in Path(self.split).name
         labels = [255.0 if name in ("label", "sem", "geo") else 0.0 for name in self.top_names]
-        self.delivered: list[str] = []                # ids of the batch of the last forward pass
-        self.loader = Loader(lambda index, rng: self.load_sample(self.indices[index], rng), len(self.indices),
-                             shuffle=self.random, seed=options["seed"], batch=options["batch_size"],
-                             padding=tuple(labels))
+        self.delivered: list[str] = []  # ids of the batch of the last forward pass
+        self.loader = Loader(
+            lambda index, rng: self.load_sample(self.indices[index], rng),
+            len(self.indices),
+            shuffle=self.random,
+            seed=options["seed"],
+            batch=options["batch_size"],
+            padding=tuple(labels),
+        )
 
     def in_order(self) -> None:
         """From now on, from the first: one sample after the other, each once and in its own size, nothing random in it
@@ -94,8 +102,10 @@ class SegDataLayer(caffe.Layer):
         arrays = self.load(name, rng)
         sizes = {array.shape[-2:] for array in arrays}
         if len(sizes) > 1:
-            found = ", ".join(f"{top} {h}x{w}" for top, (h, w) in
-                              zip(self.top_names, (array.shape[-2:] for array in arrays), strict=True))
+            found = ", ".join(
+                f"{top} {h}x{w}"
+                for top, (h, w) in zip(self.top_names, (array.shape[-2:] for array in arrays), strict=True)
+            )
             raise DataFault(f"{name}: image and label differ in size: {found}")
         return arrays
 

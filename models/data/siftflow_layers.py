@@ -10,17 +10,50 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.data import read
-from models.data.seg_layer import REQUIRED, SegDataLayer
+from demitasse.models.data import read
+from demitasse.models.data.seg_layer import REQUIRED, SegDataLayer
 
 SCENES = "spatial_envelope_256x256_static_8outdoorcategories"
 
 
 CLASSES = {
-    "sem": ("awning", "balcony", "bird", "boat", "bridge", "building", "bus", "car", "cow", "crosswalk", "desert",
-            "door", "fence", "field", "grass", "moon", "mountain", "person", "plant", "pole", "river", "road", "rock",
-            "sand", "sea", "sidewalk", "sign", "sky", "staircase", "streetlight", "sun", "tree", "window"),
-    "geo": ("sky", "horizontal", "vertical")}
+    "sem": (
+        "awning",
+        "balcony",
+        "bird",
+        "boat",
+        "bridge",
+        "building",
+        "bus",
+        "car",
+        "cow",
+        "crosswalk",
+        "desert",
+        "door",
+        "fence",
+        "field",
+        "grass",
+        "moon",
+        "mountain",
+        "person",
+        "plant",
+        "pole",
+        "river",
+        "road",
+        "rock",
+        "sand",
+        "sea",
+        "sidewalk",
+        "sign",
+        "sky",
+        "staircase",
+        "streetlight",
+        "sun",
+        "tree",
+        "window",
+    ),
+    "geo": ("sky", "horizontal", "vertical"),
+}
 
 
 class SIFTFlowSegDataLayer(SegDataLayer):

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data import read
-from models.data.scenes import MEAN
-from models.data.seg_layer import REQUIRED, SegDataLayer
-from models.palette import VOC_CLASSES
+from demitasse.models.data import read
+from demitasse.models.data.scenes import MEAN
+from demitasse.models.data.seg_layer import REQUIRED, SegDataLayer
+from demitasse.models.palette import VOC_CLASSES
 
 
 class VOCSegDataLayer(SegDataLayer):

@@ -25,8 +25,13 @@ def pack_shapes(source: Path) -> tuple[dict, dict]:
     for key, sizes in shapes.items():
         blobs = [blob for blob in next(iter(sizes.values())) if "_split_" not in blob]
         info = infos[key]
-        nets[key] = {"blobs": blobs, "sizes": list(sizes), "inputs": info["inputs"], "outputs": info["outputs"],
-                     "params": info["params"]}
+        nets[key] = {
+            "blobs": blobs,
+            "sizes": list(sizes),
+            "inputs": info["inputs"],
+            "outputs": info["outputs"],
+            "params": info["params"],
+        }
         rows = [[(table[blob] + [-1] * 4)[:4] for blob in blobs] for table in sizes.values()]
         arrays[key] = np.array(rows, np.int16)
     for key, table in sweep.items():
@@ -39,10 +44,16 @@ def pack_values(source: Path) -> tuple[dict, dict]:
     nets, arrays = {}, {}
     for folder in sorted(source.iterdir()):
         meta = json.loads((folder / "meta.json").read_text())
-        most = {kind: {name: max(abs(stat["max"]), abs(stat["min"])) for name, stat in meta.get(kind, {}).items()}
-                for kind in ("blobs", "grads")}
-        nets[folder.name] = {"size": meta["size"], "loss": meta.get("loss"), **most,
-                             "net": (folder / "net.prototxt").read_text()}
+        most = {
+            kind: {name: max(abs(stat["max"]), abs(stat["min"])) for name, stat in meta.get(kind, {}).items()}
+            for kind in ("blobs", "grads")
+        }
+        nets[folder.name] = {
+            "size": meta["size"],
+            "loss": meta.get("loss"),
+            **most,
+            "net": (folder / "net.prototxt").read_text(),
+        }
         with np.load(folder / "data.npz", allow_pickle=False) as data:
             for name in data.files:
                 if name.startswith(("val:", "grad:")):
@@ -53,8 +64,11 @@ def pack_values(source: Path) -> tuple[dict, dict]:
 
 def pack_mistakes(source: Path) -> dict:
     cases = json.loads(source.read_text())
-    return {name: {"text": case["input"]["text"], "python": case["input"].get("python", ""), "says": case["says"][:1]}
-            for name, case in cases.items() if "text" in case["input"] and not name.startswith("solver")}
+    return {
+        name: {"text": case["input"]["text"], "python": case["input"].get("python", ""), "says": case["says"][:1]}
+        for name, case in cases.items()
+        if "text" in case["input"] and not name.startswith("solver")
+    }
 
 
 def write(name: str, table: dict, arrays: dict | None = None) -> None:

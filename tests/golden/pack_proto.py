@@ -16,9 +16,9 @@ VALUE = re.compile(r"(\w+) = (\d+)$")
 
 
 def pack(text: str) -> dict:
-    listing = text[text.index("[message BlobShape]"):]
+    listing = text[text.index("[message BlobShape]") :]
     packed: dict = {"messages": {}, "enums": {}}
-    for line in map(str.strip, listing[:listing.index("```")].splitlines()):
+    for line in map(str.strip, listing[: listing.index("```")].splitlines()):
         if heading := HEADING.match(line):
             current = packed[heading[1] + "s"].setdefault(heading[2], {})
         elif field := FIELD.match(line):
@@ -31,7 +31,11 @@ def pack(text: str) -> dict:
 
 if __name__ == "__main__":
     packed = pack(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    groups = [f'"{group}": {{\n' + ",\n".join(f"{json.dumps(name)}: {json.dumps(content)}"
-                                            for name, content in packed[group].items()) + "\n}" for group in packed]
+    groups = [
+        f'"{group}": {{\n'
+        + ",\n".join(f"{json.dumps(name)}: {json.dumps(content)}" for name, content in packed[group].items())
+        + "\n}"
+        for group in packed
+    ]
     (Path(__file__).resolve().parent / "proto_schema.json").write_text("{\n" + ",\n".join(groups) + "\n}\n")
     print(len(packed["messages"]), "messages,", len(packed["enums"]), "enums")

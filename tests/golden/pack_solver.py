@@ -25,9 +25,16 @@ def pack(source: Path) -> tuple[dict, np.ndarray, np.ndarray]:
     offset = file_offset = 0
     for folder in sorted(source.iterdir()):
         meta = json.loads((folder / "meta.json").read_text())
-        case = {"net": (folder / "net.prototxt").read_text(), "solver": (folder / "solver.prototxt").read_text(),
-                "params": meta["params"], "rates": meta["lr"], "state": meta["solverstate"],
-                "losses": [step[0] for step in meta["loss_after_each_step"]], "arrays": {}, "files": {}}
+        case = {
+            "net": (folder / "net.prototxt").read_text(),
+            "solver": (folder / "solver.prototxt").read_text(),
+            "params": meta["params"],
+            "rates": meta["lr"],
+            "state": meta["solverstate"],
+            "losses": [step[0] for step in meta["loss_after_each_step"]],
+            "arrays": {},
+            "files": {},
+        }
         with np.load(folder / "data.npz", allow_pickle=False) as data:
             for name in sorted(filter(ARRAYS.match, data.files)):
                 array = data[name].astype(np.float32, casting="safe")

@@ -17,14 +17,18 @@ layer { name: "conv2" type: "Convolution" bottom: "pool1" top: "conv2"
 layer { name: "sum" type: "Eltwise" bottom: "conv2" bottom: "conv2" top: "sum" }
 """
 SMALL = INPUTS + TRUNK
-LOSSY = """
+LOSSY = (
+    """
 name: "lossy"
 layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param {
   shape { dim: 2 dim: 3 dim: 8 dim: 8 } shape { dim: 2 dim: 1 dim: 4 dim: 4 }
   data_filler { type: "gaussian" } data_filler { type: "constant" value: 1 } } }
-""" + TRUNK + """
+"""
+    + TRUNK
+    + """
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "sum" bottom: "label" top: "loss" loss_weight: 2 }
 """
+)
 
 
 def write(folder, text=SMALL, name="net.prototxt"):

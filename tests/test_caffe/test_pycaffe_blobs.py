@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import caffe
-from proto.errors import ShapeFault
+from demitasse.proto.errors import ShapeFault
 from tests.test_caffe.nets import LOSSY, SMALL, build
 
 RNG = np.random.default_rng(5)
@@ -67,7 +67,7 @@ def test_reshaping_the_input_then_forward(net):
     assert net.forward()["sum"].shape == (1, 5, 6, 5)
     np.testing.assert_array_equal(net.blobs["data"].data, picture)
     gc.collect()
-    assert (old == 1).all()                                # older views keep their memory and numbers
+    assert (old == 1).all()  # older views keep their memory and numbers
     np.testing.assert_array_equal(result, kept)
     assert net.blobs["sum"].data.shape == (1, 5, 6, 5) and net.blobs["sum"].diff.shape == (1, 5, 6, 5)
 
@@ -76,7 +76,7 @@ def test_net_reshape_sizes_all_blobs_before_forward(net):
     net.blobs["data"].reshape(3, 3, 16, 16)
     net.reshape()
     assert net.blobs["sum"].data.shape == (3, 5, 8, 8)
-    net.blobs["data"].reshape(3, 3, 2, 128)                # as many numbers: they stay
+    net.blobs["data"].reshape(3, 3, 2, 128)  # as many numbers: they stay
     net.blobs["data"].data[...] = 7
     net.blobs["data"].reshape(3, 3, 128, 2)
     assert (net.blobs["data"].data == 7).all()
@@ -100,7 +100,7 @@ def test_axes_of_old(net):
 
 def test_written_blobs_are_what_later_layers_read(net):
     pool1 = image(2, 4, 4, 4)
-    net.blobs["pool1"].data[...] = pool1                   # before any run
+    net.blobs["pool1"].data[...] = pool1  # before any run
     one = net.forward(start="conv2")["sum"].copy()
     net.forward()
     net.blobs["pool1"].data[...] = pool1
@@ -151,7 +151,7 @@ def test_diffs_begin_at_the_loss_weight_and_zero(tmp_path):
     net.backward()
     once = net.params["conv1"][0].diff.copy()
     assert once.any() and net.blobs["sum"].diff.any()
-    net.blobs["loss"].diff[...] = 4                        # a script's own weight counts instead
+    net.blobs["loss"].diff[...] = 4  # a script's own weight counts instead
     net.backward()
     np.testing.assert_allclose(net.params["conv1"][0].diff, 3 * once, rtol=1e-4, atol=1e-6)
     net.clear_param_diffs()
@@ -175,11 +175,14 @@ def test_a_blob_has_no_pointer_on_a_gpu_that_is_not_there(net):
 
 
 def test_in_place_on_the_input_itself(tmp_path):
-    text = SMALL[:SMALL.index('layer { name: "conv1"')] + """
+    text = (
+        SMALL[: SMALL.index('layer { name: "conv1"')]
+        + """
 layer { name: "p" type: "Power" bottom: "data" top: "data" power_param { scale: 2 } }"""
+    )
     net = build(tmp_path, text)
     net.blobs["data"].data[...] = 1
     net.forward()
     assert (net.blobs["data"].data == 2).all()
-    net.forward()                                          # one memory, as in Caffe
+    net.forward()  # one memory, as in Caffe
     assert (net.blobs["data"].data == 4).all()

@@ -6,7 +6,7 @@ from PIL import Image
 
 import caffe
 from caffe.proto import caffe_pb2
-from proto.errors import DataFault, GraphFault, ShapeFault
+from demitasse.proto.errors import DataFault, GraphFault, ShapeFault
 from tests.test_caffe.nets import write
 
 RNG = np.random.default_rng(2)
@@ -128,8 +128,9 @@ def files(tmp_path):
 
 
 def test_classifier(files):
-    classifier = caffe.Classifier(*files, image_dims=(8, 8), mean=np.array([0.1, 0.2, 0.3]), raw_scale=2,
-                                  channel_swap=(2, 1, 0), input_scale=0.5)
+    classifier = caffe.Classifier(
+        *files, image_dims=(8, 8), mean=np.array([0.1, 0.2, 0.3]), raw_scale=2, channel_swap=(2, 1, 0), input_scale=0.5
+    )
     images = [RNG.random((11, 9, 3)), RNG.random((8, 8, 3))]
     for oversample in (True, False):
         scores = classifier.predict(images, oversample)
@@ -154,7 +155,7 @@ def test_detector(files, tmp_path):
     np.testing.assert_allclose(found[1]["prediction"], expected, rtol=1e-5)
     padded = caffe.Detector(*files, mean=np.array([5.0, 6.0, 7.0]), raw_scale=255, context_pad=1)
     crop = padded.transformer.preprocess("data", padded.crop(image, (10, 20, 20, 30)))
-    np.testing.assert_allclose(crop[:, -1], 0, atol=1e-4)       # beyond the image: what the net takes as nothing
+    np.testing.assert_allclose(crop[:, -1], 0, atol=1e-4)  # beyond the image: what the net takes as nothing
     assert crop[:, 1:-1, 1:-1].any() and len(padded.detect_windows([(name, windows)])) == 3
     assert detector.detect_windows([]) == []
     with pytest.raises(ShapeFault, match="not inside an image of 20x30"):

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 import caffe
-from proto.errors import GraphFault, NetError, ShapeFault, WeightsFault
+from demitasse.proto.errors import GraphFault, NetError, ShapeFault, WeightsFault
 from tests.test_caffe.nets import INPUTS, LOSSY, SMALL, build, write
 
-STAGED = INPUTS + """
+STAGED = (
+    INPUTS
+    + """
 layer { name: "A" type: "InnerProduct" bottom: "data" top: "A" inner_product_param { num_output: 1 }
         include { stage: "A" } }
 layer { name: "B" type: "InnerProduct" bottom: "data" top: "B" inner_product_param { num_output: 1 }
@@ -18,14 +20,18 @@ layer { name: "AorB" type: "InnerProduct" bottom: "data" top: "AorB" inner_produ
         include { stage: "A" } include { stage: "B" } }
 layer { name: "high" type: "Silence" bottom: "data" include { min_level: 2 } }
 """
+)
 
 
 def test_constructors_of_all_ages(tmp_path):
     path, weights = write(tmp_path), str(tmp_path / "w.caffemodel")
     caffe.Net(path, caffe.TEST).save(weights)
     expected = caffe.Net(path, weights, caffe.TEST).params["conv1"][0].data
-    for net in (caffe.Net(path, caffe.TEST, weights=weights), caffe.Net(path, caffe.TRAIN, 0, None, weights),
-                caffe.Net(network_file=path, phase=caffe.TEST, level=0, stages=[], weights=weights)):
+    for net in (
+        caffe.Net(path, caffe.TEST, weights=weights),
+        caffe.Net(path, caffe.TRAIN, 0, None, weights),
+        caffe.Net(network_file=path, phase=caffe.TEST, level=0, stages=[], weights=weights),
+    ):
         np.testing.assert_array_equal(net.params["conv1"][0].data, expected)
     for wrong in ((), (caffe.TEST, 0, [], weights, 1)):
         with pytest.raises(TypeError):
@@ -89,7 +95,7 @@ def test_backward_returns_inputs_extra_diffs_or_the_bottoms_of_the_end(tmp_path)
     net.blobs["data"].diff[...] = 0
     np.testing.assert_array_equal(net.backward(start="pool1")["data"], whole)
     np.testing.assert_array_equal(net.blobs["conv2"].diff, 2 * ones)
-    net.blobs["pool1"].diff[...] *= 2                      # a script's own diff to begin from
+    net.blobs["pool1"].diff[...] *= 2  # a script's own diff to begin from
     np.testing.assert_allclose(net.backward(start="pool1")["data"], 2 * whole, rtol=1e-5)
 
 
@@ -165,7 +171,7 @@ def test_a_callback_may_change_what_comes_next(tmp_path):
 
     def flatten(index):
         if index == conv1:
-            net.blobs["conv1"].data[...] = -1             # before the in-place ReLU
+            net.blobs["conv1"].data[...] = -1  # before the in-place ReLU
         if index == conv2:
             net.blobs["conv2"].data[...] = 3
 
@@ -183,8 +189,11 @@ def test_save_and_load(tmp_path):
     assert (tmp_path / "no_ending").read_bytes()[:4] == b"\x89HDF"
     view = other.params["conv2"][0].data
     other.load_hdf5(str(tmp_path / "no_ending"))
-    assert (view == 1).all() and sorted(p.name for p in tmp_path.iterdir()) == ["net.prototxt", "no_ending",
-                                                                              "w.caffemodel"]
+    assert (view == 1).all() and sorted(p.name for p in tmp_path.iterdir()) == [
+        "net.prototxt",
+        "no_ending",
+        "w.caffemodel",
+    ]
     (tmp_path / "bad.caffemodel").write_bytes(b"\x0a\x05hello\x12")
     with pytest.raises(WeightsFault):
         other.copy_from(str(tmp_path / "bad.caffemodel"))
@@ -198,7 +207,7 @@ def test_weights_of_several_files(tmp_path):
     both = f"{tmp_path}/a.caffemodel, {tmp_path}/a.caffemodel"
     net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST, weights=both)
     np.testing.assert_array_equal(net.params["conv1"][0].data, first.params["conv1"][0].data)
-    net.copy_from(tmp_path / "b,c.npz")                     # a comma in a name
+    net.copy_from(tmp_path / "b,c.npz")  # a comma in a name
     assert (net.params["conv2"][0].data == 2).all()
     with pytest.raises(RuntimeError, match="Could not open file .*d.caffemodel"):
         net.copy_from(f"{both},{tmp_path}/d.caffemodel")
@@ -212,10 +221,13 @@ def test_share_with(tmp_path):
 
 
 def test_set_input_arrays(tmp_path):
-    net = build(tmp_path, """
+    net = build(
+        tmp_path,
+        """
 layer { name: "m" type: "MemoryData" top: "x" top: "y"
         memory_data_param { batch_size: 2 channels: 1 height: 2 width: 2 } }
-layer { name: "p" type: "Power" bottom: "x" top: "p" power_param { scale: 3 } }""")
+layer { name: "p" type: "Power" bottom: "x" top: "p" power_param { scale: 3 } }""",
+    )
     data = np.arange(16, dtype=np.float32).reshape(4, 1, 2, 2)
     net.set_input_arrays(data, np.arange(4, dtype=np.float32).reshape(4, 1, 1, 1))
     np.testing.assert_array_equal(net.forward()["p"], 3 * data[:2])

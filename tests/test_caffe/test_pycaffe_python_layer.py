@@ -47,8 +47,13 @@ def make(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
     def make(name, phase=caffe.TEST, param_str=""):
-        return build(tmp_path, INPUTS + f"""layer {{ name: "mine" type: "Python" bottom: "data" top: "y"
-            python_param {{ module: "facade_layers" layer: "{name}" param_str: "{param_str}" }} }}""", phase)
+        return build(
+            tmp_path,
+            INPUTS
+            + f"""layer {{ name: "mine" type: "Python" bottom: "data" top: "y"
+            python_param {{ module: "facade_layers" layer: "{name}" param_str: "{param_str}" }} }}""",
+            phase,
+        )
 
     return make
 

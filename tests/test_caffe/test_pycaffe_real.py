@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import caffe
-from layers.sources.images import resize
+from demitasse.layers.sources.images import resize
 
 WEIGHTS = Path(__file__).resolve().parents[2].parent / "shared" / "weights"
 pytestmark = pytest.mark.skipif(not WEIGHTS.is_dir(), reason=f"{WEIGHTS} is not there")
@@ -24,8 +24,20 @@ def bgr(name, height, width):
     return resize(pixels, height, width).transpose(2, 0, 1).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", ["convolution", "deconvolution", "inner_product", "lrn_channels", "lrn_spatial", "mvn",
-                                  "pooling_ave", "pooling_max", "softmax"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "convolution",
+        "deconvolution",
+        "inner_product",
+        "lrn_channels",
+        "lrn_spatial",
+        "mvn",
+        "pooling_ave",
+        "pooling_max",
+        "softmax",
+    ],
+)
 def test_single_layers(name):
     folder = WEIGHTS / "caffe-layer-outputs"
     weights = folder / f"layer_{name}.caffemodel"
@@ -42,8 +54,9 @@ def test_single_layers(name):
 
 def test_squeezenet_sees_the_cat():
     folder = WEIGHTS / "squeezenet"
-    net = caffe.Net(str(folder / "SqueezeNet_deploy.prototxt"),
-                    str(folder / "squeezenet_v1.0_dc_decoded.caffemodel"), caffe.TEST)
+    net = caffe.Net(
+        str(folder / "SqueezeNet_deploy.prototxt"), str(folder / "squeezenet_v1.0_dc_decoded.caffemodel"), caffe.TEST
+    )
     data = bgr("imagenet/cat.jpg", 256, 256)[None, :, 15:242, 15:242]
     data -= np.array([104, 117, 123], np.float32)[:, None, None]
     reference = load("squeezenet/ref_opencv_cat.npz")
@@ -59,8 +72,11 @@ def test_squeezenet_sees_the_cat():
 
 def test_the_lane_net_masks_the_street():
     folder = WEIGHTS / "tusimple-lane-fcn"
-    net = caffe.Net(str(folder / "mobilenet_yolov3_lite_deploy.prototxt"), caffe.TEST,
-                    weights=str(folder / "mobilenet_yolov3_lite_deploy_iter_50000.caffemodel"))
+    net = caffe.Net(
+        str(folder / "mobilenet_yolov3_lite_deploy.prototxt"),
+        caffe.TEST,
+        weights=str(folder / "mobilenet_yolov3_lite_deploy_iter_50000.caffemodel"),
+    )
     photo = bgr("enet-cityscapes/munich_000000_000019_leftImg8bit.png", 512, 512)
     data = ((photo - 127.5) * 0.007843)[None]
     reference = load("tusimple-lane-fcn/ref_opencv_munich.npz")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import caffe
-from proto.errors import SolverFault
+from demitasse.proto.errors import SolverFault
 from tests.test_caffe.nets import LOSSY, SMALL, build, write
 from tests.test_gpu import shim
 
@@ -58,16 +58,24 @@ def test_blobs_of_a_gpu_travel(gpu, tmp_path):
         net.blobs["data"].data[...] = image
         net.forward()
         first = net.blobs["sum"].data.copy()
-        net.blobs["conv1"].data[...] -= 0.5                # fetched, changed, and sent back
+        net.blobs["conv1"].data[...] -= 0.5  # fetched, changed, and sent back
         net.forward(start="relu1")
         net.blobs["sum"].diff[...] = net.blobs["sum"].data
         net.backward()
         net.params["conv2"][0].diff[...] *= 2
-        net.backward(start="conv2")                        # adds to what the script has written
+        net.backward(start="conv2")  # adds to what the script has written
         net.save(tmp_path / "w.npz")
-        results.append([first, net.blobs["sum"].data, net.blobs["data"].diff, net.blobs["conv1"].diff,
-                        net.params["conv1"][0].diff, net.params["conv2"][0].diff,
-                        net.forward_all(data=image)["sum"]])
+        results.append(
+            [
+                first,
+                net.blobs["sum"].data,
+                net.blobs["data"].diff,
+                net.blobs["conv1"].diff,
+                net.params["conv1"][0].diff,
+                net.params["conv2"][0].diff,
+                net.forward_all(data=image)["sum"],
+            ]
+        )
     for one, two in zip(*results, strict=True):
         assert isinstance(two, np.ndarray)
         np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-4)

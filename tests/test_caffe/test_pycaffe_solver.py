@@ -7,11 +7,13 @@ import pytest
 
 import caffe
 from caffe.proto import caffe_pb2
-from proto.errors import SolverFault
+from demitasse.proto.errors import SolverFault
 from tests.test_caffe.nets import LOSSY, write
 
-FIELDS = 'base_lr: 0.1 lr_policy: "inv" gamma: 0.5 power: 1 momentum: 0.5 max_iter: 8 random_seed: 4 ' \
-         'test_iter: 2 test_interval: 4 display: 0 '
+FIELDS = (
+    'base_lr: 0.1 lr_policy: "inv" gamma: 0.5 power: 1 momentum: 0.5 max_iter: 8 random_seed: 4 '
+    "test_iter: 2 test_interval: 4 display: 0 "
+)
 
 
 @pytest.fixture
@@ -112,10 +114,17 @@ def test_callbacks_may_change_gradients(path):
     assert all(np.array_equal(one, two) for one, two in zip(before, weights(solver), strict=True))
 
 
-@pytest.mark.parametrize("name, fields", [
-    ("SGD", ""), ("Nesterov", ""), ("AdaGrad", "momentum: 0"), ("RMSProp", "momentum: 0 rms_decay: 0.9"),
-    ("AdaDelta", "delta: 1e-6"), ("Adam", "momentum2: 0.9"),
-])
+@pytest.mark.parametrize(
+    "name, fields",
+    [
+        ("SGD", ""),
+        ("Nesterov", ""),
+        ("AdaGrad", "momentum: 0"),
+        ("RMSProp", "momentum: 0 rms_decay: 0.9"),
+        ("AdaDelta", "delta: 1e-6"),
+        ("Adam", "momentum2: 0.9"),
+    ],
+)
 def test_every_kind(path, name, fields, tmp_path):
     text = FIELDS.replace("momentum: 0.5", "" if "momentum: 0" in fields else "momentum: 0.5")
     file = write(tmp_path, f'{text} {fields} type: "{name}" net: "net.prototxt" snapshot_prefix: "snap"', "s.prototxt")
@@ -149,6 +158,7 @@ def test_share_weights_and_messages(path, tmp_path):
     solver.share_weights(net)
     solver.step(1)
     np.testing.assert_array_equal(net.params["conv2"][0].data, solver.net.params["conv2"][0].data)
-    message = caffe_pb2.SolverParameter(net=str(tmp_path / "net.prototxt"), base_lr=0.1, lr_policy="fixed",
-                                        snapshot_prefix=str(tmp_path / "s"))
+    message = caffe_pb2.SolverParameter(
+        net=str(tmp_path / "net.prototxt"), base_lr=0.1, lr_policy="fixed", snapshot_prefix=str(tmp_path / "s")
+    )
     assert caffe.get_solver(message).lr == pytest.approx(0.1)

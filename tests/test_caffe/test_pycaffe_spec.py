@@ -32,10 +32,14 @@ def coord_net(kernel=3, stride=1, pad=0, offset_net=True):
 
 def test_net_spec_writes_a_net_that_runs(tmp_path):
     n = caffe.NetSpec()
-    n.data, n.label = L.DummyData(shape=[dict(dim=[4, 1, 8, 8]), dict(dim=[4])],
-                                  data_filler=[dict(type="gaussian"), dict(type="constant")], ntop=2)
-    n.ip = L.InnerProduct(n.data, num_output=3, weight_filler=dict(type="xavier"),
-                          param=[dict(lr_mult=1), dict(lr_mult=2)])
+    n.data, n.label = L.DummyData(
+        shape=[dict(dim=[4, 1, 8, 8]), dict(dim=[4])],
+        data_filler=[dict(type="gaussian"), dict(type="constant")],
+        ntop=2,
+    )
+    n.ip = L.InnerProduct(
+        n.data, num_output=3, weight_filler=dict(type="xavier"), param=[dict(lr_mult=1), dict(lr_mult=2)]
+    )
     n.relu = L.ReLU(n.ip, in_place=True)
     n.loss = L.SoftmaxWithLoss(n.relu, n.label)
     n.quiet = L.Silence(n.data, ntop=0)

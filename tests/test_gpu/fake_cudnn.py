@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from layers.backend import make_backend
-from layers.backend.geometry import ConvGeometry
+from demitasse.layers.backend import make_backend
+from demitasse.layers.backend.geometry import ConvGeometry
 from tests.test_gpu.device_array import Tape
 
 data_type = SimpleNamespace(HALF=np.float16, FLOAT=np.float32)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from layers.backend import gpu_runtime
+from demitasse.layers.backend import gpu_runtime
 from tests.test_gpu import shim
 from tests.test_gpu.device_array import DeviceArray, _Namespace
 
@@ -103,8 +103,18 @@ class PinnedMemoryPointer:
 
 
 class RawModule:
-    def __init__(self, *, code=None, path=None, options=(), backend="nvrtc", translate_cucomplex=False,
-                 enable_cooperative_groups=False, name_expressions=None, jitify=False):  # fmt: skip
+    def __init__(
+        self,
+        *,
+        code=None,
+        path=None,
+        options=(),
+        backend="nvrtc",
+        translate_cucomplex=False,
+        enable_cooperative_groups=False,
+        name_expressions=None,
+        jitify=False,
+    ):
         assert isinstance(options, tuple) and path is None
         (self.file,) = (path.stem for path in gpu_runtime.KERNELS.glob("*.cu") if gpu_runtime.source(path.stem) == code)
 
@@ -116,8 +126,10 @@ class RawModule:
             if current.captured is not None:
                 current.captured.append(lambda: kernel(grid, block, args))
                 return
-            values = [None if pointer and isinstance(arg, np.uint64) else arg
-                      for arg, (_, pointer) in zip(args, declared, strict=True)]  # fmt: skip
+            values = [
+                None if pointer and isinstance(arg, np.uint64) else arg
+                for arg, (_, pointer) in zip(args, declared, strict=True)
+            ]
             current.synchronize()
             shim.ShimRuntime().launch(self.file, name, 1, *values, blocks=grid[0])
 
@@ -156,14 +168,19 @@ class FakeCupy(_Namespace):
             return devices
 
         self.cuda = SimpleNamespace(
-            Stream=Stream, Event=Event, Device=lambda index: SimpleNamespace(use=lambda: None, id=index),
-            MemoryPool=MemoryPool, using_allocator=using_allocator,
-            get_current_stream=lambda: current, alloc_pinned_memory=PinnedMemoryPointer,
+            Stream=Stream,
+            Event=Event,
+            Device=lambda index: SimpleNamespace(use=lambda: None, id=index),
+            MemoryPool=MemoryPool,
+            using_allocator=using_allocator,
+            get_current_stream=lambda: current,
+            alloc_pinned_memory=PinnedMemoryPointer,
             runtime=SimpleNamespace(getDeviceCount=get_device_count, CUDARuntimeError=CUDARuntimeError),
             device=SimpleNamespace(get_cublas_handle=lambda: handle),
-            cublas=SimpleNamespace(CUBLAS_DEFAULT_MATH=0,
-                                   setMathMode=lambda handle, mode: self.math_modes.append(mode)),
-        )  # fmt: skip
+            cublas=SimpleNamespace(
+                CUBLAS_DEFAULT_MATH=0, setMathMode=lambda handle, mode: self.math_modes.append(mode)
+            ),
+        )
         self.RawModule = RawModule
 
     @staticmethod

@@ -19,7 +19,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from layers.backend.gpu_runtime import KERNELS, SIGNATURE, THREADS, blocks_for, check_arguments, signatures, source
+from demitasse.layers.backend.gpu_runtime import (
+    KERNELS,
+    SIGNATURE,
+    THREADS,
+    blocks_for,
+    check_arguments,
+    signatures,
+    source,
+)
 from tests.test_gpu import fake_cudnn
 from tests.test_gpu.device_array import DeviceArray, Tape, refuse_to_record, xp
 
@@ -129,7 +137,7 @@ class CudnnRuntime(ShimRuntime):
     """With whatever module is called cudnn."""
 
     def convolutions(self, precision, deterministic):
-        from layers.backend.gpu_cudnn import Convolutions
+        from demitasse.layers.backend.gpu_cudnn import Convolutions
 
         return Convolutions(self, precision, deterministic)
 
@@ -142,7 +150,7 @@ def gpu_or_pretence(request, monkeypatch, runtime=ShimRuntime) -> bool:
             pytest.skip("neither a GPU (make test-gpu) nor a C++ compiler")
         if runtime is CudnnRuntime:
             monkeypatch.setitem(sys.modules, "cudnn", fake_cudnn)
-        monkeypatch.setattr("layers.backend.gpu_runtime.CudaRuntime", lambda index: runtime())
+        monkeypatch.setattr("demitasse.layers.backend.gpu_runtime.CudaRuntime", lambda index: runtime())
     return real
 
 

@@ -5,7 +5,7 @@ Once as plain arrays, once with a stand-in for cuDNN and images whose channels l
 
 import sys
 
-from layers.backend.gpu import GpuBackend
+from demitasse.layers.backend.gpu import GpuBackend
 from tests.test_gpu import fake_cudnn
 from tests.test_gpu.shim import CudnnRuntime, ShimRuntime
 from tests.test_layers import golden
@@ -16,8 +16,9 @@ def main() -> int:
     faults, launched = [], set()
     for backend in (GpuBackend(runtime=ShimRuntime(), precision="fp32"), GpuBackend(runtime=CudnnRuntime())):
         for name in golden.case_names():
-            faults += [f"{name}, {backend.precision}: {fault}" for fault in
-                       golden.run(golden.case(name), backend, 1e-5)]  # fmt: skip
+            faults += [
+                f"{name}, {backend.precision}: {fault}" for fault in golden.run(golden.case(name), backend, 1e-5)
+            ]
         launched.update(backend.runtime.launches)
     print("\n".join(faults))
     print(f"{len(golden.case_names())} cases, {len(launched)} kernels launched: {', '.join(sorted(launched))}")

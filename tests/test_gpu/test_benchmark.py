@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import gpu
-from proto.text import read_net
+from demitasse.proto.text import read_net
 from tests.test_gpu import shim
 from tests.test_gpu.test_device import FCN
 
@@ -22,8 +22,19 @@ def test_all_figures_are_said(train, request):
     lines = []
     message, _ = read_net(FCN.replace("force_backward: true", "") + "\n")
     there = "cuda" if request.config.getoption("--gpu") else "cpu"
-    gpu.compare(message, "fp32", train, lines.append, size=(20, 21), sizes=[(20, 21), (22, 20)], new_sizes=[(21, 19)],
-                rounds=1, repeat=1, devices=("gpu", there), kinds=("eager", "channels_last"))  # fmt: skip
+    gpu.compare(
+        message,
+        "fp32",
+        train,
+        lines.append,
+        size=(20, 21),
+        sizes=[(20, 21), (22, 20)],
+        new_sizes=[(21, 19)],
+        rounds=1,
+        repeat=1,
+        devices=("gpu", there),
+        kinds=("eager", "channels_last"),
+    )
     text = "\n".join(lines)
     assert text.count("ours, graphs ") == 1
     assert text.count("ours / it 1.00") >= 3 and text.count("torch channels_last") >= 3 and "left out" not in text
@@ -33,7 +44,7 @@ def test_all_figures_are_said(train, request):
 
 
 def test_without_a_gpu_one_line_and_status_2(monkeypatch, capsys):
-    from proto.errors import SolverFault
+    from demitasse.proto.errors import SolverFault
 
     def refuse(device):
         raise SolverFault("GPU 0 was asked for, but no GPU was found")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from layers.backend.gpu import GpuBackend
+from demitasse.layers.backend.gpu import GpuBackend
 from tests.test_gpu import shim
 from tests.test_layers import test_contract as contract
 from tests.test_layers.harness import Bench, specimens

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from layers.backend import make_backend
-from layers.backend.geometry import ConvGeometry
-from layers.backend.gpu import GpuBackend
+from demitasse.layers.backend import make_backend
+from demitasse.layers.backend.geometry import ConvGeometry
+from demitasse.layers.backend.gpu import GpuBackend
 from tests.test_gpu import fake_cudnn, shim
 
 pytestmark = pytest.mark.skipif(shim.COMPILER is None, reason="running CUDA text on the CPU needs g++ or clang++")
@@ -103,7 +103,7 @@ def test_a_new_size_takes_over_the_engine_that_was_chosen(make, precision, engin
 
 
 def test_only_so_many_plans_are_kept(make, monkeypatch):
-    monkeypatch.setattr("layers.backend.gpu_plans.MOST_PLANS", 8)
+    monkeypatch.setattr("demitasse.layers.backend.gpu_plans.MOST_PLANS", 8)
     be = make("tf32")
     geometry, shape, k = GEOMETRIES["3x3"]
     w, planner = be.asarray(values((k, shape[1], 3, 3), 2)), be.convolutions.planner

@@ -6,11 +6,11 @@ The layers' goldens run beside these (tests/test_layers).
 import numpy as np
 import pytest
 
-from layers.backend import make_backend
-from netdef.net import Net
-from proto.messages import NetParameter, SolverParameter
-from proto.text import parse
-from solver.solver import Solver
+from demitasse.layers.backend import make_backend
+from demitasse.netdef.net import Net
+from demitasse.proto.messages import NetParameter, SolverParameter
+from demitasse.proto.text import parse
+from demitasse.solver.solver import Solver
 from tests.test_gpu import shim
 from tests.test_gpu.device_array import DeviceArray
 
@@ -174,7 +174,7 @@ def test_an_iteration_waits_for_the_device_once(tmp_path, rule, on_a_gpu):
 def test_nccl_sums_over_one_rank(on_a_gpu):
     if not on_a_gpu:
         pytest.skip("NCCL needs a GPU: make test-gpu")
-    from layers.backend.gpu_nccl import NcclReducer
+    from demitasse.layers.backend.gpu_nccl import NcclReducer
 
     backend = make_backend("gpu")
     reducer = NcclReducer(0, 1, lambda own: own, backend.runtime.device)

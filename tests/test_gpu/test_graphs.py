@@ -6,11 +6,11 @@ import warnings
 import numpy as np
 import pytest
 
-from layers.backend import make_backend
-from layers.backend.gpu_graph import Recorder
-from netdef.net import Net
-from netdef.replay import MOST, RECORDABLE
-from solver.__main__ import main as solver_main
+from demitasse.layers.backend import make_backend
+from demitasse.layers.backend.gpu_graph import Recorder
+from demitasse.netdef.net import Net
+from demitasse.netdef.replay import MOST, RECORDABLE
+from demitasse.solver.__main__ import main as solver_main
 from tests.test_gpu import shim
 from tests.test_gpu.test_contract_on_gpu import on_gpu
 from tests.test_gpu.test_device import FCN, image, noisy_solver, weights_of
@@ -33,9 +33,15 @@ def on_a_gpu(request, monkeypatch):
 def pair(source=SMALL, phase="TEST", precision=None, **options):
     """The same net without and with graphs."""
     options |= {"seed": 3}
-    return [Net(source, phase, **options, backend=make_backend("gpu", exact=precision is None, graphs=graphs,
-                                                               precision=precision or "fp32"))
-            for graphs in (False, True)]  # fmt: skip
+    return [
+        Net(
+            source,
+            phase,
+            **options,
+            backend=make_backend("gpu", exact=precision is None, graphs=graphs, precision=precision or "fp32"),
+        )
+        for graphs in (False, True)
+    ]
 
 
 def same(a, b, near=0.0):
@@ -89,7 +95,8 @@ def test_weights_written_in_place_count():
             net.params["conv1"][0].data[...] = net.params["conv1"][0].data * np.float32(1.5)
             if step == 4:  # no longer diagonal, or no longer full
                 net.params["up"][0].data[...] = net.backend.asarray(
-                    np.eye(5, dtype=np.float32)[:, :, None, None] * np.ones((8, 8), np.float32))  # fmt: skip
+                    np.eye(5, dtype=np.float32)[:, :, None, None] * np.ones((8, 8), np.float32)
+                )
     assert repeats(nets[1]) == 1
 
 
@@ -133,7 +140,7 @@ def test_only_so_many_are_kept(monkeypatch):
         for height in heights:
             forward(nets, image(height, 13))
     assert repeats(nets[1]) == MOST == len(recorded)  # no more is recorded only to be dropped again
-    monkeypatch.setattr("netdef.replay.PATIENCE", 2)
+    monkeypatch.setattr("demitasse.netdef.replay.PATIENCE", 2)
     for _ in range(3):
         forward(nets, image(heights[-1], 13))
     assert repeats(nets[1]) == MOST == len(recorded) - 1
@@ -207,7 +214,7 @@ def test_another_seed_counts():
 def test_without_cudnn_what_lies_between_matrix_products_is_recorded(on_a_gpu, monkeypatch):
     if on_a_gpu:
         pytest.skip("only the pretend device can be without")
-    monkeypatch.setattr("layers.backend.gpu_runtime.CudaRuntime", lambda index: shim.ShimRuntime())
+    monkeypatch.setattr("demitasse.layers.backend.gpu_runtime.CudaRuntime", lambda index: shim.ShimRuntime())
     nets = pair(phase="TRAIN")
     for inputs in images(6, 17, 13):
         both_ways(nets, inputs)
@@ -290,9 +297,11 @@ def test_a_run_resumes_without_graphs_from_one_with_them(tmp_path):
 
 
 def test_training_with_graphs_from_the_command_line(tmp_path, monkeypatch, capsys):
-    (tmp_path / "net.prototxt").write_text(SMALL.replace('type: "Input" top: "data" input_param',
-        'type: "DummyData" top: "data" dummy_data_param').replace('type: "Input" top: "label" input_param',
-        'type: "DummyData" top: "label" dummy_data_param'))  # fmt: skip
+    (tmp_path / "net.prototxt").write_text(
+        SMALL.replace(
+            'type: "Input" top: "data" input_param', 'type: "DummyData" top: "data" dummy_data_param'
+        ).replace('type: "Input" top: "label" input_param', 'type: "DummyData" top: "label" dummy_data_param')
+    )
     text = f'net: "{tmp_path}/net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 7 snapshot_after_train: false'
     (tmp_path / "solver.prototxt").write_text(text)
     recorded, record = [], Recorder.record
@@ -302,14 +311,20 @@ def test_training_with_graphs_from_the_command_line(tmp_path, monkeypatch, capsy
         assert len(recorded) == 2 * len(option)  # forward and backward
 
 
-WITH_HOST_WORK = SMALL.replace('layer { name: "pool2"', '''
+WITH_HOST_WORK = (
+    SMALL.replace(
+        'layer { name: "pool2"',
+        '''
 layer { name: "ip" type: "InnerProduct" bottom: "conv2" top: "ip"
         inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
 layer { name: "silence" type: "Silence" bottom: "ip" }
-layer { name: "pool2"''') + """
+layer { name: "pool2"''',
+    )
+    + """
 layer { name: "accuracy" type: "Accuracy" bottom: "score" bottom: "label" top: "accuracy"
         accuracy_param { ignore_label: 255 } }
-"""  # fmt: skip
+"""
+)
 
 
 def test_layers_that_wait_for_the_host_stay_outside():
@@ -346,7 +361,7 @@ def test_a_recording_that_fails_is_said_once_and_changes_nothing(monkeypatch):
 
 
 def test_a_wrong_label_is_found_in_a_repeated_run():
-    from proto.errors import LabelFault
+    from demitasse.proto.errors import LabelFault
 
     _, net = pair()
     for _ in range(5):

@@ -3,20 +3,30 @@
 On a GPU with `make test-gpu`, else with the kernels run on the CPU and a stand-in for cuDNN.
 """
 
-
 import numpy as np
 import pytest
 
-from layers.backend import make_backend
-from layers.backend.geometry import ConvGeometry, PoolGeometry
-from layers.backend.gpu_image import Image
-from netdef.net import Net
+from demitasse.layers.backend import make_backend
+from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
+from demitasse.layers.backend.gpu_image import Image
+from demitasse.netdef.net import Net
 from tests.test_gpu import fake_cudnn, shim
 from tests.test_gpu.test_device import FCN, image
 
 generic = make_backend("generic")
-SHAPES = [(1, 3, 5, 7), (2, 33, 1, 65), (2, 64, 3, 1), (1, 1, 40, 40), (2, 70, 9, 11), (0, 3, 4, 5), (1, 1, 1, 1),
-          (2, 21, 9, 8), (1, 64, 11, 13), (2, 65, 1, 64), (1, 100, 7, 7)]  # fmt: skip
+SHAPES = [
+    (1, 3, 5, 7),
+    (2, 33, 1, 65),
+    (2, 64, 3, 1),
+    (1, 1, 40, 40),
+    (2, 70, 9, 11),
+    (0, 3, 4, 5),
+    (1, 1, 1, 1),
+    (2, 21, 9, 8),
+    (1, 64, 11, 13),
+    (2, 65, 1, 64),
+    (1, 100, 7, 7),
+]
 TOLERANCE = {"tf32": 2e-3, "fp16": 2e-3}
 WHOLE = {"tf32": 2e-2, "fp16": 4e-2}  # of a net's norms
 # What passes images on, what does not, and values that both read.
@@ -192,8 +202,10 @@ def test_primitives_between_convolutions(precision, given, channels):
         agrees(y, expected)
         agrees(be.max_pool(made, geometry), expected)
         assert np.array_equal(be.to_host(index.array).transpose(0, 3, 1, 2), places)
-        agrees(be.max_pool_backward(sent(out), index, geometry, (7, 9)),
-               generic.max_pool_backward(out, places, geometry, (7, 9)))  # fmt: skip
+        agrees(
+            be.max_pool_backward(sent(out), index, geometry, (7, 9)),
+            generic.max_pool_backward(out, places, geometry, (7, 9)),
+        )
         agrees(be.ave_pool_forward(made, geometry), generic.ave_pool_forward(x, geometry))
         back = be.ave_pool_backward(sent(out), geometry, (7, 9))  # which keeps nothing: the form of what came
         assert isinstance(back, Image) == (given == "image" and precision == "tf32")
@@ -263,8 +275,11 @@ def test_convolutions_of_images(precision, name):
     for form in (be.asarray(small), images.of(be.asarray(small), most=1.0)):
         back = be.conv_forward(form, gw, None, geometry)
         near(be.to_host(back), generic.conv_forward(small, w, None, geometry), precision)
-        near(be.to_host(be.conv_forward(form, gw, be.asarray(b), geometry, 0.0)),
-             generic.conv_forward(small, w, b, geometry, 0.0), precision)  # fmt: skip
+        near(
+            be.to_host(be.conv_forward(form, gw, be.asarray(b), geometry, 0.0)),
+            generic.conv_forward(small, w, b, geometry, 0.0),
+            precision,
+        )
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
@@ -276,14 +291,20 @@ def test_bias_and_relu_stay_out_where_they_would_cost_the_tensor_cores(precision
     fake_cudnn.without_cores.update({(1, 40, 6, 5), (1, 40, 6, 6)})
     arrays = [be.asarray(array) for array in (x, w, b)]
     for relu in (None, 0.0, 0.25):
-        near(be.to_host(be.conv_forward(*arrays, geometry, relu)), generic.conv_forward(x, w, b, geometry, relu),
-             precision)  # fmt: skip
+        near(
+            be.to_host(be.conv_forward(*arrays, geometry, relu)),
+            generic.conv_forward(x, w, b, geometry, relu),
+            precision,
+        )
     plans = be.convolutions.planner.plans.values()
     assert plans and all(plan.spec == plan.spec.plain for plan in plans)
     wider = values(1, 32, 6, 6)  # a new size asks no heuristics
     fake_cudnn.counts.heuristics = 0
-    near(be.to_host(be.conv_forward(be.asarray(wider), *arrays[1:], geometry, 0.0)),
-         generic.conv_forward(wider, w, b, geometry, 0.0), precision)  # fmt: skip
+    near(
+        be.to_host(be.conv_forward(be.asarray(wider), *arrays[1:], geometry, 0.0)),
+        generic.conv_forward(wider, w, b, geometry, 0.0),
+        precision,
+    )
     assert fake_cudnn.counts.heuristics == 0
 
 
@@ -300,8 +321,12 @@ def run(text, inputs, backend, keep):
     to_host = net.backend.to_host
     found = {name: to_host(array) for name, array in net.blobs.items()}
     found |= {f"d {name}": to_host(array) for name, array in net.grads.items()}
-    return found | {f"{name}[{i}]": to_host(p.grad) for name, params in net.params.items()
-                    for i, p in enumerate(params) if p.grad is not None and keep != ["conv2"]}  # fmt: skip
+    return found | {
+        f"{name}[{i}]": to_host(p.grad)
+        for name, params in net.params.items()
+        for i, p in enumerate(params)
+        if p.grad is not None and keep != ["conv2"]
+    }
 
 
 @pytest.mark.parametrize("keep", ["needed", "all", ["conv2"]], ids=str)
@@ -389,8 +414,17 @@ def written_into(backend, keep, way):
     return net.backend.to_host(net.params["c1"][0].grad)
 
 
-@pytest.mark.parametrize("keep, way", [("needed", "gradient"), ("needed", "hook"), (["c1"], "gradient"),
-                                       ("all", "gradient"), ("all", "hook"), ("all", "blob")])  # fmt: skip
+@pytest.mark.parametrize(
+    "keep, way",
+    [
+        ("needed", "gradient"),
+        ("needed", "hook"),
+        (["c1"], "gradient"),
+        ("all", "gradient"),
+        ("all", "hook"),
+        ("all", "blob"),
+    ],
+)
 @pytest.mark.parametrize("precision", TOLERANCE)
 def test_what_a_user_writes_on_the_way_counts(precision, keep, way):
     near(written_into(gpu(precision), keep, way), written_into(generic, keep, way), precision)

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from layers.backend import make_backend
-from layers.backend.geometry import ConvGeometry, PoolGeometry
-from layers.backend.gpu import GpuBackend
-from layers.backend.gpu_image import Images
-from layers.backend.gpu_runtime import KERNELS, signatures
-from layers.layer import Param
-from netdef.net import Net
-from proto.errors import LabelFault
-from proto.messages import SolverParameter
-from solver.updates import RULES, Updater
+from demitasse.layers.backend import make_backend
+from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
+from demitasse.layers.backend.gpu import GpuBackend
+from demitasse.layers.backend.gpu_image import Images
+from demitasse.layers.backend.gpu_runtime import KERNELS, signatures
+from demitasse.layers.layer import Param
+from demitasse.netdef.net import Net
+from demitasse.proto.errors import LabelFault
+from demitasse.proto.messages import SolverParameter
+from demitasse.solver.updates import RULES, Updater
 from tests.test_gpu import shim
 from tests.test_gpu.device_array import DeviceArray
 
@@ -58,7 +58,7 @@ def test_diagonal_deconvolution_runs_per_channel(gpu, kernel, stride, pad, relu)
 
 
 def test_convolution_in_strips_of_columns(gpu, monkeypatch):
-    monkeypatch.setattr("layers.backend.gpu_conv.COLUMN_BYTES", 3000)
+    monkeypatch.setattr("demitasse.layers.backend.gpu_conv.COLUMN_BYTES", 3000)
     geometry = ConvGeometry((3, 3), (2, 1), (1, 2), (1, 2), 2)
     x, w, b = values(2, 4, 9, 11), values(6, 2, 3, 3), values(6)
     out = geometry.out_size(x.shape[2:])
@@ -68,8 +68,10 @@ def test_convolution_in_strips_of_columns(gpu, monkeypatch):
         gpu.to_host(gpu.conv_forward(gx, gw, gpu.asarray(b), geometry, 0.0)),
         generic.conv_forward(x, w, b, geometry, 0.0),
     )
-    near(gpu.to_host(gpu.conv_backward_data(gdy, gw, geometry, x.shape[2:])),
-         generic.conv_backward_data(dy, w, geometry, x.shape[2:]))  # fmt: skip
+    near(
+        gpu.to_host(gpu.conv_backward_data(gdy, gw, geometry, x.shape[2:])),
+        generic.conv_backward_data(dy, w, geometry, x.shape[2:]),
+    )
     gpu.conv_backward_weights(gx, gdy, geometry, gdw)
     generic.conv_backward_weights(x, dy, geometry, expected_dw)
     near(gpu.to_host(gdw), expected_dw)
@@ -120,8 +122,14 @@ def test_stochastic_pooling_draws_pixels_by_their_value(gpu):
 @pytest.mark.parametrize("rule", RULES)
 def test_an_update_of_many_arrays_is_one_launch(gpu, rule, l1):
     """Against solver/updates.py array by array; sizes below, at and above a chunk."""
-    message = SolverParameter(type=rule, momentum=0.0 if rule in ("AdaGrad", "RMSProp") else 0.9, weight_decay=0.01,
-                              regularization_type="L1" if l1 else "L2", delta=1e-3, rms_decay=0.95)  # fmt: skip
+    message = SolverParameter(
+        type=rule,
+        momentum=0.0 if rule in ("AdaGrad", "RMSProp") else 0.9,
+        weight_decay=0.01,
+        regularization_type="L1" if l1 else "L2",
+        delta=1e-3,
+        rms_decay=0.95,
+    )
     shapes, updaters = [(3,), (16384,), (5, 7001), (1,)], {}
     for backend in (generic, gpu):
         params = [Param(shape) for shape in shapes]
@@ -161,8 +169,10 @@ def test_upsampling_back_and_forth_is_right_even_where_the_host_is_wrong_about_t
     gx, gdy = gpu.asarray(x), gpu.asarray(dy)
     for weights in (diagonal, dense, diagonal):
         w[...] = gpu.asarray(weights)
-        near(gpu.to_host(gpu.conv_backward_data(gx, w, geometry, spatial, diagonal=True)),
-             generic.conv_backward_data(x, weights, geometry, spatial))  # fmt: skip
+        near(
+            gpu.to_host(gpu.conv_backward_data(gx, w, geometry, spatial, diagonal=True)),
+            generic.conv_backward_data(x, weights, geometry, spatial),
+        )
         near(gpu.to_host(gpu.upsample_backward(gdy, w, geometry)), generic.conv_forward(dy, weights, None, geometry))
 
 
@@ -206,8 +216,12 @@ def test_a_label_out_of_range_makes_the_loss_nan_and_the_net_names_it(gpu):
 
 def test_a_launch_with_wrong_arguments_is_refused(gpu):
     x = gpu.asarray(values(4))
-    for arguments in ([x, x, np.int64(4)], [x, x, np.int32(4), np.float32(0)], [x, np.float32(1), np.int64(4), x],
-                      [x, gpu.asarray(values(4), np.float64), np.int64(4), np.float32(0)]):  # fmt: skip
+    for arguments in (
+        [x, x, np.int64(4)],
+        [x, x, np.int32(4), np.float32(0)],
+        [x, np.float32(1), np.int64(4), x],
+        [x, gpu.asarray(values(4), np.float64), np.int64(4), np.float32(0)],
+    ):
         with pytest.raises(TypeError, match="kernel relu_forward"):
             gpu.runtime.launch("elementwise", "relu_forward", 4, *arguments)
 

@@ -12,9 +12,15 @@ import pytest
 from tests.test_gpu.device_array import cupy_names
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = [*ROOT.glob("layers/*.py"), ROOT / "layers/backend/base.py", ROOT / "layers/backend/gpu.py",
-           *ROOT.glob("layers/backend/gpu_conv*.py"), *ROOT.glob("netdef/*.py"), ROOT / "solver/updates.py",
-           ROOT / "solver/watch.py"]  # fmt: skip
+SOURCES = [
+    *ROOT.glob("layers/*.py"),
+    ROOT / "layers/backend/base.py",
+    ROOT / "layers/backend/gpu.py",
+    *ROOT.glob("layers/backend/gpu_conv*.py"),
+    *ROOT.glob("netdef/*.py"),
+    ROOT / "solver/updates.py",
+    ROOT / "solver/watch.py",
+]
 USED = re.compile(r"\bxp\.((?:lib\.stride_tricks\.)?\w+)")
 
 

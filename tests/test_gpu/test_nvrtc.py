@@ -6,7 +6,7 @@ import site
 
 import pytest
 
-from layers.backend.gpu_runtime import KERNELS, source
+from demitasse.layers.backend.gpu_runtime import KERNELS, source
 
 
 def nvrtc():

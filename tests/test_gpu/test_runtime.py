@@ -6,10 +6,10 @@ import types
 import numpy as np
 import pytest
 
-from layers.backend import gpu_runtime, make_backend
-from layers.backend.gpu import GpuBackend
-from layers.backend.gpu_graph import NotRecordable, Recorder
-from proto.errors import SolverFault
+from demitasse.layers.backend import gpu_runtime, make_backend
+from demitasse.layers.backend.gpu import GpuBackend
+from demitasse.layers.backend.gpu_graph import NotRecordable, Recorder
+from demitasse.proto.errors import SolverFault
 from tests.test_gpu import fake_cupy, shim
 from tests.test_gpu.device_array import DeviceArray
 
@@ -109,9 +109,12 @@ def test_a_graph_is_recorded_on_a_stream_and_in_memory_of_its_own(be):
 
 def test_a_graph_that_cannot_be_recorded_leaves_nothing_behind(be):
     x, main = be.asarray(np.ones(3, np.float32)), fake_cupy.current
-    works = {"gives an array to the host": lambda: be.to_host(x), "takes an array": lambda: be.asarray(np.ones(2)),
-             "computes a matrix product": lambda: be.matmul(x, x),
-             "waits for its labels": lambda: be.checked_labels(x, x, 0, None)}  # fmt: skip
+    works = {
+        "gives an array to the host": lambda: be.to_host(x),
+        "takes an array": lambda: be.asarray(np.ones(2)),
+        "computes a matrix product": lambda: be.matmul(x, x),
+        "waits for its labels": lambda: be.checked_labels(x, x, 0, None),
+    }
     for reason, work in works.items():
         with pytest.raises(NotRecordable, match=reason):
             Recorder(be).record(work)

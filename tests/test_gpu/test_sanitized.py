@@ -13,9 +13,17 @@ from tests.test_gpu.shim import COMPILER
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {
     "goldens": ["-m", "tests.test_gpu.sweep"],
-    "kernels": ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_gpu/test_kernels.py",
-                "tests/test_gpu/test_cudnn.py", "tests/test_gpu/test_images.py"],
-}  # fmt: skip
+    "kernels": [
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/test_gpu/test_kernels.py",
+        "tests/test_gpu/test_cudnn.py",
+        "tests/test_gpu/test_images.py",
+    ],
+}
 
 
 def sanitized(arguments):
@@ -44,9 +52,12 @@ def test_no_kernel_reads_or_writes_out_of_bounds(program):
 
 def test_the_sanitizer_would_notice():
     """The same harness reports a kernel that is told of one number more than there is."""
-    done = sanitized(["-c",
-        "import numpy as np; from tests.test_gpu.shim import ShimRuntime, xp\n"
-        "x, y = xp.asarray(np.ones(1000, np.float32)), xp.asarray(np.ones(1000, np.float32))\n"
-        "ShimRuntime().launch('elementwise', 'relu_forward', 1001, x, y, np.int64(1001), np.float32(0))\n",
-    ])  # fmt: skip
+    done = sanitized(
+        [
+            "-c",
+            "import numpy as np; from tests.test_gpu.shim import ShimRuntime, xp\n"
+            "x, y = xp.asarray(np.ones(1000, np.float32)), xp.asarray(np.ones(1000, np.float32))\n"
+            "ShimRuntime().launch('elementwise', 'relu_forward', 1001, x, y, np.int64(1001), np.float32(0))\n",
+        ]
+    )
     assert done.returncode != 0 and "heap-buffer-overflow" in done.stderr and "elementwise.cu" in done.stderr

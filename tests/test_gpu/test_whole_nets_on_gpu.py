@@ -2,8 +2,8 @@
 
 import pytest
 
-from layers.backend import make_backend
-from netdef.net import Net
+from demitasse.layers.backend import make_backend
+from demitasse.netdef.net import Net
 from tests.test_netdef import goldens
 from tests.test_netdef.test_whole_nets import errors
 

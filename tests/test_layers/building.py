@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from layers.backend import make_backend
-from layers.layer import TRAIN, layer_class
-from proto.text import read_net
+from demitasse.layers.backend import make_backend
+from demitasse.layers.layer import TRAIN, layer_class
+from demitasse.proto.text import read_net
 
 
 def build(text, *shapes, phase=TRAIN, dtype="float64", **fields):

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from layers.backend import make_backend
+from demitasse.layers.backend import make_backend
 
 
 @functools.cache
@@ -13,7 +13,7 @@ def _backend(name):
         return make_backend("generic")
     if name == "gpu":
         return make_backend("gpu", precision="fp32")
-    pytest.importorskip("layers.backend.cpu", reason="the CPU backend is not there", exc_type=ImportError)
+    pytest.importorskip("demitasse.layers.backend.cpu", reason="the CPU backend is not there", exc_type=ImportError)
     return make_backend("cpu", exact=name == "cpu-exact")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from layers.backend import make_backend
-from layers.layer import TEST, TRAIN, layer_class
-from layers.sources import datum
-from layers.sources.database import create_database
-from proto.messages import NetParameter
-from proto.text import parse
+from demitasse.layers.backend import make_backend
+from demitasse.layers.layer import TEST, TRAIN, layer_class
+from demitasse.layers.sources import datum
+from demitasse.layers.sources.database import create_database
+from demitasse.proto.messages import NetParameter
+from demitasse.proto.text import parse
 
 # Seven segments of a digit in a 5 x 3 box: (row, column, rows, columns), and which digits light them.
 SEGMENTS = [

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from layers.layer import TEST, TRAIN, layer_class
-from proto.text import read_net
+from demitasse.layers.layer import TEST, TRAIN, layer_class
+from demitasse.proto.text import read_net
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from layers.backend import make_backend
-from layers.fillers import fill
-from layers.layer import TRAIN, layer_class
-from proto.text import read_net
+from demitasse.layers.backend import make_backend
+from demitasse.layers.fillers import fill
+from demitasse.layers.layer import TRAIN, layer_class
+from demitasse.proto.text import read_net
 
 FOLDER = Path(__file__).resolve().parent / "specimens"
 

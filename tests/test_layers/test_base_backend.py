@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from layers.backend.base import Backend
-from layers.backend.geometry import ConvGeometry, PoolGeometry
-from proto.errors import LabelFault
+from demitasse.layers.backend.base import Backend
+from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
+from demitasse.proto.errors import LabelFault
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from layers.layer import TEST, TRAIN
-from proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.layer import TEST, TRAIN
+from demitasse.proto.errors import SchemaFault, ShapeFault
 from tests.test_layers.building import build, normal
 
 NORM = "type: 'BatchNorm' bottom: 'x' top: 'y' batch_norm_param {{ {} }}"
@@ -66,7 +66,8 @@ def test_channels_cannot_change():
 
 def test_segnet_normalises_by_the_batch_in_both_phases_and_hands_out_its_statistics():
     text = BN.format("scale_filler { value: 2 } shift_filler { value: 0.5 }").replace(
-        "top: 'y'", "top: 'y' top: 'mean' top: 'variance'")  # fmt: skip
+        "top: 'y'", "top: 'y' top: 'mean' top: 'variance'"
+    )
     for phase in (TRAIN, TEST):
         layer = build(text, X.shape, phase=phase)
         layer.params[0].data[...], layer.params[1].data[...] = 2, 0.5

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from layers.layer import layer_types
-from proto.errors import NetError
+from demitasse.layers.layer import layer_types
+from demitasse.proto.errors import NetError
 from tests.test_layers.harness import Bench, gradient_error, is_random, specimens
 
 # Types without arithmetic of their own that a specimen could check: they read files, or run the user's Python.

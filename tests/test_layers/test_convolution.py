@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from layers.backend.geometry import ConvGeometry
-from proto.errors import ShapeFault
+from demitasse.layers.backend.geometry import ConvGeometry
+from demitasse.proto.errors import ShapeFault
 from tests.test_layers.building import build, normal
 
 CONV = "type: 'Convolution' bottom: 'x' top: 'y' convolution_param {{ {} }}"

@@ -7,13 +7,13 @@ import threading
 import numpy as np
 import pytest
 
-from layers.backend import cpu_border
-from layers.backend.base import Backend
-from layers.backend.cpu import CpuBackend
-from layers.backend.cpu_memory import MemoryPool
-from layers.backend.cpu_threads import Pool
-from layers.backend.cpu_way import way
-from layers.backend.geometry import ConvGeometry, PoolGeometry
+from demitasse.layers.backend import cpu_border
+from demitasse.layers.backend.base import Backend
+from demitasse.layers.backend.cpu import CpuBackend
+from demitasse.layers.backend.cpu_memory import MemoryPool
+from demitasse.layers.backend.cpu_threads import Pool
+from demitasse.layers.backend.cpu_way import way
+from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
 
 MEANING = Backend("float64")
 

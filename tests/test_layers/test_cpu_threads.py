@@ -6,10 +6,10 @@ import numba
 import numpy as np
 import pytest
 
-from layers.backend import cpu_mailbox
-from layers.backend.cpu_mailbox import enter
-from layers.backend.cpu_threads import Pool
-from layers.backend.cpu_work import wait, work
+from demitasse.layers.backend import cpu_mailbox
+from demitasse.layers.backend.cpu_mailbox import enter
+from demitasse.layers.backend.cpu_threads import Pool
+from demitasse.layers.backend.cpu_work import wait, work
 
 ARRAYS = ("state", "a", "b", "c.0", "c.1")
 
@@ -90,7 +90,7 @@ def test_threads_that_fell_asleep_are_woken(bell, monkeypatch):
         team = pool._team
         if calls % 5 == 0:
             end = time.monotonic() + 60
-            while team._mailbox[cpu_mailbox.ASLEEP] < 2:      # both helpers fall asleep
+            while team._mailbox[cpu_mailbox.ASLEEP] < 2:  # both helpers fall asleep
                 assert time.monotonic() < end
                 time.sleep(0.001)
         assert (seen == calls).all()

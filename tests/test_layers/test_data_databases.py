@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from layers.sources import datum
-from layers.sources.database import create_database, open_database
-from layers.sources.images import encode_image
-from proto.errors import DataFault, SchemaFault, ShapeFault
-from proto.messages import Datum
+from demitasse.layers.sources import datum
+from demitasse.layers.sources.database import create_database, open_database
+from demitasse.layers.sources.images import encode_image
+from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
+from demitasse.proto.messages import Datum
 from tests.test_layers.data_sets import batches, layer, same, write_database
 
 lmdb = pytest.importorskip("lmdb")
@@ -21,8 +21,11 @@ def images(count, channels=3, height=4, width=5):
 
 
 def data(source, more="", tops='top: "data" top: "label"', batch=2, phase="TEST", seed=1):
-    return layer(f'name: "d" type: "Data" {tops} data_param {{ source: "{source}" batch_size: {batch} backend: LMDB }} '
-                 f"{more}", phase, seed)
+    return layer(
+        f'name: "d" type: "Data" {tops} data_param {{ source: "{source}" batch_size: {batch} backend: LMDB }} {more}',
+        phase,
+        seed,
+    )
 
 
 @pytest.fixture
@@ -38,18 +41,28 @@ def test_records_come_in_order_and_again(five):
 
 
 def test_one_top_gives_no_labels(five):
-    (only,), = batches(data(five, tops='top: "data"'), 1)
+    ((only,),) = batches(data(five, tops='top: "data"'), 1)
     assert only.shape == (2, 3, 4, 5)
 
 
 def test_a_batch_larger_than_the_database_repeats_it(five):
-    (image, label), = batches(data(five, batch=12), 1)
+    ((image, label),) = batches(data(five, batch=12), 1)
     assert label.tolist() == [10, 11, 12, 13, 14, 10, 11, 12, 13, 14, 10, 11]
 
 
 def test_rand_skip_starts_somewhere(five):
-    starts = {int(batches(layer(f'type: "Data" top: "d" top: "l" data_param {{ source: "{five}" batch_size: 1 '
-                                "rand_skip: 5 }", seed=seed), 1)[0][1][0]) for seed in range(12)}
+    starts = {
+        int(
+            batches(
+                layer(
+                    f'type: "Data" top: "d" top: "l" data_param {{ source: "{five}" batch_size: 1 rand_skip: 5 }}',
+                    seed=seed,
+                ),
+                1,
+            )[0][1][0]
+        )
+        for seed in range(12)
+    }
     assert len(starts) > 2 and starts <= {10, 11, 12, 13, 14}
 
 
@@ -90,34 +103,41 @@ def test_encoded_records(tmp_path):
     with create_database(str(tmp_path / "db"), "lmdb") as database:
         for i, image in enumerate((picture, picture[:, :, :1])):
             database.put(b"%d" % i, Datum(encoded=True, data=encode_image(image, "png"), label=i).SerializeToString())
-    (colour, _), = batches(data(tmp_path / "db", "transform_param { force_color: true }"), 1)
+    ((colour, _),) = batches(data(tmp_path / "db", "transform_param { force_color: true }"), 1)
     assert np.array_equal(colour[0], picture.transpose(2, 0, 1))
     assert np.array_equal(colour[1], np.repeat(picture[None, :, :, 0], 3, axis=0))
-    (grey, _), = batches(data(tmp_path / "db", "transform_param { force_gray: true }"), 1)
+    ((grey, _),) = batches(data(tmp_path / "db", "transform_param { force_gray: true }"), 1)
     assert grey.shape == (2, 1, 6, 7)
     made = data(tmp_path / "db")
-    with pytest.raises(ShapeFault, match=r"key '1' of .*db has shape \(1, 6, 7\) but its batch began with \(3, 6, 7\) "
-                                         "of key '0'"):
+    with pytest.raises(
+        ShapeFault,
+        match=r"key '1' of .*db has shape \(1, 6, 7\) but its batch began with \(3, 6, 7\) "
+        "of key '0'",
+    ):
         made.forward([])
-    old = layer(f'type: "Data" top: "d" data_param {{ source: "{tmp_path / "db"}" batch_size: 2 '
-                "force_encoded_color: true }")
+    old = layer(
+        f'type: "Data" top: "d" data_param {{ source: "{tmp_path / "db"}" batch_size: 2 force_encoded_color: true }}'
+    )
     assert np.array_equal(batches(old, 1)[0][0], colour)
 
 
 def test_float_records(tmp_path):
     values = np.linspace(-1, 1, 24, dtype=np.float32).reshape(2, 3, 2, 2)
     write_database(tmp_path / "db", values, [-1, 7])
-    (image, label), = batches(data(tmp_path / "db"), 1)
+    ((image, label),) = batches(data(tmp_path / "db"), 1)
     assert np.array_equal(image, values) and label.tolist() == [-1, 7]
 
 
-@pytest.mark.parametrize("message, words", [
-    (Datum(channels=3, height=4, width=5, data=b"12"), "3 x 4 x 5 = 60 values but holds 2"),
-    (Datum(channels=3, height=40000, width=50000), "3 x 40000 x 50000 = 6000000000 values but holds 0"),
-    (Datum(data=b"12"), "0 x 0 x 0 .* holds no pixels"),
-    (Datum(encoded=True, data=b"nonsense"), "not an image"),
-    (Datum(encoded=True), "the file is empty"),
-])
+@pytest.mark.parametrize(
+    "message, words",
+    [
+        (Datum(channels=3, height=4, width=5, data=b"12"), "3 x 4 x 5 = 60 values but holds 2"),
+        (Datum(channels=3, height=40000, width=50000), "3 x 40000 x 50000 = 6000000000 values but holds 0"),
+        (Datum(data=b"12"), "0 x 0 x 0 .* holds no pixels"),
+        (Datum(encoded=True, data=b"nonsense"), "not an image"),
+        (Datum(encoded=True), "the file is empty"),
+    ],
+)
 def test_a_broken_record_is_named(tmp_path, message, words):
     with create_database(str(tmp_path / "db"), "lmdb") as database:
         database.put(b"good", datum.from_pixels(images(1)[0], 1).SerializeToString())
@@ -179,8 +199,10 @@ def records(seed, count):
     """Keys and values of all sizes: inside a page, on pages of their own, several megabytes."""
     rng = np.random.default_rng(seed)
     largest = (10, 1000, 5000, 100000)
-    return [(b"%08d" % i, rng.bytes(int(rng.integers(0, largest[int(rng.integers(0, len(largest)))])))) for i in
-            range(count)]
+    return [
+        (b"%08d" % i, rng.bytes(int(rng.integers(0, largest[int(rng.integers(0, len(largest)))]))))
+        for i in range(count)
+    ]
 
 
 @pytest.mark.parametrize("count", [1, 2, 40, 3000])
@@ -217,7 +239,7 @@ def test_a_damaged_lmdb_is_a_fault_and_not_the_end_of_the_process(tmp_path):
         for _ in range(int(rng.integers(1, 6))):
             page = int(rng.integers(0, len(whole) // 4096)) if rng.random() < 0.5 else int(rng.integers(0, 4))
             at = page * 4096 + int(rng.integers(0, 200))
-            damaged[at:at + 4] = rng.choice([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x10\x27\0\0", rng.bytes(4)])
+            damaged[at : at + 4] = rng.choice([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x10\x27\0\0", rng.bytes(4)])
         file.write_bytes(damaged)
         try:
             with open_database(str(tmp_path / "db"), "source") as database:
@@ -233,7 +255,7 @@ def test_an_lmdb_file_without_a_folder_is_read(five):
 
 
 def test_what_a_folder_holds_is_seen_from_its_files(five):
-    made = layer(f'type: "Data" top: "d" top: "l" data_param {{ source: "{five}" batch_size: 2 }}')   # says LEVELDB
+    made = layer(f'type: "Data" top: "d" top: "l" data_param {{ source: "{five}" batch_size: 2 }}')  # says LEVELDB
     assert batches(made, 1)[0][1].tolist() == [10, 11]
 
 
@@ -241,7 +263,7 @@ def test_the_map_grows(tmp_path):
     value = bytes(5 << 20)
     with create_database(str(tmp_path / "db"), "lmdb") as database:
         for i in range(30):
-            database.put(b"%04d" % i, value)                 # 150 MB; the map begins with 64
+            database.put(b"%04d" % i, value)  # 150 MB; the map begins with 64
     reader = open_database(str(tmp_path / "db"), "")
     assert reader.count == 30 and len(reader.read(29)[1]) == 5 << 20
     reader.close()

@@ -8,8 +8,8 @@ import weakref
 import numpy as np
 import pytest
 
-from layers.sources.feed import Feed, Source
-from proto.errors import DataFault, ShapeFault
+from demitasse.layers.sources.feed import Feed, Source
+from demitasse.proto.errors import DataFault, ShapeFault
 
 
 class Numbers(Source):
@@ -83,7 +83,7 @@ def test_batches_are_made_ahead_but_no_more_than_asked():
     feed.next()
     assert eventually(lambda: len(source.found) == 10)
     time.sleep(0.05)
-    assert len(source.found) == 10        # 1 consumed, 3 in the queue, 1 in the thread's hand
+    assert len(source.found) == 10  # 1 consumed, 3 in the queue, 1 in the thread's hand
     assert feed.item == 2
     feed.close()
 
@@ -115,7 +115,7 @@ def test_ranks_divide_the_samples():
         feed = Feed(Numbers(), 2, 2)
         feed.rank, feed.size = rank, 3
         ranks.append(numbers(feed, 2))
-        assert feed.item == 12            # the same for all: any rank's state restarts every rank
+        assert feed.item == 12  # the same for all: any rank's state restarts every rank
         feed.close()
     assert ranks == [[[0, 3], [6, 9]], [[1, 4], [7, 10]], [[2, 5], [8, 11]]]
 
@@ -129,7 +129,7 @@ def test_a_fault_of_the_thread_is_raised_where_the_batch_is_asked_for():
     with pytest.raises(DataFault, match="sample 5: broken"):
         feed.shapes()
     assert feed.item == 4
-    feed.restart(6, 0)                    # past it
+    feed.restart(6, 0)  # past it
     assert numbers(feed, 1) == [[6, 7]]
     feed.close()
 
@@ -151,7 +151,7 @@ def test_a_lost_feed_ends_its_thread_and_its_source(prefetchers):
     del feed
     gc.collect()
     assert gone() is None and eventually(lambda: not prefetchers())
-    Feed(Numbers(), 1, 1)                 # opening another closes what was lost
+    Feed(Numbers(), 1, 1)  # opening another closes what was lost
     assert source.closed
 
 
@@ -188,8 +188,11 @@ def test_samples_of_different_shapes_are_named():
             return [np.zeros((1, 2 + record // 2))], f"image {record}"
 
     feed = Feed(Uneven(), 4, 1)
-    with pytest.raises(ShapeFault, match=r"image 2 has shape \(1, 3\) but its batch began with \(1, 2\) of image 0; "
-                                         "resize or crop"):
+    with pytest.raises(
+        ShapeFault,
+        match=r"image 2 has shape \(1, 3\) but its batch began with \(1, 2\) of image 0; "
+        "resize or crop",
+    ):
         feed.next()
     feed.close()
 
@@ -198,7 +201,7 @@ def test_loading_hides_behind_computing():
     feed = Feed(Numbers(slow=0.01), 4, 4)
     feed.source.costly = False
     feed.next()
-    time.sleep(0.3)                       # the net computes; four batches are made meanwhile
+    time.sleep(0.3)  # the net computes; four batches are made meanwhile
     start = time.time()
     numbers(feed, 3)
     assert time.time() - start < 0.1

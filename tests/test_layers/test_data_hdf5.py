@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from layers import hdf5_data
-from layers.backend import make_backend
-from layers.layer import layer_class
-from proto.errors import DataFault, NetError, SchemaFault, ShapeFault
-from proto.messages import LayerParameter
+from demitasse.layers import hdf5_data
+from demitasse.layers.backend import make_backend
+from demitasse.layers.layer import layer_class
+from demitasse.proto.errors import DataFault, NetError, SchemaFault, ShapeFault
+from demitasse.proto.messages import LayerParameter
 from tests.test_layers.data_sets import batches, layer, same
 
 h5py = pytest.importorskip("h5py")
@@ -21,7 +21,7 @@ def files(tmp_path):
         with h5py.File(tmp_path / f"{i}.h5", "w") as file:
             values = np.arange(start, start + rows)
             file["data"] = np.broadcast_to(values[:, None, None, None], (rows, 2, 3, 3)).astype(np.float64)
-            file.create_dataset("label", data=values, compression="gzip")        # integers
+            file.create_dataset("label", data=values, compression="gzip")  # integers
             file["unused"] = 1
         start += rows
         lines.append(f"{tmp_path / str(i)}.h5\n")
@@ -31,8 +31,9 @@ def files(tmp_path):
 
 def made_of(files, more="", batch=3, tops=("data", "label"), seed=1):
     names = " ".join(f'top: "{name}"' for name in tops)
-    return layer(f'type: "HDF5Data" {names} hdf5_data_param {{ source: "{files}" batch_size: {batch} {more} }}',
-                 seed=seed)
+    return layer(
+        f'type: "HDF5Data" {names} hdf5_data_param {{ source: "{files}" batch_size: {batch} {more} }}', seed=seed
+    )
 
 
 def rows_of(tops):
@@ -43,19 +44,19 @@ def test_rows_come_in_order_across_files_and_epochs(files):
     tops = batches(made_of(files), 6)
     assert rows_of(tops) == (list(range(8)) * 3)[:18]
     assert all((data == label[:, None, None, None]).all() for data, label in tops)
-    (only,), = batches(made_of(files, tops=["label"], batch=20), 1)
+    ((only,),) = batches(made_of(files, tops=["label"], batch=20), 1)
     assert only.tolist() == (list(range(8)) * 3)[:20]
 
 
 def test_blocks_are_read_piece_by_piece(files, monkeypatch):
-    monkeypatch.setattr(hdf5_data, "BLOCK", 200)              # two rows of 76 bytes
+    monkeypatch.setattr(hdf5_data, "BLOCK", 200)  # two rows of 76 bytes
     assert rows_of(batches(made_of(files), 6)) == (list(range(8)) * 3)[:18]
 
 
 def test_shuffled_files_keep_their_rows_together(files):
     made = made_of(files, "shuffle: true", batch=4)
     order = rows_of(batches(made, 12))
-    epochs = [order[i:i + 8] for i in range(0, 48, 8)]
+    epochs = [order[i : i + 8] for i in range(0, 48, 8)]
     for epoch in epochs:
         assert sorted(epoch) == list(range(8))
         kinds = [0 if row < 4 else 1 if row < 5 else 2 for row in epoch]
@@ -89,8 +90,11 @@ def test_a_file_that_promises_more_than_it_can_hold(tmp_path):
 
 
 def test_mistakes_are_named(files, tmp_path):
-    with pytest.raises(DataFault, match=r"list.txt:1: '.*0.h5' has no dataset 'image', the name of a top; it has data, "
-                                        "label, unused"):
+    with pytest.raises(
+        DataFault,
+        match=r"list.txt:1: '.*0.h5' has no dataset 'image', the name of a top; it has data, "
+        "label, unused",
+    ):
         made_of(files, tops=["image"])
     with pytest.raises(ShapeFault, match=r"list.txt:1: dataset 'unused' of '.*0.h5' has shape \(\)"):
         made_of(files, tops=["data", "unused"])
@@ -98,8 +102,11 @@ def test_mistakes_are_named(files, tmp_path):
         layer(f'type: "HDF5Data" top: "data" transform_param {{ scale: 2 }} hdf5_data_param {{ source: "{files}" }}')
     with h5py.File(tmp_path / "1.h5", "w") as file:
         file["data"], file["label"] = np.zeros((1, 2, 3, 4)), [4]
-    with pytest.raises(ShapeFault, match=r"list.txt:2: dataset 'data' of '.*1.h5' has rows of shape \(2, 3, 4\), "
-                                         r"'.*0.h5' has \(2, 3, 3\)"):
+    with pytest.raises(
+        ShapeFault,
+        match=r"list.txt:2: dataset 'data' of '.*1.h5' has rows of shape \(2, 3, 4\), "
+        r"'.*0.h5' has \(2, 3, 3\)",
+    ):
         made_of(files)
     (tmp_path / "2.h5").write_bytes((tmp_path / "2.h5").read_bytes()[:1000])
     with pytest.raises(DataFault, match="list.txt:3: '.*2.h5' is not a readable HDF5 file"):
@@ -124,7 +131,7 @@ def test_a_damaged_file_is_one_line(tmp_path):
     for _ in range(150):
         damaged = bytearray(whole)
         at = int(rng.integers(0, 900))
-        damaged[at:at + 3] = rng.bytes(3)
+        damaged[at : at + 3] = rng.bytes(3)
         path.write_bytes(damaged)
         try:
             made_of(tmp_path / "list.txt").close()
@@ -145,9 +152,9 @@ def test_output_is_appended_and_whole_after_every_batch(tmp_path, be):
     data = np.arange(12, dtype=np.float32).reshape(4, 3)
     for i in (0, 2):
         assert made.infer([(2, 3), (2,)]) == []
-        assert made.forward([be.asarray(data[i:i + 2]), be.asarray([i, i + 1])]) == []
+        assert made.forward([be.asarray(data[i : i + 2]), be.asarray([i, i + 1])]) == []
         with h5py.File(path) as file:
-            assert np.array_equal(file["data"], data[:i + 2]) and file["label"].shape == (i + 2,)
+            assert np.array_equal(file["data"], data[: i + 2]) and file["label"].shape == (i + 2,)
     with pytest.raises(ShapeFault, match=r"holds rows of shape \(3,\) in 'data', this batch has \(4,\)"):
         made.forward([be.zeros((2, 4)), be.zeros((2,))])
     with pytest.raises(ShapeFault, match=r"bottoms of shapes \(2, 3\) and \(3,\) need as many rows"):

@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from layers.sources.images import resize
-from proto.errors import DataFault, SchemaFault, ShapeFault
+from demitasse.layers.sources.images import resize
+from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 from tests.test_layers.data_sets import batches, layer, pictures, same, write_files
 
 
 def image_data(listing, more="", batch=2, phase="TEST", seed=1, extra=""):
-    return layer(f'type: "ImageData" top: "data" top: "label" image_data_param {{ source: "{listing}" '
-                 f'root_folder: "{listing.parent}/" batch_size: {batch} {more} }} {extra}', phase, seed)
+    return layer(
+        f'type: "ImageData" top: "data" top: "label" image_data_param {{ source: "{listing}" '
+        f'root_folder: "{listing.parent}/" batch_size: {batch} {more} }} {extra}',
+        phase,
+        seed,
+    )
 
 
 @pytest.fixture
@@ -30,9 +34,9 @@ def test_images_come_in_the_order_of_the_list(five):
 
 
 def test_grey_and_resized(five):
-    (image, _), = batches(image_data(five, "is_color: false new_height: 20 new_width: 24"), 1)
+    ((image, _),) = batches(image_data(five, "is_color: false new_height: 20 new_width: 24"), 1)
     assert image.shape == (2, 1, 20, 24)
-    (image, _), = batches(image_data(five, "new_height: 20 new_width: 24"), 1)
+    ((image, _),) = batches(image_data(five, "new_height: 20 new_width: 24"), 1)
     assert np.array_equal(image[0], resize(pictures(5)[0][0][:, :, ::-1], 20, 24).transpose(2, 0, 1))
 
 
@@ -64,10 +68,16 @@ def test_restarts_to_the_bit(five):
     assert same(batches(second, 5), expected)
 
 
-@pytest.mark.parametrize("text", [
-    "a b.png 1\nünï cödé.png 2\n", "a b.png 1\r\nünï cödé.png 2\r\n", "\n\na b.png\t1\n  ünï cödé.png   2  \n\n",
-    "\ufeffa b.png 1\nünï cödé.png 2",
-], ids=["unix", "windows", "blanks and tabs", "byte order mark, no last line end"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a b.png 1\nünï cödé.png 2\n",
+        "a b.png 1\r\nünï cödé.png 2\r\n",
+        "\n\na b.png\t1\n  ünï cödé.png   2  \n\n",
+        "\ufeffa b.png 1\nünï cödé.png 2",
+    ],
+    ids=["unix", "windows", "blanks and tabs", "byte order mark, no last line end"],
+)
 def test_listings_as_people_write_them(tmp_path, text):
     for name in ("a b.png", "ünï cödé.png"):
         Image.new("RGB", (4, 4)).save(tmp_path / name)
@@ -86,19 +96,23 @@ def test_a_name_that_is_not_utf8(tmp_path):
 
 
 def test_the_root_folder_may_lack_its_slash_and_may_be_missing(five):
-    made = layer(f'type: "ImageData" top: "d" top: "l" image_data_param {{ source: "{five}" root_folder: '
-                 f'"{five.parent}" }}')
+    made = layer(
+        f'type: "ImageData" top: "d" top: "l" image_data_param {{ source: "{five}" root_folder: "{five.parent}" }}'
+    )
     assert labels_of(made, 1) == [3]
     five.write_text(f"{five.parent}/0000.png 8\n")
     assert labels_of(layer(f'type: "ImageData" top: "d" top: "l" image_data_param {{ source: "{five}" }}'), 1) == [8]
 
 
-@pytest.mark.parametrize("line, words", [
-    ("alone.png", "list.txt:2: 'alone.png' does not end with a space and a whole number"),
-    ("a.png 1.5", "list.txt:2: 'a.png 1.5' does not end .* HDF5Data"),
-    ("a.png cat", "list.txt:2: 'a.png cat' does not end"),
-    ("7", "list.txt:2: '7' does not end"),
-])
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ("alone.png", "list.txt:2: 'alone.png' does not end with a space and a whole number"),
+        ("a.png 1.5", "list.txt:2: 'a.png 1.5' does not end .* HDF5Data"),
+        ("a.png cat", "list.txt:2: 'a.png cat' does not end"),
+        ("7", "list.txt:2: '7' does not end"),
+    ],
+)
 def test_a_bad_line_is_named(five, line, words):
     five.write_text(f"0000.png 1\n{line}\n")
     with pytest.raises(DataFault, match=words):
@@ -150,8 +164,12 @@ def test_half_a_new_size_is_refused(five):
 
 
 def dense(listing, more="", extra="", phase="TRAIN", batch=2, seed=1):
-    return layer(f'type: "DenseImageData" top: "data" top: "label" dense_image_data_param {{ source: "{listing}" '
-                 f'root_folder: "{listing.parent}" batch_size: {batch} {more} }} {extra}', phase, seed)
+    return layer(
+        f'type: "DenseImageData" top: "data" top: "label" dense_image_data_param {{ source: "{listing}" '
+        f'root_folder: "{listing.parent}" batch_size: {batch} {more} }} {extra}',
+        phase,
+        seed,
+    )
 
 
 @pytest.fixture
@@ -178,12 +196,12 @@ def test_labels_go_through_what_their_image_goes_through(pairs, extra):
     size = 7 if extra else None
     for image, label in batches(dense(pairs, "shuffle: true", extra), 8):
         assert label.shape == (2, 1, size or 12, size or 16)
-        assert np.array_equal(image[:, :1], label)        # blue comes first
+        assert np.array_equal(image[:, :1], label)  # blue comes first
 
 
 def test_labels_are_resized_without_mixing_and_not_shifted_by_mean_or_scale(pairs):
     made = dense(pairs, "new_height: 18 new_width: 31", "transform_param { mean_value: 5 scale: 2 }")
-    (image, label), = batches(made, 1)
+    ((image, label),) = batches(made, 1)
     assert image.shape == (2, 3, 18, 31) and label.shape == (2, 1, 18, 31)
     assert set(np.unique(label)) <= set(range(11)) and image.min() == -10
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from layers.sources.images import decode_image, encode_image, read_image, read_labels, resize, resize_nearest
-from proto.errors import DataFault, SchemaFault
+from demitasse.layers.sources.images import decode_image, encode_image, read_image, read_labels, resize, resize_nearest
+from demitasse.proto.errors import DataFault, SchemaFault
 
 Y, X = np.mgrid[0:20, 0:30]
 RGB = np.stack([Y * 12, X * 8, (X + Y) * 5], axis=-1).astype(np.uint8)
@@ -130,7 +130,7 @@ def test_colour_label_image_is_refused(tmp_path):
         read_labels(str(tmp_path / "l.png"), "l.png")
 
 
-@pytest.mark.filterwarnings("ignore")         # Pillow speaks of damaged metadata
+@pytest.mark.filterwarnings("ignore")  # Pillow speaks of damaged metadata
 def test_every_damage_of_a_file_gives_an_image_or_a_fault():
     rng = np.random.default_rng(1)
     for kind in ("JPEG", "PNG", "GIF", "TIFF"):
@@ -158,9 +158,17 @@ def test_png_keeps_pixels_and_jpeg_nearly():
 # What OpenCV 5.0's cv2.resize gives for 37 * i % 256 in rows: bilinear, then nearest neighbour.
 RAMP = (37 * np.arange(35) % 256).astype(np.uint8).reshape(7, 5)
 SMALLER = [[128, 110, 50, 96], [48, 94, 140, 186], [138, 184, 124, 106]]
-LARGER = [[0, 28, 59, 89, 120, 148], [123, 151, 82, 42, 73, 101], [153, 181, 129, 100, 103, 45],
-          [98, 126, 157, 187, 169, 47], [43, 71, 102, 132, 163, 191], [187, 65, 46, 77, 108, 136],
-          [188, 131, 133, 105, 53, 80], [133, 161, 192, 151, 83, 111], [86, 114, 144, 175, 206, 234]]
+LARGER = [
+    [0, 28, 59, 89, 120, 148],
+    [123, 151, 82, 42, 73, 101],
+    [153, 181, 129, 100, 103, 45],
+    [98, 126, 157, 187, 169, 47],
+    [43, 71, 102, 132, 163, 191],
+    [187, 65, 46, 77, 108, 136],
+    [188, 131, 133, 105, 53, 80],
+    [133, 161, 192, 151, 83, 111],
+    [86, 114, 144, 175, 206, 234],
+]
 NEAREST = [[0, 37, 74, 111], [114, 151, 188, 225], [228, 9, 46, 83]]
 
 

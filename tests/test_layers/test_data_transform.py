@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from layers.sources.transform import Transformer, Window
-from proto.errors import DataFault, SchemaFault, ShapeFault
-from proto.messages import BlobProto, TransformationParameter
-from proto.text import parse
+from demitasse.layers.sources.transform import Transformer, Window
+from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
+from demitasse.proto.messages import BlobProto, TransformationParameter
+from demitasse.proto.text import parse
 
 IMAGE = np.arange(3 * 6 * 8).reshape(3, 6, 8).astype(np.uint8)
 
@@ -61,13 +61,20 @@ def test_the_mean_image_is_cut_and_mirrored_as_the_image_is(tmp_path):
         assert result.shape == (3, 4, 4) and (result == 2).all()
 
 
-@pytest.mark.parametrize("text, fault, words", [
-    ("crop_size: 7", ShapeFault, "image 'a.png': crop_size 7 exceeds the image's 6 x 8 .height x width.; crop less or"),
-    ("mean_value: 1 mean_value: 2", ShapeFault, "image 'a.png': 2 mean_value for an image of 3 channel.s.; give"),
-    ("force_color: true force_gray: true", SchemaFault, "force_color and force_gray exclude each other"),
-    ('mean_file: "a" mean_value: 1', SchemaFault, "mean_file and mean_value exclude each other"),
-    ('mean_file: "gone.binaryproto"', DataFault, "transform_param: mean_file: 'gone.binaryproto' does not exist"),
-])
+@pytest.mark.parametrize(
+    "text, fault, words",
+    [
+        (
+            "crop_size: 7",
+            ShapeFault,
+            "image 'a.png': crop_size 7 exceeds the image's 6 x 8 .height x width.; crop less or",
+        ),
+        ("mean_value: 1 mean_value: 2", ShapeFault, "image 'a.png': 2 mean_value for an image of 3 channel.s.; give"),
+        ("force_color: true force_gray: true", SchemaFault, "force_color and force_gray exclude each other"),
+        ('mean_file: "a" mean_value: 1', SchemaFault, "mean_file and mean_value exclude each other"),
+        ('mean_file: "gone.binaryproto"', DataFault, "transform_param: mean_file: 'gone.binaryproto' does not exist"),
+    ],
+)
 def test_mistakes(text, fault, words):
     with pytest.raises(fault, match=words):
         applied(text)

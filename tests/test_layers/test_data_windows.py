@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from layers.sources.images import resize
-from layers.sources.windows import Placement, place, read_windows
-from proto.errors import DataFault, SchemaFault, ShapeFault
+from demitasse.layers.sources.images import resize
+from demitasse.layers.sources.windows import Placement, place, read_windows
+from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 from tests.test_layers.data_sets import batches, layer, same
 
 FILE = """# 0
@@ -40,15 +40,23 @@ def listing(tmp_path):
 
 
 def windows(listing, more="", transform="crop_size: 10", batch=8, phase="TRAIN", seed=1):
-    return layer(f'type: "WindowData" top: "data" top: "label" window_data_param {{ source: "{listing}" batch_size: '
-                 f"{batch} {more} }} transform_param {{ {transform} }}", phase, seed)
+    return layer(
+        f'type: "WindowData" top: "data" top: "label" window_data_param {{ source: "{listing}" batch_size: '
+        f"{batch} {more} }} transform_param {{ {transform} }}",
+        phase,
+        seed,
+    )
 
 
 def test_the_file_is_read(listing):
     found = read_windows(str(listing), "source")
     assert [(w.label, w.overlap, w.box, w.line) for w in found] == [
-        (1, 0.9, (10, 5, 29, 24), 7), (2, 0.5, (0, 0, 59, 39), 8), (0, 0.2, (30, 20, 45, 30), 9),
-        (7, 1.0, (5, 5, 14, 14), 17), (0, 0.0, (0, 0, 3, 3), 18)]
+        (1, 0.9, (10, 5, 29, 24), 7),
+        (2, 0.5, (0, 0, 59, 39), 8),
+        (0, 0.2, (30, 20, 45, 30), 9),
+        (7, 1.0, (5, 5, 14, 14), 17),
+        (0, 0.0, (0, 0, 3, 3), 18),
+    ]
     assert found[0].image.endswith("a b.png") and found[3].image.endswith("c.png")
 
 
@@ -63,19 +71,20 @@ def test_a_window_is_warped_whole(listing):
     image = np.array(Image.open(listing.parent / "c.png"))[:, :, ::-1]
     expected = resize(image[5:15, 5:15], 10, 10).transpose(2, 0, 1)
     made = windows(listing, "fg_fraction: 1 fg_threshold: 1", "crop_size: 10 mean_value: 3 scale: 0.5")
-    (data, label), = batches(made, 1)
+    ((data, label),) = batches(made, 1)
     assert (label == 7).all()
     assert np.array_equal(data[0], (expected - np.float32(3)) * np.float32(0.5))
-    mirrored = batches(windows(listing, "fg_fraction: 1 fg_threshold: 1 cache_images: true",
-                               "crop_size: 10 mirror: true"), 2)
+    mirrored = batches(
+        windows(listing, "fg_fraction: 1 fg_threshold: 1 cache_images: true", "crop_size: 10 mirror: true"), 2
+    )
     kinds = {np.array_equal(one, expected[:, :, ::-1]) for data, _ in mirrored for one in data}
     assert kinds == {True, False}
 
 
 def test_context_beyond_the_image_stays_zero(listing):
     made = windows(listing, "fg_fraction: 0 context_pad: 2 bg_threshold: 0.1", "crop_size: 10 mean_value: 300")
-    (data, _), = batches(made, 1)
-    assert (data[:, :, :1] == 0).all() and (data[:, :, :, :1] == 0).all()      # the window is the upper left corner
+    ((data, _),) = batches(made, 1)
+    assert (data[:, :, :1] == 0).all() and (data[:, :, :, :1] == 0).all()  # the window is the upper left corner
     assert (data[:, :, 1:, 1:] < 0).all()
 
 
@@ -113,27 +122,51 @@ def test_restarts_to_the_bit(listing):
     assert same(batches(second, 3), expected)
 
 
-@pytest.mark.parametrize("more, transform, fault, words", [
-    ("", "", SchemaFault, "WindowData needs transform_param . crop_size"),
-    ('crop_mode: "squre"', "crop_size: 10", SchemaFault, "crop_mode 'squre' is not known; choose warp or square"),
-    ("context_pad: 5", "crop_size: 10", SchemaFault, "context_pad 5 on both sides leaves nothing of crop_size 10"),
-    ("fg_threshold: 2", "crop_size: 10", DataFault, "windows.txt: no foreground window, but every batch needs 2"),
-    ("bg_threshold: 0 fg_threshold: 0.3", "crop_size: 10", DataFault, "no background window, but every batch needs 6"),
-    ("fg_threshold: 0.1", "crop_size: 10", DataFault, "windows.txt:9: class 0 for a foreground window .overlap 0.2.;"),
-])
+@pytest.mark.parametrize(
+    "more, transform, fault, words",
+    [
+        ("", "", SchemaFault, "WindowData needs transform_param . crop_size"),
+        ('crop_mode: "squre"', "crop_size: 10", SchemaFault, "crop_mode 'squre' is not known; choose warp or square"),
+        ("context_pad: 5", "crop_size: 10", SchemaFault, "context_pad 5 on both sides leaves nothing of crop_size 10"),
+        ("fg_threshold: 2", "crop_size: 10", DataFault, "windows.txt: no foreground window, but every batch needs 2"),
+        (
+            "bg_threshold: 0 fg_threshold: 0.3",
+            "crop_size: 10",
+            DataFault,
+            "no background window, but every batch needs 6",
+        ),
+        (
+            "fg_threshold: 0.1",
+            "crop_size: 10",
+            DataFault,
+            "windows.txt:9: class 0 for a foreground window .overlap 0.2.;",
+        ),
+    ],
+)
 def test_mistakes(listing, more, transform, fault, words):
     with pytest.raises(fault, match=words):
         windows(listing, more, transform)
 
 
-@pytest.mark.parametrize("old, new, words", [
-    ("7 1.0 5 5 14 14", "7 1.0 5 5 20 14", r"c.png' \(.*windows.txt:17\): the window \(5, 5, 20, 14\) .* 20 columns"),
-    ("7 1.0 5 5 14 14", "7 1.0 5 5 4 14", "windows.txt:17: the window .5, 5, 4, 14. ends before it begins"),
-    ("7 1.0 5 5 14 14", "7 1.0 5 5 14", "windows.txt:17: '7 1.0 5 5 14' where class overlap x1 y1 x2 y2 should stand"),
-    ("# 1", "1", "windows.txt:11: '1' where '# image_index' should begin"),
-    ("0 0.0 0 0 3 3\n", "", "windows.txt:17: '' where class overlap"),
-    ("c.png", "d.png", "d.png' .*windows.txt:17.: no such file"),
-])
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        (
+            "7 1.0 5 5 14 14",
+            "7 1.0 5 5 20 14",
+            r"c.png' \(.*windows.txt:17\): the window \(5, 5, 20, 14\) .* 20 columns",
+        ),
+        ("7 1.0 5 5 14 14", "7 1.0 5 5 4 14", "windows.txt:17: the window .5, 5, 4, 14. ends before it begins"),
+        (
+            "7 1.0 5 5 14 14",
+            "7 1.0 5 5 14",
+            "windows.txt:17: '7 1.0 5 5 14' where class overlap x1 y1 x2 y2 should stand",
+        ),
+        ("# 1", "1", "windows.txt:11: '1' where '# image_index' should begin"),
+        ("0 0.0 0 0 3 3\n", "", "windows.txt:17: '' where class overlap"),
+        ("c.png", "d.png", "d.png' .*windows.txt:17.: no such file"),
+    ],
+)
 def test_broken_window_files_are_named(listing, old, new, words):
     listing.write_text(listing.read_text().replace(old, new))
     with pytest.raises((DataFault, ShapeFault), match=words):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from layers.layer import Layer, layer_class, layer_types
-from netdef.fields import own_fields
+from demitasse.layers.layer import Layer, layer_class, layer_types
+from demitasse.netdef.fields import own_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -52,4 +52,4 @@ def test_a_layer_says_which_messages_it_reads(name):
     cls = layer_class(name)
     bases = [base for base in cls.__mro__ if base not in (Layer, object)]
     read = set(re.findall(r"spec\.(\w+_param)\b", "".join(map(inspect.getsource, bases))))
-    assert read - {"loss_param"} <= set(own_fields(cls))          # that one: LossLayer reads it for those that have it
+    assert read - {"loss_param"} <= set(own_fields(cls))  # that one: LossLayer reads it for those that have it

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from proto.errors import NetError, SchemaFault, ShapeFault
+from demitasse.proto.errors import NetError, SchemaFault, ShapeFault
 from tests.test_layers.building import build, normal
 
 IMAGE, SMALL = (1, 3, 8, 8), (1, 3, 5, 5)
@@ -34,24 +34,44 @@ MISTAKES = [
     (conv("num_output: 2 kernel_size: 3 axis: 3"), [IMAGE], ShapeFault, "no spatial axis"),
     (conv("num_output: 2 kernel_size: 3 axis: 4"), [IMAGE], ShapeFault, "axis 4 does not exist"),
     ("type: 'Eltwise' bottom: 'd' bottom: 'e' top: 'y'", [IMAGE, SMALL], ShapeFault, r"8, 8\).*\(1, 3, 5, 5\)"),
-    ("type: 'Eltwise' bottom: 'd' bottom: 'd' top: 'y' eltwise_param { coeff: 1 }", [IMAGE] * 2, SchemaFault,
-     "coeff is given 1 times for 2 bottoms"),
-    ("type: 'Eltwise' bottom: 'd' bottom: 'd' top: 'y' eltwise_param { operation: PROD coeff: 1 coeff: 1 }",
-     [IMAGE] * 2, SchemaFault, "PROD has no coefficients"),
+    (
+        "type: 'Eltwise' bottom: 'd' bottom: 'd' top: 'y' eltwise_param { coeff: 1 }",
+        [IMAGE] * 2,
+        SchemaFault,
+        "coeff is given 1 times for 2 bottoms",
+    ),
+    (
+        "type: 'Eltwise' bottom: 'd' bottom: 'd' top: 'y' eltwise_param { operation: PROD coeff: 1 coeff: 1 }",
+        [IMAGE] * 2,
+        SchemaFault,
+        "PROD has no coefficients",
+    ),
     ("type: 'Concat' bottom: 'd' bottom: 'e' top: 'y'", [IMAGE, SMALL], ShapeFault, "may differ at axis 1 only"),
     ("type: 'Concat' bottom: 'd' top: 'y' concat_param { axis: 1 concat_dim: 1 }", [IMAGE], SchemaFault, "both given"),
-    ("type: 'Crop' bottom: 'd' bottom: 'e' top: 'y' crop_param { offset: 4 }", [IMAGE, SMALL], ShapeFault,
-     "axis 2: size 5 of bottom 1 at offset 4 exceeds the 8 of bottom 0: offset can be 0 to 3"),
+    (
+        "type: 'Crop' bottom: 'd' bottom: 'e' top: 'y' crop_param { offset: 4 }",
+        [IMAGE, SMALL],
+        ShapeFault,
+        "axis 2: size 5 of bottom 1 at offset 4 exceeds the 8 of bottom 0: offset can be 0 to 3",
+    ),
     ("type: 'Crop' bottom: 'd' bottom: 'e' top: 'y'", [SMALL, IMAGE], ShapeFault, "are the bottoms exchanged"),
-    ("type: 'Crop' bottom: 'd' bottom: 'e' top: 'y' crop_param { axis: 1 offset: 0 offset: 1 }", [IMAGE, SMALL],
-     SchemaFault, "2 offsets for the 3 axes from 1 on"),
+    (
+        "type: 'Crop' bottom: 'd' bottom: 'e' top: 'y' crop_param { axis: 1 offset: 0 offset: 1 }",
+        [IMAGE, SMALL],
+        SchemaFault,
+        "2 offsets for the 3 axes from 1 on",
+    ),
     ("type: 'Crop' bottom: 'd' bottom: 'e' top: 'y' crop_param { axis: 4 }", [IMAGE, SMALL], ShapeFault, "axis 4"),
     ("type: 'Crop' bottom: 'd' bottom: 'e' top: 'y'", [IMAGE, (5, 5)], ShapeFault, "as many axes expected"),
     ("type: 'Slice' bottom: 'd' top: 'a' top: 'b'", [IMAGE], ShapeFault, "size 3, which 2 tops cannot share equally"),
     ("type: 'Slice' bottom: 'd' top: 'a' top: 'b' slice_param { slice_point: 3 }", [IMAGE], ShapeFault, "must rise"),
     ("type: 'Slice' bottom: 'd' top: 'a' slice_param { slice_point: 1 }", [IMAGE], SchemaFault, "1 slice_points for 1"),
-    ("type: 'InnerProduct' bottom: 'd' top: 'a' inner_product_param { num_output: 2 axis: 5 }", [IMAGE], ShapeFault,
-     "axis 5 does not exist.*choose -4 to 3"),
+    (
+        "type: 'InnerProduct' bottom: 'd' top: 'a' inner_product_param { num_output: 2 axis: 5 }",
+        [IMAGE],
+        ShapeFault,
+        "axis 5 does not exist.*choose -4 to 3",
+    ),
     ("type: 'InnerProduct' bottom: 'd' top: 'a'", [IMAGE], SchemaFault, "num_output is missing"),
     ("type: 'Softmax' bottom: 'd' top: 'a' softmax_param { axis: 4 }", [IMAGE], ShapeFault, "axis 4 does not exist"),
     ("type: 'LRN' bottom: 'd' top: 'a' lrn_param { local_size: 4 }", [IMAGE], SchemaFault, "local_size 4 is even"),
@@ -60,11 +80,15 @@ MISTAKES = [
     ("type: 'Scale' bottom: 'd' bottom: 'e' top: 'a'", [IMAGE, (4,)], ShapeFault, r"\(3,\) is there"),
     ("type: 'Scale' bottom: 'd' top: 'a' scale_param { axis: 2 num_axes: 3 }", [IMAGE], ShapeFault, "num_axes 3"),
     ("type: 'Bias' bottom: 'd' top: 'a' bias_param { axis: -5 }", [IMAGE], ShapeFault, "axis -5 does not exist"),
-    ("type: 'Input' top: 'a' top: 'b' top: 'c' input_param { shape { dim: 1 } shape { dim: 2 } }", [], SchemaFault,
-     "2 shapes for 3 tops"),
+    (
+        "type: 'Input' top: 'a' top: 'b' top: 'c' input_param { shape { dim: 1 } shape { dim: 2 } }",
+        [],
+        SchemaFault,
+        "2 shapes for 3 tops",
+    ),
     ("type: 'Input' top: 'a'", [], SchemaFault, "0 shapes for 1 tops"),
     ("type: 'Input' top: 'a' input_param { shape { dim: -1 } }", [], SchemaFault, "negative"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +118,12 @@ def test_coefficients_of_max_are_ignored_with_a_warning():
 
 
 def test_equal_maxima_send_their_gradient_to_the_second_bottom():
-    layer = build("type: 'Eltwise' bottom: 'a' bottom: 'b' bottom: 'c' top: 'y' eltwise_param { operation: MAX }",
-                  (3,), (3,), (3,))  # fmt: skip
+    layer = build(
+        "type: 'Eltwise' bottom: 'a' bottom: 'b' bottom: 'c' top: 'y' eltwise_param { operation: MAX }",
+        (3,),
+        (3,),
+        (3,),
+    )
     layer.forward([np.array([1.0, 2, 3]), np.array([1.0, 1, 3]), np.array([1.0, 2, 4])])
     assert [dx.tolist() for dx in layer.backward([np.ones(3)], [True] * 3)] == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
 

@@ -6,11 +6,11 @@ import warnings
 import numpy as np
 import pytest
 
-from layers.fillers import fill
-from layers.layer import layer_class
-from netdef.fields import own_fields
-from proto.errors import NetError
-from proto.messages import FillerParameter
+from demitasse.layers.fillers import fill
+from demitasse.layers.layer import layer_class
+from demitasse.netdef.fields import own_fields
+from demitasse.proto.errors import NetError
+from demitasse.proto.messages import FillerParameter
 from tests.test_layers.harness import Bench, Specimen, specimens
 
 # These choose among Caffe's own ways to compute.
@@ -54,8 +54,11 @@ def _arrays(specimen):
 def changes(spec, message, field):
     """The layer with other values of a field of one of its messages."""
     for value in _values(field):
-        for given in [[value], [value] * max(1, len(getattr(getattr(spec, message), field.name)))] \
-                if field.is_repeated else [value]:
+        for given in (
+            [[value], [value] * max(1, len(getattr(getattr(spec, message), field.name)))]
+            if field.is_repeated
+            else [value]
+        ):
             changed = type(spec)()
             changed.CopyFrom(spec)
             target = getattr(changed, message)
@@ -94,8 +97,10 @@ def test_no_field_is_ignored(group):
         for field in getattr(group[0].spec, message).DESCRIPTOR.fields:
             if field.name in WITHOUT_EFFECT | BY_TYPE.get(name, set()):
                 continue
-            if not any(outcome(Specimen("changed", spec, specimen.inputs)) != old
-                       for specimen, old in zip(group, before, strict=True)
-                       for spec in changes(specimen.spec, message, field)):  # fmt: skip
+            if not any(
+                outcome(Specimen("changed", spec, specimen.inputs)) != old
+                for specimen, old in zip(group, before, strict=True)
+                for spec in changes(specimen.spec, message, field)
+            ):
                 unread.append(f"{message}.{field.name}")
     assert not unread

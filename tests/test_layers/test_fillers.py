@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from layers.fillers import fill
-from proto.errors import NetError
-from proto.messages import FillerParameter
-from proto.text import parse
+from demitasse.layers.fillers import fill
+from demitasse.proto.errors import NetError
+from demitasse.proto.messages import FillerParameter
+from demitasse.proto.text import parse
 
 STATISTICS = json.loads((Path(__file__).resolve().parents[1] / "golden" / "filler_stats.json").read_text())
 

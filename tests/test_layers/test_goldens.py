@@ -2,7 +2,7 @@
 
 import pytest
 
-from layers.layer import layer_types
+from demitasse.layers.layer import layer_types
 from tests.test_layers import golden
 
 # The default CPU path may use transforms whose rounding is larger; `exact` may not.

@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from proto.errors import LabelFault, NetError, SchemaFault, ShapeFault, WeightsFault
-from proto.messages import BlobProto
+from demitasse.proto.errors import LabelFault, NetError, SchemaFault, ShapeFault, WeightsFault
+from demitasse.proto.messages import BlobProto
 from tests.test_layers.building import build, normal
 
 TWO = "type: '{}' bottom: 'x' bottom: 'label' top: 'loss' {}"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from proto.errors import LabelFault, SchemaFault, ShapeFault
+from demitasse.proto.errors import LabelFault, SchemaFault, ShapeFault
 from tests.test_layers.building import build, normal
 
 LOSS = "type: 'SoftmaxWithLoss' bottom: 'x' bottom: 'label' top: 'loss' "
@@ -43,11 +43,14 @@ def test_class_weights_need_one_for_each_class():
         build(LOSS + "loss_param { class_weight: 1 class_weight: 2 }", (1, 3, 2, 2), (1, 1, 2, 2))
 
 
-@pytest.mark.parametrize("fields, words", [
-    ("class_weighting: 1 class_weighting: 2", "counts with weight_by_label_freqs: true only"),
-    ("weight_by_label_freqs: true", "asks for class_weighting, one for each class"),
-    ("weight_by_label_freqs: true class_weight: 1 class_weight: 2", "in the place of class_weight"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ("class_weighting: 1 class_weighting: 2", "counts with weight_by_label_freqs: true only"),
+        ("weight_by_label_freqs: true", "asks for class_weighting, one for each class"),
+        ("weight_by_label_freqs: true class_weight: 1 class_weight: 2", "in the place of class_weight"),
+    ],
+)
 def test_class_weights_of_segnet_come_with_their_switch(fields, words):
     with pytest.raises(SchemaFault, match=words):
         build(f"type: 'SoftmaxWithLoss' bottom: 'x' bottom: 'l' top: 'y' loss_param {{ {fields} }}", (2, 2), (2,))

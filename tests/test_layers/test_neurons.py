@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from layers.layer import TEST
-from proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.layer import TEST
+from demitasse.proto.errors import SchemaFault, ShapeFault
 from tests.test_layers.building import build, normal
 
 FAR = np.array([[-1e4, -100.0, -20.0, 0.0, 20.0, 100.0, 1e4]])
@@ -66,12 +66,18 @@ def test_threshold_is_strict():
     assert layer.forward([np.array([[0.4, 0.5, 0.6]])])[0].tolist() == [[0, 0, 1]]
 
 
-@pytest.mark.parametrize("text, words", [
-    ("type: 'Clip' bottom: 'x' top: 'y' clip_param { min: 3 max: 2 }", "min 3 above max 2"),
-    ("type: 'Exp' bottom: 'x' top: 'y' exp_param { base: 0 }", "exp_param.base is 0"),
-    ("type: 'Log' bottom: 'x' top: 'y' log_param { base: 1 }", "log_param.base is 1"),
-    ("type: 'SpatialDropout' bottom: 'x' top: 'y' spatial_dropout_param { dropout_ratio: 1 }", "dropout_ratio is 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("type: 'Clip' bottom: 'x' top: 'y' clip_param { min: 3 max: 2 }", "min 3 above max 2"),
+        ("type: 'Exp' bottom: 'x' top: 'y' exp_param { base: 0 }", "exp_param.base is 0"),
+        ("type: 'Log' bottom: 'x' top: 'y' log_param { base: 1 }", "log_param.base is 1"),
+        (
+            "type: 'SpatialDropout' bottom: 'x' top: 'y' spatial_dropout_param { dropout_ratio: 1 }",
+            "dropout_ratio is 1",
+        ),
+    ],
+)
 def test_fields_that_make_no_function_are_refused(text, words):
     with pytest.raises(SchemaFault, match=words):
         build(text, (2, 3))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from layers.backend.geometry import PoolGeometry
-from layers.layer import TEST
-from proto.errors import NetError, ShapeFault
+from demitasse.layers.backend.geometry import PoolGeometry
+from demitasse.layers.layer import TEST
+from demitasse.proto.errors import NetError, ShapeFault
 from tests.test_layers.building import build, normal
 
 POOL = "type: 'Pooling' bottom: 'x' top: 'y' pooling_param {{ {} }}"

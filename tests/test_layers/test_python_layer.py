@@ -7,10 +7,10 @@ import traceback
 import numpy as np
 import pytest
 
-from layers.backend import make_backend
-from netdef.net import Net
-from proto.command import carry_out
-from proto.errors import SchemaFault
+from demitasse.layers.backend import make_backend
+from demitasse.netdef.net import Net
+from demitasse.proto.command import carry_out
+from demitasse.proto.errors import SchemaFault
 from tests.test_layers.building import build, normal
 from tests.test_layers.harness import Bench, Input, Specimen, gradient_error
 
@@ -270,10 +270,13 @@ def test_a_module_that_misses_another_says_which(folder):
         )
 
 
-@pytest.mark.parametrize("code, words", [
-    ("class L:\n    pass\n", r"class 'L' is not derived from caffe.Layer: write class L\(caffe.Layer\)"),
-    ("def L():\n    pass\n", "has no class 'L'"),
-])
+@pytest.mark.parametrize(
+    "code, words",
+    [
+        ("class L:\n    pass\n", r"class 'L' is not derived from caffe.Layer: write class L\(caffe.Layer\)"),
+        ("def L():\n    pass\n", "has no class 'L'"),
+    ],
+)
 def test_what_is_no_layer_is_told(folder, monkeypatch, code, words):
     (folder / "no_layer.py").write_text(f"import caffe\n{code}")
     monkeypatch.delitem(sys.modules, "no_layer", raising=False)
@@ -286,22 +289,36 @@ def test_a_relative_module_is_not_found(folder):
         net_of(folder, "layer { name: 'p' type: 'Python' top: 'p' python_param { module: '..x' layer: 'L' } }\n")
 
 
-@pytest.mark.parametrize("code, frames, line", [
-    ("import caffe\nclass L(caffe.Layer):\n  def setup(self, b, t): self.n = {}['n']\n", ["in setup"],
-     "net.prototxt:1:1: layer 'p' (Python): L.setup raised KeyError: 'n'"),
-    ("import a_module_nobody_has\n", ["in <module>"],
-     "layer 'p' (Python): module 'failing' raised ModuleNotFoundError: No module named 'a_module_nobody_has'"),
-    ("def x(:\n", [], "layer 'p' (Python): module 'failing' raised SyntaxError: invalid syntax (failing.py, line 1)"),
-])
+@pytest.mark.parametrize(
+    "code, frames, line",
+    [
+        (
+            "import caffe\nclass L(caffe.Layer):\n  def setup(self, b, t): self.n = {}['n']\n",
+            ["in setup"],
+            "net.prototxt:1:1: layer 'p' (Python): L.setup raised KeyError: 'n'",
+        ),
+        (
+            "import a_module_nobody_has\n",
+            ["in <module>"],
+            "layer 'p' (Python): module 'failing' raised ModuleNotFoundError: No module named 'a_module_nobody_has'",
+        ),
+        (
+            "def x(:\n",
+            [],
+            "layer 'p' (Python): module 'failing' raised SyntaxError: invalid syntax (failing.py, line 1)",
+        ),
+    ],
+)
 def test_a_command_shows_the_users_frames_only(folder, monkeypatch, capsys, code, frames, line):
     monkeypatch.delitem(sys.modules, "failing", raising=False)
     (folder / "failing.py").write_text(code)
     (folder / "net.prototxt").write_text(
-        "layer { name: 'p' type: 'Python' top: 'p' python_param { module: 'failing' layer: 'L' } }\n")
+        "layer { name: 'p' type: 'Python' top: 'p' python_param { module: 'failing' layer: 'L' } }\n"
+    )
     assert carry_out(lambda: Net(str(folder / "net.prototxt"))) == 2
     shown = capsys.readouterr().err.rstrip().splitlines()
     assert shown[-1].endswith(line)
-    assert [text.split(", ")[-1] for text in shown if ', in ' in text] == frames
+    assert [text.split(", ")[-1] for text in shown if ", in " in text] == frames
     assert not any("layers/python.py" in text or "importlib" in text for text in shown)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from proto.errors import NetError, SchemaFault, ShapeFault
+from demitasse.proto.errors import NetError, SchemaFault, ShapeFault
 from tests.test_layers.building import build, normal
 
 AXPY = "type: 'Axpy' bottom: 's' bottom: 'x' bottom: 'y' top: 'z'"

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from proto.errors import GraphFault, SchemaFault, ShapeFault
+from demitasse.proto.errors import GraphFault, SchemaFault, ShapeFault
 from tests.test_layers import golden
 from tests.test_layers.building import build, normal
 
@@ -112,17 +112,33 @@ FOUR = " recurrent_param { num_output: 4 }"
 EXPOSED = " recurrent_param { num_output: 4 expose_hidden: true }"
 MISTAKES = [
     ("type: 'LSTM'" + X + "top: 'y'", [(6, 3, 5), (6, 3)], SchemaFault, "needs num_output"),
-    ("type: 'RNN'" + X + "top: 'y'" + EXPOSED, [(6, 3, 5), (6, 3)], GraphFault,
-     r"2 bottoms and 1 tops: with expose_hidden true the bottoms are x, cont, \[static\], h and the tops y, h"),
+    (
+        "type: 'RNN'" + X + "top: 'y'" + EXPOSED,
+        [(6, 3, 5), (6, 3)],
+        GraphFault,
+        r"2 bottoms and 1 tops: with expose_hidden true the bottoms are x, cont, \[static\], h and the tops y, h",
+    ),
     ("type: 'LSTM'" + X + "top: 'y' top: 'h'" + FOUR, [(6, 3, 5), (6, 3)], GraphFault, "and the tops y$"),
-    ("type: 'LSTM'" + X + "top: 'y'" + FOUR, [(6, 3, 5), (3, 6)], ShapeFault,
-     r"\(6, 3, 5\) and \(3, 6\): needed are \(T, N, ...\) and \(T, N\)"),
-    ("type: 'LSTM'" + X + "bottom: 's' top: 'y'" + FOUR, [(6, 3, 5), (6, 3), (2, 9)], ShapeFault,
-     r"static has shape \(2, 9\), but x \(6, 3, 5\) has 3 sequences"),
-    ("type: 'RNN'" + X + "bottom: 'h' top: 'y' top: 'l'" + EXPOSED, [(6, 3, 5), (6, 3), (1, 3, 9)], ShapeFault,
-     r"the state h has shape \(1, 3, 9\): needed is \(1, 3, 4\)"),
+    (
+        "type: 'LSTM'" + X + "top: 'y'" + FOUR,
+        [(6, 3, 5), (3, 6)],
+        ShapeFault,
+        r"\(6, 3, 5\) and \(3, 6\): needed are \(T, N, ...\) and \(T, N\)",
+    ),
+    (
+        "type: 'LSTM'" + X + "bottom: 's' top: 'y'" + FOUR,
+        [(6, 3, 5), (6, 3), (2, 9)],
+        ShapeFault,
+        r"static has shape \(2, 9\), but x \(6, 3, 5\) has 3 sequences",
+    ),
+    (
+        "type: 'RNN'" + X + "bottom: 'h' top: 'y' top: 'l'" + EXPOSED,
+        [(6, 3, 5), (6, 3), (1, 3, 9)],
+        ShapeFault,
+        r"the state h has shape \(1, 3, 9\): needed is \(1, 3, 4\)",
+    ),
     (UNIT, [(1, 3, 4), (1, 3, 4), (1, 3)], ShapeFault, r"needed are \(1, N, H\), \(1, N, 4H\) and \(1, N\)"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("text, shapes, fault, words", MISTAKES)

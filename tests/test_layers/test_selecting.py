@@ -3,20 +3,23 @@
 import numpy as np
 import pytest
 
-from proto.errors import GraphFault, LabelFault, SchemaFault, ShapeFault
+from demitasse.proto.errors import GraphFault, LabelFault, SchemaFault, ShapeFault
 from tests.test_layers.building import build, normal
 
 ARGMAX = "type: 'ArgMax' bottom: 'x' top: 'y' argmax_param {{ {} }}"
 FILTER = "type: 'Filter' bottom: 'x' bottom: 'z' bottom: 's' top: 'a' top: 'b'"
 
 
-@pytest.mark.parametrize("fields, expected", [
-    ("", [[[4.0]]]),
-    ("top_k: 3", [[[4.0, 1, 5]]]),
-    ("out_max_val: true top_k: 2", [[[4.0, 1], [7, 7]]]),
-    ("axis: 1 top_k: 2", [[4.0, 1]]),
-    ("axis: -1 out_max_val: true top_k: 6", [[7.0, 7, 5, 3, 2, 2]]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fields, expected",
+    [
+        ("", [[[4.0]]]),
+        ("top_k: 3", [[[4.0, 1, 5]]]),
+        ("out_max_val: true top_k: 2", [[[4.0, 1], [7, 7]]]),
+        ("axis: 1 top_k: 2", [[4.0, 1]]),
+        ("axis: -1 out_max_val: true top_k: 6", [[7.0, 7, 5, 3, 2, 2]]),
+    ],
+)
 def test_of_equal_values_the_later_index_comes_first(fields, expected):
     x = np.array([[2.0, 7, 2, 3, 7, 5]])
     assert build(ARGMAX.format(fields), x.shape).forward([x])[0].tolist() == expected

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
-from models.palette import save_labels
+from demitasse.models.palette import save_labels
 
 SCENES = "spatial_envelope_256x256_static_8outdoorcategories"
 

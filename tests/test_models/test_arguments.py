@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from models import __main__ as command_line
-from models.__main__ import main
-from proto.command import OneLineParser
-from solver.__main__ import main as solver
+from demitasse.models import __main__ as command_line
+from demitasse.models.__main__ import main
+from demitasse.proto.command import OneLineParser
+from demitasse.solver.__main__ import main as solver
 
 
 def parsers():
@@ -45,29 +45,38 @@ def test_every_command_and_option_is_described(name, capsys):
     assert re.sub(r"\s+", " ", parser.description.split("\n")[0]) in re.sub(r"\s+", " ", shown)
 
 
-@pytest.mark.parametrize("command, options", [
-    ("train", ["--seed N", "--iterations N"]), ("score", ["--weights W,..."]), ("segment", ["--weights W,..."]),
-    ("report", ["--weights W,...", "--log FILE"])])
+@pytest.mark.parametrize(
+    "command, options",
+    [
+        ("train", ["--seed N", "--iterations N"]),
+        ("score", ["--weights W,..."]),
+        ("segment", ["--weights W,..."]),
+        ("report", ["--weights W,...", "--log FILE"]),
+    ],
+)
 def test_options_are_spelt_as_in_the_solver(command, options, capsys):
     theirs, ours = helped(solver, capsys, "train"), helped(main, capsys, command)
     for option in ("--device D", "--threads N", "--exact", "--precision {fp32,tf32,fp16}", "--graphs", *options):
         assert option in theirs and option in ours, option
 
 
-@pytest.mark.parametrize("words, fault", [
-    (["segmnt"], "unknown command 'segmnt' (did you mean 'segment'?); known: list, write, prepare,"),
-    (["prepare", "label", "a", "b"], "unknown task 'label' (did you mean 'labels'?); known: vgg16-fcn,"),
-    (["write", "voc-fcn8s", "x", "--widht", "1"], "write knows no --widht (did you mean '--width'?)"),
-    (["prepare", "classes", "a", "b", "c", "--take", "1", "--tkae", "1"], "prepare knows no --tkae"),
-    (["write", "voc-fcn8s", "x", "--wid", "1"], "write knows no --wid (did you mean '--width'?)"),
-    (["write", "voc-fcn8s", "x", "y"], "write knows no y"),
-    (["write", "voc-fcn8s"], "the following arguments are required: OUT"),
-    (["write", "voc-fcn8s", "x", "--width", "0"], "argument --width: '0' is not a number above 0"),
-    (["train", "voc-fcn8s", "--iterations", "-3"], "argument --iterations"),
-    (["score", "x", "--weights", "y", "--precision", "fp8"], "argument --precision: invalid choice: 'fp8'"),
-    (["segment", "a", "--net", "n", "--weights", "w", "--size", "16"], "--size: '16' is not height x width"),
-    ([], "the following arguments are required: COMMAND"),
-])
+@pytest.mark.parametrize(
+    "words, fault",
+    [
+        (["segmnt"], "unknown command 'segmnt' (did you mean 'segment'?); known: list, write, prepare,"),
+        (["prepare", "label", "a", "b"], "unknown task 'label' (did you mean 'labels'?); known: vgg16-fcn,"),
+        (["write", "voc-fcn8s", "x", "--widht", "1"], "write knows no --widht (did you mean '--width'?)"),
+        (["prepare", "classes", "a", "b", "c", "--take", "1", "--tkae", "1"], "prepare knows no --tkae"),
+        (["write", "voc-fcn8s", "x", "--wid", "1"], "write knows no --wid (did you mean '--width'?)"),
+        (["write", "voc-fcn8s", "x", "y"], "write knows no y"),
+        (["write", "voc-fcn8s"], "the following arguments are required: OUT"),
+        (["write", "voc-fcn8s", "x", "--width", "0"], "argument --width: '0' is not a number above 0"),
+        (["train", "voc-fcn8s", "--iterations", "-3"], "argument --iterations"),
+        (["score", "x", "--weights", "y", "--precision", "fp8"], "argument --precision: invalid choice: 'fp8'"),
+        (["segment", "a", "--net", "n", "--weights", "w", "--size", "16"], "--size: '16' is not height x width"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
 def test_a_mistake_is_one_line(words, fault, capsys):
     with pytest.raises(SystemExit) as leave:
         main(words)

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import report_page
-from models.__main__ import main
-from models.data import scenes
-from models.evaluate import Evaluation
-from models.fcn import Head, Source, fcn
-from models.palette import colour
-from models.surgery import param_shapes
-from netdef.net import Net
-from proto import text
-from proto.weights import read_weights, write_weights
+from demitasse.models import report_page
+from demitasse.models.__main__ import main
+from demitasse.models.data import scenes
+from demitasse.models.evaluate import Evaluation
+from demitasse.models.fcn import Head, Source, fcn
+from demitasse.models.palette import colour
+from demitasse.models.surgery import param_shapes
+from demitasse.netdef.net import Net
+from demitasse.proto import text
+from demitasse.proto.weights import read_weights, write_weights
 from tests.test_models import minis
 
 SHAPE = dict(stride=8, width=1 / 64, random=True, snug=True, fc_kernel=1)
@@ -28,8 +28,12 @@ def there(tmp_path_factory):
     folder = scenes.write(root / "data", 3, 2, (32, 40))
     (root / "net").mkdir()
     for split, batch in (("train", 2), ("val", 1), ("deploy", 1)):
-        source = Source(labels=("label",), module="voc_layers", layer="VOCSegDataLayer", options={
-            "voc_dir": str(folder), "split": split, "seed": 1, "classes": 9, "batch_size": batch})
+        source = Source(
+            labels=("label",),
+            module="voc_layers",
+            layer="VOCSegDataLayer",
+            options={"voc_dir": str(folder), "split": split, "seed": 1, "classes": 9, "batch_size": batch},
+        )
         source = source.deploy() if split == "deploy" else source
         (root / f"net/{split}.prototxt").write_text(text.format(fcn(source, [Head(9)], **SHAPE)))
     (root / "net/solver.prototxt").write_text(f'train_net: "train.prototxt" snapshot_prefix: "{root}/run/s"')
@@ -62,8 +66,10 @@ def test_score_prints_the_table_and_saves_predictions(there, capsys):
 def test_a_training_split_is_scored_once_through_and_in_order(there):
     evaluation = Evaluation(there / "net/train.prototxt", there / "run/s_iter_20.caffemodel")
     assert [example.name for example in evaluation] == ["scene00000", "scene00001", "scene00002"]
-    labelled = sum(int((np.asarray(Image.open(path)) != 255).sum())
-                   for path in sorted((there / "data/SegmentationClass").iterdir())[:3])
+    labelled = sum(
+        int((np.asarray(Image.open(path)) != 255).sum())
+        for path in sorted((there / "data/SegmentationClass").iterdir())[:3]
+    )
     assert evaluation.matrices["score"].sum() == labelled
     evaluation.close()
 
@@ -71,22 +77,36 @@ def test_a_training_split_is_scored_once_through_and_in_order(there):
 def test_score_with_two_heads(tmp_path, capsys):
     minis.siftflow(tmp_path / "sift")
     options = {"siftflow_dir": str(tmp_path / "sift"), "split": "test"}
-    net = fcn(Source(labels=("sem", "geo"), module="siftflow_layers", layer="SIFTFlowSegDataLayer", options=options),
-              [Head(33, "sem", "loss", "_sem"), Head(3, "geo", "loss_geo", "_geo")], **SHAPE)
+    net = fcn(
+        Source(labels=("sem", "geo"), module="siftflow_layers", layer="SIFTFlowSegDataLayer", options=options),
+        [Head(33, "sem", "loss", "_sem"), Head(3, "geo", "loss_geo", "_geo")],
+        **SHAPE,
+    )
     (tmp_path / "test.prototxt").write_text(text.format(net))
     Net(tmp_path / "test.prototxt").save(tmp_path / "w.npz")
-    code, out, _ = run(capsys, "score", tmp_path / "test.prototxt", "--weights", tmp_path / "w.npz",
-                       "--present-only", "--save", tmp_path / "saved")
+    code, out, _ = run(
+        capsys,
+        "score",
+        tmp_path / "test.prototxt",
+        "--weights",
+        tmp_path / "w.npz",
+        "--present-only",
+        "--save",
+        tmp_path / "saved",
+    )
     assert code == 0 and "sem (score_sem)" in out and "geo (score_geo)" in out and "staircase" in out
     assert (tmp_path / "saved/score_geo/coast_1.png").exists()
 
 
-@pytest.mark.parametrize("words, fault", [
-    (("net/deploy.prototxt",), "the net has no SoftmaxWithLoss"),
-    (("net/deploy.prototxt", "--score", "score"), "has no data layer, so there is nothing to score it on"),
-    (("net/val.prototxt", "--save", "data/JPEGImages"), "lies in the data set's folder"),
-    (("net/val.prototxt", "--classes", "none.txt"), "none.txt: no such file"),
-])
+@pytest.mark.parametrize(
+    "words, fault",
+    [
+        (("net/deploy.prototxt",), "the net has no SoftmaxWithLoss"),
+        (("net/deploy.prototxt", "--score", "score"), "has no data layer, so there is nothing to score it on"),
+        (("net/val.prototxt", "--save", "data/JPEGImages"), "lies in the data set's folder"),
+        (("net/val.prototxt", "--classes", "none.txt"), "none.txt: no such file"),
+    ],
+)
 def test_what_score_refuses(there, capsys, words, fault, monkeypatch):
     monkeypatch.chdir(there)
     code, _, err = run(capsys, "score", *words, "--weights", "run/s_iter_20.caffemodel")
@@ -95,8 +115,12 @@ def test_what_score_refuses(there, capsys, words, fault, monkeypatch):
 
 def test_segment_any_picture_and_pass_over_bad_files(there, tmp_path, capsys):
     photos = tmp_path / "photos"
-    for name, size, mode in (("a.jpg", (33, 47), "RGB"), ("a.png", (20, 21), "L"), ("wide.png", (16, 90), "RGBA"),
-                             ("p.png", (17, 17), "P")):
+    for name, size, mode in (
+        ("a.jpg", (33, 47), "RGB"),
+        ("a.png", (20, 21), "L"),
+        ("wide.png", (16, 90), "RGBA"),
+        ("p.png", (17, 17), "P"),
+    ):
         minis.picture(photos / name, size, mode=mode)
     Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 100).save(photos / "deep.png")
     (photos / "torn.jpg").write_bytes((photos / "a.jpg").read_bytes()[:300])
@@ -112,8 +136,21 @@ def test_segment_any_picture_and_pass_over_bad_files(there, tmp_path, capsys):
     assert likely.shape == (9, 33, 47) and np.allclose(likely.sum(axis=0), 1, atol=1e-5)
     assert np.array_equal(likely.argmax(axis=0), np.asarray(labels))
     assert (tmp_path / "out/legend.png").exists() and (tmp_path / "out/wide.png_overlay.jpg").exists()
-    code, out, _ = run(capsys, "segment", photos / "*.jpg", photos / "gone.jpg", *common, "--out", tmp_path / "few",
-                       "--max-side", 24, "--mean", 100, "--rgb", "--no-overlay")
+    code, out, _ = run(
+        capsys,
+        "segment",
+        photos / "*.jpg",
+        photos / "gone.jpg",
+        *common,
+        "--out",
+        tmp_path / "few",
+        "--max-side",
+        24,
+        "--mean",
+        100,
+        "--rgb",
+        "--no-overlay",
+    )
     assert code == 1 and "1 of 3" in out
     assert Image.open(tmp_path / "few/a.png").size == (47, 33)
     assert run(capsys, "segment", photos / "a.jpg", *common, "--out", tmp_path / "few", "--size", "16x24")[0] == 0
@@ -122,16 +159,32 @@ def test_segment_any_picture_and_pass_over_bad_files(there, tmp_path, capsys):
 
 def test_what_segment_refuses(there, tmp_path, capsys):
     minis.picture(tmp_path / "x/a.png", (20, 20))
-    for words, fault in (((tmp_path / "x", "--out", tmp_path / "x"), "which results could overwrite"),
-                         ((tmp_path, "--out", tmp_path / "o"), "no images there"),
-                         ((tmp_path / "x", "--mean", "1,2"), "the mean has 2 values, input 'data' has 3 channels"),
-                         ((tmp_path / "x", "--mean", "dark"), "--mean dark: give numbers"),
-                         ((tmp_path / "x", "--blob", "scor"), "did you mean 'score'")):
-        code, _, err = run(capsys, "segment", *words, "--net", there / "net/deploy.prototxt", "--weights",
-                           there / "run/s_iter_20.caffemodel")
+    for words, fault in (
+        ((tmp_path / "x", "--out", tmp_path / "x"), "which results could overwrite"),
+        ((tmp_path, "--out", tmp_path / "o"), "no images there"),
+        ((tmp_path / "x", "--mean", "1,2"), "the mean has 2 values, input 'data' has 3 channels"),
+        ((tmp_path / "x", "--mean", "dark"), "--mean dark: give numbers"),
+        ((tmp_path / "x", "--blob", "scor"), "did you mean 'score'"),
+    ):
+        code, _, err = run(
+            capsys,
+            "segment",
+            *words,
+            "--net",
+            there / "net/deploy.prototxt",
+            "--weights",
+            there / "run/s_iter_20.caffemodel",
+        )
         assert code == 2 and fault in err and err.count("\n") == 1
-    code, _, err = run(capsys, "segment", tmp_path / "x", "--net", there / "net/val.prototxt", "--weights",
-                       there / "run/s_iter_20.caffemodel")
+    code, _, err = run(
+        capsys,
+        "segment",
+        tmp_path / "x",
+        "--net",
+        there / "net/val.prototxt",
+        "--weights",
+        there / "run/s_iter_20.caffemodel",
+    )
     assert code == 2 and "its images come from a data layer" in err
 
 
@@ -182,8 +235,13 @@ def test_check_finds_what_would_stop_a_training(tmp_path, capsys):
     minis.picture(tmp_path / "labels/u.png", (9, 9), mode="L")
     code, out, _ = run(capsys, "check", tmp_path / "images", tmp_path / "labels", "--classes", 3)
     assert code == 1 and "5 faults" in out
-    for words in ("q.png: label 7 at row 0, column 0 is no class", "r.png: is a picture of colours",
-                  "s.png: has no label", "t.png: is a label without an image", "u.png: is 9x9, its image u.png 8x8"):
+    for words in (
+        "q.png: label 7 at row 0, column 0 is no class",
+        "r.png: is a picture of colours",
+        "s.png: has no label",
+        "t.png: is a label without an image",
+        "u.png: is 9x9, its image u.png 8x8",
+    ):
         assert words in out, out
 
 
@@ -194,8 +252,9 @@ def test_coloured_labels_become_indices(tmp_path, capsys):
     code, _, _ = run(capsys, "prepare", "labels", tmp_path / "rgb", tmp_path / "out")
     assert code == 0 and np.array_equal(np.asarray(Image.open(tmp_path / "out/a.png")), labels)
     (tmp_path / "two.txt").write_text("0 0 0 nothing\n128, 0, 0, aeroplane\n")
-    code, _, err = run(capsys, "prepare", "labels", tmp_path / "rgb", tmp_path / "out2", "--colours",
-                       tmp_path / "two.txt")
+    code, _, err = run(
+        capsys, "prepare", "labels", tmp_path / "rgb", tmp_path / "out2", "--colours", tmp_path / "two.txt"
+    )
     assert code == 2 and "is no class's (of 2)" in err
     run(capsys, "prepare", "labels", tmp_path / "rgb", tmp_path / "out2", "--colours", tmp_path / "two.txt", "--others")
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out2/a.png")), np.where(labels < 2, labels, 255))
@@ -206,20 +265,38 @@ def test_surgery_as_commands(tmp_path, capsys):
     (tmp_path / "old.prototxt").write_text(text.format(old))
     (tmp_path / "new.prototxt").write_text(text.format(new))
     rng = np.random.default_rng(3)
-    weights = {name: [rng.normal(size=shape).astype(np.float32) for shape in shapes]
-               for name, shapes in param_shapes(old).items()}
+    weights = {
+        name: [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+        for name, shapes in param_shapes(old).items()
+    }
     write_weights(tmp_path / "old.npz", weights)
     code, out, _ = run(capsys, "prepare", "interp", tmp_path / "old.prototxt", tmp_path / "old.npz", tmp_path / "i.npz")
     assert code == 0 and "bilinear: upscore2, upscore16" in out
     assert read_weights(tmp_path / "i.npz")["upscore2"][0][0, 0].sum() == 4
-    code, out, _ = run(capsys, "prepare", "classes", tmp_path / "new.prototxt", tmp_path / "old.npz",
-                       tmp_path / "n.npz", "--take", "0,7,-")
+    code, out, _ = run(
+        capsys,
+        "prepare",
+        "classes",
+        tmp_path / "new.prototxt",
+        tmp_path / "old.npz",
+        tmp_path / "n.npz",
+        "--take",
+        "0,7,-",
+    )
     assert code == 0 and "changed: score_fr, upscore2, score_pool4, upscore16" in out
     made = read_weights(tmp_path / "n.npz")
     assert np.array_equal(made["score_fr"][0][1], weights["score_fr"][0][7]) and not made["score_fr"][0][2].any()
     assert not Net(tmp_path / "new.prototxt", weights=str(tmp_path / "n.npz")).load_report.missing
-    code, _, err = run(capsys, "prepare", "classes", tmp_path / "new.prototxt", tmp_path / "old.npz",
-                       tmp_path / "n.npz", "--take", "0,7")
+    code, _, err = run(
+        capsys,
+        "prepare",
+        "classes",
+        tmp_path / "new.prototxt",
+        tmp_path / "old.npz",
+        tmp_path / "n.npz",
+        "--take",
+        "0,7",
+    )
     assert code == 2 and "--take 0,7 (2 classes)" in err
     code, out, _ = run(capsys, "prepare", "rgbd", tmp_path / "old.npz", tmp_path / "d.npz")
     assert code == 0 and read_weights(tmp_path / "d.npz")["conv1_1_bgrd"][0].shape == (1, 4, 3, 3)
@@ -232,11 +309,18 @@ def test_traceback_on_request(there):
         main(["score", str(there / "gone.prototxt"), "--weights", "x", "--traceback"])
 
 
-@pytest.mark.parametrize("words, said", [
-    (["segment", "a.png", "--net", "n", "--weights", "w", "--size", "70000x500"], "no side of a picture can be above"),
-    (["segment", "a.png", "--net", "n", "--weights", "w", "--scale", "nan"], "'nan' is not a finite number"),
-    (["segment", "a.png", "--net", "n", "--weights", "w", "--threads", "9999"], "9999 threads are too many"),
-    (["write", "voc-fcn8s", "nets", "--classes", "0"], "--classes 0")])
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (
+            ["segment", "a.png", "--net", "n", "--weights", "w", "--size", "70000x500"],
+            "no side of a picture can be above",
+        ),
+        (["segment", "a.png", "--net", "n", "--weights", "w", "--scale", "nan"], "'nan' is not a finite number"),
+        (["segment", "a.png", "--net", "n", "--weights", "w", "--threads", "9999"], "9999 threads are too many"),
+        (["write", "voc-fcn8s", "nets", "--classes", "0"], "--classes 0"),
+    ],
+)
 def test_numbers_out_of_range(words, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     try:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from models import common
-from models.palette import VOC_CLASSES
+from demitasse.models import common
+from demitasse.models.palette import VOC_CLASSES
 
 
 @pytest.fixture

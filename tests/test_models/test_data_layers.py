@@ -7,14 +7,14 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from models.data.folder_layers import FolderSegDataLayer
-from models.data.loader import Loader, stack
-from models.data.nyud_layers import NYUDSegDataLayer
-from models.data.pascalcontext_layers import PASCALContextSegDataLayer
-from models.data.scene_layers import SceneSegDataLayer
-from models.data.siftflow_layers import SIFTFlowSegDataLayer
-from models.data.voc_layers import SBDDSegDataLayer, VOCSegDataLayer
-from proto.errors import DataFault, GraphFault, LabelFault, SchemaFault
+from demitasse.models.data.folder_layers import FolderSegDataLayer
+from demitasse.models.data.loader import Loader, stack
+from demitasse.models.data.nyud_layers import NYUDSegDataLayer
+from demitasse.models.data.pascalcontext_layers import PASCALContextSegDataLayer
+from demitasse.models.data.scene_layers import SceneSegDataLayer
+from demitasse.models.data.siftflow_layers import SIFTFlowSegDataLayer
+from demitasse.models.data.voc_layers import SBDDSegDataLayer, VOCSegDataLayer
+from demitasse.proto.errors import DataFault, GraphFault, LabelFault, SchemaFault
 from tests.test_models import minis
 
 
@@ -43,8 +43,13 @@ class Run:
 
 
 def test_voc(tmp_path):
-    run = Run(VOCSegDataLayer, voc_dir=str(minis.voc(tmp_path, split="seg11valid")), split="seg11valid",
-              mean=(104.00699, 116.66877, 122.67892), seed=1337)
+    run = Run(
+        VOCSegDataLayer,
+        voc_dir=str(minis.voc(tmp_path, split="seg11valid")),
+        split="seg11valid",
+        mean=(104.00699, 116.66877, 122.67892),
+        seed=1337,
+    )
     data, label = run.step()
     rgb = np.asarray(Image.open(tmp_path / "JPEGImages/a1.jpg"), np.float32)
     assert data.shape == (1, 3, 20, 24) and label.shape == (1, 1, 20, 24)
@@ -90,8 +95,13 @@ def test_siftflow(tmp_path):
 
 def test_pascal_context(tmp_path):
     minis.pascalcontext(tmp_path)
-    run = Run(PASCALContextSegDataLayer, voc_dir=str(tmp_path / "pascal"),
-              context_dir=str(tmp_path / "pascal-context"), split="val", seed=1337)
+    run = Run(
+        PASCALContextSegDataLayer,
+        voc_dir=str(tmp_path / "pascal"),
+        context_dir=str(tmp_path / "pascal-context"),
+        split="val",
+        seed=1337,
+    )
     _, label = run.step()
     stored = scipy.io.loadmat(tmp_path / "pascal-context/trainval/2008_1.mat")["LabelMap"].astype(int)
     assert np.array_equal(label[0, 0], np.where((stored % 4 == 0) & (stored <= 236), stored // 4, 0))
@@ -108,8 +118,14 @@ def test_folder_with_gray_and_rgba_images(tmp_path):
     minis.picture(root / "images/q.png", (20, 24), 5, "L")
     minis.picture(root / "images/r.png", (20, 24), 6, "RGBA")
     minis.picture(root / "images/unlabelled.png", (20, 24), 6)
-    run = Run(FolderSegDataLayer, images=str(root / "images"), labels=str(root / "labels"),
-              classes=str(root / "classes.txt"), randomize=False, mean=(0, 0, 0))
+    run = Run(
+        FolderSegDataLayer,
+        images=str(root / "images"),
+        labels=str(root / "labels"),
+        classes=str(root / "classes.txt"),
+        randomize=False,
+        mean=(0, 0, 0),
+    )
     assert run.names(3) == ["p.jpg", "q.png", "r.png"]
     data, _ = run.step()
     run.step()
@@ -185,11 +201,13 @@ def test_a_split_file_names_images_with_or_without_suffix(tmp_path):
 
 # Order, restart, shards
 
+
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("seed", [None, 7])
 def test_restart_is_exact(shuffle, seed):
     def make(seed):
         return Loader(lambda i, rng: (np.array([i, rng.random()]),), 5, shuffle=shuffle, seed=seed, batch=2)
+
     one, other = make(seed), make(99)
     for _ in range(7):
         one.advance()
@@ -208,9 +226,10 @@ def test_shards_together_see_what_one_worker_sees(shuffle):
         loader = Loader(lambda i, rng: (np.array(i),), 7, shuffle=shuffle, seed=3, batch=batch)
         loader.shard(rank, size)
         return loader
+
     alone, workers = make(0, 1, 4), [make(rank, 2, 2) for rank in range(2)]
     for step in range(6):
-        if step == 3:                                     # one of them restarts in between
+        if step == 3:  # one of them restarts in between
             fresh = make(1, 2, 2)
             fresh.load_state(workers[1].state())
             workers[1] = fresh
@@ -239,6 +258,7 @@ def test_another_data_set_cannot_be_resumed():
 
 
 # Faults
+
 
 def voc_step(root, **options):
     return Run(VOCSegDataLayer, **{"voc_dir": str(root), "split": "train", "randomize": False, **options}).step()
@@ -298,12 +318,15 @@ def test_faults_of_mat_files_name_the_file(tmp_path):
         Run(SIFTFlowSegDataLayer, 3, siftflow_dir=str(tmp_path / "s"), split="test").step()
 
 
-@pytest.mark.parametrize("param_str, fault", [
-    ("{'voc_dir': 'x', 'split': 'train', 'sede': 1}", "no option 'sede' .did you mean 'seed'"),
-    ("{'split': 'train'}", "lacks voc_dir"),
-    ("[1]", "holds a list"),
-    ("__import__('os')", "not a Python dict literal"),
-])
+@pytest.mark.parametrize(
+    "param_str, fault",
+    [
+        ("{'voc_dir': 'x', 'split': 'train', 'sede': 1}", "no option 'sede' .did you mean 'seed'"),
+        ("{'split': 'train'}", "lacks voc_dir"),
+        ("[1]", "holds a list"),
+        ("__import__('os')", "not a Python dict literal"),
+    ],
+)
 def test_faults_of_param_str(param_str, fault):
     layer = VOCSegDataLayer.__new__(VOCSegDataLayer)
     layer.param_str = param_str

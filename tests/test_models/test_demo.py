@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import common, demo_net
-from models.data import scenes
-from netdef.net import Net
-from proto.messages import SolverParameter
-from proto.text import parse
-from solver.solver import Solver
+from demitasse.models import common, demo_net
+from demitasse.models.data import scenes
+from demitasse.netdef.net import Net
+from demitasse.proto.messages import SolverParameter
+from demitasse.proto.text import parse
+from demitasse.solver.solver import Solver
 
 FOLDER = Path(__file__).resolve().parents[2] / "models" / "demo"
 
@@ -24,11 +24,21 @@ def test_it_learns_to_tell_objects_from_their_background(tmp_path):
     """Forty iterations on forty small scenes: the loss falls well below that of calling everything background."""
     scenes.write(tmp_path / "scenes", 40, 4, (48, 48))
     net = demo_net.nets()["train"]
-    options = {"voc_dir": str(tmp_path / "scenes"), "train": 40, "val": 4, "size": (48, 48), "split": "train",
-               "seed": 1, "batch_size": 8}
+    options = {
+        "voc_dir": str(tmp_path / "scenes"),
+        "train": 40,
+        "val": 4,
+        "size": (48, 48),
+        "split": "train",
+        "seed": 1,
+        "batch_size": 8,
+    }
     net.layer[0].python_param.param_str = repr(options)
-    solver = parse("base_lr: 0.002 lr_policy: 'fixed' type: 'Adam' momentum: 0.9 momentum2: 0.999 max_iter: 40 "
-                   "display: 0 random_seed: 1 snapshot_after_train: false", SolverParameter)[0]
+    solver = parse(
+        "base_lr: 0.002 lr_policy: 'fixed' type: 'Adam' momentum: 0.9 momentum2: 0.999 max_iter: 40 "
+        "display: 0 random_seed: 1 snapshot_after_train: false",
+        SolverParameter,
+    )[0]
     solver.train_net_param.CopyFrom(net)
     run = Solver(solver)
     losses = []

@@ -5,22 +5,33 @@ from pathlib import Path
 
 import pytest
 
-from models import recipes
-from models.fcn import Head, Source, fcn, unet
-from netdef.plan import Plan
-from proto import text
-from proto.errors import SchemaFault
-from proto.messages import NetParameter, SolverParameter
+from demitasse.models import recipes
+from demitasse.models.fcn import Head, Source, fcn, unet
+from demitasse.netdef.plan import Plan
+from demitasse.proto import text
+from demitasse.proto.errors import SchemaFault
+from demitasse.proto.messages import NetParameter, SolverParameter
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT.parent / "shared/reference-nets"
 needs_reference = pytest.mark.skipif(not REFERENCE.exists(), reason="needs ../shared/reference-nets")
 VALUES = {  # all learned values: published parameter counts
-    "voc-fcn32s": 136152917, "voc-fcn16s": 134815994, "voc-fcn8s": 134489759, "voc-fcn8s-atonce": 134490527,
-    "voc-fcn-alexnet": 58704590, "nyud-fcn32s-color": 140978024, "nyud-fcn32s-hha": 140978024,
-    "nyud-fcn32s-color-d": 140978600, "nyud-fcn32s-color-hha": 275402448, "siftflow-fcn32s": 138905444,
-    "siftflow-fcn16s": 135568424, "siftflow-fcn8s": 134751980, "pascalcontext-fcn32s": 149251964,
-    "pascalcontext-fcn16s": 138281144, "pascalcontext-fcn8s": 135589364}
+    "voc-fcn32s": 136152917,
+    "voc-fcn16s": 134815994,
+    "voc-fcn8s": 134489759,
+    "voc-fcn8s-atonce": 134490527,
+    "voc-fcn-alexnet": 58704590,
+    "nyud-fcn32s-color": 140978024,
+    "nyud-fcn32s-hha": 140978024,
+    "nyud-fcn32s-color-d": 140978600,
+    "nyud-fcn32s-color-hha": 275402448,
+    "siftflow-fcn32s": 138905444,
+    "siftflow-fcn16s": 135568424,
+    "siftflow-fcn8s": 134751980,
+    "pascalcontext-fcn32s": 149251964,
+    "pascalcontext-fcn16s": 138281144,
+    "pascalcontext-fcn8s": 135589364,
+}
 
 
 def shapes(plan):
@@ -69,9 +80,18 @@ def test_sizes_and_counts_are_as_published(name):
         assert sizes == {500: {(16, 16)}, 425: {(14, 18)}, 256: {(9, 9)}}[height]
 
 
-@pytest.mark.parametrize("trunk, stride, snug", [
-    ("vgg16", 8, False), ("vgg16", 8, True), ("vgg19", 4, True), ("alexnet", 32, None), ("googlenet", 32, None),
-    ("googlenet", 8, None), ("squeezenet", 4, None)])
+@pytest.mark.parametrize(
+    "trunk, stride, snug",
+    [
+        ("vgg16", 8, False),
+        ("vgg16", 8, True),
+        ("vgg19", 4, True),
+        ("alexnet", 32, None),
+        ("googlenet", 32, None),
+        ("googlenet", 8, None),
+        ("squeezenet", 4, None),
+    ],
+)
 def test_scores_cover_images_of_every_size(trunk, stride, snug):
     plan = Plan(fcn(Source(size=(64, 64)), trunk=trunk, stride=stride, width=1 / 32, snug=snug))
     for size in (33, 47, 62, 63, 65, 97, 126, 127, 130):
@@ -94,19 +114,26 @@ def test_options():
     assert shapes(slim)["conv1_1"][1] == 8 and shapes(slim)["fc6"][1] == 512 and shapes(slim)["score"][1] == 11
     train = recipes.nets("voc-fcn8s", classes=11, root="x", random=True)["train"]
     assert ast.literal_eval(train.layer[0].python_param.param_str) == {
-        "sbdd_dir": "x/sbdd/dataset", "seed": 1337, "split": "train", "mean": (104.00699, 116.66877, 122.67892),
-        "classes": 11}
+        "sbdd_dir": "x/sbdd/dataset",
+        "seed": 1337,
+        "split": "train",
+        "mean": (104.00699, 116.66877, 122.67892),
+        "classes": 11,
+    }
     up = next(layer for layer in train.layer if layer.name == "upscore8")
     assert up.convolution_param.group == 11 and up.convolution_param.weight_filler.type == "bilinear"
 
 
-@pytest.mark.parametrize("call, fault", [
-    (lambda: recipes.recipe("voc-fcn8"), "no net 'voc-fcn8' .did you mean 'voc-fcn8s'"),
-    (lambda: recipes.nets("siftflow-fcn8s", classes=4), "has 2 heads"),
-    (lambda: fcn(Source(), trunk="vgg6"), "no trunk 'vgg6' .did you mean 'vgg16'"),
-    (lambda: fcn(Source(), trunk="alexnet", snug=True), "the trunk alexnet is never snug"),
-    (lambda: fcn(Source(), stride=12), "no scores of stride 12 from this trunk: there are 32, 16, 8, 4, 2"),
-])
+@pytest.mark.parametrize(
+    "call, fault",
+    [
+        (lambda: recipes.recipe("voc-fcn8"), "no net 'voc-fcn8' .did you mean 'voc-fcn8s'"),
+        (lambda: recipes.nets("siftflow-fcn8s", classes=4), "has 2 heads"),
+        (lambda: fcn(Source(), trunk="vgg6"), "no trunk 'vgg6' .did you mean 'vgg16'"),
+        (lambda: fcn(Source(), trunk="alexnet", snug=True), "the trunk alexnet is never snug"),
+        (lambda: fcn(Source(), stride=12), "no scores of stride 12 from this trunk: there are 32, 16, 8, 4, 2"),
+    ],
+)
 def test_faults(call, fault):
     with pytest.raises(SchemaFault, match=fault):
         call()

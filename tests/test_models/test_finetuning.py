@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.data import scenes
-from models.fcn import NO_BIAS, Source
-from models.surgery import bilinear
-from models.trunks import Style, squeezenet
-from netdef.net import Net
-from netdef.spec import L, NetSpec
-from proto.weights import read_weights
+from demitasse.models.data import scenes
+from demitasse.models.fcn import NO_BIAS, Source
+from demitasse.models.surgery import bilinear
+from demitasse.models.trunks import Style, squeezenet
+from demitasse.netdef.net import Net
+from demitasse.netdef.spec import L, NetSpec
+from demitasse.proto.weights import read_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 1 / 8
@@ -36,12 +36,13 @@ def classifier(tmp_path_factory):
     n = NetSpec()
     Source(size=(64, 64)).add(n)
     trunk = squeezenet(n, n.data, Style(width=WIDTH, dropout=False, random=True))
-    n.conv_final = L.Convolution(trunk.features, num_output=10, kernel_size=1, weight_filler=dict(type="xavier"),
-                                 convolution_param=NO_BIAS)
+    n.conv_final = L.Convolution(
+        trunk.features, num_output=10, kernel_size=1, weight_filler=dict(type="xavier"), convolution_param=NO_BIAS
+    )
     path = tmp_path_factory.mktemp("classifier") / "slim.caffemodel"
     net = Net(n.to_proto(), "TEST", seed=5)
     for param in net.params["conv1"][:1]:
-        param.data[...] /= 64                     # it has been trained on pixels of +-128, one may say
+        param.data[...] /= 64  # it has been trained on pixels of +-128, one may say
     net.save(path)
     return path
 
@@ -90,7 +91,7 @@ def test_every_run_has_learned_and_is_scored(out):
 
 
 def test_what_it_leaves_runs_by_the_commands(out, capsys):
-    from models.__main__ import main
+    from demitasse.models.__main__ import main
 
     run = out / "transplanted"
     assert main(["score", str(run / "val.prototxt"), "--weights", str(run / "train_iter_6.caffemodel")]) == 0
@@ -107,7 +108,21 @@ def test_the_picture_shows_classes_in_their_colours(out):
 
 def test_a_second_call_adds_its_runs(example, classifier, out):
     data = out.parent / "scenes"
-    example.main([str(data), str(classifier), str(out), "1", "--runs", "random", "--batch", "1", "--width", str(WIDTH),
-                  "--rate", "0.001"])
+    example.main(
+        [
+            str(data),
+            str(classifier),
+            str(out),
+            "1",
+            "--runs",
+            "random",
+            "--batch",
+            "1",
+            "--width",
+            str(WIDTH),
+            "--rate",
+            "0.001",
+        ]
+    )
     scores = json.loads((out / "scores.json").read_text())
     assert [scores[run]["iterations"] for run in scores] == [6, 6, 1]

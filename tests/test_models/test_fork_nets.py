@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from layers.sources.images import resize
-from netdef.net import Net
+from demitasse.layers.sources.images import resize
+from demitasse.netdef.net import Net
 
 WEIGHTS = Path(__file__).resolve().parents[2].parent / "shared" / "weights"
 pytestmark = pytest.mark.skipif(not WEIGHTS.is_dir(), reason=f"{WEIGHTS} is not there")

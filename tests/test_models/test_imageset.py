@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from layers.sources import datum
-from layers.sources.database import open_database
-from layers.sources.images import decode_image, resize
-from models.imageset import compute_image_mean, convert_imageset, extract_features
-from proto.errors import DataFault, GraphFault, SchemaFault, ShapeFault
-from proto.weights import read_mean
+from demitasse.layers.sources import datum
+from demitasse.layers.sources.database import open_database
+from demitasse.layers.sources.images import decode_image, resize
+from demitasse.models.imageset import compute_image_mean, convert_imageset, extract_features
+from demitasse.proto.errors import DataFault, GraphFault, SchemaFault, ShapeFault
+from demitasse.proto.weights import read_mean
 from tests.test_layers.data_sets import pictures, write_files
 
 lmdb = pytest.importorskip("lmdb")
@@ -98,8 +98,9 @@ def test_what_cannot_be_is_said_and_leaves_nothing(listing):
     with pytest.raises(SchemaFault, match="encode_type 'jpgg' is not known"):
         converted(listing, encode_type="jpgg")
     with pytest.raises(DataFault, match="none of the 6 images of .* can be read; is '.*/nowhere/' their folder"):
-        convert_imageset(f"{listing.parent}/nowhere/", str(listing), str(listing.parent.parent / "db"),
-                         report=lambda line: None)
+        convert_imageset(
+            f"{listing.parent}/nowhere/", str(listing), str(listing.parent.parent / "db"), report=lambda line: None
+        )
     assert os.listdir(listing.parent.parent) == ["images"]
     assert len(converted(listing)) == 6
 
@@ -107,7 +108,8 @@ def test_what_cannot_be_is_said_and_leaves_nothing(listing):
 def test_a_killed_conversion_leaves_no_database(tmp_path):
     listing = write_files(tmp_path / "images", pictures(2)[0], [0, 1])
     listing.write_text("0000.png 1\n" * 200000)
-    code = f"from models.imageset import *; convert_imageset('{listing.parent}', '{listing}', '{tmp_path / 'db'}')"
+    made = f"convert_imageset('{listing.parent}', '{listing}', '{tmp_path / 'db'}')"
+    code = f"from demitasse.models.imageset import *; {made}"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL)
     deadline = time.time() + 60
     while len(os.listdir(tmp_path)) < 2 and time.time() < deadline and process.poll() is None:
@@ -149,7 +151,7 @@ layer {{ name: "ip" type: "InnerProduct" bottom: "pool" top: "ip"
 
 
 def test_features_are_written_as_float_records(listing, tmp_path):
-    from netdef.net import Net
+    from demitasse.netdef.net import Net
 
     converted(listing)
     (tmp_path / "net.prototxt").write_text(NET.format(db=tmp_path / "db"))
@@ -157,8 +159,14 @@ def test_features_are_written_as_float_records(listing, tmp_path):
     net.save(tmp_path / "w.caffemodel")
     net.close()
     said = []
-    extract_features(str(tmp_path / "w.caffemodel"), str(tmp_path / "net.prototxt"), ["pool", "ip"],
-                     [str(tmp_path / "pool"), str(tmp_path / "ip")], 3, report=said.append)
+    extract_features(
+        str(tmp_path / "w.caffemodel"),
+        str(tmp_path / "net.prototxt"),
+        ["pool", "ip"],
+        [str(tmp_path / "pool"), str(tmp_path / "ip")],
+        3,
+        report=said.append,
+    )
     assert said == [f"Extracted features of 6 query images for feature blob {name}" for name in ("pool", "ip")]
     pictures_in = pictures(6)[0][..., ::-1].transpose(0, 3, 1, 2)
     for name, shape in (("pool", (3, 2, 2)), ("ip", (4, 1, 1))):
@@ -172,14 +180,15 @@ def test_features_are_written_as_float_records(listing, tmp_path):
     with pytest.raises(GraphFault, match="2 blobs but 1 databases"):
         extract_features("w", "n", ["a", "b"], ["c"], 1)
     with pytest.raises(GraphFault, match="no blob 'pol' to keep .did you mean 'pool'"):
-        extract_features(str(tmp_path / "w.caffemodel"), str(tmp_path / "net.prototxt"), ["pol"],
-                         [str(tmp_path / "pol")], 1)
+        extract_features(
+            str(tmp_path / "w.caffemodel"), str(tmp_path / "net.prototxt"), ["pol"], [str(tmp_path / "pol")], 1
+        )
 
 
 def test_the_commands(listing, tmp_path, capsys):
     import argparse
 
-    from models import imageset
+    from demitasse.models import imageset
 
     parser = argparse.ArgumentParser()
     imageset.add_to(parser.add_subparsers())
@@ -189,8 +198,9 @@ def test_the_commands(listing, tmp_path, capsys):
         assert options.run(options) is None
         return capsys.readouterr().out
 
-    assert "Processed 6 files; wrote" in run("convert_imageset", "-gray", "--resize_height=8", "--resize_width", 8,
-                                             listing.parent, listing, tmp_path / "db")
+    assert "Processed 6 files; wrote" in run(
+        "convert_imageset", "-gray", "--resize_height=8", "--resize_width", 8, listing.parent, listing, tmp_path / "db"
+    )
     mean = tmp_path / "mean.binaryproto"
     assert "mean_value channel [0]: " in run("compute_image_mean", "-backend=lmdb", tmp_path / "db", mean)
     assert read_mean(mean).shape == (1, 8, 8)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.imageset import compute_image_mean, convert_imageset
-from proto.text import read_solver
-from solver.log import Silent
-from solver.solver import Solver
+from demitasse.models.imageset import compute_image_mean, convert_imageset
+from demitasse.proto.text import read_solver
+from demitasse.solver.log import Silent
+from demitasse.solver.solver import Solver
 from tests.test_layers.data_sets import digits, pictures, write_files
 
 pytest.importorskip("lmdb")
@@ -79,12 +79,12 @@ def test_a_net_learns_digits_from_a_database(drawn_digits):
 
 def test_a_killed_run_reads_on_where_it_was_and_gets_the_same_bits(drawn_digits):
     straight = Solver("solver.prototxt", log=Silent())
-    straight.step(45)                         # into the second epoch; crops are random
+    straight.step(45)  # into the second epoch; crops are random
     straight.close()
     first = Solver("solver.prototxt", log=Silent())
     first.step(20)
     first.snapshot()
-    first.step(3)                             # lost when it is killed
+    first.step(3)  # lost when it is killed
     first.close()
     second = Solver("solver.prototxt", snapshot="snap_iter_20.solverstate", log=Silent())
     second.step(25)
@@ -114,8 +114,10 @@ def test_lenet_trains_from_its_published_prototxts(folder, steps):
 
 @published
 @pytest.mark.parametrize("steps", [2, pytest.param(100, marks=pytest.mark.full)])
-@pytest.mark.parametrize("state, iteration", [("cifar10_quick_iter_4000.solverstate", 4000),
-                                              ("cifar10_quick_iter_5000.solverstate.h5", 5000)])
+@pytest.mark.parametrize(
+    "state, iteration",
+    [("cifar10_quick_iter_4000.solverstate", 4000), ("cifar10_quick_iter_5000.solverstate.h5", 5000)],
+)
 def test_cifar_quick_goes_on_from_caffes_own_state(folder, state, iteration, steps):
     """The published solver and net, their paths laid out in the working directory; pictures in CIFAR's place."""
     database("examples/cifar10/cifar10_train_lmdb", *pictures(1000))

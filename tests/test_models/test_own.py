@@ -7,23 +7,37 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import common, own, recipes
-from models.__main__ import main
-from models.bases import make_base
-from models.data import scenes
-from netdef.plan import Plan
-from proto.text import read_net, read_solver
-from solver.__main__ import main as solver
-from solver.bilinear import fill_zero_deconvolutions
-from solver.solver import Solver
+from demitasse.models import common, own, recipes
+from demitasse.models.__main__ import main
+from demitasse.models.bases import make_base
+from demitasse.models.data import scenes
+from demitasse.netdef.plan import Plan
+from demitasse.proto.text import read_net, read_solver
+from demitasse.solver.__main__ import main as solver
+from demitasse.solver.bilinear import fill_zero_deconvolutions
+from demitasse.solver.solver import Solver
 from tests.test_models import minis
 
 SQUEEZENET = Path(__file__).resolve().parents[2].parent / "shared/weights/squeezenet"
 
 
 def write(root, name="own", *more):
-    return main(["write", name, str(root / "nets"), "--images", str(root / "images"), "--labels", str(root / "labels"),
-                 "--classes", str(root / "classes.txt"), "--iterations", "2", *more])
+    return main(
+        [
+            "write",
+            name,
+            str(root / "nets"),
+            "--images",
+            str(root / "images"),
+            "--labels",
+            str(root / "labels"),
+            "--classes",
+            str(root / "classes.txt"),
+            "--iterations",
+            "2",
+            *more,
+        ]
+    )
 
 
 def test_three_commands(tmp_path, capsys, monkeypatch):
@@ -33,8 +47,21 @@ def test_three_commands(tmp_path, capsys, monkeypatch):
     train, val = ((tmp_path / f"nets/own/{part}.txt").read_text().split() for part in ("train", "val"))
     assert len(train) == 5 and len(val) == 1 and sorted(train + val) == [f"{i}.png" for i in range(6)]
     assert solver(["train", "nets/own/solver.prototxt"]) == 0
-    assert main(["segment", "images", "--net", "nets/own/deploy.prototxt", "--weights",
-                 "nets/own/snapshot/train_iter_2.caffemodel", "--out", "out"]) == 0
+    assert (
+        main(
+            [
+                "segment",
+                "images",
+                "--net",
+                "nets/own/deploy.prototxt",
+                "--weights",
+                "nets/own/snapshot/train_iter_2.caffemodel",
+                "--out",
+                "out",
+            ]
+        )
+        == 0
+    )
     assert np.asarray(Image.open("out/3.png")).max() < 3
     assert main(["report", "nets/own", "runs/own"]) == 0
     assert "road" in capsys.readouterr().out
@@ -54,8 +81,14 @@ def test_other_nets_take_a_folder_too(tmp_path):
 def test_squeezenets_weights_train(tmp_path, regime):
     """Neither the own net's solver nor the recipe's runs to NaN; the scores learn from zero."""
     data, name, iterations = scenes.write(tmp_path, 8, 0, (48, 48)), "voc-fcn4s-squeezenet", 16
-    own.write(name, tmp_path / "nets", data / "JPEGImages", data / "SegmentationClass", str(data / "classes.txt"),
-              iterations=iterations)
+    own.write(
+        name,
+        tmp_path / "nets",
+        data / "JPEGImages",
+        data / "SegmentationClass",
+        str(data / "classes.txt"),
+        iterations=iterations,
+    )
     param, _ = read_solver(tmp_path / "nets" / name / "solver.prototxt")
     if regime == "recipe":
         param = recipes.solver(name)

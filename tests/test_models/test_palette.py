@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import palette
-from models.files import replacing
+from demitasse.models import palette
+from demitasse.models.files import replacing
 
 
 def test_the_first_voc_colours_and_the_ignored_one():

@@ -1,6 +1,6 @@
 import numpy as np
 
-from models import sampling
+from demitasse.models import sampling
 
 
 def test_cells_are_kept_or_ignored_as_a_whole():

@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from models.data import scenes
+from demitasse.models.data import scenes
 
 
 def test_a_scene_is_the_same_every_time_and_differs_from_the_next():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import score
-from proto.errors import LabelFault, ShapeFault
+from demitasse.models import score
+from demitasse.proto.errors import LabelFault, ShapeFault
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
@@ -24,7 +24,7 @@ def test_rows_are_the_truth_and_255_counts_nowhere():
 
 
 def test_absent_classes():
-    matrix = np.array([[4, 0, 1, 0], [0, 5, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])   # 2 only predicted, 3 nowhere
+    matrix = np.array([[4, 0, 1, 0], [0, 5, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])  # 2 only predicted, 3 nowhere
     assert score.scores(matrix).mean_iu == pytest.approx((4 / 5 + 1 + 0) / 3)
     assert score.scores(matrix, present_only=True).mean_iu == pytest.approx((4 / 5 + 1) / 2)
     assert np.isnan(score.scores(matrix).class_iu[3])
@@ -53,7 +53,8 @@ def test_the_table_names_every_class():
 
 @pytest.mark.skipif(not (SHARED / "data/fcn-demo").exists(), reason="needs ../shared/data/fcn-demo")
 def test_the_authors_published_output_has_the_published_scores():
-    from models.palette import PALETTE
+    from demitasse.models.palette import PALETTE
+
     folder = SHARED / "data/fcn-demo"
     truth = np.asarray(Image.open(folder / "label.png"))
     picture = np.asarray(Image.open(folder / "output.png").convert("RGB"))

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import segment
-from models.__main__ import main
-from models.data import read
-from models.fcn import Head, Source, fcn
-from netdef.net import Net
-from proto import text
+from demitasse.models import segment
+from demitasse.models.__main__ import main
+from demitasse.models.data import read
+from demitasse.models.fcn import Head, Source, fcn
+from demitasse.netdef.net import Net
+from demitasse.proto import text
 
-SIZE = (20, 14)                                       # height, width
+SIZE = (20, 14)  # height, width
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,10 @@ def picture(mode="RGB", size=SIZE):
 
 def png(path, colour_type, channels):
     """A PNG of 16 bits a channel, which Pillow cannot write."""
+
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
     rows = np.random.default_rng(2).integers(0, 256, (SIZE[0], SIZE[1] * channels * 2), np.uint8)
     head = struct.pack(">IIBBBBB", SIZE[1], SIZE[0], 16, colour_type, 0, 0, 0)
     data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
@@ -47,7 +49,7 @@ def png(path, colour_type, channels):
 
 def turned():
     exif = Image.Exif()
-    exif[0x112] = 6                                   # to be shown turned by a quarter
+    exif[0x112] = 6  # to be shown turned by a quarter
     return exif
 
 
@@ -79,8 +81,10 @@ BAD = {
     "words.png": (lambda path: path.write_text("hello"), "cannot be read as an image"),
     "folder.jpg": (lambda path: path.mkdir(), "Is a directory"),
     "float.tif": (lambda path: Image.fromarray(np.zeros(SIZE, np.float32)).save(path), "has pixels of 32 bits"),
-    "torn.jpg": (lambda path: (picture(size=(90, 90)).save(path), path.write_bytes(path.read_bytes()[:900])),
-                 "truncated"),
+    "torn.jpg": (
+        lambda path: (picture(size=(90, 90)).save(path), path.write_bytes(path.read_bytes()[:900])),
+        "truncated",
+    ),
 }
 
 
@@ -101,7 +105,7 @@ def test_pictures_of_every_kind(net, tmp_path, capsys):
     for line, (name, (_, fault)) in zip(lines, sorted(BAD.items()), strict=True):
         assert line.startswith(f"passed over: {photos / name}: ") and fault in line
     for name in ODD:
-        labels = Image.open(out / f"{name}.png")      # gray.jpg and gray.png need their suffixes
+        labels = Image.open(out / f"{name}.png")  # gray.jpg and gray.png need their suffixes
         assert labels.mode == "P" and labels.size == sizes[name][::-1] and np.asarray(labels).max() < 5
     assert Image.open(out / "exif.jpg.png").size == (SIZE[0], SIZE[1]), "shown turned, as a viewer shows it"
     assert Image.open(out / "legend.png").mode == "RGB"
@@ -111,7 +115,7 @@ def test_a_photo_that_does_not_fit_into_memory(net, tmp_path, capsys, monkeypatc
     """Said in one line before the system ends the process; the others are segmented."""
     Image.new("RGB", (6000, 4000)).save(tmp_path / "big.png")
     picture().save(tmp_path / "small.png")
-    monkeypatch.setattr("netdef.memory.memory_left", lambda: 200_000_000)
+    monkeypatch.setattr("demitasse.netdef.memory.memory_left", lambda: 200_000_000)
     words = ["segment", str(tmp_path), *net, "--out", str(tmp_path / "out"), "--no-overlay"]
     assert main(words) == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -121,14 +125,17 @@ def test_a_photo_that_does_not_fit_into_memory(net, tmp_path, capsys, monkeypatc
     assert Image.open(tmp_path / "out/big.png").size == (6000, 4000)
 
 
-@pytest.mark.parametrize("paths, names", [
-    (["a/x.jpg", "a/y.png"], ["x", "y"]),
-    (["a/x.jpg", "a/x.png"], ["x.jpg", "x.png"]),
-    (["a/x.jpg", "b/x.jpg"], ["a_x.jpg", "b_x.jpg"]),
-    (["a/b/x.jpg", "a_b/x.jpg", "x.jpg"], ["1_a_b_x.jpg", "2_a_b_x.jpg", "3_x.jpg"]),
-    (["a/legend.jpg"], ["legend.jpg"]),
-    (["legend"], ["1_legend"]),
-])
+@pytest.mark.parametrize(
+    "paths, names",
+    [
+        (["a/x.jpg", "a/y.png"], ["x", "y"]),
+        (["a/x.jpg", "a/x.png"], ["x.jpg", "x.png"]),
+        (["a/x.jpg", "b/x.jpg"], ["a_x.jpg", "b_x.jpg"]),
+        (["a/b/x.jpg", "a_b/x.jpg", "x.jpg"], ["1_a_b_x.jpg", "2_a_b_x.jpg", "3_x.jpg"]),
+        (["a/legend.jpg"], ["legend.jpg"]),
+        (["legend"], ["1_legend"]),
+    ],
+)
 def test_results_have_names_of_their_own(paths, names):
     assert segment.result_names([Path(path) for path in paths]) == names
 
@@ -153,7 +160,7 @@ def test_what_cannot_be_written_leaves_what_was_there(net, tmp_path, capsys, mon
 
 def test_weights_stay_in_the_backends_form_from_image_to_image(net, tmp_path, monkeypatch):
     """On a GPU weights are converted once for all images: the loop says that nobody writes to them."""
-    from layers.backend.base import Backend
+    from demitasse.layers.backend.base import Backend
 
     entered, steady = [], Backend.steady_weights
     monkeypatch.setattr(Backend, "steady_weights", lambda self: (entered.append(1), steady(self))[1])
@@ -168,6 +175,19 @@ def test_more_classes_than_a_png_holds(tmp_path, capsys):
     (tmp_path / "deploy.prototxt").write_text(text.format(message))
     Net(message, seed=1).save(tmp_path / "w.npz")
     picture().save(tmp_path / "a.png")
-    assert main(["segment", str(tmp_path / "a.png"), "--net", str(tmp_path / "deploy.prototxt"), "--weights",
-                 str(tmp_path / "w.npz"), "--out", str(tmp_path / "out")]) == 2
+    assert (
+        main(
+            [
+                "segment",
+                str(tmp_path / "a.png"),
+                "--net",
+                str(tmp_path / "deploy.prototxt"),
+                "--weights",
+                str(tmp_path / "w.npz"),
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 2
+    )
     assert "scores 257 classes: a label PNG holds 256 at most" in capsys.readouterr().err

@@ -3,22 +3,24 @@
 import numpy as np
 import pytest
 
-from models import surgery
-from models.bases import BASES, make_base, trunk_shapes
-from models.dense import dilated, shift_and_stitch, sliding_windows
-from models.fcn import Source, fcn
-from netdef.net import Net
-from netdef.spec import L, NetSpec
-from proto.errors import ShapeFault, WeightsFault
-from proto.messages import NetParameter
-from proto.weights import write_weights
+from demitasse.models import surgery
+from demitasse.models.bases import BASES, make_base, trunk_shapes
+from demitasse.models.dense import dilated, shift_and_stitch, sliding_windows
+from demitasse.models.fcn import Source, fcn
+from demitasse.netdef.net import Net
+from demitasse.netdef.spec import L, NetSpec
+from demitasse.proto.errors import ShapeFault, WeightsFault
+from demitasse.proto.messages import NetParameter
+from demitasse.proto.weights import write_weights
 
 rng = np.random.default_rng(7)
 
 
 def random_weights(source):
-    return {name: [rng.normal(0, 1 / np.sqrt(max(1, np.prod(shape[1:]))), shape).astype(np.float32)
-                   for shape in shapes] for name, shapes in surgery.param_shapes(source).items()}
+    return {
+        name: [rng.normal(0, 1 / np.sqrt(max(1, np.prod(shape[1:]))), shape).astype(np.float32) for shape in shapes]
+        for name, shapes in surgery.param_shapes(source).items()
+    }
 
 
 def classifier(trunk, size, pads=True, width=1 / 32):
@@ -155,7 +157,8 @@ def test_every_base_comes_from_its_classifier(name, tmp_path):
     write_weights(tmp_path / "c.npz", weights)
     made, report = make_base(name, tmp_path / "c.npz", 1 / 32)
     assert {layer: [a.shape for a in arrays] for layer, arrays in made.items()} == {
-        layer: [tuple(shape) for shape in arrays] for layer, arrays in shapes.items()}
+        layer: [tuple(shape) for shape in arrays] for layer, arrays in shapes.items()
+    }
     assert report.dropped == ["fc8"] and len(report.coerced) == 2 * ("fc6" in shapes)
     del weights[next(iter(shapes))]
     write_weights(tmp_path / "c.npz", weights)
@@ -165,8 +168,12 @@ def test_every_base_comes_from_its_classifier(name, tmp_path):
 
 def test_squeezenet_by_its_other_names(tmp_path):
     weights = random_weights(fcn(Source(), trunk="squeezenet", stride=16, width=1 / 16))
-    other = {name.replace("conv1x1_1", "squeeze1x1").replace("conv1x1_2", "expand1x1").replace(
-        "conv3x3_2", "expand3x3"): arrays for name, arrays in weights.items()}
+    other = {
+        name.replace("conv1x1_1", "squeeze1x1")
+        .replace("conv1x1_2", "expand1x1")
+        .replace("conv3x3_2", "expand3x3"): arrays
+        for name, arrays in weights.items()
+    }
     write_weights(tmp_path / "s.npz", other)
     made, _ = make_base("squeezenet", tmp_path / "s.npz", 1 / 16)
     assert np.array_equal(made["fire5/conv3x3_2"][0], weights["fire5/conv3x3_2"][0])

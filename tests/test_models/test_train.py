@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from models import recipes, train
-from models.__main__ import main
-from models.bases import trunk_shapes
-from models.surgery import param_shapes
-from proto.messages import NetParameter
-from proto.weights import read_weights, write_weights
-from solver.solver import Solver
+from demitasse.models import recipes, train
+from demitasse.models.__main__ import main
+from demitasse.models.bases import trunk_shapes
+from demitasse.models.surgery import param_shapes
+from demitasse.proto.messages import NetParameter
+from demitasse.proto.weights import read_weights, write_weights
+from demitasse.solver.solver import Solver
 from tests.test_models import minis
 
 WIDTH = 1 / 64
@@ -23,9 +23,10 @@ def data(tmp_path_factory):
     minis.nyud(root / "nyud", names=("5001",), size=(8, 10))
     # A VGG16 of this width: fully connected fc6 and fc7, and an fc8 that is not needed.
     rng = np.random.default_rng(0)
-    classifier = {name: [rng.normal(0, 0.5 / np.sqrt(np.prod(shape[1:]) or 1), shape).astype(np.float32)
-                         for shape in shapes]
-                  for name, shapes in trunk_shapes("vgg16-fcn", WIDTH).items()}
+    classifier = {
+        name: [rng.normal(0, 0.5 / np.sqrt(np.prod(shape[1:]) or 1), shape).astype(np.float32) for shape in shapes]
+        for name, shapes in trunk_shapes("vgg16-fcn", WIDTH).items()
+    }
     for name in ("fc6", "fc7"):
         classifier[name][0] = classifier[name][0].reshape(len(classifier[name][0]), -1)
     classifier["fc8"] = [np.ones((10, 64), np.float32), np.ones(10, np.float32)]
@@ -35,8 +36,24 @@ def data(tmp_path_factory):
 
 def command(data, out, *more, net="voc-fcn16s", start="VGG16.caffemodel"):
     given = ["--from", str(data / start)] if start else []
-    return ["train", net, "--data", str(data), "--out", str(out), "--width", str(WIDTH), "--iterations", "3",
-            "--snapshot", "2", "--seed", "5", *given, *more]
+    return [
+        "train",
+        net,
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        "--width",
+        str(WIDTH),
+        "--iterations",
+        "3",
+        "--snapshot",
+        "2",
+        "--seed",
+        "5",
+        *given,
+        *more,
+    ]
 
 
 def test_two_stages_and_a_run_that_was_killed(data, tmp_path, capsys, monkeypatch):
@@ -77,37 +94,46 @@ def test_late_fusion_starts_from_two_nets(data, tmp_path):
 
 def test_one_stage_from_given_weights(data, tmp_path):
     main(["prepare", "vgg16-fcn", str(data / "VGG16.caffemodel"), str(data / "base.npz"), "--width", str(WIDTH)])
-    assert main(command(data, tmp_path, "--stage", "1", "--no-score", net="nyud-fcn32s-color-d",
-                        start="base.npz")) == 0
+    assert main(command(data, tmp_path, "--stage", "1", "--no-score", net="nyud-fcn32s-color-d", start="base.npz")) == 0
     weights = read_weights(tmp_path / "1-nyud-fcn32s-color-d.caffemodel")
     start = read_weights(data / "VGG16.caffemodel")["conv1_1"][0]
     assert np.allclose(weights["conv1_1_bgrd"][0][:, :3], start, atol=1e-4)
     assert np.allclose(weights["conv1_1_bgrd"][0][:, 3], start.mean(axis=1), atol=1e-4)
 
 
-@pytest.mark.parametrize("more, start, fault", [
-    (("--stage", "7"), None, "there is no stage 7: voc-fcn16s has 0 to 2"),
-    ((), None, "stage 0, vgg16-fcn, needs --from FILE: the weights of VGG16"),
-    ((), "missing.caffemodel", "missing.caffemodel: no such file"),
-    (("--stage", "2"), None, "stage 2, voc-fcn16s, starts from voc-fcn32s, not there yet"),
-])
+@pytest.mark.parametrize(
+    "more, start, fault",
+    [
+        (("--stage", "7"), None, "there is no stage 7: voc-fcn16s has 0 to 2"),
+        ((), None, "stage 0, vgg16-fcn, needs --from FILE: the weights of VGG16"),
+        ((), "missing.caffemodel", "missing.caffemodel: no such file"),
+        (("--stage", "2"), None, "stage 2, voc-fcn16s, starts from voc-fcn32s, not there yet"),
+    ],
+)
 def test_faults_come_before_any_training(data, tmp_path, capsys, more, start, fault):
     assert main(command(data, tmp_path, *more, start=start)) == 2
     assert fault in capsys.readouterr().err
 
 
 def test_the_plan_names_every_stage_and_writes_nothing(tmp_path, capsys):
-    for name, words in (("voc-fcn8s", ("rate 1e-14", "134.5 M values", "100000 iterations of 1 image, loss summed")),
-                        ("voc-fcn-alexnet", ("CaffeNet", "of 20 images, loss averaged", "momentum 0.9,"))):
+    for name, words in (
+        ("voc-fcn8s", ("rate 1e-14", "134.5 M values", "100000 iterations of 1 image, loss summed")),
+        ("voc-fcn-alexnet", ("CaffeNet", "of 20 images, loss averaged", "momentum 0.9,")),
+    ):
         assert main(["train", name, "--out", str(tmp_path / "x"), "--dry-run"]) == 0
         shown = capsys.readouterr().out
         assert all(word in shown for word in words), shown
     assert not (tmp_path / "x").exists()
     assert [stage.name for stage in train.stages("nyud-fcn32s-color-hha", tmp_path)] == [
-        "vgg16-fcn", "nyud-fcn32s-color", "nyud-fcn32s-hha", "nyud-fcn32s-color-hha"]
+        "vgg16-fcn",
+        "nyud-fcn32s-color",
+        "nyud-fcn32s-hha",
+        "nyud-fcn32s-color-hha",
+    ]
 
 
 # Every net's training prototxt, on a miniature data set in the real format.
+
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
@@ -123,8 +149,11 @@ def everything(tmp_path_factory):
 def test_every_net_trains_two_iterations(name, everything, tmp_path):
     net = recipes.nets(name, root=str(everything), width=1 / 32)[recipes.recipe(name).splits[0]]
     rng = np.random.default_rng(1)
-    weights = {layer: [rng.normal(0, np.sqrt(2 / max(1, np.prod(shape[1:]))), shape).astype(np.float32)
-                       for shape in shapes] for layer, shapes in param_shapes(net).items() if "scale" not in layer}
+    weights = {
+        layer: [rng.normal(0, np.sqrt(2 / max(1, np.prod(shape[1:]))), shape).astype(np.float32) for shape in shapes]
+        for layer, shapes in param_shapes(net).items()
+        if "scale" not in layer
+    }
     param = recipes.solver(name)
     _inline(param, net)
     solver = Solver(param)

@@ -10,7 +10,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 REFERENCE = ROOT.parent / "shared" / "reference-nets"
-SAMPLES = 1000          # drawn of each array; the first of them are in the golden file
+SAMPLES = 1000  # drawn of each array; the first of them are in the golden file
 
 
 @functools.cache
@@ -45,8 +45,10 @@ def made_up_weights(steps):
         elif shapes:
             random, gain = random_of(step.name), 0.05 if step.name.startswith("score") else 1.0
             scales = [gain * np.sqrt(2.0 / np.prod(shapes[0][1:])), 0.1]
-            weights[step.name] = [(random.standard_normal(shape) * scale).astype(np.float32)
-                                  for shape, scale in zip(shapes, scales, strict=False)]
+            weights[step.name] = [
+                (random.standard_normal(shape) * scale).astype(np.float32)
+                for shape, scale in zip(shapes, scales, strict=False)
+            ]
     return weights
 
 

@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from layers.layer import layer_types
-from netdef.__main__ import main
-from netdef.diff import diff_weights
-from proto.text import read_net
-from proto.weights import read_model, read_weights, write_weights
+from demitasse.layers.layer import layer_types
+from demitasse.netdef.__main__ import main
+from demitasse.netdef.diff import diff_weights
+from demitasse.proto.text import read_net
+from demitasse.proto.weights import read_model, read_weights, write_weights
 from tests.test_netdef import goldens
 from tests.test_netdef.texts import SMALL, blob, build, conv, layer
 
@@ -47,8 +47,11 @@ def test_show_with_other_sizes(file, capsys):
 
 
 def test_show_without_the_data(file, capsys):
-    text = layer("Python", "data", "", "data label", "python_param { module: 'no_such_module' layer: 'X' }") \
-        + conv("c", "data", 4, 1) + layer("SoftmaxWithLoss", "loss", "c label")
+    text = (
+        layer("Python", "data", "", "data label", "python_param { module: 'no_such_module' layer: 'X' }")
+        + conv("c", "data", 4, 1)
+        + layer("SoftmaxWithLoss", "loss", "c label")
+    )
     net = file(text)
     assert main(["show", net]) == 2
     assert "to size the net without this layer: --input data=1x3x500x500" in capsys.readouterr().err
@@ -57,8 +60,11 @@ def test_show_without_the_data(file, capsys):
 
 
 def test_show_of_a_phase_and_stage(file, capsys):
-    net = file(blob() + layer("ReLU", "train", "data", more="include { phase: TRAIN }")
-               + layer("TanH", "deep", "data", more='include { stage: "deploy" min_level: 2 }'))
+    net = file(
+        blob()
+        + layer("ReLU", "train", "data", more="include { phase: TRAIN }")
+        + layer("TanH", "deep", "data", more='include { stage: "deploy" min_level: 2 }')
+    )
     main(["show", net, "--phase", "train"])
     assert "ReLU" in capsys.readouterr().out
     main(["show", net, "--stage", "deploy", "--level", "2"])
@@ -69,8 +75,10 @@ def test_a_mistake_is_one_line_and_status_2(file):
     net = file(blob() + layer("ReLU", "r", "dta"))
     done = run("show", net)
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == f"{net}:2:40: layer 'r' (ReLU): bottom 0 reads 'dta', which no layer makes " \
-                          "(did you mean 'data'?)\n"
+    assert (
+        done.stderr == f"{net}:2:40: layer 'r' (ReLU): bottom 0 reads 'dta', which no layer makes "
+        "(did you mean 'data'?)\n"
+    )
     done = run("show", net, "--traceback")
     assert done.returncode == 1 and "Traceback" in done.stderr
 
@@ -154,12 +162,14 @@ def test_diff_of_weights(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines() == [
         "layer 'c'[0]: 1 of 4 values differ, by at most 0.5 (largest value 0)",
         "layer 'c'[1]: shape 2 in the first, 3 in the second",
-        "layer 'd' (3): only in the first", "layer 'f' (3): only in the second"]
+        "layer 'd' (3): only in the first",
+        "layer 'f' (3): only in the second",
+    ]
 
 
 def test_inputs_that_replace_a_data_layer_need_all_its_tops(capsys):
-    from netdef.plan import Plan
-    from proto.errors import GraphFault
+    from demitasse.netdef.plan import Plan
+    from demitasse.proto.errors import GraphFault
 
     text = layer("DummyData", "d", "", "data label", "dummy_data_param { shape { dim: 1 } }")
     with pytest.raises(GraphFault, match="layer 'd' .DummyData.: is replaced by inputs, .* 2 tops: give .* 'label'"):
@@ -178,11 +188,14 @@ def test_a_picture_that_cannot_be_written(file, tmp_path, capsys, ending):
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"folder.{ending}", "net.prototxt"]
 
 
-@pytest.mark.parametrize("words, line", [
-    (["shwo", "net"], "unknown command 'shwo' (did you mean 'show'?); known: show, draw"),
-    (["show", "net", "--phase", "VAL"], "argument --phase: invalid choice: 'VAL'"),
-    (["show"], "the following arguments are required: NET"),
-])
+@pytest.mark.parametrize(
+    "words, line",
+    [
+        (["shwo", "net"], "unknown command 'shwo' (did you mean 'show'?); known: show, draw"),
+        (["show", "net", "--phase", "VAL"], "argument --phase: invalid choice: 'VAL'"),
+        (["show"], "the following arguments are required: NET"),
+    ],
+)
 def test_mistakes_in_the_command_line_are_one_line(words, line, capsys):
     with pytest.raises(SystemExit) as stop:
         main(words)

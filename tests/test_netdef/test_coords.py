@@ -2,10 +2,10 @@
 
 import pytest
 
-from netdef.coords import CoordMap, above_value, coord_map_from_to, crop, crop_offset, map_between
-from netdef.plan import Plan
-from netdef.spec import L, NetSpec
-from proto.errors import GraphFault
+from demitasse.netdef.coords import CoordMap, above_value, coord_map_from_to, crop, crop_offset, map_between
+from demitasse.netdef.plan import Plan
+from demitasse.netdef.spec import L, NetSpec
+from demitasse.proto.errors import GraphFault
 from tests.test_netdef.texts import blob, layer
 
 
@@ -45,8 +45,16 @@ def test_pool_and_deconv_undo_each_other():
 def test_pointwise_layers_change_nothing():
     n = spec()
     expected = scale_and_shift(n.deconv, n.data)
-    for wrap in (L.ReLU, L.Dropout, L.LRN, L.BatchNorm, L.TanH, lambda top: L.Split(top, ntop=2)[1],
-                 lambda top: L.Eltwise(top, top), lambda top: L.ReLU(top, in_place=True)):
+    for wrap in (
+        L.ReLU,
+        L.Dropout,
+        L.LRN,
+        L.BatchNorm,
+        L.TanH,
+        lambda top: L.Split(top, ntop=2)[1],
+        lambda top: L.Eltwise(top, top),
+        lambda top: L.ReLU(top, in_place=True),
+    ):
         assert scale_and_shift(wrap(n.deconv), n.data) == expected
 
 
@@ -135,12 +143,13 @@ def test_maps_of_other_axes_do_not_mix():
 
 
 def test_a_parsed_net():
-    text = blob(shape=(1, 3, 20, 20)) \
-        + layer("Convolution", "c", "data",
-                more="convolution_param { num_output: 2 kernel_size: 3 pad: 10 stride: 2 }") \
-        + layer("ReLU", "r", "c", "c") \
-        + layer("Deconvolution", "up", "c", more="convolution_param { num_output: 2 kernel_size: 5 stride: 2 }") \
+    text = (
+        blob(shape=(1, 3, 20, 20))
+        + layer("Convolution", "c", "data", more="convolution_param { num_output: 2 kernel_size: 3 pad: 10 stride: 2 }")
+        + layer("ReLU", "r", "c", "c")
+        + layer("Deconvolution", "up", "c", more="convolution_param { num_output: 2 kernel_size: 5 stride: 2 }")
         + layer("Crop", "score", "up data", more="crop_param { offset: 7 }")
+    )
     plan = Plan(text)
     blobs = plan.newest
     assert crop_offset(map_between(blobs["up"], blobs["data"], above_value)) == (2, [11])

@@ -1,6 +1,6 @@
 """Who takes part in the backward pass."""
 
-from netdef.plan import Plan
+from demitasse.netdef.plan import Plan
 from tests.test_netdef.texts import blob, conv, layer
 
 FROZEN = "param { lr_mult: 0 } param { lr_mult: 0 }"
@@ -33,8 +33,14 @@ def test_without_a_loss_nobody():
 
 
 def test_what_is_not_under_a_loss_is_pruned():
-    text = conv("c1", "data") + conv("aside", "c1") + layer("Silence", "s", "aside", "") + conv("c2", "c1", kernel=1) \
-        + layer("Accuracy", "acc", "c2 label") + LOSS
+    text = (
+        conv("c1", "data")
+        + conv("aside", "c1")
+        + layer("Silence", "s", "aside", "")
+        + conv("c2", "c1", kernel=1)
+        + layer("Accuracy", "acc", "c2 label")
+        + LOSS
+    )
     assert set(going_back(text)) == {"c1", "c2", "loss"}
 
 
@@ -60,13 +66,27 @@ def test_force_backward_means_everything():
 
 
 def test_labels_get_none_even_from_learning_layers():
-    text = conv("c1", "data") + conv("c2", "c1", kernel=1) \
-        + layer("ArgMax", "best", "c1", more="argmax_param { axis: 1 }") + layer("SoftmaxWithLoss", "loss", "c2 best")
+    text = (
+        conv("c1", "data")
+        + conv("c2", "c1", kernel=1)
+        + layer("ArgMax", "best", "c1", more="argmax_param { axis: 1 }")
+        + layer("SoftmaxWithLoss", "loss", "c2 best")
+    )
     assert going_back(text) == {"c1": [False], "c2": [True], "loss": [True, False]}
 
 
 def test_two_losses_meet():
-    text = conv("c1", "data") + conv("c2", "c1", kernel=1) + LOSS + conv("c3", "c1", kernel=1, more=FROZEN) \
+    text = (
+        conv("c1", "data")
+        + conv("c2", "c1", kernel=1)
+        + LOSS
+        + conv("c3", "c1", kernel=1, more=FROZEN)
         + layer("SoftmaxWithLoss", "loss2", "c3 label")
-    assert going_back(text) == {"c1": [False], "c2": [True], "loss": [True, False], "c3": [True],
-                                "loss2": [True, False]}
+    )
+    assert going_back(text) == {
+        "c1": [False],
+        "c2": [True],
+        "loss": [True, False],
+        "c3": [True],
+        "loss2": [True, False],
+    }

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from layers.backend import make_backend
-from netdef.net import Net
+from demitasse.layers.backend import make_backend
+from demitasse.netdef.net import Net
 from tests.test_netdef.texts import blob, conv, layer
 
 
@@ -19,8 +19,12 @@ def concat(name, bottoms, axis=1):
 
 A, B = three("a", "data", 4), three("b", "data", 3, relu=False)
 FIRE = A + B + concat("ab", "a b") + three("c", "ab", 2)
-UP = layer("Deconvolution", "up", "data",
-           more="convolution_param { num_output: 2 kernel_size: 3 pad: 1 weight_filler { type: 'xavier' } }")
+UP = layer(
+    "Deconvolution",
+    "up",
+    "data",
+    more="convolution_param { num_output: 2 kernel_size: 3 pad: 1 weight_filler { type: 'xavier' } }",
+)
 
 
 def build(text, batch=1, phase="TEST", **options):
@@ -32,14 +36,18 @@ def data():
     return np.random.default_rng(0).standard_normal((1, 3, 9, 7)).astype(np.float32)
 
 
-@pytest.mark.parametrize("text, pieces", [
-    (FIRE, ["a", "b"]),
-    (A + UP + concat("ab", "up a"), ["up", "a"]),
-    (A + three("b", "data", 4) + concat("ab", "a b", axis=0), ["a", "b"]),
-    (A + concat("ab", "a data"), []),
-    (A + concat("ab", "a a"), []),
-    (A + B + concat("ab", "a b") + concat("ba", "b a"), ["a", "b"]),
-], ids=["fire", "deconvolution", "images", "input", "twice", "two"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, pieces",
+    [
+        (FIRE, ["a", "b"]),
+        (A + UP + concat("ab", "up a"), ["up", "a"]),
+        (A + three("b", "data", 4) + concat("ab", "a b", axis=0), ["a", "b"]),
+        (A + concat("ab", "a data"), []),
+        (A + concat("ab", "a a"), []),
+        (A + B + concat("ab", "a b") + concat("ba", "b a"), ["a", "b"]),
+    ],
+    ids=["fire", "deconvolution", "images", "input", "twice", "two"],
+)
 def test_joined_without_copying_where_that_is_possible(text, pieces, data):
     net, plain = build(text), build(text, keep="all")
     seen = {}
@@ -59,7 +67,7 @@ def test_several_images_are_copied(data):
     net, plain = build(FIRE, batch=2), build(FIRE, batch=2, keep="all")
     images = np.concatenate([data, 2 * data])
     assert np.array_equal(net.forward({"data": images})["c"], plain.forward({"data": images})["c"])
-    small = {"data": data}                                 # another batch size, then the first again
+    small = {"data": data}  # another batch size, then the first again
     assert np.array_equal(net.forward(small)["c"], plain.forward(small)["c"])
     assert np.array_equal(net.forward({"data": images})["c"], plain.forward({"data": images})["c"])
 

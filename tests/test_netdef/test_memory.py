@@ -2,26 +2,30 @@
 
 import pytest
 
-from layers.backend import make_backend
-from netdef import memory
-from netdef.net import Net
-from netdef.plan import Plan
-from proto.errors import ShapeFault
-from proto.memory import bytes_text, memory_left
+from demitasse.layers.backend import make_backend
+from demitasse.netdef import memory
+from demitasse.netdef.net import Net
+from demitasse.netdef.plan import Plan
+from demitasse.proto.errors import ShapeFault
+from demitasse.proto.memory import bytes_text, memory_left
 from tests.test_netdef.texts import blob, build, conv, layer
 
 HUGE = blob("data", (1, 3, 1000000, 1000000)) + conv("c", "data", 4, 1)
 
 
 def test_blobs_beyond_all_memory():
-    with pytest.raises(ShapeFault, match=r"^2:1: layer 'c' \(Convolution\): the memory is not enough: the net needs 0 "
-                                         r"MB for weights and at least 16.0 TB for blobs .* left: use smaller images"):
+    with pytest.raises(
+        ShapeFault,
+        match=r"^2:1: layer 'c' \(Convolution\): the memory is not enough: the net needs 0 "
+        r"MB for weights and at least 16.0 TB for blobs .* left: use smaller images",
+    ):
         build(HUGE)
 
 
 def test_a_batch_beyond_all_memory_is_not_begun():
-    text = layer("DummyData", "data", "", "data",
-                 "dummy_data_param { shape { dim: 4000000000 dim: 3 dim: 500 dim: 500 } }") + conv("c", "data", 4, 1)
+    text = layer(
+        "DummyData", "data", "", "data", "dummy_data_param { shape { dim: 4000000000 dim: 3 dim: 500 dim: 500 } }"
+    ) + conv("c", "data", 4, 1)
     with pytest.raises(ShapeFault, match="layer 'c' .*the memory is not enough"):
         build(text)
 
@@ -44,11 +48,14 @@ def test_a_new_size_that_does_not_fit_leaves_the_net_as_it_was():
 
 
 def test_training_holds_what_backward_needs(monkeypatch):
-    text = blob("label", (1, 1, 100, 100)) + blob("c", (1, 3, 100, 100)) \
-        + "".join(conv(f"c{i + 1}", f"c{i or ''}", 10, 1) for i in range(5)) \
+    text = (
+        blob("label", (1, 1, 100, 100))
+        + blob("c", (1, 3, 100, 100))
+        + "".join(conv(f"c{i + 1}", f"c{i or ''}", 10, 1) for i in range(5))
         + layer("SoftmaxWithLoss", "loss", "c5 label")
+    )
     monkeypatch.setattr(memory, "SMALL", 0)
-    monkeypatch.setattr(memory, "memory_left", lambda: 1_000_000)      # four blobs of 0.4 MB do not fit, one does
+    monkeypatch.setattr(memory, "memory_left", lambda: 1_000_000)  # four blobs of 0.4 MB do not fit, one does
     Net(text, "TEST", backend=make_backend("generic"))
     with pytest.raises(ShapeFault, match="for weights and gradients and at least 2 MB for blobs"):
         Net(text, "TRAIN", backend=make_backend("generic"))

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from proto.errors import GraphFault, LabelFault, NetError, SchemaFault, ShapeFault
+from demitasse.proto.errors import GraphFault, LabelFault, NetError, SchemaFault, ShapeFault
 from tests.test_netdef.texts import SMALL, blob, build, conv, layer
 
 RNG = np.random.default_rng(5)
@@ -42,8 +42,9 @@ def test_a_value_read_twice_gets_the_sum_of_both_gradients():
         assert numeric(net, param, direction) == pytest.approx((grad * direction).sum(), rel=1e-6)
 
 
-@pytest.mark.parametrize("options", [
-    {"fuse": False}, {"keep": "all"}, {"keep": "all", "fuse": False}, {"keep": ["c1"]}])
+@pytest.mark.parametrize(
+    "options", [{"fuse": False}, {"keep": "all"}, {"keep": "all", "fuse": False}, {"keep": ["c1"]}]
+)
 def test_fusing_and_keeping_change_no_number(options):
     results = []
     for each in ({}, options):
@@ -90,8 +91,11 @@ def test_the_gradient_seen_of_a_blob_is_that_before_its_in_place_layers():
 
 
 def test_loss_weights_count_in_loss_and_gradient():
-    text = blob("x", (2, 3)) + layer("Power", "p", "x", more="loss_weight: 0.5 power_param { scale: 3 }") + \
-        layer("Power", "q", "p", more="loss_weight: -2")
+    text = (
+        blob("x", (2, 3))
+        + layer("Power", "p", "x", more="loss_weight: 0.5 power_param { scale: 3 }")
+        + layer("Power", "q", "p", more="loss_weight: -2")
+    )
     net = build("force_backward: true\n" + text, "TRAIN")
     x = np.arange(6.0).reshape(2, 3)
     net.forward({"x": x})
@@ -146,7 +150,7 @@ def test_memory_is_that_of_the_live_values():
     net, alive = build(text), []
     net.after_forward.append(lambda index: alive.append(len(net.blobs)))
     net.forward()
-    assert max(alive) == 2                      # the input, and the newest value
+    assert max(alive) == 2  # the input, and the newest value
 
 
 def test_layers_are_relieved_of_what_they_saved():
@@ -217,8 +221,9 @@ def test_a_size_that_does_not_fit_leaves_the_net_as_it_was():
 
 
 def test_sizes_that_depend_on_the_data():
-    text = blob("x", (4, 2)) + blob("which", (4,)) + layer("Filter", "f", "x which", "some") \
-        + layer("Power", "y", "some")
+    text = (
+        blob("x", (4, 2)) + blob("which", (4,)) + layer("Filter", "f", "x which", "some") + layer("Power", "y", "some")
+    )
     net = build(text)
     x = np.arange(8.0).reshape(4, 2)
     for chosen in ([0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 1]):
@@ -237,8 +242,8 @@ def test_shapes_given_at_the_start():
 
 def test_forward_to_a_layer_gives_its_tops():
     net = build(SMALL)
-    (name, c1), = net.forward(FEED, end="c1").items()
-    assert name == "c1" and (c1 < 0).any()       # its ReLU, which usually runs in the same call, has not been asked for
+    ((name, c1),) = net.forward(FEED, end="c1").items()
+    assert name == "c1" and (c1 < 0).any()  # its ReLU, which usually runs in the same call, has not been asked for
     r1 = net.forward(end="r1")["c1"]
     np.testing.assert_array_equal(r1, np.maximum(c1, 0))
 
@@ -312,12 +317,22 @@ def test_names_that_are_not_there():
 # -- backward that cannot be -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text, phase, message", [
-    (blob() + conv("c", "data"), "TRAIN", "nothing to do: no layer is a loss or has a loss_weight: add, say, a Soft"),
-    (SMALL.replace("convolution_param", "param { lr_mult: 0 } param { lr_mult: 0 } convolution_param"), "TRAIN",
-     "nothing to do: no loss reaches a layer that learns"),
-    (SMALL, "TEST", "a net in the TEST phase saves nothing for backward: build it with keep='all'"),
-])
+@pytest.mark.parametrize(
+    "text, phase, message",
+    [
+        (
+            blob() + conv("c", "data"),
+            "TRAIN",
+            "nothing to do: no layer is a loss or has a loss_weight: add, say, a Soft",
+        ),
+        (
+            SMALL.replace("convolution_param", "param { lr_mult: 0 } param { lr_mult: 0 } convolution_param"),
+            "TRAIN",
+            "nothing to do: no loss reaches a layer that learns",
+        ),
+        (SMALL, "TEST", "a net in the TEST phase saves nothing for backward: build it with keep='all'"),
+    ],
+)
 def test_backward_without_purpose(text, phase, message):
     net = build(text, phase)
     net.forward()

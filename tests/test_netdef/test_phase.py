@@ -2,10 +2,10 @@
 
 import pytest
 
-from netdef.phase import filter_net, phase_number
-from netdef.plan import Plan
-from proto.errors import GraphFault, SchemaFault
-from proto.text import read_net
+from demitasse.netdef.phase import filter_net, phase_number
+from demitasse.netdef.plan import Plan
+from demitasse.proto.errors import GraphFault, SchemaFault
+from demitasse.proto.text import read_net
 from tests.test_netdef.texts import blob, layer
 
 
@@ -34,8 +34,11 @@ def test_one_of_several_rules_is_enough():
 
 
 def test_levels():
-    rules = {"a": "include { min_level: 1 }", "b": "include { max_level: 1 }",
-             "c": "include { min_level: 1 max_level: 1 }"}
+    rules = {
+        "a": "include { min_level: 1 }",
+        "b": "include { max_level: 1 }",
+        "c": "include { min_level: 1 max_level: 1 }",
+    }
     assert [names(rules, level=level) for level in (0, 1, 2)] == ["b", "abc", "a"]
 
 
@@ -67,8 +70,11 @@ def test_phase_names():
 
 
 def test_a_bottom_from_another_phase_is_named():
-    text = blob("data") + layer("Input", "label", more="include { phase: TRAIN } input_param { shape { dim: 1 } }") \
+    text = (
+        blob("data")
+        + layer("Input", "label", more="include { phase: TRAIN } input_param { shape { dim: 1 } }")
         + layer("SoftmaxWithLoss", "loss", "data label")
+    )
     with pytest.raises(GraphFault, match=r"only layer 'label' \(Input\) at 2:1 makes.* not part of the net in th"):
         Plan(text, "TEST")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from netdef.layout import lay_out
-from netdef.picture import compose, draw, svg
-from netdef.plan import Plan
-from netdef.report import crops, live_most, macs, table, totals
-from netdef.sight import sights
-from proto.errors import SchemaFault
+from demitasse.netdef.layout import lay_out
+from demitasse.netdef.picture import compose, draw, svg
+from demitasse.netdef.plan import Plan
+from demitasse.netdef.report import crops, live_most, macs, table, totals
+from demitasse.netdef.sight import sights
+from demitasse.proto.errors import SchemaFault
 from tests.test_netdef import goldens
 from tests.test_netdef.texts import SMALL, blob, conv, layer
 
@@ -31,16 +31,30 @@ def test_the_table_of_fcn8s():
     text = table(plan_of("voc-fcn8s"))
     lines = rows(text)
     assert lines["layer"].split() == "layer type bottoms -> tops shape params MACs MB stride offset field".split()
-    assert lines["fc6"].split()[1:] == ["Convolution", "pool5", "->", "fc6", "1x4096x16x16", "102,764,544", "26.3", "G",
-                                        "4.2", "32", "12.5", "404"]
+    assert lines["fc6"].split()[1:] == [
+        "Convolution",
+        "pool5",
+        "->",
+        "fc6",
+        "1x4096x16x16",
+        "102,764,544",
+        "26.3",
+        "G",
+        "4.2",
+        "32",
+        "12.5",
+        "404",
+    ]
     assert lines["relu6"].split()[1:5] == ["ReLU", "fc6", "(in", "place)"]
     assert "134,489,759 values, 538.0 MB" in text and "181.5 G multiply-adds" in text
     for name, offset in (("score_pool4c", 5), ("score_pool3c", 9), ("score", 31)):
         assert f"Crop {name}: offset {offset} is right" in text
 
 
-@pytest.mark.parametrize("name, layer_name, field, stride", [
-    ("voc-fcn8s", "fc7", 404, 32), ("voc-fcn-alexnet", "fc7", 355, 32), ("voc-fcn8s", "pool5", 212, 32)])
+@pytest.mark.parametrize(
+    "name, layer_name, field, stride",
+    [("voc-fcn8s", "fc7", 404, 32), ("voc-fcn-alexnet", "fc7", 355, 32), ("voc-fcn8s", "pool5", 212, 32)],
+)
 def test_receptive_fields_as_published(name, layer_name, field, stride):
     plan = plan_of(name)
     seen = sights(plan.steps)[plan.newest[layer_name]]
@@ -48,11 +62,14 @@ def test_receptive_fields_as_published(name, layer_name, field, stride):
 
 
 def test_the_place_of_a_pixel():
-    plan = Plan(blob(shape=(1, 1, 20, 20)) + conv("c", "data", param="stride: 2 pad: 3")
-                + layer("Concat", "cat", "c c")
-                + layer("InnerProduct", "ip", "cat", more="inner_product_param { num_output: 1 }"))
+    plan = Plan(
+        blob(shape=(1, 1, 20, 20))
+        + conv("c", "data", param="stride: 2 pad: 3")
+        + layer("Concat", "cat", "c c")
+        + layer("InnerProduct", "ip", "cat", more="inner_product_param { num_output: 1 }")
+    )
     seen = sights(plan.steps)
-    assert set(seen[plan.newest["c"]].offset) == {-2}          # the first kernel covers -3, -2 and -1
+    assert set(seen[plan.newest["c"]].offset) == {-2}  # the first kernel covers -3, -2 and -1
     assert seen[plan.newest["cat"]] == seen[plan.newest["c"]]
     assert plan.newest["ip"] not in seen
 
@@ -121,8 +138,9 @@ def test_pictures_are_svg_or_png(tmp_path):
         draw(plan, tmp_path / "net.pdf")
 
 
-@pytest.mark.parametrize("name, offsets", [
-    ("voc-fcn4s-squeezenet", [0, 0, 1]), ("voc-fcn-googlenet", [1]), ("voc-unet", [0, 0, 0, 0])])
+@pytest.mark.parametrize(
+    "name, offsets", [("voc-fcn4s-squeezenet", [0, 0, 1]), ("voc-fcn-googlenet", [1]), ("voc-unet", [0, 0, 0, 0])]
+)
 def test_crops_behind_joined_channels(name, offsets):
     found = crops(Plan(MODELS / name / "deploy.prototxt"))
     assert all(crop.fits for crop in found) and [crop.written[0] for crop in found] == offsets

@@ -2,8 +2,8 @@
 
 import pytest
 
-from netdef.plan import Plan
-from netdef.report import crops, totals
+from demitasse.netdef.plan import Plan
+from demitasse.netdef.report import crops, totals
 from tests.test_netdef import goldens
 
 NETS = goldens.table("net_shapes")
@@ -48,11 +48,22 @@ def test_every_height(key):
 
 
 VALUES = {  # learned values, deconvolutions and Scale included
-    "voc-fcn32s": 136152917, "voc-fcn16s": 134815994, "voc-fcn8s": 134489759, "voc-fcn8s-atonce": 134490527,
-    "voc-fcn-alexnet": 58704590, "nyud-fcn32s-color": 140978024, "nyud-fcn32s-hha": 140978024,
-    "nyud-fcn32s-color-d": 140978600, "nyud-fcn32s-color-hha": 275402448, "siftflow-fcn32s": 138905444,
-    "siftflow-fcn16s": 135568424, "siftflow-fcn8s": 134751980, "pascalcontext-fcn32s": 149251964,
-    "pascalcontext-fcn16s": 138281144, "pascalcontext-fcn8s": 135589364}
+    "voc-fcn32s": 136152917,
+    "voc-fcn16s": 134815994,
+    "voc-fcn8s": 134489759,
+    "voc-fcn8s-atonce": 134490527,
+    "voc-fcn-alexnet": 58704590,
+    "nyud-fcn32s-color": 140978024,
+    "nyud-fcn32s-hha": 140978024,
+    "nyud-fcn32s-color-d": 140978600,
+    "nyud-fcn32s-color-hha": 275402448,
+    "siftflow-fcn32s": 138905444,
+    "siftflow-fcn16s": 135568424,
+    "siftflow-fcn8s": 134751980,
+    "pascalcontext-fcn32s": 149251964,
+    "pascalcontext-fcn16s": 138281144,
+    "pascalcontext-fcn8s": 135589364,
+}
 
 
 @pytest.mark.parametrize("net", VALUES)

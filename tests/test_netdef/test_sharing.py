@@ -3,15 +3,19 @@
 import numpy as np
 import pytest
 
-from proto.errors import GraphFault, SchemaFault
+from demitasse.proto.errors import GraphFault, SchemaFault
 from tests.test_netdef.texts import blob, build, conv, layer
 
 W = 'param { name: "w" }'
 
 
 def ip(name, bottom, outputs=3, more=W, bias="bias_term: false"):
-    return layer("InnerProduct", name, bottom, more=f"{more} inner_product_param {{ num_output: {outputs} "
-                                                    f"weight_filler {{ type: 'xavier' }} {bias} }}")
+    return layer(
+        "InnerProduct",
+        name,
+        bottom,
+        more=f"{more} inner_product_param {{ num_output: {outputs} weight_filler {{ type: 'xavier' }} {bias} }}",
+    )
 
 
 def test_shared_arrays_are_one_and_gradients_add_up():
@@ -38,20 +42,34 @@ def test_a_transposed_view_is_shared_permissively():
     assert np.shares_memory(net.params["a"][0].data, net.params["b"][0].data)
 
 
-@pytest.mark.parametrize("more, outputs, message", [
-    (W, 4, r"^3:1: layer 'b' \(InnerProduct\): shares param 'w' with layer 'a' at 2:1, but its shape is 4x6 here and "
-           "6x4 there: set share_mode: PERMISSIVE to compare counts only"),
-    (W, 5, "5x6 here and 6x4 there: give one of them another param name"),
-    (W.replace("}", "share_mode: PERMISSIVE }"), 5, "5x6 here and 6x4 there: the counts differ"),
-])
+@pytest.mark.parametrize(
+    "more, outputs, message",
+    [
+        (
+            W,
+            4,
+            r"^3:1: layer 'b' \(InnerProduct\): shares param 'w' with layer 'a' at 2:1, but its shape is 4x6 here and "
+            "6x4 there: set share_mode: PERMISSIVE to compare counts only",
+        ),
+        (W, 5, "5x6 here and 6x4 there: give one of them another param name"),
+        (W.replace("}", "share_mode: PERMISSIVE }"), 5, "5x6 here and 6x4 there: the counts differ"),
+    ],
+)
 def test_shapes_that_do_not_agree(more, outputs, message):
     with pytest.raises(GraphFault, match=message):
         build(blob("x", (2, 4)) + ip("a", "x", 6) + ip("b", "a", outputs, more))
 
 
-@pytest.mark.parametrize("first, second, rate", [
-    ("", "lr_mult: 3", 3), ("lr_mult: 3", "", 3), ("lr_mult: 3", "lr_mult: 3", 3), ("", "", 1), ("lr_mult: 0", "", 0),
-])
+@pytest.mark.parametrize(
+    "first, second, rate",
+    [
+        ("", "lr_mult: 3", 3),
+        ("lr_mult: 3", "", 3),
+        ("lr_mult: 3", "lr_mult: 3", 3),
+        ("", "", 1),
+        ("lr_mult: 0", "", 0),
+    ],
+)
 def test_a_rate_is_that_of_whoever_gives_it(first, second, rate):
     a, b = (W.replace("}", given + "}") for given in (first, second))
     net = build(blob("x", (2, 3)) + ip("a", "x", more=a) + ip("b", "a", more=b))
@@ -77,11 +95,14 @@ def test_rates_of_a_layer_that_sets_its_own_stay():
 
 
 def test_rates_that_a_layer_keeps_at_0_stay_there():
-    three = "param { lr_mult: 1 } " * 3                    # old nets: Caffe's upgrade makes them 0
-    fork = "param { lr_mult: 1 decay_mult: 1 } " * 4       # PSPNet's layer makes the last two 0, and with frozen all
-    net = build(blob() + layer("BatchNorm", "a", "data", more=three)
-                + layer("BN", "b", "a", more=fork + "bn_param { momentum: 0.9 }")
-                + layer("BN", "c", "b", more=fork + "bn_param { momentum: 0.9 frozen: true }"))
+    three = "param { lr_mult: 1 } " * 3  # old nets: Caffe's upgrade makes them 0
+    fork = "param { lr_mult: 1 decay_mult: 1 } " * 4  # PSPNet's layer makes the last two 0, and with frozen all
+    net = build(
+        blob()
+        + layer("BatchNorm", "a", "data", more=three)
+        + layer("BN", "b", "a", more=fork + "bn_param { momentum: 0.9 }")
+        + layer("BN", "c", "b", more=fork + "bn_param { momentum: 0.9 frozen: true }")
+    )
     rates = {name: [param.lr_mult for param in params] for name, params in net.params.items()}
     assert rates == {"a": [0, 0, 0], "b": [1, 1, 0, 0], "c": [0, 0, 0, 0]}
     assert [entry.lr_mult for entry in net.to_message().layer[2].param] == [1, 1, 0, 0]

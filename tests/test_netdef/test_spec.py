@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from netdef.net import Net
-from netdef.spec import L, NetSpec, P, to_proto
-from proto import text
-from proto.errors import SchemaFault
-from proto.messages import NetParameter
+from demitasse.netdef.net import Net
+from demitasse.netdef.spec import L, NetSpec, P, to_proto
+from demitasse.proto import text
+from demitasse.proto.errors import SchemaFault
+from demitasse.proto.messages import NetParameter
 from tests.test_netdef.texts import build
 
 
@@ -26,9 +26,14 @@ def lenet():
 def test_a_net_written_in_python_is_a_net():
     message = lenet().to_proto()
     assert [(layer.name, list(layer.bottom), list(layer.top)) for layer in message.layer] == [
-        ("data", [], ["data", "label"]), ("conv1", ["data"], ["conv1"]), ("pool1", ["conv1"], ["pool1"]),
-        ("ip1", ["pool1"], ["ip1"]), ("relu1", ["ip1"], ["ip1"]), ("ip2", ["ip1"], ["ip2"]),
-        ("loss", ["ip2", "label"], ["loss"])]
+        ("data", [], ["data", "label"]),
+        ("conv1", ["data"], ["conv1"]),
+        ("pool1", ["conv1"], ["pool1"]),
+        ("ip1", ["pool1"], ["ip1"]),
+        ("relu1", ["ip1"], ["ip1"]),
+        ("ip2", ["ip1"], ["ip2"]),
+        ("loss", ["ip2", "label"], ["loss"]),
+    ]
     assert message.layer[1].convolution_param.weight_filler.type == "xavier"
     assert list(message.layer[1].convolution_param.kernel_size) == [5]
     net = build(message)
@@ -75,8 +80,16 @@ def test_items_are_names_too():
 
 
 def test_fields_go_where_they_belong():
-    layer = L.Deconvolution(L.Input(), num_output=3, kernel_size=4, stride=2, name="up", loss_weight=0.5,
-                            param=[dict(lr_mult=0), dict(lr_mult=2, decay_mult=0)], include=dict(phase=1)).fn.message()
+    layer = L.Deconvolution(
+        L.Input(),
+        num_output=3,
+        kernel_size=4,
+        stride=2,
+        name="up",
+        loss_weight=0.5,
+        param=[dict(lr_mult=0), dict(lr_mult=2, decay_mult=0)],
+        include=dict(phase=1),
+    ).fn.message()
     assert layer.convolution_param.num_output == 3 and list(layer.convolution_param.stride) == [2]
     assert layer.name == "up" and list(layer.loss_weight) == [0.5]
     assert [spec.lr_mult for spec in layer.param] == [0, 2] and layer.include[0].phase == 1
@@ -87,8 +100,13 @@ def test_fields_go_where_they_belong():
 
 
 def test_values_of_many_kinds():
-    layer = L.Convolution(L.Input(), num_output=np.int64(3), kernel_size=(3, np.int32(5)), pad=np.array([1, 2]),
-                          engine="CUDNN").fn.message().convolution_param
+    layer = (
+        L.Convolution(
+            L.Input(), num_output=np.int64(3), kernel_size=(3, np.int32(5)), pad=np.array([1, 2]), engine="CUDNN"
+        )
+        .fn.message()
+        .convolution_param
+    )
     assert (layer.num_output, list(layer.kernel_size), list(layer.pad)) == (3, [3, 5], [1, 2])
     assert layer.engine == P.Convolution.CUDNN
     filler = P.Filler(type="bilinear")
@@ -96,18 +114,26 @@ def test_values_of_many_kinds():
     assert layer.convolution_param.weight_filler.type == "bilinear"
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: L.Convolution(L.Input(), num_outputs=3),
-     r"Convolution has no field 'num_outputs' \(did you mean 'num_output'\?\)"),
-    (lambda: L.Convolution(L.Input(), inplace=True), "did you mean 'in_place'"),
-    (lambda: L.Convolution(L.Input(), convolution_parm=dict()), "did you mean 'convolution_param'"),
-    (lambda: L.Convolution(L.Input(), weight_filler=dict(kind="x")), "FillerParameter has no field 'kind'"),
-    (lambda: L.Convolution(L.Input(), weight_filler="xavier"), "weight_filler is a message: give a dict, not 'xavier'"),
-    (lambda: L.Convolution(L.Input(), num_output="two"), "num_output of ConvolutionParameter cannot be 'two'"),
-    (lambda: L.Convolution(L.Input(), num_output=[1, 2]), "num_output of .* takes one value, not a list"),
-    (lambda: L.Pooling(L.Input(), pool="MAXX"), r"pool is one of MAX, AVE, STOCHASTIC, not 'MAXX' .*'MAX'\?\)"),
-    (lambda: L.Convolutoin(L.Input()), "unknown layer type 'Convolutoin' .did you mean 'Convolution'"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (
+            lambda: L.Convolution(L.Input(), num_outputs=3),
+            r"Convolution has no field 'num_outputs' \(did you mean 'num_output'\?\)",
+        ),
+        (lambda: L.Convolution(L.Input(), inplace=True), "did you mean 'in_place'"),
+        (lambda: L.Convolution(L.Input(), convolution_parm=dict()), "did you mean 'convolution_param'"),
+        (lambda: L.Convolution(L.Input(), weight_filler=dict(kind="x")), "FillerParameter has no field 'kind'"),
+        (
+            lambda: L.Convolution(L.Input(), weight_filler="xavier"),
+            "weight_filler is a message: give a dict, not 'xavier'",
+        ),
+        (lambda: L.Convolution(L.Input(), num_output="two"), "num_output of ConvolutionParameter cannot be 'two'"),
+        (lambda: L.Convolution(L.Input(), num_output=[1, 2]), "num_output of .* takes one value, not a list"),
+        (lambda: L.Pooling(L.Input(), pool="MAXX"), r"pool is one of MAX, AVE, STOCHASTIC, not 'MAXX' .*'MAX'\?\)"),
+        (lambda: L.Convolutoin(L.Input()), "unknown layer type 'Convolutoin' .did you mean 'Convolution'"),
+    ],
+)
 def test_mistakes_are_found_where_they_are_written(make, message):
     with pytest.raises(SchemaFault, match=message):
         make()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from proto.errors import WeightsFault
-from proto.weights import read_weights
+from demitasse.proto.errors import WeightsFault
+from demitasse.proto.weights import read_weights
 from tests.test_netdef.texts import SMALL, blob, build, conv, layer
 
 FORMATS = [".caffemodel", ".caffemodel.h5", ".npz", ".safetensors"]
@@ -42,8 +42,10 @@ def test_the_report_says_what_was_not_there():
     before = arrays(net)
     report = net.load({"c2": before["c2"], "fc8": [np.zeros((3, 3))], "relu": []})
     assert (report.matched, report.missing, report.unused) == (["c2"], ["c1"], ["fc8"])
-    assert str(report) == ("loaded 1 layer (20 values) from the given arrays; "
-                           "not in the file, so left as they were: c1; not in the net, so not used: fc8")
+    assert str(report) == (
+        "loaded 1 layer (20 values) from the given arrays; "
+        "not in the file, so left as they were: c1; not in the net, so not used: fc8"
+    )
     assert same(arrays(net), before)
 
 
@@ -71,17 +73,29 @@ def test_old_shapes_of_four_axes():
     assert "four-axis shapes of old" in str(report)
 
 
-@pytest.mark.parametrize("weights, message", [
-    ({"c1": [np.ones((4, 3, 5, 5)), np.ones(4)]},
-     r"^3:1: layer 'c1' \(Convolution\): array 0 of 'c1' is 4x3x5x5 in the given arrays, but 4x3x3x3 in the net: "
-     "rename the layer to learn it from scratch$"),
-    ({"c1": [np.ones((4, 27)), np.ones(4)]}, "4x27 .* 4x3x3x3 in the net, which holds as many numbers: reshape"),
-    ({"c1": [np.ones((4, 3, 3, 3)), np.ones((4, 1, 1, 1))]}, "array 1 of 'c1' is 4x1x1x1"),
-    ({"c1": [np.ones((4, 3, 3, 3))]}, r"has 1 array \(4x3x3x3\) for it, the net 2 arrays \(4x3x3x3, 4\): .*bias_term"),
-    ({"conv1": [np.ones(3)], "fc": [np.ones(2)]},
-     "none of its layers has the name of a layer with weights in this net: the file has conv1, fc; the net has c1, c2"),
-    ({}, "the file has no weights; the net has c1, c2"),
-])
+@pytest.mark.parametrize(
+    "weights, message",
+    [
+        (
+            {"c1": [np.ones((4, 3, 5, 5)), np.ones(4)]},
+            r"^3:1: layer 'c1' \(Convolution\): array 0 of 'c1' is 4x3x5x5 in the given arrays, "
+            "but 4x3x3x3 in the net: "
+            "rename the layer to learn it from scratch$",
+        ),
+        ({"c1": [np.ones((4, 27)), np.ones(4)]}, "4x27 .* 4x3x3x3 in the net, which holds as many numbers: reshape"),
+        ({"c1": [np.ones((4, 3, 3, 3)), np.ones((4, 1, 1, 1))]}, "array 1 of 'c1' is 4x1x1x1"),
+        (
+            {"c1": [np.ones((4, 3, 3, 3))]},
+            r"has 1 array \(4x3x3x3\) for it, the net 2 arrays \(4x3x3x3, 4\): .*bias_term",
+        ),
+        (
+            {"conv1": [np.ones(3)], "fc": [np.ones(2)]},
+            "none of its layers has the name of a layer with weights in this net: "
+            "the file has conv1, fc; the net has c1, c2",
+        ),
+        ({}, "the file has no weights; the net has c1, c2"),
+    ],
+)
 def test_weights_that_do_not_fit_change_nothing(weights, message):
     net = build(SMALL)
     before = arrays(net)
@@ -105,8 +119,12 @@ def test_a_net_without_weights_takes_any_file():
     assert net.load({"c1": [np.ones(3)]}).unused == ["c1"]
 
 
-SHARED = blob(shape=(1, 3, 8, 8)) + conv("a", "data", 3, more='param { name: "w" } param { name: "b" }') \
-    + conv("b", "a", 3, more='param { name: "w" }') + conv("c", "b", 3, more='param { name: "w" } param { name: "b" }')
+SHARED = (
+    blob(shape=(1, 3, 8, 8))
+    + conv("a", "data", 3, more='param { name: "w" } param { name: "b" }')
+    + conv("b", "a", 3, more='param { name: "w" }')
+    + conv("c", "b", 3, more='param { name: "w" } param { name: "b" }')
+)
 
 
 @pytest.mark.parametrize("ending", FORMATS)
@@ -128,7 +146,7 @@ def test_a_file_that_leaves_out_what_nobody_shares_here(tmp_path):
 
 
 def test_gradients_travel_too(tmp_path):
-    from proto.weights import read_grads
+    from demitasse.proto.weights import read_grads
 
     net = build(SMALL, "TRAIN")
     net.forward({"data": np.ones((1, 3, 8, 8)), "label": np.zeros((1, 1, 6, 6))})
@@ -155,8 +173,10 @@ def product(more, outputs=3):
 
 
 def test_weights_in_the_text_itself():
-    weights, bias = "blobs { shape { dim: 3 dim: 2 } data: [1, 2, 3, 4, 5, 6] } ", \
-        "blobs { num: 1 channels: 1 height: 1 width: 3 double_data: [7, 8, 9] } "
+    weights, bias = (
+        "blobs { shape { dim: 3 dim: 2 } data: [1, 2, 3, 4, 5, 6] } ",
+        "blobs { num: 1 channels: 1 height: 1 width: 3 double_data: [7, 8, 9] } ",
+    )
     text = product(weights + bias)
     assert [array.tolist() for array in arrays(build(text))["a"]] == [[[1, 2], [3, 4], [5, 6]], [7, 8, 9]]
     loaded = build(text, weights={"a": [np.zeros((3, 2)), np.ones(3)]})

@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 
-from layers.backend import make_backend
-from netdef.net import Net
+from demitasse.layers.backend import make_backend
+from demitasse.netdef.net import Net
 from tests.test_netdef import goldens
 
 SMALL = "voc-fcn8s_33x47"
 NAMES = [name if name == SMALL else pytest.param(name, marks=pytest.mark.full) for name in goldens.table("net_values")]
-VALUE_TOLERANCE = 1e-4            # of the largest value
+VALUE_TOLERANCE = 1e-4  # of the largest value
 # Rounding decides which of two nearly equal pixels a pooling window takes and which side of 0 a ReLU sees, so single
 # gradients go other ways.  In float64 the gradient of voc-fcn32s' first layer is 2.5e-3 from Caffe's, 1.7e-3 from ours.
 # Caffe's own steps (im2col, then OpenBLAS) give 0.7e-3 with OpenBLAS's kernels for AVX2, which Caffe ran on, and 2.9e-3
 # with those for AVX-512: no order of summation is nearer on every machine.
 GRADIENT_TOLERANCE = 4e-3
-LOSS_TOLERANCE = 1e-4             # Caffe adds up a quarter of a million pixels in float32, one after the other
+LOSS_TOLERANCE = 1e-4  # Caffe adds up a quarter of a million pixels in float32, one after the other
 SAME_CLASS = 0.9999
 
 

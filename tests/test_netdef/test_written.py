@@ -2,7 +2,7 @@
 
 import pytest
 
-from netdef.written import written
+from demitasse.netdef.written import written
 from tests.test_netdef import goldens
 from tests.test_netdef.texts import SMALL, blob, build, conv, layer
 
@@ -48,7 +48,7 @@ def test_what_is_written_is_the_same_net():
 @needs_snapshots
 @pytest.mark.parametrize("path", SNAPSHOTS, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_files_equal_caffes_byte_for_byte(path, tmp_path, monkeypatch):
-    monkeypatch.chdir(path.parents[1])                  # the data file is named from there
+    monkeypatch.chdir(path.parents[1])  # the data file is named from there
     net = build("net.prototxt", "TRAIN", weights=path)
     net.save(tmp_path / path.name)
     assert (tmp_path / path.name).read_bytes() == path.read_bytes()

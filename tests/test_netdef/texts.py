@@ -1,7 +1,7 @@
 """Short ways to write the prototxts of the tests in this folder."""
 
-from layers.backend import make_backend
-from netdef.net import Net
+from demitasse.layers.backend import make_backend
+from demitasse.netdef.net import Net
 
 
 def blob(name="data", shape=(1, 3, 8, 8)):
@@ -30,6 +30,12 @@ def build(text, phase="TEST", dtype="float32", **options):
 
 
 # data -> c1 -> r1 (in place) -> c2, both of which meet in sum -> loss
-SMALL = (blob() + blob("label", (1, 1, 6, 6)) + conv("c1", "data") + layer("ReLU", "r1", "c1", "c1")
-         + conv("c2", "c1", kernel=1) + layer("Eltwise", "sum", "c1 c2")
-         + layer("SoftmaxWithLoss", "loss", "sum label"))
+SMALL = (
+    blob()
+    + blob("label", (1, 1, 6, 6))
+    + conv("c1", "data")
+    + layer("ReLU", "r1", "c1", "c1")
+    + conv("c2", "c1", kernel=1)
+    + layer("Eltwise", "sum", "c1 c2")
+    + layer("SoftmaxWithLoss", "loss", "sum label")
+)

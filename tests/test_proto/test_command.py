@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from proto.command import OneLineParser, carry_out
-from proto.errors import NetError, ShapeFault, Where, foreign
+from demitasse.proto.command import OneLineParser, carry_out
+from demitasse.proto.errors import NetError, ShapeFault, Where, foreign
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -15,18 +15,24 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 def raising(error):
     def run():
         raise error
+
     return run
 
 
-@pytest.mark.parametrize("error, line", [
-    (NetError("it is\n wrong", Where("net.prototxt", 3, 1), "'c' (Convolution)"),
-     "net.prototxt:3:1: layer 'c' (Convolution): it is wrong"),
-    (FileNotFoundError(2, "No such file or directory", "a.txt"), "a.txt: No such file or directory"),
-    (OSError(18, "Invalid cross-device link", "a", None, "b"), "a to b: Invalid cross-device link"),
-    (OSError("stream closed"), "stream closed"),
-    (MemoryError("Unable to allocate 2 TiB"), "the memory is not enough: Unable to allocate 2 TiB"),
-    (MemoryError(), "the memory is not enough"),
-])
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (
+            NetError("it is\n wrong", Where("net.prototxt", 3, 1), "'c' (Convolution)"),
+            "net.prototxt:3:1: layer 'c' (Convolution): it is wrong",
+        ),
+        (FileNotFoundError(2, "No such file or directory", "a.txt"), "a.txt: No such file or directory"),
+        (OSError(18, "Invalid cross-device link", "a", None, "b"), "a to b: Invalid cross-device link"),
+        (OSError("stream closed"), "stream closed"),
+        (MemoryError("Unable to allocate 2 TiB"), "the memory is not enough: Unable to allocate 2 TiB"),
+        (MemoryError(), "the memory is not enough"),
+    ],
+)
 def test_a_mistake_is_one_line_and_status_2(error, line, capsys):
     assert carry_out(raising(error)) == 2
     assert capsys.readouterr().err == line + "\n"
@@ -62,12 +68,15 @@ def test_an_error_of_the_users_code_is_shown_from_there_on(capsys):
     assert lines[-1] == "net.prototxt:2:1: layer 'p' (Python): Mine.forward raised ZeroDivisionError: division by zero"
 
 
-@pytest.mark.parametrize("words, line", [
-    (["strat"], "python -m x: unknown command 'strat' (did you mean 'start'?); known: start, stop"),
-    (["start", "--nuber", "1"], "python -m x: unrecognized arguments: --nuber 1"),
-    (["start", "--number", "one"], "argument --number: invalid int value: 'one'"),
-    ([], "the following arguments are required: COMMAND"),
-])
+@pytest.mark.parametrize(
+    "words, line",
+    [
+        (["strat"], "python -m x: unknown command 'strat' (did you mean 'start'?); known: start, stop"),
+        (["start", "--nuber", "1"], "python -m x: unrecognized arguments: --nuber 1"),
+        (["start", "--number", "one"], "argument --number: invalid int value: 'one'"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
 def test_mistakes_in_the_command_line(words, line, capsys):
     parser = OneLineParser(prog="python -m x")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -83,8 +92,9 @@ def test_mistakes_in_the_command_line(words, line, capsys):
 @pytest.mark.parametrize("module, words", [("netdef", ["types"]), ("solver", ["device_query"])])
 def test_an_output_that_takes_nothing(module, words):
     with open("/dev/full", "w") as full:
-        result = subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT, stdout=full, stderr=subprocess.PIPE,
-                                text=True)
+        result = subprocess.run(
+            [sys.executable, "-m", module, *words], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
+        )
     assert result.returncode == 2 and result.stderr == "No space left on device\n"
 
 
@@ -94,8 +104,14 @@ def test_what_would_steer_the_terminal_is_written_out(capsys):
 
 
 def test_names_that_the_terminal_cannot_show(tmp_path):
-    (tmp_path / "net.prototxt").write_text('layer { name: "\u00e9" type: "Input" top: "\u4e00" input_param '
-                                           "{ shape { dim: 1 } } }\n", encoding="utf-8")
-    result = subprocess.run([sys.executable, "-m", "netdef", "show", str(tmp_path / "net.prototxt")], cwd=ROOT,
-                            text=True, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    (tmp_path / "net.prototxt").write_text(
+        'layer { name: "\u00e9" type: "Input" top: "\u4e00" input_param { shape { dim: 1 } } }\n', encoding="utf-8"
+    )
+    result = subprocess.run(
+        [sys.executable, "-m", "netdef", "show", str(tmp_path / "net.prototxt")],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
     assert result.returncode == 0 and "\\xe9" in result.stdout and "\\u4e00" in result.stdout

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from proto import matfile
+from demitasse.proto import matfile
 
 
 def saved(variables, **options):
@@ -18,13 +18,18 @@ def saved(variables, **options):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_values(packed):
-    numbers = {kind: (np.arange(24) - 12).astype(kind).reshape(2, 3, 4)
-               for kind in ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")}
+    numbers = {
+        kind: (np.arange(24) - 12).astype(kind).reshape(2, 3, 4)
+        for kind in ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
+    }
     cell = np.empty((2, 2), object)
     cell[0, 0], cell[1, 0], cell[0, 1], cell[1, 1] = 1.0, "two", np.ones((3, 0)), {"deep": "er"}
     struct = np.array([(1.0, "x"), (2.0, "y\u00e9")], [("number", object), ("text", object)])
-    read = matfile.read(saved({**numbers, "cell": cell, "struct": struct, "a_long_name_of_a_variable": 3, "t": "t"},
-                              do_compression=packed))
+    read = matfile.read(
+        saved(
+            {**numbers, "cell": cell, "struct": struct, "a_long_name_of_a_variable": 3, "t": "t"}, do_compression=packed
+        )
+    )
     for kind, values in numbers.items():
         assert read[kind].dtype == values.dtype and np.array_equal(read[kind], values)
     assert read["cell"][0] == 1 and read["cell"][1] == "two" and read["cell"][2].shape == (3, 0)
@@ -36,9 +41,13 @@ def test_values(packed):
 def test_big_endian():
     """As a workstation of the nineties wrote it: one variable x = [1 2]."""
     tag = ">u4"
-    body = b"".join(np.array(words, tag).tobytes() for words in (
-        [6, 8, 6, 0], [5, 8, 1, 2])) + np.array([0x00010001], tag).tobytes() + b"x\0\0\0" + \
-        np.array([9, 16], tag).tobytes() + np.array([1, 2], ">f8").tobytes()
+    body = (
+        b"".join(np.array(words, tag).tobytes() for words in ([6, 8, 6, 0], [5, 8, 1, 2]))
+        + np.array([0x00010001], tag).tobytes()
+        + b"x\0\0\0"
+        + np.array([9, 16], tag).tobytes()
+        + np.array([1, 2], ">f8").tobytes()
+    )
     data = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x01\x00MI" + np.array([14, len(body)], tag).tobytes() + body
     assert matfile.read(data)["x"].tolist() == [[1, 2]]
 
@@ -92,7 +101,7 @@ def test_a_variable_without_end_is_not_unpacked(monkeypatch):
     monkeypatch.setattr(matfile, "memory_left", lambda: 1 << 30)
     with pytest.raises(ValueError, match="the memory is not enough: a variable takes 4.3 GB, and 1.1 GB are left"):
         matfile.read(data)
-    more = zlib.compress(np.array([14, 8], "<u4").tobytes() + bytes(1 << 22))       # more than it says
+    more = zlib.compress(np.array([14, 8], "<u4").tobytes() + bytes(1 << 22))  # more than it says
     data = saved({})[:128] + np.array([15, len(more)], "<u4").tobytes() + more
     with pytest.raises(ValueError):
         matfile.read(data)

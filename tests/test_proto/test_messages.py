@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proto import messages
+from demitasse.proto import messages
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[1] / "golden" / "proto_schema.json").read_text())
 LABELS = {"opt": (False, False), "rep": (True, False), "req": (False, True)}
@@ -14,9 +14,16 @@ LABELS = {"opt": (False, False), "rep": (True, False), "req": (False, True)}
 def type_name(field):
     if field.message_type or field.enum_type:
         return (field.message_type or field.enum_type).name
-    return {field.TYPE_DOUBLE: "double", field.TYPE_FLOAT: "float", field.TYPE_INT64: "int64",
-            field.TYPE_INT32: "int32", field.TYPE_UINT32: "uint32", field.TYPE_BOOL: "bool",
-            field.TYPE_STRING: "string", field.TYPE_BYTES: "bytes"}[field.type]
+    return {
+        field.TYPE_DOUBLE: "double",
+        field.TYPE_FLOAT: "float",
+        field.TYPE_INT64: "int64",
+        field.TYPE_INT32: "int32",
+        field.TYPE_UINT32: "uint32",
+        field.TYPE_BOOL: "bool",
+        field.TYPE_STRING: "string",
+        field.TYPE_BYTES: "bytes",
+    }[field.type]
 
 
 def default(field):
@@ -48,8 +55,11 @@ def test_message_has_caffes_fields(name):
 @pytest.mark.parametrize("name", SCHEMA["enums"])
 def test_enum_has_caffes_values(name):
     outer, _, inner = name.rpartition(".")
-    scope = getattr(messages, outer).DESCRIPTOR.enum_types_by_name if outer else messages.pool.FindFileByName(
-        "caffe.proto").enum_types_by_name
+    scope = (
+        getattr(messages, outer).DESCRIPTOR.enum_types_by_name
+        if outer
+        else messages.pool.FindFileByName("caffe.proto").enum_types_by_name
+    )
     assert {value.name: value.number for value in scope[inner or name].values} == SCHEMA["enums"][name]
 
 
@@ -72,12 +82,15 @@ def test_no_field_number_or_name_is_used_twice():
         assert len({field.number for field in fields}) == len({field.name for field in fields}) == len(fields)
 
 
-@pytest.mark.parametrize("text, says", [
-    ("message A { optional Missing x = 1; }", "caffe.A.x: unknown type 'Missing'"),
-    ("message A { optional int32 x = 1 [json_name = \"y\"]; }", "field x: unknown option 'json_name'"),
-    ("message A { oneof x { } }", "message A: unexpected 'oneof'"),
-    ("message A %", "caffe.proto:1: cannot read '%'"),
-])
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("message A { optional Missing x = 1; }", "caffe.A.x: unknown type 'Missing'"),
+        ('message A { optional int32 x = 1 [json_name = "y"]; }', "field x: unknown option 'json_name'"),
+        ("message A { oneof x { } }", "message A: unexpected 'oneof'"),
+        ("message A %", "caffe.proto:1: cannot read '%'"),
+    ],
+)
 def test_a_mistake_in_the_schema_file_is_named(text, says):
     with pytest.raises(ValueError, match="caffe.proto") as caught:
         messages._SchemaParser("package caffe;" + text).parse()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from google.protobuf import text_format
 
-from proto import messages, text
-from proto.errors import NetError, SchemaFault, SyntaxFault
+from demitasse.proto import messages, text
+from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
@@ -83,16 +83,26 @@ def test_printed_form():
     printed = text.format(net)
     assert printed.startswith('name: "two words"\nlayer {\n  name: "data"\n  type: "Input"\n')
     assert "  loss_weight: 0.5\n  loss_weight: -2\n  loss_weight: 0.001\n  loss_weight: inf\n" in printed
-    assert "    phase: TEST\n    stage: \"a\\tb\\'c\\\"\\\\AA\u00e9\"\n" in printed
+    assert '    phase: TEST\n    stage: "a\\tb\\\'c\\"\\\\AA\u00e9"\n' in printed
     assert "    bias_term: false\n    kernel_size: 3\n" in printed
     assert parse_net(printed)[0].SerializeToString() == net.SerializeToString()
     assert text_format.Parse(printed, messages.NetParameter()).SerializeToString() == net.SerializeToString()
 
 
-@pytest.mark.parametrize("value, printed", [
-    (1.0, "1"), (0.1, "0.1"), (1e-10, "1e-10"), (1e8, "1e+08"), (16777216.0, "16777216"),
-    (3.3e38, "3.3e+38"), (1e-45, "1.4013e-45"), (float("-inf"), "-inf"), (1 / 3, "0.33333334"),
-])
+@pytest.mark.parametrize(
+    "value, printed",
+    [
+        (1.0, "1"),
+        (0.1, "0.1"),
+        (1e-10, "1e-10"),
+        (1e8, "1e+08"),
+        (16777216.0, "16777216"),
+        (3.3e38, "3.3e+38"),
+        (1e-45, "1.4013e-45"),
+        (float("-inf"), "-inf"),
+        (1 / 3, "0.33333334"),
+    ],
+)
 def test_floats_print_short_and_exact(value, printed):
     message = messages.ReLUParameter(negative_slope=value)
     assert text.format(message) == f"negative_slope: {printed}\n"
@@ -116,14 +126,20 @@ MISTAKES = [
     ('layer { name: "r" type: "ReLU"', SyntaxFault, "1:7: the file ends, but the '{' of layer (line 1) is not closed"),
     ("layer { } }", SyntaxFault, "1:11: there is one '}' too many"),
     ("layer { relu_param < } >", SyntaxFault, "1:22: '}' cannot close the '<' of relu_param (line 1)"),
-    ("layer { relu_param { negative_slope: 1 name: 'x' } }", SchemaFault,
-     "1:40: ReLUParameter has no field 'name': is the '{' of relu_param (line 1) not closed?"),
+    (
+        "layer { relu_param { negative_slope: 1 name: 'x' } }",
+        SchemaFault,
+        "1:40: ReLUParameter has no field 'name': is the '{' of relu_param (line 1) not closed?",
+    ),
     (layer("name: 'y'"), SyntaxFault, "1:19: name is given twice, here and at line 1, but takes one value"),
     (layer("relu_param { } relu_param { }"), SyntaxFault, "1:34: relu_param is given twice"),
     (layer("type: ReLU"), SchemaFault, '1:25: type takes text in quotes ("ReLU"), not ReLU'),
     (layer("relu_parm { }"), SchemaFault, "LayerParameter has no field 'relu_parm' (did you mean 'relu_param'?)"),
-    (layer("convolution_param { kernel_sizes: 3 }"), SchemaFault,
-     "1:39: ConvolutionParameter has no field 'kernel_sizes' (did you mean 'kernel_size'?)"),
+    (
+        layer("convolution_param { kernel_sizes: 3 }"),
+        SchemaFault,
+        "1:39: ConvolutionParameter has no field 'kernel_sizes' (did you mean 'kernel_size'?)",
+    ),
     (layer("kernel_size: 3"), SchemaFault, "it belongs in convolution_param { } or pooling_param { }"),
     ("convolution_param { }", SchemaFault, "it belongs in layer { } or layers { }"),
     ("base_lr: 0.1", SchemaFault, "is this the solver's file instead of the net's?"),
@@ -195,16 +211,19 @@ def test_solver_places_and_prefix(tmp_path):
     assert text.read_solver(path)[0].snapshot_prefix == "runs/a"
 
 
-@pytest.mark.parametrize("content, says", [
-    (b"", "the file is empty"),
-    (b"\n\tlenet\x00\x01", "a binary file, not a prototxt"),
-    ("name: 'x'".encode("utf-16"), "the text is UTF-16: save it as UTF-8"),
-    ("name: 'x'".encode("utf-16-le"), "the text is UTF-16: save it as UTF-8"),
-    ("name: 'x'".encode("utf-16-be"), "the text is UTF-16: save it as UTF-8"),
-    ("name: 'x'".encode("utf-32"), "the text is UTF-32: save it as UTF-8"),
-    (b"\n<!DOCTYPE html><html>", "a web page, not a prototxt: download the file itself"),
-    (b"name: 'stra\xdfe'", "the text of name is not UTF-8"),
-])
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        (b"", "the file is empty"),
+        (b"\n\tlenet\x00\x01", "a binary file, not a prototxt"),
+        ("name: 'x'".encode("utf-16"), "the text is UTF-16: save it as UTF-8"),
+        ("name: 'x'".encode("utf-16-le"), "the text is UTF-16: save it as UTF-8"),
+        ("name: 'x'".encode("utf-16-be"), "the text is UTF-16: save it as UTF-8"),
+        ("name: 'x'".encode("utf-32"), "the text is UTF-32: save it as UTF-8"),
+        (b"\n<!DOCTYPE html><html>", "a web page, not a prototxt: download the file itself"),
+        (b"name: 'stra\xdfe'", "the text of name is not UTF-8"),
+    ],
+)
 def test_a_file_that_is_no_prototxt(tmp_path, content, says):
     path = tmp_path / "net.prototxt"
     path.write_bytes(content)
@@ -239,12 +258,15 @@ def test_lines_that_end_as_on_old_macs(tmp_path):
     assert net.name == "x" and wheres[0].line == 3
 
 
-@pytest.mark.parametrize("name, says", [
-    ("train.protoxt", "no such file or directory (did you mean 'train.prototxt'?)"),
-    (".", "is a directory"),
-    ("a\0b", "zero byte"),
-    ("nowhere/train.prototxt", "no such file or directory"),
-])
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("train.protoxt", "no such file or directory (did you mean 'train.prototxt'?)"),
+        (".", "is a directory"),
+        ("a\0b", "zero byte"),
+        ("nowhere/train.prototxt", "no such file or directory"),
+    ],
+)
 def test_a_file_that_cannot_be_opened(tmp_path, name, says):
     (tmp_path / "train.prototxt").write_text("name: 'x'")
     with pytest.raises(NetError) as caught:
@@ -255,8 +277,10 @@ def test_a_file_that_cannot_be_opened(tmp_path, name, says):
 @pytest.mark.skipif(not SHARED.is_dir(), reason="published nets are not here")
 def test_published_nets_read_as_protobuf_reads_them():
     paths = sorted((SHARED / "reference-nets").rglob("*.prototxt")) + sorted(
-        path for name in ("lenet-v1", "cifar10-quick-v1", "squeezenet", "wechat-sr")
-        for path in (SHARED / "weights" / name).glob("*.prototxt"))
+        path
+        for name in ("lenet-v1", "cifar10-quick-v1", "squeezenet", "wechat-sr")
+        for path in (SHARED / "weights" / name).glob("*.prototxt")
+    )
     assert len(paths) > 50
     for path in paths:
         kind = messages.SolverParameter if "solver" in path.name else messages.NetParameter

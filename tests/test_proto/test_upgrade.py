@@ -2,8 +2,8 @@
 
 import pytest
 
-from proto import messages, text, upgrade
-from proto.errors import SchemaFault
+from demitasse.proto import messages, text, upgrade
+from demitasse.proto.errors import SchemaFault
 
 V0 = """\
 name: "AlexNet of 2013"
@@ -61,11 +61,18 @@ layers { name: "loss" type: SIGMOID_CROSS_ENTROPY_LOSS bottom: "c" bottom: "labe
 def test_v0():
     net, wheres = text.read_net(V0, "old.prototxt")
     assert [(layer.name, layer.type) for layer in net.layer] == [
-        ("input", "Input"), ("conv1", "Convolution"), ("relu1", "ReLU"), ("pool1", "Pooling"), ("norm1", "LRN"),
-        ("fc8", "InnerProduct"), ("drop", "Dropout"), ("loss", "SoftmaxWithLoss")]
+        ("input", "Input"),
+        ("conv1", "Convolution"),
+        ("relu1", "ReLU"),
+        ("pool1", "Pooling"),
+        ("norm1", "LRN"),
+        ("fc8", "InnerProduct"),
+        ("drop", "Dropout"),
+        ("loss", "SoftmaxWithLoss"),
+    ]
     assert not net.layers and not net.input and not net.input_dim and net.name == "AlexNet of 2013"
     conv, pool, norm = net.layer[1], net.layer[3].pooling_param, net.layer[4].lrn_param
-    assert list(conv.bottom) == ["data"]       # past the padding layer, whose pad it took
+    assert list(conv.bottom) == ["data"]  # past the padding layer, whose pad it took
     assert list(conv.convolution_param.pad) == [2] and list(conv.convolution_param.stride) == [4]
     assert list(conv.convolution_param.kernel_size) == [11] and not conv.convolution_param.bias_term
     assert conv.convolution_param.weight_filler.type == "gaussian"
@@ -82,15 +89,23 @@ def test_v0():
 
 
 def test_v0_data_layers():
-    source = ('layers { top: "d" layer { name: "d" type: "images" source: "l.txt" batchsize: 8 scale: 0.1 '
-              'meanfile: "m" cropsize: 9 mirror: true shuffle_images: true new_height: 3 new_width: 4 '
-              'rand_skip: 2 } }\n'
-              'layers { top: "w" layer { name: "w" type: "window_data" source: "w.txt" det_fg_threshold: 0.7 '
-              'det_context_pad: 6 det_crop_mode: "square" } }\n')
+    source = (
+        'layers { top: "d" layer { name: "d" type: "images" source: "l.txt" batchsize: 8 scale: 0.1 '
+        'meanfile: "m" cropsize: 9 mirror: true shuffle_images: true new_height: 3 new_width: 4 '
+        "rand_skip: 2 } }\n"
+        'layers { top: "w" layer { name: "w" type: "window_data" source: "w.txt" det_fg_threshold: 0.7 '
+        'det_context_pad: 6 det_crop_mode: "square" } }\n'
+    )
     images, window = text.read_net(source)[0].layer
     param = images.image_data_param
-    assert (param.source, param.batch_size, param.shuffle, param.new_height, param.new_width, param.rand_skip) == \
-        ("l.txt", 8, True, 3, 4, 2)
+    assert (param.source, param.batch_size, param.shuffle, param.new_height, param.new_width, param.rand_skip) == (
+        "l.txt",
+        8,
+        True,
+        3,
+        4,
+        2,
+    )
     transform = images.transform_param
     assert (transform.mean_file, transform.crop_size, transform.mirror) == ("m", 9, True)
     assert transform.scale == pytest.approx(0.1) and not param.HasField("scale")
@@ -98,11 +113,14 @@ def test_v0_data_layers():
     assert (window.window_data_param.context_pad, window.window_data_param.crop_mode) == (6, "square")
 
 
-@pytest.mark.parametrize("old, new, says", [
-    ('type: "pool"', 'type: "polling"', "old.prototxt:25:1: layer 'pool1': unknown V0 layer type 'polling'"),
-    ('type: "conv"\n', 'type: "relu"\n', "a padding layer ('pad1') can only be followed by conv or pool"),
-    ('bottom: "pad1"', 'bottom: "pad1" bottom: "data"', "need a single bottom and top each"),
-])
+@pytest.mark.parametrize(
+    "old, new, says",
+    [
+        ('type: "pool"', 'type: "polling"', "old.prototxt:25:1: layer 'pool1': unknown V0 layer type 'polling'"),
+        ('type: "conv"\n', 'type: "relu"\n', "a padding layer ('pad1') can only be followed by conv or pool"),
+        ('bottom: "pad1"', 'bottom: "pad1" bottom: "data"', "need a single bottom and top each"),
+    ],
+)
 def test_a_mistake_in_v0(old, new, says):
     with pytest.raises(SchemaFault) as caught:
         text.read_net(V0.replace(old, new), "old.prototxt")
@@ -120,8 +138,12 @@ def test_v1():
     assert [layer.type for layer in net.layer] == ["Input", "ImageData", "Convolution", "SigmoidCrossEntropyLoss"]
     assert list(net.layer[0].input_param.shape[0].dim) == [1, 3, 8, 8]
     images, conv, loss = net.layer[1:]
-    assert (images.transform_param.scale, images.transform_param.mean_file, images.transform_param.crop_size,
-            images.transform_param.mirror) == (0.5, "mean.binaryproto", 5, True)
+    assert (
+        images.transform_param.scale,
+        images.transform_param.mean_file,
+        images.transform_param.crop_size,
+        images.transform_param.mirror,
+    ) == (0.5, "mean.binaryproto", 5, True)
     assert images.image_data_param.source == "list.txt" and not images.image_data_param.HasField("scale")
     assert [(param.name, param.lr_mult, param.decay_mult) for param in conv.param] == [("shared", 1, 1), ("", 2, 0)]
     assert conv.param[0].share_mode == messages.ParamSpec.PERMISSIVE
@@ -133,13 +155,17 @@ def test_v1():
 
 
 def test_every_v1_type_has_todays_name():
-    names = {value.name: upgraded_type(value.name) for value in messages.V1LayerParameter.LayerType.DESCRIPTOR.values
-             if value.name != "NONE"}
+    names = {
+        value.name: upgraded_type(value.name)
+        for value in messages.V1LayerParameter.LayerType.DESCRIPTOR.values
+        if value.name != "NONE"
+    }
     assert set(names.values()) == set(
         "AbsVal Accuracy ArgMax BNLL Concat ContrastiveLoss Convolution Data Deconvolution Dropout DummyData "
         "EuclideanLoss Eltwise Exp Flatten HDF5Data HDF5Output HingeLoss Im2col ImageData InfogainLoss InnerProduct "
         "LRN MemoryData MultinomialLogisticLoss MVN Pooling Power ReLU Sigmoid SigmoidCrossEntropyLoss Silence "
-        "Softmax SoftmaxWithLoss Split Slice TanH WindowData Threshold".split())
+        "Softmax SoftmaxWithLoss Split Slice TanH WindowData Threshold".split()
+    )
 
 
 def upgraded_type(name):
@@ -166,11 +192,14 @@ def test_inputs():
     assert list(bare.layer[0].top) == ["data"] and not bare.layer[0].input_param.shape
 
 
-@pytest.mark.parametrize("source, says", [
-    ('input: "a"\ninput_dim: 1', "2:1: 1 inputs but 1 input_dim: four for each are needed"),
-    ('input: "a" input: "b"\ninput_shape { }', "2:1: 2 inputs but 1 input_shape: one for each is needed"),
-    ('input: "a"\ninput_shape { } input_dim: [1,1,1,1]', "not both"),
-])
+@pytest.mark.parametrize(
+    "source, says",
+    [
+        ('input: "a"\ninput_dim: 1', "2:1: 1 inputs but 1 input_dim: four for each are needed"),
+        ('input: "a" input: "b"\ninput_shape { }', "2:1: 2 inputs but 1 input_shape: one for each is needed"),
+        ('input: "a"\ninput_shape { } input_dim: [1,1,1,1]', "not both"),
+    ],
+)
 def test_a_mistake_in_the_inputs(source, says):
     with pytest.raises(SchemaFault) as caught:
         text.read_net(source + "\n")
@@ -178,14 +207,25 @@ def test_a_mistake_in_the_inputs(source, says):
 
 
 def test_batch_norm_is_out_of_the_solvers_hands():
-    net, _ = text.read_net('layer { type: "BatchNorm" param { } param { lr_mult: 1 } param { } }\n'
-                           'layer { type: "BatchNorm" param { lr_mult: 1 } }\n')
+    net, _ = text.read_net(
+        'layer { type: "BatchNorm" param { } param { lr_mult: 1 } param { } }\n'
+        'layer { type: "BatchNorm" param { lr_mult: 1 } }\n'
+    )
     assert [(param.lr_mult, param.decay_mult) for param in net.layer[0].param] == [(0, 0)] * 3
     assert net.layer[1].param[0].lr_mult == 1
 
 
-@pytest.mark.parametrize("old, new", [("SGD", "SGD"), ("NESTEROV", "Nesterov"), ("ADAGRAD", "AdaGrad"),
-                                      ("RMSPROP", "RMSProp"), ("ADADELTA", "AdaDelta"), ("ADAM", "Adam")])
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("SGD", "SGD"),
+        ("NESTEROV", "Nesterov"),
+        ("ADAGRAD", "AdaGrad"),
+        ("RMSPROP", "RMSProp"),
+        ("ADADELTA", "AdaDelta"),
+        ("ADAM", "Adam"),
+    ],
+)
 def test_solver_type(old, new):
     solver, _ = text.read_solver(f"solver_type: {old}\n")
     assert solver.type == new and not solver.HasField("solver_type")

@@ -14,8 +14,8 @@ import pytest
 import scipy.io
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from proto import messages, text, weights, wire
-from proto.errors import WeightsFault
+from demitasse.proto import messages, text, weights, wire
+from demitasse.proto.errors import WeightsFault
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -28,8 +28,11 @@ def caffes_files():
     cases = json.loads((GOLDEN / "solver.json").read_text())
     with np.load(GOLDEN / "solver.npz", allow_pickle=False) as packed:
         content = packed["files"].tobytes()
-    return {(case, name): content[offset:offset + length]
-            for case in cases for name, (offset, length) in cases[case]["files"].items()}
+    return {
+        (case, name): content[offset : offset + length]
+        for case in cases
+        for name, (offset, length) in cases[case]["files"].items()
+    }
 
 
 def cases_ending(ending):
@@ -45,15 +48,18 @@ def written(tmp_path, case, name):
 def some_layers():
     rng = np.random.default_rng(0)
     odd = np.array([0.0, -0.0, np.inf, -np.inf, 1e-45, 3.4028235e38], np.float32)
-    return {"conv1/3x3.a": [rng.standard_normal((4, 3, 5, 2), dtype=np.float32), odd],
-            "ip": [rng.standard_normal((3, 7), dtype=np.float32)],
-            "big": [rng.standard_normal((300, 301), dtype=np.float32), np.zeros(0, np.float32)],
-            "one": [np.float32(3.5).reshape(()), np.zeros((2, 0, 3), np.float32)]}
+    return {
+        "conv1/3x3.a": [rng.standard_normal((4, 3, 5, 2), dtype=np.float32), odd],
+        "ip": [rng.standard_normal((3, 7), dtype=np.float32)],
+        "big": [rng.standard_normal((300, 301), dtype=np.float32), np.zeros(0, np.float32)],
+        "one": [np.float32(3.5).reshape(()), np.zeros((2, 0, 3), np.float32)],
+    }
 
 
 def assert_equal_bits(read, expected):
-    assert {name: [values.shape for values in arrays] for name, arrays in read.items()} == \
-        {name: [values.shape for values in arrays] for name, arrays in expected.items()}
+    assert {name: [values.shape for values in arrays] for name, arrays in read.items()} == {
+        name: [values.shape for values in arrays] for name, arrays in expected.items()
+    }
     for name, arrays in expected.items():
         for mine, theirs in zip(read[name], arrays, strict=True):
             assert mine.dtype == np.float32 and mine.tobytes() == theirs.tobytes(), name
@@ -65,7 +71,7 @@ def test_round_trip(tmp_path, ending):
     weights.write_weights(path, layers)
     read = weights.read_weights(path)
     assert_equal_bits(read, layers)
-    if ending != ".caffemodel.h5":      # HDF5 keeps names in alphabetical order
+    if ending != ".caffemodel.h5":  # HDF5 keeps names in alphabetical order
         assert list(read) == list(layers)
     assert os.listdir(tmp_path) == [path.name]
 
@@ -75,8 +81,10 @@ def test_arrays_of_any_order_type_and_layout_are_written_as_they_read(tmp_path):
     layers = {"a": [values, values.T, values[::2, 1::2], values.astype(np.float16), np.asfortranarray(values)]}
     for ending in ENDINGS:
         weights.write_weights(tmp_path / f"net{ending}", layers)
-        assert_equal_bits(weights.read_weights(tmp_path / f"net{ending}"),
-                          {"a": [np.ascontiguousarray(array, np.float32) for array in layers["a"]]})
+        assert_equal_bits(
+            weights.read_weights(tmp_path / f"net{ending}"),
+            {"a": [np.ascontiguousarray(array, np.float32) for array in layers["a"]]},
+        )
 
 
 @pytest.mark.parametrize("ending", [".caffemodel", ".h5"])
@@ -87,7 +95,7 @@ def test_gradients_only_when_asked(tmp_path, ending):
     assert_equal_bits(weights.read_weights(path), layers)
     if ending == ".h5":
         assert_equal_bits(weights.read_grads(path), grads)
-    else:     # an empty gradient is not to be told from none
+    else:  # an empty gradient is not to be told from none
         full = ["conv1/3x3.a", "ip"]
         read = weights.read_grads(path)
         assert_equal_bits({name: read[name] for name in full}, {name: grads[name] for name in full})
@@ -112,8 +120,9 @@ def test_a_caffemodel_is_written_as_caffe_writes_it(tmp_path, case, name):
     net, layers = weights.read_model(path)
     described = messages.NetParameter.FromString(path.read_bytes())
     for layer in described.layer:
-        assert [list(blob.data) for blob in layer.blobs] == \
-            [values.ravel().tolist() for values in layers.get(layer.name, [])]
+        assert [list(blob.data) for blob in layer.blobs] == [
+            values.ravel().tolist() for values in layers.get(layer.name, [])
+        ]
         layer.ClearField("blobs")
     assert net == described
     weights.write_weights(tmp_path / "ours.caffemodel", layers, net=net)
@@ -134,8 +143,11 @@ def content(path):
     found = {}
 
     def visit(name, item):
-        found[name] = "group" if isinstance(item, h5py.Group) else \
-            (item.id.get_type().get_size(), item.dtype.str, item.shape, item[()].tobytes())
+        found[name] = (
+            "group"
+            if isinstance(item, h5py.Group)
+            else (item.id.get_type().get_size(), item.dtype.str, item.shape, item[()].tobytes())
+        )
 
     with h5py.File(path) as file:
         file.visititems(visit)
@@ -145,10 +157,10 @@ def content(path):
 @pytest.mark.parametrize("case, name", cases_ending(".caffemodel.h5"))
 def test_hdf5_weights_are_written_as_caffe_writes_them(tmp_path, case, name):
     path = written(tmp_path, case, name)
-    net, layers = weights.read_model(written(tmp_path, case, name[:-3]))     # its binary twin
+    net, layers = weights.read_model(written(tmp_path, case, name[:-3]))  # its binary twin
     weights.write_weights(tmp_path / "ours.h5", layers, net=net)
     assert content(tmp_path / "ours.h5") == content(path)
-    shared = "ip2" if case == "sgd_shared_params" else None                    # which Caffe leaves out
+    shared = "ip2" if case == "sgd_shared_params" else None  # which Caffe leaves out
     assert_equal_bits(weights.read_weights(path), {name: layers[name] for name in sorted(layers) if name != shared})
 
 
@@ -173,7 +185,7 @@ def older_net():
     v1 = net.layers.add(name="c1", type=messages.V1LayerParameter.CONVOLUTION)
     v1.blobs.add(data=[3, 4, 5], diff=[6, 7, 8], num=1, channels=1, height=1, width=3)
     v1.blobs.add(double_data=[0.1, 1e300, -2], shape=messages.BlobShape(dim=[3, 1]))
-    v1.blobs.add(data=[9, 10])           # neither shape nor sizes
+    v1.blobs.add(data=[9, 10])  # neither shape nor sizes
     net.layers.add(name="relu", type=messages.V1LayerParameter.RELU)
     return net
 
@@ -197,8 +209,11 @@ def test_layers_of_an_earlier_generation_are_written_in_todays(tmp_path):
     layers = weights.read_weights(path)
     weights.write_weights(tmp_path / "new.caffemodel", layers, net=net)
     new = messages.NetParameter.FromString((tmp_path / "new.caffemodel").read_bytes())
-    assert [(layer.name, layer.type, len(layer.blobs)) for layer in new.layer] == \
-        [("c0", "Convolution", 1), ("c1", "Convolution", 1), ("relu", "ReLU", 0)]
+    assert [(layer.name, layer.type, len(layer.blobs)) for layer in new.layer] == [
+        ("c0", "Convolution", 1),
+        ("c1", "Convolution", 1),
+        ("relu", "ReLU", 0),
+    ]
     assert list(new.layer[1].blobs[0].shape.dim) == [1, 1, 1, 3]
 
 
@@ -251,7 +266,7 @@ def test_names_in_another_encoding(tmp_path):
     (tmp_path / "old.caffemodel").write_bytes(content)
     try:
         read, layers = weights.read_model(tmp_path / "old.caffemodel")
-    except WeightsFault:      # protobuf's own Python runtime refuses such text
+    except WeightsFault:  # protobuf's own Python runtime refuses such text
         return
     assert list(layers) == ["c0", "c\ufffd"] and read.layer[1].name == "c\ufffd"
     assert list(read.layer[1].bottom) == ["caf\ufffd!"]
@@ -289,13 +304,15 @@ def test_arrays_are_views_of_the_file(tmp_path):
     weights.write_weights(path, {"a": [values]})
     read = weights.read_weights(path)["a"][0]
     assert not read.flags.owndata and not read.flags.writeable
-    weights.write_weights(path, {"a": [values + 1]})       # replaces the file, not the bytes that are being read
+    weights.write_weights(path, {"a": [values + 1]})  # replaces the file, not the bytes that are being read
     assert np.array_equal(read, values)
 
 
 def test_an_array_that_another_layer_owns(tmp_path):
-    net, _ = text.read_net('layer { name: "a" param { name: "w" } param { name: "b1" } }\n'
-                           'layer { name: "b" param { name: "w" } param { name: "b2" } }\nlayer { name: "c" }\n')
+    net, _ = text.read_net(
+        'layer { name: "a" param { name: "w" } param { name: "b1" } }\n'
+        'layer { name: "b" param { name: "w" } param { name: "b2" } }\nlayer { name: "c" }\n'
+    )
     w, b1, b2 = np.ones((2, 2), np.float32), np.zeros(2, np.float32), np.full(2, 2, np.float32)
     weights.write_weights(tmp_path / "net.h5", {"a": [w, b1], "b": [w, b2]}, net=net)
     read = weights.read_weights(tmp_path / "net.h5")
@@ -313,8 +330,11 @@ def test_an_array_that_another_layer_owns(tmp_path):
 def test_names_as_pytorch_gives_them(tmp_path, ending):
     path = tmp_path / f"net{ending}"
     weights.write_weights(path, {"x": [np.ones(1)]})
-    arrays = {"features.0.weight": np.ones((2, 3), np.float32), "features.0.bias": np.zeros(2, np.float32),
-              "scale": np.ones(4, np.float32)}
+    arrays = {
+        "features.0.weight": np.ones((2, 3), np.float32),
+        "features.0.bias": np.zeros(2, np.float32),
+        "scale": np.ones(4, np.float32),
+    }
     if ending == ".npz":
         np.savez_compressed(path, **arrays)
     else:
@@ -348,13 +368,15 @@ def cells(*items):
 @pytest.mark.parametrize("packed", [False, True])
 def test_matconvnet_simplenn(tmp_path, packed):
     rng = np.random.default_rng(0)
-    wide = rng.standard_normal((5, 3, 2, 4)).astype(np.float32)       # width 5, height 3, 2 in, 4 out
-    single = rng.standard_normal((3, 3, 2)).astype(np.float32)        # MATLAB drops the last 1
-    layers = [{"name": "conv1_1", "type": "conv", "weights": cells(wide, np.arange(4.0).reshape(1, 4))},
-              {"name": "relu1_1", "type": "relu"},
-              {"name": "old", "type": "conv", "filters": single, "biases": np.ones((1, 1))},
-              {"name": "fc", "type": "conv", "weights": cells(rng.standard_normal((1, 1, 3, 6)), np.ones((6, 1)))},
-              {"name": "prob", "type": "softmax"}]
+    wide = rng.standard_normal((5, 3, 2, 4)).astype(np.float32)  # width 5, height 3, 2 in, 4 out
+    single = rng.standard_normal((3, 3, 2)).astype(np.float32)  # MATLAB drops the last 1
+    layers = [
+        {"name": "conv1_1", "type": "conv", "weights": cells(wide, np.arange(4.0).reshape(1, 4))},
+        {"name": "relu1_1", "type": "relu"},
+        {"name": "old", "type": "conv", "filters": single, "biases": np.ones((1, 1))},
+        {"name": "fc", "type": "conv", "weights": cells(rng.standard_normal((1, 1, 3, 6)), np.ones((6, 1)))},
+        {"name": "prob", "type": "softmax"},
+    ]
     scipy.io.savemat(tmp_path / "net.mat", {"layers": cells(*layers), "meta": {"x": 1}}, do_compression=packed)
     read = weights.read_weights(tmp_path / "net.mat")
     assert list(read) == ["conv1_1", "old", "fc"]
@@ -367,8 +389,10 @@ def test_matconvnet_simplenn(tmp_path, packed):
 def test_matconvnet_dagnn(tmp_path):
     params = [{"name": "conv1f", "value": np.ones((3, 2, 3, 4))}, {"name": "conv1b", "value": np.ones((4, 1))}]
     layers = [{"name": "conv1", "params": cells("conv1f", "conv1b")}, {"name": "relu1", "params": np.empty((0, 0))}]
-    struct = {"params": np.array([tuple(p.values()) for p in params], [("name", object), ("value", object)]),
-              "layers": np.array([tuple(x.values()) for x in layers], [("name", object), ("params", object)])}
+    struct = {
+        "params": np.array([tuple(p.values()) for p in params], [("name", object), ("value", object)]),
+        "layers": np.array([tuple(x.values()) for x in layers], [("name", object), ("params", object)]),
+    }
     scipy.io.savemat(tmp_path / "net.mat", {"net": struct})
     read = weights.read_weights(tmp_path / "net.mat")
     assert [values.shape for values in read["conv1"]] == [(4, 3, 2, 3), (4,)] and list(read) == ["conv1"]

@@ -37,11 +37,11 @@ class Case:
             file["data"], file["label"] = self.array("data"), self.array("label")
         (folder / "caffe").mkdir(exist_ok=True)
         for file_name, (offset, length) in self.meta["files"].items():
-            (folder / "caffe" / file_name).write_bytes(files[offset:offset + length].tobytes())
+            (folder / "caffe" / file_name).write_bytes(files[offset : offset + length].tobytes())
 
     def array(self, name: str) -> np.ndarray:
         offset, shape = self.meta["arrays"][name]
-        return self._values[offset:offset + int(np.prod(shape))].reshape(shape)
+        return self._values[offset : offset + int(np.prod(shape))].reshape(shape)
 
     def arrays(self, prefix: str) -> list[np.ndarray]:
         """prefix_0, prefix_1, ..."""

@@ -46,8 +46,9 @@ def command(*arguments) -> list[str]:
 
 def run(*arguments, cwd, timeout=60) -> subprocess.CompletedProcess:
     """python -m solver ... in a folder."""
-    return subprocess.run(command(*arguments), cwd=cwd, env=environment(), capture_output=True, text=True,
-                          timeout=timeout)
+    return subprocess.run(
+        command(*arguments), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=timeout
+    )
 
 
 class Lines:

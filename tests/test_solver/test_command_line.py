@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from proto.weights import read_weights
-from solver.__main__ import main
+from demitasse.proto.weights import read_weights
+from demitasse.solver.__main__ import main
 from tests.test_solver import small
 
 BEGIN = 'base_lr: 0.1 lr_policy: "fixed" max_iter: 5 solver_mode: CPU\n'
@@ -29,12 +29,14 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def solver(capsys):
     """solver(words...) -> (exit status, what it wrote to stderr)."""
+
     def run(*words):
         try:
             code = main([str(word) for word in words])
         except SystemExit as stop:
             code = stop.code
         return code, capsys.readouterr().err
+
     return run
 
 
@@ -79,7 +81,7 @@ def test_a_solver_that_cannot_work_is_one_line_and_status_2(name, folder, solver
     code, err = solver("train", "s.prototxt", "--device", "generic")
     last = err.splitlines()[-1]
     assert code == 2 and [word for word in words if word not in last] == []
-    assert not [line for line in err.splitlines()[:-1] if not re.match(r"[IW]\d{4} ", line)]     # no traceback
+    assert not [line for line in err.splitlines()[:-1] if not re.match(r"[IW]\d{4} ", line)]  # no traceback
 
 
 COMMANDS = {
@@ -91,8 +93,10 @@ COMMANDS = {
     "two solvers": (["train", "a", "--solver", "b"], ["two files are given, a and b"]),
     "no model": (["test"], ["give a net: python -m solver test NET"]),
     "no weights": (["test", "-model", "tn.prototxt"], ["--weights FILE"]),
-    "weights and snapshot": (["train", "-solver", "solver.prototxt", "-weights", "a", "-snapshot", "b"],
-                             ["--weights and --snapshot are both given"]),
+    "weights and snapshot": (
+        ["train", "-solver", "solver.prototxt", "-weights", "a", "-snapshot", "b"],
+        ["--weights and --snapshot are both given"],
+    ),
     "missing weights": (["train", "solver.prototxt", "--weights", "no.caffemodel"], ["weights: Could not open"]),
     "missing state": (["train", "solver.prototxt", "--snapshot", "no.solverstate"], ["snapshot: Could not open"]),
     "missing net": (["time", "-model", "nope.prototxt"], ["Could not open file nope.prototxt"]),
@@ -140,10 +144,16 @@ def test_a_negative_seed_is_another_each_time(folder, solver):
 # -- what works ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [
-    ["solver.prototxt"], ["-solver", "solver.prototxt"], ["--solver=solver.prototxt"], ["-solver=solver.prototxt"],
-    ["--solver", "solver.prototxt", "-alsologtostderr", "--logtostderr=1"],
-])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["solver.prototxt"],
+        ["-solver", "solver.prototxt"],
+        ["--solver=solver.prototxt"],
+        ["-solver=solver.prototxt"],
+        ["--solver", "solver.prototxt", "-alsologtostderr", "--logtostderr=1"],
+    ],
+)
 def test_flags_in_todays_and_caffes_spelling(words, folder, solver):
     code, err = solver("train", *words, "--device", "generic", "-iterations", "2")
     assert code == 0 and (folder / "x_iter_2.solverstate").exists()
@@ -159,7 +169,7 @@ def test_train_go_on_and_test(folder, solver, capsys):
     assert sorted(path.name for path in folder.glob("*.caffemodel")) == ["x_iter_3.caffemodel", "x_iter_5.caffemodel"]
     events = [json.loads(line) for line in (folder / "run.jsonl").read_text().splitlines()]
     assert [e["iteration"] for e in events if e["event"] == "snapshot"] == [3, 5]
-    assert [e["iteration"] for e in events if e["event"] == "train"] == [0, 1, 2, 3, 4]      # all, without display
+    assert [e["iteration"] for e in events if e["event"] == "train"] == [0, 1, 2, 3, 4]  # all, without display
     code, err = solver("test", "tn.prototxt", "-weights", "x_iter_5.caffemodel", "-iterations", 2, *common[:2])
     text = [line.split("] ", 1)[1] for line in err.splitlines()]
     assert code == 0 and "loaded 2 layers" in text[0] and text[1] == "Running for 2 iterations."
@@ -177,8 +187,9 @@ def test_time_and_device_query(folder, capsys):
     assert re.search(r"^Average Forward pass: [\d.]+ ms\.$", out, re.M)
     assert re.search(r"^Average Backward pass: [\d.]+ ms\.$", out, re.M)
     (folder / "deploy.prototxt").write_text(
-        'layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 5 dim: 5 } } }\n' +
-        small.BODY[:small.BODY.index('layer { name: "drop"')])
+        'layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 5 dim: 5 } } }\n'
+        + small.BODY[: small.BODY.index('layer { name: "drop"')]
+    )
     assert main(["time", "deploy.prototxt", "-phase", "TEST", "--iterations", "2", "--device", "generic"]) == 0
     assert "No backward pass" in capsys.readouterr().out
     assert main(["device_query", "--device", "generic"]) == 0
@@ -196,8 +207,8 @@ def test_the_solvers_folder_serves_where_the_working_directory_does_not(folder, 
 
 KILLED = """
 import os, signal
-from solver.log import Silent
-from solver.solver import Solver
+from demitasse.solver.log import Silent
+from demitasse.solver.solver import Solver
 solver = Solver("solver.prototxt", device="generic", log=Silent())
 solver.callbacks.append((lambda: solver.iter == 13 and os.kill(os.getpid(), signal.SIGKILL), lambda: None))
 solver.solve()
@@ -213,8 +224,11 @@ def shuffled(folder):
     with h5py.File(folder / "data.h5", "w") as file:
         file["rows"], file["label"] = rng.normal(size=(11, 3, 5, 5)), rng.integers(0, 3, 11)
     (folder / "data.txt").write_text("data.h5\n")
-    net = small.NET.replace('"data" top: "label"', '"noise" top: "unused"') + """
+    net = (
+        small.NET.replace('"data" top: "label"', '"noise" top: "unused"')
+        + """
 layer { name: "silence" type: "Silence" bottom: "unused" }"""
+    )
     data = """
 layer { name: "rows" type: "HDF5Data" top: "rows" top: "label"
   hdf5_data_param { source: "data.txt" batch_size: 4 shuffle: true } }
@@ -224,8 +238,12 @@ layer { name: "sum" type: "Eltwise" bottom: "rows" bottom: "noise" top: "sum" }
 layer { name: "norm" type: "BatchNorm" bottom: "sum" top: "data" }
 """
     split = net.index('layer { name: "conv"')
-    small.write(folder, "snapshot: 10 average_loss: 4 type: \"Adam\"", net[:split] + data + sum_ + net[split:],
-                small.SOLVER.replace("0.05", "0.01"))
+    small.write(
+        folder,
+        'snapshot: 10 average_loss: 4 type: "Adam"',
+        net[:split] + data + sum_ + net[split:],
+        small.SOLVER.replace("0.05", "0.01"),
+    )
 
 
 def test_a_run_that_is_killed_goes_on_with_the_same_bits(tmp_path):
@@ -238,8 +256,12 @@ def test_a_run_that_is_killed_goes_on_with_the_same_bits(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED], cwd=killed, env=small.environment(), timeout=60)
     assert done.returncode == -signal.SIGKILL
     assert sorted(path.name for path in killed.glob("*.solverstate")) == ["snap_iter_10.solverstate"]
-    assert small.run("train", "solver.prototxt", "--device", "generic", "--snapshot", "snap_iter_10.solverstate",
-                     cwd=killed).returncode == 0
+    assert (
+        small.run(
+            "train", "solver.prototxt", "--device", "generic", "--snapshot", "snap_iter_10.solverstate", cwd=killed
+        ).returncode
+        == 0
+    )
     for name in ("snap_iter_20.caffemodel", "snap_iter_20.solverstate"):
         assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     sides = [json.loads((tmp_path / run / "snap_iter_20.solverstate.json").read_text()) for run in ("whole", "killed")]
@@ -248,8 +270,13 @@ def test_a_run_that_is_killed_goes_on_with_the_same_bits(tmp_path):
 
 def test_ctrl_c_snapshots_and_stops(tmp_path):
     small.write(tmp_path, "display: 1", base=small.SOLVER.replace("max_iter: 20", "max_iter: 100000000"))
-    process = subprocess.Popen(small.command("train", "solver.prototxt", "--device", "generic"), cwd=tmp_path,
-                               env=small.environment(), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        small.command("train", "solver.prototxt", "--device", "generic"),
+        cwd=tmp_path,
+        env=small.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     with contextlib.ExitStack() as stack:
         stack.callback(process.kill)
         for line in process.stderr:
@@ -261,16 +288,22 @@ def test_ctrl_c_snapshots_and_stops(tmp_path):
     states = list(tmp_path.glob("*.solverstate"))
     assert len(states) == 1 and read_weights(str(states[0]).replace("solverstate", "caffemodel"))
     iteration = int(re.search(r"iter_(\d+)", states[0].name)[1])
-    done = small.run("train", "solver.prototxt", "--device", "generic", "--snapshot", states[0].name,
-                     "--iterations", 2, cwd=tmp_path)
+    done = small.run(
+        "train", "solver.prototxt", "--device", "generic", "--snapshot", states[0].name, "--iterations", 2, cwd=tmp_path
+    )
     assert done.returncode == 0 and (tmp_path / f"snap_iter_{iteration + 2}.caffemodel").exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGHUP is a signal of POSIX systems")
 def test_sighup_snapshots_and_goes_on(tmp_path):
     small.write(tmp_path, "display: 1", base=small.SOLVER.replace("max_iter: 20", "max_iter: 100000000"))
-    process = subprocess.Popen(small.command("train", "solver.prototxt", "--device", "generic"), cwd=tmp_path,
-                               env=small.environment(), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        small.command("train", "solver.prototxt", "--device", "generic"),
+        cwd=tmp_path,
+        env=small.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     with contextlib.ExitStack() as stack:
         stack.callback(process.kill)
         sent = 0

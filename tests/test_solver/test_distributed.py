@@ -8,15 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from layers.backend import make_backend
-from netdef.net import Net
-from proto.errors import SolverFault
-from proto.weights import read_state, read_weights
-from solver import distributed
+from demitasse.layers.backend import make_backend
+from demitasse.netdef.net import Net
+from demitasse.proto.errors import SolverFault
+from demitasse.proto.weights import read_state, read_weights
+from demitasse.solver import distributed
 from tests.test_solver import small
 
-MPIRUN = next((str(path) for path in [Path(sys.executable).with_name("mpirun"), shutil.which("mpirun")]
-               if path and Path(path).exists()), None)
+MPIRUN = next(
+    (
+        str(path)
+        for path in [Path(sys.executable).with_name("mpirun"), shutil.which("mpirun")]
+        if path and Path(path).exists()
+    ),
+    None,
+)
 
 NET = """
 layer { name: "data" type: "HDF5Data" top: "data" top: "label"
@@ -49,27 +55,43 @@ def train(folder, prefix, fields="", ranks=1, shuffle=False, words=()):
     base = small.SOLVER.replace('"snap"', f'"{prefix}"')
     small.write(folder, fields, NET.replace("SHUFFLE", "shuffle: true" if shuffle else ""), base)
     launcher = [MPIRUN, "-n", str(ranks)] if ranks > 1 else []
-    done = subprocess.run([*launcher, *small.command("train", "solver.prototxt", "--device", "generic", *words)],
-                          cwd=folder, env=small.environment(), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [*launcher, *small.command("train", "solver.prototxt", "--device", "generic", *words)],
+        cwd=folder,
+        env=small.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     return done.returncode, done.stderr
 
 
 def largest_difference(folder, one, other):
     """Of all weights and histories, relative to the largest value of their array."""
-    pairs = [(a, b) for name, arrays in read_weights(folder / f"{one}.caffemodel").items()
-             for a, b in zip(arrays, read_weights(folder / f"{other}.caffemodel")[name], strict=True)]
-    pairs += zip(read_state(folder / f"{one}.solverstate").history, read_state(folder / f"{other}.solverstate").history,
-                 strict=True)
+    pairs = [
+        (a, b)
+        for name, arrays in read_weights(folder / f"{one}.caffemodel").items()
+        for a, b in zip(arrays, read_weights(folder / f"{other}.caffemodel")[name], strict=True)
+    ]
+    pairs += zip(
+        read_state(folder / f"{one}.solverstate").history,
+        read_state(folder / f"{other}.solverstate").history,
+        strict=True,
+    )
     return max(float(np.abs(a - b).max()) / max(1e-6, float(np.abs(a).max())) for a, b in pairs)
 
 
-@pytest.mark.parametrize("fields, shuffle", [
-    ("weight_decay: 0.01", False), ('type: "Adam" clip_gradients: 0.05 average_loss: 3', True),
-])
+@pytest.mark.parametrize(
+    "fields, shuffle",
+    [
+        ("weight_decay: 0.01", False),
+        ('type: "Adam" clip_gradients: 0.05 average_loss: 3', True),
+    ],
+)
 def test_two_ranks_are_iter_size_2(folder, fields, shuffle):
     assert train(folder, "one", fields + " iter_size: 2 display: 5", shuffle=shuffle)[0] == 0
     code, err = train(folder, "two", fields + " display: 5", ranks=2, shuffle=shuffle)
-    assert code == 0 and err.count("Optimization Done.") == 1          # one of them speaks
+    assert code == 0 and err.count("Optimization Done.") == 1  # one of them speaks
     # Not to the bit: one process adds the second pass to the first product by product, two ranks add their sums.
     assert largest_difference(folder, "one_iter_20", "two_iter_20") < 1e-5
 
@@ -107,10 +129,12 @@ def test_a_launcher_of_another_mpi_is_said(monkeypatch):
 def test_gradients_lie_in_one_array_in_the_order_of_backward(tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "BUCKET_BYTES", 4 * 10)
     backend = make_backend("generic")
-    data = 'layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param { ' \
-           'shape { dim: 2 dim: 3 dim: 5 dim: 5 } shape { dim: 2 } data_filler { type: "gaussian" } ' \
-           'data_filler { type: "constant" value: 1 } } }\n'
-    net = Net(data + NET[NET.index('layer { name: "conv"'):], "TRAIN", backend=backend)
+    data = (
+        'layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param { '
+        'shape { dim: 2 dim: 3 dim: 5 dim: 5 } shape { dim: 2 } data_filler { type: "gaussian" } '
+        'data_filler { type: "constant" value: 1 } } }\n'
+    )
+    net = Net(data + NET[NET.index('layer { name: "conv"') :], "TRAIN", backend=backend)
     buckets = distributed.Buckets(net, backend)
     ip, conv, again = (net.params[name] for name in ("ip", "conv", "again"))
     # The shared weights are complete when the lower of their two layers is; the frozen bias has no gradient.

@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from proto.weights import read_state
-from solver.log import Log, Silent
-from solver.solver import Solver
+from demitasse.proto.weights import read_state
+from demitasse.solver.log import Log, Silent
+from demitasse.solver.solver import Solver
 from tests.test_solver import cases
 
 pytest.importorskip("h5py", reason="the cases' data are in HDF5")
@@ -20,6 +20,7 @@ TOLERANCE = {("sgd_batchnorm", 1): 1e-4}
 @pytest.fixture(params=["generic", "cpu"])
 def start(request, tmp_path, monkeypatch):
     """A function: case name -> (case, its solver with the case's first weights)."""
+
     def begin(name, log=None):
         monkeypatch.chdir(tmp_path)
         case = cases.Case(name, tmp_path)
@@ -27,6 +28,7 @@ def start(request, tmp_path, monkeypatch):
         for p, array in zip(case.params(solver.net), case.arrays("p0"), strict=True):
             p.data[...] = array
         return case, solver
+
     return begin
 
 

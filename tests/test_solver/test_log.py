@@ -8,10 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from proto.errors import SolverFault
-from solver.log import Log, Output, output_lines
-from solver.plot import Plot
-from solver.solver import Solver
+from demitasse.proto.errors import SolverFault
+from demitasse.solver.log import Log, Output, output_lines
+from demitasse.solver.plot import Plot
+from demitasse.solver.solver import Solver
 from tests.test_solver import small
 
 PREFIX = r"[IWEF](\d{4}) (\d\d:\d\d:\d\d\.\d{6}) +(\d+) ([\w.]+):(\d+)\] "
@@ -48,12 +48,27 @@ def test_lines_of_a_run_are_read_by_caffes_parsers(tmp_path, monkeypatch):
     text = [line.split("] ", 1)[1] for line in lines]
     number = r"[\d.e+-]+"
     loss = rf"loss = ({number}) \(\* 1 = \1 loss\)"
-    display = [rf"Iteration \d+ \({number} iter/s, {number}s/10 iters\), loss = {number}",
-               rf"    Train net output #0: {loss}", r"Iteration \d+, lr = 0\.05"]
-    test = [r"Iteration \d+, Testing net \(#0\)", rf"Test loss: {number}",
-            rf"    Test net output #0: accuracy = {number}", rf"    Test net output #1: {loss}"]
-    expected = ["Solving small", "Learning Rate Policy: fixed", *test, *display, *display,
-                rf"Iteration 20, loss = {number}", *test, r"Optimization Done\."]
+    display = [
+        rf"Iteration \d+ \({number} iter/s, {number}s/10 iters\), loss = {number}",
+        rf"    Train net output #0: {loss}",
+        r"Iteration \d+, lr = 0\.05",
+    ]
+    test = [
+        r"Iteration \d+, Testing net \(#0\)",
+        rf"Test loss: {number}",
+        rf"    Test net output #0: accuracy = {number}",
+        rf"    Test net output #1: {loss}",
+    ]
+    expected = [
+        "Solving small",
+        "Learning Rate Policy: fixed",
+        *test,
+        *display,
+        *display,
+        rf"Iteration 20, loss = {number}",
+        *test,
+        r"Optimization Done\.",
+    ]
     assert len(text) == len(expected) and all(map(re.fullmatch, expected, text))
     assert [ITERATION.search(line)[1] for line in text if "lr = " in line] == ["0", "10"]
     assert [TRAIN_OUTPUT.search(line)[2] for line in text if TRAIN_OUTPUT.search(line)] == ["loss"] * 2
@@ -67,11 +82,15 @@ def test_rates_are_written_as_parsers_read_them(rate):
 
 
 def test_outputs_are_counted_through_all_their_numbers_and_maps_are_not_listed():
-    lines = output_lines("Test", [Output("a", np.arange(2)), Output("map", np.zeros((21, 100, 100))),
-                                  Output("b", np.array(3.0), 0.5)])
-    assert lines == ["    Test net output #0: a = 0", "    Test net output #1: a = 1",
-                     "    Test net output #2: map holds 210000 numbers",
-                     "    Test net output #3: b = 3 (* 0.5 = 1.5 loss)"]
+    lines = output_lines(
+        "Test", [Output("a", np.arange(2)), Output("map", np.zeros((21, 100, 100))), Output("b", np.array(3.0), 0.5)]
+    )
+    assert lines == [
+        "    Test net output #0: a = 0",
+        "    Test net output #1: a = 1",
+        "    Test net output #2: map holds 210000 numbers",
+        "    Test net output #3: b = 3 (* 0.5 = 1.5 loss)",
+    ]
 
 
 def test_a_terminal_gets_a_bar_and_no_line_noise():
@@ -97,9 +116,22 @@ def test_the_json_file_has_an_object_per_event_and_goes_on_after_a_restart(tmp_p
         log.close()
     events = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(e["event"], e["iteration"]) for e in events] == [
-        ("train", 0), ("test", 0), ("snapshot", 0), ("train", 1), ("test", 1), ("snapshot", 1)]
-    assert events[0] | {"seconds": 0} == {"event": "train", "seconds": 0, "iteration": 0, "loss": 1.0, "lr": 0.1,
-                                          "outputs": {"loss": 1.0}, "per_label": {"loss": 0.5}}
+        ("train", 0),
+        ("test", 0),
+        ("snapshot", 0),
+        ("train", 1),
+        ("test", 1),
+        ("snapshot", 1),
+    ]
+    assert events[0] | {"seconds": 0} == {
+        "event": "train",
+        "seconds": 0,
+        "iteration": 0,
+        "loss": 1.0,
+        "lr": 0.1,
+        "outputs": {"loss": 1.0},
+        "per_label": {"loss": 0.5},
+    }
     assert events[1]["outputs"] == {"iou": [0.5, None]}
 
 
@@ -118,7 +150,7 @@ def test_the_plot_is_a_picture_replaced_as_a_whole(tmp_path):
     log.test(2, 0, [*outputs(accuracy=0.5), Output("each", np.zeros(3))], None)
     log.close()
     assert path.read_bytes().startswith(b"\x89PNG") and [p.name for p in path.parent.iterdir()] == ["loss.png"]
-    Plot(path).draw()                          # nothing to show yet is no mistake
+    Plot(path).draw()  # nothing to show yet is no mistake
     with pytest.raises(SolverFault, match=r"plot .*loss.xyz: .*png"):
         Plot(tmp_path / "loss.xyz")
 
@@ -129,7 +161,7 @@ def test_a_log_or_a_plot_that_fails_on_the_way_does_not_end_the_run(tmp_path):
     log = Log(stream, terminal=False, jsonl=tmp_path / "run.jsonl", plot=Plot(tmp_path / "loss.png"))
     log.json_file.close()
     log.json_file = open("/dev/full", "w") if os.path.exists("/dev/full") else Full()
-    (tmp_path / "loss.png").mkdir()            # what is there now cannot be replaced
+    (tmp_path / "loss.png").mkdir()  # what is there now cannot be replaced
     log.plot.drawn -= 100
     log.point(0, 1.0, 0.1, outputs(loss=1), {})
     log.point(1, 0.5, 0.1, outputs(loss=1), {})

@@ -5,13 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from layers.backend import make_backend
-from proto.errors import NetError, SolverFault
-from proto.messages import SolverParameter
-from proto.text import read_net
-from solver import solver as module
-from solver.signals import NONE, SNAPSHOT, STOP
-from solver.solver import Solver
+from demitasse.layers.backend import make_backend
+from demitasse.proto.errors import NetError, SolverFault
+from demitasse.proto.messages import SolverParameter
+from demitasse.proto.text import read_net
+from demitasse.solver import solver as module
+from demitasse.solver.signals import NONE, SNAPSHOT, STOP
+from demitasse.solver.solver import Solver
 from tests.test_solver import small
 
 
@@ -23,22 +23,31 @@ def make(tmp_path, monkeypatch):
     def build(fields="", net=small.NET, base=small.SOLVER, **options):
         log = small.Lines()
         return Solver(small.write(tmp_path, fields, net, base), device="generic", log=log, **options), log
+
     return build
 
 
 def test_displays_tests_and_the_end_come_in_caffes_order(make):
-    solver, log = make("display: 5 max_iter: 10 test_iter: 3 test_interval: 5 snapshot: 5", base=small.SOLVER.replace(
-        "max_iter: 20", ""))
+    solver, log = make(
+        "display: 5 max_iter: 10 test_iter: 3 test_interval: 5 snapshot: 5",
+        base=small.SOLVER.replace("max_iter: 20", ""),
+    )
     solver.solve()
     heads = [re.match(r"Iteration \d+|Snapshotting to .*|Optimization .*|Solving .*", line) for line in log.lines]
     assert [head[0] for head in heads if head] == [
         "Solving small",
-        "Iteration 0", "Iteration 0", "Iteration 0",            # testing, loss, rate
+        "Iteration 0",
+        "Iteration 0",
+        "Iteration 0",  # testing, loss, rate
         "Snapshotting to binary proto file snap_iter_5.caffemodel",
-        "Iteration 5", "Iteration 5", "Iteration 5",
+        "Iteration 5",
+        "Iteration 5",
+        "Iteration 5",
         "Snapshotting to binary proto file snap_iter_10.caffemodel",
-        "Iteration 10", "Iteration 10",                         # loss, testing
-        "Optimization Done."]
+        "Iteration 10",
+        "Iteration 10",  # loss, testing
+        "Optimization Done.",
+    ]
     assert [(at, net) for at, net, _, _ in log.tests] == [(0, 0), (5, 0), (10, 0)]
 
 
@@ -71,7 +80,7 @@ def test_the_displayed_loss_is_the_mean_of_the_last_ones(make):
         solver.step(1)
         losses.append(solver.net.loss)
     for i, (iteration, shown, _) in enumerate(log.points):
-        assert iteration == i and shown == pytest.approx(np.mean(losses[max(0, i - 2):i + 1]), rel=1e-9)
+        assert iteration == i and shown == pytest.approx(np.mean(losses[max(0, i - 2) : i + 1]), rel=1e-9)
 
 
 def test_iter_size_passes_each_of_its_own_size(make, tmp_path):
@@ -84,20 +93,21 @@ def test_iter_size_passes_each_of_its_own_size(make, tmp_path):
         "    def forward(self, bottom, top):\n"
         "        top[0].data[...] = self.n + 1; top[1].data[...] = self.n % 2\n"
         "        self.n = (self.n + 1) % 4\n"
-        "    def backward(self, top, propagate_down, bottom): pass\n")
-    net = '''
+        "    def backward(self, top, propagate_down, bottom): pass\n"
+    )
+    net = """
 layer { name: "data" type: "Python" top: "data" top: "label" python_param { module: "images" layer: "Images" } }
 layer { name: "score" type: "Convolution" bottom: "data" top: "score"
   convolution_param { num_output: 2 kernel_size: 1 weight_filler { type: "gaussian" std: 0.1 } } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss"
   loss_param { normalize: false } }
-'''
+"""
     solver, _ = make("iter_size: 4 display: 1", net=net, base=small.SOLVER.replace("0.05", "0.001"))
     one, _ = make("iter_size: 1", net=net, base=small.SOLVER.replace("0.05", "0.001"))
     w = solver.net.params["score"][0]
     assert np.array_equal(w.data, one.net.params["score"][0].data)
     start, total = w.data.copy(), 0
-    for _ in range(4):                         # the same images one by one, from the same weights
+    for _ in range(4):  # the same images one by one, from the same weights
         one.net.clear_grads()
         one.net.forward()
         one.net.backward()
@@ -134,8 +144,9 @@ def test_step_does_not_look_at_max_iter(make):
 def test_callbacks_and_apply_update_as_pycaffe_has_them(make):
     solver, _ = make("")
     calls = []
-    solver.callbacks.append((lambda: calls.append(("start", solver.iter)),
-                             lambda: calls.append(("ready", solver.iter))))
+    solver.callbacks.append(
+        (lambda: calls.append(("start", solver.iter)), lambda: calls.append(("ready", solver.iter)))
+    )
     solver.step(2)
     assert calls == [("start", 0), ("ready", 0), ("start", 1), ("ready", 1)]
     w = solver.net.params["ip"][1]
@@ -156,11 +167,15 @@ def test_debug_info_speaks_of_every_blob_and_param(make):
     solver.step(2)
     debug = [line for line in log.lines if line.startswith("    [")]
     names = [line.rpartition(" ")[0].strip() for line in debug if "All net" not in line]
-    assert names[:4] == ["[Forward] Layer data, top blob data data:", "[Forward] Layer data, top blob label data:",
-                         "[Forward] Layer conv, top blob conv data:", "[Forward] Layer conv, param blob 0 data:"]
+    assert names[:4] == [
+        "[Forward] Layer data, top blob data data:",
+        "[Forward] Layer data, top blob label data:",
+        "[Forward] Layer conv, top blob conv data:",
+        "[Forward] Layer conv, param blob 0 data:",
+    ]
     assert "[Backward] Layer ip, bottom blob conv diff:" in names
     assert "[Backward] Layer ip, param blob 1 diff:" in names
-    assert sum("[Backward] All net params (data, diff): L1 norm = (" in line for line in debug) == 1   # of one display
+    assert sum("[Backward] All net params (data, diff): L1 norm = (" in line for line in debug) == 1  # of one display
 
 
 def test_debug_info_tells_layers_in_place_apart_and_speaks_of_tests(make):
@@ -171,10 +186,10 @@ def test_debug_info_tells_layers_in_place_apart_and_speaks_of_tests(make):
         return [float(line.rpartition(" ")[2]) for line in log.lines if line.startswith(f"    {start} blob conv d")]
 
     for conv, relu in zip(numbers("[Forward] Layer conv, top"), numbers("[Forward] Layer relu, top"), strict=True):
-        assert relu < conv                                     # means of magnitudes, before and after the cut
-    assert len(numbers("[Forward] Layer conv, top")) == 3      # a training pass and two of the test
-    relu, = numbers("[Backward] Layer relu, bottom")
-    drop, = numbers("[Backward] Layer drop, bottom")
+        assert relu < conv  # means of magnitudes, before and after the cut
+    assert len(numbers("[Forward] Layer conv, top")) == 3  # a training pass and two of the test
+    (relu,) = numbers("[Backward] Layer relu, bottom")
+    (drop,) = numbers("[Backward] Layer drop, bottom")
     assert relu < drop
 
 
@@ -204,24 +219,27 @@ def test_a_message_will_do_without_files():
     assert solver.iter == 2
 
 
-@pytest.mark.parametrize("fields, words", [
-    ("iter_size: 0", ["iter_size is 0", "solver.prototxt:3:1"]),
-    ("clip_gradients: 0", ["clip_gradients is 0", ":3:1"]),
-    ('type: "Adamm"', ["did you mean 'Adam'", ":3:1"]),
-    ('type: "RMSProp"', ["RMSProp has no momentum", "remove it", ":2:34"]),
-    ("average_loss: 0", ["average_loss is 0", "1 or more", ":3:1"]),
-    ("display: -1", ["display is -1"]),
-    ("stepvalue: 9 stepvalue: 3", ["stepvalue must not fall", ":3:1"]),
-    ('regularization_type: "L3"', ["L3", "L1, L2"]),
-    ("test_iter: 1", ["1 test net", "test_interval is 0"]),
-    ("test_iter: -1 test_interval: 1", ["test_iter is -1"]),
-    ("test_iter: 1 test_interval: 1 test_state { } test_state { }", ["1 test net and 2 test_state"]),
-    ('test_net: "net.prototxt"', ["1 test net and 0 test_iter"]),
-    ('train_net: "net.prototxt"', ["exactly one of", "net and train_net"]),
-    ('test_net: "nat.prototxt" test_iter: 1 test_interval: 1', ["test_net: Could not open", "mean 'net.prototxt'"]),
-    ('weights: "w.caffemodel"', ["weights: Could not open file w.caffemodel"]),
-    ('test_iter: 1 test_interval: 1 test_state { stage: "x" } learning_rate: 3', ["no field 'learning_rate'"]),
-])
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ("iter_size: 0", ["iter_size is 0", "solver.prototxt:3:1"]),
+        ("clip_gradients: 0", ["clip_gradients is 0", ":3:1"]),
+        ('type: "Adamm"', ["did you mean 'Adam'", ":3:1"]),
+        ('type: "RMSProp"', ["RMSProp has no momentum", "remove it", ":2:34"]),
+        ("average_loss: 0", ["average_loss is 0", "1 or more", ":3:1"]),
+        ("display: -1", ["display is -1"]),
+        ("stepvalue: 9 stepvalue: 3", ["stepvalue must not fall", ":3:1"]),
+        ('regularization_type: "L3"', ["L3", "L1, L2"]),
+        ("test_iter: 1", ["1 test net", "test_interval is 0"]),
+        ("test_iter: -1 test_interval: 1", ["test_iter is -1"]),
+        ("test_iter: 1 test_interval: 1 test_state { } test_state { }", ["1 test net and 2 test_state"]),
+        ('test_net: "net.prototxt"', ["1 test net and 0 test_iter"]),
+        ('train_net: "net.prototxt"', ["exactly one of", "net and train_net"]),
+        ('test_net: "nat.prototxt" test_iter: 1 test_interval: 1', ["test_net: Could not open", "mean 'net.prototxt'"]),
+        ('weights: "w.caffemodel"', ["weights: Could not open file w.caffemodel"]),
+        ('test_iter: 1 test_interval: 1 test_state { stage: "x" } learning_rate: 3', ["no field 'learning_rate'"]),
+    ],
+)
 def test_mistakes_are_one_line_with_their_place(make, fields, words):
     with pytest.raises(NetError) as fault:
         make(fields)

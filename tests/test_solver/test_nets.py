@@ -4,16 +4,16 @@ import os
 
 import pytest
 
-from proto.errors import SolverFault
-from proto.messages import TEST, TRAIN
-from solver.paths import Finder, require_writable
-from solver.solver import Solver
+from demitasse.proto.errors import SolverFault
+from demitasse.proto.messages import TEST, TRAIN
+from demitasse.solver.paths import Finder, require_writable
+from demitasse.solver.solver import Solver
 from tests.test_solver import small
 
-EXTRA = '''
+EXTRA = """
 layer { name: "on_level" type: "Silence" bottom: "ip" include { min_level: 2 } }
 layer { name: "on_stage" type: "Silence" bottom: "ip" include { stage: "deep" } }
-'''
+"""
 
 
 def layers(net):
@@ -29,6 +29,7 @@ def build(tmp_path, monkeypatch):
         (tmp_path / "other.prototxt").write_text(small.NET.replace('"small"', '"other"'))
         path = small.write(tmp_path, fields, small.NET + EXTRA, which=which)
         return Solver(path, device="generic", log=small.Lines(), **options)
+
     return make
 
 
@@ -49,14 +50,17 @@ def test_train_net_with_a_test_net_of_its_own(build):
 
 
 def test_inline_nets(build):
-    solver = build(f"test_net_param {{ {small.NET} }} test_iter: 1 test_interval: 1",
-                   which=f"train_net_param {{ {small.NET} }}")
+    solver = build(
+        f"test_net_param {{ {small.NET} }} test_iter: 1 test_interval: 1", which=f"train_net_param {{ {small.NET} }}"
+    )
     assert solver.net.name == "small" and layers(solver.test_nets[0]) == {"accuracy"}
 
 
 def test_states_choose_layers(build):
-    solver = build('train_state { level: 2 } test_iter: 1 test_iter: 1 test_interval: 1 '
-                   'test_state { stage: "deep" } test_state { level: 3 }')
+    solver = build(
+        "train_state { level: 2 } test_iter: 1 test_iter: 1 test_interval: 1 "
+        'test_state { stage: "deep" } test_state { level: 3 }'
+    )
     assert layers(solver.net) == {"on_level"}
     assert [layers(net) for net in solver.test_nets] == [{"accuracy", "on_stage"}, {"accuracy", "on_level"}]
 
@@ -93,7 +97,7 @@ def test_the_working_directory_comes_first(places):
     assert said == [f"net: a is taken from the solver's folder: {beside / 'a'}"]
     (work / "a").write_text("")
     assert find("a", "net") == "a" and "taken from the working directory, not from" in said[1]
-    assert find("a", "net") == "a" and len(said) == 2           # once is enough
+    assert find("a", "net") == "a" and len(said) == 2  # once is enough
 
 
 def test_nothing_is_said_where_there_is_no_doubt(places):
@@ -114,7 +118,7 @@ def test_a_missing_file_names_both_places_and_a_near_miss(places):
 def test_snapshots_go_where_their_folder_is(places):
     work, beside, find, said = places
     assert find.for_writing("snap") == "snap"
-    assert find.for_writing("runs/snap") == "runs/snap"          # to be made in the working directory
+    assert find.for_writing("runs/snap") == "runs/snap"  # to be made in the working directory
     (beside / "runs").mkdir()
     assert find.for_writing("runs/snap") == str(beside / "runs/snap") and "solver's folder" in said[0]
     (work / "runs").mkdir()

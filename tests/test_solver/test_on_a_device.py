@@ -2,7 +2,7 @@
 
 import pytest
 
-from solver.solver import Solver
+from demitasse.solver.solver import Solver
 from tests.test_gpu import shim
 from tests.test_solver import cases, small
 
@@ -15,8 +15,21 @@ def device(request, monkeypatch):
     shim.gpu_or_pretence(request, monkeypatch)
 
 
-@pytest.mark.parametrize("name", ["adadelta", "adagrad", "adam_iter_size2", "clip_small", "nesterov", "rmsprop_decay",
-                                  "sgd_batchnorm", "sgd_fcn_like", "sgd_shared_params", "sgd_wd_l1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "adadelta",
+        "adagrad",
+        "adam_iter_size2",
+        "clip_small",
+        "nesterov",
+        "rmsprop_decay",
+        "sgd_batchnorm",
+        "sgd_fcn_like",
+        "sgd_shared_params",
+        "sgd_wd_l1",
+    ],
+)
 def test_a_run_with_all_that_belongs_to_it(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     case = cases.Case(name, tmp_path)

@@ -5,16 +5,26 @@ from types import SimpleNamespace
 
 import pytest
 
-from proto.errors import SolverFault
-from solver.policy import check_policy, learning_rate, steps_taken
+from demitasse.proto.errors import SolverFault
+from demitasse.solver.policy import check_policy, learning_rate, steps_taken
 
 
 class Fields(SimpleNamespace):
     """A SolverParameter's learning-rate fields, as the message answers for them."""
 
     def __init__(self, **given):
-        super().__init__(**{"lr_policy": "", "base_lr": 0.0, "gamma": 0.0, "power": 0.0, "stepsize": 0,
-                            "max_iter": 0, "stepvalue": [], **given})
+        super().__init__(
+            **{
+                "lr_policy": "",
+                "base_lr": 0.0,
+                "gamma": 0.0,
+                "power": 0.0,
+                "stepsize": 0,
+                "max_iter": 0,
+                "stepvalue": [],
+                **given,
+            }
+        )
         self.given = given
 
     def HasField(self, name):
@@ -27,18 +37,21 @@ def rate(iteration, policy, **fields):
     return learning_rate(param, iteration)
 
 
-@pytest.mark.parametrize("policy, fields, values", [
-    ("fixed", {}, {0: 0.5, 10**9: 0.5}),
-    ("step", {"gamma": 0.1, "stepsize": 10}, {0: 0.5, 9: 0.5, 10: 0.05, 25: 0.005}),
-    ("exp", {"gamma": 0.9}, {0: 0.5, 1: 0.45, 2: 0.405}),
-    ("inv", {"gamma": 1.0, "power": 0.5}, {0: 0.5, 3: 0.25}),
-    ("multistep", {"gamma": 0.1}, {0: 0.5, 10**9: 0.5}),
-    ("multistep", {"gamma": 0.1, "stepvalue": [0]}, {0: 0.05, 1: 0.05}),
-    ("multistep", {"gamma": 0.1, "stepvalue": [2, 2, 5]}, {1: 0.5, 2: 0.005, 4: 0.005, 5: 0.0005}),
-    ("poly", {"power": 2.0, "max_iter": 10}, {0: 0.5, 5: 0.125, 10: 0.0, 11: 0.0, 1000: 0.0}),
-    ("sigmoid", {"gamma": -1.0, "stepsize": 5}, {0: 0.5 / (1 + math.exp(-5)), 5: 0.25, 10**6: 0.0}),
-    ("sigmoid", {"gamma": 1.0, "stepsize": 5}, {0: 0.5 / (1 + math.exp(5)), 10**6: 0.5}),
-])
+@pytest.mark.parametrize(
+    "policy, fields, values",
+    [
+        ("fixed", {}, {0: 0.5, 10**9: 0.5}),
+        ("step", {"gamma": 0.1, "stepsize": 10}, {0: 0.5, 9: 0.5, 10: 0.05, 25: 0.005}),
+        ("exp", {"gamma": 0.9}, {0: 0.5, 1: 0.45, 2: 0.405}),
+        ("inv", {"gamma": 1.0, "power": 0.5}, {0: 0.5, 3: 0.25}),
+        ("multistep", {"gamma": 0.1}, {0: 0.5, 10**9: 0.5}),
+        ("multistep", {"gamma": 0.1, "stepvalue": [0]}, {0: 0.05, 1: 0.05}),
+        ("multistep", {"gamma": 0.1, "stepvalue": [2, 2, 5]}, {1: 0.5, 2: 0.005, 4: 0.005, 5: 0.0005}),
+        ("poly", {"power": 2.0, "max_iter": 10}, {0: 0.5, 5: 0.125, 10: 0.0, 11: 0.0, 1000: 0.0}),
+        ("sigmoid", {"gamma": -1.0, "stepsize": 5}, {0: 0.5 / (1 + math.exp(-5)), 5: 0.25, 10**6: 0.0}),
+        ("sigmoid", {"gamma": 1.0, "stepsize": 5}, {0: 0.5 / (1 + math.exp(5)), 10**6: 0.5}),
+    ],
+)
 def test_rates(policy, fields, values):
     for iteration, expected in values.items():
         assert rate(iteration, policy, **fields) == pytest.approx(expected, rel=1e-12), iteration
@@ -54,27 +67,33 @@ def test_the_rate_depends_on_the_iteration_alone():
     assert [steps_taken(param, i) for i in (0, 1, 2)] == [1, 3, 3]
 
 
-@pytest.mark.parametrize("fields, words", [
-    ({}, ["no lr_policy", 'lr_policy: "fixed"']),
-    ({"lr_policy": "cosine"}, ["unknown lr_policy 'cosine'", "multistep"]),
-    ({"lr_policy": "multistp"}, ["did you mean 'multistep'"]),
-    ({"lr_policy": "Fixed"}, ["did you mean 'fixed'"]),
-    ({"lr_policy": "fixed"}, ["no base_lr"]),
-    ({"lr_policy": "fixed", "base_lr": math.inf}, ["base_lr", "finite"]),
-    ({"lr_policy": "fixed", "base_lr": -1.0}, ["base_lr", "-1"]),
-    ({"lr_policy": "step", "base_lr": 1.0, "gamma": 0.1}, ["'step' needs stepsize"]),
-    ({"lr_policy": "step", "base_lr": 1.0, "gamma": 0.1, "stepsize": 0}, ["stepsize of at least 1"]),
-    ({"lr_policy": "step", "base_lr": 1.0, "stepsize": 3}, ["'step' needs gamma"]),
-    ({"lr_policy": "exp", "base_lr": 1.0}, ["'exp' needs gamma"]),
-    ({"lr_policy": "exp", "base_lr": 1.0, "gamma": -0.5}, ["gamma of 0 or more"]),
-    ({"lr_policy": "inv", "base_lr": 1.0, "gamma": 0.1}, ["'inv' needs power"]),
-    ({"lr_policy": "poly", "base_lr": 1.0, "max_iter": 5}, ["'poly' needs power"]),
-    ({"lr_policy": "poly", "base_lr": 1.0, "power": 1.0}, ["'poly' needs max_iter"]),
-    ({"lr_policy": "poly", "base_lr": 1.0, "power": -1.0, "max_iter": 5}, ["power of 0 or more"]),
-    ({"lr_policy": "sigmoid", "base_lr": 1.0, "gamma": 0.1}, ["'sigmoid' needs stepsize"]),
-    ({"lr_policy": "multistep", "base_lr": 1.0}, ["'multistep' needs gamma"]),
-    ({"lr_policy": "multistep", "base_lr": 1.0, "gamma": 0.1, "stepvalue": [5, 2]}, ["stepvalue must not fall: 5, 2"]),
-])
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({}, ["no lr_policy", 'lr_policy: "fixed"']),
+        ({"lr_policy": "cosine"}, ["unknown lr_policy 'cosine'", "multistep"]),
+        ({"lr_policy": "multistp"}, ["did you mean 'multistep'"]),
+        ({"lr_policy": "Fixed"}, ["did you mean 'fixed'"]),
+        ({"lr_policy": "fixed"}, ["no base_lr"]),
+        ({"lr_policy": "fixed", "base_lr": math.inf}, ["base_lr", "finite"]),
+        ({"lr_policy": "fixed", "base_lr": -1.0}, ["base_lr", "-1"]),
+        ({"lr_policy": "step", "base_lr": 1.0, "gamma": 0.1}, ["'step' needs stepsize"]),
+        ({"lr_policy": "step", "base_lr": 1.0, "gamma": 0.1, "stepsize": 0}, ["stepsize of at least 1"]),
+        ({"lr_policy": "step", "base_lr": 1.0, "stepsize": 3}, ["'step' needs gamma"]),
+        ({"lr_policy": "exp", "base_lr": 1.0}, ["'exp' needs gamma"]),
+        ({"lr_policy": "exp", "base_lr": 1.0, "gamma": -0.5}, ["gamma of 0 or more"]),
+        ({"lr_policy": "inv", "base_lr": 1.0, "gamma": 0.1}, ["'inv' needs power"]),
+        ({"lr_policy": "poly", "base_lr": 1.0, "max_iter": 5}, ["'poly' needs power"]),
+        ({"lr_policy": "poly", "base_lr": 1.0, "power": 1.0}, ["'poly' needs max_iter"]),
+        ({"lr_policy": "poly", "base_lr": 1.0, "power": -1.0, "max_iter": 5}, ["power of 0 or more"]),
+        ({"lr_policy": "sigmoid", "base_lr": 1.0, "gamma": 0.1}, ["'sigmoid' needs stepsize"]),
+        ({"lr_policy": "multistep", "base_lr": 1.0}, ["'multistep' needs gamma"]),
+        (
+            {"lr_policy": "multistep", "base_lr": 1.0, "gamma": 0.1, "stepvalue": [5, 2]},
+            ["stepvalue must not fall: 5, 2"],
+        ),
+    ],
+)
 def test_fields_that_cannot_work(fields, words):
     with pytest.raises(SolverFault) as fault:
         check_policy(Fields(**fields))

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from proto.errors import SolverFault
-from solver.signals import NONE, SNAPSHOT, STOP, Signals
+from demitasse.proto.errors import SolverFault
+from demitasse.solver.signals import NONE, SNAPSHOT, STOP, Signals
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="these signals are of POSIX systems")
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proto.errors import NetError, SolverFault, WeightsFault
-from proto.weights import read_grads, read_weights
-from solver import snapshots
-from solver.log import Silent
-from solver.solver import Solver
+from demitasse.proto.errors import NetError, SolverFault, WeightsFault
+from demitasse.proto.weights import read_grads, read_weights
+from demitasse.solver import snapshots
+from demitasse.solver.log import Silent
+from demitasse.solver.solver import Solver
 from tests.test_solver import cases, small
 
 
@@ -24,6 +24,7 @@ def make(tmp_path, monkeypatch):
     def build(fields="", **options):
         log = small.Lines()
         return Solver(small.write(tmp_path, fields), device="generic", log=log, **options), log
+
     return build
 
 
@@ -68,8 +69,11 @@ def test_hdf5_snapshots_are_caffes(name, tmp_path, monkeypatch):
         for folder in (caffe, ours):
             entries = {}
             with h5py.File(folder / file) as opened:
-                opened.visititems(lambda path, item, entries=entries: entries.update(
-                    {path: (item.shape, str(item.dtype), item[()].tolist()) if hasattr(item, "shape") else None}))
+                opened.visititems(
+                    lambda path, item, entries=entries: entries.update(
+                        {path: (item.shape, str(item.dtype), item[()].tolist()) if hasattr(item, "shape") else None}
+                    )
+                )
             found.append(entries)
         assert found[0] == found[1]
 
@@ -135,15 +139,18 @@ def test_without_the_side_file_a_line_says_what_starts_anew(make):
     assert resumed.iter == 0 and "snap_iter_0.solverstate.json" in log.warnings[0]
 
 
-@pytest.mark.parametrize("spoil, words", [
-    (lambda side: "{", "cannot be read"),
-    (lambda side: json.dumps(side | {"iter": 5}), "not of this state (iteration 0)"),
-    (lambda side: "[]", "not of this state"),
-    (lambda side: json.dumps(side | {"ranks": []}), "is damaged"),
-    (lambda side: json.dumps(side | {"ranks": [{}]}), "is damaged"),
-    (lambda side: json.dumps(side | {"ranks": ["text"]}), "is damaged"),
-    (lambda side: re.sub(r'"MT19937", \[\d+', '"MT19937", [99999999999', json.dumps(side)), "is damaged"),
-])
+@pytest.mark.parametrize(
+    "spoil, words",
+    [
+        (lambda side: "{", "cannot be read"),
+        (lambda side: json.dumps(side | {"iter": 5}), "not of this state (iteration 0)"),
+        (lambda side: "[]", "not of this state"),
+        (lambda side: json.dumps(side | {"ranks": []}), "is damaged"),
+        (lambda side: json.dumps(side | {"ranks": [{}]}), "is damaged"),
+        (lambda side: json.dumps(side | {"ranks": ["text"]}), "is damaged"),
+        (lambda side: re.sub(r'"MT19937", \[\d+', '"MT19937", [99999999999', json.dumps(side)), "is damaged"),
+    ],
+)
 def test_a_side_file_that_does_not_fit(make, spoil, words):
     solver, _ = make()
     path = Path(solver.snapshot() + ".json")
@@ -164,12 +171,15 @@ def test_a_state_of_another_solver_changes_nothing(make):
     assert same(before, weights_of(other)) and other.iter == 0
 
 
-@pytest.mark.parametrize("path, words", [
-    ("none.solverstate", "snapshot: Could not open file none.solverstate"),
-    ("snap_iter_0.caffemodel", "weights alone: give its .solverstate"),
-    ("solver.prototxt", "a prototxt"),
-    ("empty", "empty"),
-])
+@pytest.mark.parametrize(
+    "path, words",
+    [
+        ("none.solverstate", "snapshot: Could not open file none.solverstate"),
+        ("snap_iter_0.caffemodel", "weights alone: give its .solverstate"),
+        ("solver.prototxt", "a prototxt"),
+        ("empty", "empty"),
+    ],
+)
 def test_files_that_are_no_state(make, tmp_path, path, words):
     solver, _ = make()
     solver.snapshot()
@@ -206,13 +216,14 @@ def test_a_disk_that_fills_up_on_the_way_leaves_the_old_snapshot_whole(make, tmp
 
     def full(path, state):
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(snapshots, "write_state", full)
     solver.step(2)
     assert solver.iter == 4 and "no snapshot at iteration 4: " in log.warnings[-1] and "No space" in log.warnings[-1]
     assert {name: (tmp_path / name).read_bytes() for name in old} == old
-    assert not (tmp_path / "snap_iter_4.solverstate").exists()       # without it the other two do not count
+    assert not (tmp_path / "snap_iter_4.solverstate").exists()  # without it the other two do not count
     with pytest.raises(OSError):
-        solver.snapshot()                                            # asked for by hand, it is an error
+        solver.snapshot()  # asked for by hand, it is an error
 
 
 def test_weights_start_a_run_and_read_back(make):

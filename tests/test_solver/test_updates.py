@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from layers.backend import make_backend
-from layers.layer import Param
-from proto.errors import SolverFault, WeightsFault
-from proto.messages import SolverParameter
-from solver import updates
-from solver.updates import RULES, Updater, check_update
+from demitasse.layers.backend import make_backend
+from demitasse.layers.layer import Param
+from demitasse.proto.errors import SolverFault, WeightsFault
+from demitasse.proto.messages import SolverParameter
+from demitasse.solver import updates
+from demitasse.solver.updates import RULES, Updater, check_update
 
 SHAPES = [(3, 2), (4,)]
 
@@ -58,11 +58,14 @@ def one_weight(param, w, gradients, rate, decay):
 
 
 @pytest.mark.parametrize("regularization", ["L1", "L2"])
-@pytest.mark.parametrize("name, momentum", [(name, 0.0) for name in RULES] +
-                         [(name, 0.9) for name in RULES if name not in ("AdaGrad", "RMSProp")])
+@pytest.mark.parametrize(
+    "name, momentum",
+    [(name, 0.0) for name in RULES] + [(name, 0.9) for name in RULES if name not in ("AdaGrad", "RMSProp")],
+)
 def test_rules(name, momentum, regularization):
-    param = SolverParameter(type=name, momentum=momentum, weight_decay=0.1, delta=1e-3, rms_decay=0.8,
-                            regularization_type=regularization)
+    param = SolverParameter(
+        type=name, momentum=momentum, weight_decay=0.1, delta=1e-3, rms_decay=0.8, regularization_type=regularization
+    )
     backend, rng = make_backend("generic", dtype="float64"), np.random.default_rng(1)
     params = parameters(backend, rng)
     start = [p.data.copy() for p in params]
@@ -74,8 +77,13 @@ def test_rules(name, momentum, regularization):
         updater.apply(0.05, t)
     for i, p in enumerate(params):
         for place in np.ndindex(p.shape):
-            path, histories = one_weight(param, start[i][place], [g[i][place] for g in gradients],
-                                         0.05 * p.lr_mult, param.weight_decay * p.decay_mult)
+            path, histories = one_weight(
+                param,
+                start[i][place],
+                [g[i][place] for g in gradients],
+                0.05 * p.lr_mult,
+                param.weight_decay * p.decay_mult,
+            )
             assert p.data[place] == pytest.approx(path[-1], rel=1e-12)
             for k, expected in enumerate(histories):
                 assert updater.history[k][i][place] == pytest.approx(expected, rel=1e-12)
@@ -161,7 +169,7 @@ def test_histories_go_to_a_file_and_back(name):
     updaters[0].apply(0.1, 1)
     saved = updaters[0].host_history()
     assert [h.shape for h in saved] == SHAPES * (2 if name in ("AdaDelta", "Adam") else 1)
-    updaters[1].load_history([saved[0], *[h.reshape(1, 1, *h.shape) for h in saved[1:]]])     # legacy shapes
+    updaters[1].load_history([saved[0], *[h.reshape(1, 1, *h.shape) for h in saved[1:]]])  # legacy shapes
     for a, b in zip(saved, updaters[1].host_history(), strict=True):
         assert np.array_equal(a, b)
 
@@ -189,20 +197,23 @@ def test_the_last_update_can_be_put_where_caffe_leaves_it():
             np.testing.assert_allclose(p.grad, w - p.data, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("fields, words", [
-    ({"type": "Adamm"}, ["unknown solver type 'Adamm'", "did you mean 'Adam'"]),
-    ({"type": "adam"}, ["did you mean 'Adam'"]),
-    ({"type": "SGDD"}, ["did you mean 'SGD'"]),
-    ({"type": "LBFGS"}, ["known: SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam"]),
-    ({"type": "AdaGrad", "momentum": 0.9}, ["AdaGrad has no momentum", "0.9", "remove it"]),
-    ({"type": "RMSProp", "momentum": 0.9}, ["RMSProp has no momentum"]),
-    ({"momentum": 99}, ["momentum is 99", "below 1"]),
-    ({"type": "Adam", "momentum2": 1}, ["momentum2 is 1"]),
-    ({"rms_decay": 1.5}, ["rms_decay is 1.5"]),
-    ({"iter_size": 0}, ["iter_size is 0", "at least 1"]),
-    ({"clip_gradients": 0}, ["clip_gradients is 0", "freeze"]),
-    ({"regularization_type": "L3"}, ["unknown regularization_type 'L3'", "L1, L2"]),
-])
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"type": "Adamm"}, ["unknown solver type 'Adamm'", "did you mean 'Adam'"]),
+        ({"type": "adam"}, ["did you mean 'Adam'"]),
+        ({"type": "SGDD"}, ["did you mean 'SGD'"]),
+        ({"type": "LBFGS"}, ["known: SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam"]),
+        ({"type": "AdaGrad", "momentum": 0.9}, ["AdaGrad has no momentum", "0.9", "remove it"]),
+        ({"type": "RMSProp", "momentum": 0.9}, ["RMSProp has no momentum"]),
+        ({"momentum": 99}, ["momentum is 99", "below 1"]),
+        ({"type": "Adam", "momentum2": 1}, ["momentum2 is 1"]),
+        ({"rms_decay": 1.5}, ["rms_decay is 1.5"]),
+        ({"iter_size": 0}, ["iter_size is 0", "at least 1"]),
+        ({"clip_gradients": 0}, ["clip_gradients is 0", "freeze"]),
+        ({"regularization_type": "L3"}, ["unknown regularization_type 'L3'", "L1, L2"]),
+    ],
+)
 def test_fields_that_cannot_work(fields, words):
     with pytest.raises(SolverFault) as fault:
         check_update(SolverParameter(**fields))

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from layers.fillers import fill
-from proto.errors import SolverFault
-from proto.messages import FillerParameter
-from proto.text import read_solver
-from solver import watch
-from solver.bilinear import diagonal_bilinear, fill_zero_deconvolutions
-from solver.solver import Solver
+from demitasse.layers.fillers import fill
+from demitasse.proto.errors import SolverFault
+from demitasse.proto.messages import FillerParameter
+from demitasse.proto.text import read_solver
+from demitasse.solver import watch
+from demitasse.solver.bilinear import diagonal_bilinear, fill_zero_deconvolutions
+from demitasse.solver.solver import Solver
 from tests.test_solver import small
 
-FCN = '''
+FCN = """
 layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param {
   shape { dim: 1 dim: 3 dim: 8 dim: 8 } shape { dim: 1 dim: 1 dim: 8 dim: 8 }
   data_filler { type: "gaussian" } data_filler { type: "constant" value: 1 } } }
@@ -24,7 +24,7 @@ layer { name: "score" type: "Convolution" bottom: "conv" top: "score"
 layer { name: "up" type: "Deconvolution" bottom: "score" top: "up" param { lr_mult: 0 }
   convolution_param { num_output: 5 kernel_size: 4 stride: 2 pad: 1 bias_term: false } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "up" bottom: "label" top: "loss" loss_param { normalize: NORM } }
-'''
+"""
 FILLED = 'weight_filler { type: "xavier" }'
 
 
@@ -40,6 +40,7 @@ def make(tmp_path, monkeypatch):
         log = small.Lines()
         base = f'base_lr: {rate} lr_policy: "fixed" max_iter: 9 random_seed: 1 snapshot_after_train: false display: 1 '
         return Solver(small.write(tmp_path, fields, net, base), device="generic", log=log), log
+
     return build
 
 
@@ -113,8 +114,9 @@ def test_images_without_labels_teach_nothing_yet(make):
 
 def muted(layer):
     """The net with a layer between the upsampled scores and the loss."""
-    net = fcn().replace('layer { name: "loss" ', f'layer {{ name: "mute" bottom: "up" top: "mute" {layer} }}\n'
-                                                 'layer { name: "loss" ')
+    net = fcn().replace(
+        'layer { name: "loss" ', f'layer {{ name: "mute" bottom: "up" top: "mute" {layer} }}\nlayer {{ name: "loss" '
+    )
     return net.replace('bottom: "up" bottom: "label"', 'bottom: "mute" bottom: "label"')
 
 
@@ -149,11 +151,14 @@ def test_a_summed_loss_is_said_beside_the_rate_and_shown_per_label(make):
     assert f"    loss per label = {solver.net.loss / 64:g}" in log.lines
 
 
-@pytest.mark.parametrize("normalize, rate, fields, words", [
-    ("false", 0.1, "momentum: 0.99", ["base_lr 0.1", "64 times its mean", "NaN", "normalize: true"]),
-    ("true", 0.5, "momentum: 0.99", ["1 times its mean", "a base_lr near 1e-03"]),
-    ("true", 1e-10, "", ["changes next to nothing", "normalize: false"]),
-])
+@pytest.mark.parametrize(
+    "normalize, rate, fields, words",
+    [
+        ("false", 0.1, "momentum: 0.99", ["base_lr 0.1", "64 times its mean", "NaN", "normalize: true"]),
+        ("true", 0.5, "momentum: 0.99", ["1 times its mean", "a base_lr near 1e-03"]),
+        ("true", 1e-10, "", ["changes next to nothing", "normalize: false"]),
+    ],
+)
 def test_rates_that_have_never_trained_anything(make, normalize, rate, fields, words):
     solver, log = make(fcn(normalize=normalize), rate, fields)
     fill_zero_deconvolutions(solver.net)
@@ -161,10 +166,15 @@ def test_rates_that_have_never_trained_anything(make, normalize, rate, fields, w
     assert len(log.warnings) == 1 and [word for word in words if word not in log.warnings[0]] == []
 
 
-@pytest.mark.parametrize("normalize, rate, fields", [
-    ("false", 1e-10, "momentum: 0.99"), ("true", 1e-4, "momentum: 0.9"), ("true", 0.01, "momentum: 0.9"),
-    ("true", 1e-10, 'type: "AdaDelta"'),
-])
+@pytest.mark.parametrize(
+    "normalize, rate, fields",
+    [
+        ("false", 1e-10, "momentum: 0.99"),
+        ("true", 1e-4, "momentum: 0.9"),
+        ("true", 0.01, "momentum: 0.9"),
+        ("true", 1e-10, 'type: "AdaDelta"'),
+    ],
+)
 def test_rates_that_do_train(make, normalize, rate, fields):
     solver, log = make(fcn(normalize=normalize), rate, fields)
     fill_zero_deconvolutions(solver.net)
@@ -213,10 +223,13 @@ def test_data_with_a_nan_in_them(make, tmp_path):
         "        self.n += 1\n"
         "    def backward(self, top, propagate_down, bottom): pass\n"
         "    def state(self): return {'n': self.n}\n"
-        "    def load_state(self, state): self.n = state['n']\n")
+        "    def load_state(self, state): self.n = state['n']\n"
+    )
     begin = fcn().index('layer { name: "conv"')
-    net = ('layer { name: "data" type: "Python" top: "data" top: "label" '
-           'python_param { module: "spoilt" layer: "Spoilt" } }\n' + fcn()[begin:])
+    net = (
+        'layer { name: "data" type: "Python" top: "data" top: "label" '
+        'python_param { module: "spoilt" layer: "Spoilt" } }\n' + fcn()[begin:]
+    )
     solver, log = make(net)
     fill_zero_deconvolutions(solver.net)
     text = fault_of(solver)
@@ -226,8 +239,10 @@ def test_data_with_a_nan_in_them(make, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_a_layer_that_makes_the_first_nan(make):
-    net = fcn().replace('layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }',
-                        'layer { name: "log" type: "Log" bottom: "conv" top: "conv" }')
+    net = fcn().replace(
+        'layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }',
+        'layer { name: "log" type: "Log" bottom: "conv" top: "conv" }',
+    )
     solver, log = make(net)
     fill_zero_deconvolutions(solver.net)
     text = fault_of(solver)
@@ -235,10 +250,13 @@ def test_a_layer_that_makes_the_first_nan(make):
     assert "the first values that are not finite come out of this layer" in text
 
 
-@pytest.mark.parametrize("fields, words", [
-    ('lr_policy: "multistep" gamma: 0.1', "multistep without a stepvalue: the rate stays at base_lr for ever"),
-    ('lr_policy: "fixed"', ""),
-])
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ('lr_policy: "multistep" gamma: 0.1', "multistep without a stepvalue: the rate stays at base_lr for ever"),
+        ('lr_policy: "fixed"', ""),
+    ],
+)
 def test_schedules_that_do_nothing(fields, words):
     lines = watch.schedule_warnings(read_solver(f"base_lr: 0.1 max_iter: 8\n{fields}")[0])
     assert [words in line for line in lines] == [True] * bool(words)

@@ -1,0 +1,10 @@
+"""Caffe nets, weights and solvers on today's CPUs and GPUs: `demitasse.netdef`, `demitasse.solver`, ...
+
+In a checkout the packages lie at the repository's root, one folder up; `pip install` lays them below this one.
+"""
+
+from pathlib import Path
+
+_here = Path(__file__).parent
+if not (_here / "proto").is_dir():
+    __path__.append(str(_here.parent))
