@@ -1,10 +1,18 @@
 """Installs Demitasse: `pip install .` or, for working on it, `make`."""
 
+import atexit
+import re
+import shutil
+import tempfile
 from pathlib import Path
 
 from setuptools import setup
 
 HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.*)"$', (HERE / "demitasse/__init__.py").read_text(encoding="utf-8"), re.M)[1]
+# A build folder that stays would put files into the wheel that the sources no longer have.
+BUILD = tempfile.mkdtemp(prefix="demitasse-build-")
+atexit.register(shutil.rmtree, BUILD, ignore_errors=True)
 
 EXTRAS = {
     "hdf5": ["h5py>=3.8"],
@@ -26,15 +34,19 @@ PARTS = ["proto", "layers", "layers.backend", "layers.sources", "netdef", "solve
 
 setup(
     name="demitasse",
-    version="0.1.0",
+    version=VERSION,
     description="Caffe nets, weights and solvers on today's CPUs and GPUs",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="BSD-2-Clause",
     python_requires=">=3.10",
     # Listed by name: a bare find_packages() would install tests and benchmarks too.
+    options={"build": {"build_base": BUILD}},
     packages=["demitasse", *(f"demitasse.{name}" for name in PARTS), "caffe", "caffe.proto"],
-    package_dir={"demitasse": "demitasse"} | {f"demitasse.{name}": name.replace(".", "/") for name in PARTS},
+    package_dir={"": "demitasse/doors", "demitasse": "demitasse", "caffe": "caffe"}
+    | {f"demitasse.{name}": name.replace(".", "/") for name in PARTS},
+    py_modules=["solver", "netdef", "models"],
+    entry_points={"console_scripts": ["demitasse = demitasse.__main__:main", "caffe = demitasse.solver.__main__:main"]},
     package_data={
         "demitasse.proto": ["caffe.proto"],
         "demitasse.layers.backend": ["kernels/*.cu", "kernels/*.h"],

@@ -5,6 +5,8 @@ In a checkout the packages lie at the repository's root, one folder up; `pip ins
 
 from pathlib import Path
 
+__version__ = "0.2.0"
+
 _here = Path(__file__).parent
 if not (_here / "proto").is_dir():
     __path__.append(str(_here.parent))

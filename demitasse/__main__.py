@@ -1,0 +1,70 @@
+"""demitasse COMMAND ...: every command of the project by one name, whatever modules the working directory holds.
+
+Each command belongs to one of three packages, which parse its options; `python -m solver`, `python -m netdef` and
+`python -m models` are older doors to the same commands.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from demitasse import __version__
+from demitasse.proto.errors import did_you_mean
+
+# command: (package, the package's own name for it, what it does)
+COMMANDS = {
+    "train": ("solver", "train", "train a net by its solver's prototxt"),
+    "test": ("solver", "test", "run a net in its TEST phase"),
+    "time": ("solver", "time", "time every layer of a net"),
+    "device_query": ("solver", "device_query", "say what there is to compute on"),
+    "show": ("netdef", "show", "a table of a net's sizes, params, costs and Crop offsets"),
+    "draw": ("netdef", "draw", "a picture of a net"),
+    "upgrade": ("netdef", "upgrade", "bring a net, a solver or a .caffemodel to today's form"),
+    "convert": ("netdef", "convert", "weights of any format to .caffemodel, .h5, .npz or .safetensors"),
+    "diff": ("netdef", "diff", "compare two nets or two weights files"),
+    "types": ("netdef", "types", "all layer types"),
+    "list": ("models", "list", "the nets of the FCN family"),
+    "write": ("models", "write", "write a net's train, test, deploy and solver prototxts"),
+    "prepare": ("models", "prepare", "make weights and data ready"),
+    "check": ("models", "check", "look for what would stop a training on own images and labels"),
+    "recipe": ("models", "train", "run a net's recipe: every stage, each from the last one's weights"),
+    "score": ("models", "score", "score a net on the split that its data layer names"),
+    "segment": ("models", "segment", "label every pixel of images"),
+    "report": ("models", "report", "a page about a run: curve, scores, best and worst images"),
+    "convert_imageset": ("models", "convert_imageset", "write the images of a listing to an LMDB or LevelDB"),
+    "compute_image_mean": ("models", "compute_image_mean", "the mean image of a database"),
+    "extract_features": ("models", "extract_features", "write blobs of a net that reads data to databases"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; its exit status: 0 done, 1 where it says so, 2 a mistake (one line on stderr), 130 Ctrl-C."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if given else 2
+    if given[0] in ("-V", "--version", "version"):
+        print(f"demitasse {__version__}")
+        return 0
+    if given[0] not in COMMANDS:
+        print(
+            f"demitasse: unknown command '{given[0]}'{did_you_mean(given[0], COMMANDS)}; known: {', '.join(COMMANDS)}",
+            file=sys.stderr,
+        )
+        return 2
+    package, command, _ = COMMANDS[given[0]]
+    run = importlib.import_module(f"demitasse.{package}.__main__").main
+    return run([command, *given[1:]])
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {about}" for name, (_, _, about) in COMMANDS.items()]
+    return "\n".join(
+        ["usage: demitasse COMMAND ...   (demitasse COMMAND --help lists its options; --version)", "", *lines]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
