@@ -87,9 +87,7 @@ class NetBlob(Shaped):
         if any(size < 0 for size in shape):
             raise ShapeFault(f"blob '{self._values[-1].name}' cannot have the shape {shape}")
         for value in self._values:
-            value.shape = tuple(int(size) for size in shape)
-            if not value.producer.is_input:
-                value.producer.sized_for = None  # its layer is to say the shape again
+            self._engine.plan.reshape_value(value, shape)
         self._data.reshape(shape)
         self._diff.reshape(shape)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 
 from demitasse.layers.fillers import check_filler
@@ -55,6 +56,7 @@ class Plan:
         self.by_name = {step.name: step for step in self.steps}
         self.settled = False  # whether only an input's shape can change any other
         self._set_up(backend)
+        self._fitting = {value: value.shape for value in self.inputs.values()}  # as all others were inferred from
         self.shared = bind_params(self.steps)
         plan_gradients(self.steps, self.message.force_backward)
         self.on_host = backend is not None and backend.name != "gpu"
@@ -130,17 +132,25 @@ class Plan:
 
     # -- sizes -------------------------------------------------------------------------------------
 
+    def reshape_value(self, value: Value, shape: Shape) -> None:
+        """Give a value another shape, for `resize` to take up: an input keeps it, any other's layer says its own anew."""
+        value.shape = tuple(int(size) for size in shape)
+        if not value.producer.is_input:
+            value.producer.sized_for = None
+        self.settled = False
+
     def resize(self, given: Mapping[str, Shape], first: int = 0, last: int | None = None) -> None:
         """Infer the shapes of steps[first..last] where something has changed, with new shapes for inputs.
 
         Data layers are asked for the shapes of their next batch.  Where the sizes do not fit, ShapeFault, and
-        the inputs have their old shapes again.
+        the net has the shapes again that fitted last.
         """
-        before = {value: value.shape for value in self.inputs.values()}
-        if self.settled and all(tuple(given.get(value.name, shape)) == shape for value, shape in before.items()):
+        wanted = {value: tuple(given.get(value.name, value.shape)) for value in self.inputs.values()}
+        if self.settled and wanted == self._fitting:
             return
-        for value in before:
-            value.shape = tuple(given.get(value.name, value.shape))
+        before = {value: self._fitting.get(value, value.shape) for value in self.values}
+        for value, shape in wanted.items():
+            value.shape = shape
         try:
             changed = [
                 _infer_if_changed(step)
@@ -150,10 +160,20 @@ class Plan:
             if any(changed):
                 self._require_memory()
         except BaseException:
-            for value, shape in before.items():
-                value.shape = shape
+            self._restore(before)
             raise
+        self._fitting = wanted
         self.settled = not first and last in (None, len(self.steps) - 1) and not any(map(_sizes_itself, self.steps))
+
+    def _restore(self, shapes: Mapping[Value, Shape]) -> None:
+        """Take back a `resize` that did not fit, the layers' own sizes with it."""
+        self.settled = False
+        for value, shape in shapes.items():
+            value.shape = shape
+        for step in self.steps:
+            if step.bottoms and step.sized_for != [value.shape for value in step.bottoms]:
+                with suppress(Exception):  # it is asked again before it runs; what did not fit is to be told now
+                    infer(step, [value.shape for value in step.bottoms])
 
     def _require_memory(self) -> None:
         if self.on_host:
