@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from demitasse.proto.errors import NetError, did_you_mean
+from demitasse.proto.errors import NetError, did_you_mean, printable
 
 ENGINE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OURS = tuple(os.path.join(ENGINE, folder, "") for folder in ("caffe", "layers", "netdef"))
@@ -73,13 +73,8 @@ def status_of(error: Exception, with_traceback: bool = False) -> int:
     text = None if with_traceback else told(error)
     if text is None:
         raise error
-    print(printable(text), file=sys.stderr, flush=True)
+    print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
     return 2
-
-
-def printable(text: str) -> str:
-    """The text with what would steer a terminal (a file may hold it) written out."""
-    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], text)
 
 
 def told(error: Exception) -> str | None:

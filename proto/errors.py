@@ -93,6 +93,12 @@ def located(where: Where | None, layer: str | None = None):
         raise
 
 
+def printable(text: str) -> str:
+    r"""The text on one line, with what would steer a terminal or break a document (a name in a file may hold it:
+    escapes, line breaks, marks that turn the direction of writing) spelled out: \x1b, \n, \u202e."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def did_you_mean(word: str, known) -> str:
     """ " (did you mean 'Convolution'?)" for a near miss, else an empty string."""
     import difflib

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from demitasse.proto.command import OneLineParser, carry_out
-from demitasse.proto.errors import NetError, ShapeFault, Where, foreign
+from demitasse.proto.errors import NetError, ShapeFault, Where, foreign, printable
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -115,3 +115,8 @@ def test_names_that_the_terminal_cannot_show(tmp_path):
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
     )
     assert result.returncode == 0 and "\\xe9" in result.stdout and "\\u4e00" in result.stdout
+
+
+def test_what_steers_a_terminal_is_spelled_out():
+    assert printable("a\x1b[31m\n\t\x9b\u202e\u2028") == "a\\x1b[31m\\n\\t\\x9b\\u202e\\u2028"
+    assert printable("conv1 'é漢' \\ ") == "conv1 'é漢' \\ "
