@@ -13,9 +13,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from demitasse.layers.backend.cpu_compile import kernel
-from demitasse.layers.backend.cpu_work import ENTERED, MAILBOX, add, read, rest
-
-I64 = ir.IntType(64)
+from demitasse.layers.backend.cpu_work import ENTERED, I64, MAILBOX, add, read, rest
 
 # Words of a mailbox.  CALL: how often it was opened and closed, so odd while threads may come in; negative at the end.
 # INSIDE: threads that are in a call, or about to look whether they may; FUNCTION, BLOCK: what they call, and with what.
@@ -59,10 +57,10 @@ def enter(typing, state):
     stands in.  A kernel does this before anything else."""
 
     def generate(context, builder, signature, args):
-        array = context.make_array(signature.args[0])(context, builder, args[0])
+        state = builder.inttoptr(args[0], I64.as_pointer())
 
         def in_state(i):
-            return builder.gep(array.data, [builder.add(array.nitems, ir.Constant(I64, i))])
+            return builder.gep(state, [ir.Constant(I64, i)])
 
         number = builder.atomic_rmw("add", in_state(ENTERED), ir.Constant(I64, 1), "seq_cst")
         mailbox = builder.load(in_state(MAILBOX))
@@ -81,7 +79,7 @@ def enter(typing, state):
             builder.atomic_rmw("add", word(CALL), ir.Constant(I64, 1), "seq_cst")
         return number
 
-    return types.int64(state), generate
+    return types.int64(types.int64), generate
 
 
 @intrinsic
@@ -89,14 +87,14 @@ def _go_in(typing, mailbox):
     """Call what the mailbox names."""
 
     def generate(context, builder, signature, args):
-        words = context.make_array(signature.args[0])(context, builder, args[0]).data
+        words = builder.inttoptr(args[0], I64.as_pointer())
         kind = ir.FunctionType(ir.VoidType(), [I64.as_pointer()])
         function = builder.load(builder.gep(words, [ir.Constant(I64, FUNCTION)]))
         block = builder.gep(words, [ir.Constant(I64, BLOCK)])
         builder.call(builder.inttoptr(function, kind.as_pointer()), [block])
         return context.get_dummy_value()
 
-    return types.void(mailbox), generate
+    return types.void(types.int64), generate
 
 
 @intrinsic

@@ -17,7 +17,7 @@ import threading
 import numpy as np
 
 from demitasse.layers.backend.cpu_mailbox import ASLEEP, CALL, WORDS, close, serve
-from demitasse.layers.backend.cpu_work import LINE, MAILBOX, THREADS
+from demitasse.layers.backend.cpu_work import MAILBOX, THREADS, state_words
 
 LOOKS = 20_000  # into the mailbox before a thread falls asleep: about half a millisecond
 
@@ -48,7 +48,7 @@ class _Team:
 
     def __init__(self, helpers):
         self.process, self.busy, self.address = os.getpid(), threading.Lock(), 0
-        self._scratch = np.empty((helpers + 1, 0), np.float32)
+        self._scratch, self._state = np.empty((helpers + 1, 0), np.float32), np.empty(0, np.int64)
         if helpers:
             self._start(helpers)
 
@@ -56,11 +56,11 @@ class _Team:
         self._mailbox, self._bell = np.zeros(WORDS, np.int64), _Bell()
         self.address = self._mailbox.ctypes.data
         self._mailbox[CALL] = -1
-        serve(self._mailbox, self._bell.file, LOOKS)  # compiled before the threads need it
+        serve(self.address, self._bell.file, LOOKS)  # compiled before the threads need it
         self._mailbox[CALL] = 0
         self._threads = [
             threading.Thread(
-                target=serve, args=(self._mailbox, self._bell.file, LOOKS), name=f"demitasse-{i + 1}", daemon=True
+                target=serve, args=(self.address, self._bell.file, LOOKS), name=f"demitasse-{i + 1}", daemon=True
             )
             for i in range(helpers)
         ]
@@ -69,6 +69,13 @@ class _Team:
         self._cores = os.sched_getaffinity(0) if _core else {0}
         self._away_from = -1
         atexit.register(self._stop)
+
+    def state(self, phases):
+        """The state of a call: the same memory in every call."""
+        words = state_words(phases, len(self._scratch))
+        if self._state.size < words:
+            self._state = np.empty(2 * words, np.int64)
+        return _begin(self._state[:words], len(self._scratch), self.address)
 
     def scratch(self, floats):
         """(threads, `floats` or more): the same memory in every call, so that each row stays in its core's cache."""
@@ -95,7 +102,7 @@ class _Team:
 
     def close(self):
         """Wait until nobody is in the call any more."""
-        close(self._mailbox)
+        close(self.address)
 
     def _stop(self):
         """At the interpreter's end no thread may be left in compiled code, which goes too."""
@@ -120,21 +127,20 @@ class Pool:
 
         scratch: floats for each thread, which come as another argument after `state`: an array (threads, n >= scratch).
         """
-        state = np.zeros((phases * (self.threads + 1) + 1) * LINE, np.int64)
-        state[THREADS] = self.threads
         team = self._team
         if team is None or team.process != os.getpid():
             team = self._start()
         if not team.busy.acquire(blocking=False):  # with a call from another thread
-            function(state, *([_scratch(self.threads, scratch)] if scratch else []), *args)
+            state = _begin(np.empty(state_words(phases, self.threads), np.int64), self.threads, 0)
+            function(state.ctypes.data, *([_scratch(self.threads, scratch)] if scratch else []), *args)
             return
         try:
+            state = team.state(phases).ctypes.data
             if scratch:
                 args = team.scratch(scratch), *args
             if not team.address:
                 function(state, *args)
                 return
-            state[MAILBOX] = team.address
             team.wake()
             try:
                 function(state, *args)
@@ -148,6 +154,13 @@ class Pool:
             if self._team is None or self._team.process != os.getpid():
                 self._team = _Team(self.threads - 1)
             return self._team
+
+
+def _begin(state, threads, mailbox):
+    """`state`, as a call of so many threads finds it; mailbox: the address of the one that calls the others in."""
+    state[...] = 0
+    state[THREADS], state[MAILBOX] = threads, mailbox
+    return state
 
 
 def _scratch(threads, floats):

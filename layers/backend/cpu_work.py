@@ -1,7 +1,7 @@
 """How the threads of a call share out its jobs.
 
 A kernel is a Numba function without the GIL that every thread enters with the same arguments.  It takes jobs from
-counters in `state`, an int64 array made for the call:
+counters in `state`, the address of int64 words that are zero when the call begins:
 
     me = enter(state)                       0, 1, ... for the threads in order of arrival (cpu_mailbox)
     for j in work(state, me, p, n):         phase p with n jobs
@@ -11,6 +11,9 @@ Each thread begins with a share of its own, the same for the same number of jobs
 core's cache is mostly there for the next: on many machines the dearest thing of all is to write what another core has
 read.  Then it helps the others.  A phase is over when its jobs are done, not when all threads have come by: a thread
 that is late finds nothing to do and nobody waits for it.  Jobs may depend on the number of threads; results do not.
+
+`state` is a number and not an array, since `work` is a generator: Numba's generators take a reference to each array
+among their arguments and never give it back, so every call would leave its array behind.
 """
 
 from __future__ import annotations
@@ -24,34 +27,42 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+I64 = ir.IntType(64)
+
 LINE = 8  # words of a cache line: counters of different threads share none
-# The state of a call: for each phase a line per thread, how many jobs of its share are taken, and one, how many of all
-# are done; then a last line with these, counted from its end.
-MAILBOX, ENTERED, THREADS = -1, -2, -3
+# The state of a call: a line with these words; then for each phase a line per thread, how many jobs of its share are
+# taken, and one, how many of all are done.
+MAILBOX, ENTERED, THREADS = 0, 1, 2
 MOST_PARTS, LEAST_PIXELS = 8, 1024  # of an image that is cut into bands
 
 
-def _place(context, builder, signature, args):
-    """The address of arguments (array, index)."""
-    array = context.make_array(signature.args[0])(context, builder, args[0])
-    return builder.gep(array.data, [context.cast(builder, args[1], signature.args[1], types.int64)])
+def state_words(phases: int, threads: int) -> int:
+    """How many int64 words the state of a call has."""
+    return (1 + phases * (threads + 1)) * LINE
+
+
+def _word(builder, address, index):
+    return builder.gep(builder.inttoptr(address, I64.as_pointer()), [index])
 
 
 @intrinsic
-def add(typing, array, index, n):
-    def generate(context, builder, signature, args):
-        amount = context.cast(builder, args[2], signature.args[2], types.int64)
-        return builder.atomic_rmw("add", _place(context, builder, signature, args), amount, "seq_cst")
+def add(typing, address, index, n):
+    """Add n to word `index` at an address at once; the value before."""
 
-    return types.int64(array, index, n), generate
+    def generate(context, builder, signature, args):
+        return builder.atomic_rmw("add", _word(builder, *args[:2]), args[2], "seq_cst")
+
+    return types.int64(types.int64, types.int64, types.int64), generate
 
 
 @intrinsic
-def read(typing, array, index):
-    def generate(context, builder, signature, args):
-        return builder.load_atomic(_place(context, builder, signature, args), "seq_cst", 8)
+def read(typing, address, index):
+    """Word `index` at an address, as other threads have left it."""
 
-    return types.int64(array, index), generate
+    def generate(context, builder, signature, args):
+        return builder.load_atomic(_word(builder, *args), "seq_cst", 8)
+
+    return types.int64(types.int64, types.int64), generate
 
 
 def _call(context, builder, kind, name):
@@ -95,8 +106,8 @@ def rest(looks):
 @numba.njit(nogil=True)
 def wait(state, phase, jobs):
     """Until all jobs of a phase are done."""
-    threads = state[state.size + THREADS]
-    looks, counter = 0, (phase * (threads + 1) + threads) * LINE
+    threads = read(state, THREADS)
+    looks, counter = 0, (1 + phase * (threads + 1) + threads) * LINE
     while read(state, counter) < jobs:
         looks += 1
         rest(looks)
@@ -114,8 +125,8 @@ def work(state, me, phase, jobs, ahead=False):
 
     Ends when the jobs of all threads are done; with `ahead`, when none is left to begin (see `wait`).
     """
-    threads = state[state.size + THREADS]
-    counters = phase * (threads + 1) * LINE
+    threads = read(state, THREADS)
+    counters = (1 + phase * (threads + 1)) * LINE
     done = 0
     for i in range(threads):
         whose = (me + i) % threads
@@ -134,4 +145,4 @@ def work(state, me, phase, jobs, ahead=False):
 def bands_of(state, rows, width):
     """Into how many bands to cut an image so that a thread has the same pixels in every layer; one where it is small,
     and threads rather have channels of their own.  More bands would leave little to read in line."""
-    return max(1, min(rows, state[state.size + THREADS], MOST_PARTS, rows * width // LEAST_PIXELS))
+    return max(1, min(rows, read(state, THREADS), MOST_PARTS, rows * width // LEAST_PIXELS))

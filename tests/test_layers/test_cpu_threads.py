@@ -11,7 +11,7 @@ from demitasse.layers.backend.cpu_mailbox import enter
 from demitasse.layers.backend.cpu_threads import Pool
 from demitasse.layers.backend.cpu_work import wait, work
 
-ARRAYS = ("state", "a", "b", "c.0", "c.1")
+ARRAYS = ("a", "b", "c.0", "c.1")
 
 
 @pytest.fixture
