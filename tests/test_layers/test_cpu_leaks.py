@@ -1,0 +1,100 @@
+"""No kernel of the CPU backend keeps a reference to what it was called with."""
+
+import importlib
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba.core.runtime import _nrt_python, rtsys
+
+from demitasse.layers import backend
+from demitasse.layers.backend import cpu_threads
+from demitasse.layers.backend.cpu import CpuBackend
+from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
+
+
+def kernels():
+    """Every kernel of the backend by its name: what a pool calls with the state of the call."""
+    found = set()
+    for path in Path(backend.__file__).parent.glob("cpu_*.py"):
+        module = importlib.import_module(f"{backend.__name__}.{path.stem}")
+        for name, value in vars(module).items():
+            function = getattr(value, "py_func", None)
+            if function and function.__module__ == module.__name__ and "enter" in function.__code__.co_names:
+                assert next(iter(inspect.signature(function).parameters)) == "state"
+                found.add(f"{path.stem}.{name}")
+    return found
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """Kernel: references left behind by each of its calls since this fixture began."""
+    counts, run = {}, cpu_threads.Pool.run
+
+    def counted(pool, function, *args, **options):
+        before = rtsys.get_allocation_stats()
+        run(pool, function, *args, **options)
+        after = rtsys.get_allocation_stats()
+        module = function.py_func.__module__.rpartition(".")[2]
+        made, freed = after.mi_alloc - before.mi_alloc, after.mi_free - before.mi_free
+        counts.setdefault(f"{module}.{function.py_func.__name__}", []).append(made - freed)
+
+    monkeypatch.setattr(cpu_threads.Pool, "run", counted)
+    _nrt_python.memsys_enable_stats()
+    yield counts
+    _nrt_python.memsys_disable_stats()
+
+
+def random(*shape):
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def convolve(be, x_shape, k_out, kernel, stride, pad):
+    geom = ConvGeometry((kernel, kernel), (stride, stride), (pad, pad), (1, 1))
+    x, w, b = random(*x_shape), random(k_out, x_shape[1], kernel, kernel), random(k_out)
+    dy = random(x_shape[0], k_out, *geom.out_size(x_shape[2:]))
+    be.conv_forward(x, w, b, geom, 0.0)
+    be.conv_backward_weights(x, dy, geom, np.zeros_like(w))
+    be.conv_backward_data(dy, w, geom, x_shape[2:])
+
+
+def call_every_primitive(be):
+    convolve(be, (1, 64, 40, 50), 64, 3, 1, 1)  # a tile transform
+    convolve(be, (1, 3, 141, 120), 48, 7, 2, 3)  # directly, or over phases
+    convolve(be, (2, 48, 27, 27), 64, 5, 1, 2)  # and its adjoint
+    border = np.pad(random(1, 16, 60, 70), ((0, 0), (0, 0), (99, 99), (99, 99)))
+    be.conv_forward(border, random(16, 16, 3, 3), None, ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1)))  # equal lines
+    convolve(be, (2, 40, 60, 62), 64, 7, 2, 2)  # over phases
+    w = random(3, 3, 4, 4) * np.eye(3, dtype=np.float32)[..., None, None]
+    geom = ConvGeometry((4, 4), (2, 2), (0, 0), (1, 1))
+    be.conv_backward_data(random(1, 3, 5, 5), w, geom, geom.in_size((5, 5)), random(3), 0.1, True)
+    be.matmul(random(5, 70), random(70, 33))
+    x, dy, channel = random(2, 5, 30, 20), random(2, 5, 30, 20), random(5)
+    be.concatenate([x, dy], 1)
+    be.bias_backward(dy, np.zeros(5, np.float32))
+    be.relu_backward(dy, be.relu_forward(x, 0.1), 0.1)
+    be.prelu_forward(x, channel)
+    be.prelu_backward(dy, x, channel)
+    be.affine(x, channel, channel, channel)
+    be.dropout_backward(dy, x > 0, 0.5)
+    for kernel, step in ((2, 2), (3, 2), (5, 3)):
+        out = tuple(-(-(n - kernel) // step) + 1 for n in x.shape[2:])
+        pool = PoolGeometry((kernel, kernel), (step, step), (0, 0), out)
+        be.max_pool(x, pool)
+        y, index = be.max_pool_forward(x, pool)
+        be.max_pool_backward(y, index, pool, x.shape[2:])
+        be.ave_pool_forward(x, pool)
+        be.ave_pool_backward(y, pool, x.shape[2:])
+    y, scale = be.lrn_forward(x, 5, 0.1, 0.75, 1.0)
+    be.lrn_backward(dy, x, y, scale, 5, 0.1, 0.75)
+    prob = be.softmax_forward(x, 1)
+    be.softmax_loss_backward(prob, np.zeros((2, 30, 20)), 1, None, 1.0)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_kernel_keeps_a_reference(threads, kept):
+    for exact in (False, True):
+        call_every_primitive(CpuBackend(exact=exact, threads=threads))
+    assert set(kept) == kernels()
+    assert {name: n for name, n in kept.items() if any(n)} == {}
