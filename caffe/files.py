@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from demitasse.proto.errors import NetError, did_you_mean
+from demitasse.proto.errors import NetError
+from demitasse.proto.files import near_file
 
 
 class FileFault(NetError, RuntimeError):
@@ -25,6 +26,6 @@ def require_file(path: str | os.PathLike) -> str:
         with open(path, "rb"):
             return path
     except OSError as error:
-        folder, name = os.path.split(path)
-        near = did_you_mean(name, os.listdir(folder or ".")) if os.path.isdir(folder or ".") else ""
-        raise FileFault(f"Could not open file {path}: {(error.strerror or str(error)).lower()}{near}") from None
+        raise FileFault(
+            f"Could not open file {path}: {(error.strerror or str(error)).lower()}{near_file(path)}"
+        ) from None

@@ -25,10 +25,10 @@ from PIL import Image, ImageDraw
 
 from demitasse.models.evaluate import Evaluation, save_predictions
 from demitasse.models.fcn import Head, Source, fcn
-from demitasse.models.files import write_text
 from demitasse.models.palette import beside, colour, legend
 from demitasse.models.surgery import interp, param_shapes, transplant, upsampling_layers
 from demitasse.proto import text
+from demitasse.proto.files import write_text
 from demitasse.proto.messages import SolverParameter
 from demitasse.proto.weights import read_weights, write_weights
 from demitasse.solver.solver import Solver

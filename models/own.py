@@ -18,9 +18,9 @@ from pathlib import Path
 from demitasse.models import recipes
 from demitasse.models.data.folder_layers import class_names, list_images
 from demitasse.models.fcn import Head, Source, fcn
-from demitasse.models.files import write_text
 from demitasse.proto import text
 from demitasse.proto.errors import DataFault, SchemaFault
+from demitasse.proto.files import write_text
 from demitasse.proto.messages import NetParameter, SolverParameter
 
 SLIM = dict(stride=8, width=1 / 8, random=True, snug=True, fc_kernel=3, dropout=False)

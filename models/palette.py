@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from demitasse.models.files import replacing
+from demitasse.proto.files import replacing
 
 VOC_CLASSES = (
     "background",
@@ -76,6 +76,7 @@ def save_picture(path: str | Path, picture: Image.Image | np.ndarray) -> None:
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         picture.save(temporary, format=Image.registered_extensions()[path.suffix.lower()])
 

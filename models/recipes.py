@@ -15,10 +15,10 @@ from typing import Any
 
 from demitasse.models.data.scenes import MEAN
 from demitasse.models.fcn import Head, Source, fcn, unet
-from demitasse.models.files import write_text
 from demitasse.netdef.plan import Plan
 from demitasse.proto import text
 from demitasse.proto.errors import SchemaFault, did_you_mean
+from demitasse.proto.files import write_text
 from demitasse.proto.messages import NetParameter, SolverParameter
 
 # Data sets.  Each gives (source of the training split, source of the test split) under a root folder.

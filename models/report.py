@@ -14,10 +14,10 @@ import numpy as np
 
 from demitasse.models import arguments, common, report_page, score
 from demitasse.models.evaluate import Evaluation, Example, warn_of_missing
-from demitasse.models.files import write_text
 from demitasse.models.palette import beside, colour, legend, overlay, save_picture
 from demitasse.proto.command import whole_number
 from demitasse.proto.errors import DataFault, WeightsFault
+from demitasse.proto.files import write_text
 from demitasse.proto.text import read_solver
 from demitasse.solver.paths import Finder
 

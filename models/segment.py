@@ -15,11 +15,11 @@ from demitasse.models import arguments, common
 from demitasse.models.data import read
 from demitasse.models.data.folder_layers import SUFFIXES
 from demitasse.models.data.scenes import MEAN
-from demitasse.models.files import replacing
 from demitasse.models.palette import legend, overlay, save_labels, save_picture
 from demitasse.netdef.net import Net
 from demitasse.proto.command import whole_number
 from demitasse.proto.errors import DataFault, GraphFault, SchemaFault, ShapeFault
+from demitasse.proto.files import replacing
 
 LEGEND = "legend"
 
@@ -220,6 +220,7 @@ def _segment(segmenter: Segmenter, image: np.ndarray, options, name: str) -> set
     if labels.shape != (height, width):  # of a net that gives coarse scores, or of a resized image
         labels = np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
     if options.probabilities:
+        options.out.mkdir(parents=True, exist_ok=True)
         with replacing(options.out / f"{name}.npz") as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, probabilities=probabilities(scores))
     if not options.no_overlay:

@@ -24,12 +24,12 @@ from demitasse.models import arguments, common, recipes
 from demitasse.models.bases import BASES, make_base
 from demitasse.models.evaluate import Evaluation
 from demitasse.models.fcn import fcn
-from demitasse.models.files import replacing, write_text
 from demitasse.models.prepare import late_fusion
 from demitasse.models.surgery import Weights, add_channels
 from demitasse.proto import text
 from demitasse.proto.command import whole_number
 from demitasse.proto.errors import NetError, SolverFault, WeightsFault
+from demitasse.proto.files import replacing, write_text
 from demitasse.proto.messages import SolverParameter
 from demitasse.proto.weights import read_weights, write_weights
 from demitasse.solver.bilinear import fill_zero_deconvolutions

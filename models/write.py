@@ -7,9 +7,9 @@ from pathlib import Path
 from demitasse.models import arguments, demo_net, own, recipes
 from demitasse.models.bases import BASES
 from demitasse.models.data.folder_layers import class_names
-from demitasse.models.files import write_text
 from demitasse.proto.command import whole_number
 from demitasse.proto.errors import SchemaFault
+from demitasse.proto.files import write_text
 
 
 def add_to(commands) -> None:

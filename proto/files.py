@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import errno
 import mmap
 import os
 import re
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from demitasse.proto.errors import WeightsFault, Where, did_you_mean
+from demitasse.proto.errors import WeightsFault, Where
 from demitasse.proto.memory import bytes_text, memory_left
 
 ZERO_BYTE = "a file's name cannot hold a zero byte"  # Python's ValueError, said alike by all its versions
@@ -20,24 +24,94 @@ ZERO_BYTE = "a file's name cannot hold a zero byte"  # Python's ValueError, said
 
 @contextlib.contextmanager
 def replacing(path) -> Iterator[Path]:
-    """A temporary name beside `path`; what is written there takes the path's place when all went well.
+    """A temporary name to write to; what lies there takes the place of `path` when all went well.
 
-    A crash or a full disk leaves the old file as it was.  Raises WeightsFault where writing fails.
+    A crash or a full disk leaves the old file as it was; what a killed process left of its own is removed.  A link
+    stays a link, and a device or a FIFO stays what it is: the bytes go into it.  Raises WeightsFault where writing
+    fails; the folder has to be there.
     """
     try:
-        path = Path(os.path.realpath(path))  # a link stays a link
+        goal = Path(os.path.realpath(path))
+        node = _is_node(path)
     except ValueError:
         raise WeightsFault(f"Could not write file {os.fspath(path)!r}: {ZERO_BYTE}") from None
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with _beside(goal) if not node else _elsewhere() as temporary:
+            yield temporary
+            if node:
+                _copy_into(temporary, path)
+            else:
+                os.replace(temporary, goal)
+    except OSError as error:
+        hint = "" if node or goal.parent.is_dir() else f" (there is no folder '{goal.parent}')"
+        raise WeightsFault(f"Could not write file {path}: {_reason(error)}{hint}") from None
+
+
+def write_text(path, text: str) -> None:
+    """Write a text whole or not at all, in UTF-8; its folder is made."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _beside(goal: Path) -> Iterator[Path]:
+    """A temporary name in the folder of `goal`, so that it can be renamed to it."""
+    remove_leftovers(goal)
+    temporary = goal.with_name(f".{goal.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        hint = "" if path.parent.is_dir() else f" (there is no folder '{path.parent}')"
-        raise WeightsFault(f"Could not write file {path}: {_reason(error)}{hint}") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def _elsewhere() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder) / "output"
+
+
+def remove_leftovers(prefix) -> None:
+    """Remove what killed processes have left of files whose paths began with `prefix`."""
+    folder, name = os.path.split(os.path.abspath(prefix))
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            pid = re.fullmatch(rf"\.{re.escape(name)}.*\.([0-9]+)\.tmp", entry.name)
+            if pid and not _lives(int(pid[1])):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def _is_node(path) -> bool:
+    """Whether the path leads to a device, a FIFO or a socket, which no file may take the place of."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _copy_into(source: Path, node) -> None:
+    """Write a file's bytes into a device or a FIFO; a FIFO that nobody reads is refused, not waited for."""
+    try:
+        target = os.open(node, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        unread = error.errno == errno.ENXIO and stat.S_ISFIFO(os.stat(node).st_mode)
+        raise OSError(error.errno, "it is a FIFO that nobody reads") if unread else error from None
+    os.set_blocking(target, True)
+    with open(source, "rb") as file, open(target, "wb") as out:
+        shutil.copyfileobj(file, out, 1 << 20)
 
 
 def buffer_of(array: np.ndarray) -> memoryview:
@@ -72,10 +146,10 @@ def map_file(path) -> memoryview:
     """The bytes of a file, read as they are touched.  Raises WeightsFault: missing, empty, a folder."""
     path = os.fspath(path)
     try:
+        if _is_node(path):  # told before it is opened: a FIFO could be waited for without end
+            raise fault(path, "not a regular file")
         with open(path, "rb") as file:
             about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                raise fault(path, "not a regular file")
             if not about.st_size:
                 raise fault(path, "the file is empty (0 bytes): was it copied or downloaded to the end?")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -87,9 +161,29 @@ def cannot_open(path: str, error: OSError | ValueError) -> str:
     """What to say of a file that cannot be opened; for one that is missing, with a hint at one of nearly its name."""
     if isinstance(error, ValueError):
         return f"Could not open file {path!r}: {ZERO_BYTE}"
-    folder, name = os.path.split(path)
-    beside = isinstance(error, FileNotFoundError) and os.path.isdir(folder or ".") and os.listdir(folder or ".")
-    return f"Could not open file {path}: {_reason(error)}{did_you_mean(name, beside or [])}"
+    near = near_file(path) if isinstance(error, FileNotFoundError) else ""
+    return f"Could not open file {path}: {_reason(error)}{near}"
+
+
+def near_file(path: str) -> str:
+    """ " (did you mean 'train.prototxt'?)" for a missing file with one of nearly its name and its kind beside it."""
+    folder, name = os.path.split(os.fspath(path).rstrip("/"))
+    try:
+        beside = [other for other in os.listdir(folder or ".") if _same_kind(name, other)]
+    except (OSError, ValueError):
+        return ""
+    spelled = {other.lower(): other for other in beside}
+    near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.6)
+    more = near or [other for other in spelled if other.startswith(name.lower() + ".")]  # its ending left out
+    return f" (did you mean '{spelled[more[0]]}'?)" if more and name else ""
+
+
+def _same_kind(name: str, other: str) -> bool:
+    """Whether two names end alike, but for a slip of the pen; or one is the other with a further ending."""
+    one, two = (os.path.splitext(word.lower())[1] for word in (name, other))
+    if one == two or name.lower().startswith(other.lower() + ".") or other.lower().startswith(name.lower() + "."):
+        return True
+    return difflib.SequenceMatcher(None, one, two).ratio() > 0.7
 
 
 def _reason(error: OSError) -> str:

@@ -7,8 +7,8 @@ import os
 import tempfile
 from collections.abc import Callable
 
-from demitasse.proto.errors import SolverFault, did_you_mean
-from demitasse.proto.files import ZERO_BYTE
+from demitasse.proto.errors import SolverFault
+from demitasse.proto.files import ZERO_BYTE, near_file
 
 
 class Finder:
@@ -27,7 +27,7 @@ class Finder:
         if os.path.isabs(path) or beside == path:
             if os.path.exists(path):
                 return path
-            raise SolverFault(f"{what}: Could not open file {path}: no such file{_near(path)}")
+            raise SolverFault(f"{what}: Could not open file {path}: no such file{near_file(path)}")
         if os.path.exists(path):
             if os.path.exists(beside) and not os.path.samefile(path, beside):
                 self._say_once(f"{what}: {path} is taken from the working directory, not from {self.folder}")
@@ -37,7 +37,7 @@ class Finder:
             return beside
         raise SolverFault(
             f"{what}: Could not open file {path}: neither in the working directory ({os.getcwd()}) "
-            f"nor beside the solver ({self.folder}){_near(path) or _near(beside)}"
+            f"nor beside the solver ({self.folder}){near_file(path) or near_file(beside)}"
         )
 
     def _say_once(self, text: str) -> None:
@@ -53,11 +53,6 @@ class Finder:
             return prefix
         self._say_once(f"snapshot_prefix: {prefix} is taken from the solver's folder: {beside}")
         return beside
-
-
-def _near(path: str) -> str:
-    folder, name = os.path.split(path)
-    return did_you_mean(name, os.listdir(folder or ".")) if os.path.isdir(folder or ".") else ""
 
 
 def require_writable(prefix: str) -> None:

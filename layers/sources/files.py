@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from demitasse.proto.errors import DataFault, SchemaFault, did_you_mean
+from demitasse.proto.errors import DataFault, SchemaFault
+from demitasse.proto.files import near_file
 
 
 def require_file(path: str, field: str) -> None:
@@ -12,10 +13,8 @@ def require_file(path: str, field: str) -> None:
     if not path:
         raise SchemaFault(f"{field} is not given; name the file or folder to read")
     if not os.path.exists(path):
-        folder, name = os.path.split(path.rstrip("/"))
-        near = did_you_mean(name, os.listdir(folder or ".")) if os.path.isdir(folder or ".") else ""
         start = "" if os.path.isabs(path) else f"; looked for from {os.getcwd()}"
-        raise DataFault(f"{field}: '{path}' does not exist{near}{start}")
+        raise DataFault(f"{field}: '{path}' does not exist{near_file(path)}{start}")
 
 
 def read_file(path: str, place: str) -> bytes:

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from demitasse.models.files import replacing, write_text
 from demitasse.models.palette import save_labels
+from demitasse.proto.files import replacing, write_text
 
 CLASSES = ("background", "ball", "house", "tree", "car", "boat", "fish", "flower", "star")
 IGNORE = 255

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from demitasse.models import palette
-from demitasse.models.files import replacing
+from demitasse.proto.files import replacing
 
 
 def test_the_first_voc_colours_and_the_ignored_one():
@@ -34,7 +34,7 @@ def test_legend_and_panels():
 
 
 def test_a_failed_write_leaves_the_old_file_whole(tmp_path):
-    path = tmp_path / "new" / "a.txt"
+    path = tmp_path / "a.txt"
     with replacing(path) as temporary:
         temporary.write_text("one")
     with pytest.raises(RuntimeError), replacing(path) as temporary:
