@@ -12,7 +12,7 @@ from demitasse.netdef.picture import draw
 from demitasse.netdef.plan import Plan
 from demitasse.netdef.report import table
 from demitasse.proto.command import OneLineParser
-from demitasse.proto.errors import NetError, SchemaFault
+from demitasse.proto.errors import NetError, SchemaFault, printable
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -28,7 +28,7 @@ def _show(options) -> None:
 
 def _draw(options) -> None:
     draw(_plan(options, tools.complete_inputs(options.net, _shapes(options.input), options.phase)), options.picture)
-    print(f"wrote {options.picture}")
+    print(f"wrote {printable(options.picture)}")
 
 
 def _plan(options, inputs: dict[str, Shape]) -> Plan:

@@ -17,7 +17,7 @@ from demitasse.netdef.graph import Step, Value
 from demitasse.netdef.layout import Item, Layout, lay_out
 from demitasse.netdef.plan import Plan
 from demitasse.netdef.words import shape_text
-from demitasse.proto.errors import SchemaFault
+from demitasse.proto.errors import SchemaFault, printable
 from demitasse.proto.files import replacing
 
 ROW, BOX, MARGIN, GAP = 74.0, 36.0, 26.0, 26.0  # row height, box height, page margin, space between boxes
@@ -127,7 +127,7 @@ def _boxes_and_edges(steps: Sequence[Step]) -> tuple[list[Box], list[tuple[Box, 
 
 def _box(step: Step, in_place: Sequence[Step]) -> Box:
     kinds = [step.spec.type, *dict.fromkeys(later.spec.type for later in in_place)]
-    return Box(step, step.name, " + ".join(kinds) + _sizes(step))
+    return Box(step, printable(step.name), printable(" + ".join(kinds)) + _sizes(step))
 
 
 def _sizes(step: Step) -> str:

@@ -12,7 +12,7 @@ from demitasse.netdef.graph import Step
 from demitasse.netdef.plan import Plan, plan_lifetimes
 from demitasse.netdef.sight import Sight, sights
 from demitasse.netdef.words import shape_text
-from demitasse.proto.errors import GraphFault
+from demitasse.proto.errors import GraphFault, printable
 
 VALUE_BYTES = 4  # float32
 HEADINGS = ("layer", "type", "bottoms -> tops", "shape", "params", "MACs", "MB", "stride", "offset", "field")
@@ -50,7 +50,7 @@ def table(plan: Plan) -> str:
     lines = _aligned([HEADINGS, *rows], NUMERIC)
     lines.insert(1, "-" * max(map(len, lines)))
     checks = [f"Crop {crop}" for crop in crops(plan)]
-    return "\n".join([*lines, "", *checks, *([""] if checks else []), *totals(plan)])
+    return "\n".join(map(printable, [*lines, "", *checks, *([""] if checks else []), *totals(plan)]))
 
 
 def totals(plan: Plan) -> list[str]:
@@ -149,6 +149,7 @@ def _megabytes(values: int) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]], right: frozenset[str]) -> list[str]:
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

@@ -9,7 +9,7 @@ from demitasse.netdef.diff import diff_nets, diff_weights
 from demitasse.netdef.graph import label_of
 from demitasse.netdef.phase import filter_net
 from demitasse.proto import upgrade as generations
-from demitasse.proto.errors import NetError, WeightsFault
+from demitasse.proto.errors import NetError, WeightsFault, printable
 from demitasse.proto.files import map_file, replacing
 from demitasse.proto.messages import NetParameter, SolverParameter
 from demitasse.proto.text import format as format_message
@@ -58,7 +58,7 @@ def upgrade(source: str, target: str) -> str:
         if message is None:
             raise WeightsFault(f"{source}: the format holds no net to upgrade; `convert` changes the format of weights")
         write_weights(target, layers, net=message)
-    return f"wrote {target}: {message.DESCRIPTOR.name} in today's form"
+    return f"wrote {printable(target)}: {message.DESCRIPTOR.name} in today's form"
 
 
 def _upgraded_text(source: str) -> NetParameter | SolverParameter:
@@ -84,14 +84,16 @@ def convert(source: str, target: str, net: str | None = None) -> str:
     write_weights(target, layers, net=message)
     values = sum(array.size for arrays in layers.values() for array in arrays if array is not None)
     kind = "" if target.endswith(ENDINGS) else " (a .caffemodel)"
-    return f"wrote {target}{kind}: {len(layers)} layers, {values:,} values"
+    return f"wrote {printable(target)}{kind}: {len(layers)} layers, {values:,} values"
 
 
 def diff(first: str, second: str) -> list[str]:
     """The differences of two nets (both prototxt) or of two weights files."""
     if _is_text(first) and _is_text(second):
-        return diff_nets(read_net(first)[0], read_net(second)[0])
-    return diff_weights(read_weights(first), read_weights(second))
+        lines = diff_nets(read_net(first)[0], read_net(second)[0])
+    else:
+        lines = diff_weights(read_weights(first), read_weights(second))
+    return list(map(printable, lines))
 
 
 def _is_text(path: str) -> bool:

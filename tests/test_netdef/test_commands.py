@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -214,3 +215,20 @@ def test_a_solver_in_another_encoding_is_upgraded(tmp_path, capsys):
     path.write_bytes(b"\xef\xbb\xbf# stra\xdfe\nnet: 'x'\nsolver_type: ADAM\n")
     assert main(["upgrade", str(path), str(out)]) == 0
     assert out.read_text() == 'net: "x"\ntype: "Adam"\n'
+
+
+def test_names_that_would_steer_a_terminal_are_spelled_out(file, tmp_path, capsys):
+    steering = SMALL.replace('"r1"', '"r\\x1b[31m\\n\\x07\\xe2\\x80\\xae"')
+    assert steering != SMALL
+    net = file(steering, "steering.prototxt")
+    assert main(["show", net]) == 0
+    assert main(["diff", net, file(SMALL)]) == 1
+    for weights, name in (("a.npz", "c\x1b]0;x\x07"), ("b.npz", "c")):
+        write_weights(str(tmp_path / weights), {name: [np.ones(3)]})
+    assert main(["diff", str(tmp_path / "a.npz"), str(tmp_path / "b.npz")]) == 1
+    out = capsys.readouterr().out
+    assert "r\\x1b[31m\\n\\x07\\u202e" in out and "c\\x1b]0;x\\x07" in out
+    assert all(char.isprintable() for char in out.replace("\n", ""))
+    for ending in ("svg", "png"):
+        assert main(["draw", net, str(tmp_path / f"net.{ending}")]) == 0
+    ElementTree.parse(tmp_path / "net.svg")  # raises where it is not XML
