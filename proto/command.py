@@ -8,8 +8,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
+import io
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -52,28 +56,67 @@ def thread_count(text: str) -> int:
 
 def carry_out(run: Callable[[], int | None], with_traceback: bool = False) -> int:
     """The exit status of `run`; with_traceback: mistakes are raised on, to see where they were noticed."""
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to fail
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = run() or 0
+        try:
+            status = run() or 0
+        except SystemExit:  # --help
+            sys.stdout.flush()
+            raise
         sys.stdout.flush()
         return status
     except Exception as error:
         return status_of(error, with_traceback)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C, while all is torn down, ends at once
         return 130
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            _empty(stream)
+
+
+class _Closed(io.TextIOBase):
+    """Stands for a standard output that the caller has closed: what is printed to it is an error, as elsewhere."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, "standard output is closed: there is nowhere to write to")
+
+
+def _replace_closed_streams() -> None:
+    """Where a command is started without a standard stream (`>&-`), give it one: Python has None there, and the
+    next file to be opened would get the number of the stream and what others write to it."""
+    with contextlib.suppress(OSError):
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(number)
+    sys.stdout = _Closed() if sys.stdout is None else sys.stdout
+    sys.stderr = open(os.devnull, "w") if sys.stderr is None else sys.stderr  # noqa: SIM115 (it lives as long as we do)
+
+
+def _empty(stream) -> None:
+    """Drop what a stream cannot get rid of: Python tries once more at its exit, and complains with status 120."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+            stream.flush()
 
 
 def status_of(error: Exception, with_traceback: bool = False) -> int:
     """Tell a mistake and give the exit status; an error that is none (a bug of ours) is raised on."""
     if isinstance(error, BrokenPipeError) and not hasattr(error, "raised_by"):  # `... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     text = None if with_traceback else told(error)
     if text is None:
         raise error
-    print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # stderr takes nothing: the status tells
+        print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
     return 2
 
 

@@ -1,6 +1,8 @@
 """What all commands share: one line and an exit status for every mistake."""
 
 import os
+import shlex
+import signal
 import subprocess
 import sys
 
@@ -38,9 +40,12 @@ def test_a_mistake_is_one_line_and_status_2(error, line, capsys):
     assert capsys.readouterr().err == line + "\n"
 
 
-def test_other_statuses(capsys):
+def test_other_statuses(capsys, monkeypatch):
+    set_handlers = []
+    monkeypatch.setattr(signal, "signal", lambda *pair: set_handlers.append(pair))
     assert carry_out(lambda: None) == 0 and carry_out(lambda: 1) == 1
     assert carry_out(raising(KeyboardInterrupt())) == 130
+    assert set_handlers == [(signal.SIGINT, signal.SIG_DFL)]  # a second one finds no Python code to interrupt
     assert capsys.readouterr().err == ""
 
 
@@ -88,14 +93,65 @@ def test_mistakes_in_the_command_line(words, line, capsys):
     assert stop.value.code == 2 and err.count("\n") == 1 and line in err
 
 
+def run_module(words, redirections="", buffered=True, **options):
+    """A command in a shell, in which its standard streams can be closed; Python's own buffers on or off."""
+    environment = {**os.environ, "PYTHONPATH": ROOT, "PYTHONUNBUFFERED": "" if buffered else "1"}
+    return subprocess.run(
+        f"{shlex.join([sys.executable, '-m', *words])} {redirections}",
+        shell=True,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **options,
+    )
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
-@pytest.mark.parametrize("module, words", [("netdef", ["types"]), ("solver", ["device_query"])])
-def test_an_output_that_takes_nothing(module, words):
-    with open("/dev/full", "w") as full:
-        result = subprocess.run(
-            [sys.executable, "-m", module, *words], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
-        )
-    assert result.returncode == 2 and result.stderr == "No space left on device\n"
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("words", [["netdef", "types"], ["solver", "device_query"]])
+def test_an_output_that_takes_nothing(words, buffered):
+    """Not at Python's exit either, when it flushes its buffers once more."""
+    result = run_module(words, ">/dev/full", buffered)
+    assert (result.returncode, result.stderr) == (2, "No space left on device\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_help_that_cannot_be_written():
+    result = run_module(["netdef", "--help"], ">/dev/full")
+    assert (result.returncode, result.stderr) == (2, "No space left on device\n")
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize(
+    "redirections, words, status, out, err",
+    [
+        (">&-", ["types"], 2, "", "standard output is closed: there is nowhere to write to\n"),
+        ("<&- >&-", ["types"], 2, "", "standard output is closed: there is nowhere to write to\n"),
+        (">&- 2>&-", ["types"], 2, "", ""),
+        ("2>&-", ["show", "none.prototxt"], 2, "", ""),
+        ("2>/dev/full", ["show", "none.prototxt"], 2, "", ""),
+        ("<&- 2>&- | head -n 1", ["types"], 0, "AbsVal", ""),
+    ],
+)
+def test_streams_that_are_closed(redirections, words, status, out, err, buffered):
+    result = run_module(["netdef", *words], redirections, buffered)
+    assert (result.returncode, result.stderr) == (status, err) and result.stdout.startswith(out)
+    assert bool(result.stdout) == bool(out)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file descriptors are inherited on POSIX systems")
+def test_a_file_never_gets_the_number_of_a_closed_stream(tmp_path):
+    code = (
+        "import sys; from demitasse.proto.command import carry_out\n"
+        "def run(): sys.exit(open(sys.argv[1], 'w').fileno())\n"
+        "carry_out(run)"
+    )
+    for closed in ("2>&-", "<&- >&- 2>&-"):
+        command = shlex.join([sys.executable, "-c", code, str(tmp_path / "file")])
+        done = subprocess.run(f"{command} {closed}", shell=True, env={**os.environ, "PYTHONPATH": ROOT}, timeout=60)
+        assert done.returncode > 2
 
 
 def test_what_would_steer_the_terminal_is_written_out(capsys):
