@@ -133,7 +133,7 @@ class Plan:
     # -- sizes -------------------------------------------------------------------------------------
 
     def reshape_value(self, value: Value, shape: Shape) -> None:
-        """Give a value another shape, for `resize` to take up: an input keeps it, any other's layer says its own anew."""
+        """Give a value another shape, for `resize` to take up: inputs keep it, other layers say their own anew."""
         value.shape = tuple(int(size) for size in shape)
         if not value.producer.is_input:
             value.producer.sized_for = None
