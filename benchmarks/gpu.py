@@ -1,6 +1,6 @@
 """python -m benchmarks --device gpu: FCN-8s on a GPU, ours beside torch (eager, channels_last, torch.compile).
 
-At each precision, in turns in one run: forward and training at 500x500 (also with --graphs), a stream of images of
+At each precision, in turns in one run: forward and training at 500x500, a stream of images of
 changing sizes, the first image of a new size, memory, and the least time that the GPU's peak and its memory allow.
 Both sides start from the same weights, get host arrays through page-locked memory, choose algorithms by cuDNN's
 heuristics, and read the loss after each training step.
@@ -37,11 +37,11 @@ RULE = SolverParameter(momentum=0.9, weight_decay=5e-4, base_lr=1e-12)
 class Ours:
     """Our net at a precision; `run(arrays)` does one image or step and does not wait."""
 
-    def __init__(self, message, precision: str, train: bool, device: str = "gpu", graphs: bool = False):
+    def __init__(self, message, precision: str, train: bool, device: str = "gpu"):
         from demitasse.solver.updates import Updater
 
-        self.name = "ours, graphs" if graphs else "ours"
-        self.backend = make_backend(device, precision=precision, graphs=graphs)
+        self.name = "ours"
+        self.backend = make_backend(device, precision=precision)
         self.net = Net(message, "TRAIN" if train else "TEST", backend=self.backend, seed=1, keep=["score"])
         rng = np.random.default_rng(1)
         for p in self.net.learnable:  # FCN's convolutions start at zero
@@ -51,13 +51,13 @@ class Ours:
         self.steps = 0
         self.steady = contextlib.ExitStack()
         if not train:  # as `python -m models segment` does
-            self.steady.enter_context(self.backend.steady_weights())
+            self.steady.enter_context(self.backend.frozen_weights())
 
     def run(self, arrays):
         if self.updater is None:
             self.net.forward(arrays)
             return
-        with self.backend.steady_weights():  # as the solver does
+        with self.backend.frozen_weights():  # as the solver does
             self.net.forward(arrays)
             loss = self.net.loss_later()
             self.net.clear_grads()
@@ -240,11 +240,7 @@ def compare(
 
     mode = "training" if train else "forward"
     arithmetic, memory = floors(ours.net, precision, train)
-    repeating = Ours(message, precision, train, devices[0], graphs=True)
-    contenders.insert(1, repeating)
     fixed = in_turns(contenders, [inputs_of(size)] * repeat, rounds)
-    contenders.remove(repeating)
-    repeating.close()
     note = f"   (an H200 needs at least {1e3 * arithmetic:.2f} ms to compute, {1e3 * memory:.2f} ms to move)"
     for line in rows(f"{precision} {mode} {size[0]}x{size[1]}", fixed, note):
         say(line)

@@ -38,6 +38,8 @@ def make_runner(framework: str, net, train: bool, threads: int):
 def _ours(message, train, threads):
     from demitasse.layers.backend import make_backend
     from demitasse.netdef.net import Net
+    from demitasse.proto.messages import SolverParameter
+    from demitasse.solver.updates import Updater
 
     backend = make_backend("cpu", threads=threads)
     net = Net(message, "TRAIN" if train else "TEST", backend=backend, seed=1)
@@ -47,7 +49,8 @@ def _ours(message, train, threads):
         if not param.data.any() and len(param.shape) > 1:
             rng.standard_normal(out=param.data.reshape(-1), dtype=np.float32)
             param.data *= (2 / np.prod(param.shape[1:])) ** 0.5
-    history = [(p, backend.zeros(p.shape)) for p in net.learnable if p.grad is not None] if train else []
+    settings = SolverParameter(momentum=0.9, weight_decay=5e-4)
+    updater = Updater(settings, net.learnable if train else [], backend)
 
     def run(each_layer=False):
         times = {}
@@ -58,8 +61,7 @@ def _ours(message, train, threads):
                 net.backward()
         if train:
             begin = time.perf_counter()
-            for param, h in history:
-                backend.sgd_update(param.data, param.grad, h, 1e-12, 0.9, 5e-4)
+            updater.apply(1e-12, 1)
             times["(update)"] = time.perf_counter() - begin
         return times
 

@@ -30,7 +30,7 @@ class Accuracy(Layer):
 
     def forward(self, xs):
         xp, scores = self.xp, xs[0]
-        labels, valid = self.be.checked_labels(scores, xs[1].astype("int32"), self.axis, self.ignore)
+        labels, valid = self.be.checked_labels(scores.shape, xs[1].astype("int32"), self.axis, self.ignore)
         own = xp.take_along_axis(scores, labels, axis=self.axis)
         as_high = (scores >= own).sum(axis=self.axis, keepdims=True) - 1  # besides the label itself
         right = valid & (as_high < self.spec.accuracy_param.top_k)

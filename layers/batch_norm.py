@@ -45,7 +45,7 @@ class BatchNorm(Layer):
             factor = xp.where(sums[2] == 0, 0, 1 / xp.where(sums[2] == 0, 1, sums[2]))
             mean, variance = sums[0] * factor, sums[1] * factor
         else:
-            mean, variance = be.moments(be.plain(x))
+            mean, variance = be.moments(be.to_nchw(x))
             n = max(x.size // self.channels, 1)
             for total, new in zip(sums, (mean, variance * (n / max(n - 1, 1)), 1), strict=True):
                 total *= field.moving_average_fraction

@@ -61,7 +61,7 @@ class BN(Layer):
         self.from_batch = (self.train and not field.frozen) if self.running else not self.merged
         mean = variance = be.zeros(scale.shape)
         if self.from_batch:
-            mean, variance = be.moments(be.plain(x))
+            mean, variance = be.moments(be.to_nchw(x))
             for total, new in zip(sums, (mean, variance), strict=False):
                 total *= field.momentum
                 total += (1 - field.momentum) * new

@@ -21,7 +21,7 @@ class HingeLoss(LossLayer):
 
     def forward(self, xs):
         xp, x = self.xp, xs[0].reshape(len(xs[0]), math.prod(xs[0].shape[1:]))
-        labels, _ = self.be.checked_labels(x, xs[1].astype(int), 1, None)
+        labels, _ = self.be.checked_labels(x.shape, xs[1].astype(int), 1, None)
         side = xp.where(xp.arange(x.shape[1]) == labels, -1, 1).astype(x.dtype)
         terms = xp.maximum(1 + side * x, 0)
         squared = self.spec.hinge_loss_param.norm == HingeLossParameter.L2

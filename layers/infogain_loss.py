@@ -48,7 +48,7 @@ class InfogainLoss(LossLayer):
         if self.weights:
             matrix = matrix * self.be.asarray(self.weights)[:, None]
         ignore = param.ignore_label if param.HasField("ignore_label") else None
-        labels, valid = self.be.checked_labels(x, xs[1].astype(int), axis, ignore)
+        labels, valid = self.be.checked_labels(x.shape, xs[1].astype(int), axis, ignore)
         rows = xp.moveaxis(matrix[labels.squeeze(axis)], -1, axis) * valid  # at each place, H[label]
         prob = self.be.softmax_forward(x, axis)
         outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])

@@ -25,7 +25,7 @@ class MultinomialLogisticLoss(LossLayer):
 
     def forward(self, xs):
         xp, x = self.xp, xs[0].reshape(len(xs[0]), math.prod(xs[0].shape[1:]))
-        labels, _ = self.be.checked_labels(x, xs[1].astype(int), 1, None)
+        labels, _ = self.be.checked_labels(x.shape, xs[1].astype(int), 1, None)
         picked = xp.maximum(xp.take_along_axis(x, labels, axis=1), LEAST)
         if self.keep:  # the slope of the loss
             slope = (xp.arange(x.shape[1]) == labels) / (-picked * max(len(x), 1))

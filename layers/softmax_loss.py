@@ -56,7 +56,7 @@ class SoftmaxWithLoss(LossLayer):
 
     def check(self):
         shape, labels = self.seen
-        self.be.labels_of_shape(shape, labels, self.axis, self.ignore)
+        self.be.checked_labels(shape, labels, self.axis, self.ignore)
 
     def _weights(self):
         return self.be.asarray(self.weights) if self.weights else None

@@ -85,12 +85,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         choices=("fp32", "tf32", "fp16"),
         help="of convolutions on the GPU (default: tf32)",
     )
-    parser.add_argument(
-        "--graphs", action="store_true", help="on the GPU, record the runs of sizes that come again, and repeat them"
-    )
 
 
 def backend_of(options):
-    return make_backend(
-        options.device, threads=options.threads, exact=options.exact, precision=options.precision, graphs=options.graphs
-    )
+    return make_backend(options.device, threads=options.threads, exact=options.exact, precision=options.precision)

@@ -117,7 +117,7 @@ class Evaluation:
         return self.batches
 
     def __iter__(self) -> Iterator[Example]:
-        with self.net.backend.steady_weights():
+        with self.net.backend.frozen_weights():
             for _ in range(self.batches):
                 self.net.forward()
                 if self.net.plan.losses:

@@ -176,7 +176,7 @@ def _extract(model, databases: dict[str, str], batches: int, backend: str, repor
     with contextlib.ExitStack() as stack:
         writers = {name: stack.enter_context(create_database(path, backend)) for name, path in databases.items()}
         rows = dict.fromkeys(writers, 0)
-        stack.enter_context(model.backend.steady_weights())
+        stack.enter_context(model.backend.frozen_weights())
         for _ in range(batches):
             model.forward()
             for name, writer in writers.items():

@@ -183,7 +183,7 @@ def run(options) -> int:
         print(f"warning: {segmenter.net.load_report}", file=sys.stderr)
     names = common.names_of(options.classes, (), segmenter.classes, options.net)
     seen, bad = set(), 0
-    with segmenter.net.backend.steady_weights():
+    with segmenter.net.backend.frozen_weights():
         for path, name in zip(common.progress(paths), result_names(paths), strict=True):
             try:
                 image = read.upright(path)

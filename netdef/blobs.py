@@ -61,7 +61,7 @@ class Gradients:
         if value not in self._sums:
             self._sums[value] = gradient
             return
-        xp, plain = self._backend.xp, self._backend.plain
+        xp, plain = self._backend.xp, self._backend.to_nchw
         if value in self._ours:
             xp.add(self._sums[value], plain(gradient), out=self._sums[value])
         else:

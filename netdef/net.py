@@ -20,7 +20,6 @@ from demitasse.netdef.graph import Step, Value
 from demitasse.netdef.loading import LoadReport, match_weights
 from demitasse.netdef.params import allocate_grads, fill_params
 from demitasse.netdef.plan import Plan, plan_lifetimes
-from demitasse.netdef.replay import Replay
 from demitasse.netdef.run import Run
 from demitasse.netdef.words import shape_text, some
 from demitasse.netdef.written import written
@@ -67,9 +66,9 @@ class Net:
         plan_lifetimes(self.plan.steps, kept)
         if fuse:
             # where all blobs are kept layers are to save those, not images of the backend's
-            if kept is not None or not self.backend.has_images:
+            if kept is not None or not self.backend.capabilities.nhwc:
                 fuse_relus(self.plan.steps)
-            if kept is not None and self.backend.joins_in_place:
+            if kept is not None and self.backend.capabilities.writes_into_out:
                 join_in_place(self.plan.steps, kept)
         self._goes_back = self.plan.trains or kept is None or self.plan.message.force_backward
         self.run = Run(self.plan, self.backend, kept)
@@ -80,7 +79,6 @@ class Net:
         self.after_backward: list[Callable[[int], None]] = []
         self.load_report = self.load(weights) if weights else None
         self._allocate()
-        self._replay = Replay(self.run) if self.backend.graphs and kept is not None else None
 
     def _allocate(self) -> None:
         steps, shared = self.plan.steps, self.plan.shared
@@ -167,14 +165,12 @@ class Net:
         self.run.begin_forward(first, last)
         for value, array in fed.items():
             self.run.put(value, array)
-        whole = start is None and end is None and not (self.before_forward or self.after_forward)
-        if not (self._replay and self._replay.forward(whole)):
-            for step in self.plan.steps[first : last + 1]:
-                if self.before_forward:
-                    _call(self.before_forward, step)
-                self.run.forward(step, last)
-                if self.after_forward:
-                    _call(self.after_forward, step)
+        for step in self.plan.steps[first : last + 1]:
+            if self.before_forward:
+                _call(self.before_forward, step)
+            self.run.forward(step, last)
+            if self.after_forward:
+                _call(self.after_forward, step)
         names = self.outputs if end is None else [value.name for value in self.plan.steps[last].tops]
         return {name: self.blobs[name] for name in names}
 
@@ -191,12 +187,10 @@ class Net:
         last, first = self._index(start, len(self.plan.steps) - 1), self._index(end, 0)
         given = {self._value_before(name, last + 1): self.backend.asarray(grad) for name, grad in (grads or {}).items()}
         self.run.begin_backward(first, last, start is None, given)
-        whole = start is None and end is None and not (self.before_backward or self.after_backward)
-        if not (self._replay and self._replay.backward(whole)):
-            for step in reversed(self.plan.steps[first : last + 1]):
-                _call(self.before_backward, step)
-                self.run.backward(step)
-                _call(self.after_backward, step)
+        for step in reversed(self.plan.steps[first : last + 1]):
+            _call(self.before_backward, step)
+            self.run.backward(step)
+            _call(self.after_backward, step)
 
     @property
     def loss(self) -> float:
@@ -205,7 +199,7 @@ class Net:
 
     def loss_later(self) -> Callable[[], float]:
         """`loss`, asked for now: a function that waits for it, but not for what is started in between."""
-        terms = [(weight, self.backend.later(array)) for weight, array in self.run.losses()]
+        terms = [(weight, self.backend.to_host_async(array)) for weight, array in self.run.losses()]
         if self.plan.losses and not terms:
             raise GraphFault("there is no loss before forward has run")
 
@@ -279,7 +273,7 @@ class Net:
             if owner.data is None:
                 owner.data = self.backend.empty(owner.shape)
             owner.data[...] = self.backend.asarray(array.reshape(owner.shape))  # views and sharers see it
-        self.backend.forget_weights()
+        self.backend.invalidate_weight_cache()
         return report
 
     def save(self, path: str | os.PathLike, grads: bool = False) -> None:

@@ -59,7 +59,7 @@ class Plan:
         self._fitting = {value: value.shape for value in self.inputs.values()}  # as all others were inferred from
         self.shared = bind_params(self.steps)
         plan_gradients(self.steps, self.message.force_backward)
-        self.on_host = backend is not None and backend.name != "gpu"
+        self.on_host = backend is not None and backend.capabilities.host_memory
         self._require_memory()
 
     def _check_not_empty(self, message: NetParameter, source: str | os.PathLike | NetParameter) -> None:

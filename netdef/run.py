@@ -55,8 +55,8 @@ class Run:
     def _plainly(self, value: Value, held: dict[Value, Array]) -> Array | None:
         """What is held, which from now on is an array: whoever has it may write to it."""
         array = held.get(value)
-        if array is not None and self.backend.has_images:
-            array = held[value] = self.backend.plain(array)
+        if array is not None and self.backend.capabilities.nhwc:
+            array = held[value] = self.backend.to_nchw(array)
         return array
 
     def put(self, value: Value, array: Array) -> None:
@@ -105,7 +105,7 @@ class Run:
                 if tops and tops[0].join:
                     step.layer.out = self._place(tops[0], last)
                 xs = [held[value] if value in held else self._alive(value) for value in step.bottoms]
-                if self.backend.has_images:
+                if self.backend.capabilities.nhwc:
                     arrays = self._as_told(step.layer.forward(self._as_taken(step, xs)))
                 else:
                     arrays = step.layer.forward(xs)
@@ -119,11 +119,11 @@ class Run:
 
     def _as_taken(self, step: Step, arrays: list[Array | None]) -> list[Array | None]:
         """The arrays as the layer takes them: only some take images in a form of the backend's own."""
-        return arrays if step.layer.passes_images else [self.backend.plain(array) for array in arrays]
+        return arrays if step.layer.passes_images else [self.backend.to_nchw(array) for array in arrays]
 
     def _as_told(self, arrays: list[Array | None]) -> list[Array | None]:
         """What a layer has made, as it is kept: where all blobs are, they are arrays that a user can write to."""
-        return arrays if self.kept is not None else [self.backend.plain(array) for array in arrays]
+        return arrays if self.kept is not None else [self.backend.to_nchw(array) for array in arrays]
 
     def _absorb_relu(self, step: Step, last: int) -> list[Value]:
         """Decide whether the step runs its ReLU too, and return the tops that it will then make."""
@@ -191,10 +191,10 @@ class Run:
         with step.located:
             if step not in self._ran:
                 raise GraphFault("has nothing saved to go back from: run forward again first")
-            if self.backend.has_images:
+            if self.backend.capabilities.nhwc:
                 dys = self._as_taken(step, dys)
             dxs = step.layer.backward(dys, list(step.need))
-            if self.backend.has_images:
+            if self.backend.capabilities.nhwc:
                 dxs = self._as_told(dxs)
         for value, dx, need in zip(step.bottoms, dxs, step.need, strict=True):
             if need and dx is not None:
@@ -216,7 +216,7 @@ class Run:
         """The gradient of a value, for reading: waiting for its producer to take it, or kept."""
         waiting = self._sums.get(value)
         if waiting is not None:
-            plain = self.backend.plain(waiting)
+            plain = self.backend.to_nchw(waiting)
             if plain is not waiting:
                 self._sums.put(value, plain)  # whoever has it may write to it
             return plain

@@ -29,7 +29,6 @@ def train(options, ranks) -> int:
             exact=options.exact,
             threads=options.threads,
             precision=options.precision,
-            graphs=options.graphs,
             weights=options.weights,
             snapshot=options.snapshot,
             level=options.level,
@@ -68,7 +67,6 @@ def test(options) -> int:
         exact=options.exact,
         threads=options.threads,
         precision=options.precision,
-        graphs=options.graphs,
     )
     net = Net(options.file, "TEST", backend=backend, level=options.level, stages=options.stages)
     log.info(str(net.load(options.weights)))

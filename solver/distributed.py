@@ -215,14 +215,10 @@ class HostReducer:
 
 
 def _reducer(ranks: Ranks, backend):
-    if backend.name != "gpu":
-        return HostReducer(ranks)
-    from demitasse.layers.backend.gpu_nccl import NcclReducer
-
     def share(own: bytes) -> bytes:
         """The first rank's bytes."""
         buffer = np.frombuffer(own, np.uint8).copy()
         ranks.comm.Bcast(buffer)
         return buffer.tobytes()
 
-    return NcclReducer(ranks.rank, ranks.size, share, backend.runtime.device)
+    return backend.reducer(ranks.rank, ranks.size, share) or HostReducer(ranks)

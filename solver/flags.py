@@ -27,7 +27,6 @@ def _train_options(parser) -> None:
     )
     parser.add_argument("--log", metavar="FILE", help="write a JSON object per event into FILE (.jsonl)")
     parser.add_argument("--plot", metavar="FILE", help="draw the loss into FILE (.png)")
-    _graphs_option(parser)
     for name, default in (("sigint", "stop"), ("sighup", "snapshot")):
         parser.add_argument(
             f"-{name}_effect",
@@ -41,13 +40,6 @@ def _train_options(parser) -> None:
 def _test_options(parser) -> None:
     _net_options(parser, 50)
     parser.add_argument("-weights", "--weights", metavar="W,...", help="the weights to test, joined by commas")
-    _graphs_option(parser)
-
-
-def _graphs_option(parser) -> None:
-    parser.add_argument(
-        "--graphs", action="store_true", help="on the GPU, record the runs of sizes that come again, and repeat them"
-    )
 
 
 def _time_options(parser) -> None:

@@ -36,7 +36,7 @@ class Solver:
 
     source: a solver's path, its text with a newline in it, or a SolverParameter.
     device: "cpu", "gpu", "gpu:1"; None: as solver_mode says, where it says so, else the CPU.
-    backend: use this one instead of making one from device, exact, threads, precision and graphs.
+    backend: use this one instead of making one from device, exact, threads and precision.
     weights: files (joined by commas) to start from; None: those of the solver's `weights` field.
     snapshot: a .solverstate (or .solverstate.h5) to go on from.
     level, stages: beside those of train_state.  seed, type: instead of random_seed and the file's `type`.
@@ -56,7 +56,6 @@ class Solver:
         exact: bool = False,
         threads: int | None = None,
         precision: str = "tf32",
-        graphs: bool = False,
         weights: str | None = None,
         snapshot: str | None = None,
         level: int = 0,
@@ -75,9 +74,7 @@ class Solver:
         self.param.type = type or self.param.type
         check_settings(self.param, self.where)
         self.find = Finder(self.where.file, self.log.info)
-        self.backend = backend or self._make_backend(
-            device, exact=exact, threads=threads, precision=precision, graphs=graphs
-        )
+        self.backend = backend or self._make_backend(device, exact=exact, threads=threads, precision=precision)
         self.backend.seed(self.ranks.common_seed(self._seed(seed)))
         whole = every_blob or self.param.debug_info
         options = {"keep": "all" if whole else "needed", "fuse": not whole}
@@ -219,7 +216,7 @@ class Solver:
         for on_start, _ in self.callbacks:
             on_start()
         shown = self.param.display > 0 and self.iter % self.param.display == 0
-        with self._debug_lines(self.net, shown), self.backend.steady_weights():
+        with self._debug_lines(self.net, shown), self.backend.frozen_weights():
             loss = self._gradients()
         loss, request = self.ranks.agree(loss, self._poll())
         self._pending = NONE
@@ -307,7 +304,7 @@ class Solver:
         net.share_with(self.net)
         self.log.info(f"Iteration {self.iter}, Testing net (#{index})")
         sums, loss = {}, 0.0
-        with self._debug_lines(net), self.backend.steady_weights():
+        with self._debug_lines(net), self.backend.frozen_weights():
             for _ in range(batches):
                 outputs = net.forward()
                 loss += net.loss

@@ -19,21 +19,16 @@ def _backend(options):
     )
 
 
-def _synchronize(backend) -> None:
-    if hasattr(backend, "runtime"):
-        backend.runtime.synchronize()
-
-
 def peak_gflops(backend, seconds: float = 0.5) -> float:
     """The best rate of float32 matrix products seen in about that many seconds, in GFLOP/s."""
     a, b = backend.uniform((PRODUCT, PRODUCT)), backend.uniform((PRODUCT, PRODUCT))
     backend.matmul(a, b)  # the first one may have to be compiled
-    _synchronize(backend)
+    backend.synchronize()
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end or best == float("inf"):
         start = time.perf_counter()
         backend.matmul(a, b)
-        _synchronize(backend)
+        backend.synchronize()
         best = min(best, time.perf_counter() - start)
     return 2 * PRODUCT**3 / best / 1e9
 
@@ -53,11 +48,11 @@ class LayerClock:
         self.forward[:] = self.backward[:] = [0.0] * len(self.forward)
 
     def _start(self, index: int) -> None:
-        _synchronize(self.net.backend)
+        self.net.backend.synchronize()
         self.started = time.perf_counter()
 
     def _stop(self, sums, index: int) -> None:
-        _synchronize(self.net.backend)
+        self.net.backend.synchronize()
         sums[index] += time.perf_counter() - self.started
 
 
@@ -70,12 +65,12 @@ def time_net(options) -> int:
     clock.reset()
     begin = time.perf_counter()
     for _ in range(options.iterations):
-        with backend.steady_weights():  # as in an iteration of the solver
+        with backend.frozen_weights():  # as in an iteration of the solver
             net.forward()
             if goes_back:
                 net.clear_grads()
                 net.backward()
-    _synchronize(backend)
+    backend.synchronize()
     total = time.perf_counter() - begin
     _print_table(net, clock, options.iterations, peak_gflops(backend), goes_back)
     forward, backward = (1e3 * sum(sums) / options.iterations for sums in (clock.forward, clock.backward))
@@ -130,12 +125,7 @@ def device_query(options) -> int:
     backend = _backend(options)
     print(f"Device: {options.device or 'cpu'} ({type(backend).__name__})")
     print(f"Machine: {platform.system()} on {platform.machine()}, {os.cpu_count()} cores")
-    print(f"Threads: {getattr(backend, 'threads', 1)}")
-    if hasattr(backend, "runtime"):
-        properties = backend.xp.cuda.runtime.getDeviceProperties(backend.runtime.index)
-        print(
-            f"GPU: {properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.1f} GiB, compute capability "
-            f"{properties['major']}.{properties['minor']}, {properties['multiProcessorCount']} multiprocessors"
-        )
+    for line in backend.describe():
+        print(line)
     print(f"Peak in float32 matrix products: {peak_gflops(backend):.0f} GFLOP/s")
     return 0

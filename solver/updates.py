@@ -11,17 +11,17 @@ One iteration, from the sum of the gradients of its iter_size passes:
 The rate is inside the history of SGD and Nesterov (unlike PyTorch's SGD, where it multiplies the
 history): a change of the rate acts on new gradients only.
 
-A rule is a function rule(xp, g, history, rate, s, t): it replaces the gradient g by the update,
-and the arrays of `history` by their next values; t counts the updates from 1.
+A rule is a list of elementwise steps, which the backend runs on every element of a learned array w, its
+gradient g and its histories h, k (contract.UpdateProgram); all but SGD leave the update in g.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
+from demitasse.layers.backend.contract import UpdateProgram, UpdateStep, UpdateTensor
 from demitasse.proto.errors import SolverFault, WeightsFault, did_you_mean
 
 
@@ -34,78 +34,128 @@ class Settings:
     rms_decay: float
     delta: float
 
-
-def sgd(xp, g, history, rate, s, t):
-    """h = momentum h + rate g;  update h.  (Backends fuse it: sgd_update.)"""
-    (h,) = history
-    h *= s.momentum
-    h += rate * g
-    g[...] = h
-
-
-def nesterov(xp, g, history, rate, s, t):
-    """h' = momentum h + rate g;  update (1 + momentum) h' - momentum h."""
-    (h,) = history
-    old = s.momentum * h
-    xp.multiply(g, rate, out=h)
-    h += old
-    xp.multiply(h, 1 + s.momentum, out=g)
-    g -= old
+    def scalars(self, rate: float, t: int) -> dict[str, float]:
+        """Every number that steps may name, but for an array's own."""
+        return {
+            "momentum": self.momentum,
+            "fresh": 1 - self.momentum,
+            "ahead": 1 + self.momentum,
+            "momentum2": self.momentum2,
+            "fresh2": 1 - self.momentum2,
+            "rms_decay": self.rms_decay,
+            "rms_fresh": 1 - self.rms_decay,
+            "delta": self.delta,
+            "rate": rate,
+            "corrected_rate": rate * (math.sqrt(1 - self.momentum2**t) / (1 - self.momentum**t)),
+        }
 
 
-def adagrad(xp, g, history, rate, s, t):
-    """h += g^2;  update rate g / (sqrt(h) + delta)."""
-    (h,) = history
-    h += g * g
-    _divide_by_root(xp, g, h, rate, s.delta)
+def _steps(text: str) -> tuple[UpdateStep, ...]:
+    """Of lines `out = a * b` or `out = sqrt a`."""
+    found = []
+    for line in text.strip().splitlines():
+        out, _, *words = line.split()
+        found.append(UpdateStep(out, *words) if len(words) == 2 else UpdateStep(out, words[1], words[0], words[2]))
+    return tuple(found)
 
 
-def rmsprop(xp, g, history, rate, s, t):
-    """h = rms_decay h + (1 - rms_decay) g^2;  update rate g / (sqrt(h) + delta)."""
-    (h,) = history
-    _running_square(h, g, s.rms_decay)
-    _divide_by_root(xp, g, h, rate, s.delta)
-
-
-def adadelta(xp, g, history, rate, s, t):
-    """Running means (momentum) a of g^2 and b of update^2;  update g sqrt((b + delta) / (a + delta)), times rate."""
-    a, b = history
-    _running_square(a, g, s.momentum)
-    ratio = b + s.delta
-    ratio /= a + s.delta
-    g *= xp.sqrt(ratio, out=ratio)
-    _running_square(b, g, s.momentum)
-    g *= rate
-
-
-def adam(xp, g, history, rate, s, t):
-    """m, v: running means of g and g^2, corrected for their start at 0;  update rate m / (sqrt(v) + delta)."""
-    m, v = history
-    m *= s.momentum
-    m += (1 - s.momentum) * g
-    _running_square(v, g, s.momentum2)
-    g[...] = m
-    correction = math.sqrt(1 - s.momentum2**t) / (1 - s.momentum**t)
-    _divide_by_root(xp, g, v, rate * correction, s.delta)
-
-
-def _running_square(h, g, keep):
-    h *= keep
-    square = g * g
-    square *= 1 - keep
-    h += square
-
-
-def _divide_by_root(xp, g, h, rate, delta):
-    root = xp.sqrt(h)
-    root += delta
-    g /= root
-    g *= rate
-
-
-RULES = {"SGD": sgd, "Nesterov": nesterov, "AdaGrad": adagrad, "RMSProp": rmsprop, "AdaDelta": adadelta, "Adam": adam}
+SCALE = _steps("g = g * scale")
+DECAY = {
+    "L2": _steps("""
+        t = w * decay
+        g = g + t
+    """),
+    "L1": _steps("""
+        t = sign w
+        t = t * decay
+        g = g + t
+    """),
+}
+STEP = _steps("w = w - g")
+RULES = {
+    # h = momentum h + rate g;  update h, which g is not replaced by
+    "SGD": _steps("""
+        h = h * momentum
+        t = g * rate
+        h = h + t
+        w = w - h
+    """),
+    # h' = momentum h + rate g;  update (1 + momentum) h' - momentum h
+    "Nesterov": _steps("""
+        t = h * momentum
+        h = g * rate
+        h = h + t
+        g = h * ahead
+        g = g - t
+    """)
+    + STEP,
+    # h += g^2;  update rate g / (sqrt(h) + delta)
+    "AdaGrad": _steps("""
+        t = g * g
+        h = h + t
+        t = sqrt h
+        t = t + delta
+        g = g / t
+        g = g * rate
+    """)
+    + STEP,
+    # h = rms_decay h + (1 - rms_decay) g^2;  update rate g / (sqrt(h) + delta)
+    "RMSProp": _steps("""
+        h = h * rms_decay
+        t = g * g
+        t = t * rms_fresh
+        h = h + t
+        t = sqrt h
+        t = t + delta
+        g = g / t
+        g = g * rate
+    """)
+    + STEP,
+    # running means (momentum) h of g^2 and k of update^2;  update g sqrt((k + delta) / (h + delta)), times rate
+    "AdaDelta": _steps("""
+        h = h * momentum
+        t = g * g
+        t = t * fresh
+        h = h + t
+        t = k + delta
+        u = h + delta
+        t = t / u
+        t = sqrt t
+        g = g * t
+        k = k * momentum
+        t = g * g
+        t = t * fresh
+        k = k + t
+        g = g * rate
+    """)
+    + STEP,
+    # h, k: running means of g and g^2, corrected for their start at 0;  update rate h / (sqrt(k) + delta)
+    "Adam": _steps("""
+        h = h * momentum
+        t = g * fresh
+        h = h + t
+        k = k * momentum2
+        t = g * g
+        t = t * fresh2
+        k = k + t
+        t = sqrt k
+        t = t + delta
+        g = h / t
+        g = g * corrected_rate
+    """)
+    + STEP,
+}
 TWO_HISTORIES = ("AdaDelta", "Adam")
-PIECE = 1 << 15  # numbers; four such arrays fit into a core's cache
+
+
+@functools.cache
+def update_program(rule: str, scaled: bool, decay: str | None) -> UpdateProgram:
+    """The steps of one update.  scaled: the gradient is multiplied by `scale` first.  decay: "L1", "L2" or None."""
+    steps = SCALE * scaled + (DECAY[decay] if decay else ()) + RULES[rule]
+    arrays = ("w", "g", "h", "k") if rule in TWO_HISTORIES else ("w", "g", "h")
+    written = {step.out for step in steps}
+    scalars = {name: None for step in steps for name in (step.a, step.b) if name and name not in (*arrays, *written)}
+    return UpdateProgram(arrays, tuple(scalars), steps)
 
 
 def check_update(param) -> None:
@@ -143,7 +193,7 @@ class Updater:
         check_update(param)
         self.params, self.be, self.type = params, backend, param.type
         self.settings = Settings(param.momentum, param.momentum2, param.rms_decay, param.delta)
-        self.clip, self.l1 = param.clip_gradients, param.regularization_type == "L1"
+        self.clip, self.regularization = param.clip_gradients, param.regularization_type
         self.weight_decay = param.weight_decay
         self.history = [
             [backend.zeros(p.shape) if self._learned(p) else None for p in params]
@@ -168,27 +218,23 @@ class Updater:
 
     def apply(self, rate: float, t: int, scale: float = 1.0) -> None:
         """One update of every param from scale * its gradient; t counts the updates from 1."""
-        rule, xp, settings = RULES[self.type], self.be.xp, self.settings
-        learned = [(p, [h[i] for h in self.history]) for i, p in enumerate(self.params) if self._learned(p)]
-        tensors = [(p.data, p.grad, histories, p.lr_mult, p.decay_mult) for p, histories in learned]
-        if self.be.update(self.type, tensors, settings, rate, self.weight_decay, scale, t, self.l1):
-            return
-        for p, histories in learned:
-            if scale != 1:
-                p.grad *= scale
-            decay, own_rate = self.weight_decay * p.decay_mult, rate * p.lr_mult
-            if rule is sgd:
-                self.be.sgd_update(p.data, p.grad, *histories, own_rate, settings.momentum, decay, self.l1)
+        self.be.invalidate_weight_cache()
+        groups: dict[UpdateProgram, list[UpdateTensor]] = {}
+        for i, p in enumerate(self.params):
+            if not self._learned(p):
                 continue
-            for w, g, *history in _pieces([p.data, p.grad, *histories]):
-                if decay:
-                    g += decay * (xp.sign(w) if self.l1 else w)
-                rule(xp, g, history, own_rate, settings, t)
-                w -= g
+            decay = self.weight_decay * p.decay_mult
+            program = update_program(self.type, scale != 1, self.regularization if decay else None)
+            scalars = self.settings.scalars(rate * p.lr_mult, t) | {"scale": scale, "decay": decay}
+            arrays = p.data, p.grad, *(histories[i] for histories in self.history)
+            tensor = UpdateTensor(arrays, tuple(scalars[name] for name in program.scalars))
+            groups.setdefault(program, []).append(tensor)
+        for program, tensors in groups.items():
+            self.be.update(program, tensors)
 
     def updates_to_grads(self) -> None:
         """Put the last update into each gradient, where Caffe leaves it (snapshot_diff writes it)."""
-        if RULES[self.type] is sgd:
+        if self.type == "SGD":
             for p, h in zip(self.params, self.history[0], strict=True):
                 if h is not None:
                     p.grad[...] = h
@@ -217,17 +263,6 @@ class Updater:
         for (p, h), array in zip(self._in_file_order(), arrays, strict=True):
             if h is not None:
                 h[...] = self.be.asarray(array.reshape(p.shape), dtype=h.dtype)
-
-
-def _pieces(arrays):
-    """The arrays themselves on a device; on the host stretches of them that stay in a core's cache, so that what a
-    rule computes on the way takes neither memory nor its bandwidth."""
-    if not isinstance(arrays[0], np.ndarray) or arrays[0].size <= PIECE:
-        yield arrays
-        return
-    flat = [array.reshape(-1) for array in arrays]
-    for begin in range(0, flat[0].size, PIECE):
-        yield [array[begin : begin + PIECE] for array in flat]
 
 
 def _trimmed(shape):

@@ -140,7 +140,7 @@ class EqualScores:
 
     def __call__(self, index: int) -> None:
         if not self.taught:
-            self.net.before_forward.remove(self)  # a pass without hooks can be replayed as a whole on a GPU
+            self.net.before_forward.remove(self)
         if index not in self.taught:
             return
         step, taught = self.net.plan.steps[index], self.taught[index]

@@ -1,4 +1,17 @@
-"""Arrays and primitives on a device.  `make_backend` is the only way in."""
+"""Arrays and primitives on a device.  `make_backend` is the only way in.
+
+contract.py    what a backend offers: every primitive with shapes, dtypes and errors; capabilities
+reference/     the meaning of each primitive in plain code, by family; a backend of its own, "generic"
+gpu/  cpu*.py  what a device computes otherwise, in modules of the same names
+dispatch.py    the one rule that joins them: the device's own where it takes the arguments, else the reference's
+
+Adding a primitive: its signature and docstring in the Protocol of its family (contract.py), a function of that name
+in reference/FAMILY.py with the backend as its first argument, a test beside tests/test_layers/test_base_backend.py.
+Accelerating it on a device: a function of the same name and parameters in gpu/FAMILY.py or cpu/FAMILY.py, and
+`@takes(...)` above it if it does not take everything.  It computes its other cases by nobody's hand: they go to the
+reference.  What it needs of the device (memory, threads, a runtime) it finds on the backend, its first argument.
+Adding a family: a Protocol in contract.py, its name in dispatch.FAMILIES, reference/NAME.py.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +23,20 @@ def make_backend(
     exact: bool = False,
     threads: int | None = None,
     precision: str = "tf32",
-    graphs: bool = False,
 ):
     """The backend of "cpu", "gpu", "gpu:1" or "generic" (the plain NumPy meaning of every primitive).
 
     exact: convolve directly, never by a tile transform (CPU).  precision: fp32, tf32 or fp16 (GPU).
-    graphs: record a net's runs and repeat them (GPU).
     float64 is always computed by the generic backend's code.  Raises SolverFault where the device is missing.
     """
     if device == "generic" or dtype != "float32":
-        from demitasse.layers.backend.base import Backend
+        from demitasse.layers.backend.reference import ReferenceBackend
 
-        return Backend(dtype)
+        return ReferenceBackend(dtype)
     if device == "cpu":
         from demitasse.layers.backend.cpu import CpuBackend
 
         return CpuBackend(exact=exact, threads=threads)
     from demitasse.layers.backend.gpu import GpuBackend
 
-    return GpuBackend(device, precision=precision, exact=exact, graphs=graphs)
+    return GpuBackend(device, precision=precision, exact=exact)

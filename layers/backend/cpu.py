@@ -8,22 +8,23 @@ import math
 import numpy as np
 
 from demitasse.layers.backend import cpu_elementwise, cpu_gemm, cpu_norm, cpu_pool
-from demitasse.layers.backend.base import Backend
+from demitasse.layers.backend.contract import Capabilities
 from demitasse.layers.backend.cpu_conv import Convolution
 from demitasse.layers.backend.cpu_memory import MemoryPool
 from demitasse.layers.backend.cpu_threads import shared_pool
+from demitasse.layers.backend.reference import ReferenceBackend
 
 FLOAT32 = np.dtype(np.float32)
-UPDATE_PIECE = 1 << 16  # numbers of each array; with the temporary ones they fit into a cache of 2 MB
+UPDATE_BYTES = 1 << 20  # of all arrays of an update and a temporary one, which are to stay in a core's cache
 
 _memory = MemoryPool()
 
 
-class CpuBackend(Backend):
+class CpuBackend(ReferenceBackend):
     """float32 on all cores.  exact: convolve directly, never by a tile transform.  threads: None: all."""
 
     name = "cpu"
-    joins_in_place = True
+    capabilities = Capabilities(writes_into_out=True)
 
     def __init__(self, exact: bool = False, threads: int | None = None):
         super().__init__("float32")
@@ -56,6 +57,9 @@ class CpuBackend(Backend):
                 cpu_elementwise.place, 1, x.reshape(-1), y.reshape(-1), outer, length, start, y.size // max(outer, 1)
             )
         return y
+
+    def describe(self):
+        return [f"Threads: {self.threads}"]
 
     # -- convolution ---------------------------------------------------------------------------
 
@@ -257,7 +261,7 @@ class CpuBackend(Backend):
     def softmax_loss_backward(self, prob, labels, axis, ignore, scale, weights=None):
         if not _plain(prob):
             return super().softmax_loss_backward(prob, labels, axis, ignore, scale, weights)
-        labels, valid = self.checked_labels(prob, labels, axis, ignore)
+        labels, valid = self.checked_labels(prob.shape, labels, axis, ignore)
         factor = (valid * scale).astype(np.float32)
         if weights is not None:
             factor *= weights[labels]
@@ -275,16 +279,17 @@ class CpuBackend(Backend):
 
     # -- update --------------------------------------------------------------------------------
 
-    def sgd_update(self, w, g, h, rate, momentum, decay, l1=False):
-        """In pieces that stay in a core's cache, array expressions run at the memory's speed; one loop over the three
-        arrays is ten times slower, since places that are a multiple of 4096 bytes apart hinder each other."""
-        if not _plain(w, g, h):
-            super().sgd_update(w, g, h, rate, momentum, decay, l1)
-            return
-        w, g, h = w.reshape(-1), g.reshape(-1), h.reshape(-1)
-        for i in range(0, w.size, UPDATE_PIECE):
-            piece = slice(i, i + UPDATE_PIECE)
-            super().sgd_update(w[piece], g[piece], h[piece], rate, momentum, decay, l1)
+    def update(self, program, tensors):
+        """In pieces that stay in a core's cache, array expressions run at the memory's speed; one loop over all arrays
+        is ten times slower, since addresses that are a multiple of 4096 bytes apart hinder each other."""
+        for arrays, scalars in tensors:
+            if not _plain(*arrays):
+                super().update(program, [(arrays, scalars)])
+                continue
+            flat = [array.reshape(-1) for array in arrays]
+            piece = max(1, UPDATE_BYTES // (4 * (len(flat) + 1)))
+            for i in range(0, flat[0].size, piece):
+                super().update(program, [([array[i : i + piece] for array in flat], scalars)])
 
 
 def _plain(*arrays):

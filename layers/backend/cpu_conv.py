@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from demitasse.layers.backend import (
@@ -63,7 +61,7 @@ class Convolution:
             return self._forward(how, x, w, bias, slope, geom, out)
         rows, columns = alike
         small = cpu_border.small_image(self.pool, self.memory, x, rows, columns)
-        geom = replace(geom, pad=(rows.pad, columns.pad))
+        geom = geom._replace(pad=(rows.pad, columns.pad))
         small = self._forward(self._way(small.shape, len(w), geom), small, w, bias, slope, geom)
         return cpu_border.whole_outputs(self.pool, self.memory, small, rows, columns, out)
 
@@ -129,7 +127,7 @@ class Convolution:
         r = geom.kernel[0]
         m = self._tile(k, channels, geom, spatial)
         if m and r == 3:  # a convolution with the kernels turned round
-            turned = replace(geom, pad=tuple(r - 1 - p for p in geom.pad))
+            turned = geom._replace(pad=tuple(r - 1 - p for p in geom.pad))
             how, kernels = self._way(dy.shape, channels, turned), (r * r, w.shape[1] * r * r, 1)
             if how.tile:
                 for part in self._groups(geom, dy, w, bias, dx):

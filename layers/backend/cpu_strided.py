@@ -7,8 +7,6 @@ ceil(k / s), filled up with zeros.  A stride-2 7x7 convolution then takes a thir
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from demitasse.layers.backend.cpu_compile import kernel
@@ -35,7 +33,7 @@ def unstrided(geom: ConvGeometry) -> ConvGeometry | None:
     (k, *ks), (s, *ss) = geom.kernel, geom.stride
     if (k, s) != (*ks, *ss) or s == 1 or k <= s or geom.dilation != (1, 1):
         return None
-    return replace(geom, kernel=(-(-k // s),) * 2, stride=(1, 1), pad=(0, 0))
+    return geom._replace(kernel=(-(-k // s),) * 2, stride=(1, 1), pad=(0, 0))
 
 
 def phases_of(pool, memory, x, geom: ConvGeometry, out) -> np.ndarray:

@@ -16,32 +16,19 @@ import math
 
 import numpy as np
 
+from demitasse.layers.backend.contract import Capabilities
 from demitasse.layers.backend.gpu_between import GpuBetween
-from demitasse.layers.backend.gpu_graph import Recorder
 from demitasse.proto.errors import SolverFault
 
 PRECISIONS = ("fp32", "tf32", "fp16")
-UPDATE_CHUNK = 16384  # as in update.cu
-UPDATE_RULES = {  # in the order of update.cu: what each keeps of its histories
-    "SGD": lambda c: (c.momentum, 0.0),
-    "Nesterov": lambda c: (c.momentum, 0.0),
-    "AdaGrad": lambda c: (1.0, 0.0),
-    "RMSProp": lambda c: (c.rms_decay, 0.0),
-    "AdaDelta": lambda c: (c.momentum, c.momentum),
-    "Adam": lambda c: (c.momentum, c.momentum2),
-}
 
 
 class GpuBackend(GpuBetween):
-    """See the module's docstring.  exact: fp32, and the same bits on every run.  graphs: nets may record their runs
-    and repeat them (gpu_graph.py)."""
+    """See the module's docstring.  exact: fp32, and the same bits on every run."""
 
     name = "gpu"
-    counter, origin = None, 0  # while recording: where the random numbers begin, on the device and on the host
 
-    def __init__(
-        self, device: str = "gpu", precision: str = "tf32", exact: bool = False, graphs: bool = False, runtime=None
-    ):
+    def __init__(self, device: str = "gpu", precision: str = "tf32", exact: bool = False, runtime=None):
         if precision not in PRECISIONS:
             raise SolverFault(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}")
         if runtime is None:
@@ -50,10 +37,9 @@ class GpuBackend(GpuBetween):
             runtime = CudaRuntime(_index(device))
         self.runtime, self.xp = runtime, runtime.xp
         self.precision = "fp32" if exact else precision
-        self.graphs = graphs
-        self._update_tables: dict[tuple, tuple] = {}  # of the newest net
         self.convolutions = runtime.convolutions(self.precision, exact)  # None: cuDNN is missing
-        self.has_images = getattr(self.convolutions, "images", None) is not None
+        nhwc = getattr(self.convolutions, "images", None) is not None
+        self.capabilities = Capabilities(host_memory=False, nhwc=nhwc)
         super().__init__("float32")
 
     # -- arrays --------------------------------------------------------------------------------
@@ -62,22 +48,28 @@ class GpuBackend(GpuBetween):
         dtype = np.dtype(dtype or self.dtype)
         if isinstance(host, self.xp.ndarray):
             return self.xp.ascontiguousarray(host, dtype=dtype).reshape(host.shape)
-        self._refuse("takes an array from the host")
         return self.runtime.upload(np.ascontiguousarray(host, dtype=dtype).reshape(np.shape(host)))
 
     def to_host(self, x):
-        self._refuse("gives an array to the host")
-        return self.runtime.download(self.plain(x))
+        return self.runtime.download(self.to_nchw(x))
 
-    def later(self, x):
-        self._refuse("gives an array to the host")
-        return self.runtime.later(self.plain(x))
+    def to_host_async(self, x):
+        return self.runtime.later(self.to_nchw(x))
 
-    # -- graphs --------------------------------------------------------------------------------
+    def synchronize(self):
+        self.runtime.synchronize()
 
-    def recorder(self) -> Recorder | None:
-        """A new one where graphs are wanted."""
-        return Recorder(self) if self.graphs else None
+    def describe(self):
+        properties = self.xp.cuda.runtime.getDeviceProperties(self.runtime.index)
+        return [
+            f"GPU: {properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.1f} GiB, compute capability "
+            f"{properties['major']}.{properties['minor']}, {properties['multiProcessorCount']} multiprocessors"
+        ]
+
+    def reducer(self, rank, size, share):
+        from demitasse.layers.backend.gpu_nccl import NcclReducer
+
+        return NcclReducer(rank, size, share, self.runtime.device)
 
     # -- random numbers ------------------------------------------------------------------------
 
@@ -106,8 +98,7 @@ class GpuBackend(GpuBetween):
             y,
             np.int64(y.size),
             np.uint64(self.key),
-            np.uint64(self.position - self.origin),
-            self.counter,
+            np.uint64(self.position),
         )
         self.position += fours
         return y if (low, high) == (0.0, 1.0) else y * np.float32(high - low) + np.float32(low)
@@ -118,7 +109,6 @@ class GpuBackend(GpuBetween):
     # -- products ------------------------------------------------------------------------------
 
     def matmul(self, a, b, out=None, add=False, ta=False, tb=False):
-        self._refuse("computes a matrix product")
         product = self.runtime.matmul(a.T if ta else a, b.T if tb else b, self.precision != "fp32")
         if out is None:
             return product
@@ -228,60 +218,12 @@ class GpuBackend(GpuBetween):
         )
         return dx
 
-    def labels_of_shape(self, shape, labels, axis, ignore):
-        self._refuse("waits for its labels")
-        return super().labels_of_shape(shape, labels, axis, ignore)
-
     @staticmethod
     def _pixels(x, axis):
         """(pixels, size of the axis, values after the axis) as a kernel takes them."""
         axis %= x.ndim
         inner = math.prod(x.shape[axis + 1 :])
         return np.int64(math.prod(x.shape[:axis]) * inner), np.int32(x.shape[axis]), np.int64(inner)
-
-    # -- update --------------------------------------------------------------------------------
-
-    def update(self, rule, tensors, constants, rate, decay, scale, t, l1):
-        self.forget_weights()
-        if not tensors:
-            return True
-        rows = tuple(
-            (w.data.ptr, g.data.ptr, *_two_pointers(histories), w.size, *rates) for w, g, histories, *rates in tensors
-        )
-        if rows not in self._update_tables:
-            self._update_tables = {rows: self._update_table(rows)}
-        table, chunks = self._update_tables[rows]
-        c, number = constants, list(UPDATE_RULES).index(rule)
-        keep, keep2 = UPDATE_RULES[rule](c)
-        correction = math.sqrt(1 - c.momentum2**t) / (1 - c.momentum**t) if rule == "Adam" else 1.0
-        floats = (keep, 1 - keep, keep2, 1 - keep2, c.delta, correction)
-        self._launch(
-            "update",
-            "update",
-            len(chunks),
-            table,
-            chunks,
-            np.int32(len(chunks)),
-            np.int32(number),
-            np.float32(scale),
-            np.float32(rate),
-            np.float32(decay),
-            np.int32(l1),
-            *map(np.float32, floats),
-            blocks=len(chunks),
-        )
-        return True
-
-    def _update_table(self, rows):
-        """(Tensors, chunks) as update.cu takes them."""
-        table = [[*row[:5], int(np.array(row[5:], np.float32).view(np.int64)[0])] for row in rows]
-        chunks = [(i, j) for i, row in enumerate(rows) for j in range(-(-row[4] // UPDATE_CHUNK))]
-        return self.asarray(table, np.int64), self.asarray(chunks, np.int32)
-
-
-def _two_pointers(histories):
-    """The addresses of one or two histories, the second 0 if there is one."""
-    return [h.data.ptr for h in histories] + [0] * (2 - len(histories))
 
 
 def _ignored(ignore):

@@ -15,7 +15,7 @@ from demitasse.layers.backend.gpu_image import Image
 class GpuBetween(GpuConvolutions):
     """These primitives of GpuBackend."""
 
-    def plain(self, x):
+    def to_nchw(self, x):
         return x.plain() if isinstance(x, Image) else x
 
     # An image or what belongs to one (a mask, an index) goes with an image, a plain array with a plain one: gradients
@@ -86,12 +86,12 @@ class GpuBetween(GpuConvolutions):
         if axis == 1 and all(isinstance(x, Image) for x in xs):
             images = xs[0].images
             return Image(images, self.xp.concatenate([images.unscaled(x).array for x in xs], axis=3))
-        return super().concatenate([self.plain(x) for x in xs], axis)
+        return super().concatenate([self.to_nchw(x) for x in xs], axis)
 
     def part(self, x, axis, start, stop):
         if axis == 1 and isinstance(x, Image):
             return Image(x.images, x.array[..., start:stop].copy(), x.scale)  # never a view: see ALIGNMENT
-        return super().part(self.plain(x), axis, start, stop)
+        return super().part(self.to_nchw(x), axis, start, stop)
 
     def _like(self, x, dtype=None, spatial=None):
         """An array, or an image with the scale of x, for as many numbers (N, C, ...) as x has, or of other sizes."""
@@ -102,7 +102,7 @@ class GpuBetween(GpuConvolutions):
         return x.images.empty(shape, x) if dtype is None else Image(x.images, self.empty(shape, dtype))
 
     def _in_form_of(self, kept, dy):
-        return kept.images.of(dy, most=1.0) if isinstance(kept, Image) else self.plain(dy)
+        return kept.images.of(dy, most=1.0) if isinstance(kept, Image) else self.to_nchw(dy)
 
     # -- pooling -------------------------------------------------------------------------------
 
@@ -128,7 +128,7 @@ class GpuBetween(GpuConvolutions):
         return y
 
     def ave_pool_backward(self, dy, geom, spatial):
-        dy = self.plain(dy) if isinstance(dy, Image) and dy.images.half else dy  # shares are too small for halves
+        dy = self.to_nchw(dy) if isinstance(dy, Image) and dy.images.half else dy  # shares are too small for halves
         dx = self._like(dy, None, spatial)
         self._pool("ave_pool_backward", dx, geom, spatial, dy, dx)
         return dx

@@ -5,26 +5,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
 
 import numpy as np
 
-from demitasse.layers.backend.base import Backend
-from demitasse.layers.backend.gpu_graph import NotRecordable
 from demitasse.layers.backend.gpu_image import Image
+from demitasse.layers.backend.reference import ReferenceBackend
 
 COLUMN_BYTES = 256 << 20  # a strip of im2col columns; a whole image's can be over 1 GB
 
 
-class GpuConvolutions(Backend):
+class GpuConvolutions(ReferenceBackend):
     """The primitives about convolutions of GpuBackend, which has the runtime and launches kernels.
 
     convolutions: cuDNN's, or None where cuDNN is missing.
     """
 
     convolutions = None
-    recording = False  # a graph is being recorded
-    refused = 0  # how often something was done that a graph cannot hold
 
     def __init__(self, dtype: str = "float32"):
         self._beliefs: dict[int, _Belief] = {}  # by address
@@ -33,7 +29,6 @@ class GpuConvolutions(Backend):
 
     def conv_forward(self, x, w, b, geom, relu=None, out=None):
         if x.ndim != 4:
-            self._refuse("computes a matrix product")
             return super().conv_forward(x, w, b, geom, relu)
         flat = relu == 0  # cuDNN's epilogue knows the plain ReLU
         done = self._cudnn("forward", x, w, b, geom, flat)
@@ -42,7 +37,7 @@ class GpuConvolutions(Backend):
             if not fused:
                 return self._epilogue(y, b, relu)
             return y if flat else self._epilogue(y, None, relu)
-        x = self.plain(x)
+        x = self.to_nchw(x)
         y = self.empty((len(x), len(w), *geom.out_size(x.shape[2:])))
         if not x.size:
             return y
@@ -53,7 +48,6 @@ class GpuConvolutions(Backend):
 
     def conv_backward_data(self, dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None):
         if dy.ndim != 4:
-            self._refuse("computes a matrix product")
             return super().conv_backward_data(dy, w, geom, spatial, b, relu, diagonal)
         if diagonal and set(geom.dilation) == {1}:
             return self._upsample_channels(dy, w, geom, spatial, b, relu)
@@ -64,10 +58,9 @@ class GpuConvolutions(Backend):
 
     def conv_backward_weights(self, x, dy, geom, dw):
         if x.ndim != 4:
-            self._refuse("computes a matrix product")
             super().conv_backward_weights(x, dy, geom, dw)
         elif x.size and not self._cudnn("backward_weights", x, dy, geom, dw):
-            x, dy = self.plain(x), self.plain(dy)
+            x, dy = self.to_nchw(x), self.to_nchw(dy)
             rows, flat = _weight_rows(dw, geom), _grouped_rows(dy, geom)
             for image, group, strip, cols in self._strips(x, geom):
                 self.matmul(flat[image, group, :, strip], cols, out=rows[group], add=True, tb=True)
@@ -78,18 +71,12 @@ class GpuConvolutions(Backend):
                 return super().conv_backward(x, dy, w, geom, dw, need)
         return super().conv_backward(x, dy, w, geom, dw, need)
 
-    def steady_weights(self):
-        return super().steady_weights() if self.convolutions is None else self.convolutions.steady_weights()
+    def frozen_weights(self):
+        return super().frozen_weights() if self.convolutions is None else self.convolutions.frozen_weights()
 
-    def forget_weights(self):
+    def invalidate_weight_cache(self):
         if self.convolutions is not None:
-            self.convolutions.forget_weights()
-
-    def _refuse(self, what: str) -> None:
-        """Say so before doing what a graph cannot hold."""
-        self.refused += 1
-        if self.recording:
-            raise NotRecordable(what)
+            self.convolutions.invalidate_weight_cache()
 
     def _cudnn(self, direction, first, *args):
         """cuDNN's answer, or None where there is no cuDNN, no engine of it for these shapes, or nothing to compute."""
@@ -98,13 +85,13 @@ class GpuConvolutions(Backend):
         return getattr(self.convolutions, direction)(first, *args)
 
     def _columns_to_image(self, dy, w, geom, spatial):
-        dy = self.plain(dy)
+        dy = self.to_nchw(dy)
         n, channels = len(dy), w.shape[1] * geom.group
         x = self.zeros((n, channels, *spatial))
         if not dy.size:
             return x
         rows, flat = _weight_rows(w, geom), _grouped_rows(dy, geom)
-        group_geom = replace(geom, group=1)
+        group_geom = geom._replace(group=1)
         each = channels // geom.group
         for image, group, strip in self._strip_slices(n, geom.group, each * math.prod(geom.kernel), flat.shape[3]):
             cols = self.matmul(rows[group], flat[image, group, :, strip], ta=True)
@@ -152,8 +139,6 @@ class GpuConvolutions(Backend):
         flag = self._off_diagonal(w)
         self._fresh_flag = w.data.ptr, flag
         belief = self._beliefs.setdefault(w.data.ptr, _Belief())
-        if self.recording and belief.dense is not None:
-            return not belief.dense  # whoever launches the graph again asks nobody
         if belief.coming is None:
             belief.coming = self.runtime.later(flag)
         if belief.dense is None or belief.coming.ready:
@@ -186,7 +171,7 @@ class GpuConvolutions(Backend):
         return flag if ptr == w.data.ptr else self._off_diagonal(w)
 
     def _upsample_channels(self, x, w, geom, spatial, b, relu):
-        x = self.plain(x)
+        x = self.to_nchw(x)
         y = self.empty((*x.shape[:2], *spatial))
         self._launch(
             "convolution",
@@ -205,7 +190,7 @@ class GpuConvolutions(Backend):
     def upsample_backward(self, dy, w, geom):
         if dy.ndim != 4 or set(geom.dilation) != {1}:
             return super().upsample_backward(dy, w, geom)
-        dy = self.plain(dy)
+        dy = self.to_nchw(dy)
         dx = self.empty((*dy.shape[:2], *geom.out_size(dy.shape[2:])))
         self._launch(
             "convolution",

@@ -83,16 +83,15 @@ class Convolutions:
             self._sharing, self._gradient = False, None
 
     @contextlib.contextmanager
-    def steady_weights(self, kept: dict | None = None):
-        """Inside, weights are converted once.  kept: what has been converted, to be used and added to; None: what
-        the scope around this one has."""
-        outer, self._kept = self._kept, kept if kept is not None else self._kept if self._kept is not None else {}
+    def frozen_weights(self):
+        """Inside, weights are converted once; a scope inside this one uses what this one has."""
+        outer, self._kept = self._kept, {} if self._kept is None else self._kept
         try:
             yield
         finally:
             self._kept = outer
 
-    def forget_weights(self) -> None:
+    def invalidate_weight_cache(self) -> None:
         """What is made of weights from now on is made anew."""
         if self._kept:
             self._kept.clear()

@@ -125,7 +125,6 @@ class Planner:
         self.refusals = cudnn.cudnnGraphNotSupportedError, RuntimeError
         self.plans: dict = {}  # the last used last
         self.synchronize = synchronize
-        self.used: dict[int, Plan] | None = None  # where plans that run are noted
         self.recipes: dict[Spec, tuple] = {}
         self.unfused: set[Spec] = set()  # with bias or ReLU, for which the convolution alone has the better engine
         self.heuristic_builds = 0
@@ -163,8 +162,6 @@ class Planner:
     def execute(self, plan: Plan, pointers: list[int], out: int, workspace: int, stream: int) -> None:
         """Run on device addresses; asynchronous on the stream."""
         self.handle.use(stream)
-        if self.used is not None:
-            self.used[id(plan)] = plan
         addresses = dict(zip(plan.inputs, pointers, strict=True))
         addresses[plan.output] = out
         plan.graph.execute(addresses, workspace, handle=self.handle.id)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from demitasse.layers.backend.gpu_graph import CudaTape
 from demitasse.proto.errors import SolverFault
 
 KERNELS = Path(__file__).parent / "kernels"
@@ -92,7 +91,7 @@ class CudaRuntime:
         self.device.use()
         self.uploads, self.downloads = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
         self._pinned = [_Pinned(cupy), _Pinned(cupy)]
-        self._functions, self._constants, self._recording = {}, {}, None
+        self._functions, self._constants = {}, {}
 
     def launch(self, file: str, kernel: str, n: int, *args, blocks: int | None = None) -> None:
         """Run a kernel over n values.  Arguments: contiguous device arrays, None (a null pointer), NumPy scalars."""
@@ -150,12 +149,6 @@ class CudaRuntime:
         except (ImportError, OSError, RuntimeError) as error:
             warnings.warn(f"cuDNN is not used ({error}): convolutions run through cuBLAS, slower", stacklevel=2)
             return None
-
-    def tape(self) -> CudaTape:
-        """Something new to record launches on, all on one stream of their own."""
-        if self._recording is None:
-            self._recording = self.xp.cuda.Stream(non_blocking=True)
-        return CudaTape(self.xp, self._recording)
 
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()

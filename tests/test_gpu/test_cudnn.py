@@ -137,13 +137,13 @@ def test_both_ways_back_convert_the_gradient_once(make):
     assert be.convolutions._gradient is None
 
 
-def test_steady_weights_are_converted_once(make):
+def test_frozen_weights_are_converted_once(make):
     be = make("fp16")
     geometry, shape, k = GEOMETRIES["3x3"]
     x, w = be.asarray(values(shape, 1)), be.asarray(values((k, shape[1], 3, 3), 2))
     before = be.to_host(be.conv_forward(x, w, None, geometry))
     be.runtime.launches.clear()
-    with be.steady_weights(), be.steady_weights():
+    with be.frozen_weights(), be.frozen_weights():
         for _ in range(3):
             assert np.array_equal(be.to_host(be.conv_forward(x, w, None, geometry)), before)
     assert be.runtime.launches.count("turn_to_half") == 4  # three images
@@ -158,7 +158,7 @@ def test_weights_that_come_and_go_while_others_are_steady_are_not_mixed_up(make,
     be = make(precision)
     geometry, shape, k = GEOMETRIES["3x3"]
     x = be.asarray(values(shape, 1))
-    with be.steady_weights():
+    with be.frozen_weights():
         for seed in range(4):
             w = values((k, shape[1], 3, 3), seed)
             got = be.to_host(be.conv_forward(x, be.asarray(w), None, geometry))

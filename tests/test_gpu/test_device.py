@@ -203,7 +203,7 @@ def test_an_upload_may_be_overwritten_at_once():
 def test_a_later_copy_is_what_the_array_was():
     backend = make_backend("gpu")
     array = backend.asarray(np.arange(6, dtype=np.float32).reshape(2, 3))
-    later = backend.later(array * 2)
+    later = backend.to_host_async(array * 2)
     array.fill(0)
     assert np.array_equal(later(), [[0, 2, 4], [6, 8, 10]])
-    assert float(backend.later(array.sum())()) == 0
+    assert float(backend.to_host_async(array.sum())()) == 0

@@ -117,10 +117,10 @@ def test_an_image_turned_back_is_what_it_was(precision, shape):
     assert made.shape == shape and made.size == x.size and len(made) == shape[0] and made.dtype == np.float32
     lying = be.xp.asarray(made.array, dtype="float32")
     assert np.array_equal(be.to_host(lying), rounded(x, precision).transpose(0, 2, 3, 1))
-    for array in (be.plain(made), made.copy().plain(), made.reshape(shape)):
+    for array in (be.to_nchw(made), made.copy().plain(), made.reshape(shape)):
         assert np.array_equal(be.to_host(array), rounded(x, precision))
     assert np.array_equal(be.to_host(made.reshape(-1, 1)), rounded(x, precision).reshape(-1, 1))
-    assert be.plain(be.asarray(x)).shape == shape  # an array is plain already
+    assert be.to_nchw(be.asarray(x)).shape == shape  # an array is plain already
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-9, 0.7, 1.0, 3000, 1e20])
@@ -363,7 +363,7 @@ def test_a_chain_of_layers_turns_its_first_image_only(precision, turn, on_a_gpu)
     net = Net(layers, "TRAIN", backend=be, seed=1)
     net.forward({"data": values(1, 3, 12, 10)})
     be.runtime.launches.clear()
-    with be.steady_weights():
+    with be.frozen_weights():
         net.forward()
         launches = list(be.runtime.launches)
         net.clear_grads()
@@ -462,7 +462,7 @@ def test_dropout_draws_the_same_in_every_form():
     for precision in ("fp32", "tf32", "fp16"):
         be = gpu(precision)
         x = be.asarray(np.ones((2, 5, 4, 3), np.float32))
-        x = be.convolutions.images.of(x) if be.has_images else x
+        x = be.convolutions.images.of(x) if be.capabilities.nhwc else x
         masks.append(be.to_host(be.dropout_forward(x, 0.5)[0]))
     assert np.array_equal(masks[0], masks[1]) and np.array_equal(masks[0], masks[2]) and 0 < masks[0].mean() < 2
 
@@ -471,7 +471,7 @@ def test_dropout_draws_the_same_in_every_form():
 def test_weights_loaded_while_they_were_said_to_be_steady_count(precision):
     be = gpu(precision)
     net = Net(CHAIN, backend=be, seed=3, keep=["c3"])
-    with be.steady_weights():
+    with be.frozen_weights():
         net.forward({"data": values(1, 3, 9, 8)})
         net.load({"c3": [np.zeros((5, 7, 1, 1), np.float32), np.zeros(5, np.float32)]})
         net.forward()
@@ -480,7 +480,7 @@ def test_weights_loaded_while_they_were_said_to_be_steady_count(precision):
 
 def test_strict_precision_has_no_images():
     be = gpu("fp32")
-    assert not be.has_images
+    assert not be.capabilities.nhwc
     y = be.conv_forward(be.asarray(values(1, 4, 5, 5)), be.asarray(values(3, 4, 3, 3)), None, CONVOLUTIONS["3x3"][0])
     assert isinstance(y, be.xp.ndarray)
 

@@ -8,7 +8,6 @@ import pytest
 
 from demitasse.layers.backend import gpu_runtime, make_backend
 from demitasse.layers.backend.gpu import GpuBackend
-from demitasse.layers.backend.gpu_graph import NotRecordable, Recorder
 from demitasse.proto.errors import SolverFault
 from tests.test_gpu import fake_cupy, shim
 from tests.test_gpu.device_array import DeviceArray
@@ -61,7 +60,7 @@ def test_a_large_upload_takes_no_page_locked_memory(be, monkeypatch):
 
 def test_a_later_copy_waits_for_what_was_there_only(be):
     x = be.asarray(np.arange(4, dtype=np.float32))
-    later = be.later(x)
+    later = be.to_host_async(x)
     assert not later.ready
     assert later().tolist() == [0, 1, 2, 3] and later.ready
 
@@ -85,56 +84,6 @@ def test_tensor_cores_are_for_one_product_at_a_time(be, cupy):
         strict = GpuBackend(precision="fp32")
     strict.matmul(a, a)
     assert cupy.math_modes == [3, 0]
-
-
-def test_a_graph_is_recorded_on_a_stream_and_in_memory_of_its_own(be):
-    x = be.asarray(np.array([-1, 2], np.float32))
-    main, places = fake_cupy.current, []
-
-    def work():
-        places.append((fake_cupy.current, fake_cupy.allocating.__self__))
-        return be.relu_forward(x, 0.5)
-
-    be.relu_forward(x, 0.5)  # compiled
-    recorder = Recorder(be)
-    graph, other = recorder.record(work), recorder.record(work)
-    graph.result._host[...] = 77
-    assert be.to_host(graph.result).tolist() == [77, 77]  # nothing has been done yet
-    graph.launch()
-    other.launch()
-    assert be.to_host(graph.result).tolist() == be.to_host(other.result).tolist() == [-0.5, 2]
-    assert places[0] == places[1] and places[0][0] is not main
-    assert fake_cupy.current is main and fake_cupy.allocating is None and not be.recording
-
-
-def test_a_graph_that_cannot_be_recorded_leaves_nothing_behind(be):
-    x, main = be.asarray(np.ones(3, np.float32)), fake_cupy.current
-    works = {
-        "gives an array to the host": lambda: be.to_host(x),
-        "takes an array": lambda: be.asarray(np.ones(2)),
-        "computes a matrix product": lambda: be.matmul(x, x),
-        "waits for its labels": lambda: be.checked_labels(x, x, 0, None),
-    }
-    for reason, work in works.items():
-        with pytest.raises(NotRecordable, match=reason):
-            Recorder(be).record(work)
-        assert fake_cupy.current is main and fake_cupy.allocating is None and not be.recording
-        assert be.runtime._recording.captured is None
-
-
-def test_random_numbers_of_a_graph_go_on_from_where_the_others_are(be):
-    be.seed(1)
-    expected = [be.to_host(be.uniform(6)) for _ in range(6)]
-    be.seed(1)
-    first = be.to_host(be.uniform(6))
-    graph = Recorder(be).record(lambda: (be.uniform(6), be.uniform(6)))
-    assert np.array_equal(first, expected[0]) and be.position == 2
-    found = [first]
-    for _ in range(2):
-        graph.launch()
-        found += [be.to_host(array) for array in graph.result]
-    found.append(be.to_host(be.uniform(6)))
-    assert np.array_equal(found, expected)
 
 
 def test_a_missing_gpu_is_one_line(monkeypatch):

@@ -137,11 +137,11 @@ class Chain:
             ]
             for value, grad in zip(bottoms, layer.backward(self._as_taken(layer, dys), need), strict=True):
                 if grad is not None:
-                    grads[value] = self.be.plain(grads[value]) + self.be.plain(grad) if value in grads else grad
+                    grads[value] = self.be.to_nchw(grads[value]) + self.be.to_nchw(grad) if value in grads else grad
         return grads
 
     def _as_taken(self, layer, arrays):
-        return arrays if layer.passes_images else [self.be.plain(array) for array in arrays]
+        return arrays if layer.passes_images else [self.be.to_nchw(array) for array in arrays]
 
 
 def run(case: Case, be, tolerance: float = 1e-5) -> list[str]:

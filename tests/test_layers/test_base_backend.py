@@ -5,14 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from demitasse.layers.backend.base import Backend
+from demitasse.layers.backend.contract import UpdateProgram, UpdateStep, UpdateTensor
 from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
+from demitasse.layers.backend.reference import ReferenceBackend
 from demitasse.proto.errors import LabelFault
 
 
 @pytest.fixture
 def be():
-    backend = Backend("float64")
+    backend = ReferenceBackend("float64")
     backend.seed(0)
     return backend
 
@@ -156,11 +157,10 @@ def test_the_random_state_is_json_and_brings_the_same_numbers_back(be):
     assert first[1].dtype == bool
 
 
-@pytest.mark.parametrize("l1", [False, True])
-def test_sgd_keeps_the_rate_in_its_history(be, l1):
-    w, g, h = (be.rng.standard_normal(4) for _ in range(3))
-    expected = 0.9 * h + 0.1 * (g + 0.01 * (np.sign(w) if l1 else w))
-    start = w.copy()
-    be.sgd_update(w, g, h, 0.1, 0.9, 0.01, l1)
-    np.testing.assert_allclose(h, expected)
-    np.testing.assert_allclose(w, start - expected)
+@pytest.mark.parametrize("shape", [(2, 3), (), (0, 4)])
+def test_an_update_runs_its_steps_in_place(be, shape):
+    steps = UpdateStep("t", "sign", "w"), UpdateStep("t", "*", "t", "c"), UpdateStep("w", "-", "w", "t")
+    w = np.array(be.rng.standard_normal(shape))
+    expected = w - 0.5 * np.sign(w)
+    be.update(UpdateProgram(("w",), ("c",), steps), [UpdateTensor((w,), (0.5,))])
+    np.testing.assert_array_equal(w, expected)

@@ -56,7 +56,7 @@ def test_every_command_and_option_is_described(name, capsys):
 )
 def test_options_are_spelt_as_in_the_solver(command, options, capsys):
     theirs, ours = helped(solver, capsys, "train"), helped(main, capsys, command)
-    for option in ("--device D", "--threads N", "--exact", "--precision {fp32,tf32,fp16}", "--graphs", *options):
+    for option in ("--device D", "--threads N", "--exact", "--precision {fp32,tf32,fp16}", *options):
         assert option in theirs and option in ours, option
 
 

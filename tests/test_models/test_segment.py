@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from demitasse.layers.backend.cpu import CpuBackend
 from demitasse.models import segment
 from demitasse.models.__main__ import main
 from demitasse.models.data import read
@@ -160,10 +161,9 @@ def test_what_cannot_be_written_leaves_what_was_there(net, tmp_path, capsys, mon
 
 def test_weights_stay_in_the_backends_form_from_image_to_image(net, tmp_path, monkeypatch):
     """On a GPU weights are converted once for all images: the loop says that nobody writes to them."""
-    from demitasse.layers.backend.base import Backend
 
-    entered, steady = [], Backend.steady_weights
-    monkeypatch.setattr(Backend, "steady_weights", lambda self: (entered.append(1), steady(self))[1])
+    entered, frozen = [], CpuBackend.frozen_weights
+    monkeypatch.setattr(CpuBackend, "frozen_weights", lambda self: (entered.append(1), frozen(self))[1])
     for name in "ab":
         picture().save(tmp_path / f"{name}.png")
     assert main(["segment", str(tmp_path / "*.png"), *net, "--out", str(tmp_path / "out")]) == 0

@@ -9,7 +9,6 @@ from demitasse.layers.backend import make_backend
 from demitasse.layers.layer import Param
 from demitasse.proto.errors import SolverFault, WeightsFault
 from demitasse.proto.messages import SolverParameter
-from demitasse.solver import updates
 from demitasse.solver.updates import RULES, Updater, check_update
 
 SHAPES = [(3, 2), (4,)]
@@ -102,22 +101,6 @@ def test_float32_stays_float32_and_arrays_stay_the_same_objects(name):
     updater.apply(0.1, 1, scale=0.5)
     assert all(a is b for a, b in zip(before, arrays(), strict=True))
     assert {a.dtype for a in arrays()} == {np.dtype("float32")}
-
-
-@pytest.mark.parametrize("name", [name for name in RULES if name != "SGD"])
-def test_large_arrays_in_pieces_are_the_same_numbers(name, monkeypatch):
-    results = []
-    for piece in (1 << 15, 2):
-        monkeypatch.setattr(updates, "PIECE", piece)
-        backend, rng = make_backend("generic"), np.random.default_rng(11)
-        params = parameters(backend, rng)
-        for p in params:
-            p.grad += rng.normal(size=p.shape)
-        updater = Updater(SolverParameter(type=name, weight_decay=0.1), params, backend)
-        updater.apply(0.1, 1)
-        results.append([p.data for p in params] + updater.host_history())
-    for a, b in zip(*results, strict=True):
-        assert np.array_equal(a, b)
 
 
 def test_clipping_looks_at_the_undivided_sum_before_decay():

@@ -14,12 +14,9 @@ __device__ inline void philox(unsigned long long seed, unsigned long long counte
     out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
 
-// y[i] uniform in [0, 1), 24 bits each; four numbers per counter, counters from `first` on, or from `first` behind
-// *base: a recorded launch is told anew where it begins.
-extern "C" __global__ void uniform(float* y, long long n, unsigned long long seed, unsigned long long first,
-                                   const unsigned long long* base) {
+// y[i] uniform in [0, 1), 24 bits each; four numbers per counter, counters from `first` on.
+extern "C" __global__ void uniform(float* y, long long n, unsigned long long seed, unsigned long long first) {
     long long fours = (n + 3) / 4;
-    if (base) first += *base;
     EACH(i, fours) {
         unsigned bits[4];
         philox(seed, first + i, bits);

@@ -1,0 +1,14 @@
+"""The product of two matrices."""
+
+from __future__ import annotations
+
+
+def matmul(be, a, b, out=None, add=False, ta=False, tb=False):
+    product = be.xp.matmul(a.T if ta else a, b.T if tb else b)
+    if out is None:
+        return product
+    if add:
+        out += product
+    else:
+        out[...] = product
+    return out

@@ -1,0 +1,49 @@
+"""Normalisation: by the statistics of each channel, and across channels (LRN)."""
+
+from __future__ import annotations
+
+from demitasse.layers.backend.reference.windows import per_channel
+
+
+def affine(be, x, centre, scale, shift):
+    centre, scale, shift = (per_channel(each, x) for each in (centre, scale, shift))
+    return (x - centre) * scale + shift
+
+
+def moments(be, x):
+    axes, n = _elements_of_a_channel(x)
+    mean = x.sum(axes) / n
+    return mean, be.xp.square(x - per_channel(mean, x)).sum(axes) / n
+
+
+def normalize_backward(be, dy, y, scale):
+    axes, n = _elements_of_a_channel(y)
+    dx = dy - y * per_channel((dy * y).sum(axes) / n, y)
+    dx -= per_channel(dy.sum(axes) / n, y)
+    dx *= per_channel(scale, y)
+    return dx
+
+
+def lrn_forward(be, x, size, alpha, beta, k):
+    scale = _sums_across_channels(x * x, size) * (alpha / size) + k
+    return x * scale**-beta, scale
+
+
+def lrn_backward(be, dy, x, y, scale, size, alpha, beta):
+    around = _sums_across_channels(dy * y / scale, size)
+    return dy * scale**-beta - x * around * (2 * alpha * beta / size)
+
+
+def _elements_of_a_channel(x):
+    """(all axes but 1, how many elements lie along them: 1 where there is none)."""
+    return (0, *range(2, x.ndim)), max(x.size // max(x.shape[1], 1), 1)
+
+
+def _sums_across_channels(x, size):
+    """At each channel, the sum over the `size` (odd) channels around it."""
+    half, channels = size // 2, x.shape[1]
+    sums = x.copy()
+    for step in range(1, min(half, channels - 1) + 1):
+        sums[:, step:] += x[:, :-step]
+        sums[:, :-step] += x[:, step:]
+    return sums
