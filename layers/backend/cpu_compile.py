@@ -5,10 +5,19 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import pickle
+import sys
 import tempfile
 from pathlib import Path
 
 import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+
+@functools.cache
+def _tell(message: str) -> None:
+    """On stderr, once: a cache that fails costs time, and nothing else."""
+    print(f"demitasse: {message}", file=sys.stderr, flush=True)
 
 
 @functools.cache
@@ -37,17 +46,67 @@ def _cache_folder() -> str | None:
                 return folder
         except OSError:
             continue
+    _tell("compiled kernels are not kept, no folder can be written: name one in DEMITASSE_CACHE")
     return None
 
 
+class _CacheFile(IndexDataCacheFile):
+    """Files with a digest in front: machine code that was cut off or changed is never run."""
+
+    def _load_data(self, name):
+        text = Path(self._data_path(name)).read_bytes()
+        if hashlib.sha256(text[32:]).digest() != text[:32]:
+            raise ValueError(f"{name} is damaged")
+        return pickle.loads(text[32:])
+
+    def _save_data(self, name, data):
+        data = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(hashlib.sha256(data).digest() + data)
+
+
+class _Cache(FunctionCache):
+    """A cache that can always be missing: what is damaged is compiled and written anew, what cannot be written is
+    compiled in every process."""
+
+    def __init__(self, function):
+        super().__init__(function)
+        own = self._cache_file
+        self._cache_file = _CacheFile(own._cache_path, own._index_name.removesuffix(".nbi"), own._source_stamp)
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as fault:  # whatever a damaged file leads to
+            if not isinstance(fault, OSError):
+                _tell(f"compiling kernels anew: files in {self._cache_path} are damaged")
+            self._write(self.flush)
+            return None
+
+    def save_overload(self, sig, data):
+        self._write(super().save_overload, sig, data)
+
+    def _write(self, function, *args):
+        try:
+            function(*args)
+        except Exception as fault:
+            reason = getattr(fault, "strerror", None) or type(fault).__name__
+            _tell(
+                f"compiled kernels are not kept, {self._cache_path} cannot be written ({reason}): make room there, "
+                "or name another folder in DEMITASSE_CACHE"
+            )
+
+
 def _compiled(function, freedom):
+    dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=freedom)(function)
     folder, before = _cache_folder(), numba.config.CACHE_DIR
-    try:
-        if folder:
+    if folder:
+        try:
             numba.config.CACHE_DIR = folder
-        return numba.njit(nogil=True, cache=folder is not None, error_model="numpy", fastmath=freedom)(function)
-    finally:
-        numba.config.CACHE_DIR = before
+            dispatcher._cache = _Cache(function)
+        finally:
+            numba.config.CACHE_DIR = before
+    return dispatcher
 
 
 def kernel(function):

@@ -1,0 +1,95 @@
+"""Compiled kernels on disk: a cache can always be missing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+USE = """
+import errno, os, sys, tempfile
+import numpy as np
+from numba.core.caching import IndexDataCacheFile
+
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+if "full" in sys.argv:
+    IndexDataCacheFile._open_for_write = full
+if "nowhere" in sys.argv:
+    tempfile.tempdir = os.environ["HOME"]
+from demitasse.layers.backend import cpu_elementwise
+from demitasse.layers.backend.cpu import CpuBackend
+assert CpuBackend(threads=1).relu_forward(np.full(4, -2, np.float32), 0.5).tolist() == [-1] * 4
+print(sum(cpu_elementwise.relu_forward.stats.cache_hits.values()))
+"""
+
+
+def use(place, *args):
+    """(whether the kernel came from the cache, what was said on stderr)."""
+    done = subprocess.run(
+        [sys.executable, "-c", USE, *args],
+        cwd=ROOT,
+        env=os.environ | {"DEMITASSE_CACHE": str(place), "XDG_CACHE_HOME": "", "HOME": str(place)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip() == "1", done.stderr
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def flip(path):
+    text = bytearray(path.read_bytes())
+    text[len(text) // 2] ^= 255
+    path.write_bytes(text)
+
+
+def garbage(path):
+    path.write_bytes(os.urandom(1000))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A folder with compiled kernels."""
+    folder = tmp_path_factory.mktemp("cache")
+    assert use(folder) == (False, "")
+    assert use(folder) == (True, "")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "damage, files", [(cut, "nbc"), (empty, "nbi"), (flip, "nbc"), (garbage, "nbc"), (garbage, "nbi")]
+)
+def test_damaged_files_are_compiled_anew(damage, files, cache):
+    damaged = list(cache.rglob(f"*relu_forward*.{files}"))
+    for path in damaged:
+        damage(path)
+    hit, said = use(cache)
+    assert damaged and not hit
+    assert said.startswith("demitasse: compiling kernels anew: files in ") and str(damaged[0].parent) in said
+    assert said.count("\n") == 1
+    assert use(cache) == (True, "")
+
+
+def test_a_full_disk_costs_only_time(tmp_path):
+    hit, said = use(tmp_path, "full")
+    assert not hit and "No space left on device" in said and "DEMITASSE_CACHE" in said and str(tmp_path) in said
+    assert said.count("\n") == 1
+
+
+def test_no_place_to_write(tmp_path):
+    place = tmp_path / "file"
+    place.touch()
+    hit, said = use(place, "nowhere")
+    assert not hit and said.startswith("demitasse: compiled kernels are not kept") and said.count("\n") == 1
