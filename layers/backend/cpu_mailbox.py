@@ -3,10 +3,15 @@
 The thread that calls a kernel calls the others in from within, by `enter`: it leaves the kernel's address and arguments
 in a mailbox, where they look for a while after each call before they fall asleep.  So they come in less than a
 microsecond: layers of a tenth of a millisecond still run on all cores.
+
+All of a call, from the first to come until the last has left, passes inside the one compiled function that the caller
+enters.  Nothing that interrupts Python can come between, so no mailbox is left open.  Threads sleep on a POSIX
+condition in the mailbox's own memory: there is no file descriptor that a program could close.
 """
 
 from __future__ import annotations
 
+import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -16,8 +21,9 @@ from demitasse.layers.backend.cpu_compile import kernel
 from demitasse.layers.backend.cpu_work import ENTERED, I64, MAILBOX, add, read, rest
 
 # Words of a mailbox.  CALL: how often it was opened and closed, so odd while threads may come in; negative at the end.
-# INSIDE: threads that are in a call, or about to look whether they may; FUNCTION, BLOCK: what they call, and with what.
-CALL, INSIDE, ASLEEP, FUNCTION, BLOCK, WORDS = 0, 8, 16, 24, 32, 544
+# INSIDE: threads that are in a call, or about to look whether they may; BUSY: callers that have the mailbox (at most
+# one) or ask for it; RINGS: how often sleepers were woken; FUNCTION, BLOCK: what is called, and with what.
+CALL, INSIDE, ASLEEP, BUSY, RINGS, MUTEX, CONDITION, FUNCTION, BLOCK, WORDS = 0, 8, 16, 24, 32, 40, 56, 72, 80, 592
 
 
 def _entrance(function):
@@ -40,46 +46,22 @@ def _entrance(function):
     return entrance
 
 
-def _counts_references(args, i) -> bool:
-    """Whether an argument is where Numba counts the references to an array: the first of two addresses of bytes in a
-    row (the second is the array's Python object).
-
-    The others get none to count with: one that comes in while the caller is on its way out would write to a count that
-    is freed already.  The arrays themselves stay until all have left; see Pool.run.
-    """
-    byte_address = ir.IntType(8).as_pointer()
-    return i > 1 and [arg.type for arg in args[i : i + 2]] == [byte_address, byte_address]
-
-
 @intrinsic
-def enter(typing, state):
-    """0, 1, ... for the threads of a call in order of arrival; the first calls the others into the function that this
-    stands in.  A kernel does this before anything else."""
+def _invite(typing, mailbox):
+    """Leave the function that this stands in, with its arguments, in the mailbox."""
 
     def generate(context, builder, signature, args):
-        state = builder.inttoptr(args[0], I64.as_pointer())
+        words = builder.inttoptr(args[0], I64.as_pointer())
 
-        def in_state(i):
-            return builder.gep(state, [ir.Constant(I64, i)])
+        def word(i):
+            return builder.gep(words, [ir.Constant(I64, i)])
 
-        number = builder.atomic_rmw("add", in_state(ENTERED), ir.Constant(I64, 1), "seq_cst")
-        mailbox = builder.load(in_state(MAILBOX))
-        nothing = ir.Constant(I64, 0)
-        opens = builder.and_(builder.icmp_signed("==", number, nothing), builder.icmp_signed("!=", mailbox, nothing))
-        with builder.if_then(opens):
-            words = builder.inttoptr(mailbox, I64.as_pointer())
+        for i, arg in enumerate(builder.function.args):
+            builder.store(arg, builder.bitcast(word(BLOCK + i), arg.type.as_pointer()))
+        builder.store(builder.ptrtoint(_entrance(builder.function), I64), word(FUNCTION))
+        return context.get_dummy_value()
 
-            def word(i):
-                return builder.gep(words, [ir.Constant(I64, i)])
-
-            for i, arg in enumerate(builder.function.args):
-                lent = ir.Constant(arg.type, None) if _counts_references(builder.function.args, i) else arg
-                builder.store(lent, builder.bitcast(word(BLOCK + i), arg.type.as_pointer()))
-            builder.store(builder.ptrtoint(_entrance(builder.function), I64), word(FUNCTION))
-            builder.atomic_rmw("add", word(CALL), ir.Constant(I64, 1), "seq_cst")
-        return number
-
-    return types.int64(types.int64), generate
+    return types.void(types.int64), generate
 
 
 @intrinsic
@@ -97,24 +79,97 @@ def _go_in(typing, mailbox):
     return types.void(types.int64), generate
 
 
-@intrinsic
-def _hear(typing, bell):
-    """Sleep until the bell rings: read a number from a file of rings."""
+@numba.njit(nogil=True)
+def _close(mailbox):
+    """Let nobody in any more, and wait until all have left."""
+    add(mailbox, CALL, 1)
+    looks = 0
+    while read(mailbox, INSIDE) > 0:
+        looks += 1
+        rest(looks)
 
-    def generate(context, builder, signature, args):
-        address = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(I64, [ir.IntType(32), address, I64])
-        function = cgutils.get_or_insert_function(builder.module, kind, "read")
-        number = builder.bitcast(cgutils.alloca_once(builder, I64), address)
-        file = context.cast(builder, args[0], signature.args[0], types.int32)
-        builder.call(function, [file, number, ir.Constant(I64, 8)])
-        return context.get_dummy_value()
 
-    return types.void(bell), generate
+@numba.njit(nogil=True, inline="always")
+def enter(state):
+    """0, 1, ... for the threads of a call in order of arrival.  A kernel does this before anything else.
+
+    The caller first goes through the whole kernel with the others, as one that is called in, and closes the mailbox:
+    what it then does as number 0 of its own finds every job done.  Where another caller has the mailbox it is alone.
+    """
+    number, mailbox = add(state, ENTERED, 1), read(state, MAILBOX)
+    if number == 0 and mailbox != 0:
+        if add(mailbox, BUSY, 1) == 0:
+            add(state, MAILBOX, -mailbox)
+            add(state, ENTERED, -1)
+            _invite(mailbox)
+            add(mailbox, CALL, 1)
+            _go_in(mailbox)
+            _close(mailbox)
+        add(mailbox, BUSY, -1)
+    return number
+
+
+def _posix(name, *offsets):
+    """An intrinsic that calls a function of the C library with addresses: the mailbox's words at `offsets`, or NULL."""
+
+    def call(typing, mailbox):
+        def generate(context, builder, signature, args):
+            address = ir.IntType(8).as_pointer()
+            words = builder.inttoptr(args[0], I64.as_pointer())
+            given = [
+                ir.Constant(address, None)
+                if offset is None
+                else builder.bitcast(builder.gep(words, [ir.Constant(I64, offset)]), address)
+                for offset in offsets
+            ]
+            kind = ir.FunctionType(ir.IntType(32), [address] * len(offsets))
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), given)
+            return context.get_dummy_value()
+
+        return types.void(types.int64), generate
+
+    call.__name__ = name
+    return intrinsic(call)
+
+
+_make_mutex = _posix("pthread_mutex_init", MUTEX, None)
+_make_condition = _posix("pthread_cond_init", CONDITION, None)
+_lock = _posix("pthread_mutex_lock", MUTEX)
+_unlock = _posix("pthread_mutex_unlock", MUTEX)
+_wait = _posix("pthread_cond_wait", CONDITION, MUTEX)
+_wake_all = _posix("pthread_cond_broadcast", CONDITION)
 
 
 @kernel
-def serve(mailbox, bell, looks):
+def prepare(mailbox):
+    """Make a mailbox of words that are zero."""
+    _make_mutex(mailbox)
+    _make_condition(mailbox)
+
+
+@kernel
+def ring(mailbox):
+    """Have all who sleep look into the mailbox."""
+    _lock(mailbox)
+    add(mailbox, RINGS, 1)
+    _wake_all(mailbox)
+    _unlock(mailbox)
+
+
+@numba.njit(nogil=True)
+def _sleep(mailbox):
+    """Until the next ring, or the end."""
+    _lock(mailbox)
+    add(mailbox, ASLEEP, 1)
+    rings = read(mailbox, RINGS)
+    while read(mailbox, RINGS) == rings and read(mailbox, CALL) >= 0:
+        _wait(mailbox)
+    add(mailbox, ASLEEP, -1)
+    _unlock(mailbox)
+
+
+@kernel
+def serve(mailbox, looks):
     """Take part in every call; after so many looks without one sleep until the bell rings."""
     seen, left = 0, looks
     while True:
@@ -132,18 +187,17 @@ def serve(mailbox, bell, looks):
             left -= 1
             rest(left)
         else:
-            add(mailbox, ASLEEP, 1)
-            _hear(bell)
-            add(mailbox, ASLEEP, -1)
+            _sleep(mailbox)
             left = looks
 
 
 @kernel
-def close(mailbox):
-    """Let nobody in any more, and wait until all have left."""
-    if read(mailbox, CALL) % 2 == 1:
-        add(mailbox, CALL, 1)
+def retire(mailbox):
+    """Send all away, when the call that is on has ended; later callers are alone."""
+    add(mailbox, BUSY, 1)
     looks = 0
-    while read(mailbox, INSIDE) > 0:
+    while read(mailbox, BUSY) > 1:
         looks += 1
         rest(looks)
+    add(mailbox, CALL, -2 - read(mailbox, CALL))
+    ring(mailbox)

@@ -12,7 +12,9 @@ processor, that share no cache), writing where another core has been takes longe
 from __future__ import annotations
 
 import math
+import os
 import threading
+import weakref
 
 import numpy as np
 
@@ -63,6 +65,11 @@ class MemoryPool:
         self._spare: dict[int, list[tuple[Arena, int, int]]] = {}  # size: blocks
         self._lock = threading.RLock()
         self.used = self.peak = 0
+        _pools.add(self)
+
+    def forked(self):
+        """In a forked process: another thread may have been at these lists, which then are half changed and locked."""
+        self._lock, self._arenas, self._spare = threading.RLock(), [], {}
 
     def empty(self, shape, dtype) -> np.ndarray:
         """A C-contiguous array with any contents."""
@@ -117,6 +124,18 @@ class MemoryPool:
         with self._lock:
             self._merge_spare()
             self._arenas = [arena for arena in self._arenas if not arena.empty]
+
+
+_pools: weakref.WeakSet[MemoryPool] = weakref.WeakSet()
+
+
+def _forked():
+    for pool in list(_pools):
+        pool.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class _Lease:

@@ -2,6 +2,8 @@
 
 There is no BLAS and no OpenMP here, so nothing competes for the cores, and a forked process simply starts a pool of its
 own.  How threads come into a kernel is cpu_mailbox's, how they share out its jobs cpu_work's.
+
+DEMITASSE_THREADING=serial computes every kernel on the thread that calls it: the same bits, and none of the above.
 """
 
 from __future__ import annotations
@@ -11,167 +13,180 @@ import contextlib
 import ctypes
 import functools
 import os
-import sys
 import threading
+import weakref
 
 import numpy as np
+from llvmlite.binding import ffi
+from numba.core.compiler_lock import global_compiler_lock
 
-from demitasse.layers.backend.cpu_mailbox import ASLEEP, CALL, WORDS, close, serve
+from demitasse.layers.backend.cpu_mailbox import ASLEEP, CALL, INSIDE, WORDS, prepare, retire, ring, serve
 from demitasse.layers.backend.cpu_work import MAILBOX, THREADS, state_words
+from demitasse.proto.errors import SolverFault
 
 LOOKS = 20_000  # into the mailbox before a thread falls asleep: about half a millisecond
-
-
-class _Bell:
-    """Wakes threads that sleep in compiled code, where no GIL is needed to wake up.  Each ring wakes one, or waits."""
-
-    def __init__(self):
-        self._counts = hasattr(os, "eventfd")
-        if self._counts:
-            self.file = self._write = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_SEMAPHORE)
-        else:
-            self.file, self._write = os.pipe()
-
-    def ring(self, times: int) -> None:
-        os.write(self._write, times.to_bytes(8, sys.byteorder) if self._counts else bytes(8 * times))
-
 
 # The number of the core that the caller is on, where the system tells it.
 _core = getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
 
 
-class _Team:
-    """The threads of one process beside the one that calls, and what they work with.
+def usable_cores() -> int:
+    """How many cores the calling thread may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    busy: held during a call.  address: of the mailbox; 0 where there are no helpers.
-    """
+
+class _Team:
+    """The threads of one process beside those that call.  address: of their mailbox."""
 
     def __init__(self, helpers):
-        self.process, self.busy, self.address = os.getpid(), threading.Lock(), 0
-        self._scratch, self._state = np.empty((helpers + 1, 0), np.float32), np.empty(0, np.int64)
-        if helpers:
-            self._start(helpers)
-
-    def _start(self, helpers):
-        self._mailbox, self._bell = np.zeros(WORDS, np.int64), _Bell()
+        self._mailbox = np.zeros(WORDS, np.int64)
         self.address = self._mailbox.ctypes.data
+        prepare(self.address)
+        ring(self.address)  # compiled before it is needed, as is this:
         self._mailbox[CALL] = -1
-        serve(self.address, self._bell.file, LOOKS)  # compiled before the threads need it
+        serve(self.address, LOOKS)
         self._mailbox[CALL] = 0
-        self._threads = [
-            threading.Thread(
-                target=serve, args=(self.address, self._bell.file, LOOKS), name=f"demitasse-{i + 1}", daemon=True
-            )
-            for i in range(helpers)
-        ]
-        for thread in self._threads:
-            thread.start()
-        self._cores = os.sched_getaffinity(0) if _core else {0}
-        self._away_from = -1
-        atexit.register(self._stop)
+        self._threads, self._placed = [], None
+        atexit.register(self.stop)
+        for i in range(helpers):
+            self._threads.append(threading.Thread(target=self._serve, name=f"demitasse-{i + 1}", daemon=True))
+            self._threads[-1].start()
 
-    def state(self, phases):
-        """The state of a call: the same memory in every call."""
-        words = state_words(phases, len(self._scratch))
-        if self._state.size < words:
-            self._state = np.empty(2 * words, np.int64)
-        return _begin(self._state[:words], len(self._scratch), self.address)
+    def _serve(self):  # a method: the mailbox stays as long as one of its threads
+        serve(self.address, LOOKS)
 
-    def scratch(self, floats):
-        """(threads, `floats` or more): the same memory in every call, so that each row stays in its core's cache."""
-        if self._scratch.shape[1] < floats:
-            self._scratch = _scratch(len(self._scratch), floats)
-        return self._scratch
+    def wake(self) -> bool:
+        """Have those who sleep look into the mailbox; False where they had better not, on the caller's only core.
 
-    def wake(self):
-        """Have those who sleep look into the mailbox.  One who falls asleep at this moment misses a call: no harm."""
-        self._keep_away()
-        asleep = int(self._mailbox[ASLEEP])
-        if asleep:
-            self._bell.ring(asleep)
+        One who falls asleep at this moment misses a call: no harm.
+        """
+        if _core and not self._keep_away(os.sched_getaffinity(0)):
+            return False
+        if self._mailbox[ASLEEP]:
+            ring(self.address)
+        return True
 
-    def _keep_away(self):
-        """Have the others work on other cores than the caller's.  The system often puts one that it wakes on the core
-        of the one who woke it, or the caller on that of another, and it is long until it sees that both are busy."""
-        here = _core() if len(self._cores) > 1 else self._away_from
-        if here != self._away_from:
-            self._away_from = here
-            with contextlib.suppress(OSError):  # cores that were taken from the process meanwhile
-                for thread in self._threads:
-                    os.sched_setaffinity(thread.native_id, self._cores - {here})
-
-    def close(self):
-        """Wait until nobody is in the call any more."""
-        close(self.address)
-
-    def _stop(self):
-        """At the interpreter's end no thread may be left in compiled code, which goes too."""
-        if self.process == os.getpid():
-            self._mailbox[CALL] = -1
-            self._bell.ring(len(self._threads))
+    def _keep_away(self, cores):
+        """Have the others work on the cores that the caller may use, but its own.  The system often puts one that it
+        wakes on the core of the one who woke it, or the caller on that of another, and it is long until it sees that
+        both are busy.  False where there are no other cores."""
+        here = _core() if len(cores) > 1 else None
+        if (here, cores) != self._placed:
+            self._placed = here, cores
             for thread in self._threads:
+                with contextlib.suppress(OSError):  # cores that were taken from the process meanwhile
+                    os.sched_setaffinity(thread.native_id, cores - {here})
+        return len(cores) > 1
+
+    def lose_threads(self):
+        """In a forked process, which has none of them: nobody waits for one."""
+        self._mailbox[INSIDE] = 0
+        atexit.unregister(self.stop)
+
+    def stop(self):
+        """At the interpreter's end no thread may be left in compiled code, which goes too."""
+        retire(self.address)
+        for thread in self._threads:
+            if thread.ident:
                 thread.join(1)
 
 
 class Pool:
-    """`threads` threads, of which the caller is one."""
+    """Shares out jobs for `threads` threads, of which the caller is one.
 
-    def __init__(self, threads: int | None = None):
-        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.threads = max(1, int(threads or available))
+    helpers: how many other threads are started, by default all; with fewer the results are the same.
+    """
+
+    def __init__(self, threads: int, helpers: int | None = None):
+        self.threads = max(1, int(threads))
+        self._helpers = self.threads - 1 if helpers is None else helpers
         self._team: _Team | None = None
         self._lock = threading.Lock()
+        self._own = threading.local()
+        _pools.add(self)
 
     def run(self, function, phases: int, *args, scratch: int = 0):
         """function(state, *args) on all threads; back when every job is done and every thread has left.
 
+        Any thread may call at any time: one whose call meets another's computes alone.
         scratch: floats for each thread, which come as another argument after `state`: an array (threads, n >= scratch).
         """
-        team = self._team
-        if team is None or team.process != os.getpid():
-            team = self._start()
-        if not team.busy.acquire(blocking=False):  # with a call from another thread
-            state = _begin(np.empty(state_words(phases, self.threads), np.int64), self.threads, 0)
-            function(state.ctypes.data, *([_scratch(self.threads, scratch)] if scratch else []), *args)
-            return
-        try:
-            state = team.state(phases).ctypes.data
-            if scratch:
-                args = team.scratch(scratch), *args
-            if not team.address:
-                function(state, *args)
-                return
-            team.wake()
-            try:
-                function(state, *args)
-            finally:
-                team.close()
-        finally:
-            team.busy.release()
+        state = np.zeros(state_words(phases, self.threads), np.int64)
+        state[THREADS] = self.threads
+        if self._helpers:
+            team = self._team or self._start()
+            if team.wake():
+                state[MAILBOX] = team.address
+        if scratch:
+            args = self._scratch(scratch), *args
+        function(state.ctypes.data, *args)
 
     def _start(self):
         with self._lock:
-            if self._team is None or self._team.process != os.getpid():
-                self._team = _Team(self.threads - 1)
+            if self._team is None:
+                self._team = _Team(self._helpers)
             return self._team
 
+    def _scratch(self, floats):
+        """(threads, `floats` or more): the same memory in every call of a thread, so that each row stays in its core's
+        cache.  Rows begin with a page; nothing is touched yet."""
+        rows = getattr(self._own, "scratch", None)
+        if rows is None or rows.shape[1] < floats:
+            row = -(-floats // 1024) * 1024
+            memory = np.empty((self.threads * row + 1024) * 4, np.uint8)
+            start = -memory.ctypes.data % 4096
+            rows = memory[start : start + self.threads * row * 4].view(np.float32).reshape(self.threads, row)
+            self._own.scratch = rows
+        return rows
 
-def _begin(state, threads, mailbox):
-    """`state`, as a call of so many threads finds it; mailbox: the address of the one that calls the others in."""
-    state[...] = 0
-    state[THREADS], state[MAILBOX] = threads, mailbox
-    return state
-
-
-def _scratch(threads, floats):
-    """(threads, floats or some more), rows beginning with a page; nothing is touched yet."""
-    row = -(-floats // 1024) * 1024
-    memory = np.empty((threads * row + 1024) * 4, np.uint8)
-    start = -memory.ctypes.data % 4096
-    return memory[start : start + threads * row * 4].view(np.float32).reshape(threads, row)
+    def forked(self):
+        """In a forked process: begin anew."""
+        if self._team:
+            self._team.lose_threads()
+        self._team = None
 
 
 @functools.cache
 def shared_pool(threads: int | None = None) -> Pool:
-    """The pool that all backends with this number of threads share."""
-    return Pool(threads)
+    """The pool that all backends with this number of threads share.  More threads than cores only get in each other's
+    way, so no more are started; None: as many as cores that the caller may use."""
+    cores = usable_cores()
+    threads = max(1, int(threads or cores))
+    return Pool(threads, 0 if _serial() else min(threads, cores) - 1)
+
+
+def _serial():
+    mode = os.environ.get("DEMITASSE_THREADING", "")
+    if mode not in ("", "serial"):
+        raise SolverFault(f"DEMITASSE_THREADING={mode}: leave it unset to compute on all cores, or set it to serial")
+    return mode == "serial"
+
+
+# -- processes that fork -----------------------------------------------------------------------------------------------
+# A lock that another thread holds stays locked in the child for ever.  So a fork waits until no thread compiles (Numba
+# and LLVM have a lock each) or starts a pool's threads, and the child starts threads of its own.
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+_held: list = []
+
+
+def _before_fork():
+    locks = [pool._lock for pool in list(_pools)] + [global_compiler_lock._lock, ffi.lib._lock._lock]
+    for lock in locks:
+        lock.acquire()
+    _held.append(locks)
+
+
+def _after_fork():
+    for lock in reversed(_held.pop()):
+        lock.release()
+
+
+def _after_fork_in_child():
+    _after_fork()
+    for pool in list(_pools):
+        pool.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
