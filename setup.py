@@ -30,7 +30,18 @@ EXTRAS["all"] = [need for name in ("hdf5", "lmdb", "safetensors", "plots", "dist
 
 # The repository keeps its folders at the root; installed, they lie below `demitasse`, since other packages use such
 # names too.
-PARTS = ["proto", "layers", "layers.backend", "layers.sources", "netdef", "solver", "models", "models.data"]
+PARTS = [
+    "proto",
+    "layers",
+    "layers.backend",
+    "layers.backend.reference",
+    "layers.backend.gpu",
+    "layers.sources",
+    "netdef",
+    "solver",
+    "models",
+    "models.data",
+]
 
 setup(
     name="demitasse",
@@ -49,7 +60,7 @@ setup(
     entry_points={"console_scripts": ["demitasse = demitasse.__main__:main", "caffe = demitasse.solver.__main__:main"]},
     package_data={
         "demitasse.proto": ["caffe.proto"],
-        "demitasse.layers.backend": ["kernels/*.cu", "kernels/*.h"],
+        "demitasse.layers.backend.gpu": ["kernels/*.cu", "kernels/*.h"],
         "demitasse.models": ["*/*.prototxt", "*/classes.txt"],
     },
     install_requires=[

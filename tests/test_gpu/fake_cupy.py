@@ -6,13 +6,12 @@ signature, and check the order in which they are used: a copy that nobody waited
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 from types import SimpleNamespace
 
 import numpy as np
 
-from demitasse.layers.backend import gpu_runtime
+from demitasse.layers.backend.gpu import runtime as gpu_runtime
 from tests.test_gpu import shim
 from tests.test_gpu.device_array import DeviceArray, _Namespace
 
@@ -50,7 +49,6 @@ class Job:
 class Stream:
     def __init__(self, null=False, non_blocking=False, ptds=False, priority=None):
         self.queue, self.ptr, self.non_blocking = [], id(self), non_blocking
-        self.captured = None  # what is launched meanwhile
 
     def __enter__(self):
         global current
@@ -60,20 +58,6 @@ class Stream:
     def __exit__(self, *error):
         global current
         current = self.outer
-
-    def begin_capture(self, mode=None):
-        assert self.non_blocking and self.captured is None and mode is None, "the default stream cannot be captured"
-        self.captured = []
-
-    def end_capture(self):
-        assert self.captured is not None
-        captured, self.captured = self.captured, None
-
-        def launch(stream=None):
-            for job in captured:
-                job()
-
-        return SimpleNamespace(launch=launch)
 
     def _add(self, action):
         self.queue.append(Job(action, list(self.queue)))
@@ -116,42 +100,23 @@ class RawModule:
         jitify=False,
     ):
         assert isinstance(options, tuple) and path is None
-        (self.file,) = (path.stem for path in gpu_runtime.KERNELS.glob("*.cu") if gpu_runtime.source(path.stem) == code)
+        stems = [path.stem for path in gpu_runtime.KERNELS.glob("*.cu")]
+        (self.file,) = (stem for stem in stems if code.endswith(gpu_runtime.source(stem)))
+        self.defines = code.removesuffix(gpu_runtime.source(self.file))
 
     def get_function(self, name):
         declared = gpu_runtime.signatures(self.file)[name]
 
         def kernel(grid, block, args):
             assert all(type(arg) in (DeviceArray, np.uint64, np.int64, np.int32, np.float32) for arg in args)
-            if current.captured is not None:
-                current.captured.append(lambda: kernel(grid, block, args))
-                return
             values = [
                 None if pointer and isinstance(arg, np.uint64) else arg
                 for arg, (_, pointer) in zip(args, declared, strict=True)
             ]
             current.synchronize()
-            shim.ShimRuntime().launch(self.file, name, 1, *values, blocks=grid[0])
+            shim.ShimRuntime().launch(self.file, name, 1, *values, blocks=grid[0], defines=self.defines)
 
         return kernel
-
-
-class MemoryPool:
-    def malloc(self, size):
-        raise NotImplementedError
-
-
-@contextlib.contextmanager
-def using_allocator(allocator):
-    global allocating
-    outer, allocating = allocating, allocator
-    try:
-        yield
-    finally:
-        allocating = outer
-
-
-allocating = None  # by which function
 
 
 class FakeCupy(_Namespace):
@@ -171,8 +136,6 @@ class FakeCupy(_Namespace):
             Stream=Stream,
             Event=Event,
             Device=lambda index: SimpleNamespace(use=lambda: None, id=index),
-            MemoryPool=MemoryPool,
-            using_allocator=using_allocator,
             get_current_stream=lambda: current,
             alloc_pinned_memory=PinnedMemoryPointer,
             runtime=SimpleNamespace(getDeviceCount=get_device_count, CUDARuntimeError=CUDARuntimeError),

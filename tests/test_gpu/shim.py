@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demitasse.layers.backend.gpu_runtime import (
+from demitasse.layers.backend.gpu.runtime import (
     KERNELS,
     SIGNATURE,
     THREADS,
@@ -29,7 +29,7 @@ from demitasse.layers.backend.gpu_runtime import (
     source,
 )
 from tests.test_gpu import fake_cudnn
-from tests.test_gpu.device_array import DeviceArray, Tape, refuse_to_record, xp
+from tests.test_gpu.device_array import DeviceArray, xp
 
 HEADER = Path(__file__).with_name("cuda_on_cpu.h")
 BARRIERS = re.compile(r"__syncthreads|\b(turn_tiles|add_up|keep_largest|sum_channels)\(")  # and what holds it
@@ -41,11 +41,11 @@ def kernels(text: str) -> dict[str, list[str]]:
     return {name: [p.strip() for p in parameters.split(",")] for name, parameters in SIGNATURE.findall(text)}
 
 
-def program(file: str) -> str:
+def program(file: str, defines: str = "") -> str:
     """C++ that holds a .cu file's text and, for each kernel, a function `run_<kernel>(blocks, threads, ...)`."""
     text = (KERNELS / f"{file}.cu").read_text()
     bodies = SIGNATURE.split(text)[3::3]
-    parts = [f'#include "{HEADER}"\n{source(file)}']
+    parts = [f'#include "{HEADER}"\n{source(file, defines)}']
     for (name, parameters), body in zip(kernels(text).items(), bodies, strict=True):
         names = ", ".join(re.split(r"[\s*]+", p)[-1] for p in parameters)
         runner = "run_with_barriers" if BARRIERS.search(body) else "run_flat"
@@ -57,10 +57,10 @@ def program(file: str) -> str:
 
 
 @functools.cache
-def library(file: str) -> ctypes.CDLL:
+def library(file: str, defines: str = "") -> ctypes.CDLL:
     """The compiled kernels of a file; kept in the temporary folder by the text's hash."""
     sanitize = os.environ.get("DEMITASSE_SANITIZE", "")
-    source = program(file)
+    source = program(file, defines)
     digest = hashlib.sha256((source + HEADER.read_text() + sanitize).encode()).hexdigest()[:20]
     folder = Path(tempfile.gettempdir()) / f"demitasse-kernels-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -78,56 +78,42 @@ def library(file: str) -> ctypes.CDLL:
 
 
 class ShimRuntime:
-    """What gpu_runtime.CudaRuntime offers, on the CPU."""
+    """What runtime.CudaRuntime offers, on the CPU."""
 
     xp = xp
     index = 0
+    has_cudnn = False
 
     def __init__(self):
         self.launches: list[str] = []
         self._constants = {}
 
-    def launch(self, file, kernel, n, *args, blocks=None):
+    def launch(self, file, kernel, n, *args, blocks=None, defines=""):
         self.launches.append(kernel)
         declared = signatures(file)[kernel]
         check_arguments(kernel, declared, args, DeviceArray)
         values = [_argument(arg, *kind) for arg, kind in zip(args, declared, strict=True)]
-        run = getattr(library(file), f"run_{kernel}")
-        launch = functools.partial(run, ctypes.c_uint(blocks or blocks_for(n)), ctypes.c_uint(THREADS), *values)
-        if Tape.running is not None:
-            Tape.running.touch(arg._host for arg in args if isinstance(arg, DeviceArray))
-            Tape.running.jobs.append(launch)
-        launch()
+        run = getattr(library(file, defines), f"run_{kernel}")
+        run(ctypes.c_uint(blocks or blocks_for(n)), ctypes.c_uint(THREADS), *values)
 
     def constants(self, values, dtype="int32"):
         key = values, dtype
         if key not in self._constants:
-            refuse_to_record("a constant from the host")
             self._constants[key] = DeviceArray(np.asarray(values, dtype))
         return self._constants[key]
 
-    def tape(self):
-        return Tape()
-
     def upload(self, host):
-        refuse_to_record("an upload")
         return DeviceArray(np.array(host))
 
     def download(self, x):
-        refuse_to_record("a download")
         DeviceArray.waits += 1
         return np.array(x._host)
 
-    def later(self, x):
-        refuse_to_record("a download")
+    def download_async(self, x):
         return Copy(x._host.copy())
 
     def matmul(self, a, b, tensor_cores):
-        refuse_to_record("cuBLAS")
         return self.xp.matmul(a, b)
-
-    def convolutions(self, precision, deterministic):
-        return None
 
     def synchronize(self):
         pass
@@ -136,10 +122,7 @@ class ShimRuntime:
 class CudnnRuntime(ShimRuntime):
     """With whatever module is called cudnn."""
 
-    def convolutions(self, precision, deterministic):
-        from demitasse.layers.backend.gpu_cudnn import Convolutions
-
-        return Convolutions(self, precision, deterministic)
+    has_cudnn = True
 
 
 def gpu_or_pretence(request, monkeypatch, runtime=ShimRuntime) -> bool:
@@ -150,12 +133,12 @@ def gpu_or_pretence(request, monkeypatch, runtime=ShimRuntime) -> bool:
             pytest.skip("neither a GPU (make test-gpu) nor a C++ compiler")
         if runtime is CudnnRuntime:
             monkeypatch.setitem(sys.modules, "cudnn", fake_cudnn)
-        monkeypatch.setattr("demitasse.layers.backend.gpu_runtime.CudaRuntime", lambda index: runtime())
+        monkeypatch.setattr("demitasse.layers.backend.gpu.runtime.CudaRuntime", lambda index: runtime())
     return real
 
 
 class Copy:
-    """gpu_runtime._Download, done at once.  Who asks whether it is ready before taking it does not wait."""
+    """runtime._Download, done at once.  Who asks whether it is ready before taking it does not wait."""
 
     asked = False
 

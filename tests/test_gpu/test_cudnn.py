@@ -75,7 +75,7 @@ def test_a_new_image_size_takes_over_the_engine(make):
 
 def test_backends_of_a_thread_share_a_handle(make):
     first, second = make("tf32"), make("fp32")
-    assert first.convolutions.planner.handle is second.convolutions.planner.handle
+    assert first.cudnn.planner.handle is second.cudnn.planner.handle
     assert fake_cudnn.counts.handles <= 1
 
 
@@ -85,7 +85,7 @@ def test_strict_precision_turns_the_tensor_cores_off(make):
         be = make(precision)
         geometry, shape, k = GEOMETRIES["3x3"]
         be.conv_forward(be.asarray(values(shape, 1)), be.asarray(values((k, shape[1], 3, 3), 2)), None, geometry)
-        (plan,) = be.convolutions.planner.plans.values()
+        (plan,) = be.cudnn.planner.plans.values()
         notes[precision] = getattr(plan.graph, "notes", [])
     assert notes == {"fp32": [1, 2], "tf32": [], "fp16": []}
 
@@ -98,15 +98,15 @@ def test_a_new_size_takes_over_the_engine_that_was_chosen(make, precision, engin
     w = be.asarray(values((k, shape[1], 3, 3), 2))
     for size in (9, 10):
         be.conv_forward(be.asarray(values((1, 4, size, 7), 1)), w, None, geometry)
-    first, second = be.convolutions.planner.plans.values()
+    first, second = be.cudnn.planner.plans.values()
     assert second.graph.recipe == engine and first.name.startswith(f"eng{engine}_")
 
 
 def test_only_so_many_plans_are_kept(make, monkeypatch):
-    monkeypatch.setattr("demitasse.layers.backend.gpu_plans.MOST_PLANS", 8)
+    monkeypatch.setattr("demitasse.layers.backend.gpu.cudnn_plans.MOST_PLANS", 8)
     be = make("tf32")
     geometry, shape, k = GEOMETRIES["3x3"]
-    w, planner = be.asarray(values((k, shape[1], 3, 3), 2)), be.convolutions.planner
+    w, planner = be.asarray(values((k, shape[1], 3, 3), 2)), be.cudnn.planner
     for size in (*range(9, 17), 9, 17):
         be.conv_forward(be.asarray(values((1, 4, size, 7), 1)), w, None, geometry)
     sizes = [image[2] for _, image in planner.plans]
@@ -134,7 +134,7 @@ def test_both_ways_back_convert_the_gradient_once(make):
     count = be.runtime.launches.count
     assert count("largest") == 2 and count("turn_to_half") == 3  # x, dy and w
     assert np.array_equal(be.to_host(dx), be.to_host(be.conv_backward_data(dy, w, geometry, shape[2:])))
-    assert be.convolutions._gradient is None
+    assert be.cudnn._gradient is None
 
 
 def test_frozen_weights_are_converted_once(make):

@@ -22,7 +22,7 @@ PRECISIONS = [("fp32", True), ("fp32", False), ("tf32", False), ("fp16", False)]
 @pytest.fixture(scope="module")
 def planner():
     pytest.importorskip("cudnn", reason="nvidia-cudnn-frontend is not installed")
-    from demitasse.layers.backend.gpu_plans import Planner
+    from demitasse.layers.backend.gpu.cudnn_plans import Planner
 
     try:
         return Planner(device_json=DEVICE.read_text())
@@ -53,8 +53,8 @@ def plans_of(net):
 @pytest.mark.full
 @pytest.mark.parametrize("net", NETS)
 def test_every_convolution_has_a_plan(net, planner):
-    from demitasse.layers.backend.gpu_cudnn import as_taken
-    from demitasse.layers.backend.gpu_plans import Spec
+    from demitasse.layers.backend.gpu.cudnn import as_taken
+    from demitasse.layers.backend.gpu.cudnn_plans import Spec
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # "cuDNN has no engine"
@@ -80,7 +80,7 @@ def test_every_convolution_has_a_plan(net, planner):
 @pytest.mark.full
 @pytest.mark.parametrize("tf32", [True, False])
 def test_a_recipe_is_the_engine_that_the_heuristics_chose(planner, tf32):
-    from demitasse.layers.backend.gpu_plans import Spec
+    from demitasse.layers.backend.gpu.cudnn_plans import Spec
 
     spec = Spec("fprop", (80, 96, 3, 3), (1, 1), (1, 1), (1, 1), False, tf32, True, True, True)
     builds = planner.heuristic_builds
@@ -93,8 +93,8 @@ def test_a_recipe_is_the_engine_that_the_heuristics_chose(planner, tf32):
 @pytest.mark.parametrize("half", [False, True])
 def test_no_large_convolution_of_fcn_is_turned_round_or_leaves_the_tensor_cores(planner, half):
     """Forward needs no memory for copies of its images or weights, and fc6 runs as a convolution of 1x1."""
-    from demitasse.layers.backend.gpu_cudnn import as_taken
-    from demitasse.layers.backend.gpu_plans import Spec
+    from demitasse.layers.backend.gpu.cudnn import as_taken
+    from demitasse.layers.backend.gpu.cudnn_plans import Spec
 
     seen = 0
     for direction, image, weights, g, bias, relu in plans_of("voc-fcn8s"):

@@ -174,7 +174,7 @@ def test_an_iteration_waits_for_the_device_once(tmp_path, rule, on_a_gpu):
 def test_nccl_sums_over_one_rank(on_a_gpu):
     if not on_a_gpu:
         pytest.skip("NCCL needs a GPU: make test-gpu")
-    from demitasse.layers.backend.gpu_nccl import NcclReducer
+    from demitasse.layers.backend.gpu.nccl import NcclReducer
 
     backend = make_backend("gpu")
     reducer = NcclReducer(0, 1, lambda own: own, backend.runtime.device)

@@ -8,7 +8,7 @@ import pytest
 
 from demitasse.layers.backend import make_backend
 from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
-from demitasse.layers.backend.gpu_image import Image
+from demitasse.layers.backend.gpu.nhwc import NhwcTensor
 from demitasse.netdef.net import Net
 from tests.test_gpu import fake_cudnn, shim
 from tests.test_gpu.test_device import FCN, image
@@ -81,7 +81,7 @@ def on_a_gpu(request, monkeypatch):
         monkeypatch.setattr(fake_cudnn, "without_cores", set())
         monkeypatch.setitem(TOLERANCE, "tf32", 1e-6)  # the stand-in for cuDNN does not round
         monkeypatch.setitem(WHOLE, "tf32", 1e-5)
-    elif make_backend("gpu").convolutions is None:
+    elif make_backend("gpu").cudnn is None:
         pytest.skip("without cuDNN there are no such images: pip install 'nvidia-cudnn-frontend>=1.18,<1.24'")
     return real
 
@@ -113,11 +113,11 @@ def near(got, expected, precision):
 @pytest.mark.parametrize("precision", TOLERANCE)
 def test_an_image_turned_back_is_what_it_was(precision, shape):
     be, x = gpu(precision), values(*shape)
-    made = be.convolutions.images.of(be.asarray(x))
+    made = be.cudnn.layout.tensor(be.asarray(x))
     assert made.shape == shape and made.size == x.size and len(made) == shape[0] and made.dtype == np.float32
     lying = be.xp.asarray(made.array, dtype="float32")
     assert np.array_equal(be.to_host(lying), rounded(x, precision).transpose(0, 2, 3, 1))
-    for array in (be.to_nchw(made), made.copy().plain(), made.reshape(shape)):
+    for array in (be.to_nchw(made), made.copy().to_nchw(), made.reshape(shape)):
         assert np.array_equal(be.to_host(array), rounded(x, precision))
     assert np.array_equal(be.to_host(made.reshape(-1, 1)), rounded(x, precision).reshape(-1, 1))
     assert be.to_nchw(be.asarray(x)).shape == shape  # an array is plain already
@@ -127,9 +127,9 @@ def test_an_image_turned_back_is_what_it_was(precision, shape):
 @pytest.mark.parametrize("most", [1.0, 2.0**-4])
 def test_halves_are_scaled_by_a_power_of_two(size, most):
     be = gpu("fp16")
-    images, x = be.convolutions.images, values(2, 5, 6, 7)
+    images, x = be.cudnn.layout, values(2, 5, 6, 7)
     x *= np.float32(size / np.abs(x).max())
-    for scaled in (images.of(be.asarray(x), most), images.near(most, be.asarray(x))):
+    for scaled in (images.tensor(be.asarray(x), most), images.near(most, be.asarray(x))):
         scale, largest = be.to_host(scaled.scale).item(), np.abs(be.to_host(scaled.array)).max()
         assert np.log2(scale).is_integer() and most / 2 <= largest <= most
         near(be.to_host(scaled), x, "fp16")
@@ -145,15 +145,15 @@ def test_halves_are_scaled_by_a_power_of_two(size, most):
 @pytest.mark.parametrize("value", [0.0, np.inf, np.nan])
 def test_what_cannot_be_scaled_stays(value):
     be = gpu("fp16")
-    images, x = be.convolutions.images, np.full((1, 2, 3, 4), value, np.float32)
+    images, x = be.cudnn.layout, np.full((1, 2, 3, 4), value, np.float32)
     scaled = images.near(1.0, images.near(1.0, be.asarray(x)))
     assert be.to_host(scaled.scale).item() == 1 and np.array_equal(be.to_host(scaled), x, equal_nan=True)
 
 
 def test_floats_have_no_scale():
     be = gpu("tf32")
-    images, x = be.convolutions.images, be.asarray(values(1, 2, 3, 4))
-    made = images.of(x, most=1.0)
+    images, x = be.cudnn.layout, be.asarray(values(1, 2, 3, 4))
+    made = images.tensor(x, most=1.0)
     assert made.scale is None and images.near(1.0, made) is made and images.unscaled(made) is made
 
 
@@ -173,17 +173,17 @@ POOLS = [
 def test_primitives_between_convolutions(precision, given, channels):
     """Gradients may come as images, with a scale, or as arrays."""
     be = gpu(precision)
-    images = be.convolutions.images
+    images = be.cudnn.layout
     x, dy = (values(2, channels, 7, 9, seed=seed) for seed in (3, 4))
     x, dy = rounded(x, precision), dy * np.float32(1e-9)
-    made = images.of(be.asarray(x))
+    made = images.tensor(be.asarray(x))
 
     def sent(gradient):
         gradient = be.asarray(gradient)
-        return images.of(gradient, most=1.0) if given == "image" else gradient
+        return images.tensor(gradient, most=1.0) if given == "image" else gradient
 
     def agrees(got, expected):
-        assert isinstance(got, Image)
+        assert isinstance(got, NhwcTensor)
         near(be.to_host(got), expected, precision)
 
     for slope in (0.0, 0.25, -0.5):
@@ -208,7 +208,7 @@ def test_primitives_between_convolutions(precision, given, channels):
         )
         agrees(be.ave_pool_forward(made, geometry), generic.ave_pool_forward(x, geometry))
         back = be.ave_pool_backward(sent(out), geometry, (7, 9))  # which keeps nothing: the form of what came
-        assert isinstance(back, Image) == (given == "image" and precision == "tf32")
+        assert isinstance(back, NhwcTensor) == (given == "image" and precision == "tf32")
         near(be.to_host(back), generic.ave_pool_backward(out, geometry, (7, 9)), precision)
 
 
@@ -238,7 +238,7 @@ def test_pieces_of_small_images_are_arrays_of_their_own(precision):
 def test_bias_gradients_of_images_are_added(precision, shape):
     be, db, dy = gpu(precision), values(shape[1], seed=1), values(*shape)
     ours = be.asarray(db)
-    be.bias_backward(be.convolutions.images.of(be.asarray(dy), most=1.0), ours)
+    be.bias_backward(be.cudnn.layout.tensor(be.asarray(dy), most=1.0), ours)
     near(be.to_host(ours), db + dy.sum(axis=(0, 2, 3)), precision)
 
 
@@ -254,15 +254,15 @@ CONVOLUTIONS = {
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_convolutions_of_images(precision, name):
     be = gpu(precision)
-    images, (geometry, shape, k) = be.convolutions.images, CONVOLUTIONS[name]
+    images, (geometry, shape, k) = be.cudnn.layout, CONVOLUTIONS[name]
     out = geometry.out_size(shape[2:])
     x, w, b = values(*shape), values(k, shape[1] // geometry.group, *geometry.kernel, seed=4), values(k, seed=5)
     dy, dw = values(shape[0], k, *out, seed=6) * np.float32(1e-9), np.zeros_like(w)
-    gw, gdw, made = be.asarray(w), be.zeros(w.shape), images.of(be.asarray(x))
-    gradient = images.of(be.asarray(dy), most=1.0)
+    gw, gdw, made = be.asarray(w), be.zeros(w.shape), images.tensor(be.asarray(x))
+    gradient = images.tensor(be.asarray(dy), most=1.0)
     for bias, relu in ((b, None), (b, 0.0), (None, 0.0), (None, None), (b, 0.25)):
         y = be.conv_forward(made, gw, None if bias is None else be.asarray(bias), geometry, relu)
-        assert isinstance(y, Image)
+        assert isinstance(y, NhwcTensor)
         near(be.to_host(y), generic.conv_forward(x, w, bias, geometry, relu), precision)
     dx = be.conv_backward(made, gradient, gw, geometry, gdw, True)
     generic.conv_backward_weights(x, dy, geometry, dw)
@@ -272,7 +272,7 @@ def test_convolutions_of_images(precision, name):
     up = be.conv_backward_data(be.asarray(dy), gw, geometry, shape[2:], be.asarray(values(shape[1])), 0.1)
     near(be.to_host(up), generic.conv_backward_data(dy, w, geometry, shape[2:], values(shape[1]), 0.1), precision)
     small = x * np.float32(1e-9)
-    for form in (be.asarray(small), images.of(be.asarray(small), most=1.0)):
+    for form in (be.asarray(small), images.tensor(be.asarray(small), most=1.0)):
         back = be.conv_forward(form, gw, None, geometry)
         near(be.to_host(back), generic.conv_forward(small, w, None, geometry), precision)
         near(
@@ -296,7 +296,7 @@ def test_bias_and_relu_stay_out_where_they_would_cost_the_tensor_cores(precision
             generic.conv_forward(x, w, b, geometry, relu),
             precision,
         )
-    plans = be.convolutions.planner.plans.values()
+    plans = be.cudnn.planner.plans.values()
     assert plans and all(plan.spec == plan.spec.plain for plan in plans)
     wider = values(1, 32, 6, 6)  # a new size asks no heuristics
     fake_cudnn.counts.heuristics = 0
@@ -453,7 +453,7 @@ def test_gradients_through_many_deconvolutions_stay_in_range(std):
 def test_average_pooling_of_large_windows_loses_no_gradients():
     be, geometry = gpu("fp16"), PoolGeometry((200, 150), (1, 1), (0, 0), (1, 1))
     dy = values(1, 8, 1, 1) * np.float32(0.01)
-    back = be.ave_pool_backward(be.convolutions.images.of(be.asarray(dy)), geometry, (200, 150))
+    back = be.ave_pool_backward(be.cudnn.layout.tensor(be.asarray(dy)), geometry, (200, 150))
     near(be.to_host(back), generic.ave_pool_backward(dy, geometry, (200, 150)), "fp16")
 
 
@@ -462,7 +462,7 @@ def test_dropout_draws_the_same_in_every_form():
     for precision in ("fp32", "tf32", "fp16"):
         be = gpu(precision)
         x = be.asarray(np.ones((2, 5, 4, 3), np.float32))
-        x = be.convolutions.images.of(x) if be.capabilities.nhwc else x
+        x = be.cudnn.layout.tensor(x) if be.capabilities.nhwc else x
         masks.append(be.to_host(be.dropout_forward(x, 0.5)[0]))
     assert np.array_equal(masks[0], masks[1]) and np.array_equal(masks[0], masks[2]) and 0 < masks[0].mean() < 2
 

@@ -6,8 +6,8 @@ import pytest
 from demitasse.layers.backend import make_backend
 from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
 from demitasse.layers.backend.gpu import GpuBackend
-from demitasse.layers.backend.gpu_image import Images
-from demitasse.layers.backend.gpu_runtime import KERNELS, signatures
+from demitasse.layers.backend.gpu.nhwc import NhwcLayout
+from demitasse.layers.backend.gpu.runtime import KERNELS, signatures
 from demitasse.layers.layer import Param
 from demitasse.netdef.net import Net
 from demitasse.proto.errors import LabelFault
@@ -58,7 +58,7 @@ def test_diagonal_deconvolution_runs_per_channel(gpu, kernel, stride, pad, relu)
 
 
 def test_convolution_in_strips_of_columns(gpu, monkeypatch):
-    monkeypatch.setattr("demitasse.layers.backend.gpu_conv.COLUMN_BYTES", 3000)
+    monkeypatch.setattr("demitasse.layers.backend.gpu.convolution.COLUMN_BYTES", 3000)
     geometry = ConvGeometry((3, 3), (2, 1), (1, 2), (1, 2), 2)
     x, w, b = values(2, 4, 9, 11), values(6, 2, 3, 3), values(6)
     out = geometry.out_size(x.shape[2:])
@@ -120,8 +120,8 @@ def test_stochastic_pooling_draws_pixels_by_their_value(gpu):
 
 @pytest.mark.parametrize("l1", [False, True])
 @pytest.mark.parametrize("rule", RULES)
-def test_an_update_of_many_arrays_is_one_launch(gpu, rule, l1):
-    """Against solver/updates.py array by array; sizes below, at and above a chunk."""
+def test_an_update_of_many_arrays_is_two_launches(gpu, rule, l1):
+    """Against solver/updates.py array by array; sizes below, at and above a chunk.  With and without decay."""
     message = SolverParameter(
         type=rule,
         momentum=0.0 if rule in ("AdaGrad", "RMSProp") else 0.9,
@@ -142,7 +142,7 @@ def test_an_update_of_many_arrays_is_one_launch(gpu, rule, l1):
                 p.grad[...] = backend.asarray(values(*p.shape, seed=10 * t + i))
             gpu.runtime.launches.clear()
             updaters[backend].apply(0.1, t, scale=0.5)
-    assert gpu.runtime.launches == ["update"]
+    assert gpu.runtime.launches == ["update"] * 2
     for ours, theirs in zip(updaters[gpu].params, updaters[generic].params, strict=True):
         near(gpu.to_host(ours.data), theirs.data)
         if rule != "SGD":  # there the gradient keeps what the rule was given
@@ -195,7 +195,7 @@ def test_half_precision_is_that_of_numpy(gpu):
         exact, next_to = every.astype(np.float32), np.nextafter(every, np.float16(0)).astype(np.float32)
         between = 0.5 * exact + 0.5 * next_to  # ties
     numbers = np.concatenate([exact, between, values(20000) * np.float32(10) ** values(20000, seed=2)])
-    image = Images(gpu.runtime, half=True).of(gpu.asarray(numbers.reshape(1, 1, 1, -1)))
+    image = NhwcLayout(gpu.runtime, half=True).tensor(gpu.asarray(numbers.reshape(1, 1, 1, -1)))
     with np.errstate(over="ignore"):
         expected = numbers.astype(np.float16)
     assert np.array_equal(gpu.to_host(image.array).ravel(), expected, equal_nan=True)
@@ -236,7 +236,7 @@ def test_the_pretend_device_refuses_host_arrays(gpu):
 def test_every_kernel_has_a_caller():
     """What nothing launches is not proven by the goldens: sweep.py and this folder launch all that is named."""
     named = {name for path in KERNELS.glob("*.cu") for name in signatures(path.stem)}
-    backend = "".join(path.read_text() for path in KERNELS.parent.glob("gpu*.py"))
+    backend = "".join(path.read_text() for path in KERNELS.parent.glob("*.py"))
     called = {name for name in named for stem in (name, name.removesuffix("_half")) if f'"{stem}"' in backend}
     assert named - called == set()
 

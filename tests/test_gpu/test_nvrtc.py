@@ -6,7 +6,9 @@ import site
 
 import pytest
 
-from demitasse.layers.backend.gpu_runtime import KERNELS, source
+from demitasse.layers.backend.gpu.runtime import KERNELS, source
+from demitasse.layers.backend.gpu.update import defines
+from demitasse.solver.updates import RULES, update_program
 
 
 def nvrtc():
@@ -21,15 +23,17 @@ def nvrtc():
 
 
 NVRTC = nvrtc()
+FILES = [(path.stem, None) for path in sorted(KERNELS.glob("*.cu")) if path.stem != "update"]
+FILES += [("update", rule) for rule in RULES]
 
 
 @pytest.mark.skipif(NVRTC is None, reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12")
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("path", sorted(KERNELS.glob("*.cu")), ids=lambda path: path.stem)
-def test_compiles(path, architecture):
+@pytest.mark.parametrize("file, rule", FILES)
+def test_compiles(file, rule, architecture):
     program = ctypes.c_void_p()
-    text = source(path.stem).encode()
-    assert NVRTC.nvrtcCreateProgram(ctypes.byref(program), text, path.name.encode(), 0, None, None) == 0
+    text = source(file, defines(update_program(rule, True, "L1")) if rule else "").encode()
+    assert NVRTC.nvrtcCreateProgram(ctypes.byref(program), text, f"{file}.cu".encode(), 0, None, None) == 0
     options = [b"-std=c++17", f"-arch={architecture}".encode(), b"-ftz=true", b"--device-as-default-execution-space"]
     status = NVRTC.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
     size = ctypes.c_size_t()

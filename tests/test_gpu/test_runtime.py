@@ -6,8 +6,9 @@ import types
 import numpy as np
 import pytest
 
-from demitasse.layers.backend import gpu_runtime, make_backend
-from demitasse.layers.backend.gpu import GpuBackend
+from demitasse.layers.backend import make_backend
+from demitasse.layers.backend.gpu import GpuBackend, convolution
+from demitasse.layers.backend.gpu import runtime as gpu_runtime
 from demitasse.proto.errors import SolverFault
 from tests.test_gpu import fake_cupy, shim
 from tests.test_gpu.device_array import DeviceArray
@@ -48,7 +49,7 @@ def test_uploads_through_two_buffers_survive_the_host_writing_on(be):
 
 
 def test_a_large_upload_takes_no_page_locked_memory(be, monkeypatch):
-    monkeypatch.setattr(gpu_runtime, "MOST_PINNED", 100)
+    monkeypatch.setattr(gpu_runtime, "MAX_PINNED", 100)
     arrays = []
     for i, count in enumerate((25, 26, 500, 3)):
         host = np.full(count, i, np.float32)
@@ -71,7 +72,7 @@ def test_kernels_are_compiled_once_and_launched(be, monkeypatch):
     monkeypatch.setattr(fake_cupy, "RawModule", None)
     be.xp.RawModule = None
     be.relu_backward(x, x, 0.5)
-    y = be._epilogue(be.asarray(np.ones((1, 2, 3))), None, 0.0)  # a null pointer
+    y = convolution._epilogue(be, be.asarray(np.ones((1, 2, 3))), None, 0.0)  # a null pointer
     assert be.to_host(y).tolist() == [[[1, 1, 1], [1, 1, 1]]]
 
 

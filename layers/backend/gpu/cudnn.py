@@ -1,8 +1,8 @@
 """2-D convolutions by cuDNN on CuPy arrays.
 
 At fp32 they take and give (N, C, H, W) floats, the layout of the engines that do not round.  At tf32 and fp16 they
-take those or Images, and give Images: the engines for tensor cores read and write channels last, and would turn
-everything round themselves, there and back, in every layer.
+take those or channels-last tensors, and give the latter: the engines for tensor cores read and write NHWC, and would
+transpose everything themselves, there and back, in every layer.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import contextlib
 import math
 
 from demitasse.layers.backend.geometry import ConvGeometry
-from demitasse.layers.backend.gpu_image import Image, Images
-from demitasse.layers.backend.gpu_plans import Planner, Spec
-from demitasse.layers.backend.gpu_runtime import ALIGNMENT
+from demitasse.layers.backend.gpu.cudnn_plans import Planner, Spec
+from demitasse.layers.backend.gpu.nhwc import NhwcLayout, NhwcTensor
+from demitasse.layers.backend.gpu.runtime import ALIGNMENT
 
 POINTWISE = ConvGeometry((1, 1), (1, 1), (0, 0), (1, 1))
 HALF_MOST = 65504 / 2  # half of half's largest number: room for rounding
 
 
-class Convolutions:
+class Cudnn:
     """The three directions.  Each gives None (or False) where cuDNN has no engine for the shapes."""
 
     def __init__(self, runtime, precision: str, deterministic: bool):
         self.runtime, self.xp = runtime, runtime.xp
         self.half = precision == "fp16"
-        self.images = None if precision == "fp32" else Images(runtime, self.half)
+        self.layout = None if precision == "fp32" else NhwcLayout(runtime, self.half)
         self.deterministic = deterministic
         self.planner = Planner(runtime.index, synchronize=runtime.synchronize)
         self.workspace = None
@@ -41,23 +41,23 @@ class Convolutions:
             return None
         operands = [self._weights(w), self._bias(b)] if plan.spec.bias else [self._weights(w)]
         fused = (plan.spec.bias, plan.spec.relu) == (b is not None, relu)
-        if self.images is None:
+        if self.layout is None:
             return self._run(plan, [self._aligned(x), *operands]), fused
         linear = not (plan.spec.bias or plan.spec.relu)  # what scales x scales y
-        scaled = not isinstance(x, Image) or x.scale is not None  # a gradient: it may be of any size
-        x = self.images.near(1.0, x) if linear and scaled else self.images.unscaled(self.images.of(x))
-        x = x if taken is geom else self.images.unfolded(x, geom)
-        return Image(self.images, self._run(plan, [x.array, *operands]), x.scale), fused
+        scaled = not isinstance(x, NhwcTensor) or x.scale is not None  # a gradient: it may be of any size
+        x = self.layout.near(1.0, x) if linear and scaled else self.layout.unscaled(self.layout.tensor(x))
+        x = x if taken is geom else self.layout.im2col(x, geom)
+        return NhwcTensor(self.layout, self._run(plan, [x.array, *operands]), x.scale), fused
 
     def backward_data(self, dy, w, geom, spatial):
         image = (len(dy), w.shape[1] * geom.group, *spatial)
         plan = self.planner.plan(self._spec("dgrad", tuple(w.shape), geom), image)
         if plan is None:
             return None
-        if self.images is None:
+        if self.layout is None:
             return self._run(plan, [self._aligned(dy), self._weights(w)])
         dy = self._scaled(dy)
-        return Image(self.images, self._run(plan, [dy.array, self._weights(w)]), dy.scale)
+        return NhwcTensor(self.layout, self._run(plan, [dy.array, self._weights(w)]), dy.scale)
 
     def backward_weights(self, x, dy, geom, dw) -> bool:
         """Adds to dw."""
@@ -65,12 +65,12 @@ class Convolutions:
         plan = self.planner.plan(self._spec("wgrad", shape, taken), image)
         if plan is None:
             return False
-        if self.images is None:
+        if self.layout is None:
             dw += self._run(plan, [self._aligned(x), self._aligned(dy)])
             return True
-        x, dy = self.images.near(1.0, x), self._scaled(dy)
-        x = x if taken is geom else self.images.unfolded(x, geom)
-        self.images.add_to_weights(self._run(plan, [x.array, dy.array]), dw, x, dy)
+        x, dy = self.layout.near(1.0, x), self._scaled(dy)
+        x = x if taken is geom else self.layout.im2col(x, geom)
+        self.layout.add_to_weights(self._run(plan, [x.array, dy.array]), dw, x, dy)
         return True
 
     @contextlib.contextmanager
@@ -96,23 +96,23 @@ class Convolutions:
         if self._kept:
             self._kept.clear()
 
-    def _scaled(self, dy) -> Image:
+    def _scaled(self, dy) -> NhwcTensor:
         """dy as cuDNN is to see it: near 1, or so far below that a sum over all pixels, which the weights' gradient
         is, stays within half's range."""
         if self._gradient is not None and self._gradient[0] is dy:
             return self._gradient[1]
         terms = max(1, len(dy) * math.prod(dy.shape[2:]))
         most = 2.0 ** min(0, -math.ceil(math.log2(terms / HALF_MOST)))
-        inside = self.images.near(most, dy)
+        inside = self.layout.near(most, dy)
         if self._sharing:
             self._gradient = dy, inside
         return inside
 
     def _as_taken(self, w, geom, x):
-        return (geom, tuple(w.shape), x.shape) if self.images is None else as_taken(geom, tuple(w.shape), x.shape)
+        return (geom, tuple(w.shape), x.shape) if self.layout is None else as_taken(geom, tuple(w.shape), x.shape)
 
     def _weights(self, w):
-        return self._aligned(w if self.images is None else self._steady(w, self.images.weights))
+        return self._aligned(w if self.layout is None else self._steady(w, self.layout.weights))
 
     def _bias(self, b):
         return self._steady(b, lambda b: b.astype("float16")) if self.half else self._aligned(b)
@@ -137,7 +137,7 @@ class Convolutions:
             geom.stride,
             geom.dilation,
             self.half,
-            self.images is not None,
+            self.layout is not None,
             bias,
             relu,
             self.deterministic,
@@ -148,7 +148,7 @@ class Convolutions:
         xp, (n, c, h, w) = self.xp, plan.out_shape
         out = (
             xp.empty(plan.out_shape, "float32")
-            if self.images is None
+            if self.layout is None
             else xp.empty((n, h, w, c), "float16" if self.half else "float32")
         )
         if plan.workspace and (self.workspace is None or self.workspace.nbytes < plan.workspace):

@@ -1,10 +1,10 @@
-"""Images in the form that cuDNN's engines for tensor cores work in: channels last in memory, as floats or halves.
+"""Tensors in the layout that cuDNN's engines for tensor cores work in: NHWC, of float32 or fp16.
 
 Convolutions at tf32 and fp16 take and give them, and so do the primitives between convolutions (pooling, ReLU,
-dropout): a chain of layers passes them on as they are.  Everybody else gets plain (N, C, H, W) floats, by
-Backend.plain.
+dropout): a chain of layers passes them on as they are.  Everybody else gets arrays (N, C, H, W) of float32, by
+to_nchw.
 
-Half's largest number is 65504, its smallest 6e-8.  What forward computes is kept in halves as it is.  Gradients are
+The largest number of fp16 is 65504, its smallest 6e-8.  What forward computes is kept in fp16 as it is.  Gradients are
 multiplied by a power of two that brings the largest of them near 1 before they go into a convolution; the product
 stays in the image that comes out, and is known by its `scale`, a number on the device: nobody waits for it.
 """
@@ -17,21 +17,21 @@ from typing import Any
 
 import numpy as np
 
-MOST_TILES = 132 * 8  # blocks that turn tiles one after another
-MOST_STRIPS = 1024  # of pixels, whose sums are then added up
+MAX_TILES = 132 * 8  # blocks that turn tiles one after another
+MAX_STRIPS = 1024  # of pixels, whose sums are then added up
 
 
 @dataclass(eq=False)
-class Image:
-    """A batch of images.  To others its shape is (N, C, H, W), and its numbers are floats.
+class NhwcTensor:
+    """A batch of images, channels last.  To others its shape is (N, C, H, W), and its elements are float32.
 
-    images: what has made it.
+    layout: what has made it.
     array: (N, H, W, C), C-contiguous: float32, float16, or what another primitive keeps for each pixel.
     scale: what the numbers have been multiplied by, a float32 array (1,) on the device; None: 1.
     bits: those of the largest number as a float, an int32 array (1,) on the device, where they are known.
     """
 
-    images: Images
+    layout: NhwcLayout
     array: Any
     scale: Any = None
     bits: Any = None
@@ -49,29 +49,29 @@ class Image:
     def __len__(self) -> int:
         return len(self.array)
 
-    def plain(self):
-        """A (N, C, H, W) array of floats, with no scale."""
-        return self.images.plain(self)
+    def to_nchw(self):
+        """The array (N, C, H, W) of float32, with no scale."""
+        return self.layout.to_nchw(self)
 
     def reshape(self, *shape):
-        """Itself, or a plain array of another shape."""
+        """Itself, or an array of another shape."""
         shape = shape[0] if len(shape) == 1 else shape
-        return self if tuple(shape) == self.shape else self.plain().reshape(shape)
+        return self if tuple(shape) == self.shape else self.to_nchw().reshape(shape)
 
-    def copy(self) -> Image:
-        return Image(self.images, self.array.copy(), None if self.scale is None else self.scale.copy())
+    def copy(self) -> NhwcTensor:
+        return NhwcTensor(self.layout, self.array.copy(), None if self.scale is None else self.scale.copy())
 
 
-class Images:
-    """Makes Images, of halves or of floats, and plain arrays of them."""
+class NhwcLayout:
+    """Makes channels-last tensors, of fp16 or float32, and arrays (N, C, H, W) of them."""
 
     def __init__(self, runtime, half: bool):
         self.runtime, self.xp, self.half = runtime, runtime.xp, half
 
-    def of(self, x, most: float | None = None) -> Image:
-        """The Image of a plain array, or the one that it is.  most: the numbers of a plain array get a scale as by
-        `near`."""
-        if isinstance(x, Image):
+    def tensor(self, x, most: float | None = None) -> NhwcTensor:
+        """The tensor of an array (N, C, H, W), or the one that x is.  most: the elements of an array get a scale as
+        by `near`."""
+        if isinstance(x, NhwcTensor):
             return x
         x = self.xp.ascontiguousarray(x)
         n, c, h, w = x.shape
@@ -84,7 +84,7 @@ class Images:
         self._turn("turn_to_half", n, c, h * w, x, image.array, bits, np.float32(most or 1), image.scale)
         return image
 
-    def plain(self, image: Image):
+    def to_nchw(self, image: NhwcTensor):
         n, c, h, w = image.shape
         x = self.xp.empty(image.shape, np.float32)
         if self.half:
@@ -93,16 +93,16 @@ class Images:
             self._turn("turn", n, h * w, c, image.array, x)
         return x
 
-    def empty(self, shape, like: Image | None = None) -> Image:
-        """An Image of (N, H, W, C) numbers to come.  like: an Image whose scale they will have."""
-        return Image(self, self.xp.empty(shape, np.float16 if self.half else np.float32), like and like.scale)
+    def empty(self, shape, like: NhwcTensor | None = None) -> NhwcTensor:
+        """An NhwcTensor of (N, H, W, C) numbers to come.  like: an NhwcTensor whose scale they will have."""
+        return NhwcTensor(self, self.xp.empty(shape, np.float16 if self.half else np.float32), like and like.scale)
 
-    def unscaled(self, image: Image) -> Image:
+    def unscaled(self, image: NhwcTensor) -> NhwcTensor:
         return image if image.scale is None else self._rescaled(image, None, 1.0, None)
 
-    def near(self, most: float, x) -> Image:
+    def near(self, most: float, x) -> NhwcTensor:
         """x with a scale that brings its largest number near `most`, a power of two.  Floats need none."""
-        image = self.of(x, most)
+        image = self.tensor(x, most)
         if image is not x or not self.half or not image.size:
             return image
         bits = self._largest(image.array) if image.bits is None else image.bits
@@ -129,7 +129,7 @@ class Images:
         self._launch("largest_half" if x.dtype == np.float16 else "largest", x.size, x, bits, np.int64(x.size))
         return bits
 
-    def unfolded(self, image: Image, geom) -> Image:
+    def im2col(self, image: NhwcTensor, geom) -> NhwcTensor:
         """(N, taps * C, out...): under each output pixel, what its window sees, in the order of weights
         (K, kh, kw, C)."""
         n, c, *spatial = image.shape
@@ -154,7 +154,7 @@ class Images:
         self._turn("turn_to_half" if self.half else "turn", k, c, taps, w, inside, *more)
         return inside
 
-    def add_to_weights(self, gradient, dw, x: Image, dy: Image) -> None:
+    def add_to_weights(self, gradient, dw, x: NhwcTensor, dy: NhwcTensor) -> None:
         """dw += the product (K, kh, kw, C) of two images."""
         k, c, taps = dw.shape[0], dw.shape[1], math.prod(dw.shape[2:])
         if self.half:
@@ -162,10 +162,10 @@ class Images:
         else:
             self._turn("add_turned", k, taps, c, gradient, dw)
 
-    def channel_sums(self, image: Image):
+    def channel_sums(self, image: NhwcTensor):
         """(C, strips): what each strip of pixels adds up to, times the image's scale."""
         pixels, channels = image.size // max(image.shape[1], 1), image.shape[1]
-        strips = max(1, min(pixels // 128, MOST_STRIPS))
+        strips = max(1, min(pixels // 128, MAX_STRIPS))
         partial = self.xp.empty((channels, strips), np.float32)
         self._launch(
             "image_sums" + self.suffix,
@@ -194,9 +194,9 @@ class Images:
             np.int32(images),
             np.int32(rows),
             np.int32(columns),
-            blocks=min(tiles, MOST_TILES),
+            blocks=min(tiles, MAX_TILES),
         )
 
     def _launch(self, kernel, n, *args, blocks=None):
         if n:
-            self.runtime.launch("image", kernel, n, *args, blocks=blocks)
+            self.runtime.launch("nhwc", kernel, n, *args, blocks=blocks)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import re
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,8 @@ from demitasse.proto.errors import SolverFault
 KERNELS = Path(__file__).parent / "kernels"
 THREADS = 256
 ALIGNMENT = 16  # bytes: what kernels that read eight halves at once, and cuDNN's plans, expect of an address
-MOST_BLOCKS = 132 * 16  # kernels stride over the grid: more blocks than fit at once gain nothing
-MOST_PINNED = 32 << 20  # bytes of an upload that goes through page-locked memory; images do, weights need not
+MAX_BLOCKS = 132 * 16  # kernels stride over the grid: more blocks than fit at once gain nothing
+MAX_PINNED = 32 << 20  # bytes of an upload that goes through page-locked memory; images do, weights need not
 TF32_MATH = 3  # cublasMath_t's CUBLAS_TF32_TENSOR_OP_MATH, which CuPy does not name
 
 SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)\s*\{')
@@ -38,12 +37,12 @@ TYPES = {  # what a kernel declares, and the NumPy type of what it must be given
 
 def blocks_for(n: int) -> int:
     """How many blocks of THREADS serve n values."""
-    return max(1, min(-(-n // THREADS), MOST_BLOCKS))
+    return max(1, min(-(-n // THREADS), MAX_BLOCKS))
 
 
-def source(file: str) -> str:
-    """What is compiled of a .cu file."""
-    return f'{(KERNELS / "common.h").read_text()}#line 1 "{file}.cu"\n{(KERNELS / f"{file}.cu").read_text()}'
+def source(file: str, defines: str = "") -> str:
+    """What is compiled of a .cu file.  defines: macros that its text asks for."""
+    return defines + f'{(KERNELS / "common.h").read_text()}#line 1 "{file}.cu"\n{(KERNELS / f"{file}.cu").read_text()}'
 
 
 @functools.cache
@@ -81,6 +80,8 @@ def check_arguments(kernel: str, declared, args, array_type) -> None:
 class CudaRuntime:
     """One CUDA device through CuPy.  It belongs to the thread that makes it; other threads stay on the host."""
 
+    has_cudnn = True  # to be asked for
+
     def __init__(self, index: int = 0):
         self.xp = cupy = _cupy()
         count = _device_count(cupy)
@@ -93,14 +94,14 @@ class CudaRuntime:
         self._pinned = [_Pinned(cupy), _Pinned(cupy)]
         self._functions, self._constants = {}, {}
 
-    def launch(self, file: str, kernel: str, n: int, *args, blocks: int | None = None) -> None:
+    def launch(self, file: str, kernel: str, n: int, *args, blocks: int | None = None, defines: str = "") -> None:
         """Run a kernel over n values.  Arguments: contiguous device arrays, None (a null pointer), NumPy scalars."""
-        if kernel not in self._functions:
-            module = self.xp.RawModule(code=source(file), options=("-std=c++17",))
+        if (kernel, defines) not in self._functions:
+            module = self.xp.RawModule(code=source(file, defines), options=("-std=c++17",))
             self._functions |= {
-                name: (module.get_function(name), declared) for name, declared in signatures(file).items()
+                (name, defines): (module.get_function(name), declared) for name, declared in signatures(file).items()
             }
-        function, declared = self._functions[kernel]
+        function, declared = self._functions[kernel, defines]
         check_arguments(kernel, declared, args, self.xp.ndarray)
         function((blocks or blocks_for(n),), (THREADS,), tuple(np.uint64(0) if arg is None else arg for arg in args))
 
@@ -115,7 +116,7 @@ class CudaRuntime:
         """A device array of a host array.  The host array goes through one of two pinned buffers, so that the caller
         may reuse it at once and does not wait for what the device is computing.  A large one goes by itself: CUDA
         has read it when the call returns, and page-locked memory for it would be missing elsewhere."""
-        if host.nbytes > MOST_PINNED:
+        if host.nbytes > MAX_PINNED:
             device = self.xp.empty(host.shape, host.dtype)
             device.set(host)
             return device
@@ -125,7 +126,7 @@ class CudaRuntime:
     def download(self, x) -> np.ndarray:
         return self.xp.asnumpy(x)
 
-    def later(self, x):
+    def download_async(self, x):
         """The host copy of x, begun as soon as x is computed; what is launched afterwards does not hold it up."""
         return _Download(self.xp, x, self.downloads)
 
@@ -139,16 +140,6 @@ class CudaRuntime:
             return self.xp.matmul(a, b)
         finally:
             cublas.setMathMode(handle, cublas.CUBLAS_DEFAULT_MATH)
-
-    def convolutions(self, precision: str, deterministic: bool):
-        """cuDNN's convolutions at that precision, or None where cuDNN is missing."""
-        try:
-            from demitasse.layers.backend.gpu_cudnn import Convolutions
-
-            return Convolutions(self, precision, deterministic)
-        except (ImportError, OSError, RuntimeError) as error:
-            warnings.warn(f"cuDNN is not used ({error}): convolutions run through cuBLAS, slower", stacklevel=2)
-            return None
 
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()

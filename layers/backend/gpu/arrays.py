@@ -1,0 +1,58 @@
+"""CuPy arrays: transfers through page-locked memory, and channels cut and joined."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from demitasse.layers.backend.gpu.nhwc import NhwcTensor
+from demitasse.layers.backend.reference import arrays as reference
+
+
+def asarray(be, host, dtype=None):
+    dtype = np.dtype(dtype or be.dtype)
+    if isinstance(host, be.xp.ndarray):
+        return be.xp.ascontiguousarray(host, dtype=dtype).reshape(host.shape)
+    return be.runtime.upload(np.ascontiguousarray(host, dtype=dtype).reshape(np.shape(host)))
+
+
+def to_host(be, x):
+    return be.runtime.download(be.to_nchw(x))
+
+
+def to_host_async(be, x):
+    return be.runtime.download_async(be.to_nchw(x))
+
+
+def to_nchw(be, x):
+    return x.to_nchw() if isinstance(x, NhwcTensor) else x
+
+
+def concatenate(be, xs, axis):
+    if axis == 1 and all(isinstance(x, NhwcTensor) for x in xs):
+        layout = xs[0].layout
+        return NhwcTensor(layout, be.xp.concatenate([layout.unscaled(x).array for x in xs], axis=3))
+    return reference.concatenate(be, [be.to_nchw(x) for x in xs], axis)
+
+
+def part(be, x, axis, start, stop):
+    if axis == 1 and isinstance(x, NhwcTensor):
+        return NhwcTensor(x.layout, x.array[..., start:stop].copy(), x.scale)  # never a view: see ALIGNMENT
+    return reference.part(be, be.to_nchw(x), axis, start, stop)
+
+
+def synchronize(be):
+    be.runtime.synchronize()
+
+
+def describe(be):
+    properties = be.xp.cuda.runtime.getDeviceProperties(be.runtime.index)
+    return [
+        f"GPU: {properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.1f} GiB, compute capability "
+        f"{properties['major']}.{properties['minor']}, {properties['multiProcessorCount']} multiprocessors"
+    ]
+
+
+def reducer(be, rank, size, share):
+    from demitasse.layers.backend.gpu.nccl import NcclReducer
+
+    return NcclReducer(rank, size, share, be.runtime.device)

@@ -1,0 +1,299 @@
+"""Convolutions on the GPU: through cuDNN, or through im2col and cuBLAS where it is missing or has no engine; bilinear
+upsampling by channel, and the gradient of biases, by own kernels."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+
+import numpy as np
+
+from demitasse.layers.backend.dispatch import takes
+from demitasse.layers.backend.gpu.launch import launch
+from demitasse.layers.backend.gpu.nhwc import NhwcTensor
+from demitasse.layers.backend.reference import convolution as reference
+
+COLUMN_BYTES = 256 << 20  # a strip of im2col columns; a whole image's can be over 1 GB
+
+
+@takes(lambda x, *_, **__: x.ndim == 4)
+def conv_forward(be, x, w, b, geom, relu=None, out=None):
+    flat = relu == 0  # cuDNN's epilogue knows the plain ReLU
+    done = _cudnn(be, "forward", x, w, b, geom, flat)
+    if done is not None:
+        y, fused = done
+        if not fused:
+            return _epilogue(be, y, b, relu)
+        return y if flat else _epilogue(be, y, None, relu)
+    x = be.to_nchw(x)
+    y = be.empty((len(x), len(w), *geom.out_size(x.shape[2:])))
+    if not x.size:
+        return y
+    rows, flat = _weight_rows(w, geom), _grouped_rows(y, geom)
+    for image, group, strip, cols in _strips(be, x, geom):
+        flat[image, group, :, strip] = be.matmul(rows[group], cols)
+    return _epilogue(be, y, b, relu)
+
+
+@takes(lambda dy, *_, **__: dy.ndim == 4)
+def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None):
+    if diagonal and set(geom.dilation) == {1}:
+        return _upsample_channels(be, dy, w, geom, spatial, b, relu)
+    x = _cudnn(be, "backward_data", dy, w, geom, spatial)
+    if x is None:
+        x = _columns_to_image(be, dy, w, geom, spatial)
+    return _epilogue(be, x, b, relu)
+
+
+@takes(lambda x, dy, geom, dw: x.ndim == 4)
+def conv_backward_weights(be, x, dy, geom, dw):
+    if x.size and not _cudnn(be, "backward_weights", x, dy, geom, dw):
+        x, dy = be.to_nchw(x), be.to_nchw(dy)
+        rows, flat = _weight_rows(dw, geom), _grouped_rows(dy, geom)
+        for image, group, strip, cols in _strips(be, x, geom):
+            be.matmul(flat[image, group, :, strip], cols, out=rows[group], add=True, tb=True)
+
+
+def conv_backward(be, x, dy, w, geom, dw, need):
+    # both gradients take the same copy of dy
+    with contextlib.nullcontext() if be.cudnn is None else be.cudnn.one_gradient():
+        return reference.conv_backward(be, x, dy, w, geom, dw, need)
+
+
+def frozen_weights(be):
+    return reference.frozen_weights(be) if be.cudnn is None else be.cudnn.frozen_weights()
+
+
+def invalidate_weight_cache(be):
+    if be.cudnn is not None:
+        be.cudnn.invalidate_weight_cache()
+
+
+def _cudnn(be, direction, first, *args):
+    """cuDNN's answer, or None where there is no cuDNN, no engine of it for these shapes, or nothing to compute."""
+    if be.cudnn is None or not first.size:
+        return None
+    return getattr(be.cudnn, direction)(first, *args)
+
+
+def _columns_to_image(be, dy, w, geom, spatial):
+    dy = be.to_nchw(dy)
+    n, channels = len(dy), w.shape[1] * geom.group
+    x = be.zeros((n, channels, *spatial))
+    if not dy.size:
+        return x
+    rows, flat = _weight_rows(w, geom), _grouped_rows(dy, geom)
+    group_geom = geom._replace(group=1)
+    each = channels // geom.group
+    for image, group, strip in _strip_slices(n, geom.group, each * math.prod(geom.kernel), flat.shape[3]):
+        cols = be.matmul(rows[group], flat[image, group, :, strip], ta=True)
+        part = x[image, group * each : (group + 1) * each]
+        launch(
+            be,
+            "convolution",
+            "col2im",
+            part.size,
+            cols,
+            part,
+            np.int64(strip.start),
+            np.int64(strip.stop - strip.start),
+            _conv_constants(be, group_geom, (each, *spatial), dy.shape[2:]),
+        )
+    return x
+
+
+def _strips(be, x, geom):
+    """(image, group, slice of output pixels, their columns (rows, pixels)) of x."""
+    out, each = geom.out_size(x.shape[2:]), x.shape[1] // geom.group
+    rows = each * math.prod(geom.kernel)
+    constants = _conv_constants(be, geom, (each, *x.shape[2:]), out)
+    for image, group, strip in _strip_slices(len(x), geom.group, rows, math.prod(out)):
+        cols = be.empty((rows, strip.stop - strip.start))
+        launch(
+            be,
+            "convolution",
+            "im2col",
+            cols.size,
+            x[image, group * each : (group + 1) * each],
+            cols,
+            np.int64(strip.start),
+            np.int64(cols.shape[1]),
+            constants,
+        )
+        yield image, group, strip, cols
+
+
+def _strip_slices(images, groups, rows, pixels):
+    width = max(1, COLUMN_BYTES // (4 * max(rows, 1)))
+    for image, group, start in itertools.product(range(images), range(groups), range(0, pixels, width)):
+        yield image, group, slice(start, min(start + width, pixels))
+
+
+def is_diagonal(be, w):
+    return be.diagonals.look_up(be, w)
+
+
+def _off_diagonal(be, w):
+    """A flag on the device: whether w has numbers beside w[i, i]."""
+    flag = be.zeros((), np.int32)
+    launch(
+        be,
+        "convolution",
+        "off_diagonal",
+        w.size,
+        w,
+        flag,
+        np.int64(w.size),
+        np.int32(w.shape[1]),
+        np.int32(math.prod(w.shape[2:])),
+    )
+    return flag
+
+
+def _upsample_channels(be, x, w, geom, spatial, b, relu):
+    x = be.to_nchw(x)
+    y = be.empty((*x.shape[:2], *spatial))
+    launch(
+        be,
+        "convolution",
+        "upsample_channels",
+        y.size,
+        x,
+        w,
+        be.diagonals.flag(be, w),
+        b,
+        y,
+        np.int64(y.size),
+        _conv_constants(be, geom, y.shape[1:], x.shape[2:]),
+    )
+    return y if relu is None else _epilogue(be, y, None, relu)
+
+
+@takes(lambda dy, w, geom: dy.ndim == 4 and set(geom.dilation) == {1})
+def upsample_backward(be, dy, w, geom):
+    dy = be.to_nchw(dy)
+    dx = be.empty((*dy.shape[:2], *geom.out_size(dy.shape[2:])))
+    launch(
+        be,
+        "convolution",
+        "upsample_channels_backward",
+        dx.size,
+        dy,
+        w,
+        be.diagonals.flag(be, w),
+        dx,
+        np.int64(dx.size),
+        _conv_constants(be, geom, dy.shape[1:], dx.shape[2:]),
+        blocks=min(-(-dx.size // 8), 1 << 20),
+    )
+    return dx
+
+
+def bias_backward(be, dy, db):
+    if not dy.size:
+        return
+    scale = None
+    if isinstance(dy, NhwcTensor):
+        partial, scale = dy.layout.channel_sums(dy), dy.scale
+    else:
+        partial = _channel_sums_of(be, dy)
+    channels, strips = partial.shape
+    launch(
+        be,
+        "convolution",
+        "add_row_sums",
+        channels,
+        partial,
+        db,
+        scale,
+        np.int64(channels),
+        np.int32(strips),
+        blocks=channels,
+    )
+
+
+def _channel_sums_of(be, dy):
+    """(C, strips): what each strip of pixels adds up to."""
+    n, channels, inner = len(dy), dy.shape[1], math.prod(dy.shape[2:])
+    strips = max(1, min(n * inner // 4096, 64))
+    partial = be.empty((channels, strips))
+    launch(
+        be,
+        "convolution",
+        "channel_sums",
+        dy.size,
+        dy,
+        partial,
+        np.int32(channels),
+        np.int32(strips),
+        np.int64(n),
+        np.int32(inner),
+        blocks=channels * strips,
+    )
+    return partial
+
+
+def _conv_constants(be, geom, image, out):
+    return be.runtime.constants((*image, *out, *geom.kernel, *geom.stride, *geom.pad, *geom.dilation))
+
+
+def _epilogue(be, y, b, relu):
+    if b is None and relu is None:
+        return y
+    inner, scale = math.prod(y.shape[2:]), None
+    if isinstance(y, NhwcTensor):
+        inner, scale, y = 1, y.scale, NhwcTensor(y.layout, y.array)
+    launch(
+        be,
+        "elementwise",
+        "bias_relu",
+        y.size,
+        y,
+        b,
+        scale,
+        np.int64(y.size),
+        np.int32(y.shape[1]),
+        np.int32(inner),
+        np.float32(1 if relu is None else relu),
+    )
+    return y
+
+
+class DiagonalCache:
+    """What the host last heard of each array of weights: whether it is diagonal.
+
+    Only the first question about an array waits for the device.  A wrong answer costs time, not truth: the kernels
+    look themselves.
+    """
+
+    def __init__(self):
+        self._known: dict[int, bool] = {}  # by address
+        self._coming: dict = {}  # by address: the answer on its way
+        self._fresh = None, None  # (address, flag) of the newest question
+
+    def look_up(self, be, w) -> bool:
+        """What was last known of w; and ask again."""
+        address, flag = w.data.ptr, _off_diagonal(be, w)
+        self._fresh = address, flag
+        coming = self._coming.pop(address, None) or be.runtime.download_async(flag)
+        if address not in self._known or coming.ready:
+            self._known[address] = not bool(coming())
+        else:
+            self._coming[address] = coming
+        return self._known[address]
+
+    def flag(self, be, w):
+        """The flag on the device that `look_up` has just asked w for, or a new one."""
+        (address, flag), self._fresh = self._fresh, (None, None)
+        return flag if address == w.data.ptr else _off_diagonal(be, w)
+
+
+def _weight_rows(w, geom):
+    """(group, outputs, C/group * kernel) of weights."""
+    return w.reshape(geom.group, len(w) // geom.group, math.prod(w.shape[1:]))
+
+
+def _grouped_rows(y, geom):
+    """(N, group, channels of a group, pixels) of images."""
+    return y.reshape(len(y), geom.group, y.shape[1] // geom.group, math.prod(y.shape[2:]))

@@ -1,0 +1,53 @@
+"""ReLU, PReLU and dropout by own kernels, of arrays and of channels-last tensors alike."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from demitasse.layers.backend.gpu.launch import channels, in_layout_of, launch, like
+from demitasse.layers.backend.gpu.nhwc import NhwcTensor
+
+
+def relu_forward(be, x, slope):
+    y = like(be, x)
+    launch(be, "elementwise", "relu_forward", x.size, x, y, np.int64(x.size), np.float32(slope))
+    return y
+
+
+def relu_backward(be, dy, y, slope):
+    dy = in_layout_of(be, y, dy)
+    dx, bits = like(be, dy), []
+    if isinstance(dx, NhwcTensor) and dx.layout.half:
+        bits = [be.zeros(1, np.int32)]
+        dx.bits = bits[0]
+    launch(be, "elementwise", "relu_backward", y.size, dy, y, dx, *bits, np.int64(y.size), np.float32(slope))
+    return dx
+
+
+def dropout_forward(be, x, ratio):
+    y, mask, draw = like(be, x), like(be, x, bool), be.uniform(x.shape)
+    planes = (x.shape[1], math.prod(x.shape[2:])) if isinstance(x, NhwcTensor) else (1, 1)
+    sizes = np.int64(x.size), *map(np.int32, planes)
+    launch(be, "elementwise", "dropout_forward", x.size, x, draw, y, mask, *sizes, np.float32(1 - ratio))
+    return y, mask
+
+
+def dropout_backward(be, dy, mask, ratio):
+    dy = in_layout_of(be, mask, dy)
+    dx = like(be, dy)
+    launch(be, "elementwise", "dropout_backward", dy.size, dy, mask, dx, np.int64(dy.size), np.float32(1 - ratio))
+    return dx
+
+
+def prelu_forward(be, x, slope):
+    y = like(be, x)
+    launch(be, "elementwise", "prelu_forward", x.size, x, slope, y, *channels(x, slope))
+    return y
+
+
+def prelu_backward(be, dy, x, slope):
+    dx = like(be, x)
+    launch(be, "elementwise", "prelu_backward", x.size, dy, x, slope, dx, *channels(x, slope))
+    return dx
