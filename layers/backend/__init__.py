@@ -6,7 +6,8 @@ gpu/  cpu*.py  what a device computes otherwise, in modules of the same names
 dispatch.py    the one rule that joins them: the device's own where it takes the arguments, else the reference's
 
 Adding a primitive: its signature and docstring in the Protocol of its family (contract.py), a function of that name
-in reference/FAMILY.py with the backend as its first argument, a test beside tests/test_layers/test_base_backend.py.
+in reference/FAMILY.py with the backend as its first argument, a test in
+tests/test_layers/test_reference_backend.py.
 Accelerating it on a device: a function of the same name and parameters in gpu/FAMILY.py or cpu/FAMILY.py, and
 `@takes(...)` above it if it does not take everything: the rest goes to the reference by itself.  What it needs of the
 device (memory, threads, a runtime) it finds on the backend, its first argument.

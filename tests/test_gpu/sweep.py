@@ -1,29 +1,88 @@
-"""All goldens through the GPU backend on the CPU; prints what disagrees: `python -m tests.test_gpu.sweep`.
+"""Goldens through the GPU backend on the CPU; prints what disagrees: `python -m tests.test_gpu.sweep`.
 
-Once as plain arrays, once with a stand-in for cuDNN and images whose channels lie last.
+Once on arrays, once with a stand-in for cuDNN and channels-last tensors.  With --few: of each layer type only the
+smallest and the largest case, at fp16 too, where values are not compared; then every kernel that has not run yet:
+what test_sanitized.py runs.
 """
 
 import sys
 
+import numpy as np
+
+from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
 from demitasse.layers.backend.gpu import GpuBackend
+from demitasse.layers.backend.gpu.runtime import KERNELS, signatures
+from demitasse.layers.layer import Param
+from demitasse.proto.messages import SolverParameter
+from demitasse.solver.updates import RULES, Updater
 from tests.test_gpu import fake_cudnn
 from tests.test_gpu.shim import CudnnRuntime, ShimRuntime
 from tests.test_layers import golden
 
 
-def main() -> int:
+def smallest_and_largest() -> list[str]:
+    """A case of either kind of each layer type."""
+    by_types: dict[frozenset, list[str]] = {}
+    for name in golden.case_names():
+        by_types.setdefault(frozenset(golden.case(name).types), []).append(name)
+    picked = {}
+    for names in by_types.values():
+        names.sort(key=lambda name: sum(array.size for array in golden.case(name).arrays.values()))
+        picked |= dict.fromkeys((names[0], names[-1]))
+    return list(picked)
+
+
+def faults_of(names, backend) -> list[str]:
+    return [
+        f"{name}, {backend.precision}: {fault}"
+        for name in names
+        for fault in golden.run(golden.case(name), backend, 1e-5)
+    ]
+
+
+def update(backend) -> None:
+    """Every rule once, on arrays that do not fill their last piece."""
+    for rule in RULES:
+        param = Param((5, 7001))
+        param.data, param.grad = backend.asarray(np.ones(param.shape)), backend.asarray(np.ones(param.shape))
+        Updater(SolverParameter(type=rule, weight_decay=0.01), [param], backend).apply(0.1, 1, 0.5)
+
+
+def others(be) -> None:
+    """The primitives that no golden's layer asks for, or not in every layout."""
+    x, slope = be.asarray(np.ones((2, 3, 9, 7))), be.asarray(np.ones(3))
+    be.stochastic_pool_forward(x, PoolGeometry((3, 2), (2, 2), (1, 0), (5, 4)), True)
+    w = be.asarray(np.ones((3, 3, 4, 4)) * np.eye(3)[..., None, None])
+    up = ConvGeometry((4, 4), (2, 2), (1, 1), (1, 1))
+    be.upsample_backward(be.conv_backward_data(x, w, up, (18, 14), diagonal=be.is_diagonal(w)), w, up)
+    if be.capabilities.nhwc:
+        x = be.cudnn.layout.tensor(x)
+        fc6 = ConvGeometry((7, 7), (1, 1), (0, 0), (1, 1))
+        be.conv_forward(x, be.asarray(np.ones((130, 3, 7, 7))), None, fc6)
+    y, mask = be.dropout_forward(x, 0.5)
+    be.dropout_backward(y, mask, 0.5)
+    be.prelu_forward(x, slope)
+    be.affine(x, slope, slope, slope)
+    be.ave_pool_forward(x, PoolGeometry((3, 2), (2, 2), (1, 0), (5, 4)))
+
+
+def main(few: bool) -> int:
     sys.modules["cudnn"] = fake_cudnn
-    faults, launched = [], set()
-    for backend in (GpuBackend(runtime=ShimRuntime(), precision="fp32"), GpuBackend(runtime=CudnnRuntime())):
-        for name in golden.case_names():
-            faults += [
-                f"{name}, {backend.precision}: {fault}" for fault in golden.run(golden.case(name), backend, 1e-5)
-            ]
-        launched.update(backend.runtime.launches)
+    names = smallest_and_largest() if few else golden.case_names()
+    backends = [GpuBackend(runtime=ShimRuntime(), precision="fp32"), GpuBackend(runtime=CudnnRuntime())]
+    faults = [fault for backend in backends for fault in faults_of(names, backend)]
+    if few:
+        backends.append(GpuBackend(runtime=CudnnRuntime(), precision="fp16"))
+        faults_of(names, backends[2])
+        update(backends[0])
+        for backend in backends:
+            others(backend)
+    launched = {kernel for backend in backends for kernel in backend.runtime.launches}
+    left = {name for path in KERNELS.glob("*.cu") for name in signatures(path.stem)} - launched
     print("\n".join(faults))
-    print(f"{len(golden.case_names())} cases, {len(launched)} kernels launched: {', '.join(sorted(launched))}")
-    return bool(faults)
+    print(f"{len(names)} cases, {len(launched)} kernels launched; not launched: {', '.join(sorted(left))}")
+    return bool(faults or (few and left))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("--few" in sys.argv))
