@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from demitasse.layers.backend.dispatch import FAMILIES
+
 ROOT = Path(__file__).resolve().parents[1]
+BACKEND = ROOT / "layers" / "backend"
 PACKAGES = ["proto", "layers", "netdef", "solver", "models"]  # each may import those before it
 # What is another layer turned round, narrowed or extended builds on it.
 SIDEWAYS = {
@@ -78,7 +81,43 @@ def test_device_libraries_have_one_home(library, homes):
     for path in sources(*PACKAGES, "caffe"):
         for module, _ in imports(path):
             if module.split(".")[0] == library:
-                assert path.parent.name == "backend" and path.name.startswith(homes), f"{path} imports {library}"
+                backend = path.relative_to(ROOT).parts[:2] == ("layers", "backend")
+                assert backend and path.relative_to(BACKEND).parts[0].startswith(homes), f"{path} imports {library}"
+
+
+def modules_of_backend(*names):
+    """The files of layers/backend that belong to one of these (cpu: cpu/ or cpu_*.py)."""
+    return [
+        path
+        for path in sources("layers")
+        if BACKEND in path.parents and path.relative_to(BACKEND).parts[0].startswith(names)
+    ]
+
+
+@pytest.mark.parametrize("one, others", [("reference", ("cpu", "gpu")), ("cpu", ("gpu",)), ("gpu", ("cpu",))])
+def test_the_reference_knows_no_device_and_devices_do_not_know_each_other(one, others):
+    assert modules_of_backend(one)
+    for path in modules_of_backend(one):
+        for module, _ in imports(path):
+            inside = module.removeprefix("demitasse.layers.backend.")
+            assert inside == module or not inside.startswith(others), f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_a_device_s_families_have_the_reference_s_file_names():
+    assert {path.stem for path in (BACKEND / "reference").glob("*.py")} - {"__init__", "windows"} == set(FAMILIES)
+    for device, least in (("gpu", 9), ("cpu", 0)):
+        assert len(set(FAMILIES) & {path.stem for path in (BACKEND / device).glob("*.py")}) >= least
+
+
+def test_nets_and_solvers_do_not_ask_which_device_it_is():
+    """They ask the contract for a capability; a device's name is the value of an option, in three files."""
+    options = {"flags.py", "distributed.py", "solver.py"}
+    for path in sources("netdef", "solver"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in ("runtime", "ptr"), f"{path}:{node.lineno}"
+            if isinstance(node, ast.Constant) and path.name not in options:
+                assert node.value not in ("gpu", "generic"), f"{path}:{node.lineno}"
 
 
 @pytest.mark.parametrize("framework", ["torch", "tensorflow", "onnxruntime", "openvino", "jax", "pickle"])

@@ -1,4 +1,4 @@
-"""The primitives of the generic backend, where the layers' goldens do not reach."""
+"""The primitives of the reference, where the layers' goldens do not reach."""
 
 import json
 
