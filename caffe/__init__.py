@@ -4,7 +4,7 @@ A thin facade over netdef and solver; every part has the file that its pycaffe n
 mistakes are Python exceptions that name the file, the line and the layer; generated *_split_* blobs do not exist.
 """
 
-from caffe import coord_map, draw, io, net_spec, proto
+from caffe import _caffe, coord_map, draw, io, net_spec, proto  # noqa: F401 (scripts name caffe._caffe)
 from caffe.classifier import Classifier
 from caffe.detector import Detector
 from caffe.log import init_log, log

@@ -18,7 +18,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from caffe.pylayer import Shaped
+from caffe.pylayer import Shaped, own_memory
 from demitasse.layers.layer import Param
 from demitasse.netdef.graph import Value
 from demitasse.proto.errors import ShapeFault, did_you_mean
@@ -31,9 +31,14 @@ FIRST_TOP_ONLY = ("SoftmaxWithLoss", "InfogainLoss", "RNN", "LSTM")
 class Named(OrderedDict):
     """{name: thing}; a name that is not there is answered with the nearest that is."""
 
-    def __init__(self, items, what: str):
-        super().__init__(items)
-        self._what = what
+    def __init__(self, items, what: str, remedy: str = ""):
+        self._what, self._remedy = what, remedy
+        super().__init__()
+        for name, thing in items:
+            super().__setitem__(name, thing)
+
+    def __setitem__(self, name, thing):
+        raise TypeError(f"what a net is made of cannot be replaced{self._remedy.format(name=name)}")
 
     def __missing__(self, name):
         raise KeyError(f"the net has no {self._what} '{name}'{did_you_mean(str(name), self)}")
@@ -101,8 +106,7 @@ class NetBlob(Shaped):
 
     # -- data ----------------------------------------------------------------------------------------
 
-    @property
-    def data(self) -> np.ndarray:
+    def _data_array(self) -> np.ndarray:
         if not self._data.holds(self.shape):
             self._data.take(self._made())
         return self._data.array
@@ -157,11 +161,12 @@ class NetBlob(Shaped):
 
     # -- diff ----------------------------------------------------------------------------------------
 
-    @property
-    def diff(self) -> np.ndarray:
+    def _diff_array(self) -> np.ndarray:
         if not self._diff.holds(self.shape):
             self._diff.take(self._sent())
         return self._diff.array
+
+    data, diff = own_memory("data"), own_memory("diff")
 
     def _sent(self) -> np.ndarray:
         """The gradient the engine has of it; a loss begins at its weight, all else at zero."""
@@ -178,17 +183,20 @@ class NetBlob(Shaped):
         if gradient is not None and host.holds(gradient.shape):
             host.take(gradient)
 
-    def start_of(self, first: int, last: int) -> np.ndarray | None:
+    def start_of(self, first: int, last: int, with_zeros: bool = False) -> np.ndarray | None:
         """What a backward pass over layers `first` to `last` begins from: the diff, where the script has looked at
-        it and no layer of the pass writes it."""
+        it and no layer of the pass writes it.  with_zeros: zeros where the script has not."""
         value = self._before(last + 1)
-        if value is None or value.producer.index < first or not self._diff.holds(value.shape):
+        if value is None or value.producer.index < first:
+            return None
+        known = self._diff.holds(value.shape)
+        if not known and (value.loss_weight or not (with_zeros and value.producer.backward)):
             return None
         if any(reader.index <= last and reader.backward for reader in value.readers):
             return None
         if value.slot and value.producer.cls.type in FIRST_TOP_ONLY:
             return None
-        return self._diff.array
+        return self._diff.array if known else np.zeros(value.shape, np.float32)
 
 
 class ParamBlob(Shaped):
@@ -210,15 +218,15 @@ class ParamBlob(Shaped):
                 f"reshaping to {shape}"
             )
 
-    @property
-    def data(self) -> np.ndarray:
+    def _data_array(self) -> np.ndarray:
         return self._host(self._data, self._param.data)
 
-    @property
-    def diff(self) -> np.ndarray:
+    def _diff_array(self) -> np.ndarray:
         if self._param.grad is None and self._diff.array is None:  # not learned: nobody will add to it
             return self._diff.take(np.zeros(self.shape, np.float32))
         return self._host(self._diff, self._param.grad)
+
+    data, diff = own_memory("data"), own_memory("diff")
 
     def _host(self, host: _HostCopy, array) -> np.ndarray:
         if array is None or (host.ours and not self._on_host):

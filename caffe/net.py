@@ -21,11 +21,12 @@ import numpy as np
 from caffe import mode
 from caffe.batches import batches_of, joined
 from caffe.files import require_file, require_weights
+from caffe.given import blob_names, check_names, fill, input_arrays
 from caffe.log import make_log
 from caffe.shown import Shown
 from demitasse.netdef.net import Net as Engine
-from demitasse.netdef.words import some
-from demitasse.proto.errors import GraphFault, ShapeFault, did_you_mean
+from demitasse.netdef.words import count_text, some
+from demitasse.proto.errors import GraphFault, NetError, Where
 from demitasse.proto.messages import NetParameter
 from demitasse.solver import debug
 
@@ -79,10 +80,11 @@ class Net(Shown):
         kwargs: {input: array}, for all inputs or none.  blobs: names to return beside the outputs.
         Returns {blob: its data} of the net's outputs, or with `end` of that layer's tops.
         """
+        wanted = blob_names(blobs, "forward", self.inputs)
         self._fill("data", kwargs, self.inputs, "forward", "inputs")
         names = self.outputs if end is None else self.top_names[end]
         self._forward(self._index(start, 0), self._index(end, len(self.layers) - 1))
-        return {name: self.blobs[name].data for name in [*names, *(blobs or [])]}
+        return {name: self.blobs[name].data for name in [*names, *wanted]}
 
     def backward(self, diffs=None, start=None, end=None, **kwargs) -> dict[str, np.ndarray]:
         """Run backward from layer `start` down to `end`, beginning with the diffs of the tops as they are.
@@ -91,10 +93,11 @@ class Net(Shown):
         kwargs: {output: diff}, for all outputs or none.  diffs: names to return beside the inputs.
         Returns {blob: its diff} of the net's inputs, or with `end` of that layer's bottoms.
         """
+        wanted = blob_names(diffs, "backward", self.outputs)
         self._fill("diff", kwargs, self.outputs, "backward", "outputs")
         names = self.inputs if end is None else self.bottom_names[end]
         self._backward(self._index(start, len(self.layers) - 1), self._index(end, 0))
-        return {name: self.blobs[name].diff for name in [*names, *(diffs or [])]}
+        return {name: self.blobs[name].diff for name in [*names, *wanted]}
 
     def forward_all(self, blobs=None, **kwargs) -> dict[str, np.ndarray]:
         """forward over any number of samples, batch by batch; the last one is filled up with zeros, which are
@@ -143,41 +146,39 @@ class Net(Shown):
                 stacklevel=3,
             )
             return
-        starts = {name: blob.start_of(first, last) for name, blob in self.blobs.items()}
-        grads = {name: diff for name, diff in starts.items() if diff is not None}
+        # A user's own backward is called whatever arrives, and zeros are what Caffe's diffs are until they are written.
+        with_zeros = any(step.backward and step.spec.type == "Python" for step in steps[first : last + 1])
+        starts = {name: blob.start_of(first, last, with_zeros) for name, blob in self.blobs.items()}
+        self._make_up(first, last)
+        grads = self._loss_starts(first, last) | {name: diff for name, diff in starts.items() if diff is not None}
         self._lend(last + 1)
         if not grads and not self._engine.plan.losses and last == len(steps) - 1:
             return  # all diffs are zero, and so would be what follows from them
         self._engine.backward(start=names[last] if last < len(steps) - 1 else None, end=names[first], grads=grads)
 
+    def _loss_starts(self, first: int, last: int) -> dict[str, np.ndarray]:
+        """{loss: its weight} of those in the pass that no forward has made; the engine knows of the others."""
+        run = self._engine.run
+        return {
+            value.name: np.full(value.shape, value.loss_weight, np.float32)
+            for value in self._engine.plan.losses
+            if first <= value.producer.index <= last and run.array(value) is None
+        }
+
+    def _make_up(self, first: int, last: int) -> None:
+        """Let layers whose forward has not run save what their backward needs of the blobs as they are."""
+        for step in self._engine.plan.steps[first : last + 1]:
+            if step.backward and not self._engine.run.has_run(step):
+                self._lend(step.index)
+                for value in step.bottoms:
+                    self.blobs[value.name].fill_gap(step.index)
+                self._engine.run.make_up(step)
+
     def _fill(self, what: str, given, names, method: str, kind: str) -> None:
-        if not given:
-            return
-        if set(given) != set(names):
-            wrong = [name for name in given if name not in names]
-            detail = (
-                f"{wrong[0]} is none{did_you_mean(wrong[0], names)}"
-                if wrong
-                else f"{some(name for name in names if name not in given)} is missing"
-            )
-            raise GraphFault(
-                f"{method} is given {some(given)}, but must be given all of the net's {kind} "
-                f"({some(names) or 'there are none'}) or nothing: {detail}"
-            )
+        if given:
+            check_names(given, names, method, kind)
         for name, array in given.items():
-            blob, array = self.blobs[name], np.asarray(array)
-            if array.shape[:1] != blob.shape[:1]:
-                raise ShapeFault(
-                    f"'{name}' is given {array.shape}, not batch sized: the blob is {blob.shape}, so "
-                    f"call net.blobs['{name}'].reshape(...) first, or use forward_all"
-                )
-            try:
-                getattr(blob, what)[...] = array
-            except ValueError:
-                raise ShapeFault(
-                    f"'{name}' is given {array.shape}, but the blob is {blob.shape}: call "
-                    f"net.blobs['{name}'].reshape(*array.shape) first"
-                ) from None
+            fill(name, self.blobs[name], what, array)
 
     def _index(self, layer: str | None, default: int) -> int:
         if layer is None:
@@ -240,7 +241,9 @@ class Net(Shown):
         """Load weights by layer name from a file of any format; several joined by commas."""
         require_weights(path)
         self._lend()
-        self._engine.load(path)
+        report = self._engine.load(path)
+        if not report.complete:
+            make_log().warn(str(report))
 
     load_hdf5 = copy_from
 
@@ -248,6 +251,14 @@ class Net(Shown):
         """Use the other net's weights in the layers of the same names: the same arrays."""
         other._lend()
         self._engine.share_with(other._engine)
+        kept = [name for name in self.params if name not in other.params]
+        unused = [name for name in other.params if name not in self.params]
+        if kept or unused:
+            make_log().warn(
+                f"shared the weights of {count_text(len(self.params) - len(kept), 'layer')}"
+                + f"; not in the other net, so left as they were: {some(kept, 12)}" * bool(kept)
+                + f"; only in the other net, so not used: {some(unused, 12)}" * bool(unused)
+            )
 
     def save(self, path) -> None:
         """Write the weights as a .caffemodel (or .npz, .safetensors, .h5 by the path's ending)."""
@@ -260,23 +271,18 @@ class Net(Shown):
         path = os.path.abspath(path)
         with tempfile.TemporaryDirectory(dir=os.path.dirname(path)) as folder:
             unfinished = os.path.join(folder, "weights.h5")
-            self._engine.save(unfinished)
+            try:
+                self._engine.save(unfinished)
+            except NetError as fault:
+                if fault.where and fault.where.file == unfinished:
+                    fault.where = Where(path)
+                fault.what = fault.what.replace(unfinished, path)
+                raise
             os.replace(unfinished, path)
 
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
-        """Give a net whose first layer is MemoryData its images (N, C, H, W) and labels (N, 1, 1, 1), float32."""
+        """Give a net whose first layer is MemoryData images (N, C, H, W) and labels (N, 1, 1, 1) or (N,), float32."""
         layer = self._engine.layers[0]
         if layer.type != "MemoryData":
             raise GraphFault(f"set_input_arrays needs a net whose first layer is MemoryData, not {layer.type}")
-        for array, what in ((data, "data"), (labels, "labels")):
-            if (
-                not isinstance(array, np.ndarray)
-                or array.dtype != np.float32
-                or array.ndim != 4
-                or not array.flags.c_contiguous
-            ):
-                raise ShapeFault(
-                    f"set_input_arrays: {what} must be a C-contiguous float32 array with four axes: "
-                    "np.require(array, np.float32, 'C').reshape(n, -1, h, w)"
-                )
-        layer.set_input_arrays(data, labels)
+        layer.set_input_arrays(*input_arrays(data, labels))

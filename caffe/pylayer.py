@@ -20,6 +20,22 @@ import math
 import numpy as np
 
 
+def own_memory(name: str) -> property:
+    """A blob's `data` or `diff`: an array to write into, which no assignment replaces.  The class has `_{name}_array`,
+    which gives it."""
+
+    def read(self) -> np.ndarray:
+        return getattr(self, f"_{name}_array")()
+
+    def assign(self, array) -> None:
+        if array is not read(self):  # `blob.data += 1` hands back the array itself
+            raise AttributeError(
+                f"{name} is the blob's own memory, which cannot be replaced: write {name}[...] = array to fill it"
+            )
+
+    return property(read, assign, doc=f"The blob's `{name}`: a float32 array to read and to write into.")
+
+
 class Shaped:
     """What follows from a `shape`."""
 
@@ -61,24 +77,26 @@ class Blob(Shaped):
 
     def __init__(self, shape=(), dtype=np.float32):
         self._shape = tuple(int(size) for size in shape)
+        self.sized = shape != ()  # whether anybody has said its shape
         self._dtype = dtype
         self._data: np.ndarray | None = None
         self._diff: np.ndarray | None = None
 
-    @property
-    def data(self) -> np.ndarray:
+    def _data_array(self) -> np.ndarray:
         if self._data is None:
             self._data = np.zeros(self._shape, self._dtype)
         return self._data
 
-    @property
-    def diff(self) -> np.ndarray:
+    def _diff_array(self) -> np.ndarray:
         if self._diff is None:
             self._diff = np.zeros(self._shape, self._dtype)
         return self._diff
 
+    data, diff = own_memory("data"), own_memory("diff")
+
     def reshape(self, *shape: int) -> None:
         """Take new sizes. The values stay where their number does; else they are zeros."""
+        self.sized = True
         shape = tuple(int(size) for size in shape)
         if any(size < 0 for size in shape):
             raise ValueError(f"a blob cannot have the shape {shape}")
@@ -109,6 +127,15 @@ class BlobVec(list):
     def add_blob(self, *shape: int) -> None:
         """Declare, in setup, one more learned blob; what setup writes into its data is where learning starts."""
         self.append(Blob(shape, self._dtype))
+
+    def __setitem__(self, index, value) -> None:
+        if not isinstance(value, Shaped):
+            raise TypeError(f"a blob's numbers are written into it: blobs[{index}].data[...] = array")
+        super().__setitem__(index, value)
+
+
+class RawBlobVec(list):
+    """The bottoms or the tops that a layer is called with."""
 
 
 class Layer:

@@ -31,11 +31,19 @@ class Shown:
         values = {}
         for value in plan.values:
             values.setdefault(value.name, []).append(value)
-        self.blobs = Named(((name, NetBlob(engine, made)) for name, made in values.items()), "blob")
+        self.blobs = Named(
+            ((name, NetBlob(engine, made)) for name, made in values.items()),
+            "blob",
+            ": to fill it, write blobs['{name}'].data[...] = array",
+        )
         vectors = {name: BlobVec() for name in engine.layer_names}
         for name, params in engine.params.items():
             vectors[name].extend(ParamBlob(engine, param) for param in params)
-        self.params = Named(((name, vector) for name, vector in vectors.items() if vector), "layer with learned blobs")
+        self.params = Named(
+            ((name, vector) for name, vector in vectors.items() if vector),
+            "layer with learned blobs",
+            ": to fill it, write params['{name}'][0].data[...] = array",
+        )
         self.layers = [
             step.layer.user if step.cls.type == "Python" else LayerView(step.cls.type, vectors[step.name])
             for step in plan.steps

@@ -97,6 +97,10 @@ class Layer:
     def forward(self, xs: list[Array]) -> list[Array]:
         raise NotImplementedError(self.type)
 
+    def save_for_backward(self, xs: list[Array]) -> None:
+        """Leave in `saved` what forward leaves there: for a backward pass that no forward came before."""
+        self.forward(xs)
+
     def backward(self, dys: list[Array | None], need: list[bool]) -> list[Array | None]:
         """Gradients of the bottoms: None where need[i] is False, or where none of the dys has a part in it.
 

@@ -15,8 +15,9 @@ import os
 import sys
 from functools import cached_property
 
+from demitasse.layers import python2
 from demitasse.layers.layer import Layer, Param
-from demitasse.proto.errors import SchemaFault, did_you_mean, foreign
+from demitasse.proto.errors import SchemaFault, ShapeFault, did_you_mean, foreign
 
 # A path and no import: the layers know nothing of the models.
 DATA_LAYERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "models", "data")
@@ -28,11 +29,11 @@ class Python(Layer):
     in_place = True
 
     def setup(self, shapes):
-        from caffe.pylayer import Blob, BlobVec
+        from caffe.pylayer import Blob, BlobVec, RawBlobVec
 
         dtype = self.be.dtype if self.be else "float32"
-        self.bottom = [Blob(shape, dtype) for shape in shapes]
-        self.top = [Blob((), dtype) for _ in self.spec.top]
+        self.bottom = RawBlobVec(Blob(shape, dtype) for shape in shapes)
+        self.top = RawBlobVec(Blob((), dtype) for _ in self.spec.top)
         self.user = self._make_users()
         self.user.param_str, self.user.phase = self.spec.python_param.param_str, self.phase
         self.user.blobs = self.blobs = BlobVec(dtype)
@@ -45,7 +46,16 @@ class Python(Layer):
     def infer(self, shapes):
         for blob, shape in zip(self.bottom, shapes, strict=True):
             blob.reshape(*shape)
+        for i in self._in_place:
+            self.top[i].reshape(*shapes[i])
         self._call("reshape", self.bottom, self.top)
+        for i, blob in enumerate(self.top):
+            if not blob.sized:
+                raise ShapeFault(
+                    f"neither setup nor reshape of {type(self.user).__name__} says the size of top[{i}] "
+                    f"('{self.spec.top[i]}'): call top[{i}].reshape(...) there, as in "
+                    f"top[{i}].reshape(*bottom[0].shape)"
+                )
         return [blob.shape for blob in self.top]
 
     def forward(self, xs):
@@ -62,6 +72,9 @@ class Python(Layer):
         self.saved = xs if self.keep else None
         self._let_go()
         return [self.be.asarray(blob.data.copy()) for blob in self.top]  # the user's code keeps writing to its own
+
+    def save_for_backward(self, xs):
+        self.saved = xs  # the user's forward is not called for it
 
     def backward(self, dys, need):
         for blob, dy in zip(self.top, dys, strict=True):
@@ -141,7 +154,7 @@ class Python(Layer):
         try:
             return cls(self.spec)
         except Exception as error:
-            raise foreign(error, f"{cls.__name__}.__init__")  # noqa: B904
+            raise foreign(error, f"{cls.__name__}.__init__", _remedy(error))  # noqa: B904
 
     def _offers(self, method):
         return callable(getattr(type(self.user), method, None))
@@ -153,7 +166,8 @@ class Python(Layer):
         try:
             getattr(self.user, method)(*args)
         except Exception as error:
-            raise foreign(error, f"{type(self.user).__name__}.{method}")  # noqa: B904 (it is the same error)
+            name = f"{type(self.user).__name__}.{method}"
+            raise foreign(error, name, _remedy(error))  # noqa: B904 (it is the same error)
 
     # -- arrays to and from the user's blobs ----------------------------------------------------------
 
@@ -185,6 +199,16 @@ def _imported(name):
     except ModuleNotFoundError as error:
         if f"{name}.".startswith(f"{error.name}."):
             return None
-        raise foreign(error, f"module '{name}'")  # noqa: B904 (it is there, and misses one of its own)
+        raise foreign(error, f"module '{name}'", _remedy(error))  # noqa: B904 (it is there, and misses one of its own)
     except Exception as error:
-        raise foreign(error, f"module '{name}'")  # noqa: B904
+        raise foreign(error, f"module '{name}'", _remedy(error))  # noqa: B904
+
+
+def _remedy(error):
+    """What to do about an error of the user's code; empty where its own message has to do."""
+    if isinstance(error, ValueError) and "read-only" in str(error):
+        return (
+            "bottom[i].data cannot be written to, since other layers read it too: change a copy, "
+            "bottom[i].data.copy(), or write to top[i].data (with the same name as bottom and top it begins as a copy)"
+        )
+    return python2.hint(error)

@@ -29,6 +29,11 @@ class LoadReport:
     coerced: list[str] = field(default_factory=list)  # arrays of an old four-axis shape
     values: int = 0  # numbers loaded
 
+    @property
+    def complete(self) -> bool:
+        """Whether the net has all of its weights from there, and nothing was left over."""
+        return not (self.missing or self.unused)
+
     def __str__(self) -> str:
         parts = [f"loaded {count_text(len(self.matched), 'layer')} ({self.values:,} values) from {self.source}"]
         if self.missing:

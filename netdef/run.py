@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from demitasse.layers.layer import Array
+from demitasse.layers.layer import Array, Shape
 from demitasse.netdef.blobs import Blobs, Gradients
 from demitasse.netdef.fusion import slope_of
 from demitasse.netdef.graph import Step, Value
@@ -31,6 +31,7 @@ class Run:
         self._sums = Gradients(backend)  # gradients on their way down
         self._grads: dict[Value, Array] = {}  # gradients kept for reading
         self._ran: set[Step] = set()  # forward done, backward still possible
+        self._ran_at: dict[Step, list[Shape] | None] = {}  # the bottom shapes of each layer's last forward
         self._absorbed: set[Step] = set()  # ReLUs that ran inside the layer before them
         self._joined: dict[Step, Array] = {}  # what Concats will return, while its pieces are being made
         self._sizes_known = True  # whether no size of this pass has shown only on the way
@@ -114,6 +115,7 @@ class Run:
             if self._joined:
                 self._joined.pop(step, None)
         self._ran.add(step)
+        self._ran_at[step] = step.sized_for
         for value in step.last_uses:
             held.pop(value, None)
 
@@ -153,6 +155,20 @@ class Run:
                 f"or start further up; {KEEPING}"
             )
         return array
+
+    def has_run(self, step: Step) -> bool:
+        """Whether the layer can go backward: its forward has run, at the sizes that its bottoms have now."""
+        return step in self._ran and self._ran_at.get(step) == step.sized_for
+
+    def make_up(self, step: Step) -> None:
+        """Let a layer that has not run save what its backward needs of its bottoms as they are; its tops stay."""
+        with step.located:
+            shapes = [value.shape for value in step.bottoms]
+            if shapes != step.sized_for:
+                infer(step, shapes)
+            step.layer.save_for_backward(self._as_taken(step, [self._alive(value) for value in step.bottoms]))
+        self._ran.add(step)
+        self._ran_at[step] = step.sized_for
 
     # -- backward ----------------------------------------------------------------------------------
 

@@ -147,4 +147,4 @@ def _of_users_code(error: Exception) -> str:
     lines += traceback.format_exception_only(type(error), error)
     place = getattr(error, "layer_place", "")
     what = " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
-    return f"{''.join(lines)}{place}{': ' * bool(place)}{code} raised {what}"
+    return f"{''.join(lines)}{place}{': ' * bool(place)}{code} raised {what}{'; ' * bool(error.remedy)}{error.remedy}"

@@ -70,13 +70,17 @@ class DataFault(NetError):
     """A data set, image or label file that is missing or unreadable."""
 
 
-def foreign(error: Exception, code: str) -> Exception:
+def foreign(error: Exception, code: str, remedy: str = "") -> Exception:
     """The error, marked as raised by the user's own code ("MyLayer.forward"), which the caller has just called.
 
-    Scripts catch it as what it is; a command shows it from the user's code on, without frames of ours.
+    Scripts catch it as what it is; a command shows it from the user's code on, without frames of ours, and with the
+    remedy, if there is one to name.
     """
     if not isinstance(error, NetError):
         error.raised_by = code, error.__traceback__.tb_next
+        error.remedy = remedy
+        if remedy and hasattr(error, "add_note"):  # since Python 3.11
+            error.add_note(remedy)
     return error
 
 
