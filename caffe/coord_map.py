@@ -1,7 +1,8 @@
 """Where a pixel of one top of a NetSpec lies in another, and the Crop that aligns them.
 
 netdef/coords.py under pycaffe's names and numbers: a map is (axis, scale, shift), its axis one less than the first
-spatial one (None: any), scale and shift numbers, or arrays with one for each axis.
+spatial one, scale and shift arrays with one number for all axes or one for each; with axis None (any) they are
+numbers.
 """
 
 from __future__ import annotations
@@ -90,8 +91,10 @@ def _between(top_from: Top, top_to: Top) -> CoordMap:
 
 def _plain(mapping: CoordMap):
     axis = None if mapping.axis is None else mapping.axis - 1
-    return axis, _number(mapping.scale), _number(mapping.shift)
-
-
-def _number(values: tuple[float, ...]):
-    return values[0] if len(set(values)) == 1 else np.array(values)
+    if axis is None:
+        return axis, mapping.scale[0], mapping.shift[0]
+    count = max(len(values) for values in (mapping.scale, mapping.shift))
+    scale, shift = (
+        np.array(values if len(values) == count else values[:1] * count) for values in (mapping.scale, mapping.shift)
+    )
+    return (axis, scale, shift) if np.ptp(scale) or np.ptp(shift) else (axis, scale[:1], shift[:1])

@@ -143,8 +143,12 @@ def _mapped(layer: Layer, bottoms) -> list:
 
 
 def _each(function, left: tuple, right: tuple) -> tuple[float, ...]:
-    """Number by number; one number stands for as many as the other has."""
+    """Number by number; one number, or one and the same for each axis, stands for as many as the other has.
+
+    A layer of a NetSpec with one kernel_size for all axes is sized for two: it maps three in the same way.
+    """
     length = max(len(left), len(right))
+    left, right = (side[:1] if len(side) != length and len(set(side)) == 1 else side for side in (left, right))
     if {len(left), len(right)} - {1, length}:
         raise GraphFault(f"coordinate maps for {len(left)} and {len(right)} axes cannot follow each other")
     left, right = (side * length if len(side) == 1 else side for side in (left, right))

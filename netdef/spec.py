@@ -14,6 +14,7 @@ a message, a list a repeated field.  What is not named gets a name: Convolution1
 
 from __future__ import annotations
 
+import reprlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -40,7 +41,7 @@ class Function:
     def __init__(self, type_name: str, inputs: tuple, params: dict):
         for index, value in enumerate(inputs):
             if not isinstance(value, Top):
-                raise TypeError(f"{type_name} input {index} is not a Top (type is {type(value).__name__})")
+                raise TypeError(f"{type_name} input {index} is not a Top (type is {type(value)})")
         self.type_name, self.inputs, self.params = type_name, inputs, dict(params)
         self.in_place = self.params.pop("in_place", False)
         self.ntop = self.params.pop("ntop", len(inputs) if self.in_place else 1)
@@ -65,6 +66,8 @@ class NetSpec:
         super().__setattr__("tops", {})
 
     def __setattr__(self, name: str, value: Top | Function) -> None:
+        if not isinstance(value, (Top, Function)):
+            raise NamingFault(_not_a_top(name, value))
         self.tops[name] = value
 
     def __getattr__(self, name: str) -> Top | Function:
@@ -128,6 +131,19 @@ def _in_order(wanted: Iterable[Function]) -> Iterator[Function]:
                     yield fn
 
 
+def _not_a_top(name: str, value) -> str:
+    if not (isinstance(value, (tuple, list)) and value and all(isinstance(item, Top) for item in value)):
+        return (
+            f"n.{name} names a top, what L.Type(...) gives; it is given {reprlib.repr(value)} ({type(value).__name__})"
+        )
+    names = ", ".join([f"n.{name}", *(f"n.{name}{n}" for n in range(2, len(value) + 1))])
+    return f"n.{name} is given {len(value)} tops: give each a name of its own, {names} = L.{value[0].fn.type_name}(...)"
+
+
+class NamingFault(SchemaFault, TypeError):
+    """A name of a NetSpec is given something other than one top."""
+
+
 class TypeFault(SchemaFault, AttributeError):
     """There is no such layer type: hasattr(L, "Convoluton") is False."""
 
@@ -150,14 +166,37 @@ class _Layers:
         return make
 
 
+class _Enums:
+    """A message type with its enum values as attributes; called, it makes a message."""
+
+    def __init__(self, message):
+        self._message = message
+
+    def __getattr__(self, name: str):
+        try:
+            return getattr(self._message, name)
+        except AttributeError:
+            descriptor = self._message.DESCRIPTOR
+            known = descriptor.enum_values_by_name
+            there = f"; it has {', '.join(known)}" if known else ", nor any other enum value"
+            raise AttributeError(f"{descriptor.name} has no '{name}'{did_you_mean(name, known)}{there}") from None
+
+    def __call__(self, **fields):
+        return self._message(**fields)
+
+    def __dir__(self):
+        return list(self._message.DESCRIPTOR.enum_values_by_name)
+
+
 class _Parameters:
     """P.Pooling.MAX: the enum values of a type's message."""
 
     def __getattr__(self, name: str):
         message = getattr(messages, f"{name}Parameter", None)
         if message is None:
-            raise AttributeError(f"there is no {name}Parameter message")
-        return message
+            known = [kind.removesuffix("Parameter") for kind in vars(messages) if kind.endswith("Parameter")]
+            raise AttributeError(f"there is no {name}Parameter message{did_you_mean(name, known)}")
+        return _Enums(message)
 
 
 L, P = _Layers(), _Parameters()

@@ -122,7 +122,7 @@ def test_rectangular_kernels():
     n.data = L.Input(shape=dict(dim=[1, 1, 50, 50]))
     n.conv = L.Convolution(n.data, num_output=1, kernel_size=[3, 5], stride=[1, 1], pad=[1, 0])
     axis, a, b = coord_map(n.conv.fn)
-    assert axis == 1 and a == 1
+    assert axis == 1 and a.tolist() == [1, 1]
     np.testing.assert_array_equal(b, [0, -2])
 
 
@@ -132,3 +132,16 @@ def test_layer_types_and_messages():
     assert caffe_pb2.TRAIN == caffe.TRAIN == 0 and caffe_pb2.Phase.Value("TEST") == caffe.TEST == 1
     assert P.Pooling.AVE == caffe_pb2.PoolingParameter.AVE
     assert caffe_pb2.LayerParameter().phase == 0 and caffe_pb2.DESCRIPTOR.package == "caffe"
+
+
+def test_one_kernel_size_goes_for_three_axes():
+    n = caffe.NetSpec()
+    n.data = L.Input(shape=dict(dim=[1, 2, 40, 40, 40]))
+    n.conv = L.Convolution(n.data, num_output=1, kernel_size=[3, 3, 3], pad=[0, 1, 2])
+    n.pool = L.Pooling(n.conv, kernel_size=2, stride=2)
+    n.deconv = L.Deconvolution(n.pool, num_output=1, kernel_size=4, stride=2)
+    axis, a, b = coord_map_from_to(n.deconv, n.data)
+    assert axis == 1 and a.tolist() == [1, 1, 1] and b.tolist() == [0, -1, -2]
+    assert list(crop(n.deconv, n.deconv).fn.message().crop_param.offset) == [0]
+    axis, a, b = coord_map_from_to(n.pool, n.conv)
+    assert (a == 2).all() and (b == 0.5).all() and len(a) == len(b) == 1  # arrays, as scripts know them

@@ -140,7 +140,7 @@ def test_mistakes_are_found_where_they_are_written(make, message):
 
 
 def test_bottoms_must_be_tops():
-    with pytest.raises(TypeError, match=r"Convolution input 0 is not a Top \(type is str\)"):
+    with pytest.raises(TypeError, match=r"Convolution input 0 is not a Top \(type is <class 'str'>\)"):
         L.Convolution("data", num_output=1)
 
 
