@@ -9,22 +9,40 @@ import numpy as np
 
 from caffe.files import require_file
 from caffe.proto import caffe_pb2
-from demitasse.layers.sources.images import read_image
+from demitasse.layers.sources.images import decode_image, read_image
 from demitasse.proto import arrays
-from demitasse.proto.errors import GraphFault, ShapeFault, did_you_mean
+from demitasse.proto.errors import DataFault, GraphFault, NetError, ShapeFault, WeightsFault, did_you_mean
 
 # -- messages ----------------------------------------------------------------------------------------
 
 
+class BlobFault(WeightsFault, ValueError):
+    """A BlobProto whose numbers do not fill its shape."""
+
+
+class ImageFault(DataFault, OSError):
+    """An image that cannot be read; scripts catch it as IOError."""
+
+
 def blobproto_to_array(blob, return_diff: bool = False) -> np.ndarray:
-    """The data of a BlobProto, or its diff."""
+    """The data of a BlobProto, or its diff; BlobFault (a ValueError) where they do not fill its shape."""
     if return_diff:
         swapped = caffe_pb2.BlobProto()
         swapped.CopyFrom(blob)
         swapped.ClearField("double_data")
         swapped.data[:] = blob.diff or blob.double_diff
         blob = swapped
-    return arrays.blobproto_to_array(blob)
+    try:
+        array = arrays.blobproto_to_array(blob)
+    except WeightsFault as fault:
+        raise BlobFault(fault.what) from None
+    legacy = any(map(blob.HasField, ("num", "channels", "height", "width")))
+    if not (legacy or blob.HasField("shape") or array.size == 1):
+        raise BlobFault(
+            f"a BlobProto with {array.size:,} values has no shape: give it one, "
+            "blob.shape.dim.extend((channels, height, width))"
+        )
+    return array if legacy or blob.HasField("shape") else array.reshape(())
 
 
 def array_to_blobproto(arr, diff=None):
@@ -59,9 +77,22 @@ GREY = np.array([0.2125, 0.7154, 0.0721], np.float32)  # of red, green and blue,
 
 
 def load_image(filename, color: bool = True) -> np.ndarray:
-    """An image file as (H, W, 3) float32 RGB from 0 to 1, or (H, W, 1) grey where not `color`; alpha is dropped."""
-    path = require_file(filename)
-    pixels = read_image(path, True, f"image '{path}'")[:, :, ::-1].astype(np.float32) / 255
+    """An image file as (H, W, 3) float32 RGB from 0 to 1, or (H, W, 1) grey where not `color`; alpha is dropped.
+
+    filename: a path, or a file open for reading bytes.  ImageFault (an IOError) where it is none.
+    """
+    try:
+        if hasattr(filename, "read"):
+            data = filename.read()
+            if not isinstance(data, bytes):
+                raise DataFault("an image is read from a file opened in binary mode: open(path, 'rb')")
+            pixels = decode_image(data, True, f"image '{getattr(filename, 'name', 'in memory')}'")
+        else:
+            path = require_file(filename)
+            pixels = read_image(path, True, f"image '{path}'")
+    except NetError as fault:
+        raise ImageFault(fault.what) from None
+    pixels = pixels[:, :, ::-1].astype(np.float32) / 255
     return pixels if color else pixels @ GREY[:, None]
 
 

@@ -56,11 +56,16 @@ def test_load_image(tmp_path):
     np.testing.assert_allclose(caffe.io.load_image(path, color=False)[0, :, 0], [0, 0.2, 1], rtol=1e-5)
     Image.fromarray(np.array([[0, 65535]], np.uint16)).save(path)
     np.testing.assert_array_equal(caffe.io.load_image(path)[0], [[0, 0, 0], [1, 1, 1]])
-    with pytest.raises(RuntimeError, match="Could not open file"):
+    with open(path, "rb") as file:
+        np.testing.assert_array_equal(caffe.io.load_image(file), caffe.io.load_image(path))
+    with pytest.raises(IOError, match="Could not open file"):
         caffe.io.load_image("nothing.png")
+    with open(path, encoding="latin-1") as file, pytest.raises(IOError, match="binary mode"):
+        caffe.io.load_image(file)
     path.write_bytes(b"no image")
-    with pytest.raises(DataFault, match=r"image '.*red.png': not an image"):
+    with pytest.raises(IOError, match=r"image '.*red.png': not an image") as caught:
         caffe.io.load_image(path)
+    assert isinstance(caught.value, DataFault)
 
 
 def test_resize_image():
@@ -162,3 +167,17 @@ def test_detector(files, tmp_path):
         detector.detect_windows([(name, [(0, 0, 21, 5)])])
     with pytest.raises(DataFault, match="MATLAB"):
         detector.detect_selective_search([name])
+
+
+def test_a_blob_without_a_shape():
+    blob = caffe.proto.caffe_pb2.BlobProto()
+    blob.data.append(123)
+    assert caffe.io.blobproto_to_array(blob) == 123
+    blob.data.extend(range(99))
+    with pytest.raises(ValueError, match="100 values has no shape: give it one"):
+        caffe.io.blobproto_to_array(blob)
+    blob.shape.dim.extend([10, 9])
+    with pytest.raises(ValueError, match="BlobProto"):
+        caffe.io.blobproto_to_array(blob)
+    blob.shape.dim[1] = 10
+    assert caffe.io.blobproto_to_array(blob).shape == (10, 10)
