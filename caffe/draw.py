@@ -8,7 +8,6 @@ from pathlib import Path
 
 from demitasse.layers.layer import TEST
 from demitasse.netdef import picture
-from demitasse.netdef.plan import Plan
 
 
 def draw_net(caffe_net, rankdir="TB", ext="png", phase=None, display_lrm=False) -> bytes:
@@ -24,5 +23,5 @@ def draw_net(caffe_net, rankdir="TB", ext="png", phase=None, display_lrm=False) 
 
 
 def draw_net_to_file(caffe_net, filename: str | os.PathLike, rankdir="LR", phase=None, display_lrm=False) -> None:
-    """Write the picture of a net to a .png or .svg file."""
-    picture.draw(Plan(caffe_net, TEST if phase is None else phase), filename)
+    """Write the picture of a net to a .png or .svg file.  Where its data are not there it has no shapes."""
+    picture.draw(picture.plan_or_wiring(caffe_net, TEST if phase is None else phase), filename)

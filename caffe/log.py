@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from demitasse.proto.errors import printable
 from demitasse.solver.log import Log, Silent
 
 
@@ -27,7 +28,7 @@ def init_log(level: int = 0, stderr: bool = True) -> None:
 
 def log(message: str) -> None:
     """Write a line as Caffe's own are."""
-    make_log().info(message)
+    make_log().info(printable(str(message)))
 
 
 def make_log() -> Silent:

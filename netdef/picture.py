@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from demitasse.netdef.graph import Step, Value
+from demitasse.netdef.graph import Step, Value, wire
 from demitasse.netdef.layout import Item, Layout, lay_out
+from demitasse.netdef.phase import filter_net
 from demitasse.netdef.plan import Plan
 from demitasse.netdef.words import shape_text
 from demitasse.proto.errors import SchemaFault, printable
 from demitasse.proto.files import replacing
+from demitasse.proto.messages import NetParameter
+from demitasse.proto.text import read_net
 
 ROW, BOX, MARGIN, GAP = 74.0, 36.0, 26.0, 26.0  # row height, box height, page margin, space between boxes
 CHARACTER = {12: 6.9, 10: 5.6}  # mean width of a letter by font size
@@ -75,8 +78,28 @@ class Drawing:
     texts: list[Text]
 
 
-def draw(plan: Plan, path: str | os.PathLike) -> None:
-    """Write the picture of a plan to a .svg or .png file."""
+@dataclass(frozen=True)
+class Wiring:
+    """The layers of a net, joined but not set up: what there is of a net whose data are not there."""
+
+    steps: list[Step]
+
+
+def plan_or_wiring(source: str | os.PathLike | NetParameter, phase: str | int) -> Plan | Wiring:
+    """A net to be drawn: its plan, or where a layer that reads files fails, its wiring."""
+    try:
+        return Plan(source, phase)
+    except Exception as error:
+        message, wheres = filter_net(*read_net(source), phase)
+        steps = wire(message.layer, wheres)
+        layer = getattr(error, "layer", None) or getattr(error, "layer_place", "")
+        if not any(step.label in layer for step in steps if not step.bottoms):
+            raise
+        return Wiring(steps)
+
+
+def draw(plan: Plan | Wiring, path: str | os.PathLike) -> None:
+    """Write the picture of a net to a .svg or .png file."""
     ending = Path(path).suffix.lower()
     if ending not in (".svg", ".png"):
         raise SchemaFault(f"a picture is written as .svg or .png, not '{ending or path}'")
@@ -88,7 +111,7 @@ def draw(plan: Plan, path: str | os.PathLike) -> None:
             _png(drawing).save(unfinished, format="PNG")
 
 
-def compose(plan: Plan) -> Drawing:
+def compose(plan: Plan | Wiring) -> Drawing:
     """Decide what goes where."""
     boxes, edges = _boxes_and_edges(plan.steps)
     labels = {(upper, lower): len(shape_text(value.shape)) * CHARACTER[10] for upper, lower, value in edges}
