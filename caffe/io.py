@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -101,6 +102,8 @@ def resize_image(im, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarr
     place, and nothing is averaged when shrinking."""
     from scipy import ndimage
 
+    if isinstance(im, (str, os.PathLike)):
+        raise TypeError(f"an image is an array, not a path: caffe.io.load_image({str(im)!r}) reads one")
     im = np.asarray(im, np.float32)
     if im.ndim != 3:
         raise ShapeFault(f"an image is (height, width, channels), not {im.shape}")
@@ -139,6 +142,8 @@ class Transformer:
     def preprocess(self, in_: str, data) -> np.ndarray:
         """An image (H, W, C) as the input wants it, float32."""
         self._check_input(in_)
+        if isinstance(data, (str, os.PathLike)):
+            raise TypeError(f"an array is expected, not a path: caffe.io.load_image({str(data)!r}) reads one")
         array = np.asarray(data, np.float32)
         size = tuple(self.inputs[in_][2:])
         if array.shape[:2] != size:
@@ -169,14 +174,14 @@ class Transformer:
     def set_transpose(self, in_: str, order: Sequence[int]) -> None:
         """The order of the image's axes: (2, 0, 1) for (H, W, C) to (C, H, W)."""
         self._check_input(in_)
-        if len(order) != len(self.inputs[in_]) - 1:
+        if sorted(order) != list(range(len(self.inputs[in_]) - 1)):
             raise ShapeFault(f"transpose needs {len(self.inputs[in_]) - 1} axes for '{in_}', not {tuple(order)}")
         self.transpose[in_] = tuple(order)
 
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
         """The order of channels: (2, 1, 0) for RGB to BGR."""
         self._check_input(in_)
-        if len(order) != self.inputs[in_][1]:
+        if sorted(order) != list(range(self.inputs[in_][1])):
             raise ShapeFault(
                 f"channel_swap needs an index for each of the {self.inputs[in_][1]} channels of '{in_}', "
                 f"not {tuple(order)}"
@@ -191,6 +196,8 @@ class Transformer:
     def set_mean(self, in_: str, mean) -> None:
         """What is taken off: one number for each channel, or an array (C, H, W), resized to the input's size."""
         self._check_input(in_)
+        if isinstance(mean, (str, os.PathLike)):
+            raise TypeError(f"a mean is an array, not a path: np.load({str(mean)!r}) reads a .npy file")
         mean, shape = np.asarray(mean, np.float32), tuple(self.inputs[in_])
         if mean.ndim == 1:
             mean = mean[:, None, None]

@@ -181,3 +181,17 @@ def test_a_blob_without_a_shape():
         caffe.io.blobproto_to_array(blob)
     blob.shape.dim[1] = 10
     assert caffe.io.blobproto_to_array(blob).shape == (10, 10)
+
+
+def test_paths_and_orders_that_cannot_be_meant():
+    transformer = caffe.io.Transformer({"data": (1, 3, 4, 4)})
+    with pytest.raises(TypeError, match=r"caffe\.io\.load_image\('a\.png'\)"):
+        transformer.preprocess("data", "a.png")
+    with pytest.raises(TypeError, match=r"caffe\.io\.load_image\('a\.png'\)"):
+        caffe.io.resize_image("a.png", (4, 4))
+    with pytest.raises(TypeError, match=r"np\.load\('mean\.npy'\)"):
+        transformer.set_mean("data", "mean.npy")
+    with pytest.raises(ShapeFault, match="channel_swap"):
+        transformer.set_channel_swap("data", (3, 2, 1))
+    with pytest.raises(ShapeFault, match="transpose"):
+        transformer.set_transpose("data", (2, 2, 1))
