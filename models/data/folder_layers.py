@@ -15,8 +15,20 @@ import numpy as np
 from PIL import Image
 
 from demitasse.models.data import read
+from demitasse.models.data.options import (
+    LARGEST,
+    REQUIRED,
+    classes,
+    colour,
+    flag,
+    share,
+    side_or_size,
+    size,
+    text,
+    whole,
+)
 from demitasse.models.data.scenes import MEAN
-from demitasse.models.data.seg_layer import REQUIRED, SegDataLayer
+from demitasse.models.data.seg_layer import SegDataLayer
 from demitasse.models.sampling import balance_loss, sample_loss
 from demitasse.proto.errors import DataFault, SchemaFault
 
@@ -40,18 +52,18 @@ class FolderSegDataLayer(SegDataLayer):
     """
 
     options = {
-        "images": REQUIRED,
-        "labels": REQUIRED,
-        "classes": REQUIRED,
-        "split": "",
-        "mean": MEAN,
-        "ignore_label": 255,
-        "resize": None,
-        "crop": None,
-        "mirror": False,
-        "balance": False,
-        "keep": 1.0,
-        "cell": 1,
+        "images": text(REQUIRED),
+        "labels": text(REQUIRED),
+        "classes": classes(REQUIRED),
+        "split": text(""),
+        "mean": colour(MEAN),
+        "ignore_label": whole(255, 0, 255),
+        "resize": side_or_size(None),
+        "crop": size(None),
+        "mirror": flag(False),
+        "balance": flag(False),
+        "keep": share(1.0),
+        "cell": whole(1, 1, LARGEST),
     }
 
     def open(self, options):

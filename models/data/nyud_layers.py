@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from demitasse.models.data import read
-from demitasse.models.data.seg_layer import REQUIRED, SegDataLayer
+from demitasse.models.data.options import REQUIRED, text, texts
+from demitasse.models.data.seg_layer import SegDataLayer
 from demitasse.proto.errors import SchemaFault, did_you_mean
 
 CLASSES = (
@@ -61,7 +62,7 @@ CLASSES = (
 class NYUDSegDataLayer(SegDataLayer):
     """`tops` lists what the layer gives, in its tops' order: of color, depth, hha, label."""
 
-    options = {"nyud_dir": REQUIRED, "split": REQUIRED, "tops": REQUIRED}
+    options = {"nyud_dir": text(REQUIRED), "split": text(REQUIRED), "tops": texts(REQUIRED)}
     mean_bgr = (116.190, 97.203, 92.318)
     mean_hha = (132.431, 94.076, 118.477)
     mean_logd = 7.844

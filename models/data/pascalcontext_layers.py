@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from demitasse.models.data import read
-from demitasse.models.data.seg_layer import REQUIRED, SegDataLayer
+from demitasse.models.data.options import REQUIRED, text
+from demitasse.models.data.seg_layer import SegDataLayer
 from demitasse.proto.errors import DataFault
 
 # The two lists of names spell three classes differently.
@@ -21,7 +22,7 @@ OTHER_SPELLING = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "
 
 
 class PASCALContextSegDataLayer(SegDataLayer):
-    options = {"voc_dir": REQUIRED, "context_dir": REQUIRED, "split": REQUIRED}
+    options = {"voc_dir": text(REQUIRED), "context_dir": text(REQUIRED), "split": text(REQUIRED)}
     mean = (104.007, 116.669, 122.679)
 
     def open(self, options):

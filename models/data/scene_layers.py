@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from demitasse.models.data import scenes
+from demitasse.models.data.options import size, text, whole
 from demitasse.models.data.voc_layers import VOCSegDataLayer
 
 FOLDER = Path(__file__).resolve().parents[1] / "demo" / "data"
@@ -19,12 +20,12 @@ class SceneSegDataLayer(VOCSegDataLayer):
 
     options = {
         **VOCSegDataLayer.options,
-        "voc_dir": "",
-        "split": "train",
-        "classes": len(scenes.CLASSES),
-        "train": TRAIN,
-        "val": VAL,
-        "size": SIZE,
+        "voc_dir": text(""),
+        "split": text("train"),
+        "classes": whole(len(scenes.CLASSES), 1, 255),
+        "train": whole(TRAIN, 1, 10**6),
+        "val": whole(VAL, 1, 10**6),
+        "size": size(SIZE),
     }
 
     def open(self, options):

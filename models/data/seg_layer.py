@@ -7,7 +7,6 @@ with 'train' in their name, and the first sample is already loaded when the net 
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,31 +14,15 @@ from typing import Any
 import numpy as np
 
 import caffe
+from demitasse.models.data import options
 from demitasse.models.data.loader import Loader
-from demitasse.proto.errors import DataFault, GraphFault, SchemaFault, did_you_mean
+from demitasse.proto.errors import DataFault, GraphFault
 
-REQUIRED = object()
-COMMON = {"randomize": True, "seed": None, "batch_size": 1}
-
-
-def parse_options(param_str: str, known: dict[str, Any]) -> dict[str, Any]:
-    """The dict literal in param_str, completed by the defaults in `known`."""
-    try:
-        given = ast.literal_eval(param_str)
-    except (ValueError, SyntaxError) as error:
-        raise SchemaFault(f"param_str is not a Python dict literal ({error}): {param_str!r}") from error
-    if not isinstance(given, dict):
-        raise SchemaFault(f"param_str holds a {type(given).__name__}, not a dict: {param_str!r}")
-    for name in given:
-        if name not in known:
-            raise SchemaFault(
-                f"param_str has no option {name!r}{did_you_mean(str(name), known)}; "
-                f"there are {', '.join(sorted(known))}"
-            )
-    missing = [name for name, default in known.items() if default is REQUIRED and name not in given]
-    if missing:
-        raise SchemaFault(f"param_str lacks {', '.join(missing)}")
-    return {**known, **given}
+COMMON = {
+    "randomize": options.flag(True),
+    "seed": options.whole(None, 0, 2**63),
+    "batch_size": options.whole(1, 1, 1 << 16),
+}
 
 
 class SegDataLayer(caffe.Layer):
@@ -49,7 +32,7 @@ class SegDataLayer(caffe.Layer):
     `batch_size` (1; images of different sizes are filled up with the mean colour, labels with 255).
     """
 
-    options: dict[str, Any] = {}  # name -> default, or REQUIRED
+    options: dict[str, options.Option] = {}
     top_names: tuple[str, ...] = ("data", "label")  # what load() returns
 
     def open(self, options: dict[str, Any]) -> list[str]:
@@ -61,25 +44,25 @@ class SegDataLayer(caffe.Layer):
         raise NotImplementedError
 
     def setup(self, bottom, top):
-        options = parse_options(self.param_str, {**COMMON, **self.options})
-        self.split = options.get("split", "")
+        given = options.parse_options(self.param_str, {**COMMON, **self.options})
+        self.split = given.get("split", "")
         self.folders = [
-            Path(value) for value in options.values() if isinstance(value, str) and value and Path(value).is_dir()
+            Path(value) for value in given.values() if isinstance(value, str) and value and Path(value).is_dir()
         ]
-        self.indices = self.open(options)
+        self.indices = self.open(given)
         if len(bottom):
             raise GraphFault("a data layer takes no bottoms")
         if len(top) != len(self.top_names):
             raise GraphFault(f"has {len(top)} tops but gives {len(self.top_names)}: {', '.join(self.top_names)}")
-        self.random = bool(options["randomize"]) and "train" in Path(self.split).name
+        self.random = bool(given["randomize"]) and "train" in Path(self.split).name
         labels = [255.0 if name in ("label", "sem", "geo") else 0.0 for name in self.top_names]
         self.delivered: list[str] = []  # ids of the batch of the last forward pass
         self.loader = Loader(
             lambda index, rng: self.load_sample(self.indices[index], rng),
             len(self.indices),
             shuffle=self.random,
-            seed=options["seed"],
-            batch=options["batch_size"],
+            seed=given["seed"],
+            batch=given["batch_size"],
             padding=tuple(labels),
         )
 
@@ -132,4 +115,5 @@ class SegDataLayer(caffe.Layer):
         self.loader.shard(rank, size)
 
     def close(self) -> None:
-        self.loader.close()
+        if hasattr(self, "loader"):  # it is not where setup has failed
+            self.loader.close()

@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from demitasse.models.data import read
-from demitasse.models.data.seg_layer import REQUIRED, SegDataLayer
+from demitasse.models.data.options import REQUIRED, text
+from demitasse.models.data.seg_layer import SegDataLayer
 
 SCENES = "spatial_envelope_256x256_static_8outdoorcategories"
 
@@ -57,7 +58,7 @@ CLASSES = {
 
 
 class SIFTFlowSegDataLayer(SegDataLayer):
-    options = {"siftflow_dir": REQUIRED, "split": REQUIRED}
+    options = {"siftflow_dir": text(REQUIRED), "split": text(REQUIRED)}
     top_names = ("data", "sem", "geo")
     mean = (114.578, 115.294, 108.353)
 

@@ -14,15 +14,21 @@ from pathlib import Path
 import numpy as np
 
 from demitasse.models.data import read
+from demitasse.models.data.options import REQUIRED, colour, text, whole
 from demitasse.models.data.scenes import MEAN
-from demitasse.models.data.seg_layer import REQUIRED, SegDataLayer
+from demitasse.models.data.seg_layer import SegDataLayer
 from demitasse.models.palette import VOC_CLASSES
 
 
 class VOCSegDataLayer(SegDataLayer):
     """Any data set in the layout of PASCAL VOC."""
 
-    options = {"voc_dir": REQUIRED, "split": REQUIRED, "mean": MEAN, "classes": 21}
+    options = {
+        "voc_dir": text(REQUIRED),
+        "split": text(REQUIRED),
+        "mean": colour(MEAN),
+        "classes": whole(21, 1, 255),
+    }
 
     def open(self, options):
         self.voc_dir, self.mean, self.classes = options["voc_dir"], options["mean"], options["classes"]
@@ -48,7 +54,12 @@ class VOCSegDataLayer(SegDataLayer):
 class SBDDSegDataLayer(SegDataLayer):
     """The Semantic Boundaries data set: VOC's classes on 8,498 images of the paper's training split."""
 
-    options = {"sbdd_dir": REQUIRED, "split": REQUIRED, "mean": MEAN, "classes": 21}
+    options = {
+        "sbdd_dir": text(REQUIRED),
+        "split": text(REQUIRED),
+        "mean": colour(MEAN),
+        "classes": whole(21, 1, 255),
+    }
 
     def open(self, options):
         self.sbdd_dir, self.mean, self.classes = options["sbdd_dir"], options["mean"], options["classes"]

@@ -340,3 +340,44 @@ def test_faults_of_tops(tmp_path):
         Run(VOCSegDataLayer, 3, voc_dir=root, split="train")
     with pytest.raises(SchemaFault, match="no top 'colour' in NYUDv2 .did you mean 'color'"):
         Run(NYUDSegDataLayer, 2, nyud_dir=root, split="train", tops=["colour", "label"])
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"batch_size": "2"}, "'batch_size' is '2': give a whole number from 1 to 65536, such as 2"),
+        ({"batch_size": 1e9}, "'batch_size' is 1000000000.0: give a whole number"),
+        ({"batch_size": 10**9}, "'batch_size' is 1000000000: give a whole number"),
+        ({"mirror": "no"}, "'mirror' is 'no': give True or False, without quotes, such as False"),
+        ({"mirror": 1}, "'mirror' is 1: give True or False, without quotes, such as True"),
+        ({"classes": 3.0}, "'classes' is 3.0: give a whole number from 1 to 255, .*, such as 3"),
+        ({"classes": True}, "'classes' is True"),
+        ({"classes": 0}, "'classes' is 0"),
+        ({"seed": -1}, "'seed' is -1"),
+        ({"mean": 104}, r"'mean' is 104: give three numbers, \(blue, green, red\)"),
+        ({"mean": (1, 2, float("1e999"))}, "param_str"),
+        ({"crop": 100}, r"'crop' is 100: give \(height, width\)"),
+        ({"crop": (100, 0)}, "'crop' is"),
+        ({"resize": "big"}, "'resize' is 'big'"),
+        ({"keep": 0}, "'keep' is 0: give a number above 0 and at most 1"),
+        ({"cell": 0}, "'cell' is 0"),
+        ({"ignore_label": 256}, "'ignore_label' is 256"),
+        ({"images": 3}, "'images' is 3: give a text in quotes"),
+        ({"miror": True}, "no option 'miror' .did you mean 'mirror'"),
+    ],
+)
+def test_options_are_checked_like_fields(tmp_path, given, words):
+    root = minis.folder(tmp_path)
+    good = {"images": str(root / "images"), "labels": str(root / "labels"), "classes": 3}
+    Run(FolderSegDataLayer, **good)
+    with pytest.raises(SchemaFault, match=words) as fault:
+        Run(FolderSegDataLayer, **{**good, **given})
+    assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize("text", ["{[]: 1}", "(" * 500, "{'a': 1", "3", "", "{'a': open('x')}"])
+def test_what_is_no_dict_is_one_line(text):
+    layer = FolderSegDataLayer.__new__(FolderSegDataLayer)
+    layer.param_str = text
+    with pytest.raises(SchemaFault, match="param_str"):
+        layer.setup([], [Top(), Top()])
