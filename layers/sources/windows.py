@@ -58,7 +58,7 @@ def _numbers(path, lines, count: int, last: int, what: str) -> tuple[int, list[f
         values = [float(word) for word in line.split()]
     except ValueError:
         values = []
-    if len(values) != count:
+    if len(values) != count or not all(math.isfinite(value) for value in values):
         raise DataFault(f"{path}:{number}: '{line}' where {what} should stand")
     return number, values
 

@@ -164,6 +164,10 @@ def test_mistakes(listing, more, transform, fault, words):
         ),
         ("# 1", "1", "windows.txt:11: '1' where '# image_index' should begin"),
         ("0 0.0 0 0 3 3\n", "", "windows.txt:17: '' where class overlap"),
+        ("7 1.0 5 5 14 14", "nan 1.0 5 5 14 14", "windows.txt:17: 'nan 1.0 5 5 14 14' where class overlap"),
+        ("7 1.0 5 5 14 14", "7 1.0 5 5 inf 14", "windows.txt:17: '7 1.0 5 5 inf 14' where class overlap"),
+        ("7 1.0 5 5 14 14", "7 nan 5 5 14 14", "windows.txt:17: '7 nan 5 5 14 14' where class overlap"),
+        ("7 1.0 5 5 14 14", "7 1.0 5 1e999 14 14", "windows.txt:17: '7 1.0 5 1e999 14 14' where class overlap"),
         ("c.png", "d.png", "d.png' .*windows.txt:17.: no such file"),
     ],
 )
