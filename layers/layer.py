@@ -17,6 +17,7 @@ import functools
 import importlib
 import math
 import pkgutil
+import warnings
 from typing import Any
 
 from demitasse.proto.errors import SchemaFault, ShapeFault, did_you_mean
@@ -245,6 +246,13 @@ def check_labels(scores: Shape, labels: Shape, axis: int) -> None:
         raise ShapeFault(
             f"the scores have shape {scores} and so {places} places, the labels have shape "
             f"{labels}: one label for each place expected"
+        )
+    sizes, given = ([n for n in shape if n != 1] for shape in (scores[:axis] + scores[axis + 1 :], labels))
+    if sizes != given and sorted(sizes) == sorted(given):
+        warnings.warn(
+            f"the labels of shape {labels} have their axes in another order than the scores of shape {scores}: height "
+            "and width look exchanged, and each place is compared with another one's label; transpose the labels",
+            stacklevel=3,
         )
 
 
