@@ -10,7 +10,7 @@ import numpy as np
 
 from demitasse.layers.sources.feed import FeedLayer, Source
 from demitasse.layers.sources.files import require_file
-from demitasse.layers.sources.hdf5 import library
+from demitasse.layers.sources.hdf5 import dataset, library
 from demitasse.layers.sources.listing import read_lines
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 
@@ -57,20 +57,21 @@ class Hdf5Rows(Source):
     def _look(self, name, place):
         """The datasets' shapes."""
         with self._open(name, place) as file:
-            for top in self.names:
-                if not isinstance(file.get(top), self.h5py.Dataset):
-                    raise DataFault(
-                        f"{place}: '{name}' has no dataset '{top}', the name of a top; "
-                        f"it has {', '.join(sorted(file)) or 'none'}"
-                    )
-            shapes = [file[top].shape for top in self.names]
-            promised = sum(file[top].nbytes for top in self.names)
+            sets = [dataset(file, top, f"{place}: '{name}'") for top in self.names]
+            if None in sets:
+                there = sorted(itertools.islice(file, 20))
+                raise DataFault(
+                    f"{place}: '{name}' has no dataset '{self.names[sets.index(None)]}', the name of a top; "
+                    f"it has {', '.join(there) or 'none'}"
+                )
+            shapes = [one.shape for one in sets]
+            promised = sum(one.nbytes for one in sets)
             if promised > LARGEST_RATIO * os.path.getsize(name):
                 raise DataFault(
                     f"{place}: '{name}' promises {promised} bytes of data but has only "
                     f"{os.path.getsize(name)}; write it again"
                 )
-            kinds = [file[top].dtype.kind for top in self.names]
+            kinds = [one.dtype.kind for one in sets]
         for top, shape, kind in zip(self.names, shapes, kinds, strict=True):
             if kind not in "fiub":
                 raise DataFault(f"{place}: dataset '{top}' of '{name}' does not hold numbers")
@@ -122,7 +123,13 @@ class Hdf5Rows(Source):
             name, place = self.files[file]
             rows = slice(number * self.block, (number + 1) * self.block)
             with self._open(name, place) as opened:
-                arrays = [opened[top][rows].astype(np.float32, copy=False) for top in self.names]
+                sets = [dataset(opened, top, f"{place}: '{name}'") for top in self.names]
+                if any(
+                    one is None or one.shape != (self.rows[file], *shape)
+                    for one, shape in zip(sets, self.shapes, strict=True)
+                ):
+                    raise DataFault(f"{place}: '{name}' was written anew while it was read; build the net again")
+                arrays = [one[rows].astype(np.float32, copy=False) for one in sets]
             self._held = (file, number), arrays
         return self._held[1]
 

@@ -12,3 +12,24 @@ def library(purpose: str):
     except ImportError:
         raise DataFault(f"{purpose} needs the Python package h5py: pip install h5py") from None
     return h5py
+
+
+def dataset(file, name: str, place: str):
+    """The dataset of that name, which may lie in groups; None where there is none.
+
+    DataFault where it is not in this file: whoever has made the file would choose what else is read here.
+    """
+    h5py, found = library("HDF5Data"), file
+    for part in filter(None, name.split("/")):
+        link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None
+        if link is None:
+            return None
+        if not isinstance(link, h5py.HardLink):
+            target = f"{link.filename}:" if isinstance(link, h5py.ExternalLink) else ""
+            raise DataFault(f"{place}: dataset '{name}' is a link to {target}{link.path}; store the data itself")
+        found = found[part]
+    if not isinstance(found, h5py.Dataset):
+        return None
+    if found.is_virtual or found.external:
+        raise DataFault(f"{place}: dataset '{name}' lies in another file; store the data itself")
+    return found

@@ -179,3 +179,54 @@ def test_what_is_written_can_be_read(tmp_path, files):
         writer.forward(top)
     (tmp_path / "copy.txt").write_text(str(tmp_path / "copy.h5"))
     assert same(batches(made_of(tmp_path / "copy.txt"), 3), tops)
+
+
+@pytest.mark.parametrize("kind", ["external link", "link to a group", "soft link", "raw storage", "virtual"])
+def test_data_in_other_files_are_not_read(tmp_path, kind):
+    """A file says what is read of it, not what else is read on this machine."""
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["secret"] = np.ones((4, 2))
+        other["group/data"] = np.ones((4, 2))
+    (tmp_path / "raw").write_bytes(bytes(64))
+    top = "group/data" if kind == "link to a group" else "data"
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        if kind == "external link":
+            file["data"] = h5py.ExternalLink("other.h5", "/secret")
+        elif kind == "link to a group":
+            file["group"] = h5py.ExternalLink("other.h5", "/group")
+        elif kind == "soft link":
+            file["data"] = h5py.SoftLink("/data")
+        elif kind == "raw storage":
+            file.create_dataset("data", (4, 2), "f8", external=[(str(tmp_path / "raw"), 0, 64)])
+        else:
+            layout = h5py.VirtualLayout((4, 2), "f8")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "secret", (4, 2))
+            file.create_virtual_dataset("data", layout)
+    (tmp_path / "list.txt").write_text(f"{tmp_path / 'a.h5'}\n")
+    words = "(is a link to|lies in another file).*; store the data itself"
+    with pytest.raises(DataFault, match=f"list.txt:1: .*a.h5': dataset '{top}' {words}"):
+        layer(f'type: "HDF5Data" top: "{top}" hdf5_data_param {{ source: "{tmp_path / "list.txt"}" batch_size: 2 }}')
+
+
+def test_datasets_in_groups_are_read_and_loops_end(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["group/data"] = np.arange(8).reshape(4, 2)
+        file["group/again"] = file["group"]  # a hard link to itself
+    (tmp_path / "list.txt").write_text(f"{tmp_path / 'a.h5'}\n")
+    for top in ("group/data", "group/again/again/data"):
+        text = f'top: "{top}" hdf5_data_param {{ source: "{tmp_path / "list.txt"}" batch_size: 2 }}'
+        assert batches(layer(f'type: "HDF5Data" {text}'), 2)[1][0].tolist() == [[4, 5], [6, 7]]
+
+
+def test_a_file_written_anew_while_it_is_read_is_one_line(tmp_path):
+    for name, rows in (("a", 4), ("b", 4)):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["data"] = np.zeros((rows, 2))
+    (tmp_path / "list.txt").write_text(f"{tmp_path / 'a.h5'}\n{tmp_path / 'b.h5'}\n")
+    fields = f'source: "{tmp_path / "list.txt"}" batch_size: 4 shuffle: true'
+    made = layer(f'type: "HDF5Data" top: "data" hdf5_data_param {{ {fields} }}')
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["data"] = np.zeros((3, 2))
+    with pytest.raises(DataFault, match="b.h5' was written anew while it was read"):
+        for _ in range(4):
+            made.forward([])
