@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from demitasse.layers.sources import datum
 from demitasse.layers.sources.database import open_database
 from demitasse.layers.sources.feed import FeedLayer, Source
 from demitasse.layers.sources.transform import Transformer
+from demitasse.proto.errors import ShapeFault
 
 
 class DatumRecords(Source):
@@ -16,7 +19,7 @@ class DatumRecords(Source):
     def __init__(self, path: str, transform: Transformer, tops: int):
         super().__init__()
         self.transform, self.tops = transform, tops
-        self.draws = transform.random
+        self.draws, self._hinted = transform.random, False
         self.reader = open_database(path, "data_param: source")
 
     def find(self, index):
@@ -28,8 +31,21 @@ class DatumRecords(Source):
 
     def load(self, record, rng):
         message, place = record
-        image = self.transform(datum.pixels(message, self.transform.color, place), rng, place)
+        pixels = datum.pixels(message, self.transform.color, place)
+        hint = datum.order_hint(pixels.shape)
+        try:
+            image = self.transform(pixels, rng, place)
+        except ShapeFault as fault:
+            raise ShapeFault(f"{fault.what}; {hint}") if hint else fault from None
+        if hint and not self._hinted:
+            self._hinted = True
+            warnings.warn(f"{place}: {hint}", stacklevel=2)
         return [image, np.float32(message.label)][: self.tops], place
+
+    def uneven(self, shape, first):
+        if {shape[0], first[0]} == {1, 3} and shape[1:] == first[1:]:
+            return "give transform_param { force_color: true } (or force_gray: true), or convert all to one kind"
+        return super().uneven(shape, first)
 
     def close(self):
         super().close()

@@ -27,6 +27,7 @@ class Python(Layer):
     type = "Python"
     bottoms = tops = (0, None)
     in_place = True
+    user = None  # the user's layer, once it is made
 
     def setup(self, shapes):
         from caffe.pylayer import Blob, BlobVec, RawBlobVec

@@ -62,6 +62,14 @@ class Net:
         if seed is not None:
             self.backend.seed(seed)
         self.plan = Plan(source, phase, backend=self.backend, level=level, stages=stages, inputs=inputs)
+        try:
+            self._build(keep, fuse, weights)
+        except BaseException:
+            self.plan.close()
+            raise
+
+    def _build(self, keep: str | Iterable[str], fuse: bool, weights) -> None:
+        """Put arrays to the plan."""
         kept = _kept_names(keep, self.plan.newest)
         plan_lifetimes(self.plan.steps, kept)
         if fuse:
@@ -320,8 +328,7 @@ class Net:
 
     def close(self) -> None:
         """Release files and threads."""
-        for layer in self.layers:
-            layer.close()
+        self.plan.close()
 
 
 def _kept_names(keep: str | Iterable[str], known: Iterable[str]) -> set[str] | None:

@@ -55,12 +55,22 @@ class Plan:
         self._check_not_empty(message, source)
         self.by_name = {step.name: step for step in self.steps}
         self.settled = False  # whether only an input's shape can change any other
-        self._set_up(backend)
-        self._fitting = {value: value.shape for value in self.inputs.values()}  # as all others were inferred from
-        self.shared = bind_params(self.steps)
-        plan_gradients(self.steps, self.message.force_backward)
-        self.on_host = backend is not None and backend.capabilities.host_memory
-        self._require_memory()
+        try:
+            self._set_up(backend)
+            self._fitting = {value: value.shape for value in self.inputs.values()}  # as all others were inferred from
+            self.shared = bind_params(self.steps)
+            plan_gradients(self.steps, self.message.force_backward)
+            self.on_host = backend is not None and backend.capabilities.host_memory
+            self._require_memory()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Release the files and threads of the layers that are set up."""
+        for step in self.steps:
+            if step.layer is not None:
+                step.layer.close()
 
     def _check_not_empty(self, message: NetParameter, source: str | os.PathLike | NetParameter) -> None:
         if not self.steps:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import importlib
 import os
+import secrets
 import shutil
 import threading
+import weakref
 
 from demitasse.layers.sources.files import require_file
 from demitasse.layers.sources.lmdb_file import LmdbFile
 from demitasse.proto.errors import DataFault
 
-_open_handles: dict[str, list] = {}  # real path -> [handle, users]: both libraries refuse a second opening
+# LevelDB refuses a second opening: its readers share one.  A database is known by its LOCK (device, inode), which is
+# held open: one made anew in its place is another.
+_open_leveldbs: weakref.WeakValueDictionary[tuple[int, int], _LevelDb] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
 
@@ -53,36 +57,19 @@ def _library(name: str, extra: str, path: str):
 class _Reader:
     """Records by their place in the order of keys, counted on beyond the end: the data set repeats.
 
-    To be closed after use, by `close` or `with`.
+    To be closed after use, by `close` or `with`; losing the last reference closes it, too.
     """
 
-    def __init__(self, path: str, field: str):
-        self.path, self._field = path, field
-        self._key = os.path.realpath(path)
-        with _lock:
-            entry = _open_handles.get(self._key)
-            if entry is None:
-                entry = _open_handles[self._key] = [self._open(), 0]
-            entry[1] += 1
-        self._handle = entry[0]
-
-    def close(self) -> None:
-        """Let go of the database; the last user closes it."""
-        if self._handle is None:
-            return
-        self._handle = None
-        with _lock:
-            entry = _open_handles[self._key]
-            entry[1] -= 1
-            if not entry[1]:
-                del _open_handles[self._key]
-                entry[0].close()
+    path = ""
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, trace) -> None:
         self.close()
+
+    def close(self) -> None:
+        raise NotImplementedError
 
     def place(self, key: bytes) -> str:
         """A record's name for errors."""
@@ -93,45 +80,52 @@ class LmdbReader(_Reader):
     """An LMDB, read without its library and without a lock file (data sets often lie on read-only disks)."""
 
     def __init__(self, path: str, field: str):
-        super().__init__(path, field)
-        self.count = self._handle.count
-        self._places, self._at = self._handle.places(), -1  # where `record` is, in the order of keys
+        self.path = path
+        try:
+            self._file = LmdbFile(os.path.join(path, "data.mdb") if os.path.isdir(path) else path)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise DataFault(f"{field}: '{path}' is not a readable LMDB: {reason}") from None
+        self.count = self._file.count
+        self._places, self._at = self._file.places(), -1  # where `_place` is, in the order of keys
         if not self.count:
             self.close()
             raise DataFault(f"{field}: the LMDB '{path}' is empty")
 
-    def _open(self):
-        file = os.path.join(self.path, "data.mdb") if os.path.isdir(self.path) else self.path
-        try:
-            return LmdbFile(file)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise DataFault(f"{self._field}: '{self.path}' is not a readable LMDB: {reason}") from None
+    def close(self) -> None:
+        self._file.close()
 
     def read(self, index: int) -> tuple[bytes, bytes]:
         """(key, value) of record `index` modulo the count; going on from the last one costs least."""
         index %= self.count
         try:
             if index < self._at or self._at < 0:
-                self._places, self._at = self._handle.places(index), index
+                self._places, self._at = self._file.places(index), index
                 self._place = next(self._places, None)
             while self._at < index and self._place is not None:
                 self._place = next(self._places, None)
                 self._at += 1
             if self._place is None:
-                raise ValueError("there are no more records")
-            return self._handle.record(self._place)
-        except ValueError as error:
+                raise self._file.damage("there are no more records")
+            return self._file.record(self._place)
+        except (OSError, ValueError) as error:
             self._at = -1
             raise DataFault(f"'{self.path}' is damaged at record {index} of {self.count}: {error}") from None
 
     def __iter__(self):
         """(key, value) of every record once."""
         try:
-            for place in self._handle.places():
-                yield self._handle.record(place)
-        except ValueError as error:
+            for place in self._file.places():
+                yield self._file.record(place)
+        except (OSError, ValueError) as error:
             raise DataFault(f"'{self.path}' is damaged: {error}") from None
+
+
+class _LevelDb:
+    """An open LevelDB, closed with the last reference."""
+
+    def __init__(self, database):
+        self.database = database
 
 
 class LevelDbReader(_Reader):
@@ -139,21 +133,29 @@ class LevelDbReader(_Reader):
 
     def __init__(self, path: str, field: str):
         self._plyvel = _library("plyvel", "LevelDB", path)
-        super().__init__(path, field)
-        self.count = None
+        self.path, self.count = path, None
+        with _lock:
+            self._handle = self._open(field)
         self._restart()
         if self._record is None:
             self.close()
             raise DataFault(f"{field}: the LevelDB '{path}' is empty")
 
-    def _open(self):
-        try:
-            return self._plyvel.DB(self.path)
-        except self._plyvel.Error as error:
-            raise DataFault(f"{self._field}: '{self.path}' is not a readable LevelDB: {error}") from None
+    def _open(self, field: str) -> _LevelDb:
+        lock = os.path.join(self.path, "LOCK")
+        identity = _identity(lock)
+        handle = _open_leveldbs.get(identity)
+        if handle is None:
+            try:
+                handle = _LevelDb(self._plyvel.DB(self.path))
+            except self._plyvel.Error as error:
+                raise DataFault(f"{field}: '{self.path}' is not a readable LevelDB: {error}") from None
+            if identity := _identity(lock):
+                _open_leveldbs[identity] = handle
+        return handle
 
     def _restart(self) -> None:
-        self._records, self._at = self._handle.iterator(), 0
+        self._records, self._at = self._handle.database.iterator(), 0
         self._record = self._following()
 
     def _following(self):
@@ -179,12 +181,19 @@ class LevelDbReader(_Reader):
 
     def __iter__(self):
         """(key, value) of every record once."""
-        yield from self._handle.iterator()
+        yield from self._handle.database.iterator()
 
     def close(self) -> None:
-        if self._handle is not None:
-            self._records.close()
-        super().close()
+        self._records = self._handle = None
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """(device, inode) of what is at a path; None where there is nothing."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
 
 
 class _Writer:
@@ -195,9 +204,12 @@ class _Writer:
     def __init__(self, path: str):
         self.path = path
         self._whole = os.path.abspath(path)
-        self._folder = f"{self._whole}.partial-{os.getpid()}"
-        os.mkdir(self._folder)
+        self._folder = f"{self._whole}.partial-{secrets.token_hex(4)}"  # no leftover of a killed run has that name
         self._pending, self._bytes = [], 0
+        try:
+            os.mkdir(self._folder)
+        except OSError as error:
+            raise DataFault(f"'{path}' cannot be written: {error.strerror}") from None
         try:
             self._open()
         except BaseException:
@@ -214,6 +226,17 @@ class _Writer:
         self._write(self._pending)
         self._pending, self._bytes = [], 0
 
+    def _fault(self, error: Exception) -> DataFault:
+        """What a library says on a full disk, and what to do."""
+        reason = " ".join(str(error).split()).replace(self._folder, self.path)
+        return DataFault(f"'{self.path}' cannot be written: {reason}; nothing of it is left (is the disk full?)")
+
+    def _rename(self) -> None:
+        try:
+            os.rename(self._folder, self._whole)
+        except OSError as error:
+            raise self._fault(error) from None
+
     def __enter__(self):
         return self
 
@@ -225,17 +248,24 @@ class _Writer:
             finally:
                 self._close()
             if kind is None:
-                os.rename(self._folder, self._whole)
+                self._rename()
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class LmdbWriter(_Writer):
-    """A new LMDB; its map grows as it fills."""
+    """A new LMDB; its map grows as it fills.
+
+    It has no lock file while it is written, by one process under a name of its own: that is written to as memory, and
+    on a full disk memory ends the process.
+    """
 
     def _open(self) -> None:
         self._lmdb = _library("lmdb", "LMDB", self.path)
-        self._handle = self._lmdb.open(self._folder, map_size=64 << 20)
+        try:
+            self._handle = self._lmdb.open(self._folder, map_size=64 << 20, lock=False)
+        except self._lmdb.Error as error:
+            raise self._fault(error) from None
 
     def _write(self, records) -> None:
         while True:
@@ -247,7 +277,7 @@ class LmdbWriter(_Writer):
             except self._lmdb.MapFullError:
                 self._handle.set_mapsize(2 * self._handle.info()["map_size"])
             except self._lmdb.Error as error:
-                raise DataFault(f"'{self.path}' cannot be written: {error}") from None
+                raise self._fault(error) from None
 
     def _close(self) -> None:
         self._handle.close()
@@ -258,7 +288,10 @@ class LevelDbWriter(_Writer):
 
     def _open(self) -> None:
         self._plyvel = _library("plyvel", "LevelDB", self.path)
-        self._handle = self._plyvel.DB(self._folder, create_if_missing=True, write_buffer_size=64 << 20)
+        try:
+            self._handle = self._plyvel.DB(self._folder, create_if_missing=True, write_buffer_size=64 << 20)
+        except self._plyvel.Error as error:
+            raise self._fault(error) from None
 
     def _write(self, records) -> None:
         try:
@@ -266,7 +299,7 @@ class LevelDbWriter(_Writer):
                 for key, value in records:
                     batch.put(key, value)
         except self._plyvel.Error as error:
-            raise DataFault(f"'{self.path}' cannot be written: {error}") from None
+            raise self._fault(error) from None
 
     def _close(self) -> None:
         self._handle.close()

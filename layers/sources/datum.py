@@ -29,6 +29,10 @@ def pixels(datum, color: bool | None, place: str) -> np.ndarray:
     if datum.encoded:
         return decode_image(datum.data, color, place).transpose(2, 0, 1)
     shape = (datum.channels, datum.height, datum.width)
+    if len(datum.data) != shape[0] * shape[1] * shape[2] and (kind := _image_file(datum.data)):
+        raise DataFault(
+            f"{place}: its bytes are a {kind} file: such a Datum needs encoded: true; make the database anew"
+        )
     if min(shape) < 1:
         raise DataFault(
             f"{place}: a Datum of {shape[0]} x {shape[1]} x {shape[2]} (channels x height x width) holds no pixels"
@@ -42,6 +46,23 @@ def pixels(datum, color: bool | None, place: str) -> np.ndarray:
     if datum.data:
         return np.frombuffer(datum.data, np.uint8).reshape(shape)
     return np.array(datum.float_data, np.float32).reshape(shape)
+
+
+def _image_file(data: bytes) -> str:
+    """The type of image file that the bytes are; empty for none of those that databases hold."""
+    starts = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"BM": "BMP", b"RIFF": "WebP"}
+    return next((kind for start, kind in starts.items() if data.startswith(start)), "")
+
+
+def order_hint(shape: tuple[int, ...]) -> str:
+    """For a (channels, height, width) that looks like (height, width, channels): what to do; else empty."""
+    channels, height, width = shape
+    if width in (1, 3, 4) and channels > 4 and height > 4:
+        return (
+            f"the record of {channels} x {height} x {width} (channels x height x width) looks like height x width x "
+            "channels: store it transposed, image.transpose(2, 0, 1)"
+        )
+    return ""
 
 
 def from_pixels(image: np.ndarray, label: int):

@@ -8,19 +8,14 @@ bits however far the thread had read ahead, and rank r of a parallel run takes e
 from __future__ import annotations
 
 import os
-import queue
-import threading
 import warnings
-import weakref
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from demitasse.layers.layer import Layer
+from demitasse.layers.sources.prefetch import THREADS, Prefetcher
 from demitasse.proto.errors import SchemaFault, ShapeFault
-
-THREADS = ("prefetch", "decode")  # names of the threads that make batches
 
 
 class Source:
@@ -31,7 +26,7 @@ class Source:
     seed = 0
 
     def __init__(self):
-        self._pool = None
+        self._pool, self._process = None, 0
 
     def find(self, index: int):
         """The record of sample `index`: called in order, by one thread at a time."""
@@ -46,10 +41,19 @@ class Source:
         records = self.records(indices)
         rngs = [self.rng(index) if self.draws else None for index in indices]
         if self.costly and len(records) > 1:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix=THREADS[1])
-            return stack(list(self._pool.map(self.load, records, rngs)))
-        return stack([self.load(*pair) for pair in zip(records, rngs, strict=True)])
+            return stack(list(self._threads().map(self.load, records, rngs)), self.uneven)
+        return stack([self.load(*pair) for pair in zip(records, rngs, strict=True)], self.uneven)
+
+    def uneven(self, shape: tuple[int, ...], first: tuple[int, ...]) -> str:
+        """What to do where samples of these two shapes meet in a batch."""
+        return "resize or crop to one size, or use batch_size 1"
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """What decodes; a process that was forked off has none of it."""
+        if self._pool is None or self._process != os.getpid():
+            self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix=THREADS[1])
+            self._process = os.getpid()
+        return self._pool
 
     def records(self, indices) -> list:
         """The records of a batch."""
@@ -64,13 +68,14 @@ class Source:
         return np.random.default_rng((self.seed, epoch, count)).permutation(count)
 
     def close(self) -> None:
-        if self._pool is not None:
+        if self._pool is not None and self._process == os.getpid():
             self._pool.shutdown(wait=False)
-            self._pool = None
+        self._pool = None
 
 
-def stack(samples) -> list[np.ndarray]:
-    """One array per top from the samples' arrays; ShapeFault where two differ in shape."""
+def stack(samples, uneven=None) -> list[np.ndarray]:
+    """One array per top from the samples' arrays; ShapeFault where two differ in shape, with the remedy that
+    uneven(shape, first shape) gives."""
     first, first_name = samples[0]
     tops = [np.empty((len(samples), *array.shape), np.float32) for array in first]
     for row, (arrays, name) in enumerate(samples):
@@ -78,7 +83,7 @@ def stack(samples) -> list[np.ndarray]:
             if array.shape != top.shape[1:]:
                 raise ShapeFault(
                     f"{name} has shape {array.shape} but its batch began with {top.shape[1:]} of "
-                    f"{first_name}; resize or crop to one size, or use batch_size 1"
+                    f"{first_name}; {(uneven or Source().uneven)(array.shape, top.shape[1:])}"
                 )
             top[row] = array
     return tops
@@ -87,48 +92,32 @@ def stack(samples) -> list[np.ndarray]:
 class Feed:
     """The batches of a source from a position on, `ahead` of them made before they are asked for.
 
-    It owns the source.  `close` ends the thread and closes the source; losing the last reference does so, too, but
-    a little later: Python may collect garbage in any thread, also in those that would have to be waited for.
+    It owns the source.  `close` ends the thread and closes the source.  Where the last reference is lost without it,
+    the thread ends after the batch at hand, and the source is freed with it.
     """
 
     def __init__(self, source: Source, batch: int, ahead: int, first: int = 0):
-        _close_orphans()
         self.source, self.batch, self.ahead = source, batch, ahead
         self.item = first  # consumed so far, by all ranks together
         self.rank, self.size = 0, 1
-        self._next = None  # the batch that comes next, or the exception in its place
-        self._workers = []  # the running thread, if any
-        self._abandon = weakref.finalize(self, _abandon, source, self._workers)
+        self._batches: Prefetcher | None = None  # from the first `next` on
 
     def shapes(self) -> list[tuple[int, ...]]:
         """The shapes of the next batch.  Before the first batch is asked for, one sample tells, and no thread runs."""
-        if not self._workers and self._next is None:
+        if self._batches is None:
             sample = self.source.batch(range(self.item + self.rank, self.item + self.rank + 1))
             return [(self.batch, *array.shape[1:]) for array in sample]
-        return [array.shape for array in self._wait()]
+        return [array.shape for array in self._batches.current()]
 
     def next(self) -> list[np.ndarray]:
         """The next batch; what went wrong in the thread is raised here."""
-        arrays = self._wait()
-        self._next = None
+        if self._batches is None:
+            tickets = _strides(self.item + self.rank, self.batch, self.size)
+            self._batches = Prefetcher(self.source.batch, tickets, self.ahead)
+        arrays = self._batches.current()
         self.item += self.batch * self.size
+        self._batches.advance()
         return arrays
-
-    def _wait(self) -> list[np.ndarray]:
-        if self._next is None:
-            if not self.ahead:
-                self._next = self.source.batch(next(self._positions()))
-            else:
-                if not self._workers:
-                    self._workers.append(_Worker(self.source, self._positions(), self.ahead))
-                self._next = self._workers[0].results.get()
-        if isinstance(self._next, BaseException):
-            raise self._next
-        return self._next
-
-    def _positions(self):
-        """The samples of every batch to come; holds no reference to this feed, so that the thread holds none."""
-        return _strides(self.item + self.rank, self.batch, self.size)
 
     def restart(self, item: int, seed: int) -> None:
         """Go on from another position and seed."""
@@ -137,73 +126,20 @@ class Feed:
 
     def stop(self) -> None:
         """End the thread and wait for it; the next batch starts another."""
-        for worker in self._workers:
-            worker.stop()
-        for worker in self._workers:
-            worker.thread.join()
-        self._workers.clear()
-        self._next = None
+        if self._batches is not None:
+            self._batches.close()
+            self._batches = None
 
     def close(self) -> None:
-        if threading.current_thread().name.startswith(THREADS):  # a net was collected in one of its own threads
-            self._abandon()
-        elif self._abandon.detach():
-            self.stop()
-            self.source.close()
+        self.stop()
+        self.source.close()
 
 
 def _strides(first: int, batch: int, size: int):
+    """The samples of every batch, of which there is no last one."""
     while True:
         yield range(first, first + batch * size, size)
         first += batch * size
-
-
-_orphans: deque = deque()  # (source, workers) of feeds that nobody closed
-
-
-def _abandon(source: Source, workers: list) -> None:
-    for worker in workers:
-        worker.stop()
-    _orphans.append((source, workers))
-
-
-def _close_orphans() -> None:
-    for _ in range(len(_orphans)):
-        source, workers = _orphans.popleft()
-        if any(worker.thread.is_alive() for worker in workers):
-            _orphans.append((source, workers))
-        else:
-            source.close()
-
-
-class _Worker:
-    """A thread that fills a bounded queue with batches; it knows the source, not the feed, so a feed can be freed."""
-
-    def __init__(self, source: Source, positions, ahead: int):
-        self.results = queue.Queue(ahead)
-        self._stopped = threading.Event()
-        self.thread = threading.Thread(target=self._run, args=(source, positions), name=THREADS[0], daemon=True)
-        self.thread.start()
-
-    def _run(self, source, positions) -> None:
-        try:
-            for indices in positions:
-                self._put(source.batch(indices))
-                if self._stopped.is_set():
-                    return
-        except BaseException as error:
-            self._put(error)
-
-    def _put(self, result) -> None:
-        while not self._stopped.is_set():
-            try:
-                return self.results.put(result, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def stop(self) -> None:
-        """Ask the thread to end; it finishes the batch at hand."""
-        self._stopped.set()
 
 
 class FeedLayer(Layer):

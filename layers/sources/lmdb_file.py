@@ -1,7 +1,9 @@
 """LMDB's data file, read as what it is: pages of records sorted by key, in a tree.
 
 The library trusts its file, and a damaged one ends the process; here every offset is checked against the bytes that
-are there.  Databases are those that 64-bit machines write, with one value for each key, as Caffe's have.
+are there, and pages are read, not mapped: a file that is cut off meanwhile would take the process with it.
+
+Databases are those that 64-bit machines write, with one value for each key, as Caffe's have.
 
     page    number (8 bytes), 2 unused, flags (2), end of the list of nodes (2), 2 unused; then the nodes' offsets
     node    size (4 bytes; in a branch, with the flags, the number of the page below), flags (2), size of the key (2);
@@ -10,9 +12,9 @@ are there.  Databases are those that 64-bit machines write, with one value for e
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
+import weakref
 from collections.abc import Iterator
 
 MAGIC, VERSION = 0xBEEFC0DE, 1
@@ -24,21 +26,44 @@ _PAGE, _NODE, _NUMBER = struct.Struct("<8x 2x 3H"), struct.Struct("<4H"), struct
 
 
 class LmdbFile:
-    """The records of a data.mdb.  ValueError, wherever it is damaged; `count`: how many there are."""
+    """The records of a data.mdb.  ValueError, wherever it is damaged; `count`: how many there are.
+
+    The file is closed by `close`, or with the last reference to this.
+    """
 
     def __init__(self, path: str):
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size < HEADER + _META.size:
-                raise ValueError(f"it has {size} bytes, too few")
-            self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | os.O_CLOEXEC)
+        self.close = weakref.finalize(self, os.close, self._file)
         try:
-            self._read_meta(size)
-        except ValueError:
+            self._opened = self._stamp()
+            self._read_meta(self._opened[0])
+        except BaseException:
             self.close()
             raise
 
+    def _stamp(self) -> tuple[int, int]:
+        """(size, time of the last change) of the file."""
+        about = os.fstat(self._file)
+        return about.st_size, about.st_mtime_ns
+
+    def _read(self, begin: int, size: int) -> bytes:
+        data = os.pread(self._file, size, begin) if size <= self._opened[0] else b""
+        while len(data) < size:  # a read gives at most 2 GB
+            more = os.pread(self._file, size - len(data), begin + len(data))
+            if not more:
+                raise self.damage(f"it ends before byte {begin + size}")
+            data += more
+        return data
+
+    def damage(self, what: str) -> ValueError:
+        """What is wrong with the file, or that it is not the file any more that was opened."""
+        if self._stamp() != self._opened:
+            what += " (it was written anew while it was read: close the net first, or write to another place)"
+        return ValueError(what)
+
     def _read_meta(self, size: int) -> None:
+        if size < HEADER + _META.size:
+            raise ValueError(f"it has {size} bytes, too few")
         first = self._meta(0)
         self.page_size = first[4]  # kept in a field that the first of the two trees has no other use for
         if self.page_size < 256 or self.page_size > 1 << 16 or self.page_size & (self.page_size - 1):
@@ -54,16 +79,13 @@ class LmdbFile:
             raise ValueError("it has several values for a key")
 
     def _meta(self, at: int) -> tuple[int, ...]:
-        fields = _META.unpack_from(self.map, at + HEADER)
+        fields = _META.unpack(self._read(at + HEADER, _META.size))
         if fields[:2] != (MAGIC, VERSION):
             raise ValueError("it does not begin like an LMDB file")
         return fields
 
-    def close(self) -> None:
-        self.map.close()
-
-    def places(self, skip: int = 0) -> Iterator[int]:
-        """Where each record is, in the order of keys, after the first `skip` of them."""
+    def places(self, skip: int = 0) -> Iterator[tuple[bytes, int]]:
+        """Where each record is (its page, and the offset in it), in the order of keys, after the first `skip`."""
         todo: list[Iterator[int]] = [iter([] if self.root == NOWHERE else [self.root])]
         seen = 0
         while todo:
@@ -73,46 +95,50 @@ class LmdbFile:
                 continue
             seen += 1
             if seen > self.pages or len(todo) > DEEPEST:
-                raise ValueError("its pages form a circle")
-            at, flags, nodes = self._page(number)
+                raise self.damage("its pages form a circle")
+            page, flags, nodes = self._page(number)
             if flags & BRANCH:
-                todo.append(iter([self._below(node) for node in nodes]))
+                todo.append(iter([_below(page, node) for node in nodes]))
             elif not flags & LEAF:
-                raise ValueError(f"page {number} holds no records")
+                raise self.damage(f"page {number} holds no records")
             elif skip >= len(nodes):
                 skip -= len(nodes)
             else:
-                yield from nodes[skip:]
+                yield from ((page, node) for node in nodes[skip:])
                 skip = 0
 
-    def _page(self, number: int) -> tuple[int, int, list[int]]:
-        """(offset, flags, offsets of the nodes)."""
+    def _page(self, number: int) -> tuple[bytes, int, tuple[int, ...]]:
+        """(its bytes, flags, offsets of the nodes)."""
         if number >= self.pages:
-            raise ValueError(f"page {number} of {self.pages} does not exist")
-        at = number * self.page_size
-        flags, lower, _ = _PAGE.unpack_from(self.map, at)
+            raise self.damage(f"page {number} of {self.pages} does not exist")
+        page = self._read(number * self.page_size, self.page_size)
+        flags, lower, _ = _PAGE.unpack_from(page)
         if not HEADER <= lower <= self.page_size:
-            raise ValueError(f"page {number} is damaged")
-        nodes = struct.unpack_from(f"<{(lower - HEADER) // 2}H", self.map, at + HEADER)
+            raise self.damage(f"page {number} is damaged")
+        nodes = struct.unpack_from(f"<{(lower - HEADER) // 2}H", page, HEADER)
         if nodes and max(nodes) + _NODE.size > self.page_size:
-            raise ValueError(f"page {number} is damaged")
-        return at, flags, [at + node for node in nodes]
+            raise self.damage(f"page {number} is damaged")
+        return page, flags, nodes
 
-    def _below(self, at: int) -> int:
-        low, middle, high, _ = _NODE.unpack_from(self.map, at)
-        return low | middle << 16 | high << 32
-
-    def record(self, at: int) -> tuple[bytes, bytes]:
+    def record(self, place: tuple[bytes, int]) -> tuple[bytes, bytes]:
         """(key, value) of the record at a place."""
-        low, high, flags, key_size = _NODE.unpack_from(self.map, at)
+        page, at = place
+        low, high, flags, key_size = _NODE.unpack_from(page, at)
         begin, size = at + _NODE.size, low | high << 16
-        value, end = begin + key_size, (at // self.page_size + 1) * self.page_size
-        if flags & ~BIG or value + (_NUMBER.size if flags & BIG else size) > end:
-            raise ValueError("a record does not end in its page")
-        key = self.map[begin:value]
-        if flags & BIG:
-            (number,) = _NUMBER.unpack_from(self.map, value)
-            value, end = number * self.page_size + HEADER, self.pages * self.page_size
-            if value + size > end:
-                raise ValueError(f"a record of {size} bytes goes beyond the end")
-        return key, self.map[value : value + size]
+        value = begin + key_size
+        if flags & ~BIG or value + (_NUMBER.size if flags & BIG else size) > self.page_size:
+            raise self.damage("a record does not end in its page")
+        key = page[begin:value]
+        if not flags & BIG:
+            return key, page[value : value + size]
+        (number,) = _NUMBER.unpack_from(page, value)
+        first = number * self.page_size + HEADER
+        if first + size > self.pages * self.page_size:
+            raise self.damage(f"a record of {size} bytes goes beyond the end")
+        return key, self._read(first, size)
+
+
+def _below(page: bytes, at: int) -> int:
+    """The number of the page that a branch's node leads to."""
+    low, middle, high, _ = _NODE.unpack_from(page, at)
+    return low | middle << 16 | high << 32

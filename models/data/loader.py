@@ -8,15 +8,17 @@ they see what one worker alone would see.
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
+from demitasse.layers.sources.prefetch import Prefetcher
 from demitasse.proto.errors import DataFault
 
+Ticket = tuple[int, int]
 Sample = tuple[np.ndarray, ...]
 
 
@@ -40,23 +42,22 @@ class Loader:
             raise DataFault(f"batch_size is {batch}: it must be at least 1")
         self.count, self.shuffle, self.batch, self.padding, self.ahead = count, shuffle, batch, padding, ahead
         self.seed = random.SystemRandom().getrandbits(32) if seed is None else seed
-        self._load, self._pool = load, None
+        self._load = load
         self.rank, self.size = 0, 1
-        self._queue: deque[tuple[list[tuple[int, int]], Future]] = deque()
+        self._batches: Prefetcher | None = None
         self._seek(0)
 
     @property
     def indices(self) -> list[int]:
         """The data set's indices in the current batch."""
-        return [index for _, index in self._queue[0][0]]
+        return [index for _, index in self._batches.ticket]
 
     def current(self) -> Sample:
         """The current batch: each array with the batch as its first axis.  The same until advance()."""
-        return self._queue[0][1].result()
+        return self._batches.current()
 
     def advance(self) -> None:
-        self._queue.popleft()
-        self._fill()
+        self._batches.advance()
 
     def shard(self, rank: int, size: int) -> None:
         """From the start, take only the batches rank, rank + size, ..."""
@@ -64,7 +65,7 @@ class Loader:
         self._seek(0)
 
     def state(self) -> dict:
-        return {"seed": self.seed, "count": self.count, "position": self._queue[0][0][0][0]}
+        return {"seed": self.seed, "count": self.count, "position": self._batches.ticket[0][0]}
 
     def load_state(self, state: dict) -> None:
         """Go to where another loader of the same data set was; raises DataFault where the set has changed."""
@@ -77,44 +78,38 @@ class Loader:
         self._seek(state["position"] - self.rank * self.batch)
 
     def close(self) -> None:
-        if self._pool:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+        if self._batches:
+            self._batches.close()
 
     def _seek(self, position: int) -> None:
         """Continue with the batch of this worker after `position` samples in the whole order."""
-        self._random = random.Random(self.seed)
-        self._next = 0
-        self._skip(position + self.rank * self.batch)
-        for _, future in self._queue:
-            future.cancel()
-        self._queue.clear()
-        self._fill()
+        self.close()
+        order = _order(self.seed, self.count, self.shuffle)
+        first = position + self.rank * self.batch
+        tickets = _batches_of(order, first, self.batch, self.size)
+        self._batches = Prefetcher(partial(_load_batch, self._load, self.seed, self.padding), tickets, self.ahead)
 
-    def _fill(self) -> None:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="loader")
-        while len(self._queue) <= self.ahead:
-            tickets = [self._draw() for _ in range(self.batch)]
-            self._skip((self.size - 1) * self.batch)
-            self._queue.append((tickets, self._pool.submit(self._load_batch, tickets)))
 
-    def _draw(self) -> tuple[int, int]:
-        """(position in the order, index of the sample)."""
-        position = self._next
-        self._next += 1
-        return position, self._random.randint(0, self.count - 1) if self.shuffle else position % self.count
+def _order(seed: int, count: int, shuffle: bool) -> Iterator[Ticket]:
+    """(position in the order, index of the sample)."""
+    generator = random.Random(seed)
+    for position in itertools.count():
+        yield position, generator.randint(0, count - 1) if shuffle else position % count
 
-    def _skip(self, samples: int) -> None:
-        for _ in range(samples):
-            self._draw()
 
-    def _load_batch(self, tickets: list[tuple[int, int]]) -> Sample:
-        samples = [self._load(index, random.Random(f"{self.seed} {position}")) for position, index in tickets]
-        return tuple(
-            stack(arrays, self.padding[i] if i < len(self.padding) else 0)
-            for i, arrays in enumerate(zip(*samples, strict=True))
-        )
+def _batches_of(order: Iterator[Ticket], first: int, batch: int, size: int) -> Iterator[list[Ticket]]:
+    """From the position `first` on, every size-th batch."""
+    order = itertools.islice(order, first, None)
+    while True:
+        yield list(itertools.islice(order, batch))
+        next(itertools.islice(order, (size - 1) * batch, (size - 1) * batch), None)
+
+
+def _load_batch(load, seed: int, padding: tuple[float, ...], tickets: list[Ticket]) -> Sample:
+    samples = [load(index, random.Random(f"{seed} {position}")) for position, index in tickets]
+    return tuple(
+        stack(arrays, padding[i] if i < len(padding) else 0) for i, arrays in enumerate(zip(*samples, strict=True))
+    )
 
 
 def stack(arrays, padding: float = 0) -> np.ndarray:

@@ -321,3 +321,26 @@ def test_real_pictures_survive(tmp_path):
     bgr = np.ascontiguousarray(picture[:, :, ::-1].transpose(2, 0, 1))
     path = write_database(tmp_path / "db", [bgr], [3])
     assert np.array_equal(batches(data(path, batch=1), 1)[0][0][0], bgr)
+
+
+def test_records_with_their_channels_last_are_told(tmp_path):
+    path = write_database(tmp_path / "db", np.zeros((2, 24, 32, 3), np.uint8), [0, 1])
+    hint = r"24 x 32 x 3 \(channels x height x width\) looks like height x width x channels: store it transposed"
+    with pytest.warns(UserWarning, match=f"key '00000000' of .*: the record of {hint}"):
+        assert data(path).infer([])[0] == (2, 24, 32, 3)
+    with pytest.raises(ShapeFault, match=f"crop_size 20 exceeds the image's 32 x 3 .*; the record of {hint}"):
+        data(path, "transform_param { crop_size: 20 }")
+
+
+def test_grey_among_colour_and_unmarked_files_have_their_remedies(tmp_path):
+    picture = np.zeros((6, 7, 3), np.uint8)
+    with create_database(str(tmp_path / "db"), "lmdb") as database:
+        for i, image in enumerate((picture, picture[:, :, :1])):
+            database.put(b"%d" % i, Datum(encoded=True, data=encode_image(image, "png")).SerializeToString())
+    with pytest.raises(ShapeFault, match=r"of key '0' of .*db; give transform_param \{ force_color: true \}"):
+        data(tmp_path / "db").forward([])
+    for kind, name in (("PNG", "png"), ("JPEG", "jpg")):
+        with create_database(str(tmp_path / name), "lmdb") as database:
+            database.put(b"k", Datum(data=encode_image(picture, name)).SerializeToString())
+        with pytest.raises(DataFault, match=f"its bytes are a {kind} file: such a Datum needs encoded: true"):
+            data(tmp_path / name)

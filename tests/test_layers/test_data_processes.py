@@ -1,0 +1,162 @@
+"""Data layers where processes begin and end: every thread is waited for at exit, and a forked child reads on."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.test_layers.data_sets import digits, write_database, write_files
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT = 120  # seconds; what is tested here used to wait for ever
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+
+
+def lmdb_data(folder):
+    images, labels = digits(8)
+    write_database(folder / "db", images[:, None], labels)
+    return 'type: "Data" data_param { source: "db" batch_size: 3 backend: LMDB }'
+
+
+def image_data(folder):
+    write_files(folder, *digits(8))
+    return 'type: "ImageData" image_data_param { source: "list.txt" batch_size: 3 shuffle: true is_color: false }'
+
+
+def dense_image_data(folder):
+    images, _ = digits(4)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i}.png")
+        Image.fromarray(image % 3).save(folder / f"l{i}.png")
+    (folder / "list.txt").write_text("".join(f"{i}.png l{i}.png\n" for i in range(4)))
+    return 'type: "DenseImageData" dense_image_data_param { source: "list.txt" batch_size: 3 shuffle: true }'
+
+
+def hdf5_data(folder):
+    h5py = pytest.importorskip("h5py")
+    for k in range(2):
+        with h5py.File(folder / f"{k}.h5", "w") as file:
+            file.create_dataset("data", data=np.random.default_rng(k).random((40, 1, 4, 5)), compression="gzip")
+            file["label"] = np.arange(40) % 5
+    (folder / "list.txt").write_text("0.h5\n1.h5\n")
+    return 'type: "HDF5Data" hdf5_data_param { source: "list.txt" batch_size: 9 shuffle: true }'
+
+
+def window_data(folder):
+    write_files(folder, *digits(2))
+    windows = "".join(f"# {i}\n{i:04d}.png\n1\n28\n28\n2\n1 0.9 2 2 20 20\n0 0.1 5 5 25 25\n" for i in range(2))
+    (folder / "windows.txt").write_text(windows)
+    fields = 'source: "windows.txt" batch_size: 4'
+    return f'type: "WindowData" transform_param {{ crop_size: 9 }} window_data_param {{ {fields} }}'
+
+
+def memory_data(folder):
+    return 'type: "MemoryData" memory_data_param { batch_size: 3 channels: 1 height: 4 width: 5 }'
+
+
+def folder_data(folder):
+    for name in ("images", "labels"):
+        (folder / name).mkdir()
+    images, _ = digits(4)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"images/{i}.png")
+        Image.fromarray(image % 3).save(folder / f"labels/{i}.png")
+    options = {"images": "images", "labels": "labels", "classes": 3, "mirror": True}
+    names = 'module: "folder_layers" layer: "FolderSegDataLayer"'
+    return f'type: "Python" python_param {{ {names} param_str: "{options}" }}'
+
+
+KINDS = [lmdb_data, image_data, dense_image_data, hdf5_data, window_data, memory_data, folder_data]
+
+FORKS = """
+import os, signal, sys
+import numpy as np
+from demitasse.layers.backend import make_backend
+from demitasse.netdef.net import Net
+
+
+
+def build():
+    net = Net("net.prototxt", "TRAIN", backend=make_backend("generic"), seed=1)
+    for layer in net.layers:
+        if layer.type == "MemoryData":
+            layer.set_input_arrays(np.arange(240).reshape(12, 1, 4, 5), np.arange(12))
+    return net
+
+
+def batches(net, count):
+    return b"".join(np.asarray(array).tobytes() for _ in range(count) for array in net.forward().values())
+
+
+state = build().state()  # the folder layer's seed is another one for each net
+for taken in range(0, 10):
+    for again in range(4):
+        net = build()
+        net.load_state(state)
+        batches(net, taken)
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(60)
+            with os.fdopen(write, "wb") as pipe:
+                pipe.write(batches(net, 6))
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            found = pipe.read()
+        assert os.waitpid(child, 0)[1] == 0, f"the child after {taken} batches"
+        assert found == batches(net, 6) and found, f"after {taken} batches the child reads other samples"
+        net.close()
+print("40 of 40")
+"""
+
+
+def run(folder, script, *arguments):
+    """A script in a process of its own, ended if it waits for ever."""
+    return subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", textwrap.dedent(script), *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_forked_child_reads_on(tmp_path, kind):
+    """Forked before and after the first batches, 40 times: each child has the batches that its parent has."""
+    (tmp_path / "net.prototxt").write_text(f'layer {{ name: "d" top: "data" top: "label" {kind(tmp_path)} }}\n')
+    done = run(tmp_path, FORKS)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "40 of 40\n", "")
+
+
+ENDS = """
+import sys
+from demitasse.layers.backend import make_backend
+from demitasse.netdef.net import Net
+
+net = Net("net.prototxt", "TRAIN", backend=make_backend("generic"))
+for _ in range(3):
+    net.forward()
+print("done", flush=True)
+if sys.argv[1] == "exits":
+    sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize("way", ["ends", "exits"])
+@pytest.mark.parametrize("kind", [hdf5_data, image_data, folder_data])
+def test_a_script_ends_though_it_closes_no_net(tmp_path, kind, way):
+    (tmp_path / "net.prototxt").write_text(f'layer {{ name: "d" top: "data" top: "label" {kind(tmp_path)} }}\n')
+    for _ in range(3):
+        done = run(tmp_path, ENDS, way)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
