@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+from demitasse.layers.sources.prefetch import watch_forks
 from demitasse.proto.errors import DataFault
 
 
@@ -11,7 +14,13 @@ def library(purpose: str):
         import h5py
     except ImportError:
         raise DataFault(f"{purpose} needs the Python package h5py: pip install h5py") from None
+    _watch_forks()
     return h5py
+
+
+@functools.cache
+def _watch_forks() -> None:
+    watch_forks()  # again, now that h5py has registered its lock
 
 
 def dataset(file, name: str, place: str):

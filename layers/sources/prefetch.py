@@ -109,26 +109,44 @@ def _locked(lock, make, ticket):
 
 # -- forks -------------------------------------------------------------------------------------------
 
-_forking = threading.local()  # .locks: those that the thread holds while it forks
+_forking = threading.local()  # .held: the locks that the thread holds while it forks, a list for each watch
+
+
+def _held() -> list[list]:
+    if not hasattr(_forking, "held"):
+        _forking.held = []
+    return _forking.held
 
 
 def _before_fork() -> None:
     with _living_lock:
         locks = [prefetcher._making for prefetcher in _living]
-    _forking.locks = [lock for lock in locks if lock.acquire(timeout=LONGEST_WAIT)]
+    _held().append([lock for lock in locks if lock.acquire(timeout=LONGEST_WAIT)])
 
 
 def _after_fork_in_parent() -> None:
-    for lock in _forking.locks:
+    for lock in _held().pop():
         lock.release()
 
 
 def _after_fork_in_child() -> None:
     global _living_lock
+    _held().clear()
     _living_lock = threading.Lock()
     for prefetcher in list(_living):
         prefetcher.forget_threads()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+def watch_forks() -> None:
+    """Wait for the results at hand before a fork, ahead of all that was registered for forks so far.
+
+    To be called again once a library is imported that takes a lock of its own before a fork (h5py): what is at hand
+    may need that lock to get done.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+        )
+
+
+watch_forks()
