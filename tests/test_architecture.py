@@ -86,7 +86,7 @@ def test_device_libraries_have_one_home(library, homes):
 
 
 def modules_of_backend(*names):
-    """The files of layers/backend that belong to one of these (cpu: cpu/ or cpu_*.py)."""
+    """The files of layers/backend that belong to one of these."""
     return [
         path
         for path in sources("layers")

@@ -7,12 +7,13 @@ import threading
 import numpy as np
 import pytest
 
-from demitasse.layers.backend import cpu, cpu_border
 from demitasse.layers.backend.contract import UpdateProgram, UpdateStep, UpdateTensor
 from demitasse.layers.backend.cpu import CpuBackend
-from demitasse.layers.backend.cpu_memory import MemoryPool
-from demitasse.layers.backend.cpu_threads import Pool
-from demitasse.layers.backend.cpu_way import way
+from demitasse.layers.backend.cpu import backend as cpu
+from demitasse.layers.backend.cpu.allocator import MemoryPool
+from demitasse.layers.backend.cpu.conv import repeated_rows as cpu_border
+from demitasse.layers.backend.cpu.conv.algorithm import way
+from demitasse.layers.backend.cpu.threads.pool import Pool
 from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
 from demitasse.layers.backend.reference import ReferenceBackend
 

@@ -20,7 +20,7 @@ if "full" in sys.argv:
     IndexDataCacheFile._open_for_write = full
 if "nowhere" in sys.argv:
     tempfile.tempdir = os.environ["HOME"]
-from demitasse.layers.backend import cpu_elementwise
+from demitasse.layers.backend.cpu import elementwise as cpu_elementwise
 from demitasse.layers.backend.cpu import CpuBackend
 assert CpuBackend(threads=1).relu_forward(np.full(4, -2, np.float32), 0.5).tolist() == [-1] * 4
 print(sum(cpu_elementwise.relu_forward.stats.cache_hits.values()))

@@ -9,16 +9,17 @@ import pytest
 from numba.core.runtime import _nrt_python, rtsys
 
 from demitasse.layers import backend
-from demitasse.layers.backend import cpu_threads
 from demitasse.layers.backend.cpu import CpuBackend
+from demitasse.layers.backend.cpu.threads import pool as cpu_threads
 from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
 
 
 def kernels():
     """Every kernel of the backend by its name: what a pool calls with the state of the call."""
     found = set()
-    for path in Path(backend.__file__).parent.glob("cpu_*.py"):
-        module = importlib.import_module(f"{backend.__name__}.{path.stem}")
+    folder = Path(backend.__file__).parent
+    for path in folder.glob("cpu/**/[a-z]*.py"):
+        module = importlib.import_module(".".join([backend.__name__, *path.relative_to(folder).with_suffix("").parts]))
         for name, value in vars(module).items():
             function = getattr(value, "py_func", None)
             if function and function.__module__ == module.__name__ and "enter" in function.__code__.co_names:

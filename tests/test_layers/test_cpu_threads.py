@@ -13,10 +13,11 @@ import numba
 import numpy as np
 import pytest
 
-from demitasse.layers.backend import cpu_mailbox, cpu_threads
-from demitasse.layers.backend.cpu_mailbox import enter
-from demitasse.layers.backend.cpu_threads import Pool, shared_pool
-from demitasse.layers.backend.cpu_work import wait, work
+from demitasse.layers.backend.cpu.threads import fork_join as cpu_mailbox
+from demitasse.layers.backend.cpu.threads import pool as cpu_threads
+from demitasse.layers.backend.cpu.threads.fork_join import enter
+from demitasse.layers.backend.cpu.threads.pool import Pool, shared_pool
+from demitasse.layers.backend.cpu.threads.work_stealing import wait, work
 from demitasse.proto.errors import SolverFault
 
 ROOT = Path(__file__).resolve().parents[2]

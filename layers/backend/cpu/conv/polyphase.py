@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.layers.backend.cpu_compile import kernel
-from demitasse.layers.backend.cpu_gather import frame
-from demitasse.layers.backend.cpu_mailbox import enter
-from demitasse.layers.backend.cpu_work import bands_of, part_of, work
+from demitasse.layers.backend.cpu.conv.im2col import frame
+from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.threads.fork_join import enter
+from demitasse.layers.backend.cpu.threads.work_stealing import bands_of, part_of, work
 from demitasse.layers.backend.geometry import ConvGeometry
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import pickle
 import sys
 import tempfile
 from pathlib import Path
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+DIGEST = hashlib.sha256().digest_size
 
 
 @functools.cache
@@ -26,7 +27,7 @@ def _cache_folder() -> str | None:
 
     DEMITASSE_CACHE names another place than the user's cache folder.
     """
-    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("cpu_*.py")))
+    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
     name = hashlib.sha256(sources).hexdigest()[:16]
     places = [
         os.environ.get("DEMITASSE_CACHE"),
@@ -51,18 +52,18 @@ def _cache_folder() -> str | None:
 
 
 class _CacheFile(IndexDataCacheFile):
-    """Files with a digest in front: machine code that was cut off or changed is never run."""
+    """Files with a digest at their end: machine code that was cut off or changed is never run."""
 
     def _load_data(self, name):
         text = Path(self._data_path(name)).read_bytes()
-        if hashlib.sha256(text[32:]).digest() != text[:32]:
+        if hashlib.sha256(text[:-DIGEST]).digest() != text[-DIGEST:]:
             raise ValueError(f"{name} is damaged")
-        return pickle.loads(text[32:])
+        return super()._load_data(name)  # which reads no further than its own end
 
     def _save_data(self, name, data):
         data = self._dump(data)
         with self._open_for_write(self._data_path(name)) as file:
-            file.write(hashlib.sha256(data).digest() + data)
+            file.write(data + hashlib.sha256(data).digest())
 
 
 class _Cache(FunctionCache):

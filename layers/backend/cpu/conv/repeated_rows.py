@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.layers.backend.cpu_compile import kernel
-from demitasse.layers.backend.cpu_lines import copy
-from demitasse.layers.backend.cpu_mailbox import enter
-from demitasse.layers.backend.cpu_work import work
+from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.simd_ops import copy
+from demitasse.layers.backend.cpu.threads.fork_join import enter
+from demitasse.layers.backend.cpu.threads.work_stealing import work
 
 LEAST_SIZE = 48  # of an image: smaller ones are not worth a look
 LEAST_RUN = 8  # rows that a run must be able to lose

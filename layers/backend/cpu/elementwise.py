@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.layers.backend.cpu_compile import kernel
-from demitasse.layers.backend.cpu_lines import copy
-from demitasse.layers.backend.cpu_mailbox import enter
-from demitasse.layers.backend.cpu_product import sum_of
-from demitasse.layers.backend.cpu_work import work
+from demitasse.layers.backend.cpu.gemm_microkernel import sum_of
+from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.simd_ops import copy
+from demitasse.layers.backend.cpu.threads.fork_join import enter
+from demitasse.layers.backend.cpu.threads.work_stealing import work
 
 GRAIN, PIECE = 1 << 16, 1 << 14
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.layers.backend.cpu_compile import kernel
-from demitasse.layers.backend.cpu_lines import add_bias, add_bias_to_some, add_scaled, copy, copy_every
-from demitasse.layers.backend.cpu_product import fill
+from demitasse.layers.backend.cpu.gemm_microkernel import fill
+from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.simd_ops import add_bias, add_bias_to_some, add_scaled, copy, copy_every
 
 
 @kernel

@@ -7,7 +7,7 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from demitasse.layers.backend.cpu_vector import F32, I32, LANES, Vec, Writer, void
+from demitasse.layers.backend.cpu.simd import F32, I32, LANES, Vec, Writer, void
 
 LOWEST = np.finfo(np.float32).min
 

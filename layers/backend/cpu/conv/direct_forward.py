@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.layers.backend.cpu_compile import kernel
-from demitasse.layers.backend.cpu_gather import frame, store_outputs
-from demitasse.layers.backend.cpu_mailbox import enter
-from demitasse.layers.backend.cpu_product import (
+from demitasse.layers.backend.cpu.conv.im2col import frame, store_outputs
+from demitasse.layers.backend.cpu.gemm_microkernel import (
     DEPTH,
     ROWS,
     STRIP,
@@ -28,7 +26,9 @@ from demitasse.layers.backend.cpu_product import (
     multiply_tile,
     padded,
 )
-from demitasse.layers.backend.cpu_work import bands_of, part_of, work
+from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.threads.fork_join import enter
+from demitasse.layers.backend.cpu.threads.work_stealing import bands_of, part_of, work
 
 LONG = 8 * TILE_LANES  # pixels at a time where each group has one output
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.layers.backend import (
-    cpu_border,
-    cpu_direct,
-    cpu_direct_back,
-    cpu_strided,
-    cpu_winograd,
-    cpu_winograd_back,
-)
-from demitasse.layers.backend.cpu_direct import Direct
-from demitasse.layers.backend.cpu_way import TILES, tile_size, way
+from demitasse.layers.backend.cpu.conv import direct_backward as cpu_direct_back
+from demitasse.layers.backend.cpu.conv import direct_forward as cpu_direct
+from demitasse.layers.backend.cpu.conv import polyphase as cpu_strided
+from demitasse.layers.backend.cpu.conv import repeated_rows as cpu_border
+from demitasse.layers.backend.cpu.conv import winograd_backward as cpu_winograd_back
+from demitasse.layers.backend.cpu.conv import winograd_forward as cpu_winograd
+from demitasse.layers.backend.cpu.conv.algorithm import TILES, tile_size, way
+from demitasse.layers.backend.cpu.conv.direct_forward import Direct
 
 NOTHING = np.empty(0, np.float32)
 

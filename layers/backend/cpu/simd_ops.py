@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from demitasse.layers.backend.cpu_vector import LANES, Writer, void
+from demitasse.layers.backend.cpu.simd import LANES, Writer, void
 
 
 @intrinsic

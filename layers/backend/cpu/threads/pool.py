@@ -20,8 +20,8 @@ import numpy as np
 from llvmlite.binding import ffi
 from numba.core.compiler_lock import global_compiler_lock
 
-from demitasse.layers.backend.cpu_mailbox import ASLEEP, CALL, INSIDE, WORDS, prepare, retire, ring, serve
-from demitasse.layers.backend.cpu_work import MAILBOX, THREADS, state_words
+from demitasse.layers.backend.cpu.threads.fork_join import ASLEEP, CALL, INSIDE, WORDS, prepare, retire, ring, serve
+from demitasse.layers.backend.cpu.threads.work_stealing import MAILBOX, THREADS, state_words
 from demitasse.proto.errors import SolverFault
 
 LOOKS = 20_000  # into the mailbox before a thread falls asleep: about half a millisecond

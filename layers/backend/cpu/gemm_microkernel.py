@@ -11,9 +11,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from demitasse.layers.backend.cpu_compile import kernel, kernel_of_sums
-from demitasse.layers.backend.cpu_lines import transpose_tile
-from demitasse.layers.backend.cpu_vector import F32, I32, I64, Vec, Writer, void
+from demitasse.layers.backend.cpu.jit import kernel, kernel_of_sums
+from demitasse.layers.backend.cpu.simd import F32, I32, I64, Vec, Writer, void
+from demitasse.layers.backend.cpu.simd_ops import transpose_tile
 
 
 def _tile_shape():

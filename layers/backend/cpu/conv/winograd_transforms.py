@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from numba.extending import intrinsic
 
-from demitasse.layers.backend.cpu_toom import matrices
-from demitasse.layers.backend.cpu_vector import LANES, Vec, Writer, void
+from demitasse.layers.backend.cpu.conv.winograd_matrices import matrices
+from demitasse.layers.backend.cpu.simd import LANES, Vec, Writer, void
 
 
 def combine(matrix, xs):

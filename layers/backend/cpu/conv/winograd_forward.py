@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.layers.backend.cpu_compile import kernel
-from demitasse.layers.backend.cpu_lines import copy, copy_window, transpose_tile
-from demitasse.layers.backend.cpu_mailbox import enter
-from demitasse.layers.backend.cpu_product import fill, multiply, padded
-from demitasse.layers.backend.cpu_tiles import input_tile, output_tile, weight_tile
-from demitasse.layers.backend.cpu_work import LEAST_PIXELS, MOST_PARTS, part_of, wait, work
+from demitasse.layers.backend.cpu.conv.winograd_transforms import input_tile, output_tile, weight_tile
+from demitasse.layers.backend.cpu.gemm_microkernel import fill, multiply, padded
+from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.simd_ops import copy, copy_window, transpose_tile
+from demitasse.layers.backend.cpu.threads.fork_join import enter
+from demitasse.layers.backend.cpu.threads.work_stealing import LEAST_PIXELS, MOST_PARTS, part_of, wait, work
 
 LINES = 8192  # floats of scratch per thread
 SKEW = 16  # between frequencies: matrices a power of two apart would all share a few cache sets

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.layers.backend.cpu_compile import kernel
-from demitasse.layers.backend.cpu_mailbox import enter
-from demitasse.layers.backend.cpu_product import fill, multiply, padded, transpose
-from demitasse.layers.backend.cpu_tiles import gradient_tile, scatter_tile, weight_gradient_tile
-from demitasse.layers.backend.cpu_winograd import LINES, SKEW, read_patch, spread_inputs, transform_kernels
-from demitasse.layers.backend.cpu_work import work
+from demitasse.layers.backend.cpu.conv.winograd_forward import LINES, SKEW, read_patch, spread_inputs, transform_kernels
+from demitasse.layers.backend.cpu.conv.winograd_transforms import gradient_tile, scatter_tile, weight_gradient_tile
+from demitasse.layers.backend.cpu.gemm_microkernel import fill, multiply, padded, transpose
+from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.threads.fork_join import enter
+from demitasse.layers.backend.cpu.threads.work_stealing import work
 
 
 @kernel

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.layers.backend.cpu_compile import kernel
-from demitasse.layers.backend.cpu_gather import add_line, gather, scatter, store_outputs
-from demitasse.layers.backend.cpu_lines import add_scaled, copy
-from demitasse.layers.backend.cpu_mailbox import enter
-from demitasse.layers.backend.cpu_product import fill, multiply_deep, transpose
-from demitasse.layers.backend.cpu_work import work
+from demitasse.layers.backend.cpu.conv.im2col import add_line, gather, scatter, store_outputs
+from demitasse.layers.backend.cpu.gemm_microkernel import fill, multiply_deep, transpose
+from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.simd_ops import add_scaled, copy
+from demitasse.layers.backend.cpu.threads.fork_join import enter
+from demitasse.layers.backend.cpu.threads.work_stealing import work
 
 
 @kernel

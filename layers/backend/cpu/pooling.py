@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.layers.backend.cpu_compile import kernel
-from demitasse.layers.backend.cpu_mailbox import enter
-from demitasse.layers.backend.cpu_product import fill, sum_of
-from demitasse.layers.backend.cpu_windows import LOWEST, max_every, max_of_lines, max_tile
-from demitasse.layers.backend.cpu_work import bands_of, part_of, work
+from demitasse.layers.backend.cpu.gemm_microkernel import fill, sum_of
+from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.simd_pooling import LOWEST, max_every, max_of_lines, max_tile
+from demitasse.layers.backend.cpu.threads.fork_join import enter
+from demitasse.layers.backend.cpu.threads.work_stealing import bands_of, part_of, work
 
 
 def vector_window(geom):

@@ -17,8 +17,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from demitasse.layers.backend.cpu_compile import kernel
-from demitasse.layers.backend.cpu_work import ENTERED, I64, MAILBOX, add, read, rest
+from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.threads.work_stealing import ENTERED, I64, MAILBOX, add, read, rest
 
 # Words of a mailbox.  CALL: how often it was opened and closed, so odd while threads may come in; negative at the end.
 # INSIDE: threads that are in a call, or about to look whether they may; BUSY: callers that have the mailbox (at most

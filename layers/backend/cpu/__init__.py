@@ -7,11 +7,14 @@ import math
 
 import numpy as np
 
-from demitasse.layers.backend import cpu_elementwise, cpu_gemm, cpu_norm, cpu_pool
 from demitasse.layers.backend.contract import Capabilities
-from demitasse.layers.backend.cpu_conv import Convolution
-from demitasse.layers.backend.cpu_memory import MemoryPool
-from demitasse.layers.backend.cpu_threads import shared_pool
+from demitasse.layers.backend.cpu import elementwise as cpu_elementwise
+from demitasse.layers.backend.cpu import gemm as cpu_gemm
+from demitasse.layers.backend.cpu import norm as cpu_norm
+from demitasse.layers.backend.cpu import pooling as cpu_pool
+from demitasse.layers.backend.cpu.allocator import MemoryPool
+from demitasse.layers.backend.cpu.convolution import Convolution
+from demitasse.layers.backend.cpu.threads.pool import shared_pool
 from demitasse.layers.backend.reference import ReferenceBackend
 
 FLOAT32 = np.dtype(np.float32)

@@ -6,8 +6,10 @@ import functools
 import math
 from dataclasses import dataclass
 
-from demitasse.layers.backend import cpu_direct, cpu_strided, cpu_winograd
-from demitasse.layers.backend.cpu_product import worked
+from demitasse.layers.backend.cpu.conv import direct_forward as cpu_direct
+from demitasse.layers.backend.cpu.conv import polyphase as cpu_strided
+from demitasse.layers.backend.cpu.conv import winograd_forward as cpu_winograd
+from demitasse.layers.backend.cpu.gemm_microkernel import worked
 from demitasse.layers.backend.geometry import ConvGeometry
 
 TILES = {3: (2, 4, 6), 4: (2, 4), 5: (2, 4), 6: (2, 3), 7: (2,)}  # side of the kernel: sides of output tiles
