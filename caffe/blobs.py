@@ -111,6 +111,11 @@ class NetBlob(Shaped):
             self._data.take(self._made())
         return self._data.array
 
+    def let_go(self) -> None:
+        """Leave the memory of `data` to whoever has it; the blob goes on with its numbers in another."""
+        if self._data.array is not None:
+            self._data.array = self._data.array.copy()
+
     def _made(self) -> np.ndarray:
         """What the engine has of it, newest first; zeros where that is nothing."""
         candidates = [self._current] if self._current else self._values[::-1]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import warnings
 
 import numpy as np
@@ -25,6 +26,7 @@ from caffe.given import blob_names, check_names, fill, input_arrays
 from caffe.log import make_log
 from caffe.shown import Shown
 from demitasse.netdef.net import Net as Engine
+from demitasse.netdef.turns import alone
 from demitasse.netdef.words import count_text, some
 from demitasse.proto.errors import GraphFault, NetError, Where
 from demitasse.proto.messages import NetParameter
@@ -34,11 +36,11 @@ from demitasse.solver import debug
 class Net(Shown):
     """Net(network_file, phase, level=0, stages=None, weights=None), or Net(network_file, weights, phase) as of old.
 
-    network_file: a prototxt, or a NetParameter.  phase: caffe.TRAIN or caffe.TEST.
+    network_file: a prototxt, or a NetParameter.  phase: caffe.TRAIN or caffe.TEST.  auto_crop: as in netdef.net.Net.
     Raises FileFault (a RuntimeError) for a file that is not there, other NetErrors for what does not fit.
     """
 
-    def __init__(self, network_file, *given, phase=None, level=0, stages=None, weights=None):
+    def __init__(self, network_file, *given, phase=None, level=0, stages=None, weights=None, auto_crop=False):
         if given and isinstance(given[0], (str, os.PathLike)):
             weights, *given = given
         if len(given) > 4 or (given and phase is not None):
@@ -52,7 +54,14 @@ class Net(Shown):
             require_weights(weights)
         self._show(
             Engine(
-                network_file, phase, backend=mode.backend(), level=level, stages=stages or (), keep="all", fuse=False
+                network_file,
+                phase,
+                backend=mode.backend(),
+                level=level,
+                stages=stages or (),
+                auto_crop=auto_crop,
+                keep="all",
+                fuse=False,
             )
         )
         if self._engine.plan.message.debug_info:
@@ -69,23 +78,37 @@ class Net(Shown):
 
     def _show(self, engine: Engine) -> None:
         Shown.__init__(self, engine)
+        self._thread: int | None = None  # that ran the net last
+        self._several = False  # whether more than one thread has run it
+        self._returned: set[str] = set()  # blobs whose memory `forward` has handed out
         engine.after_forward.append(self._made)
         engine.after_backward.append(self._sent)
 
     # -- running -----------------------------------------------------------------------------------
 
+    @property
+    def lock(self):
+        """Held during each call, so that threads may share the net; hold it to make several calls, or a call and a
+        look at `blobs`, one."""
+        return self._engine.lock
+
+    @alone
     def forward(self, blobs=None, start=None, end=None, **kwargs) -> dict[str, np.ndarray]:
         """Run the layers from `start` to `end` (names, both included).
 
         kwargs: {input: array}, for all inputs or none.  blobs: names to return beside the outputs.
-        Returns {blob: its data} of the net's outputs, or with `end` of that layer's tops.
+        Returns {blob: its data} of the net's outputs, or with `end` of that layer's tops: the blobs' own memory, which
+        the next run writes to; where several threads run the net, copies.
         """
         wanted = blob_names(blobs, "forward", self.inputs)
         self._fill("data", kwargs, self.inputs, "forward", "inputs")
-        names = self.outputs if end is None else self.top_names[end]
-        self._forward(self._index(start, 0), self._index(end, len(self.layers) - 1))
-        return {name: self.blobs[name].data for name in [*names, *wanted]}
+        last = self._index(end, len(self.layers) - 1)
+        names = self.outputs if end is None else self._tops(last)
+        self._take_turn()
+        self._forward(self._index(start, 0), last)
+        return self._results("data", [*names, *wanted])
 
+    @alone
     def backward(self, diffs=None, start=None, end=None, **kwargs) -> dict[str, np.ndarray]:
         """Run backward from layer `start` down to `end`, beginning with the diffs of the tops as they are.
 
@@ -95,9 +118,26 @@ class Net(Shown):
         """
         wanted = blob_names(diffs, "backward", self.outputs)
         self._fill("diff", kwargs, self.outputs, "backward", "outputs")
-        names = self.inputs if end is None else self.bottom_names[end]
-        self._backward(self._index(start, len(self.layers) - 1), self._index(end, 0))
-        return {name: self.blobs[name].diff for name in [*names, *wanted]}
+        first = self._index(end, 0)
+        names = self.inputs if end is None else self._bottoms(first)
+        self._backward(self._index(start, len(self.layers) - 1), first)
+        return self._results("diff", [*names, *wanted])
+
+    def _take_turn(self) -> None:
+        """Where another thread ran the net last, what `forward` gave it keeps its numbers."""
+        me = threading.get_ident()
+        if self._thread not in (None, me) and not self._several:
+            self._several = True
+            for name in self._returned.difference(self.inputs):
+                self.blobs[name].let_go()
+        self._thread = me
+
+    def _results(self, what: str, names: list[str]) -> dict[str, np.ndarray]:
+        arrays = {name: getattr(self.blobs[name], what) for name in names}
+        if self._several:
+            return {name: array.copy() for name, array in arrays.items()}
+        self._returned.update(arrays)
+        return arrays
 
     def forward_all(self, blobs=None, **kwargs) -> dict[str, np.ndarray]:
         """forward over any number of samples, batch by batch; the last one is filled up with zeros, which are
@@ -127,19 +167,20 @@ class Net(Shown):
             raise GraphFault("the net has no Input to fill: its data come from data layers, so call forward()")
         return self.blobs[self.inputs[0]].shape[0]
 
+    @alone
     def _forward(self, first: int, last: int) -> float:
         """Run layers by their indices; the loss."""
         self._lend(first)
         if first:
             for blob in self.blobs.values():
                 blob.fill_gap(first)
-        names = self._layer_names
-        self._engine.forward(start=names[first], end=names[last])
-        return self._engine.loss if last == len(names) - 1 else 0.0
+        self._engine.forward(start=first, end=last)
+        return self._engine.loss if last == len(self.layers) - 1 else 0.0
 
+    @alone
     def _backward(self, last: int, first: int) -> None:
         """Run layers backward by their indices."""
-        steps, names = self._engine.plan.steps, self._layer_names
+        steps = self._engine.plan.steps
         if not any(step.backward for step in steps):
             warnings.warn(
                 "backward has nothing to do: no loss, or force_backward: true, reaches a layer that learns",
@@ -154,7 +195,7 @@ class Net(Shown):
         self._lend(last + 1)
         if not grads and not self._engine.plan.losses and last == len(steps) - 1:
             return  # all diffs are zero, and so would be what follows from them
-        self._engine.backward(start=names[last] if last < len(steps) - 1 else None, end=names[first], grads=grads)
+        self._engine.backward(start=last if last < len(steps) - 1 else None, end=first, grads=grads)
 
     def _loss_starts(self, first: int, last: int) -> dict[str, np.ndarray]:
         """{loss: its weight} of those in the pass that no forward has made; the engine knows of the others."""
@@ -184,7 +225,7 @@ class Net(Shown):
         if layer is None:
             return default
         self.layer_dict[layer]
-        return self._engine.plan.by_name[layer].index
+        return self._layer_names.index(layer)  # the first of that name, as in pycaffe
 
     # -- between scripts and the engine ------------------------------------------------------------
 
@@ -226,10 +267,12 @@ class Net(Shown):
 
     # -- sizes, weights ----------------------------------------------------------------------------
 
+    @alone
     def reshape(self) -> None:
         """Bring all blobs to the sizes that follow from the inputs' (forward does that too)."""
         self._engine.reshape({})
 
+    @alone
     def clear_param_diffs(self) -> None:
         """Set the diffs of all params to zero."""
         for blobs in self.params.values():
@@ -237,6 +280,7 @@ class Net(Shown):
                 blob.clear_diff()
         self._lend()
 
+    @alone
     def copy_from(self, path) -> None:
         """Load weights by layer name from a file of any format; several joined by commas."""
         require_weights(path)
@@ -247,6 +291,7 @@ class Net(Shown):
 
     load_hdf5 = copy_from
 
+    @alone
     def share_with(self, other: Net) -> None:
         """Use the other net's weights in the layers of the same names: the same arrays."""
         other._lend()
@@ -260,11 +305,13 @@ class Net(Shown):
                 + f"; only in the other net, so not used: {some(unused, 12)}" * bool(unused)
             )
 
+    @alone
     def save(self, path) -> None:
         """Write the weights as a .caffemodel (or .npz, .safetensors, .h5 by the path's ending)."""
         self._lend()
         self._engine.save(path)
 
+    @alone
     def save_hdf5(self, path) -> None:
         """Write the weights as HDF5, whatever the path's ending."""
         self._lend()
@@ -280,6 +327,7 @@ class Net(Shown):
                 raise
             os.replace(unfinished, path)
 
+    @alone
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
         """Give a net whose first layer is MemoryData images (N, C, H, W) and labels (N, 1, 1, 1) or (N,), float32."""
         layer = self._engine.layers[0]

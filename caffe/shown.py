@@ -36,16 +36,16 @@ class Shown:
             "blob",
             ": to fill it, write blobs['{name}'].data[...] = array",
         )
-        vectors = {name: BlobVec() for name in engine.layer_names}
-        for name, params in engine.params.items():
-            vectors[name].extend(ParamBlob(engine, param) for param in params)
+        vectors = [BlobVec() for _ in plan.steps]
+        for step, vector in zip(plan.steps, vectors, strict=True):
+            vector.extend(ParamBlob(engine, param) for param in step.layer.params)
         self.params = Named(
-            ((name, vector) for name, vector in vectors.items() if vector),
+            ((step.name, vectors[step.index]) for step in plan.steps if step.layer.params),
             "layer with learned blobs",
             ": to fill it, write params['{name}'][0].data[...] = array",
         )
         self.layers = [
-            step.layer.user if step.cls.type == "Python" else LayerView(step.cls.type, vectors[step.name])
+            step.layer.user if step.cls.type == "Python" else LayerView(step.cls.type, vectors[step.index])
             for step in plan.steps
         ]
         self.layer_dict = Named(zip(engine.layer_names, self.layers, strict=True), "layer")
@@ -95,11 +95,17 @@ class Shown:
     def _outputs(self) -> list[int]:
         return self._indices(self.outputs)
 
+    def _tops(self, layer: int) -> list[str]:
+        return [value.name for value in self._engine.plan.steps[layer].tops]
+
+    def _bottoms(self, layer: int) -> list[str]:
+        return [value.name for value in self._engine.plan.steps[layer].bottoms]
+
     def _top_ids(self, layer: int) -> list[int]:
-        return self._indices(self.top_names[self._layer_names[layer]])
+        return self._indices(self._tops(layer))
 
     def _bottom_ids(self, layer: int) -> list[int]:
-        return self._indices(self.bottom_names[self._layer_names[layer]])
+        return self._indices(self._bottoms(layer))
 
     def _indices(self, names) -> list[int]:
         known = self._blob_names

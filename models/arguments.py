@@ -75,6 +75,12 @@ def add_width(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_auto_crop(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--auto-crop", action="store_true", help="compute the offset of every Crop that has no crop_param"
+    )
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, gpu or gpu:N (default: cpu)")
     parser.add_argument("--threads", type=thread_count, metavar="N", help="CPU threads (default: all cores)")

@@ -76,6 +76,7 @@ class Evaluation:
         backend=None,
         heads: list[Head] | None = None,
         batches: int | None = None,
+        auto_crop: bool = False,
     ):
         message, wheres = read_net(net)
         message, _ = filter_net(message, wheres, "TEST")
@@ -88,7 +89,7 @@ class Evaluation:
             )
         self.path, self.image = net, data[0].top[0]
         kept = {self.image} | {name for head in self.heads for name in (head.score, head.label)}
-        self.net = Net(net, "TEST", backend=backend, weights=str(weights), keep=kept)
+        self.net = Net(net, "TEST", backend=backend, weights=str(weights), keep=kept, auto_crop=auto_crop)
         self.source = getattr(self.net.plan.by_name[data[0].name].layer, "user", None)
         if not hasattr(self.source, "in_order"):
             self.source = None
@@ -207,6 +208,7 @@ def add_to(commands) -> None:
     parser.add_argument("--score", metavar="BLOB", help="the scores, where no loss names them")
     parser.add_argument("--label", metavar="BLOB", default="label", help="the labels for --score (default: label)")
     parser.add_argument("--batches", type=whole_number, metavar="N", help="how many (default: the split)")
+    arguments.add_auto_crop(parser)
     arguments.add_device(parser)
     parser.set_defaults(run=run)
 
@@ -214,7 +216,12 @@ def add_to(commands) -> None:
 def run(options) -> None:
     heads = [Head(options.score, options.label)] if options.score else None
     evaluation = Evaluation(
-        options.net, options.weights, backend=arguments.backend_of(options), heads=heads, batches=options.batches
+        options.net,
+        options.weights,
+        backend=arguments.backend_of(options),
+        heads=heads,
+        batches=options.batches,
+        auto_crop=options.auto_crop,
     )
     try:
         warn_of_missing(evaluation)

@@ -41,8 +41,10 @@ class Segmenter:
         scale: float = 1.0,
         rgb: bool = False,
         blob: str = "",
+        auto_crop: bool = False,
     ):
-        self.net = Net(net, "TEST", backend=backend, weights=str(weights), keep=[blob] if blob else "needed")
+        keep = [blob] if blob else "needed"
+        self.net = Net(net, "TEST", backend=backend, weights=str(weights), keep=keep, auto_crop=auto_crop)
         inputs = self.net.inputs
         if len(inputs) != 1 or len(self.net.shapes[inputs[0]]) != 4:
             found = f"its inputs are {', '.join(inputs)}" if inputs else "its images come from a data layer"
@@ -158,6 +160,7 @@ def add_to(commands) -> None:
         "--probabilities", action="store_true", help="also write NAME.npz with `probabilities` (classes, H, W)"
     )
     parser.add_argument("--no-overlay", action="store_true", help="write labels only")
+    arguments.add_auto_crop(parser)
     arguments.add_device(parser)
     parser.set_defaults(run=run)
 
@@ -178,6 +181,7 @@ def run(options) -> int:
         scale=options.scale,
         rgb=options.rgb,
         blob=options.blob,
+        auto_crop=options.auto_crop,
     )
     if segmenter.net.load_report.missing:
         print(f"warning: {segmenter.net.load_report}", file=sys.stderr)

@@ -32,8 +32,9 @@ def _draw(options) -> None:
 
 
 def _plan(options, inputs: dict[str, Shape]) -> Plan:
+    crop = {"auto_crop": options.auto_crop}
     try:
-        return Plan(options.net, options.phase, level=options.level, stages=options.stage, inputs=inputs)
+        return Plan(options.net, options.phase, level=options.level, stages=options.stage, inputs=inputs, **crop)
     except NetError as error:
         error.what += tools.input_hint(options.net, inputs, error.layer)
         raise
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     net.add_argument("--phase", default="TEST", type=str.upper, choices=["TRAIN", "TEST"])
     net.add_argument("--level", type=int, default=0)
     net.add_argument("--stage", action="append", default=[], help="may be repeated")
+    net.add_argument("--auto-crop", action="store_true", help="compute the offset of every Crop that has no crop_param")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name: str, run, parent, text: str) -> argparse.ArgumentParser:

@@ -129,12 +129,10 @@ class _Wiring:
     def __init__(self, specs, wheres, absent):
         self.specs, self.wheres, self.absent = specs, wheres, absent
         self.steps: list[Step] = []
-        self.by_name: dict[str, Step] = {}
         self.newest: dict[str, Value] = {}  # blob name -> what it means at this point of the text
 
     def add(self, spec: LayerParameter, where: Where) -> None:
         step = Step(len(self.steps), spec, where, layer_class(spec.type))
-        self._check_name(step)
         _check_arity(step)
         step.bottoms = [self._read(name, index, step) for index, name in enumerate(spec.bottom)]
         spec.top.extend(self._automatic_tops(step))
@@ -144,14 +142,6 @@ class _Wiring:
         for value in step.bottoms:
             value.readers.append(step)
         self.newest.update((value.name, value) for value in step.tops)
-
-    def _check_name(self, step: Step) -> None:
-        first = self.by_name.setdefault(step.name, step)
-        if first is not step:
-            raise GraphFault(
-                f"the name '{step.name}' is already that of the {first.cls.type} layer"
-                f"{at(first.where)}: weights are stored by name, so each layer needs its own"
-            )
 
     def _read(self, name: str, index: int, step: Step) -> Value:
         if name in self.newest:

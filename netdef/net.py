@@ -17,22 +17,23 @@ from demitasse.layers.backend import make_backend
 from demitasse.layers.layer import Array, Layer, Param, Shape
 from demitasse.netdef.fusion import fuse_relus, join_in_place
 from demitasse.netdef.graph import Step, Value
-from demitasse.netdef.loading import LoadReport, match_weights
+from demitasse.netdef.loading import LoadReport
 from demitasse.netdef.params import allocate_grads, fill_params
 from demitasse.netdef.plan import Plan, plan_lifetimes
 from demitasse.netdef.run import Run
-from demitasse.netdef.words import shape_text, some
-from demitasse.netdef.written import written
-from demitasse.proto.errors import GraphFault, SchemaFault, WeightsFault, Where, did_you_mean
+from demitasse.netdef.stored import Stored
+from demitasse.netdef.turns import alone
+from demitasse.netdef.words import some
+from demitasse.proto.errors import GraphFault, SchemaFault, Where, did_you_mean
 from demitasse.proto.messages import LayerParameter, NetParameter
-from demitasse.proto.weights import write_weights
 
 
-class Net:
+class Net(Stored):
     """A net that computes.
 
-    source, phase, level, stages, inputs: as in Plan.  backend: from make_backend; None: the CPU.
-    weights: what `load` takes, loaded at once.  seed: for fillers and dropout.
+    source, phase, level, stages, inputs, auto_crop: as in Plan.  backend: from make_backend; None: the CPU.
+    weights: what `load` takes, loaded at once; or another net, whose arrays are shared (`share_with`).
+    seed: for fillers and dropout.
     keep: "needed" drops values and gradients after their last use, so that memory is that of the live ones;
         "all" keeps every blob and gradient readable, and lets a net in the TEST phase run backward;
         a list of blob names keeps those beside what is needed.  Inputs, outputs and losses always stay.
@@ -41,6 +42,8 @@ class Net:
     blobs, grads: {blob: array, or its gradient} of what is there at the moment, newest values.
     run: the same by value, for those who put arrays of their own in place (netdef.run.Run).
     load_report: what `weights` had in common with the net.
+    lock: held during each of the calls below, so that threads may share the net: each gets the results of its own
+        call.  Hold it (`with net.lock:`) to make several calls, or a call and a look at `blobs`, one.
     before_forward, after_forward, before_backward, after_backward: lists of functions called with a layer's index.
     """
 
@@ -53,15 +56,18 @@ class Net:
         level: int = 0,
         stages: Iterable[str] = (),
         inputs: Mapping[str, Shape] | None = None,
-        weights: str | os.PathLike | Mapping | None = None,
+        auto_crop: bool = False,
+        weights: str | os.PathLike | Mapping | Net | None = None,
         fuse: bool = True,
         keep: str | Iterable[str] = "needed",
         seed: int | None = None,
     ):
+        super().__init__()
         self.backend = backend or make_backend("cpu")
         if seed is not None:
             self.backend.seed(seed)
-        self.plan = Plan(source, phase, backend=self.backend, level=level, stages=stages, inputs=inputs)
+        state = {"level": level, "stages": stages, "inputs": inputs, "auto_crop": auto_crop}
+        self.plan = Plan(source, phase, backend=self.backend, **state)
         try:
             self._build(keep, fuse, weights)
         except BaseException:
@@ -85,8 +91,11 @@ class Net:
         self.after_forward: list[Callable[[int], None]] = []
         self.before_backward: list[Callable[[int], None]] = []
         self.after_backward: list[Callable[[int], None]] = []
-        self.load_report = self.load(weights) if weights else None
+        self.load_report = self._take(weights) if weights else None
         self._allocate()
+
+    def _take(self, weights) -> LoadReport:
+        return self.share_with(weights) if isinstance(weights, Net) else self.load(weights)
 
     def _allocate(self) -> None:
         steps, shared = self.plan.steps, self.plan.shared
@@ -152,16 +161,18 @@ class Net:
 
     # -- running -----------------------------------------------------------------------------------
 
+    @alone
     def reshape(self, shapes: Mapping[str, Shape]) -> None:
         """Give inputs new shapes and infer all others; ShapeFault where they do not fit (the net stays usable)."""
         for name in shapes:
             self._input(name)
         self.plan.resize({name: tuple(int(size) for size in shape) for name, shape in shapes.items()})
 
+    @alone
     def forward(
-        self, inputs: Mapping[str, Array] | None = None, start: str | None = None, end: str | None = None
+        self, inputs: Mapping[str, Array] | None = None, start: str | int | None = None, end: str | int | None = None
     ) -> dict[str, Array]:
-        """Run the layers from `start` to `end` (names, both included; None: first, last).
+        """Run the layers from `start` to `end` (names or indices, both included; None: first, last).
 
         inputs: {blob: array on the host or the device}; copied, kept for the next runs, and free to change
         the net's sizes.  With `start`, any blob made before it may be given.
@@ -182,8 +193,9 @@ class Net:
         names = self.outputs if end is None else [value.name for value in self.plan.steps[last].tops]
         return {name: self.blobs[name] for name in names}
 
+    @alone
     def backward(
-        self, start: str | None = None, end: str | None = None, grads: Mapping[str, Array] | None = None
+        self, start: str | int | None = None, end: str | int | None = None, grads: Mapping[str, Array] | None = None
     ) -> None:
         """Add the gradients of the last forward's loss to the params, layer by layer from `start` down to `end`.
 
@@ -205,6 +217,7 @@ class Net:
         """The sum of loss_weight * top over the last forward (waits for the device)."""
         return self.loss_later()()
 
+    @alone
     def loss_later(self) -> Callable[[], float]:
         """`loss`, asked for now: a function that waits for it, but not for what is started in between."""
         terms = [(weight, self.backend.to_host_async(array)) for weight, array in self.run.losses()]
@@ -221,15 +234,18 @@ class Net:
 
         return wait
 
+    @alone
     def clear_grads(self) -> None:
         """Set the gradients of all params to zero."""
         for param in self.learnable:
             if param.grad is not None:
                 param.grad.fill(0)
 
-    def _index(self, layer: str | None, default: int) -> int:
+    def _index(self, layer: str | int | None, default: int) -> int:
         if layer is None:
             return default
+        if isinstance(layer, int):
+            return layer
         if layer not in self.plan.by_name:
             raise GraphFault(f"the net has no layer '{layer}'{did_you_mean(layer, self.plan.by_name)}")
         return self.plan.by_name[layer].index
@@ -267,68 +283,6 @@ class Net:
             raise GraphFault(
                 "a net in the TEST phase saves nothing for backward: build it with keep='all', or in the TRAIN phase"
             )
-
-    # -- weights and state -------------------------------------------------------------------------
-
-    def load(self, source: str | os.PathLike | Mapping) -> LoadReport:
-        """Load weights by layer name from a file of any format, several joined by commas, or {layer: arrays}.
-
-        WeightsFault where a shape differs or no layer matches; then nothing has changed.
-        """
-        report, pairs = match_weights(self.plan.steps, self.plan.shared, source)
-        for param, array in pairs:
-            owner = self.plan.shared.get(param, param)
-            if owner.data is None:
-                owner.data = self.backend.empty(owner.shape)
-            owner.data[...] = self.backend.asarray(array.reshape(owner.shape))  # views and sharers see it
-        self.backend.invalidate_weight_cache()
-        return report
-
-    def save(self, path: str | os.PathLike, grads: bool = False) -> None:
-        """Write the weights, and with `grads` their gradients, in the format of the path's ending."""
-        weights = {
-            step.name: [self.backend.to_host(param.data) for param in step.layer.params] for step in self.plan.steps
-        }
-        diffs = {
-            step.name: [None if param.grad is None else self.backend.to_host(param.grad) for param in step.layer.params]
-            for step in self.plan.steps
-        }
-        write_weights(path, weights, net=self.to_message(), grads=diffs if grads else None)
-
-    def share_with(self, other: Net) -> None:
-        """Use the weights of another net's layers of the same names: the same arrays, not copies."""
-        if self.backend.xp is not other.backend.xp:
-            raise GraphFault("nets on different devices cannot share weights: load a copy instead")
-        for name, theirs in other.params.items():
-            ours = self.params.get(name, theirs)
-            shapes = [[shape_text(param.shape) for param in params] for params in (ours, theirs)]
-            if shapes[0] != shapes[1]:
-                raise WeightsFault(
-                    f"layer '{name}' has arrays {shapes[0]} here and {shapes[1]} in the net "
-                    "to share with: make them alike, or rename the layer"
-                )
-            for param, source in zip(ours, theirs, strict=True):
-                param.data = source.data
-
-    def to_message(self) -> NetParameter:
-        """The net of this phase as Caffe would write it; its `blobs` say shapes and hold no values."""
-        return written(self.plan)
-
-    def state(self) -> dict:
-        """What an exact restart needs beside the weights, as JSON values: random state and data positions."""
-        layers = {step.name: state for step in self.plan.steps if (state := step.layer.state())}
-        return {"random": self.backend.random_state(), "layers": layers}
-
-    def load_state(self, state: Mapping) -> None:
-        """Take up what `state` gave; layers that the net does not have are passed over."""
-        self.backend.set_random_state(state["random"])
-        for name, layer_state in state["layers"].items():
-            if name in self.plan.by_name:
-                self.plan.by_name[name].layer.load_state(layer_state)
-
-    def close(self) -> None:
-        """Release files and threads."""
-        self.plan.close()
 
 
 def _kept_names(keep: str | Iterable[str], known: Iterable[str]) -> set[str] | None:

@@ -15,6 +15,7 @@ from functools import cached_property
 
 from demitasse.layers.fillers import check_filler
 from demitasse.layers.layer import TRAIN, Param, Shape
+from demitasse.netdef.crops import set_offset, warn_of_crops
 from demitasse.netdef.fields import own_fields, unread_fields
 from demitasse.netdef.gradient import plan_gradients
 from demitasse.netdef.graph import Step, Value, label_of, wire
@@ -23,7 +24,7 @@ from demitasse.netdef.memory import require_memory
 from demitasse.netdef.params import bind_params
 from demitasse.netdef.phase import filter_net
 from demitasse.netdef.words import at
-from demitasse.proto.errors import SchemaFault, Where
+from demitasse.proto.errors import GraphFault, SchemaFault, Where
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.text import read_net
 
@@ -32,6 +33,7 @@ class Plan:
     """The steps of a net in order, joined by values.
 
     source: a path, prototxt text with a newline in it, or a NetParameter.
+    auto_crop: let a Crop without crop_param cut where the coordinates of its bottoms say, not from offset 0 on.
     inputs: {top: shape} of Input layers, and of data layers that are to be replaced by Input layers.
     backend: given to the layers; None where nothing is to be computed.
     Raises the faults of proto.errors, each with its file, line and layer.
@@ -46,6 +48,7 @@ class Plan:
         level: int = 0,
         stages: Iterable[str] = (),
         inputs: Mapping[str, Shape] | None = None,
+        auto_crop: bool = False,
     ):
         message, wheres = read_net(source)
         self.message, self.wheres = filter_net(message, wheres, phase, level, stages)
@@ -53,10 +56,11 @@ class Plan:
         self.phase = self.message.state.phase
         self.steps = wire(self.message.layer, self.wheres, _tops_of(message, wheres))
         self._check_not_empty(message, source)
-        self.by_name = {step.name: step for step in self.steps}
+        self.by_name = {step.name: step for step in reversed(self.steps)}  # the first of a name, as in pycaffe
         self.settled = False  # whether only an input's shape can change any other
         try:
-            self._set_up(backend)
+            self._set_up(backend, auto_crop)
+            warn_of_crops(self.steps)
             self._fitting = {value: value.shape for value in self.inputs.values()}  # as all others were inferred from
             self.shared = bind_params(self.steps)
             plan_gradients(self.steps, self.message.force_backward)
@@ -78,15 +82,20 @@ class Plan:
             reason = "no layer" if not message.layer else f"no layer in the {'TRAIN' if self.trains else 'TEST'} phase"
             raise SchemaFault(f"the net has {reason}: write layer {{ ... }} blocks", Where(file))
 
-    def _set_up(self, backend) -> None:
+    def _set_up(self, backend, auto_crop: bool) -> None:
+        learned: dict[str, Step] = {}
         for step in self.steps:
             with step.located:
                 shapes = [value.shape for value in step.bottoms]
                 if not step.spec.HasField("phase"):
                     step.spec.phase = self.phase
+                if auto_crop:
+                    set_offset(step)
                 step.layer = step.cls(step.spec, step.spec.phase, backend)
                 step.layer.folder = os.path.dirname(step.where.file)
                 step.layer.params = step.layer.setup(shapes)
+                if step.layer.params:
+                    _check_name(step, learned.setdefault(step.name, step))
                 for param in step.layer.params:
                     check_filler(param.filler)
                 infer(step, shapes)
@@ -188,6 +197,15 @@ class Plan:
     def _require_memory(self) -> None:
         if self.on_host:
             require_memory(self.steps, self.trains)
+
+
+def _check_name(step: Step, first: Step) -> None:
+    """Layers may share a name, as in Caffe, while no more than one of them has weights."""
+    if first is not step:
+        raise GraphFault(
+            f"the name '{step.name}' is already that of the {first.cls.type} layer{at(first.where)}: weights are "
+            "stored by name, so each layer with weights needs its own"
+        )
 
 
 def _tops_of(message: NetParameter, wheres: Sequence[Where]) -> dict[str, str]:

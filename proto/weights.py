@@ -169,9 +169,13 @@ def _owned(layers: dict[str, list], net: NetParameter | None) -> dict[str, list]
 
 def _write_caffemodel(path, layers: dict, net: NetParameter | None, grads: dict) -> None:
     whole = _described(layers, net)
+    owners: dict[str, int] = {}  # of layers with one name, the one that is described with blobs
+    for index, layer in enumerate(whole.layer):
+        if layer.blobs or layer.name not in owners:
+            owners[layer.name] = index
     blobs = []
-    for layer in whole.layer:
-        arrays = layers.get(layer.name, [])
+    for index, layer in enumerate(whole.layer):
+        arrays = layers.get(layer.name, []) if owners[layer.name] == index else []
         if any(values is None for values in arrays):
             raise fault(
                 path, f"layer '{layer.name}' lacks an array (another layer owns it): give the net's weights in full"

@@ -33,6 +33,7 @@ def train(options, ranks) -> int:
             snapshot=options.snapshot,
             level=options.level,
             stages=options.stages,
+            auto_crop=options.auto_crop,
             seed=options.seed,
             log=log,
             requests=signals,
@@ -68,7 +69,8 @@ def test(options) -> int:
         threads=options.threads,
         precision=options.precision,
     )
-    net = Net(options.file, "TEST", backend=backend, level=options.level, stages=options.stages)
+    state = {"level": options.level, "stages": options.stages, "auto_crop": options.auto_crop}
+    net = Net(options.file, "TEST", backend=backend, **state)
     log.info(str(net.load(options.weights)))
     log.info(f"Running for {options.iterations} iterations.")
     sums, loss = {}, 0.0

@@ -71,6 +71,9 @@ def _device_options(parser) -> None:
         choices=("fp32", "tf32", "fp16"),
         help="of convolutions on the GPU (default: tf32)",
     )
+    parser.add_argument(
+        "--auto-crop", action="store_true", help="compute the offset of every Crop that has no crop_param"
+    )
     parser.add_argument("-level", "--level", type=int, default=0, metavar="N", help="the level of the net's state")
     parser.add_argument("-stage", "--stage", default="", metavar="S,...", help="the stages of the net's state")
 

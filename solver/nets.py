@@ -17,8 +17,8 @@ from demitasse.proto.messages import TEST, TRAIN, NetState
 TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
 
-def build_train_net(param, find, backend, *, level: int = 0, stages=(), keep="needed", fuse: bool = True) -> Net:
-    """The net to be trained.  find: a Finder; level, stages: beside those of train_state; keep, fuse: as in Net."""
+def build_train_net(param, find, backend, *, level: int = 0, stages=(), **options) -> Net:
+    """The net to be trained.  find: a Finder; level, stages: beside those of train_state; options: of Net."""
     given = [field for field in TRAIN_FIELDS if param.HasField(field)]
     if len(given) != 1:
         found = f"has {' and '.join(given)}" if given else "has none"
@@ -28,17 +28,17 @@ def build_train_net(param, find, backend, *, level: int = 0, stages=(), keep="ne
     if level:
         state.level = level
     state.stage.extend(stages)
-    return _build(_found(getattr(param, given[0]), given[0], find), state, backend, keep, fuse)
+    return _build(_found(getattr(param, given[0]), given[0], find), state, backend, options)
 
 
-def build_test_nets(param, find, backend, *, keep="needed", fuse: bool = True) -> list[Net]:
+def build_test_nets(param, find, backend, **options) -> list[Net]:
     """The nets to be tested, in the order of their test_iter."""
     sources = [_found(source, field, find) for field, source in _test_sources(param)]
     nets = []
     for source, given in zip(sources, param.test_state or [NetState()] * len(sources), strict=True):
         state = NetState(phase=TEST)
         state.MergeFrom(given)
-        nets.append(_build(source, state, backend, keep, fuse))
+        nets.append(_build(source, state, backend, options))
     return nets
 
 
@@ -74,5 +74,5 @@ def _found(source, field: str, find):
     return find(source, field) if isinstance(source, str) else source
 
 
-def _build(source, state: NetState, backend, keep, fuse: bool) -> Net:
-    return Net(source, state.phase, backend=backend, level=state.level, stages=list(state.stage), keep=keep, fuse=fuse)
+def _build(source, state: NetState, backend, options) -> Net:
+    return Net(source, state.phase, backend=backend, level=state.level, stages=list(state.stage), **options)

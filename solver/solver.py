@@ -40,6 +40,7 @@ class Solver:
     weights: files (joined by commas) to start from; None: those of the solver's `weights` field.
     snapshot: a .solverstate (or .solverstate.h5) to go on from.
     level, stages: beside those of train_state.  seed, type: instead of random_seed and the file's `type`.
+    auto_crop: as in netdef.net.Net.
     every_blob: keep all blobs and gradients of all nets, each layer run on its own (pycaffe reads and writes them).
     log: a Log; None: Caffe's lines on stderr.  requests: a function that gives NONE, SNAPSHOT or STOP.
     ranks: the processes that train together (solver.distributed).
@@ -62,6 +63,7 @@ class Solver:
         stages=(),
         seed: int | None = None,
         type: str | None = None,
+        auto_crop: bool = False,
         every_blob: bool = False,
         log=None,
         requests=None,
@@ -77,7 +79,7 @@ class Solver:
         self.backend = backend or self._make_backend(device, exact=exact, threads=threads, precision=precision)
         self.backend.seed(self.ranks.common_seed(self._seed(seed)))
         whole = every_blob or self.param.debug_info
-        options = {"keep": "all" if whole else "needed", "fuse": not whole}
+        options = {"keep": "all" if whole else "needed", "fuse": not whole, "auto_crop": auto_crop}
         with placed(self.where):
             self.net = build_train_net(self.param, self.find, self.backend, level=level, stages=stages, **options)
             self.test_nets = build_test_nets(self.param, self.find, self.backend, **options)

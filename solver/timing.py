@@ -59,7 +59,8 @@ class LayerClock:
 def time_net(options) -> int:
     """Print the mean time of every layer, forward and (where there is a loss) backward."""
     backend = _backend(options)
-    net = Net(options.file, options.phase, backend=backend, level=options.level, stages=options.stages)
+    state = {"level": options.level, "stages": options.stages, "auto_crop": options.auto_crop}
+    net = Net(options.file, options.phase, backend=backend, **state)
     clock = LayerClock(net)
     goes_back = _warm_up(net)
     clock.reset()

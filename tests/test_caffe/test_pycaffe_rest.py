@@ -41,6 +41,7 @@ def gpu(request, monkeypatch):
     shim.gpu_or_pretence(request, monkeypatch)
     caffe.mode._gpu.cache_clear()
     caffe.set_mode_gpu()
+    caffe.set_random_seed(3)
     yield
     caffe.mode._gpu.cache_clear()
 

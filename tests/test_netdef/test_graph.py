@@ -77,9 +77,9 @@ def test_layers_without_a_name_are_named():
             "bottom 'x' is made by layer 'x' at 3:1, further down",
         ),
         (
-            layer("ReLU", "r", "data") + layer("TanH", "r", "data", "t"),
+            layer("Bias", "r", "data") + layer("PReLU", "r", "data", "t"),
             GraphFault,
-            r"^3:1: layer 'r' \(TanH\): the name 'r' is already that of the ReLU layer at 2:1: .* needs its own",
+            r"^3:1: layer 'r' \(PReLU\): the name 'r' is already that of the Bias layer at 2:1: .* needs its own",
         ),
         (
             layer("ReLU", "r", "data") + layer("TanH", "t", "data", "r"),
