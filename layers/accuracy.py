@@ -10,6 +10,7 @@ from demitasse.proto.errors import SchemaFault
 
 class Accuracy(Layer):
     type = "Accuracy"
+    ignores = "accuracy_param"
     bottoms = (2, 2)
     tops = (1, 2)
     never_differentiable = (0, 1)

@@ -61,6 +61,7 @@ class Layer:
     same_count = False  # as many tops as bottoms (Convolution and its like)
     is_loss = False  # loss_weight 1 unless given; a missing top is made
     never_differentiable: tuple[int, ...] = ()  # bottoms that take no gradient (labels)
+    ignores = ""  # of losses and metrics: the field whose ignore_label marks places that do not count
     in_place = False  # whether a prototxt may name the same blob as bottom and top
     shapes_from_data = False  # True: infer gives the largest tops there can be (Filter)
     passes_images = False  # it only hands arrays to primitives, which may have a form of their own for images
@@ -243,9 +244,12 @@ def check_labels(scores: Shape, labels: Shape, axis: int) -> None:
     """ShapeFault unless there is a label for each place of the scores, whose classes lie along `axis`."""
     places = math.prod(scores[:axis] + scores[axis + 1 :])
     if math.prod(labels) != places:
+        exchanged = math.prod(labels[:axis] + labels[axis + 1 :]) == math.prod(scores)
+        remedy = (
+            "are the bottoms exchanged? The scores come first" if exchanged else "one label for each place expected"
+        )
         raise ShapeFault(
-            f"the scores have shape {scores} and so {places} places, the labels have shape "
-            f"{labels}: one label for each place expected"
+            f"the scores have shape {scores} and so {places} places, the labels have shape {labels}: {remedy}"
         )
     sizes, given = ([n for n in shape if n != 1] for shape in (scores[:axis] + scores[axis + 1 :], labels))
     if sizes != given and sorted(sizes) == sorted(given):

@@ -15,6 +15,7 @@ from demitasse.proto.errors import ShapeFault
 
 class SoftmaxWithLoss(LossLayer):
     type = "SoftmaxWithLoss"
+    ignores = "loss_param"
     fields = ("softmax_param", "loss_param")
     tops = (1, 2)
 

@@ -36,7 +36,7 @@ def _plan(options, inputs: dict[str, Shape]) -> Plan:
     try:
         return Plan(options.net, options.phase, level=options.level, stages=options.stage, inputs=inputs, **crop)
     except NetError as error:
-        error.what += tools.input_hint(options.net, inputs, error.layer)
+        error.what += tools.input_hint(options.net, inputs, error)
         raise
 
 

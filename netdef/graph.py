@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from demitasse.layers.layer import Layer, Shape, layer_class
+from demitasse.layers.layer import TEST, TRAIN, Layer, Shape, layer_class
 from demitasse.netdef.words import at, count_text, some, times_text
-from demitasse.proto.errors import GraphFault, NetError, ShapeFault, Where, did_you_mean, located
+from demitasse.proto.errors import GraphFault, LabelFault, NetError, ShapeFault, Where, did_you_mean, located
 from demitasse.proto.messages import LayerParameter
 
 
@@ -69,7 +69,10 @@ class Step:
         """The error with this layer and its place, or the one to be raised instead of it."""
         if isinstance(error, NetError):
             error.where = self.where if error.where is None else error.where
-            error.layer = self.label if error.layer is None else error.layer
+            if error.layer is None:
+                error.layer = self.label
+                if isinstance(error, LabelFault) and error.label is not None and self.cls.ignores:
+                    error.what += f", or mark such places with {self.cls.ignores} {{ ignore_label: {error.label} }}"
         elif isinstance(error, MemoryError) and not hasattr(error, "raised_by"):
             return self._out_of_memory(error)
         else:
@@ -110,15 +113,19 @@ def label_of(spec: LayerParameter) -> str:
 
 
 def wire(
-    specs: Sequence[LayerParameter], wheres: Sequence[Where], absent: Mapping[str, str] | None = None
+    specs: Sequence[LayerParameter],
+    wheres: Sequence[Where],
+    absent: Mapping[str, Sequence[str]] | None = None,
+    state: str = "",
 ) -> list[Step]:
     """The layers as steps joined by values, in the order of the text; GraphFault where they do not join.
 
     The specs are completed: a layer without a name gets that of its first top or its type, a loss its tops.
-    absent: {top: its layer} of layers that the net has in other phases only, to be named in faults.
+    absent: {top: its layers} of layers that the net has in other states only, and the state that this one is in, to
+    be named in faults.
     """
     _name_the_nameless(specs)
-    wiring = _Wiring(specs, wheres, absent or {})
+    wiring = _Wiring(specs, wheres, absent or {}, state)
     for spec, where in zip(specs, wheres, strict=True):
         with located(where, label_of(spec)):
             wiring.add(spec, where)
@@ -126,8 +133,8 @@ def wire(
 
 
 class _Wiring:
-    def __init__(self, specs, wheres, absent):
-        self.specs, self.wheres, self.absent = specs, wheres, absent
+    def __init__(self, specs, wheres, absent, state):
+        self.specs, self.wheres, self.absent, self.state = specs, wheres, absent, state
         self.steps: list[Step] = []
         self.newest: dict[str, Value] = {}  # blob name -> what it means at this point of the text
 
@@ -153,9 +160,12 @@ class _Wiring:
                 raise GraphFault(f"bottom '{name}' is made by {whose}: a layer reads what layers above it make", place)
         what = f"bottom {index} reads '{name}', which "
         if name in self.absent:
+            makers = self.absent[name]
+            whose = "layer {} makes, and that is not" if len(makers) == 1 else "layers {} make, none of which is"
             raise GraphFault(
-                f"{what}only layer {self.absent[name]} makes, and that is not part of the net in this "
-                "phase and stage: make it so, or exclude this layer too",
+                f"{what}only {whose.format(' and '.join(makers))} part of the {self.state}: change their include and "
+                "exclude rules, give the stage they ask for (train_state or test_state { stage } of a solver, --stage "
+                "of a command), or exclude this layer too",
                 place,
             )
         near = did_you_mean(name, self.newest)
@@ -170,7 +180,8 @@ class _Wiring:
             maker = f"layer '{earlier.producer.name}'{at(earlier.producer.where)}"
             in_place = slot < len(step.bottoms) and step.bottoms[slot] is earlier
             if not in_place:
-                raise GraphFault(f"top '{name}' is already made by {maker}: give this one another name", place)
+                remedy = _phases(earlier.producer.spec, step.spec) or "give this one another name"
+                raise GraphFault(f"top '{name}' is already made by {maker}: {remedy}", place)
             if not step.cls.in_place:
                 raise GraphFault(
                     f"top '{name}' has the name of its bottom (made by {maker}), but {step.cls.type} does "
@@ -188,6 +199,20 @@ class _Wiring:
                 names.append(_unused(step.name, taken))
                 taken.add(names[-1])
         return names
+
+
+def _phases(first: LayerParameter, second: LayerParameter) -> str:
+    """What two data layers that make the same top lack: each a phase of its own; nothing for other layers."""
+    if first.bottom or second.bottom or all(spec.include or spec.exclude for spec in (first, second)):
+        return ""
+    other = next((rule.phase for spec in (first, second) for rule in spec.include if rule.HasField("phase")), TEST)
+    lacking = [spec for spec in (first, second) if not spec.include]
+    phases = [TRAIN if other == TEST else TEST, other][: len(lacking)]
+    rules = (
+        f"include {{ phase: {'TRAIN' if phase == TRAIN else 'TEST'} }} to '{spec.name}'"
+        for spec, phase in zip(lacking, phases, strict=False)
+    )
+    return f"to have one of them in each phase, add {' and '.join(rules)}"
 
 
 def _name_the_nameless(specs: Sequence[LayerParameter]) -> None:

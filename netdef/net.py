@@ -178,6 +178,9 @@ class Net(Stored):
         the net's sizes.  With `start`, any blob made before it may be given.
         Returns the net's outputs, or with `end` the tops of that layer, as device arrays.
         """
+        if not isinstance(inputs, Mapping | None):
+            name = next(iter(self.plan.inputs), "data")
+            raise GraphFault(f"forward takes arrays by the names of their blobs: net.forward({{'{name}': array}})")
         first, last = self._index(start, 0), self._index(end, len(self.plan.steps) - 1)
         fed = {self._value_before(name, first): self._copy(array) for name, array in (inputs or {}).items()}
         self.plan.resize({value.name: array.shape for value, array in fed.items()}, first, last)

@@ -54,7 +54,7 @@ class Plan:
         self.message, self.wheres = filter_net(message, wheres, phase, level, stages)
         declare_inputs(self.message.layer, self.wheres, inputs or {})
         self.phase = self.message.state.phase
-        self.steps = wire(self.message.layer, self.wheres, _tops_of(message, wheres))
+        self.steps = wire(self.message.layer, self.wheres, _tops_of(message, wheres), self.state_text)
         self._check_not_empty(message, source)
         self.by_name = {step.name: step for step in reversed(self.steps)}  # the first of a name, as in pycaffe
         self.settled = False  # whether only an input's shape can change any other
@@ -113,6 +113,13 @@ class Plan:
     @property
     def trains(self) -> bool:
         return self.phase == TRAIN
+
+    @property
+    def state_text(self) -> str:
+        """The TRAIN net (stage 'val'), for messages."""
+        state = self.message.state
+        stages = f" (stage {', '.join(map(repr, map(str, state.stage)))})" if state.stage else " (no stage given)"
+        return f"{'TRAIN' if self.trains else 'TEST'} net{stages}{f' at level {state.level}' if state.level else ''}"
 
     @cached_property
     def values(self) -> list[Value]:
@@ -208,13 +215,13 @@ def _check_name(step: Step, first: Step) -> None:
         )
 
 
-def _tops_of(message: NetParameter, wheres: Sequence[Where]) -> dict[str, str]:
-    """{top: which layer makes it} of all layers, those of other phases included."""
-    return {
-        top: f"{label_of(layer)}{at(where)}"
-        for layer, where in zip(message.layer, wheres, strict=True)
-        for top in layer.top
-    }
+def _tops_of(message: NetParameter, wheres: Sequence[Where]) -> dict[str, list[str]]:
+    """{top: which layers make it} of all layers, those of other states included."""
+    makers: dict[str, list[str]] = {}
+    for layer, where in zip(message.layer, wheres, strict=True):
+        for top in layer.top:
+            makers.setdefault(top, []).append(f"{label_of(layer)}{at(where)}")
+    return makers
 
 
 def _sizes_itself(step: Step) -> bool:

@@ -8,8 +8,9 @@ from demitasse.layers.layer import Shape, layer_class, layer_types
 from demitasse.netdef.diff import diff_nets, diff_weights
 from demitasse.netdef.graph import label_of
 from demitasse.netdef.phase import filter_net
+from demitasse.netdef.words import shape_text
 from demitasse.proto import upgrade as generations
-from demitasse.proto.errors import NetError, WeightsFault, printable
+from demitasse.proto.errors import GraphFault, NetError, SchemaFault, WeightsFault, printable
 from demitasse.proto.files import map_file, replacing
 from demitasse.proto.messages import NetParameter, SolverParameter
 from demitasse.proto.text import format as format_message
@@ -25,6 +26,12 @@ def complete_inputs(net: str, shapes: Mapping[str, Shape], phase: str) -> dict[s
     complete = dict(shapes)
     for layer in message.layer:
         given = [shapes[top] for top in layer.top if top in shapes]
+        declared = {len(shape.dim) for shape in layer.input_param.shape} or {IMAGE_AXES}
+        for top in layer.top:
+            shape = shapes.get(top, ())
+            if not layer.bottom and len(shape) == IMAGE_AXES - 1 and declared == {IMAGE_AXES}:
+                text = shape_text(shape)
+                raise SchemaFault(f"--input {top}={text} has three axes, without the batch: write {top}=1x{text}")
         if layer.bottom or not given or layer.type == "Input":
             continue
         batch = given[0]
@@ -33,9 +40,11 @@ def complete_inputs(net: str, shapes: Mapping[str, Shape], phase: str) -> dict[s
     return complete
 
 
-def input_hint(net: str, inputs: Mapping[str, Shape], layer: str | None) -> str:
+def input_hint(net: str, inputs: Mapping[str, Shape], error: NetError) -> str:
     """How to size the net all the same, where it is a layer without bottoms that has failed."""
-    message, _ = read_net(net)
+    if isinstance(error, GraphFault):  # how it is wired does not depend on what it makes
+        return ""
+    layer, (message, _) = error.layer, read_net(net)
     for spec in message.layer:
         if not spec.bottom and layer == label_of(spec) and _makes_data(spec.type):
             options = " ".join(f"--input {top}=1x3x500x500" for top in spec.top[:1] if top not in inputs)

@@ -55,7 +55,9 @@ class ShapeFault(NetError):
 
 
 class LabelFault(NetError):
-    """A label outside the classes of a loss or a metric."""
+    """A label outside the classes of a loss or a metric.  label: which, where the layer might be told to ignore it."""
+
+    label: int | None = None
 
 
 class WeightsFault(NetError):

@@ -75,7 +75,7 @@ def test_a_bottom_from_another_phase_is_named():
         + layer("Input", "label", more="include { phase: TRAIN } input_param { shape { dim: 1 } }")
         + layer("SoftmaxWithLoss", "loss", "data label")
     )
-    with pytest.raises(GraphFault, match=r"only layer 'label' \(Input\) at 2:1 makes.* not part of the net in th"):
+    with pytest.raises(GraphFault, match=r"only layer 'label' \(Input\) at 2:1 makes.* not part of the TEST net"):
         Plan(text, "TEST")
 
 

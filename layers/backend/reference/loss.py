@@ -60,12 +60,13 @@ def _label_fault(labels, shape, axis, ignore) -> LabelFault:
     if labels[first] == np.iinfo(np.int32).min:
         return LabelFault(f"the label at {names} {first} is NaN, or too large for a class: correct the labels")
     remedy = (
-        "raise num_output of the score layer, or mark such pixels with loss_param { ignore_label: "
-        f"{int(labels[first])} }}"
+        "raise num_output of the score layer"  # or what else the layer knows
         if ignore is None
         else f"only ignore_label {ignore} is passed over: correct the labels or raise num_output of the score layer"
     )
-    return LabelFault(
+    fault = LabelFault(
         f"label {int(labels[first])} at {names} {first} is not one of the {classes} classes "
         f"0 to {classes - 1}: {remedy}"
     )
+    fault.label = int(labels[first]) if ignore is None else None
+    return fault

@@ -1,0 +1,96 @@
+"""Messages of nets that must name the right thing to do."""
+
+import numpy as np
+import pytest
+
+import caffe
+from demitasse.netdef.__main__ import main
+from demitasse.netdef.plan import Plan
+from demitasse.proto.errors import GraphFault, LabelFault, ShapeFault
+from tests.test_netdef.texts import blob, build, conv, layer
+
+
+def only(text, rules):
+    return text.replace(" }\n", f" {rules} }}\n")
+
+
+@pytest.mark.parametrize(
+    "type_name, remedy",
+    [
+        (
+            "Accuracy",
+            "raise num_output of the score layer, or mark such places with accuracy_param { ignore_label: 4 }",
+        ),
+        ("SoftmaxWithLoss", "num_output of the score layer, or mark such places with loss_param { ignore_label: 4 }"),
+        ("HingeLoss", "raise num_output of the score layer"),
+        ("MultinomialLogisticLoss", "raise num_output of the score layer"),
+    ],
+)
+def test_a_label_outside_the_classes(type_name, remedy):
+    net = build(blob("x", (2, 4)) + blob("y", (2,)) + layer(type_name, "l", "x y"))
+    with pytest.raises(LabelFault) as fault:
+        net.forward({"x": np.ones((2, 4)), "y": [0, 4]})
+        assert net.loss
+    assert str(fault.value).endswith(remedy)
+
+
+def test_what_only_layers_of_other_stages_make():
+    one = only(conv("one", "data", tops="inner"), 'include { stage: "train" }')
+    two = only(conv("two", "data", tops="inner"), 'include { phase: TEST stage: "val" }')
+    relu = layer("ReLU", "act", "inner")
+    with pytest.raises(GraphFault) as fault:
+        Plan(blob() + one + two + relu, "TRAIN", stages=["deploy"])
+    assert (
+        "'inner', which only layers 'one' (Convolution) at 2:1 and 'two' (Convolution) at 3:1 make, none of which is "
+        "part of the TRAIN net (stage 'deploy'): change their include" in str(fault.value)
+    )
+    with pytest.raises(GraphFault, match=r"only layer 'one' .* makes, .* TEST net \(no stage given\): .*test_state"):
+        Plan(blob() + one + relu)
+    Plan(blob() + one + two + relu, "TRAIN", stages=["train"])
+
+
+DUMMY = "dummy_data_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } }"
+
+
+@pytest.mark.parametrize(
+    "first, second, remedy",
+    [
+        ("", "include { phase: TEST }", "add include { phase: TRAIN } to 'train-data'"),
+        ("include { phase: TRAIN }", "", "add include { phase: TEST } to 'val-data'"),
+        ("", "", "add include { phase: TRAIN } to 'train-data' and include { phase: TEST } to 'val-data'"),
+    ],
+)
+def test_data_layers_of_both_phases(first, second, remedy, tmp_path, capsys):
+    text = layer("DummyData", "train-data", "", "data", f"{DUMMY} {first}")
+    text += layer("DummyData", "val-data", "", "data", f"{DUMMY} {second}")
+    path = tmp_path / "net.prototxt"
+    path.write_text(text)
+    phase = "TRAIN" if "TRAIN" in first else "TEST"
+    assert main(["show", "--phase", phase, str(path)]) == 2
+    assert capsys.readouterr().err.strip().endswith(remedy)
+
+
+def test_arrays_go_by_name(tmp_path):
+    array = np.ones((1, 3, 8, 8))
+    with pytest.raises(GraphFault, match=r"by the names of their blobs: net\.forward\(\{'data': array\}\)"):
+        build(blob()).forward(array)
+    (tmp_path / "net.prototxt").write_text(blob())
+    with pytest.raises(GraphFault, match=r"net\.forward\(data=array\)"):
+        caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST).forward(array)
+
+
+def test_an_input_without_its_batch(tmp_path, capsys):
+    path = tmp_path / "net.prototxt"
+    path.write_text(blob() + conv("c", "data"))
+    assert main(["show", "--input", "data=3x50x60", str(path)]) == 2
+    assert (
+        capsys.readouterr()
+        .err.strip()
+        .endswith("--input data=3x50x60 has three axes, without the batch: write data=1x3x50x60")
+    )
+
+
+@pytest.mark.parametrize("type_name", ["SoftmaxWithLoss", "Accuracy"])
+def test_bottoms_exchanged(type_name):
+    with pytest.raises(ShapeFault, match="are the bottoms exchanged. The scores come first$"):
+        Plan(blob("x", (2, 4, 5, 5)) + blob("y", (2, 1, 5, 5)) + layer(type_name, "l", "y x"))
