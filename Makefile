@@ -7,7 +7,8 @@ READY   = $(VENV)/.ready
 .PHONY: train test bench test-gpu bench-gpu gpu-ready gpu-install clean
 
 train: $(READY)
-	$(RUN) -m solver train models/demo/fcn8s_solver.prototxt --log runs/demo/log.jsonl --plot runs/demo/loss.png
+	$(RUN) -m solver train models/demo/fcn8s_solver.prototxt --overwrite \
+	    --log runs/demo/log.jsonl --plot runs/demo/loss.png
 	$(RUN) -m models report models/demo runs/demo
 
 test: $(READY)

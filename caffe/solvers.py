@@ -39,7 +39,13 @@ class Solver:
             )
         seed = mode.random_seed() if said.random_seed < 0 else None
         self._engine = Engine(
-            solver_file, backend=mode.backend(), seed=seed, type=self.type or None, every_blob=True, log=make_log()
+            solver_file,
+            backend=mode.backend(),
+            seed=seed,
+            type=self.type or None,
+            every_blob=True,
+            log=make_log(),
+            existing="warn",  # scripts that are run again rely on it
         )
         self.net = Net.of(self._engine.net)
         self.test_nets = [Net.of(net) for net in self._engine.test_nets]

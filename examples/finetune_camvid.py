@@ -101,7 +101,7 @@ def train(run, options, classes):
         if weights:
             start = str(folder / "start.caffemodel")
             start_from(read_weights(weights), nets["train"], start)
-        solver = Solver(str(folder / "solver.prototxt"), weights=start)
+        solver = Solver(str(folder / "solver.prototxt"), weights=start, existing="warn")
         begin = time.perf_counter()
         solver.solve()
         seconds, done = seconds + time.perf_counter() - begin, done + iterations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from demitasse.proto.command import whole_number
 from demitasse.proto.errors import DataFault, WeightsFault
 from demitasse.proto.files import write_text
 from demitasse.proto.text import read_solver
+from demitasse.solver.identity import run_of_log, run_of_snapshot
 from demitasse.solver.paths import Finder
 
 
@@ -102,6 +104,22 @@ def read_log(path: Path) -> list[dict]:
         if isinstance(event, dict):
             events.append(event)
     return events
+
+
+def log_of(weights: str | Path, path: Path) -> list[dict]:
+    """The events of a log, if it is of the run that the weights are of; else none, and a line says so."""
+    events = read_log(path)
+    if not events:
+        return events
+    trained, logged = run_of_snapshot(str(weights).split(",")[-1].strip()), run_of_log(path)
+    if (trained and trained.id) == (logged and logged.id):
+        return events
+    print(
+        f"the page has no curve: {path} is of {logged or 'a run that left no identity'}, but {weights} of "
+        f"{trained or 'a run that left no identity'}; give the --log of that run",
+        file=sys.stderr,
+    )
+    return []
 
 
 def curves(events: list[dict]) -> dict[str, list[tuple[int, float]]]:
@@ -197,7 +215,7 @@ def run(options) -> None:
         if not extremes.first:
             raise DataFault(f"{net}: no image of the split has a labelled pixel")
         text = evaluation.text(options.present_only, options.classes)
-        log = read_log(options.log or options.run_folder / "log.jsonl")
+        log = log_of(weights, options.log or options.run_folder / "log.jsonl")
         results = evaluation.scores(options.present_only)
         page = report_page.page(
             title=evaluation.net.name or folder.name,

@@ -169,6 +169,7 @@ def run_stage(stage: Stage, before: dict[str, Path], options) -> bool:
             log=log,
             requests=signals,
             snapshot=str(state) if state else None,
+            existing="refuse" if state else "replace",  # without a state there is nothing to go on from
         )
         try:
             if not state:

@@ -38,6 +38,7 @@ def train(options, ranks) -> int:
             log=log,
             requests=signals,
             ranks=ranks,
+            existing="replace" if options.overwrite else "refuse",
         )
         try:
             if options.bilinear:

@@ -17,6 +17,11 @@ def _train_options(parser) -> None:
     parser.add_argument("-weights", "--weights", metavar="W,...", help="files to start from, joined by commas")
     parser.add_argument("-snapshot", "--snapshot", metavar="STATE", help="a .solverstate[.h5] to go on from")
     parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what an earlier run has left: its snapshots at snapshot_prefix, and its log",
+    )
+    parser.add_argument(
         "-iterations", "--iterations", type=whole_number, metavar="N", help="at most N of them in this run"
     )
     parser.add_argument(

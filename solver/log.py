@@ -11,6 +11,7 @@ Numbers have six digits, as C++ prints them.  Lines go to stderr, as Caffe's do.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -21,7 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from demitasse.proto.errors import NetError, SolverFault
+from demitasse.proto.errors import NetError, SolverFault, printable
+from demitasse.solver.identity import Run, log_is_ours, log_taken
 
 MOST = 1000  # numbers of one output that are listed: a score map has millions
 
@@ -61,6 +63,10 @@ class Silent:
 
     records = False  # whether points are kept: then there is one for every iteration without display
 
+    def begin(self, run: Run, ours: set[str | None], overwrite: bool, iteration: int) -> None:
+        """Events of `run` follow, from `iteration` on.  SolverFault where the JSON file holds those of a run that is
+        not among `ours` and may not be overwritten."""
+
     def info(self, text: str) -> None:
         """A line that is always shown."""
 
@@ -90,7 +96,7 @@ class Log(Silent):
     """The log of a run.
 
     stream: where lines go; None: stderr.  terminal: show a bar; None: where the stream is a terminal.
-    jsonl: a file that gets one JSON object per event, appended (after a restart it goes on).
+    jsonl: a file that gets one JSON object per event, of one run (when it is resumed, its file goes on).
     plot: a solver.plot.Plot that draws the same events.
     """
 
@@ -100,8 +106,21 @@ class Log(Silent):
         self.bar = None
         self.plot = plot
         self.started = time.monotonic()
+        self.json_path = jsonl
         self.json_file = _open_to_append(jsonl) if jsonl else None
         self.records = bool(plot or jsonl)
+
+    def begin(self, run: Run, ours: set[str | None], overwrite: bool, iteration: int) -> None:
+        if self.json_file is not None:
+            try:
+                if not log_is_ours(self.json_path, ours):
+                    if not overwrite:
+                        raise log_taken(self.json_path)
+                    self.json_file.truncate(0)
+            except OSError as error:
+                raise SolverFault(f"cannot read the log {self.json_path}: {error.strerror}") from None
+        self.detail(f"This is {run}")
+        self.event("run", run=run.as_json(), iteration=iteration)
 
     # -- lines ---------------------------------------------------------------------------------------
 
@@ -116,25 +135,32 @@ class Log(Silent):
         self._line("W", f"warning: {text}" if self.terminal else text)
 
     def _line(self, level: str, text: str) -> None:
+        text = printable(text)
         if not self.terminal:
             caller = sys._getframe(1)
             while caller.f_code.co_filename == __file__ and caller.f_back:
                 caller = caller.f_back
             text = glog_prefix(level, os.path.basename(caller.f_code.co_filename), caller.f_lineno) + text
-        if self.bar is not None:
-            self.bar.clear()
-        print(text, file=self.stream, flush=True)
+        try:
+            if self.bar is not None:
+                self.bar.clear()
+            print(text, file=self.stream, flush=True)
+        except OSError:  # a full disk, a pipe whose reader has gone: the run is worth more than its lines
+            self._end_lines()
 
     # -- events --------------------------------------------------------------------------------------
 
     def progress(self, iteration: int, end: int, loss: float, rate: float) -> None:
         if not self.terminal:
             return
-        if self.bar is None or self.bar.total != end:
-            self._close_bar()
-            self.bar = _make_bar(iteration - 1, end, self.stream)
-        self.bar.set_postfix_str(f"loss {loss:.6g}, lr {rate:g}", refresh=False)
-        self.bar.update(iteration - self.bar.n)
+        try:
+            if self.bar is None or self.bar.total != end:
+                self._close_bar()
+                self.bar = _make_bar(iteration - 1, end, self.stream)
+            self.bar.set_postfix_str(f"loss {loss:.6g}, lr {rate:g}", refresh=False)
+            self.bar.update(iteration - self.bar.n)
+        except OSError:  # the terminal was closed
+            self._end_lines()
 
     def point(self, iteration: int, loss: float, rate: float, outputs, per_label: dict) -> None:
         extra = {"per_label": per_label} if per_label else {}
@@ -171,6 +197,10 @@ class Log(Silent):
             self.plot = None
             self.warn(f"no more plots: {error}")
 
+    def _end_lines(self) -> None:
+        self.bar, self.terminal = None, False
+        self.stream = _Nowhere()
+
     def _end_json(self) -> None:
         file, self.json_file = self.json_file, None
         with contextlib.suppress(OSError):  # what is in its buffer has nowhere to go
@@ -187,6 +217,13 @@ class Log(Silent):
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes what nobody can read any more."""
+
+    def write(self, text: str) -> int:
+        return len(text)
 
 
 def _make_bar(start: int, end: int, stream):

@@ -1,7 +1,7 @@
 """Snapshots: <prefix>_iter_N.caffemodel and .solverstate as Caffe writes them, and a side file of what it forgets.
 
+    <prefix>_iter_N.solverstate[.h5].json    which run; random states, positions in the data, the window of losses
     <prefix>_iter_N.caffemodel[.h5]          the weights
-    <prefix>_iter_N.solverstate[.h5].json    random states, positions in the data, the window of losses
     <prefix>_iter_N.solverstate[.h5]         iteration and histories; written last: where it is, all are
 
 Each file takes its name only when it is complete.  Without the side file (a state that Caffe wrote) a run
@@ -10,6 +10,7 @@ goes on with the weights and histories, and its data start from the beginning.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from demitasse.proto.errors import SolverFault, WeightsFault, Where, located
 from demitasse.proto.files import replacing
 from demitasse.proto.messages import SolverParameter
 from demitasse.proto.weights import SolverFile, read_state, write_state
+from demitasse.solver.identity import others_text, require_free, run_of_snapshot, snapshots_of_others
 from demitasse.solver.paths import require_writable
 from demitasse.solver.policy import steps_taken
 from demitasse.solver.settings import placed
@@ -62,6 +64,20 @@ def require_room(solver) -> None:
             )
 
 
+def claim(solver) -> None:
+    """Before a run writes its first snapshot: what other runs have left at its prefix.  SolverFault where that is in
+    the way; with existing="replace" it is removed when the first snapshot is there."""
+    prefix = _prefix(solver)
+    others = snapshots_of_others(prefix, solver.ours) if solver.ranks.rank == 0 else {}
+    if solver.existing == "refuse":
+        with placed(solver.where):
+            require_free(prefix, others)
+    elif solver.existing == "replace":
+        solver.replaces = others
+    elif others:
+        solver.log.warn(f"{prefix} holds {others_text(others)}: files of the same iterations will be replaced")
+
+
 def write(solver) -> str:
     """Write the three files of the solver's present state; the path of the .solverstate."""
     data_state = json.dumps(
@@ -79,19 +95,36 @@ def write(solver) -> str:
     if solver.ranks.rank != 0:
         return state
     os.makedirs(os.path.dirname(base) or ".", exist_ok=True)
-    solver.log.info(f"Snapshotting to {kind} file {weights}")
-    if solver.param.snapshot_diff:
-        solver.updater.updates_to_grads()
-    solver.net.save(weights, grads=solver.param.snapshot_diff)
-    solver.log.info(f"Snapshotting solver state to {kind} file {state}")
-    with replacing(f"{state}.json") as path:
-        side = {"version": VERSION, "iter": solver.iter, "losses": list(solver.losses)}
-        path.write_text(json.dumps(side | {"ranks": [json.loads(text) for text in ranks]}), encoding="utf-8")
-    # Caffe's own value: that of the last rate it asked for, of the iteration before.
-    step = steps_taken(solver.param, max(0, solver.iter - 1))
-    write_state(state, SolverFile(solver.iter, weights, solver.updater.host_history(), step))
+    if state in solver.replaces:  # it must never lie beside weights that are not its own
+        os.unlink(state)
+    new = [path for path in (f"{state}.json", weights) if not os.path.lexists(path)]
+    try:
+        with replacing(f"{state}.json") as path:
+            side = {"version": VERSION, "iter": solver.iter, "run": solver.run.as_json(), "losses": list(solver.losses)}
+            path.write_text(json.dumps(side | {"ranks": [json.loads(text) for text in ranks]}), encoding="utf-8")
+        solver.log.info(f"Snapshotting to {kind} file {weights}")
+        if solver.param.snapshot_diff:
+            solver.updater.updates_to_grads()
+        solver.net.save(weights, grads=solver.param.snapshot_diff)
+        solver.log.info(f"Snapshotting solver state to {kind} file {state}")
+        # Caffe's own value: that of the last rate it asked for, of the iteration before.
+        step = steps_taken(solver.param, max(0, solver.iter - 1))
+        write_state(state, SolverFile(solver.iter, weights, solver.updater.host_history(), step))
+    except BaseException:
+        for path in new:  # without their state they are of no use, and the disk may be full
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        raise
     solver.log.event("snapshot", iteration=solver.iter, weights=weights, state=state)
+    _remove_replaced(solver, (f"{state}.json", weights, state))
     return state
+
+
+def _remove_replaced(solver, written) -> None:
+    for path in solver.replaces.keys() - set(written):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+    solver.replaces = {}
 
 
 def read(solver, path: str) -> None:
@@ -110,6 +143,9 @@ def read(solver, path: str) -> None:
     solver.updater.load_history(state.history)
     solver.iter = state.iter
     solver.losses.clear()
+    run = run_of_snapshot(path)
+    solver.run = run or solver.run
+    solver.ours = {solver.run.id, None}  # files without an identity are of this run's past
     _read_side_file(solver, f"{path}.json")
 
 
@@ -137,14 +173,17 @@ def _read_side_file(solver, path: str) -> None:
             "so the run will not have the same bits as an unbroken one"
         )
         return
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SolverFault(f"{path} cannot be read ({error}); remove it to go on without it") from None
     if not isinstance(side, dict) or side.get("version") != VERSION or side.get("iter") != solver.iter:
         raise SolverFault(f"{path} is not of this state (iteration {solver.iter}); remove it to go on without it")
     try:
         _load_side(solver, side)
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
-        raise SolverFault(f"{path} is damaged ({type(error).__name__}: {error}); remove it") from None
+    except Exception as error:  # whatever generators and layers make of values that are no state of theirs
+        if hasattr(error, "raised_by"):  # a Python layer's own code
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SolverFault(f"{path} is damaged ({text}); remove it to go on without it") from None
 
 
 def _load_side(solver, side: dict) -> None:
@@ -156,7 +195,7 @@ def _load_side(solver, side: dict) -> None:
             "the data go on where they were, random numbers start anew"
         )
     mine = states[rank if same else 0]
-    solver.losses.extend(side["losses"])
+    solver.losses.extend(map(float, side["losses"]))
     for net, state in zip((solver.net, *solver.test_nets), (mine["net"], *mine["tests"]), strict=False):
         now = solver.backend.random_state()
         if state["random"].keys() != now.keys():  # written on another kind of device

@@ -22,6 +22,7 @@ from demitasse.proto.messages import SolverParameter
 from demitasse.proto.text import read_solver
 from demitasse.solver import debug, snapshots, watch
 from demitasse.solver.distributed import Alone
+from demitasse.solver.identity import new_run
 from demitasse.solver.log import Log, Output, output_lines
 from demitasse.solver.nets import build_test_nets, build_train_net
 from demitasse.solver.paths import Finder
@@ -44,6 +45,10 @@ class Solver:
     every_blob: keep all blobs and gradients of all nets, each layer run on its own (pycaffe reads and writes them).
     log: a Log; None: Caffe's lines on stderr.  requests: a function that gives NONE, SNAPSHOT or STOP.
     ranks: the processes that train together (solver.distributed).
+    existing: what becomes of the files that another run has left at snapshot_prefix or in the log: "refuse" to train,
+    "replace" them, or "warn" and, as Caffe does, write over those of the same names.
+
+    run: this run's identity; restore takes over that of the run it resumes.
 
     Faults of settings, files and nets are NetErrors that name their place.
     """
@@ -68,6 +73,7 @@ class Solver:
         log=None,
         requests=None,
         ranks=None,
+        existing: str = "refuse",
     ):
         self.log = log or Log()
         self.requests = requests or (lambda: NONE)
@@ -91,7 +97,10 @@ class Solver:
         self.updater = Updater(self.param, self.net.learnable, self.backend)
         self.callbacks: list = []  # (on_start, on_gradients_ready) pairs, as in pycaffe
         self.stopped = False  # a request has ended the run
-        self._pending, self._begun = NONE, False
+        self.run, self.existing = new_run(), existing
+        self.ours: set[str | None] = {self.run.id}  # the runs whose files are this one's; None: those of unknown ones
+        self.replaces: dict = {}  # others' files, to be removed when there is a snapshot
+        self._pending, self._begun, self._claimed = NONE, False, False
         self._written_at = -1  # the iteration of the newest snapshot
         self._goal = 0  # where `solve` will end
         if snapshot:
@@ -138,15 +147,22 @@ class Solver:
         """Before the first iteration: what would go wrong is better said now."""
         if self._begun:
             return
-        self._begun = True
         if writes:
             snapshots.require_room(self)
+            self._claim()
+        self.log.begin(self.run, self.ours, self.existing == "replace", self.iter)
+        self._begun = True
         for line in watch.normalisation_lines(self.net, self.param):
             self.log.info(line)
         for line in watch.startup_warnings(self.net, self.param):
             self.log.warn(line)
         self.net.before_forward.append(watch.EqualScores(self))
         self._shown_at, self._shown_iter = time.monotonic(), self.iter
+
+    def _claim(self) -> None:
+        if not self._claimed:
+            snapshots.claim(self)
+            self._claimed = True
 
     # -- the loop ------------------------------------------------------------------------------------
 
@@ -336,6 +352,7 @@ class Solver:
 
     def snapshot(self) -> str:
         """Write weights, solver state and side file; the path of the state."""
+        self._claim()
         path = snapshots.write(self)
         self._written_at = self.iter
         return path

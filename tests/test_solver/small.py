@@ -59,6 +59,9 @@ class Lines:
     def __init__(self):
         self.lines, self.warnings, self.points, self.tests = [], [], [], []
 
+    def begin(self, run, ours, overwrite, iteration):
+        pass
+
     def info(self, text):
         self.lines.append(text)
 

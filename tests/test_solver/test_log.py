@@ -62,6 +62,7 @@ def test_lines_of_a_run_are_read_by_caffes_parsers(tmp_path, monkeypatch):
     expected = [
         "Solving small",
         "Learning Rate Policy: fixed",
+        r"This is run [0-9a-f]{8}, begun \d{4}-\d\d-\d\d \d\d:\d\d:\d\d by `.*`",
         *test,
         *display,
         *display,

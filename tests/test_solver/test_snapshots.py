@@ -80,7 +80,7 @@ def test_hdf5_snapshots_are_caffes(name, tmp_path, monkeypatch):
 
 def test_the_updates_travel_along_if_wanted(make):
     for kind in ("SGD", "Nesterov", "Adam"):
-        solver, _ = make(f'type: "{kind}" snapshot_diff: true')
+        solver, _ = make(f'type: "{kind}" snapshot_diff: true', existing="replace")
         solver.step(1)
         before = solver.net.params["ip"][0].data.copy()
         solver.step(1)
