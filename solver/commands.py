@@ -8,9 +8,11 @@ from demitasse.layers.backend import make_backend
 from demitasse.netdef.net import Net
 from demitasse.proto.errors import SolverFault
 from demitasse.solver.bilinear import fill_zero_deconvolutions
-from demitasse.solver.log import Log, Silent
+from demitasse.solver.log import MOST, Log, Silent
+from demitasse.solver.means import OutputMeans
 from demitasse.solver.signals import Signals
 from demitasse.solver.solver import Solver
+from demitasse.solver.watch import unfed_inputs
 
 
 def train(options, ranks) -> int:
@@ -41,6 +43,9 @@ def train(options, ranks) -> int:
             existing="replace" if options.overwrite else "refuse",
         )
         try:
+            for net in (solver.net, *solver.test_nets):
+                for line in unfed_inputs(net):
+                    log.warn(line)
             if options.bilinear:
                 names = fill_zero_deconvolutions(solver.net)
                 log.info(f"Filled with bilinear weights: {', '.join(names) or 'none, no frozen Deconvolution is zero'}")
@@ -73,19 +78,34 @@ def test(options) -> int:
     state = {"level": options.level, "stages": options.stages, "auto_crop": options.auto_crop}
     net = Net(options.file, "TEST", backend=backend, **state)
     log.info(str(net.load(options.weights)))
+    for line in unfed_inputs(net):
+        log.warn(line)
     log.info(f"Running for {options.iterations} iterations.")
-    sums, loss = {}, 0.0
+    means, loss = OutputMeans(), 0.0
     for batch in range(options.iterations):
-        for name, array in net.forward().items():
-            values = np.array(backend.to_host(array))
-            sums[name] = sums[name] + values if name in sums else values
-            for value in values.ravel().tolist():
-                log.info(f"Batch {batch}, {name} = {value:g}")
+        outputs = {name: backend.to_host(array) for name, array in net.forward().items()}
+        means.add(outputs)
+        for line in _lines(outputs):
+            log.info(f"Batch {batch}, {line}")
         loss += net.loss
     log.info(f"Loss: {loss / options.iterations:g}")
-    for name, values in sums.items():
-        weight = net.plan.newest[name].loss_weight
-        for value in (values / options.iterations).ravel().tolist():
-            log.info(f"{name} = {value:g}" + (f" (* {weight:g} = {weight * value:g} loss)" if weight else ""))
+    for line in means.notes():
+        log.warn(line)
+    for line in _lines(means.means(), net):
+        log.info(line)
     net.close()
     return 0
+
+
+def _lines(outputs, net=None) -> list[str]:
+    """ "accuracy = 0.5": a line per number; of an output of more than a thousand only how many.  With the net, what
+    each number is in its loss too."""
+    lines = []
+    for name, values in outputs.items():
+        weight = net.plan.newest[name].loss_weight if net else 0
+        if values.size > MOST:
+            lines.append(f"{name} holds {values.size} numbers")
+            continue
+        for value in values.ravel().tolist():
+            lines.append(f"{name} = {value:g}" + (f" (* {weight:g} = {weight * value:g} loss)" if weight else ""))
+    return lines

@@ -24,6 +24,7 @@ from demitasse.solver import debug, snapshots, watch
 from demitasse.solver.distributed import Alone
 from demitasse.solver.identity import new_run
 from demitasse.solver.log import Log, Output, output_lines
+from demitasse.solver.means import OutputMeans
 from demitasse.solver.nets import build_test_nets, build_train_net
 from demitasse.solver.paths import Finder
 from demitasse.solver.policy import learning_rate
@@ -321,18 +322,17 @@ class Solver:
             return {}
         net.share_with(self.net)
         self.log.info(f"Iteration {self.iter}, Testing net (#{index})")
-        sums, loss = {}, 0.0
+        outputs, loss = OutputMeans(), 0.0
         with self._debug_lines(net), self.backend.frozen_weights():
             for _ in range(batches):
-                outputs = net.forward()
+                outputs.add({name: self.backend.to_host(array) for name, array in net.forward().items()})
                 loss += net.loss
-                for name, array in outputs.items():
-                    values = self.backend.to_host(array)
-                    sums[name] = sums[name] + values if name in sums else np.array(values)
                 if self._poll() == STOP:
                     self.log.info("Test interrupted.")
                     return {}
-        means = {name: np.asarray(values / batches) for name, values in sums.items()}
+        for line in outputs.notes():
+            self.log.warn(line)
+        means = outputs.means()
         self.log.test(
             self.iter,
             index,

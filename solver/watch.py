@@ -18,6 +18,17 @@ def startup_warnings(net, param) -> list[str]:
     return _frozen_at_zero(net) + _dead_chain(net) + schedule_warnings(param) + _rate_warnings(net, param)
 
 
+def unfed_inputs(net) -> list[str]:
+    """The inputs of a net that a command runs: no data layer makes them, and no script will."""
+    if not net.inputs:
+        return []
+    names = ", ".join(net.inputs)
+    return [
+        f"nothing fills the input{'s' * (len(net.inputs) > 1)} {names} of this net: what comes of it is of zeros; give "
+        "a net with a data layer, or fill it from Python: net.forward({...})"
+    ]
+
+
 def _is_zero(net, step) -> bool:
     params = step.layer.params
     return step.cls.type in LEARNED and bool(params) and not bool(net.backend.xp.any(params[0].data))

@@ -1,0 +1,58 @@
+"""The means of a net's outputs over the batches of a test, wherever one is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from demitasse.netdef.words import shape_text
+
+
+class OutputMeans:
+    """Adds up the outputs of batches (host arrays).
+
+    An output that is empty in some batches (a metric of what only some images hold) is averaged over the others.  One
+    whose size changes from batch to batch has no mean: it is left out, never broadcast.
+    """
+
+    def __init__(self):
+        self.batches = 0
+        self._sums: dict[str, np.ndarray] = {}
+        self._counts: dict[str, int] = {}
+        self._sizes: dict[str, tuple] = {}  # of those left out: the two sizes that differ
+        self._seen: dict[str, None] = {}  # the names, in the net's order
+
+    def add(self, outputs: Mapping[str, np.ndarray]) -> None:
+        """Take the outputs of one batch."""
+        self.batches += 1
+        self._seen.update(dict.fromkeys(outputs))
+        for name, values in outputs.items():
+            if name in self._sizes or not values.size:
+                continue
+            if name not in self._sums:
+                self._sums[name], self._counts[name] = np.array(values), 1
+            elif self._sums[name].shape == values.shape:
+                self._sums[name] = self._sums[name] + values
+                self._counts[name] += 1
+            else:
+                self._sizes[name] = self._sums.pop(name).shape, values.shape
+
+    def means(self) -> dict[str, np.ndarray]:
+        """{output: its mean}, in the order of the net's outputs."""
+        return {name: np.asarray(self._sums[name] / self._counts[name]) for name in self._seen if name in self._sums}
+
+    def notes(self) -> list[str]:
+        """A line for each output that is left out, or averaged over fewer batches."""
+        lines = []
+        for name in self._seen:
+            count = self._counts.get(name, 0)
+            if name in self._sizes:
+                first, other = map(shape_text, self._sizes[name])
+                lines.append(f"output {name} has no mean: its size changes between batches ({first}, then {other})")
+            elif not count:
+                lines.append(f"output {name} has no mean: it is empty in every batch")
+            elif count < self.batches:
+                empty = f"{self.batches - count} of {self.batches} batches"
+                lines.append(f"output {name} is empty in {empty}: its mean is over the rest")
+        return lines
