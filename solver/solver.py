@@ -98,6 +98,8 @@ class Solver:
         self.updater = Updater(self.param, self.net.learnable, self.backend)
         self.callbacks: list = []  # (on_start, on_gradients_ready) pairs, as in pycaffe
         self.stopped = False  # a request has ended the run
+        self.updates, self.loaded_from = 0, ""  # updates since the weights were loaded, and the file that they are of
+        self.states_before: list[dict] = []  # of the net before each pass of the last iteration
         self.run, self.existing = new_run(), existing
         self.ours: set[str | None] = {self.run.id}  # the runs whose files are this one's; None: those of unknown ones
         self.replaces: dict = {}  # others' files, to be removed when there is a snapshot
@@ -140,6 +142,7 @@ class Solver:
             path = self.find(path, "weights")
             self.log.info(f"Finetuning from {path}")
             self._say_loaded(self.net.load(path))
+            self.updates, self.loaded_from = 0, path
 
     def _say_loaded(self, report) -> None:
         (self.log.warn if report.missing else self.log.info)(str(report))
@@ -259,9 +262,10 @@ class Solver:
     def _gradients(self) -> float:
         """Sum the gradients of iter_size passes, each over a batch of its own sizes; the mean of their losses."""
         self.net.clear_grads()
-        total, passes = 0.0, self.param.iter_size
+        total, passes, states = 0.0, self.param.iter_size, []
         for number in range(passes):
             state = self.net.state()
+            states.append(state)
             self.net.forward()
             loss_later = self.net.loss_later()
             if number == passes - 1:
@@ -269,8 +273,9 @@ class Solver:
             self.net.backward()
             loss = loss_later()
             if not math.isfinite(loss):
-                raise watch.loss_fault(self.net, loss, self.iter, self.lr, state)
+                raise watch.loss_fault(self, loss, state)
             total += loss
+        self.states_before = states
         return total / passes
 
     def apply_update(self) -> None:
@@ -281,6 +286,7 @@ class Solver:
                 f"Gradient clipping: scaling down gradients (L2 norm {norm:g} > "
                 f"{self.param.clip_gradients:g}) by scale factor {scale:g}"
             )
+        self.updates += 1
         self.updater.apply(self.lr, self.iter + 1, scale / (self.param.iter_size * self.ranks.size))
 
     def _poll(self) -> int:
@@ -368,6 +374,7 @@ class Solver:
         """Go on from a .solverstate or .solverstate.h5, of this project's or of Caffe's writing."""
         snapshots.read(self, os.fspath(path))
         self._written_at = self.iter
+        self.updates, self.loaded_from = 0, os.fspath(path)
 
     def close(self) -> None:
         """Release the nets' files and threads, and end the log."""

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from demitasse.proto.errors import SolverFault
 
 LEARNED = ("Convolution", "Deconvolution", "InnerProduct", "Scale")
 FASTEST, SLOWEST = 10.0, 1e-7  # effective rates per mean loss outside these have never trained anything
+SLOWEST_OF_SUMS = 1e-10  # and of losses that sum over pixels: FCN-8s as released has 4e-8 on images of 360x240
 
 
 def startup_warnings(net, param) -> list[str]:
     """What is wrong with a net as it stands before its first iteration."""
-    return _frozen_at_zero(net) + _dead_chain(net) + schedule_warnings(param) + _rate_warnings(net, param)
+    return _frozen_at_zero(net) + _dead_chain(net) + schedule_warnings(param) + rate_warnings(net, param)
 
 
 def unfed_inputs(net) -> list[str]:
@@ -107,7 +110,7 @@ def schedule_warnings(param) -> list[str]:
     return lines
 
 
-def _rate_warnings(net, param) -> list[str]:
+def rate_warnings(net, param) -> list[str]:
     if param.type not in ("SGD", "Nesterov"):
         return []
     lines = []
@@ -121,10 +124,11 @@ def _rate_warnings(net, param) -> list[str]:
                 f"loss is {factor:g} times its mean, will very likely end in NaN: {remedy}a base_lr near "
                 f"{0.1 * (1 - param.momentum) / factor:.0e}"
             )
-        elif 0 < rate < SLOWEST:
+        elif 0 < rate < (SLOWEST if factor <= 1 else SLOWEST_OF_SUMS):
+            over = "is its mean over the labels" if factor <= 1 else f"sums over {factor:g} labels"
+            why = "such rates belong to normalize: false" if factor <= 1 else "the slowest published nets take 1e-14"
             lines.append(
-                f"base_lr {param.base_lr:g} on layer {step.label}, whose loss is its mean over the labels, "
-                "changes next to nothing: such rates belong to normalize: false"
+                f"base_lr {param.base_lr:g} on layer {step.label}, whose loss {over}, changes next to nothing: {why}"
             )
     return lines
 
@@ -187,47 +191,92 @@ def _above(value) -> list:
 # -- a loss that is not finite --------------------------------------------------------------------------
 
 
-def loss_fault(net, loss: float, iteration: int, rate: float, state_before: dict) -> SolverFault:
-    """The fault for a loss that is not finite: it names the layer where the values went wrong.
+def loss_fault(solver, loss: float, state_before: dict) -> SolverFault:
+    """The fault for a loss that is not finite: it names the first place where a value is not.
 
-    The pass is run again from `state_before` (net.state() before it), this time looking at each layer's tops.
+    That is, in the order of what came first: weights before any update of this run; data of the iteration before,
+    whose gradients spoilt the weights although the loss was still finite; weights after an update; and of this
+    iteration, run again from `state_before` (net.state() before it), the first layer that gives such a value.
     """
+    net, iteration = solver.net, solver.iter
     what = f"iteration {iteration}: the loss is {loss:g}"
-    remedy = f"lower base_lr (now {rate:g}), set clip_gradients, or look at the data and labels of this iteration"
-    for step in net.plan.steps:
-        for i, p in enumerate(step.layer.params):
-            if not _all_finite(net, p.data):
+    remedy = f"lower base_lr (now {solver.lr:g}), set clip_gradients, or look at the data and labels of this iteration"
+    spoilt = _spoilt_weights(net)
+    if spoilt and not solver.updates:
+        step, array, count = spoilt
+        source = f"since {solver.loaded_from} was loaded" if solver.loaded_from else "before the first update"
+        return SolverFault(
+            f"{what}; {count} weights (array {array}) of this layer have been NaN or infinite {source}, the first such "
+            "layer: start from other weights",
+            step.where,
+            step.label,
+        )
+    if spoilt:
+        for state in solver.states_before:
+            step, place = _first_not_finite(net, state)
+            if step and not step.bottoms:
                 return SolverFault(
-                    f"{what}; an update has made the weights (array {i}) of this layer NaN or infinite, "
-                    f"the first such layer: {remedy}",
+                    f"{what}; the data of this layer held a NaN or an infinity in iteration {iteration - 1} ({place}), "
+                    "which its update has put into the weights: correct them",
                     step.where,
                     step.label,
                 )
+        step, array, _ = spoilt
+        return SolverFault(
+            f"{what}; an update has made the weights (array {array}) of this layer NaN or infinite, "
+            f"the first such layer: {remedy}",
+            step.where,
+            step.label,
+        )
+    step, place = _first_not_finite(net, state_before)
+    if step is None:
+        return SolverFault(f"{what}, and finite when the same pass is run again: {remedy}")
+    why = (
+        f"the first values that are not finite come out of this layer ({place}): {remedy}"
+        if step.bottoms
+        else f"the data of this layer hold a NaN or an infinity ({place}): correct them"
+    )
+    return SolverFault(f"{what}; {why}", step.where, step.label)
+
+
+def _spoilt_weights(net):
+    """(step, number of the array, how many of its values) of the first weights that are not finite; or None."""
+    for step in net.plan.steps:
+        for i, p in enumerate(step.layer.params):
+            finite = net.backend.xp.isfinite(p.data)
+            if not bool(finite.all()):
+                return step, i, int(p.count - finite.sum())
+    return None
+
+
+def _first_not_finite(net, state: dict):
+    """(step, place) of the first layer that gives a value which is not finite in the pass that begins at `state`;
+    (None, "") where none does."""
     found = []
 
     def hook(index: int) -> None:
         step = net.plan.steps[index]
-        if not found and any(
-            not _all_finite(net, net.blobs[value.name]) for value in step.tops if value.name in net.blobs
-        ):
-            found.append(step)
+        for value in step.tops if not found else ():
+            array = net.blobs.get(value.name)
+            if array is not None and not bool(net.backend.xp.isfinite(array).all()):
+                found.append((step, _place(net, value.name, array)))
+                break
 
-    net.load_state(state_before)
+    now = net.state()
+    net.load_state(state)
     net.after_forward.append(hook)
     try:
         net.forward()
     finally:
         net.after_forward.remove(hook)
-    if not found:
-        return SolverFault(f"{what}, and finite when the same pass is run again: {remedy}")
-    step = found[0]
-    why = (
-        f"the first values that are not finite come out of this layer: {remedy}"
-        if step.bottoms
-        else "the data of this layer hold a NaN or an infinity: correct them"
-    )
-    return SolverFault(f"{what}; {why}", step.where, step.label)
+        net.load_state(now)
+    return found[0] if found else (None, "")
 
 
-def _all_finite(net, array) -> bool:
-    return bool(net.backend.xp.isfinite(array).all())
+def _place(net, name: str, array) -> str:
+    """ "blob data, image 2, at 0,5,7": where the first value that is not finite stands."""
+    values = net.backend.to_host(array)
+    index = [int(i) for i in np.argwhere(~np.isfinite(values))[0]]
+    image = f", image {index[0]} of the batch" if values.ndim > 1 else ""
+    at = ",".join(map(str, index[1:] if values.ndim > 1 else index))
+    return f"blob {name}{image}{', at ' * bool(at)}{at}"

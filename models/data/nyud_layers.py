@@ -62,6 +62,10 @@ CLASSES = (
 class NYUDSegDataLayer(SegDataLayer):
     """`tops` lists what the layer gives, in its tops' order: of color, depth, hha, label."""
 
+    about = (
+        "the folder of NYUDv2 as the FCN release lays it out, with train.txt, val.txt, test.txt, "
+        "data/{images,depth,hha}/img_*.png and segmentation/img_*.mat"
+    )
     options = {"nyud_dir": text(REQUIRED), "split": text(REQUIRED), "tops": texts(REQUIRED)}
     mean_bgr = (116.190, 97.203, 92.318)
     mean_hha = (132.431, 94.076, 118.477)

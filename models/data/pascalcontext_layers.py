@@ -22,6 +22,10 @@ OTHER_SPELLING = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "
 
 
 class PASCALContextSegDataLayer(SegDataLayer):
+    about = (
+        "PASCAL-Context needs voc_dir, the folder of PASCAL VOC 2010, with JPEGImages and ImageSets/Main, and "
+        "context_dir (https://cs.stanford.edu/~roozbeh/pascal-context/), with trainval/*.mat, labels.txt, 59_labels.txt"
+    )
     options = {"voc_dir": text(REQUIRED), "context_dir": text(REQUIRED), "split": text(REQUIRED)}
     mean = (104.007, 116.669, 122.679)
 

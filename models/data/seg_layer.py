@@ -34,6 +34,7 @@ class SegDataLayer(caffe.Layer):
 
     options: dict[str, options.Option] = {}
     top_names: tuple[str, ...] = ("data", "label")  # what load() returns
+    about = ""  # what the data set is, where it is to be had and how it is laid out: told where its folder is missing
 
     def open(self, options: dict[str, Any]) -> list[str]:
         """Take the data set's own options; returns the ids of its samples."""
@@ -49,7 +50,13 @@ class SegDataLayer(caffe.Layer):
         self.folders = [
             Path(value) for value in given.values() if isinstance(value, str) and value and Path(value).is_dir()
         ]
-        self.indices = self.open(given)
+        try:
+            self.indices = self.open(given)
+        except DataFault as fault:
+            missing = [name for name in given if name.endswith("_dir") and not Path(given[name]).is_dir()]
+            if self.about and missing:
+                fault.what += f"; {missing[0]}: {self.about} (docs/fcn.md, Where the data go)"
+            raise
         if len(bottom):
             raise GraphFault("a data layer takes no bottoms")
         if len(top) != len(self.top_names):

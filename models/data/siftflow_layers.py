@@ -58,6 +58,10 @@ CLASSES = {
 
 
 class SIFTFlowSegDataLayer(SegDataLayer):
+    about = (
+        "the folder of SIFT Flow, with trainval.txt, test.txt, Images/, SemanticLabels/ and GeoLabels/ (each with the "
+        "scenes' folder)"
+    )
     options = {"siftflow_dir": text(REQUIRED), "split": text(REQUIRED)}
     top_names = ("data", "sem", "geo")
     mean = (114.578, 115.294, 108.353)

@@ -23,6 +23,10 @@ from demitasse.models.palette import VOC_CLASSES
 class VOCSegDataLayer(SegDataLayer):
     """Any data set in the layout of PASCAL VOC."""
 
+    about = (
+        "the folder of PASCAL VOC 2011 (http://host.robots.ox.ac.uk/pascal/VOC/voc2011/), or of data in its layout, "
+        "with JPEGImages/*.jpg, SegmentationClass/*.png and ImageSets/Segmentation/*.txt"
+    )
     options = {
         "voc_dir": text(REQUIRED),
         "split": text(REQUIRED),
@@ -54,6 +58,10 @@ class VOCSegDataLayer(SegDataLayer):
 class SBDDSegDataLayer(SegDataLayer):
     """The Semantic Boundaries data set: VOC's classes on 8,498 images of the paper's training split."""
 
+    about = (
+        "the `dataset` folder of SBD, the Semantic Boundaries Dataset, which labels 11,355 images of PASCAL VOC "
+        "(http://home.bharathh.info/pubs/codes/SBD/download.html), with train.txt, img/*.jpg and cls/*.mat"
+    )
     options = {
         "sbdd_dir": text(REQUIRED),
         "split": text(REQUIRED),

@@ -1,6 +1,7 @@
 """Every data layer on a miniature data set in its real format; order, restart, shards; faults that name the file."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from demitasse.models.data.pascalcontext_layers import PASCALContextSegDataLayer
 from demitasse.models.data.scene_layers import SceneSegDataLayer
 from demitasse.models.data.siftflow_layers import SIFTFlowSegDataLayer
 from demitasse.models.data.voc_layers import SBDDSegDataLayer, VOCSegDataLayer
+from demitasse.netdef.net import Net
 from demitasse.proto.errors import DataFault, GraphFault, LabelFault, SchemaFault
 from tests.test_models import minis
 
@@ -381,3 +383,23 @@ def test_what_is_no_dict_is_one_line(text):
     layer.param_str = text
     with pytest.raises(SchemaFault, match="param_str"):
         layer.setup([], [Top(), Top()])
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        (
+            "voc-fcn8s",
+            ["data/sbdd/dataset/train.txt: no such file", "SBD, the Semantic Boundaries Dataset", "cls/*.mat"],
+        ),
+        ("nyud-fcn32s-color", ["NYUDv2", "segmentation/img_*.mat"]),
+        ("siftflow-fcn8s", ["SIFT Flow", "GeoLabels"]),
+        ("pascalcontext-fcn8s", ["context_dir", "labels.txt"]),
+    ],
+)
+def test_data_that_are_not_there_are_described(name, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path(__file__).resolve().parents[2] / "models" / name
+    with pytest.raises(DataFault) as fault:
+        Net(str(next(folder.glob("train*.prototxt"))), "TRAIN")
+    assert [word for word in [*words, "docs/fcn.md"] if word not in str(fault.value)] == []

@@ -1,12 +1,15 @@
 """Warnings before a night is lost, and the layer where a NaN began."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from demitasse.layers.fillers import fill
+from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import SolverFault
 from demitasse.proto.messages import FillerParameter
-from demitasse.proto.text import read_solver
+from demitasse.proto.text import read_net, read_solver
 from demitasse.solver import watch
 from demitasse.solver.bilinear import diagonal_bilinear, fill_zero_deconvolutions
 from demitasse.solver.solver import Solver
@@ -210,31 +213,86 @@ def test_weights_that_an_update_has_spoilt(make):
     assert "layer 'conv' (Convolution): iteration 1: the loss is nan" in text and "made the weights (array 1)" in text
 
 
-def test_data_with_a_nan_in_them(make, tmp_path):
-    (tmp_path / "spoilt.py").write_text(
-        "import caffe\n"
-        "class Spoilt(caffe.Layer):\n"
-        "    def setup(self, bottom, top): self.n = 0\n"
-        "    def reshape(self, bottom, top):\n"
-        "        top[0].reshape(1, 3, 8, 8); top[1].reshape(1, 1, 8, 8)\n"
-        "    def forward(self, bottom, top):\n"
-        "        top[0].data[...] = float('nan') if self.n == 2 else 1\n"
-        "        top[1].data[...] = 1\n"
-        "        self.n += 1\n"
-        "    def backward(self, top, propagate_down, bottom): pass\n"
-        "    def state(self): return {'n': self.n}\n"
-        "    def load_state(self, state): self.n = state['n']\n"
-    )
-    begin = fcn().index('layer { name: "conv"')
-    net = (
+SPOILT = """
+import caffe
+class Spoilt(caffe.Layer):
+    def setup(self, bottom, top): self.n = 0
+    def reshape(self, bottom, top):
+        top[0].reshape(2, 3, 8, 8); top[1].reshape(2, 1, 8, 8)
+    def forward(self, bottom, top):
+        top[0].data[...] = top[1].data[...] = 1
+        if self.n == 2: top[0].data[1, 2, 3, 4] = float('nan')
+        self.n += 1
+    def backward(self, top, propagate_down, bottom): pass
+    def state(self): return {'n': self.n}
+    def load_state(self, state): self.n = state['n']
+"""
+
+
+def spoilt(tmp_path, net):
+    """The net on data of which the third batch has a NaN in its second image."""
+    (tmp_path / "spoilt.py").write_text(SPOILT)
+    return (
         'layer { name: "data" type: "Python" top: "data" top: "label" '
-        'python_param { module: "spoilt" layer: "Spoilt" } }\n' + fcn()[begin:]
+        'python_param { module: "spoilt" layer: "Spoilt" } }\n' + net[net.index('layer { name: "conv"') :]
     )
-    solver, log = make(net)
+
+
+def test_data_with_a_nan_in_them(make, tmp_path):
+    solver, log = make(
+        spoilt(tmp_path, fcn().replace('layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }', ""))
+    )
     fill_zero_deconvolutions(solver.net)
     text = fault_of(solver)
     assert "net.prototxt:1:1: layer 'data' (Python): iteration 2: the loss is nan" in text
-    assert "the data of this layer hold a NaN or an infinity" in text
+    assert "the data of this layer hold a NaN or an infinity (blob data, image 1 of the batch, at 2,3,4)" in text
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_data_whose_nan_the_loss_does_not_see(make, tmp_path, passes):
+    """A layer that swallows it: the gradient of the convolution still multiplies it, and the weights are spoilt."""
+    net = (
+        fcn()
+        .replace(
+            'type: "ReLU" bottom: "conv" top: "conv"',
+            'type: "Python" bottom: "conv" top: "conv2" python_param { module: "swallow" layer: "Swallow" }',
+        )
+        .replace('bottom: "conv" top: "score"', 'bottom: "conv2" top: "score"')
+    )
+    (tmp_path / "swallow.py").write_text(
+        "import caffe, numpy as np\n"
+        "class Swallow(caffe.Layer):\n"
+        "    def setup(self, bottom, top): pass\n"
+        "    def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)\n"
+        "    def forward(self, bottom, top):\n"
+        "        x = bottom[0].data\n"
+        "        top[0].data[...] = x if np.isnan(x).mean() > 0.5 else np.nan_to_num(x)\n"
+        "    def backward(self, top, propagate_down, bottom): bottom[0].diff[...] = top[0].diff + 1e-3\n"
+    )
+    solver, log = make(spoilt(tmp_path, net), fields=f"iter_size: {passes}")
+    fill_zero_deconvolutions(solver.net)
+    text = fault_of(solver)
+    spoilt_in = 2 // passes
+    assert f"layer 'data' (Python): iteration {spoilt_in + 1}: the loss is nan" in text
+    assert f"held a NaN or an infinity in iteration {spoilt_in} (blob data, image 1 of the batch, at 2,3,4)" in text
+
+
+@pytest.mark.filterwarnings("ignore:.*NaN among the weights")
+def test_weights_that_come_with_a_nan_are_of_their_file(make):
+    solver, _ = make(fcn())
+    solver.net.params["conv"][0].data[1, 2, 0, :2] = np.nan
+    solver.net.save("spoilt.caffemodel")
+    solver, _ = make(fcn(), fields='weights: "spoilt.caffemodel"')
+    text = fault_of(solver)
+    assert "layer 'conv' (Convolution): iteration 0: the loss is nan; 2 weights (array 0) of this layer" in text
+    assert "since spoilt.caffemodel was loaded" in text and "an update" not in text
+
+
+def test_weights_that_a_script_has_set_to_nan(make):
+    solver, _ = make(fcn())
+    solver.net.params["conv"][1].data[:] = np.inf
+    text = fault_of(solver)
+    assert "4 weights (array 1) of this layer have been NaN or infinite before the first update" in text
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
@@ -262,3 +320,34 @@ def test_schedules_that_do_nothing(fields, words):
     assert [words in line for line in lines] == [True] * bool(words)
     still = watch.schedule_warnings(read_solver(f"base_lr: 0\n{fields} stepvalue: 4")[0])
     assert still == ["base_lr is 0: nothing is learned"]
+
+
+RELEASED = (
+    "nyud-fcn32s-color nyud-fcn32s-color-d nyud-fcn32s-color-hha nyud-fcn32s-hha pascalcontext-fcn16s "
+    "pascalcontext-fcn32s pascalcontext-fcn8s siftflow-fcn16s siftflow-fcn32s siftflow-fcn8s voc-fcn-alexnet "
+    "voc-fcn16s voc-fcn32s voc-fcn8s voc-fcn8s-atonce"
+).split()
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_no_warning_on_what_the_authors_did(name):
+    """Their rates on our nets, of images as small and as large as their data sets have."""
+    folder = small.ROOT / "models" / name
+    param, _ = read_solver(str(folder / "solver.prototxt"))
+    text = (folder / param.train_net).read_text()
+    images = {"data": 3, "color": 3, "depth": 1, "hha": 3, "label": 1, "sem": 1, "geo": 1}
+    tops = [top for layer in read_net(text)[0].layer if not layer.bottom for top in layer.top]
+    for size in ((96, 128), (240, 360), (500, 500)):
+        plan = Plan(text, "TRAIN", inputs={top: (1, images[top], *size) for top in tops})
+        net = SimpleNamespace(plan=plan, backend=None)
+        assert watch.schedule_warnings(param) + watch.rate_warnings(net, param) == []
+        sums = watch.normalisation_lines(net, param)
+        assert all(f"over {size[0] * size[1]} labels" in line for line in sums)
+        assert bool(sums) == ("alexnet" not in name)
+
+
+def test_a_rate_that_is_too_small_for_a_sum_too(make):
+    solver, log = make(fcn(normalize="false"), 1e-15)
+    fill_zero_deconvolutions(solver.net)
+    solver.step(1)
+    assert "whose loss sums over 64 labels, changes next to nothing: the slowest published" in log.warnings[0]
