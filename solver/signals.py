@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -43,7 +44,8 @@ class Signals:
     def _handle(self, number, frame):
         effect = self.effects[number]
         if effect == STOP:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            signal.signal(number, signal.SIG_DFL)  # ends it without a word, and in the middle of a kernel too
             # Not through the log: the signal may have come in the middle of its writing.
-            os.write(2, b"\nStopping after this iteration, with a snapshot; once more stops at once.\n")
+            with contextlib.suppress(OSError):  # nobody reads stderr any more
+                os.write(2, b"\nStopping after this iteration, with a snapshot; once more stops at once.\n")
         self.pending = max(self.pending, effect)

@@ -20,7 +20,7 @@ import numpy as np
 
 from demitasse.proto import hdf5
 from demitasse.proto.errors import SolverFault, WeightsFault, Where, located
-from demitasse.proto.files import replacing
+from demitasse.proto.files import remove_leftovers, replacing
 from demitasse.proto.messages import SolverParameter
 from demitasse.proto.weights import SolverFile, read_state, write_state
 from demitasse.solver.identity import others_text, require_free, run_of_snapshot, snapshots_of_others
@@ -52,6 +52,7 @@ def require_room(solver) -> None:
     if solver.ranks.rank == 0:
         with placed(solver.where):
             require_writable(prefix)
+        remove_leftovers(f"{prefix}_iter_")  # of a run that was killed while it wrote
         params, updater = solver.net.learnable, solver.updater
         weights = sum(p.count for p in params)
         needed = 4 * weights * (1 + len(updater.history) + solver.param.snapshot_diff)

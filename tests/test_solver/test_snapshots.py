@@ -1,8 +1,10 @@
 """Snapshots: the files that Caffe writes, field for field; restarts with the same bits; what can go wrong."""
 
 import json
+import os
 import random
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -145,6 +147,10 @@ def test_without_the_side_file_a_line_says_what_starts_anew(make):
         (lambda side: "{", "cannot be read"),
         (lambda side: json.dumps(side | {"iter": 5}), "not of this state (iteration 0)"),
         (lambda side: "[]", "not of this state"),
+        (lambda side: "[" * 100000, "cannot be read"),
+        (lambda side: json.dumps(side | {"losses": ["one"]}), "is damaged"),
+        (lambda side: json.dumps(side | {"losses": 5}), "is damaged"),
+        (lambda side: json.dumps(side | {"ranks": {"a": 1}}), "is damaged"),
         (lambda side: json.dumps(side | {"ranks": []}), "is damaged"),
         (lambda side: json.dumps(side | {"ranks": [{}]}), "is damaged"),
         (lambda side: json.dumps(side | {"ranks": ["text"]}), "is damaged"),
@@ -224,6 +230,22 @@ def test_a_disk_that_fills_up_on_the_way_leaves_the_old_snapshot_whole(make, tmp
     assert not (tmp_path / "snap_iter_4.solverstate").exists()  # without it the other two do not count
     with pytest.raises(OSError):
         solver.snapshot()  # asked for by hand, it is an error
+
+
+def test_what_a_killed_run_left_half_written_is_swept_by_the_next(make, tmp_path):
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+    ).stdout
+    gone = tmp_path / f".snap_iter_2.caffemodel.{dead.strip()}.tmp"
+    others = [
+        tmp_path / f".snap_iter_2.caffemodel.{os.getppid()}.tmp",  # it lives: a run on another net beside this one
+        tmp_path / f".snapshot_iter_2.caffemodel.{dead.strip()}.tmp",  # another prefix
+        tmp_path / ".snap_iter_2.caffemodel.tmp",
+    ]
+    for path in (gone, *others):
+        path.write_bytes(b"half")
+    make("snapshot: 1")[0].step(1)
+    assert not gone.exists() and all(path.read_bytes() == b"half" for path in others)
 
 
 def test_weights_start_a_run_and_read_back(make):
