@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 
 from demitasse.proto.command import carry_out
+from demitasse.proto.errors import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,5 +23,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    warnings.formatwarning = lambda message, *place: f"warning: {message}\n"
+    warnings.formatwarning = lambda message, *place: f"warning: {printable(str(message))}\n"
     sys.exit(main())

@@ -8,6 +8,7 @@ import traceback
 import warnings
 
 from demitasse.proto.command import carry_out, status_of
+from demitasse.proto.errors import printable
 
 FIRST_SAYS = 2  # seconds that the first rank has to tell a mistake and end all
 
@@ -60,5 +61,5 @@ def _run(options, ranks) -> int:
 
 
 if __name__ == "__main__":
-    warnings.formatwarning = lambda message, *place: f"warning: {message}\n"
+    warnings.formatwarning = lambda message, *place: f"warning: {printable(str(message))}\n"
     sys.exit(main())

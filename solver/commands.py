@@ -46,6 +46,8 @@ def train(options, ranks) -> int:
             for net in (solver.net, *solver.test_nets):
                 for line in unfed_inputs(net):
                     log.warn(line)
+            if lost := _what_is_lost(solver.param):
+                log.warn(lost)
             if options.bilinear:
                 names = fill_zero_deconvolutions(solver.net)
                 log.info(f"Filled with bilinear weights: {', '.join(names) or 'none, no frozen Deconvolution is zero'}")
@@ -53,6 +55,15 @@ def train(options, ranks) -> int:
         finally:
             solver.close()
     return 130 if solver.stopped else 0
+
+
+def _what_is_lost(param) -> str:
+    """A line where a run would end without having saved anything."""
+    if param.snapshot_after_train or 0 < param.snapshot <= param.max_iter:
+        return ""
+    return (
+        "no snapshot is taken, so that what is learned is lost at the end: set snapshot, or snapshot_after_train: true"
+    )
 
 
 def _log(options) -> Log:

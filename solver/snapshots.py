@@ -101,7 +101,8 @@ def write(solver) -> str:
     new = [path for path in (f"{state}.json", weights) if not os.path.lexists(path)]
     try:
         with replacing(f"{state}.json") as path:
-            side = {"version": VERSION, "iter": solver.iter, "run": solver.run.as_json(), "losses": list(solver.losses)}
+            side = {"version": VERSION, "iter": solver.iter, "run": solver.run.as_json(), "type": solver.param.type}
+            side["losses"] = list(solver.losses)
             path.write_text(json.dumps(side | {"ranks": [json.loads(text) for text in ranks]}), encoding="utf-8")
         solver.log.info(f"Snapshotting to {kind} file {weights}")
         if solver.param.snapshot_diff:
@@ -196,12 +197,18 @@ def _load_side(solver, side: dict) -> None:
             "the data go on where they were, random numbers start anew"
         )
     mine = states[rank if same else 0]
+    if side.get("type", solver.param.type) != solver.param.type:
+        solver.log.warn(
+            f"the state was written by type {side['type']}, this solver is {solver.param.type}: its histories are "
+            "taken for what they are not; set type, or begin anew with --weights"
+        )
     solver.losses.extend(map(float, side["losses"]))
     for net, state in zip((solver.net, *solver.test_nets), (mine["net"], *mine["tests"]), strict=False):
         now = solver.backend.random_state()
         if state["random"].keys() != now.keys():  # written on another kind of device
             solver.log.warn("random numbers start anew: the state was written on another kind of device")
             state = {**state, "random": now}
+        _require_counts(net, state)
         net.load_state(state)
     if same:
         version, numbers, gauss = mine["python"]
@@ -209,6 +216,18 @@ def _load_side(solver, side: dict) -> None:
         np.random.set_state(tuple(mine["numpy"]))
     elif rank:
         solver.ranks.reseed(solver.backend)
+
+
+def _require_counts(net, state: dict) -> None:
+    """ValueError for a negative whole number in the state of a layer of ours: they are seeds, places and counts."""
+    for name, entry in state["layers"].items():
+        step = net.plan.by_name.get(name)
+        if step is not None and step.cls.type != "Python":
+            pending = [entry]
+            for value in pending:
+                if isinstance(value, int) and value < 0:
+                    raise ValueError(f"{value} in the state of layer {name}")
+                pending += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _numpy_state() -> list:

@@ -8,7 +8,7 @@ import time
 
 from demitasse.layers.backend import make_backend
 from demitasse.netdef.net import Net
-from demitasse.proto.errors import GraphFault
+from demitasse.proto.errors import GraphFault, printable
 
 PRODUCT = 1024  # rows and columns of the matrices that measure a machine's peak
 
@@ -94,7 +94,7 @@ def _warm_up(net) -> bool:
 
 
 def _print_table(net, clock, iterations: int, peak: float, goes_back: bool) -> None:
-    width = max(len("layer"), *(len(name) for name in net.layer_names))
+    width = max(len("layer"), *(len(printable(name)) for name in net.layer_names))
     kind = max(len("type"), *(len(step.cls.type) for step in net.plan.steps))
     print(
         f"{'layer':{width}}  {'type':{kind}}  {'forward ms':>10} {'GFLOP/s':>8} {'of peak':>7}  "
@@ -104,8 +104,9 @@ def _print_table(net, clock, iterations: int, peak: float, goes_back: bool) -> N
         ahead, back = clock.forward[step.index] / iterations, clock.backward[step.index] / iterations
         macs = step.layer.macs([value.shape for value in step.bottoms], [value.shape for value in step.tops])
         passes = sum((any(step.need), any(p.grad is not None for p in step.layer.params)))
+        name = printable(step.name)
         print(
-            f"{step.name:{width}}  {step.cls.type:{kind}}  {1e3 * ahead:10.3f} {_rate(2 * macs, ahead, peak)}  "
+            f"{name:{width}}  {step.cls.type:{kind}}  {1e3 * ahead:10.3f} {_rate(2 * macs, ahead, peak)}  "
             + (f"{1e3 * back:11.3f} {_rate(2 * macs * passes, back, peak)}" if goes_back else f"{'-':>11}")
         )
     print(

@@ -107,6 +107,15 @@ def schedule_warnings(param) -> list[str]:
             "lr_policy is multistep without a stepvalue: the rate stays at base_lr for ever; add, say, "
             f"stepvalue: {max(1, param.max_iter // 2)}"
         )
+    if param.lr_policy in ("step", "multistep", "exp") and param.gamma >= 1:
+        does = "grows" if param.gamma > 1 else "stays at base_lr"
+        lines.append(f"gamma is {param.gamma:g}: with lr_policy {param.lr_policy} the rate {does}; 0.1 is usual")
+    if param.max_iter:
+        steps = {"step": [param.stepsize], "multistep": param.stepvalue}.get(param.lr_policy, ())
+        late = [step for step in steps if step >= param.max_iter]
+        if late:
+            field = "stepsize" if param.lr_policy == "step" else "stepvalue"
+            lines.append(f"{field} {late[0]} is not before max_iter {param.max_iter}: the rate never gets there")
     return lines
 
 

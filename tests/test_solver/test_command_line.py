@@ -137,6 +137,29 @@ def test_a_state_of_another_net_is_named(folder, solver):
     assert code == 2 and err.splitlines()[-1].startswith("x_iter_5.solverstate: history 0 of the state has shape")
 
 
+def test_a_run_that_saves_nothing_is_told(folder, solver):
+    (folder / "solver.prototxt").write_text(BEGIN + 'net: "tn.prototxt" snapshot_after_train: false')
+    code, err = solver("train", "solver.prototxt", "--device", "generic")
+    assert code == 0 and "no snapshot is taken, so that what is learned is lost at the end" in err
+
+
+def test_names_that_would_steer_the_terminal(folder, solver, capsys):
+    """In time's table, in the log and in errors."""
+    (folder / "tn.prototxt").write_text(
+        small.NET.replace('name: "conv"', 'name: "con\\033[31mv"').replace('top: "accuracy"', 'top: "acc\\033c"')
+    )
+    assert main(["time", "tn.prototxt", "--iterations", "1", "--device", "generic", "--phase", "TRAIN"]) == 0
+    out, err = capsys.readouterr()
+    assert "con\\x1b[31mv" in out and "\x1b" not in out + err
+    with open(folder / "solver.prototxt", "a") as file:
+        file.write(" test_iter: 1 test_interval: 5")
+    assert solver("train", "solver.prototxt", "--device", "generic")[0] == 0
+    code, err = solver(
+        "test", "tn.prototxt", "--weights", "x_iter_5.caffemodel", "--iterations", "1", "--device", "generic"
+    )
+    assert code == 0 and "acc\\x1bc = " in err and "\x1b" not in err
+
+
 def test_a_negative_seed_is_another_each_time(folder, solver):
     assert solver("train", "solver.prototxt", "--device", "generic", "--seed", "-1")[0] == 0
 

@@ -2,7 +2,11 @@
 
 import io
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -170,3 +174,41 @@ def test_a_snapshot_that_fails_leaves_no_part_of_itself(make, tmp_path, monkeypa
     monkeypatch.setattr(snapshots, "write_state", full)
     solver.step(2)
     assert contents(tmp_path) == before and "no snapshot at iteration 4" in solver.log.warnings[-1]
+
+
+IN_A_SNAPSHOT = """
+import os, signal
+from demitasse.solver import snapshots
+from demitasse.solver.log import Silent
+from demitasse.solver.solver import Solver
+whole = snapshots.write_state
+def write(path, state):
+    if state.iter == 4:
+        open(f".snap_iter_4.solverstate.{os.getpid()}.tmp", "w").write("half")
+        os.kill(os.getpid(), signal.SIGNUMBER)
+    whole(path, state)
+snapshots.write_state = write
+Solver("solver.prototxt", device="generic", log=Silent()).solve()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9 is of POSIX systems")
+def test_a_run_killed_in_the_middle_of_a_snapshot_loses_nothing(train, tmp_path):
+    code = IN_A_SNAPSHOT.replace("SIGNUMBER", "SIGKILL")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=small.environment(), timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.glob("snap*.solverstate")] == ["snap_iter_2.solverstate"]
+    status, lines = train()
+    assert status == 2 and "--snapshot snap_iter_2.solverstate" in lines[-1]
+    status, _ = train("--snapshot", "snap_iter_2.solverstate")
+    assert status == 0 and (tmp_path / "snap_iter_4.solverstate").exists() and not list(tmp_path.glob(".snap*.tmp"))
+
+
+def test_ctrl_c_in_the_middle_of_a_snapshot_lets_it_be_completed(tmp_path):
+    small.write(tmp_path, "snapshot: 2", base=small.SOLVER.replace("20", "9"))
+    code = IN_A_SNAPSHOT.replace("SIGNUMBER", "SIGINT").replace("log=Silent()", "log=Silent(), requests=signals")
+    code = code.replace("Solver(", "from demitasse.solver.signals import Signals\nwith Signals() as signals: Solver(")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=small.environment(), timeout=60)
+    assert done.returncode == 0
+    states = sorted(path.name for path in tmp_path.glob("snap*.solverstate"))
+    assert states == ["snap_iter_2.solverstate", "snap_iter_4.solverstate", "snap_iter_5.solverstate"]

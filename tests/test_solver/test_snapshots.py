@@ -151,6 +151,7 @@ def test_without_the_side_file_a_line_says_what_starts_anew(make):
         (lambda side: json.dumps(side | {"losses": ["one"]}), "is damaged"),
         (lambda side: json.dumps(side | {"losses": 5}), "is damaged"),
         (lambda side: json.dumps(side | {"ranks": {"a": 1}}), "is damaged"),
+        (lambda side: json.dumps(side).replace('"seed": ', '"seed": -'), "is damaged"),
         (lambda side: json.dumps(side | {"ranks": []}), "is damaged"),
         (lambda side: json.dumps(side | {"ranks": [{}]}), "is damaged"),
         (lambda side: json.dumps(side | {"ranks": ["text"]}), "is damaged"),
@@ -175,6 +176,14 @@ def test_a_state_of_another_solver_changes_nothing(make):
     with pytest.raises(WeightsFault, match="4 history arrays, Adam on its net here 8"):
         other.restore("snap_iter_1.solverstate")
     assert same(before, weights_of(other)) and other.iter == 0
+
+
+def test_a_state_of_another_type_with_as_many_histories_is_told(make):
+    solver, _ = make()
+    solver.step(1)
+    solver.snapshot()
+    _, log = make('type: "Nesterov"', snapshot="snap_iter_1.solverstate")
+    assert "written by type SGD, this solver is Nesterov" in log.warnings[0] and len(log.warnings) == 1
 
 
 @pytest.mark.parametrize(

@@ -313,12 +313,20 @@ def test_a_layer_that_makes_the_first_nan(make):
     [
         ('lr_policy: "multistep" gamma: 0.1', "multistep without a stepvalue: the rate stays at base_lr for ever"),
         ('lr_policy: "fixed"', ""),
+        ('lr_policy: "step" stepsize: 2 gamma: 2', "gamma is 2: with lr_policy step the rate grows"),
+        ('lr_policy: "exp" gamma: 1', "gamma is 1: with lr_policy exp the rate stays at base_lr"),
+        ('lr_policy: "step" stepsize: 8 gamma: 0.1', "stepsize 8 is not before max_iter 8"),
+        ('lr_policy: "multistep" stepvalue: 4 stepvalue: 9 gamma: 0.1', "stepvalue 9 is not before max_iter 8"),
+        ('lr_policy: "step" stepsize: 4 gamma: 0.1', ""),
     ],
 )
 def test_schedules_that_do_nothing(fields, words):
     lines = watch.schedule_warnings(read_solver(f"base_lr: 0.1 max_iter: 8\n{fields}")[0])
     assert [words in line for line in lines] == [True] * bool(words)
-    still = watch.schedule_warnings(read_solver(f"base_lr: 0\n{fields} stepvalue: 4")[0])
+
+
+def test_a_rate_of_zero():
+    still = watch.schedule_warnings(read_solver('base_lr: 0 lr_policy: "fixed"\n')[0])
     assert still == ["base_lr is 0: nothing is learned"]
 
 
