@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from demitasse.models.report import log_of
 from demitasse.proto.errors import SolverFault
 from demitasse.solver import snapshots
 from demitasse.solver.__main__ import main
@@ -212,3 +213,16 @@ def test_ctrl_c_in_the_middle_of_a_snapshot_lets_it_be_completed(tmp_path):
     assert done.returncode == 0
     states = sorted(path.name for path in tmp_path.glob("snap*.solverstate"))
     assert states == ["snap_iter_2.solverstate", "snap_iter_4.solverstate", "snap_iter_5.solverstate"]
+
+
+def test_a_report_shows_no_curve_of_another_run_than_the_weights(train, capsys):
+    train("--log", "run.jsonl")
+    whose = run_of_snapshot("snap_iter_4.caffemodel")
+    assert len(log_of("snap_iter_4.caffemodel", Path("run.jsonl"))) == len(events("run.jsonl"))
+    train("--overwrite", "--log", "other.jsonl")
+    assert log_of("snap_iter_4.caffemodel", Path("run.jsonl")) == []
+    err = capsys.readouterr().err
+    assert f"the page has no curve: run.jsonl is of {whose}, but snap_iter_4.caffemodel of run " in err
+    assert log_of("none.caffemodel", Path("none.jsonl")) == []  # no log is no mistake
+    Path("old.jsonl").write_text('{"event": "train", "iteration": 0, "loss": 1}\n')
+    assert len(log_of("none.caffemodel", Path("old.jsonl"))) == 1  # neither tells: of an older version

@@ -172,6 +172,17 @@ def test_a_log_or_a_plot_that_fails_on_the_way_does_not_end_the_run(tmp_path):
     assert len(lines) == 2 and lines[1].startswith("no more plots: Could not write file")
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_lines_that_nobody_takes_do_not_end_the_run(tmp_path, terminal):
+    log = Log(Full(), terminal=terminal, jsonl=tmp_path / "run.jsonl")
+    for iteration in range(3):
+        log.info("a line")
+        log.progress(iteration + 1, 3, 1.0, 0.1)
+        log.point(iteration, 1.0, 0.1, outputs(loss=1), {})
+    log.close()
+    assert len((tmp_path / "run.jsonl").read_text().splitlines()) == 3
+
+
 class Full(io.StringIO):
     def flush(self):
         raise OSError(28, "No space left on device")
