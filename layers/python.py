@@ -37,6 +37,7 @@ class Python(Layer):
         self.top = RawBlobVec(Blob((), dtype) for _ in self.spec.top)
         self.user = self._make_users()
         self.user.param_str, self.user.phase = self.spec.python_param.param_str, self.phase
+        self.user.net_folder = self.folder  # ours: for paths that are relative to the prototxt
         self.user.blobs = self.blobs = BlobVec(dtype)
         self._call("setup", self.bottom, self.top)
         params = [Param(blob.shape) for blob in self.blobs]

@@ -1,4 +1,7 @@
-"""Where the files named in a solver are: in the working directory, as Caffe has it, or else beside the solver."""
+"""Where the files named in a solver or net are: in the working directory, as Caffe has it, or else beside that file.
+
+A path that begins with ./ or ../ is looked for beside the file first, so that a folder of nets can be copied and moved.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,8 @@ class Finder:
             if os.path.exists(path):
                 return path
             raise SolverFault(f"{what}: Could not open file {path}: no such file{near_file(path)}")
+        if from_file(path) and os.path.exists(beside):
+            return os.path.normpath(beside)
         if os.path.exists(path):
             if os.path.exists(beside) and not os.path.samefile(path, beside):
                 self._say_once(f"{what}: {path} is taken from the working directory, not from {self.folder}")
@@ -47,12 +52,27 @@ class Finder:
 
     def for_writing(self, prefix: str) -> str:
         """The prefix of files to be written: in the first of the two places that has its folder already;
-        a folder that neither has is made in the working directory."""
+        a folder that neither has is made in the working directory (for ./folder/..., beside the solver)."""
         folder, beside = os.path.dirname(prefix), os.path.join(self.folder, prefix)
+        if from_file(prefix) and os.path.normpath(folder) != ".":
+            if os.path.isdir(os.path.dirname(beside)) or not os.path.isdir(folder):
+                return os.path.normpath(beside)
         if not folder or os.path.isabs(prefix) or os.path.isdir(folder) or not os.path.isdir(os.path.dirname(beside)):
             return prefix
         self._say_once(f"snapshot_prefix: {prefix} is taken from the solver's folder: {beside}")
         return beside
+
+
+def from_file(path: str) -> bool:
+    """Whether a path says by its first dot that it is relative to the file that it stands in."""
+    return path.startswith(("./", "../"))
+
+
+def located(path: str, folder: str) -> str:
+    """A path that a file in `folder` names: where there is something by that name."""
+    beside = os.path.normpath(os.path.join(folder, path))
+    places = (beside, path) if from_file(path) else (path, beside)
+    return next((place for place in places if os.path.exists(place)), places[0])
 
 
 def require_writable(prefix: str) -> None:

@@ -38,7 +38,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 class FolderSegDataLayer(SegDataLayer):
     """Options, beside those of every data layer:
 
-    images, labels    the two folders
+    images, labels    the two folders: as in a solver, paths are looked for in the working directory and beside the
+                      prototxt (those that begin with ./ or ../ there first)
     classes           a file with one class name a line, a list of names, or their number
     split             a file with one image name (with or without suffix) a line; by default every image with a label
     mean              BGR, subtracted
@@ -51,6 +52,7 @@ class FolderSegDataLayer(SegDataLayer):
     keep, cell        the share of the loss that counts while training, in cells of so many pixels
     """
 
+    paths = ("images", "labels", "classes", "split")
     options = {
         "images": text(REQUIRED),
         "labels": text(REQUIRED),
@@ -70,6 +72,9 @@ class FolderSegDataLayer(SegDataLayer):
         self.set = options
         self.classes = class_names(options["classes"])
         images = list_images(options["images"])
+        self.label_files = {
+            path.stem: path for path in list_images(options["labels"]).values() if path.suffix.lower() == ".png"
+        }
         if self.split:
             stems = {path.stem: name for name, path in images.items()}
             names = read.lines(self.split)
@@ -78,7 +83,7 @@ class FolderSegDataLayer(SegDataLayer):
                 raise DataFault(f"{self.split}: no image '{missing[0]}' in {options['images']}")
             chosen = [name if name in images else stems[name] for name in names]
         else:
-            chosen = [name for name in images if self._label_path(name).exists()]
+            chosen = [name for name in images if Path(name).stem in self.label_files]
             self.split = "train"
         if not chosen:
             raise DataFault(f"{options['images']}: no image has a label of the same name in {options['labels']}")
@@ -123,7 +128,8 @@ class FolderSegDataLayer(SegDataLayer):
         return read.checked(labels, len(self.classes), path)
 
     def _label_path(self, name: str) -> Path:
-        return Path(self.set["labels"]) / f"{Path(name).stem}.png"
+        stem = Path(name).stem
+        return self.label_files.get(stem, Path(self.set["labels"]) / f"{stem}.png")
 
 
 def list_images(folder: str | Path) -> dict[str, Path]:

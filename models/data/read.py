@@ -81,6 +81,13 @@ def label_png(path: str | Path, classes: int | None = None) -> np.ndarray:
         if wide.size and wide.max() > IGNORE:
             raise LabelFault(f"{path}: label {wide.max()} is no class: there are 255 at most, and 255 for none")
         return checked(wide.astype(np.uint8), classes, path)
+    if picture.mode == "LA":
+        if np.asarray(picture.getchannel("A")).min(initial=IGNORE) < IGNORE:
+            raise DataFault(
+                f"{path}: is gray with transparency (mode LA): labels are palette or gray PNGs; `python -m models "
+                "prepare labels` takes its gray values as they are"
+            )
+        picture = picture.getchannel("L")
     if picture.mode not in ("P", "L", "1"):
         raise DataFault(
             f"{path}: is a picture of colours (mode {picture.mode}), not of class indices: labels are "

@@ -17,6 +17,7 @@ import caffe
 from demitasse.models.data import options
 from demitasse.models.data.loader import Loader
 from demitasse.proto.errors import DataFault, GraphFault
+from demitasse.solver.paths import located
 
 COMMON = {
     "randomize": options.flag(True),
@@ -33,8 +34,10 @@ class SegDataLayer(caffe.Layer):
     """
 
     options: dict[str, options.Option] = {}
+    paths: tuple[str, ...] = ()  # options that are files or folders: found as the files of a solver are
     top_names: tuple[str, ...] = ("data", "label")  # what load() returns
     about = ""  # what the data set is, where it is to be had and how it is laid out: told where its folder is missing
+    net_folder = ""  # of the prototxt; set before setup
 
     def open(self, options: dict[str, Any]) -> list[str]:
         """Take the data set's own options; returns the ids of its samples."""
@@ -46,6 +49,9 @@ class SegDataLayer(caffe.Layer):
 
     def setup(self, bottom, top):
         given = options.parse_options(self.param_str, {**COMMON, **self.options})
+        for name in self.paths:
+            if isinstance(given[name], str) and given[name]:
+                given[name] = located(given[name], self.net_folder)
         self.split = given.get("split", "")
         self.folders = [
             Path(value) for value in given.values() if isinstance(value, str) and value and Path(value).is_dir()
