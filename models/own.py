@@ -6,36 +6,34 @@
 
 `own` is a slim FCN-8s (an eighth of VGG16's channels) that learns from random weights in minutes; any net of `list`
 with one image and one head takes a folder, too: then `train --weights` gives it its classifier's weights.
-A fifth of the images, drawn at random but always the same, is kept for validation.
+A fifth of the images, drawn at random but always the same, is kept for validation.  What is written names its files
+relative to itself, so that the folder can be copied and moved.
 """
 
 from __future__ import annotations
 
+import os
 import random
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from demitasse.models import recipes
-from demitasse.models.data.folder_layers import class_names, list_images
+from demitasse.models import dataset_check, recipes
+from demitasse.models.data.folder_layers import class_names
 from demitasse.models.fcn import Head, Source, fcn
+from demitasse.models.text_files import write_files
 from demitasse.proto import text
 from demitasse.proto.errors import DataFault, SchemaFault
-from demitasse.proto.files import write_text
 from demitasse.proto.messages import NetParameter, SolverParameter
 
 SLIM = dict(stride=8, width=1 / 8, random=True, snug=True, fc_kernel=3, dropout=False)
 VAL_SHARE = 5  # one image in five
+SNAPSHOTS = "snapshot"  # the folder
 
 
-def split(images: str | Path, labels: str | Path, seed: int = 1) -> tuple[list[str], list[str]]:
-    """(training, validation) image names of those that have a label; at least one each."""
-    there = {path.stem for path in list_images(labels).values() if path.suffix.lower() == ".png"}
-    names = [name for name in list_images(images) if Path(name).stem in there]
-    if len(names) < 2:
-        raise DataFault(
-            f"{images}: {len(names) or 'no'} image{'' if len(names) == 1 else 's'} with a label PNG of the "
-            f"same name in {labels}: at least 2 are needed, one to train on and one to validate with"
-        )
+def split(names: Iterable[str], seed: int = 1) -> tuple[list[str], list[str]]:
+    """(training, validation) image names, always the same; at least one each."""
+    names = sorted(names)
     random.Random(seed).shuffle(names)
     count = max(1, len(names) // VAL_SHARE)
     return sorted(names[count:]), sorted(names[:count])
@@ -55,24 +53,35 @@ def write(
     ignore: int = 255,
     width: float = 1.0,
     random: bool = False,
+    overwrite: bool = False,
+    report: Callable[[str], None] = lambda text: None,
+    progress=lambda items: items,
 ) -> list[Path]:
-    """Write out/name/{train,val,deploy,solver}.prototxt, train.txt, val.txt and classes.txt; what was written.
+    """Check the data and write out/name/{train,val,deploy,solver}.prototxt, train.txt, val.txt and classes.txt; their
+    paths.
 
     name: `own`, or a recipe.  resize: the shorter side of every image.  crop: (H, W) of what is trained on.
     balance: thin out frequent classes in training.  ignore: the stored label that means "no class".
-    width, random: as of `fcn`, for recipes.
+    width, random: as of `fcn`, for recipes.  overwrite: replace files that were edited.  report: told what was found.
+    Raises DataFault where the set as a whole is wrong; single files that are, are left out.
     """
-    folder, names = Path(out).resolve() / name, class_names(classes)
-    train, val = split(images, labels)
+    folder, names = Path(out) / name, class_names(classes)
+    _require_known(name)
+    found = dataset_check.check(images, labels, len(names), ignore, progress)
+    _require_usable(found, images, labels)
+    report(dataset_check.summary(found, names))
+    if found.left_out:
+        report("left out:\n" + "\n".join(dataset_check.fault_lines(found.left_out, "file")))
+    train, val = split(found.taken)
     files = {
         "train.txt": "\n".join(train) + "\n",
         "val.txt": "\n".join(val) + "\n",
         "classes.txt": "\n".join(names) + "\n",
     }
     options = {
-        "images": str(Path(images).resolve()),
-        "labels": str(Path(labels).resolve()),
-        "classes": str(folder / "classes.txt"),
+        "images": _from(folder, images),
+        "labels": _from(folder, labels),
+        "classes": "./classes.txt",
         "seed": 1337,
         **({"resize": resize} if resize else {}),
         **({"ignore_label": ignore} if ignore != 255 else {}),
@@ -83,7 +92,7 @@ def write(
             labels=("label",),
             module="folder_layers",
             layer="FolderSegDataLayer",
-            options={**options, "split": str(folder / f"{part}.txt"), **(training if part == "train" else {})},
+            options={**options, "split": f"./{part}.txt", **(training if part == "train" else {})},
         )
         for part in ("train", "val")
     }
@@ -92,10 +101,39 @@ def write(
     for part, source in sources.items():
         files[f"{part}.prototxt"] = head + text.format(_net(name, source, len(names), width, random))
     fresh = random or name == "own" or not recipes.recipe(name).start
-    files["solver.prototxt"] = head + text.format(_solver(folder, len(val), iterations, fresh))
-    for file, words in files.items():
-        write_text(folder / file, words)
-    return [folder / file for file in files]
+    files["solver.prototxt"] = head + text.format(_solver(len(val), iterations, fresh))
+    written = write_files(folder, files, overwrite)
+    (folder / SNAPSHOTS).mkdir(exist_ok=True)  # so that they go here, from whatever directory the solver is run
+    return written
+
+
+def _require_known(name: str) -> None:
+    if name == "own":
+        return
+    recipe = recipes.recipe(name)
+    if len(recipe.heads) > 1 or len(recipe.sources("")[0].images) > 1:
+        raise SchemaFault(f"{name} has several heads or images: a folder of images fits nets with one of each")
+
+
+def _require_usable(found: dataset_check.Findings, images: str | Path, labels: str | Path) -> None:
+    remedy = f"; this mends the labels: {found.remedy}" if found.remedy else ""
+    if found.of_the_set:
+        raise DataFault("; ".join(found.of_the_set) + remedy)
+    if found.images < 2:
+        first = f"; {found.left_out[0]}" if found.left_out else ""
+        more = f" (and {len(found.left_out) - 1} more: `python -m models check`)" if len(found.left_out) > 1 else ""
+        raise DataFault(
+            f"{images}: {found.images or 'no'} image{'s' * (found.images != 1)} with a label PNG of the same name in "
+            f"{labels}: at least 2 are needed, one to train on and one to validate with{first}{more}{remedy}"
+        )
+
+
+def _from(folder: Path, data: str | Path) -> str:
+    """A folder of data as a net in `folder` names it: relative to the net, unless it was given from the root."""
+    if Path(data).is_absolute():
+        return str(data)
+    path = os.path.relpath(os.path.realpath(data), os.path.realpath(folder)).replace(os.sep, "/")
+    return path if path.startswith("../") else f"./{path}"
 
 
 def _net(name: str, source: Source, classes: int, width: float, random: bool) -> NetParameter:
@@ -103,20 +141,18 @@ def _net(name: str, source: Source, classes: int, width: float, random: bool) ->
     if name == "own":
         return fcn(source, [Head(classes)], normalize=True, **SLIM)
     recipe = recipes.recipe(name)
-    if len(recipe.heads) > 1 or len(recipe.sources("")[0].images) > 1:
-        raise SchemaFault(f"{name} has several heads or images: a folder of images fits nets with one of each")
     arguments = {**recipe.net, "normalize": True, "width": width}
     if recipe.builder is fcn:
         return fcn(source, [replace(recipe.heads[0], classes=classes)], random=random, **arguments)
     return recipe.builder(source, Head(classes), **arguments)
 
 
-def _solver(folder: Path, val: int, iterations: int, fresh: bool) -> SolverParameter:
+def _solver(val: int, iterations: int, fresh: bool) -> SolverParameter:
     """Adam: the same rate suits slim nets from random weights and, ten times smaller, published weights."""
     often = max(1, iterations // 4)
     return SolverParameter(
-        train_net=str(folder / "train.prototxt"),
-        test_net=[str(folder / "val.prototxt")],
+        train_net="./train.prototxt",
+        test_net=["./val.prototxt"],
         test_iter=[val],
         test_interval=often,
         test_initialization=False,
@@ -131,6 +167,6 @@ def _solver(folder: Path, val: int, iterations: int, fresh: bool) -> SolverParam
         display=20,
         average_loss=20,
         snapshot=often,
-        snapshot_prefix=str(folder / "snapshot" / "train"),
+        snapshot_prefix=f"./{SNAPSHOTS}/train",
         random_seed=1,
     )

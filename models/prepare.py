@@ -6,6 +6,7 @@ prepare classes deploy.prototxt old.caffemodel new.caffemodel --take 0,7,-,15
 prepare rgbd vgg16-fcn.caffemodel rgbd.caffemodel                   a first layer with one more input channel
 prepare fuse deploy.prototxt both.caffemodel color=a.caffemodel hha=b.caffemodel
 prepare labels COLOURED OUT                                         coloured label pictures to class indices
+prepare labels MASKS OUT --strip=_mask --map 255=1                  black-and-white masks to classes 0 and 1
 prepare demo                                                        the drawn scenes of models/demo
 """
 
@@ -18,11 +19,9 @@ import numpy as np
 
 from demitasse.models import arguments, common, surgery
 from demitasse.models.bases import BASES, make_base
-from demitasse.models.data import read
-from demitasse.models.data.folder_layers import list_images
-from demitasse.models.palette import PALETTE, save_labels
+from demitasse.models.label_conversion import Conversion, convert_folder, read_colours, read_map
 from demitasse.proto.command import whole_number
-from demitasse.proto.errors import DataFault, LabelFault, SchemaFault, WeightsFault
+from demitasse.proto.errors import SchemaFault, WeightsFault
 from demitasse.proto.weights import read_weights, write_weights
 
 
@@ -57,11 +56,30 @@ def add_to(commands) -> None:
     task.add_argument(
         "parts", nargs="+", metavar="SUFFIX=WEIGHTS", help="weights, and what their layers' names end in here"
     )
-    task = _task(tasks, "labels", labels, "coloured label pictures to palette PNGs of class indices", "source", "out")
-    task.add_argument("--colours", metavar="FILE", help="lines `R G B [name]`, class 0 first (default: VOC's colours)")
-    task.add_argument("--others", action="store_true", help="colours that are no class become 255, not a fault")
+    _add_labels(tasks)
     task = _task(tasks, "demo", demo, "draw the scenes of models/demo")
     task.add_argument("--out", default="", metavar="DIR", help="where to (default: models/demo/data)")
+
+
+def _add_labels(tasks) -> None:
+    task = _task(
+        tasks, "labels", labels, "label pictures of any kind to palette PNGs of class indices", "source", "out"
+    )
+    task.add_argument("--colours", metavar="FILE", help="lines `R G B [name]`, class 0 first (default: VOC's colours)")
+    task.add_argument("--others", action="store_true", help="colours that are no class become 255, not a fault")
+    task.add_argument(
+        "--values", action="store_true", help="take the stored values, not the colours that they are shown in"
+    )
+    task.add_argument(
+        "--map", default="", metavar="V=C,...", help="value V becomes class C, such as 255=1; others stay as they are"
+    )
+    task.add_argument(
+        "--threshold", type=whole_number, metavar="V", help="values from V on become 1, those below 0 (blurred masks)"
+    )
+    task.add_argument(
+        "--strip", default="", metavar="END", help="take END off the names: --strip=_mask makes a_mask.png a.png"
+    )
+    task.add_argument("--overwrite", action="store_true", help="replace files that are in OUT already")
 
 
 def _task(tasks, name: str, function, about: str, *positions: str) -> argparse.ArgumentParser:
@@ -150,37 +168,21 @@ def late_fusion(net, parts: dict[str, surgery.Weights]) -> tuple[surgery.Weights
 
 
 def labels(options) -> None:
-    """Every picture of a folder; a colour that is no class is a LabelFault with its place."""
-    table = _colours(options.colours) if options.colours else PALETTE
-    if Path(options.out).resolve() == Path(options.source).resolve():
-        raise DataFault(f"{options.out}: is where the coloured pictures are: choose another folder")
-    codes = table.astype(np.int64) @ [65536, 256, 1]
-    order = np.argsort(codes)
-    pictures = list_images(options.source)
-    for name, path in common.progress(pictures.items(), len(pictures)):
-        found = read.image(path).astype(np.int64) @ [65536, 256, 1]
-        place = order[np.searchsorted(codes[order], found).clip(max=len(order) - 1)]
-        wrong = codes[place] != found
-        if wrong.any() and not options.others:
-            y, x = np.argwhere(wrong)[0]
-            red, green, blue = read.image(path)[y, x]
-            raise LabelFault(
-                f"{path}: colour {red} {green} {blue} at row {y}, column {x} is no class's (of "
-                f"{len(table)}); --colours FILE names others, --others makes them 255"
-            )
-        save_labels(Path(options.out) / f"{Path(name).stem}.png", np.where(wrong, 255, place))
-    print(f"wrote {len(pictures)} label PNGs into {options.out}")
-
-
-def _colours(file: str) -> np.ndarray:
-    """(classes, 3) uint8."""
-    rows = []
-    for line in read.lines(file):
-        words = line.replace(",", " ").split()[:3]
-        if len(words) < 3 or not all(word.isdigit() and int(word) < 256 for word in words):
-            raise SchemaFault(f"{file}: '{line}' is not `R G B name` with numbers from 0 to 255")
-        rows.append([int(word) for word in words])
-    return np.array(rows, np.uint8)
+    """Every picture of a folder; what is no class is a fault with its place."""
+    convert_folder(
+        Path(options.source),
+        Path(options.out),
+        Conversion(
+            colours=read_colours(options.colours) if options.colours else None,
+            others=options.others,
+            values=options.values,
+            mapped=read_map(options.map),
+            threshold=options.threshold,
+        ),
+        strip=options.strip,
+        overwrite=options.overwrite,
+        progress=lambda items: common.progress(items, len(items)),
+    )
 
 
 def demo(options) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 
 from demitasse.models.data.scenes import MEAN
 from demitasse.models.fcn import Head, Source, fcn, unet
+from demitasse.models.text_files import write_files
 from demitasse.netdef.plan import Plan
 from demitasse.proto import text
 from demitasse.proto.errors import SchemaFault, did_you_mean
-from demitasse.proto.files import write_text
 from demitasse.proto.messages import NetParameter, SolverParameter
 
 # Data sets.  Each gives (source of the training split, source of the test split) under a root folder.
@@ -238,11 +238,19 @@ def _further() -> dict[str, Recipe]:
 
 PUBLISHED = _family()
 NETS = {**PUBLISHED, **_further()}
+WRITTEN = ("own", "demo")  # nets that `write` knows beside them
 
 
 def recipe(name: str) -> Recipe:
+    if name in WRITTEN:
+        raise SchemaFault(
+            f"{name} has no recipe: `python -m models write {name} OUT` writes its nets and a solver, and "
+            "`python -m solver train SOLVER` trains them"
+        )
     if name not in NETS:
-        raise SchemaFault(f"no net '{name}'{did_you_mean(name, NETS)}; `python -m models list` shows them all")
+        raise SchemaFault(
+            f"no net '{name}'{did_you_mean(name, [*NETS, *WRITTEN])}; `python -m models list` shows them all"
+        )
     return NETS[name]
 
 
@@ -299,10 +307,9 @@ def files(
     return {path: head + text.format(message) for path, message in built.items()}
 
 
-def write(name: str, folder: str | Path, folder_name: str = "", **options) -> list[Path]:
-    """Write a recipe's prototxts to folder/name/ (or folder/folder_name/); options as of `files`."""
-    written = []
-    for path, words in files(name, **options).items():
-        written.append(Path(folder) / (folder_name or name) / path)
-        write_text(written[-1], words)
-    return written
+def write(name: str, folder: str | Path, folder_name: str = "", *, overwrite: bool = False, **options) -> list[Path]:
+    """Write a recipe's prototxts to folder/name/ (or folder/folder_name/); options as of `files`.
+
+    Raises DataFault where files there differ, but with `overwrite`.
+    """
+    return write_files(Path(folder) / (folder_name or name), files(name, **options), overwrite)

@@ -153,6 +153,7 @@ def run_stage(stage: Stage, before: dict[str, Path], options) -> bool:
         stage.name,
         stage.folder.parent,
         folder_name=stage.folder.name,
+        overwrite=True,  # a stage's folder is the command's own
         root=options.data,
         width=options.width,
         random=not recipes.recipe(stage.name).start,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from demitasse.models import arguments, demo_net, own, recipes
+from demitasse.models import arguments, common, demo_net, own, recipes
 from demitasse.models.bases import BASES
 from demitasse.models.data.folder_layers import class_names
+from demitasse.models.text_files import write_files
 from demitasse.proto.command import whole_number
 from demitasse.proto.errors import SchemaFault
-from demitasse.proto.files import write_text
 
 
 def add_to(commands) -> None:
@@ -22,6 +22,9 @@ def add_to(commands) -> None:
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write to; each net gets a folder in it")
     parser.add_argument(
         "--classes", metavar="N|FILE", help="other classes (one head only): how many, or a file of names, one a line"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace files that are there already, edited ones too"
     )
     arguments.add_width(parser)
     parser.add_argument("--data", default="data", metavar="DIR", help="the folder of the data sets (default: data)")
@@ -63,9 +66,8 @@ def show(options) -> None:
 
 def run(options) -> None:
     if options.name == "demo":
-        for name, words in demo_net.files().items():
-            write_text(options.out / "demo" / name, words)
-            print(options.out / "demo" / name)
+        written = write_files(options.out / "demo", demo_net.files(), options.overwrite)
+        print("\n".join(map(str, written)))
         return
     classes = options.classes and (int(options.classes) if options.classes.isdigit() else options.classes)
     if classes == 0:
@@ -86,6 +88,9 @@ def run(options) -> None:
             ignore=options.ignore,
             width=options.width,
             random=options.random,
+            overwrite=options.overwrite,
+            report=print,
+            progress=lambda items: common.progress(items, len(items)),
         ):
             print(path)
         return
@@ -99,8 +104,9 @@ def run(options) -> None:
             classes=len(known) or classes,
             width=options.width,
             random=options.random,
+            overwrite=options.overwrite,
         )
         if known:
-            written.append(options.out / name / "classes.txt")
-            write_text(written[-1], "".join(f"{line}\n" for line in known))
+            names_file = {"classes.txt": "".join(f"{line}\n" for line in known)}
+            written += write_files(options.out / name, names_file, options.overwrite)
         print("\n".join(map(str, written)))
