@@ -19,12 +19,14 @@ from PIL import Image
 from demitasse.models.data import read
 from demitasse.models.data.folder_layers import SUFFIXES, list_images
 from demitasse.models.palette import PALETTE
+from demitasse.models.sampling import class_weights
 from demitasse.netdef.words import count_text
 from demitasse.proto.errors import DataFault, LabelFault
 
 BLACK, WHITE = 0, 255
 MAX_COLOURS = 255  # more are no classes: a photo, or labels that JPEG or a resize has blurred
 SHOWN = 12
+UNEVEN = 20  # times as many pixels of the most frequent class as of the rarest
 
 
 @dataclass
@@ -256,7 +258,17 @@ def summary(found: Findings, names: Sequence[str] | None = None) -> str:
         for name, count in shares
         if name
     ]
+    lines += _weights(found.counts[: len(names)])
     return "\n".join(lines)
+
+
+def _weights(counts: np.ndarray) -> list[str]:
+    """Where the classes' shares differ much, the weights that would level them in the loss."""
+    present = counts[counts > 0]
+    if len(present) < 2 or present.max() < UNEVEN * present.min():
+        return []
+    weights = " ".join(f"class_weight: {weight:.3g}" for weight in class_weights(counts))
+    return [f"  to level the classes: --balance at `write`, or loss_param {{ {weights} }}"]
 
 
 def fault_lines(faults: Sequence[str], what: str, shown: int = 20) -> list[str]:

@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from demitasse.models import arguments, common, score
-from demitasse.models.palette import save_labels
+from demitasse.models.palette import PREDICTED, require_replaceable, save_labels
 from demitasse.netdef.net import Net
 from demitasse.netdef.phase import filter_net
+from demitasse.netdef.words import count_text
 from demitasse.proto.command import whole_number
 from demitasse.proto.errors import DataFault, GraphFault
 from demitasse.proto.text import read_net
@@ -157,14 +158,15 @@ class Evaluation:
 
     def text(self, present_only: bool = False, names: str | None = None) -> str:
         """The scores as a table for each head."""
-        parts = [f"{self.count} images" + (f", loss {self.loss:.6g}" if self._losses else "")]
+        parts = [count_text(self.count, "image") + (f", loss {self.loss:.6g}" if self._losses else "")]
         results = self.scores(present_only)
         for head in self.heads:
             if len(self.heads) > 1:
                 parts.append(f"\n{head.label} ({head.score})")
             # One file of names can only be that of the first head.
-            parts.append(score.table(results[head.score], self.names(head, names if head is self.heads[0] else None)))
-        return "\n".join(parts)
+            known = self.names(head, names if head is self.heads[0] else None)
+            parts += [score.table(results[head.score], known), score.doubt(results[head.score], known)]
+        return "\n".join(filter(None, parts))
 
     def close(self) -> None:
         self.net.close()
@@ -245,8 +247,9 @@ def save_predictions(folder: Path, example: Example) -> None:
     name = Path(example.name)
     name = name.with_suffix("") if name.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif") else name
     for head, labels in example.predicted.items():
-        place = folder / head if len(example.predicted) > 1 else folder
-        save_labels(place / f"{name}.png", labels)
+        place = (folder / head if len(example.predicted) > 1 else folder) / f"{name}.png"
+        require_replaceable(place)
+        save_labels(place, labels, comment=PREDICTED)
 
 
 def _refuse_inside_data(folder: Path, source) -> None:

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
+from demitasse.proto.errors import DataFault
 from demitasse.proto.files import replacing
+
+PREDICTED = "predicted by Demitasse"  # the comment in its PNGs: those may be replaced unasked
 
 VOC_CLASSES = (
     "background",
@@ -64,21 +68,37 @@ def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.5, palette: 
     return np.where((labels > 0)[..., None], mixed.round(), image).astype(np.uint8)
 
 
-def save_labels(path: str | Path, labels: np.ndarray, palette: np.ndarray = PALETTE) -> None:
+def save_labels(path: str | Path, labels: np.ndarray, palette: np.ndarray = PALETTE, comment: str = "") -> None:
     """Write class indices as a palette PNG (mode P), as VOC keeps its labels."""
     picture = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))
     picture.putpalette(palette.astype(np.uint8).tobytes())
-    save_picture(path, picture)
+    save_picture(path, picture, comment)
 
 
-def save_picture(path: str | Path, picture: Image.Image | np.ndarray) -> None:
-    """Write a picture in the format of the path's suffix; a crash leaves no half file."""
+def save_picture(path: str | Path, picture: Image.Image | np.ndarray, comment: str = "") -> None:
+    """Write a picture in the format of the path's suffix; a crash leaves no half file.  comment: kept in a PNG."""
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
-    path = Path(path)
+    path, options = Path(path), {}
     path.parent.mkdir(parents=True, exist_ok=True)
+    if comment:
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_text("Comment", comment)
     with replacing(path) as temporary:
-        picture.save(temporary, format=Image.registered_extensions()[path.suffix.lower()])
+        picture.save(temporary, format=Image.registered_extensions()[path.suffix.lower()], **options)
+
+
+def require_replaceable(path: Path) -> None:
+    """DataFault where a picture is there that is no prediction of ours, such as a label drawn by hand."""
+    if not path.exists():
+        return
+    try:
+        with Image.open(path) as picture:
+            ours = picture.info.get("Comment") == PREDICTED
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        ours = False
+    if not ours:
+        raise DataFault(f"{path}: is there already, and was not predicted by Demitasse: choose another folder")
 
 
 def legend(classes: Sequence[int], names: Sequence[str] = (), palette: np.ndarray = PALETTE) -> Image.Image:

@@ -109,6 +109,20 @@ def table(result: Scores, names: Sequence[str] = ()) -> str:
     return "\n".join([*lines, str(result)])
 
 
+def doubt(result: Scores, names: Sequence[str] = ()) -> str:
+    """Why the scores of a truth with fewer than two classes say nothing; "" for any other."""
+    there = np.flatnonzero(result.matrix.sum(axis=1))
+    if len(there) > 1:
+        return ""
+    if not len(there):
+        return "no pixel of the truth has a class, so nothing is scored; `python -m models check` looks at the labels"
+    name = f"{there[0]}" + (f" ({names[there[0]]})" if there[0] < len(names) else "")
+    return (
+        f"every labelled pixel of the truth is class {name}: calling everything so would score 1, and these numbers "
+        "say nothing; `python -m models check` looks at the labels"
+    )
+
+
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(a, b, out=np.full(len(a), np.nan), where=b > 0)
 

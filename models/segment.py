@@ -15,7 +15,7 @@ from demitasse.models import arguments, common
 from demitasse.models.data import read
 from demitasse.models.data.folder_layers import SUFFIXES
 from demitasse.models.data.scenes import MEAN
-from demitasse.models.palette import legend, overlay, save_labels, save_picture
+from demitasse.models.palette import PREDICTED, legend, overlay, require_replaceable, save_labels, save_picture
 from demitasse.netdef.net import Net
 from demitasse.proto.command import whole_number
 from demitasse.proto.errors import DataFault, GraphFault, SchemaFault, ShapeFault
@@ -173,6 +173,9 @@ def run(options) -> int:
                 f"--out {options.out} holds images to be segmented, which results could overwrite: choose "
                 "another folder"
             )
+    names = result_names(paths)
+    for name in (*names, LEGEND):
+        require_replaceable(options.out / f"{name}.png")
     segmenter = Segmenter(
         options.net,
         options.weights,
@@ -185,10 +188,10 @@ def run(options) -> int:
     )
     if segmenter.net.load_report.missing:
         print(f"warning: {segmenter.net.load_report}", file=sys.stderr)
-    names = common.names_of(options.classes, (), segmenter.classes, options.net)
+    class_names = common.names_of(options.classes, (), segmenter.classes, options.net)
     seen, bad = set(), 0
     with segmenter.net.backend.frozen_weights():
-        for path, name in zip(common.progress(paths), result_names(paths), strict=True):
+        for path, name in zip(common.progress(paths), names, strict=True):
             try:
                 image = read.upright(path)
                 seen.update(_segment(segmenter, image, options, name))
@@ -196,7 +199,7 @@ def run(options) -> int:
                 bad += 1
                 print(f"passed over: {_said(error, path)}", file=sys.stderr)
     if seen:
-        save_picture(options.out / f"{LEGEND}.png", legend(sorted(seen), names))
+        save_picture(options.out / f"{LEGEND}.png", legend(sorted(seen), class_names), PREDICTED)
     print(f"{len(paths) - bad} of {len(paths)} images segmented into {options.out}")
     return 1 if bad else 0
 
@@ -229,7 +232,7 @@ def _segment(segmenter: Segmenter, image: np.ndarray, options, name: str) -> set
             np.savez_compressed(file, probabilities=probabilities(scores))
     if not options.no_overlay:
         save_picture(options.out / f"{name}_overlay.jpg", overlay(image, labels))
-    save_labels(options.out / f"{name}.png", labels)
+    save_labels(options.out / f"{name}.png", labels, comment=PREDICTED)
     return set(np.unique(labels).tolist())
 
 

@@ -11,7 +11,7 @@ from demitasse.models.__main__ import main
 from demitasse.models.data import scenes
 from demitasse.models.evaluate import Evaluation
 from demitasse.models.fcn import Head, Source, fcn
-from demitasse.models.palette import colour
+from demitasse.models.palette import colour, save_labels
 from demitasse.models.surgery import param_shapes
 from demitasse.netdef.net import Net
 from demitasse.proto import text
@@ -72,6 +72,36 @@ def test_a_training_split_is_scored_once_through_and_in_order(there):
     )
     assert evaluation.matrices["score"].sum() == labelled
     evaluation.close()
+
+
+@pytest.mark.parametrize("value, said", [(0, "every labelled pixel of the truth is class 0"), (255, "no pixel of the")])
+def test_score_does_not_praise_a_truth_without_classes(there, tmp_path, capsys, value, said):
+    folder = scenes.write(tmp_path / "data", 1, 2, (32, 40))
+    for path in (folder / "SegmentationClass").iterdir():
+        save_labels(path, np.full((32, 40), value, np.uint8))
+    net = (there / "net/val.prototxt").read_text().replace(str(there / "data"), str(folder))
+    (tmp_path / "val.prototxt").write_text(net)
+    code, out, _ = run(capsys, "score", tmp_path / "val.prototxt", "--weights", there / "run/s_iter_20.caffemodel")
+    assert code == 0 and said in out.splitlines()[-1]
+
+
+def test_predictions_replace_predictions_only(there, tmp_path, capsys):
+    minis.picture(tmp_path / "x/a.png", (20, 20))
+    words = ("--net", there / "net/deploy.prototxt", "--weights", there / "run/s_iter_20.caffemodel", "--out", tmp_path)
+    assert run(capsys, "segment", tmp_path / "x", *words)[0] == 0
+    assert run(capsys, "segment", tmp_path / "x", *words)[0] == 0, "its own results are replaced"
+    for name in ("a.png", "legend.png"):
+        (kept := tmp_path / name).unlink()
+        save_labels(kept, np.zeros((20, 20), np.uint8))
+        before = kept.read_bytes()
+        code, _, err = run(capsys, "segment", tmp_path / "x", *words)
+        assert code == 2 and f"{name}: is there already" in err and kept.read_bytes() == before
+        kept.unlink()
+    scored = ("score", there / "net/val.prototxt", "--weights", there / "run/s_iter_20.caffemodel", "--save")
+    assert run(capsys, *scored, tmp_path / "saved")[0] == 0 == run(capsys, *scored, tmp_path / "saved")[0]
+    save_labels(tmp_path / "saved/scene00003.png", np.zeros((32, 40), np.uint8))
+    code, _, err = run(capsys, *scored, tmp_path / "saved")
+    assert code == 2 and "scene00003.png: is there already" in err
 
 
 def test_score_with_two_heads(tmp_path, capsys):
@@ -190,11 +220,16 @@ def test_what_segment_refuses(there, tmp_path, capsys):
 
 def test_report_of_a_run(there, capsys):
     events = [{"event": "train", "iteration": i, "loss": 5.0 / (i + 1), "lr": 0.1, "outputs": {}} for i in range(9)]
+    events.insert(
+        0, {"event": "run", "run": {"id": "0abc", "begun": "2026-11-27", "command": "train x"}, "iteration": 0}
+    )
     events.append({"event": "test", "iteration": 8, "net": 0, "outputs": {"loss": [0.7]}})
     (there / "run/log.jsonl").write_text("\n".join(map(json.dumps, events)) + '\n{"torn')
     code, out, err = run(capsys, "report", there / "net", there / "run", "--images", 2)
     assert code == 0 and not err and "mean IU" in out
     page = (there / "run/report.html").read_text()
+    assert all(f"<td class=name>{word}</td>" in page for word in ("0abc", "2026-11-27", "train x", "8"))
+    assert "run 0abc\nbegun 2026-11-27\n" in (there / "run/scores.txt").read_text()
     assert "s_iter_20.caffemodel" in page and "training loss, by iteration" in page and "test loss" in page
     assert page.count("<figure><img") == 4 and "http" not in page.replace("http-equiv", "")
     assert "mean IU" in (there / "run/scores.txt").read_text()

@@ -185,3 +185,14 @@ def test_prepare_labels_overwrites_nothing_and_mixes_nothing(photos, capsys):
     ):
         code, _, err = run(capsys, *words[:3], "my/new", *more)
         assert code == 2 and said in err and err.count("\n") == 1
+
+
+def test_uneven_classes_come_with_weights(photos, capsys):
+    def rare(x):
+        x = np.zeros_like(x)
+        x[0, :4] = 1
+        return gray(x, 1)
+
+    write_labels(photos, rare, ".png")
+    code, out, _ = run(capsys, "check", "my/images", "my/labels", "--classes", "2")
+    assert code == 0 and "--balance" in out and "loss_param { class_weight: 0.5" in out

@@ -51,6 +51,15 @@ def test_the_table_names_every_class():
     assert [line.split()[0] for line in text.splitlines()[1:3]] == ["sky", "1"]
 
 
+def test_a_truth_of_fewer_than_two_classes_is_told():
+    one = score.scores(np.array([[9, 0], [0, 0]]))
+    assert one.pixel_accuracy == 1 and "is class 0 (sky): calling everything so would score 1" in score.doubt(
+        one, ["sky"]
+    )
+    assert "no pixel of the truth has a class" in score.doubt(score.scores(np.zeros((2, 2))))
+    assert score.doubt(score.scores(np.array([[9, 0], [1, 0]]))) == ""
+
+
 @pytest.mark.skipif(not (SHARED / "data/fcn-demo").exists(), reason="needs ../shared/data/fcn-demo")
 def test_the_authors_published_output_has_the_published_scores():
     from demitasse.models.palette import PALETTE
