@@ -140,6 +140,20 @@ def curves(events: list[dict]) -> dict[str, list[tuple[int, float]]]:
     return {name: sorted(values.items()) for name, values in points.items()}
 
 
+def run_lines(events: list[dict]) -> dict[str, str]:
+    """What a log says of its run, and how far it went: {"run": ..., "begun": ..., ...}; as little as it knows."""
+    told = [event["run"] for event in events if event.get("event") == "run" and isinstance(event.get("run"), dict)]
+    about = {{"id": "run"}.get(key, key): str(value) for key, value in (told[-1] if told else {}).items()}
+    iterations = [event["iteration"] for event in events if isinstance(event.get("iteration"), int)]
+    return {**about, "iterations": str(max(iterations))} if iterations else about
+
+
+def shown(path: str | Path) -> str:
+    """A path as a report gives it: from the working directory where it lies below, so that both can be moved."""
+    full = Path(path).resolve()
+    return str(full.relative_to(Path.cwd())) if full.is_relative_to(Path.cwd()) else str(path)
+
+
 def panels(example: Example, head: str) -> list[np.ndarray]:
     """Image, truth and prediction of an example; 255 is shown white in the truth, and as the image elsewhere."""
     truth, predicted = example.truth[head], example.predicted[head]
@@ -216,12 +230,13 @@ def run(options) -> None:
             raise DataFault(f"{net}: no image of the split has a labelled pixel")
         text = evaluation.text(options.present_only, options.classes)
         log = log_of(weights, options.log or options.run_folder / "log.jsonl")
+        about = {"net": shown(net), "weights": ",".join(map(shown, str(weights).split(","))), **run_lines(log)}
         results = evaluation.scores(options.present_only)
         page = report_page.page(
             title=evaluation.net.name or folder.name,
             curves=curves(log),
             extremes=extremes,
-            about={"net": str(net), "weights": str(weights), "images": str(evaluation.count)},
+            about={**about, "images": str(evaluation.count)},
             heads=[(head, results[head.score], evaluation.names(head, options.classes)) for head in evaluation.heads],
             panels=panels,
         )
@@ -229,7 +244,9 @@ def run(options) -> None:
         picture = sheet([example for _, example in extremes.first], head.score, evaluation.names(head, options.classes))
     finally:
         evaluation.close()
-    write_text(options.run_folder / "scores.txt", f"net {net}\nweights {weights}\n{text}\n")
+    write_text(
+        options.run_folder / "scores.txt", "".join(f"{key} {value}\n" for key, value in about.items()) + f"{text}\n"
+    )
     save_picture(options.run_folder / "pictures.png", picture)
     write_text(options.run_folder / "report.html", page)
     print(text)
