@@ -155,7 +155,7 @@ def test_what_cannot_be_written_leaves_what_was_there(net, tmp_path, capsys, mon
 
     monkeypatch.setattr(Image.Image, "save", full_disk)
     assert main(words) == 2
-    assert "No space left on device" in capsys.readouterr().err
+    assert "no space left on device" in capsys.readouterr().err.lower()
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
