@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from demitasse.models import arguments, common, surgery
-from demitasse.models.bases import BASES, make_base
+from demitasse.models.base_weights import BASES, make_base
 from demitasse.models.label_conversion import Conversion, convert_folder, read_colours, read_map
 from demitasse.proto.command import whole_number
 from demitasse.proto.errors import SchemaFault, WeightsFault

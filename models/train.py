@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from demitasse.models import arguments, common, recipes
-from demitasse.models.bases import BASES, make_base
+from demitasse.models.base_weights import BASES, make_base
 from demitasse.models.evaluate import Evaluation
 from demitasse.models.fcn import fcn
 from demitasse.models.prepare import late_fusion

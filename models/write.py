@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from demitasse.models import arguments, common, demo_net, own, recipes
-from demitasse.models.bases import BASES
+from demitasse.models import arguments, common, demo_net, own_dataset, recipes
+from demitasse.models.base_weights import BASES
 from demitasse.models.data.folder_layers import class_names
 from demitasse.models.text_files import write_files
 from demitasse.proto.command import whole_number
@@ -75,7 +75,7 @@ def run(options) -> None:
     if options.images or options.labels or options.name == "own":
         if not (options.images and options.labels and classes):
             raise SchemaFault("own data need all three: --images DIR --labels DIR --classes N|FILE")
-        for path in own.write(
+        for path in own_dataset.write(
             options.name,
             options.out,
             options.images,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.models import common, own, recipes
+from demitasse.models import common, own_dataset, recipes
 from demitasse.models.__main__ import main
-from demitasse.models.bases import make_base
+from demitasse.models.base_weights import make_base
 from demitasse.models.data import scenes
 from demitasse.netdef.plan import Plan
 from demitasse.proto.text import read_net, read_solver
@@ -81,7 +81,7 @@ def test_other_nets_take_a_folder_too(tmp_path):
 def test_squeezenets_weights_train(tmp_path, regime, monkeypatch):
     """Neither the own net's solver nor the recipe's runs to NaN; the scores learn from zero."""
     data, name, iterations = scenes.write(tmp_path, 8, 0, (48, 48)), "voc-fcn4s-squeezenet", 16
-    own.write(
+    own_dataset.write(
         name,
         tmp_path / "nets",
         data / "JPEGImages",
@@ -122,7 +122,7 @@ def test_what_is_said_of_the_data_is_in_the_training_net(tmp_path):
 
 def test_the_split_is_always_the_same_and_needs_two_images(tmp_path, capsys):
     minis.folder(tmp_path, names=("a.png", "b.png"))
-    assert own.split(["a.png", "b.png"]) == own.split(["b.png", "a.png"])
+    assert own_dataset.split(["a.png", "b.png"]) == own_dataset.split(["b.png", "a.png"])
     (tmp_path / "labels/b.png").unlink()
     assert write(tmp_path) == 2
     assert "1 image with a label PNG of the same name" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from demitasse.models import surgery
-from demitasse.models.bases import BASES, make_base, trunk_shapes
+from demitasse.models.base_weights import BASES, make_base, trunk_shapes
 from demitasse.models.dense import dilated, shift_and_stitch, sliding_windows
 from demitasse.models.fcn import Source, fcn
 from demitasse.netdef.net import Net

@@ -5,7 +5,7 @@ import pytest
 
 from demitasse.models import recipes, train
 from demitasse.models.__main__ import main
-from demitasse.models.bases import trunk_shapes
+from demitasse.models.base_weights import trunk_shapes
 from demitasse.models.surgery import param_shapes
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.weights import read_weights, write_weights
