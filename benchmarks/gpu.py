@@ -67,8 +67,7 @@ class Ours:
         loss()
 
     def wait(self):
-        if self.backend.name == "gpu":
-            self.backend.runtime.synchronize()
+        self.backend.synchronize()
 
     def output(self):
         return self.backend.to_host(self.net.blobs["score"])
@@ -281,7 +280,7 @@ def main(nets, modes, rounds: int, out: str | None) -> int:
 
     say(f"# {device}, {datetime.date.today()}")
     say(
-        f"cuDNN: {'yes' if backend.convolutions is not None else 'missing, convolutions through cuBLAS'}; one image; "
+        f"cuDNN: {'yes' if backend.cudnn is not None else 'missing, convolutions through cuBLAS'}; one image; "
         f"medians of {rounds} rounds in turns"
     )
     for net, precision, mode in itertools.product(nets, PRECISIONS, modes):

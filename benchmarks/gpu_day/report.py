@@ -55,6 +55,7 @@ class Record:
                 continue
             if self.left <= 0:
                 self.step.setdefault("left out, no time", []).append(item)
+                self.save()
                 continue
             self.step["running"] = item
             self.save()
