@@ -4,7 +4,7 @@ VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 READY   = $(VENV)/.ready
 
-.PHONY: train test bench test-gpu bench-gpu gpu-ready gpu-install clean
+.PHONY: train test bench test-gpu bench-gpu gpu-day gpu-ready gpu-install clean
 
 train: $(READY)
 	$(RUN) -m solver train models/demo/fcn8s_solver.prototxt --overwrite \
@@ -38,6 +38,12 @@ test-gpu: gpu-ready
 bench-gpu: gpu-ready
 	$(GPU_RUN) -c 'import torch' 2>/dev/null || $(GPU_RUN) -m pip install --quiet torch
 	$(GPU_RUN) -m benchmarks --device gpu
+
+# The first minutes on a GPU, nine at most; all results in two small files (docs/gpu.md).
+GPU_DAY ?= --out runs/gpu_day
+
+gpu-day: gpu-ready
+	$(GPU_RUN) -m benchmarks.gpu_day $(GPU_DAY)
 
 gpu-ready:
 	@command -v nvidia-smi >/dev/null || { echo "no GPU was found: there is no nvidia-smi (the driver's) here"; exit 2; }

@@ -51,7 +51,7 @@ class Job:
 
     def inputs(self, size) -> dict:
         shapes = {name: (*self.ours.net.shapes[name][:2], *size) for name in self.ours.net.inputs}
-        return random_inputs(shapes, 5 if self.rehearse else CLASSES)
+        return random_inputs(shapes, CLASSES)
 
     def close(self) -> None:
         for contender in self.contenders:
