@@ -32,6 +32,7 @@ def blobproto_to_array(blob, return_diff: bool = False) -> np.ndarray:
         swapped.CopyFrom(blob)
         swapped.ClearField("double_data")
         swapped.data[:] = blob.diff or blob.double_diff
+        swapped.raw_data, swapped.raw_data_type = blob.raw_diff, blob.raw_diff_type
         blob = swapped
     try:
         array = arrays.blobproto_to_array(blob)

@@ -13,7 +13,6 @@ read twice (*_split_*) do not exist here: a value is simply read twice, and its 
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 import warnings
 
@@ -28,7 +27,7 @@ from caffe.shown import Shown
 from demitasse.netdef.net import Net as Engine
 from demitasse.netdef.turns import alone
 from demitasse.netdef.words import count_text, some
-from demitasse.proto.errors import GraphFault, NetError, Where
+from demitasse.proto.errors import GraphFault
 from demitasse.proto.messages import NetParameter
 from demitasse.solver import debug
 
@@ -315,17 +314,7 @@ class Net(Shown):
     def save_hdf5(self, path) -> None:
         """Write the weights as HDF5, whatever the path's ending."""
         self._lend()
-        path = os.path.abspath(path)
-        with tempfile.TemporaryDirectory(dir=os.path.dirname(path)) as folder:
-            unfinished = os.path.join(folder, "weights.h5")
-            try:
-                self._engine.save(unfinished)
-            except NetError as fault:
-                if fault.where and fault.where.file == unfinished:
-                    fault.where = Where(path)
-                fault.what = fault.what.replace(unfinished, path)
-                raise
-            os.replace(unfinished, path)
+        self._engine.save(path, ending=".h5")
 
     @alone
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """Pooling: the largest (MAX), the mean (AVE) or a randomly drawn (STOCHASTIC) pixel of each window.
 
-    out = ceil((in + 2 pad - kernel) / stride) + 1          (floor with round_mode: FLOOR)
+    out = ceil((in + 2 pad - kernel) / stride) + 1          (floor with round_mode: FLOOR or ceil_mode: false)
 
 With pad, a last window that would begin beyond the image and its near pad is dropped.  AVE divides by the window's
 area in image and pad.  Without pad a stride larger than the kernel can leave a last window without a single pixel:
@@ -25,6 +25,7 @@ class Pooling(Layer):
         if len(self.spec.top) > 1 and self.method != PoolingParameter.MAX:
             raise SchemaFault("a second top (the mask of winners) exists for pool: MAX only")
         self.passes_images = self.method != PoolingParameter.STOCHASTIC and len(self.spec.top) < 2
+        self.floor = _rounds_down(param)
         self.stride = _pair(param, "stride", 1)
         self.pad = _pair(param, "pad", 0)
         if param.global_pooling:
@@ -85,11 +86,10 @@ class Pooling(Layer):
 
     def _geometry(self, shape):
         """The windows over a bottom of `shape`."""
-        kernel, floor = self.kernel or shape[2:], self.spec.pooling_param.round_mode == PoolingParameter.FLOOR
-        out = []
+        kernel, out = self.kernel or shape[2:], []
         for n, k, s, p in zip(shape[2:], kernel, self.stride, self.pad, strict=True):
             room = n + 2 * p - k
-            size = (room // s if floor else -(-room // s)) + 1
+            size = (room // s if self.floor else -(-room // s)) + 1
             if any(self.pad) and (size - 1) * s >= n + p:
                 size -= 1
             out.append(size)
@@ -110,6 +110,16 @@ class Pooling(Layer):
             raise SchemaFault(
                 f"pad {self.pad} must be smaller than the kernel {self.kernel}: a window would lie in the pad alone"
             )
+
+
+def _rounds_down(param) -> bool:
+    """What forks of Caffe call round_mode: FLOOR, or ceil_mode: false."""
+    floor = param.round_mode == PoolingParameter.FLOOR
+    if param.HasField("ceil_mode"):
+        if param.HasField("round_mode") and floor == param.ceil_mode:
+            raise SchemaFault("round_mode and ceil_mode contradict each other: leave one of them out")
+        floor = not param.ceil_mode
+    return floor
 
 
 def _pair(param, field, default=None):

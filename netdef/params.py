@@ -75,7 +75,7 @@ def fill_params(steps: Iterable[Step], shared: Mapping[Param, Param], backend) -
 
 def _given_in_text(step: Step) -> dict[Param, np.ndarray]:
     """The values in the layer's own `blobs`, as a net that was read from a .caffemodel has them."""
-    arrays = [blobproto_to_array(blob) for blob in step.spec.blobs if blob.data or blob.double_data]
+    arrays = [blobproto_to_array(blob) for blob in step.spec.blobs if blob.data or blob.double_data or blob.raw_data]
     if arrays and len(arrays) != len(step.layer.params):
         raise WeightsFault(
             f"gives the values of {count_text(len(arrays), 'array')} as blobs, but has "

@@ -35,8 +35,8 @@ class Stored(Turns):
         return report
 
     @alone
-    def save(self, path: str | os.PathLike, grads: bool = False) -> None:
-        """Write the weights, and with `grads` their gradients, in the format of the path's ending."""
+    def save(self, path: str | os.PathLike, grads: bool = False, ending: str | None = None) -> None:
+        """Write the weights, and with `grads` their gradients, in the format of the path's ending, or of another."""
         params = self.plan.params
         weights = {step.name: [] for step in self.plan.steps}
         weights |= {name: [self.backend.to_host(param.data) for param in params[name]] for name in params}
@@ -45,7 +45,7 @@ class Stored(Turns):
             name: [None if param.grad is None else self.backend.to_host(param.grad) for param in params[name]]
             for name in params
         }
-        write_weights(path, weights, net=self.to_message(), grads=diffs if grads else None)
+        write_weights(path, weights, net=self.to_message(), grads=diffs if grads else None, ending=ending)
 
     @alone
     def share_with(self, other: Stored) -> LoadReport:

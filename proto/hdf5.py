@@ -6,6 +6,7 @@ h5py is imported here only, when such a file is met.
 from __future__ import annotations
 
 import os
+import urllib.parse
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 from demitasse.proto.caffemodel import SolverFile
 from demitasse.proto.errors import NetError
 from demitasse.proto.files import DEFLATE_RATIO, fault, replacing, require_room
+
+_NAME = "layer_name"  # attribute of a layer's group, where that cannot be called as the layer
 
 
 def require_library(path) -> None:
@@ -113,13 +116,26 @@ def _is_group(file, name: str) -> bool:
 
 
 def _own(group, name: str):
-    """A group's member of that name if it lies in this file: links into other files are not followed."""
-    return group[name] if isinstance(group.get(name, getlink=True), _h5py("").HardLink) else None
+    """A group's member of that name, None where it has none; WeightsFault for a link: it may lead to other files."""
+    link = group.get(name, getlink=True)
+    if link is not None and not isinstance(link, _h5py("").HardLink):
+        goal = f"{getattr(link, 'filename', '')}:{link.path}".lstrip(":")
+        raise fault(
+            group.file.filename,
+            f"{group.name.rstrip('/')}/{name} is a link to {goal}, and links are not followed: "
+            "copy what it leads to into the file (h5repack does)",
+        )
+    return None if link is None else group[name]
 
 
 def _members(group) -> list[tuple[str, object]]:
     """(name, object) of what lies in a group itself."""
-    return [(name, group[name]) for name in group if _own(group, name) is not None]
+    return [(name, _own(group, name)) for name in group]
+
+
+def _address(item) -> tuple[int, int]:
+    about = _h5py("").h5o.get_info(item.id)
+    return about.fileno, about.addr
 
 
 def _read(dataset, path, dtype=np.float32) -> np.ndarray:
@@ -153,17 +169,37 @@ def read_weights(path, part: str = "data") -> dict[str, list]:
                 else "not Caffe's weights: there is no group /data of layers in it",
             )
         groups = [("", file[part])] if _is_group(file, part) else []
+        if part == "data":  # where Caffe puts the layer '/conv1'
+            groups += [
+                (f"/{name}", file[name])
+                for name in file
+                if name not in ("data", "diff")
+                and file.get(name, getclass=True, getlink=True) is h5py.HardLink
+                and isinstance(file[name], h5py.Group)
+            ]
+        seen: set = set()
+        known: dict = {}  # arrays by their address: hard links share them
         while groups:  # a layer's name may hold slashes: then its group lies inside others
             name, group = groups.pop(0)
+            if _address(group) in seen:
+                raise fault(path, f"{group.name} has several names (hard links): it is in a circle, or there twice")
+            seen.add(_address(group))
+            if _NAME in group.attrs:
+                name = _text(group.attrs[_NAME], path)
             arrays = {}
             for key, member in _members(group):
                 if isinstance(member, h5py.Group):
                     groups.append((f"{name}/{key}" if name else key, member))
-                elif key.isdecimal() and name:
-                    arrays[int(key)] = _read(member, path)
+                elif key.isdecimal() and group.name != f"/{part}":
+                    address = _address(member)
+                    if address not in known:
+                        known[address] = _read(member, path)
+                    arrays[int(key)] = known[address]
             if arrays:
                 if max(arrays) > 4096:
                     raise fault(path, f"layer '{name}' has an array number {max(arrays)}")
+                if name in layers:
+                    raise fault(path, f"layer '{name}' is there twice")
                 layers[name] = [arrays.get(i) for i in range(max(arrays) + 1)]
     return layers
 
@@ -180,12 +216,34 @@ def write_weights(path, layers: dict[str, list], grads: dict[str, list] | None =
 
 def _write_layer(group, name: str, arrays: list, path) -> None:
     try:
-        layer = group.require_group(name)
+        layer = _layer_group(group, name)
         for i, values in enumerate(arrays):
             if values is not None:
                 layer.create_dataset(str(i), data=np.asarray(values, "<f4"))
-    except (ValueError, TypeError) as error:  # no name, or "conv/0" beside the array 0 of "conv"
+    except (ValueError, TypeError) as error:
         raise fault(path, f"HDF5 cannot hold a layer of the name '{name}'", error) from None
+
+
+def _layer_group(group, name: str):
+    """The group of a layer: under its own name as in Caffe's files, where HDF5 takes the name for what it is.
+
+    It takes a name for a path: of '/conv', 'a//b', './c' or 'x/' another name would be left, and 'conv/0' is the
+    place of an array of 'conv'.  Such a group has a name of its own, and the layer's as an attribute.
+    """
+    first, *others = name.split("/")
+    unlike = any(part in ("", ".") or "\0" in part or part.endswith("%") for part in (first, *others))
+    if not unlike and not any(part.isdecimal() for part in others):
+        return group.require_group(name)
+    layer = group.create_group(urllib.parse.quote(name, safe=" ").replace(".", "%2E") + "%")
+    layer.attrs[_NAME] = np.void(name.encode())
+    return layer
+
+
+def _text(value, path) -> str:
+    """The name that `_layer_group` has kept."""
+    if not isinstance(value, np.void):
+        raise fault(path, f"the attribute {_NAME} is no text")
+    return bytes(value).decode("utf-8", "replace")
 
 
 def read_state(path) -> SolverFile:

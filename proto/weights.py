@@ -116,15 +116,22 @@ def _warn_of_nan(layers: dict, path) -> None:
 
 
 def write_weights(
-    path, layers: dict[str, list], *, net: NetParameter | None = None, grads: dict[str, list] | None = None
+    path,
+    layers: dict[str, list],
+    *,
+    net: NetParameter | None = None,
+    grads: dict[str, list] | None = None,
+    ending: str | None = None,
 ) -> None:
     """Write {layer name: its arrays}; the format by the ending: .h5, .npz, .safetensors, all else .caffemodel.
+
+    ending: that of the format, where it is not the path's.
 
     net: its layers' descriptions travel in a .caffemodel; and Caffe's .h5 has a group for each of its layers
     and leaves out arrays that an earlier layer shares by name.  grads: gradients, for these two formats.
     The file is replaced whole or not at all.  Raises WeightsFault.
     """
-    ending = os.path.splitext(os.fspath(path))[1].lower()
+    ending = ending or os.path.splitext(os.fspath(path))[1].lower()
     if ending in _FOREIGN_ENDINGS:
         raise fault(path, f"weights are not written as {ending}: name the file .caffemodel, .h5, .npz or .safetensors")
     if grads and ending in (".npz", ".safetensors"):

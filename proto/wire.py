@@ -18,6 +18,8 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 # BlobProto's fields.  Legacy sizes (num, channels, height, width) are the fields 1 to 4.
 _DATA, _DIFF, _SHAPE, _DOUBLE_DATA, _DOUBLE_DIFF = 5, 6, 7, 8, 9
+_RAW_DATA_TYPE, _RAW_DIFF_TYPE, _RAW_DATA, _RAW_DIFF = 10, 11, 12, 13  # NVIDIA's Caffe
+_RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2", 3: "<i4", 4: "<u4"}
 
 
 class Damaged(Exception):
@@ -98,6 +100,8 @@ def read_blob(buffer, start: int, end: int) -> tuple[np.ndarray, np.ndarray | No
     dims: list[int] = []
     legacy: dict[int, int] = {}
     parts: dict[int, list[np.ndarray]] = {}
+    raw: dict[int, tuple[int, int]] = {}  # where the bytes of _RAW_DATA and _RAW_DIFF lie
+    types = {_RAW_DATA_TYPE: 0, _RAW_DIFF_TYPE: 0}
     shaped, at = False, start
     while at < end:
         number, kind, value, stop = read_field(buffer, at, end)
@@ -118,13 +122,29 @@ def read_blob(buffer, start: int, end: int) -> tuple[np.ndarray, np.ndarray | No
             dims += _dims(buffer, value, stop)
         elif number <= 4 and kind == VARINT:
             legacy[number] = _signed(read_varint(buffer, value, stop)[0])
+        elif number in types and kind == VARINT:
+            types[number] = read_varint(buffer, value, stop)[0]
+        elif number in (_RAW_DATA, _RAW_DIFF) and kind == BYTES and value < stop:
+            raw[number] = value, stop
         at = stop
+    for number, (value, stop) in raw.items():
+        listed = _DATA if number == _RAW_DATA else _DIFF
+        parts[listed] = [_raw(buffer, value, stop, types[number - 2])]  # its type's number is two less
     arrays = {number: np.concatenate(some) if len(some) > 1 else some[0] for number, some in parts.items()}
     data = arrays.get(_DOUBLE_DATA, arrays.get(_DATA, np.empty(0, np.float32)))
     diff = arrays.get(_DOUBLE_DIFF, arrays.get(_DIFF))
     if not shaped:  # files before 2014; and some tools write neither
         dims = [legacy.get(i, 0) for i in (1, 2, 3, 4)] if legacy else [data.size]
     return _shaped(data, dims, start), None if diff is None else _shaped(diff, dims, start)
+
+
+def _raw(buffer, start: int, stop: int, kind: int) -> np.ndarray:
+    if kind not in _RAW_TYPES:
+        raise Damaged(f"raw values of the unknown type {kind}", start)
+    dtype = np.dtype(_RAW_TYPES[kind])
+    if (stop - start) % dtype.itemsize:
+        raise Damaged(f"{stop - start:,} bytes are no whole number of values of {dtype.itemsize} bytes", start)
+    return np.frombuffer(buffer, dtype, (stop - start) // dtype.itemsize, start)
 
 
 def _shaped(values: np.ndarray, dims: list[int], offset: int) -> np.ndarray:

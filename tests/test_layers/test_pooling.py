@@ -5,7 +5,7 @@ import pytest
 
 from demitasse.layers.backend.geometry import PoolGeometry
 from demitasse.layers.layer import TEST
-from demitasse.proto.errors import NetError, ShapeFault
+from demitasse.proto.errors import NetError, SchemaFault, ShapeFault
 from tests.test_layers.building import build, normal
 
 POOL = "type: 'Pooling' bottom: 'x' top: 'y' pooling_param {{ {} }}"
@@ -17,6 +17,10 @@ POOL = "type: 'Pooling' bottom: 'x' top: 'y' pooling_param {{ {} }}"
         ("kernel_size: 2 stride: 2", 349, 175),
         ("kernel_size: 2 stride: 2", 44, 22),
         ("kernel_size: 2 stride: 2 round_mode: FLOOR", 349, 174),
+        ("kernel_size: 2 stride: 2 ceil_mode: false", 349, 174),
+        ("kernel_size: 2 stride: 2 ceil_mode: true", 349, 175),
+        ("kernel_size: 3 stride: 2 pad: 1 ceil_mode: false", 6, 3),
+        ("kernel_size: 3 stride: 2 round_mode: FLOOR ceil_mode: false", 8, 3),
         ("kernel_size: 3 stride: 2", 173, 86),
         ("kernel_size: 3 stride: 2", 2, 1),  # the window is clipped to the image
         ("kernel_size: 3 stride: 2 pad: 1", 6, 4),
@@ -116,3 +120,9 @@ def test_an_image_that_has_become_too_small_is_refused():
     layer = build(POOL.format("kernel_size: 4"), (1, 1, 8, 8))
     with pytest.raises(ShapeFault, match="4x4 does not fit into the bottom's 3x8"):
         layer.infer([(1, 1, 3, 8)])
+
+
+@pytest.mark.parametrize("fields", ["round_mode: FLOOR ceil_mode: true", "round_mode: CEIL ceil_mode: false"])
+def test_the_two_words_for_rounding_may_not_contradict(fields):
+    with pytest.raises(SchemaFault, match="round_mode and ceil_mode contradict each other: leave one of them out"):
+        build(POOL.format(f"pool: MAX kernel_size: 2 {fields}"), (1, 2, 9, 9))

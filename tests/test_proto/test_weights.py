@@ -472,3 +472,66 @@ def test_h5py_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(WeightsFault, match="pip install h5py"):
         weights.read_weights(tmp_path / "net.h5")
+
+
+NAMES = [
+    "inception/1x1",
+    "/conv_pre",
+    "//",
+    "/",
+    "a//b",
+    "./c",
+    "c",
+    "x/",
+    "x",
+    "..",
+    "a/../b",
+    ".",
+    "x%2F",
+    "x%2F%",
+    "%/y",
+    "conv",
+]
+
+
+def test_hdf5_holds_layers_of_any_name(tmp_path):
+    names = [*NAMES, "conv/0", "conv/1/w", "0", "\u00e9/\u6f22", "a\0b", "\t"]
+    layers = {name: [np.full(2, i), np.full(1, -i)] for i, name in enumerate(names)}
+    for order in (names, names[::-1]):
+        weights.write_weights(tmp_path / "n.h5", {name: layers[name] for name in order}, grads=layers)
+        for read in (weights.read_weights, weights.read_grads):
+            found = read(tmp_path / "n.h5")
+            assert sorted(found) == sorted(names)
+            for name in names:
+                assert [list(array) for array in found[name]] == [list(array) for array in layers[name]], name
+    with h5py.File(tmp_path / "n.h5") as file:
+        assert sorted(file) == ["data", "diff"] and "data/inception/1x1/0" in file  # where Caffe would put it
+
+
+def test_hdf5_as_caffe_leaves_a_layer_whose_name_begins_with_a_slash(tmp_path):
+    with h5py.File(tmp_path / "n.h5", "w") as file:
+        file["data/conv/0"], file["conv_pre/0"], file["conv_pre/1"] = np.ones(3), np.ones(2), np.zeros(1)
+    assert {name: len(some) for name, some in weights.read_weights(tmp_path / "n.h5").items()} == {
+        "conv": 1,
+        "/conv_pre": 2,
+    }
+
+
+@pytest.mark.parametrize("kind, dtype", list(enumerate(["<f8", "<f4", "<f2", "<i4", "<u4"])))
+def test_raw_values_as_nvidias_caffe_and_opencv_write_them(tmp_path, kind, dtype):
+    values = np.array([[1, 2, 60000], [0, 7, 5]], dtype)
+    net = messages.NetParameter()
+    blob = net.layer.add(name="c", type="InnerProduct").blobs.add()
+    blob.shape.dim.extend([2, 3])
+    blob.raw_data_type = blob.raw_diff_type = kind
+    blob.raw_data, blob.raw_diff = values.tobytes(), (values + 1).tobytes()
+    assert blob.SerializeToString().count(bytes([10 << 3, kind])) and 12 << 3 | 2 in blob.SerializeToString()
+    (tmp_path / "n.caffemodel").write_bytes(net.SerializeToString())
+    assert_equal_bits(weights.read_weights(tmp_path / "n.caffemodel"), {"c": [values.astype(np.float32)]})
+    assert_equal_bits(weights.read_grads(tmp_path / "n.caffemodel"), {"c": [(values + 1).astype(np.float32)]})
+    np.testing.assert_array_equal(weights.blobproto_to_array(blob), values)
+    weights.write_weights(tmp_path / "n.npz", weights.read_weights(tmp_path / "n.caffemodel"))
+    blob.raw_data = b"abc"
+    (tmp_path / "n.caffemodel").write_bytes(net.SerializeToString())
+    with pytest.raises(WeightsFault, match="3 bytes are no whole number of values"):
+        weights.read_weights(tmp_path / "n.caffemodel")

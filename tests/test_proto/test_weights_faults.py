@@ -185,15 +185,18 @@ def test_lying_hdf5(tmp_path):
     with h5py.File(path, "w") as file:
         file["data/conv/0"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/secret")
         file["data/conv/1"] = np.ones(3)
-    assert weights.read_weights(path)["conv"][0] is None  # links into other files are not followed
+    assert "/data/conv/0 is a link to" in fault_of(weights.read_weights, path)
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["conv/0"], file["iter"], file["history/0"] = np.ones(1), np.ones(1), np.ones(1)
     with h5py.File(path, "w") as file:
         file["data"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/")
         file["iter"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/iter")
         file["history"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/history")
-    assert "there is no group /data" in fault_of(weights.read_weights, path)
-    assert "/iter and the group /history are missing" in fault_of(weights.read_state, path)
+    assert "/data is a link to" in fault_of(weights.read_weights, path)
+    assert "/iter is a link to" in fault_of(weights.read_state, path)
+    with h5py.File(path, "w") as file:
+        file["data/conv/0"], file["data/conv/1"] = h5py.SoftLink("/elsewhere"), np.ones(3)
+    assert "/data/conv/0 is a link to /elsewhere, and links are not followed" in fault_of(weights.read_weights, path)
     with h5py.File(path, "w") as file:
         file.create_dataset("data/conv/0", (4,), "<f4", external=[(str(tmp_path / "raw"), 0, 16)])
     assert "lies in another file" in fault_of(weights.read_weights, path)
@@ -551,6 +554,34 @@ def test_a_layer_without_a_name(tmp_path, ending):
     assert weights.read_weights(tmp_path / "net.caffemodel")[""][0].tolist() == [1, 1, 1]
 
 
-def test_names_that_collide_in_hdf5(tmp_path):
-    with pytest.raises(WeightsFault, match="HDF5 cannot hold a layer of the name 'conv/0'"):
-        weights.write_weights(tmp_path / "net.h5", {"conv": [np.ones(3)], "conv/0": [np.ones(3)]})
+def test_hdf5_circles_of_hard_links_end(tmp_path):
+    path = tmp_path / "n.h5"
+    with h5py.File(path, "w") as file:
+        file["data/conv/0"] = np.ones(3)
+        file["data/conv/again"] = file["data"]
+    assert "it is in a circle, or there twice" in fault_of(weights.read_weights, path)
+    with h5py.File(path, "w") as file:
+        file["data/g0/0"] = np.ones(3)
+        for i in range(30):  # 2 ** 30 ways through it
+            group = file.create_group(f"data/g{i + 1}")
+            group["l"] = group["r"] = file[f"data/g{i}"]
+    assert "several names (hard links)" in fault_of(weights.read_weights, path)
+    with h5py.File(path, "w") as file:
+        file["data/a/0"] = np.ones(3)
+        file.create_group("data/b")["0"] = file["data/a/0"]
+    layers = weights.read_weights(path)
+    assert layers["a"][0] is layers["b"][0]  # of many names for one array, memory holds one
+    with h5py.File(path, "w") as file:
+        file["data/a/0"] = np.ones(3)
+        file["data/a"].attrs["layer_name"] = 3
+    assert "the attribute layer_name is no text" in fault_of(weights.read_weights, path)
+
+
+def test_hdf5_of_a_virtual_dataset_is_refused(tmp_path):
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["x"] = np.ones(4)
+    layout = h5py.VirtualLayout((4,), "<f8")
+    layout[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "x", (4,))
+    with h5py.File(tmp_path / "n.h5", "w") as file:
+        file.create_virtual_dataset("data/conv/0", layout)
+    assert "lies in another file" in fault_of(weights.read_weights, tmp_path / "n.h5")
