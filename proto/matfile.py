@@ -25,6 +25,8 @@ _DEEPEST = 32
 def read(data) -> dict[str, object]:
     """{name: value} of a file's bytes.  Raises ValueError."""
     order = {b"IM": "<", b"MI": ">"}.get(bytes(data[126:128]))
+    if bytes(data[:19]) == b"MATLAB 7.3 MAT-file":
+        raise ValueError("it is a MATLAB 7.3 file: save it with -v7")
     if order is None:
         raise ValueError("the header is not that of a MATLAB 5 file")
     variables, at = {}, 128

@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 from PIL import Image, ImageOps
 
-from demitasse.proto.errors import DataFault, LabelFault
+from demitasse.proto import matfile
+from demitasse.proto.errors import DataFault, LabelFault, WeightsFault
+from demitasse.proto.files import map_file
 
 IGNORE = 255
 
@@ -97,21 +98,19 @@ def label_png(path: str | Path, classes: int | None = None) -> np.ndarray:
 
 
 def mat(path: str | Path, *keys) -> np.ndarray:
-    """A variable of a MATLAB file (version 5 to 7.2); further keys lead into its structs."""
+    """A variable of a MATLAB file (version 5 to 7.2): two axes; further keys lead into its structs and cells."""
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            value = scipy.io.loadmat(file, variable_names=[keys[0]])
-    except FileNotFoundError:
-        raise DataFault(f"{path}: no such file{_hint(path)}") from None
-    except NotImplementedError:
-        raise DataFault(f"{path}: is a MATLAB 7.3 file; save it with -v7") from None
-    except Exception as error:  # on a torn file loadmat raises nearly anything
-        raise DataFault(f"{path}: cannot be read as a MATLAB file: {error}") from error
+        value = matfile.read(map_file(path))
+    except WeightsFault as fault:
+        missing = "" if path.exists() else f"{path}: no such file{_hint(path)}"
+        raise DataFault(missing or fault.what, None if missing else fault.where) from None
+    except ValueError as error:
+        raise DataFault(f"{path}: cannot be read as a MATLAB file: {error}") from None
     try:
         for key in keys:
             value = value[key]
-    except (KeyError, ValueError, IndexError):
+    except (KeyError, ValueError, IndexError, TypeError):
         raise DataFault(f"{path}: has no {'.'.join(str(key) for key in keys if key != 0)}") from None
     if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype.kind not in "iuf":
         raise DataFault(f"{path}: {keys[0]} is not a two-dimensional array of numbers")

@@ -86,5 +86,5 @@ class SBDDSegDataLayer(SegDataLayer):
     def load_label(self, name: str) -> np.ndarray:
         """(1, H, W) uint8."""
         path = f"{self.sbdd_dir}/cls/{name}.mat"
-        labels = read.mat(path, "GTcls", 0, "Segmentation", 0).astype(np.uint8)
+        labels = read.mat(path, "GTcls", 0, "Segmentation").astype(np.uint8)
         return read.checked(labels, self.classes, path)[None]
