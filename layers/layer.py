@@ -18,10 +18,13 @@ import importlib
 import math
 import pkgutil
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
-from demitasse.proto.errors import SchemaFault, ShapeFault, did_you_mean
+from demitasse.proto import survey
+from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import LossParameter
+from demitasse.proto.other_words import type_hint
 
 Shape = tuple[int, ...]
 Array = Any
@@ -286,14 +289,22 @@ def layer_types() -> list[str]:
     return sorted(_classes)
 
 
-def layer_class(type_name: str) -> type[Layer]:
-    """The class of a type; SchemaFault with the nearest known name otherwise."""
+def layer_class(type_name: str, others: Iterable[str] = ()) -> type[Layer]:
+    """The class of a type; SchemaFault with the nearest known name otherwise.
+
+    others: the types of the whole net, so that all that are not known are told at once.
+    """
     _import_all()
     if type_name not in _classes:
         if not type_name:
             raise SchemaFault('no type given: write, say, type: "Convolution"')
+        unknown = [name for name in dict.fromkeys(others) if name and name not in _classes and name != type_name]
+        also = f"; nor are these types of the net known: {', '.join(unknown)}" if unknown else ""
         raise SchemaFault(
-            f"unknown layer type '{type_name}'{did_you_mean(type_name, _classes)}; "
-            "`python -m netdef types` lists them all"
+            f"unknown layer type '{type_name}'{type_hint(type_name, _classes)}; "
+            f"`python -m netdef types` lists them all{also}"
         )
     return _classes[type_name]
+
+
+survey.require_type = layer_class  # so that a field of an unknown layer is told as what it is

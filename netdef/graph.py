@@ -139,7 +139,7 @@ class _Wiring:
         self.newest: dict[str, Value] = {}  # blob name -> what it means at this point of the text
 
     def add(self, spec: LayerParameter, where: Where) -> None:
-        step = Step(len(self.steps), spec, where, layer_class(spec.type))
+        step = Step(len(self.steps), spec, where, layer_class(spec.type, (other.type for other in self.specs)))
         _check_arity(step)
         step.bottoms = [self._read(name, index, step) for index, name in enumerate(spec.bottom)]
         spec.top.extend(self._automatic_tops(step))

@@ -86,6 +86,11 @@ def read_npz(path) -> dict[str, list]:
 
 def read_npy(path) -> np.ndarray:
     """The one array of a .npy file, float32."""
+    with open(path, "rb") as file:
+        start = file.read(12)
+    header = int.from_bytes(start[8:10] if start[6:7] == b"\1" else start[8:12], "little")
+    if header > os.path.getsize(path):  # NumPy would make room for it
+        raise fault(path, f"damaged .npy: its header promises {header:,} bytes, more than the file has")
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a lying shape allocates nothing
         return np.ascontiguousarray(values, np.float32)

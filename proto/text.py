@@ -9,22 +9,27 @@ print(format(net))
 
 from __future__ import annotations
 
-import os
 import re
 
 from demitasse.proto import messages, upgrade
 from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault, Where, did_you_mean
-from demitasse.proto.files import cannot_open
 from demitasse.proto.messages import is_repeated, is_required
+from demitasse.proto.other_words import field_hint, other_field
 from demitasse.proto.printing import format
+from demitasse.proto.survey import explain
+from demitasse.proto.text_files import text_of
 from demitasse.proto.tokens import Source, Token, shortened
 from demitasse.proto.values import scalar
 
 __all__ = ["format", "parse", "read_net", "read_solver", "text_of"]
 
 MARKED = 10000  # values of one field whose places are kept
-LARGEST = 64 << 20  # bytes of a text: far more than anybody's net, and what fits into memory when it is parsed
 
+_HINTS = {
+    "/": ": a comment begins with #",
+    "<": ": is it the mark of an unsettled git merge?",
+    "{": ": a message has its name before the brace, as in layer { } (JSON is not prototxt)",
+}
 _CLOSER = {"{": "}", "<": ">"}
 
 
@@ -38,6 +43,8 @@ def parse(text: str, message_class, file: str = ""):
         return parser.parse(message_class()), parser.marks
     except NetError as fault:
         parser.look_for_a_quote(fault)
+        if isinstance(fault, SchemaFault) and fault.where and parser.in_a_layer():
+            raise explain(fault, parser.source) from None
         raise
     except MemoryError:
         raise SyntaxFault(f"the memory is not enough for {len(text) / 1e6:.0f} MB of text", Where(file)) from None
@@ -66,6 +73,7 @@ class _Parser:
         self.ahead = next(self.tokens)
         self.marks: dict[str, Where] = {}
         self.stack: list[_Open] = []
+        self.closed: tuple[_Open, Token] | None = None  # the message closed last, and its brace
 
     def parse(self, message):
         stack = self.stack
@@ -80,13 +88,16 @@ class _Parser:
                 return message
             elif inner.brace and token.text == _CLOSER[inner.brace.text]:
                 self.check_required(inner)
-                stack.pop()
+                self.closed = stack.pop(), token
                 if inner.in_list and self.more_in_list():
                     stack.append(self.open_message(stack[-1], inner.name, self.ahead, in_list=True))
                 else:
                     self.take(",;")
             else:
                 self.unexpected(inner, token)
+
+    def in_a_layer(self) -> bool:
+        return len(self.stack) > 1 and self.stack[1].message.DESCRIPTOR.name == "LayerParameter"
 
     def look_for_a_quote(self, fault: NetError) -> None:
         """Where a quote is missing, words and strings change places up to the end of the line: SyntaxFault there."""
@@ -118,7 +129,8 @@ class _Parser:
         if token.text in ("}", ">"):
             what = f"'{token.text}' cannot close {opened}" if opened else f"there is one '{token.text}' too many"
             raise SyntaxFault(what, self.where(token))
-        raise SyntaxFault(f"a field of {inner.name} expected, not {_shown(token)}", self.where(token))
+        hint = _HINTS.get(token.text, "") if token.text in "/{" or not opened else ""
+        raise SyntaxFault(f"a field of {inner.name} expected, not {_shown(token)}{hint}", self.where(token))
 
     def field(self, inner: _Open, name: Token) -> _Open | None:
         """Read one field; a message in it is returned opened."""
@@ -141,6 +153,7 @@ class _Parser:
             return self.open_message(inner, name.text, name, listed)
         elif not is_repeated(field):
             setattr(inner.message, name.text, self.value(field))
+            self.refuse_comma(name.text)
         else:
             self.add_values(field, getattr(inner.message, name.text), path, listed)
         self.take(",;")
@@ -149,7 +162,10 @@ class _Parser:
     def open_message(self, inner: _Open, name: str, place: Token, in_list: bool) -> _Open:
         brace = self.next()
         if brace.kind != "symbol" or brace.text not in _CLOSER:
-            raise SyntaxFault(f"'{{' expected after {name}, not {_shown(brace)}", self.where(brace))
+            fields = inner.fields[name].message_type.fields_by_name
+            first = next((word for word in ("phase", "type", "dim", "name") if word in fields), "")
+            hint = f": write {name} {{ {first}: {shortened(brace.text)} }}" if first and brace.kind != "symbol" else ""
+            raise SyntaxFault(f"'{{' expected after {name}, not {_shown(brace)}{hint}", self.where(brace))
         value, path = getattr(inner.message, name), inner.path_of(name)
         if is_repeated(inner.fields[name]):
             path = f"{path}[{len(value)}]"
@@ -185,6 +201,17 @@ class _Parser:
             raise SyntaxFault(f"{field.name} has no value before {_shown(tokens[0])}", self.where(tokens[0]))
         return scalar(field, minus, tokens, self.source)
 
+    def refuse_comma(self, name: str) -> None:
+        """0,001 is two numbers to the grammar, and the second one stands where a field should."""
+        at, text = self.ahead.offset, self.source.text
+        if self.ahead.text == "," and text[at - 1 : at].isdigit() and text[at + 1 : at + 2].isdigit():
+            number = re.search(r"[0-9]+$", text[:at])[0]
+            digits = re.match(r"[0-9]+", text[at + 1 :])[0]
+            raise SyntaxFault(
+                f"{name}: {number},{digits} has a comma where a decimal point belongs: write {number}.{digits}",
+                self.where(self.ahead),
+            )
+
     def unknown(self, inner: _Open, name: str) -> str:
         """What to say of a field that a message does not have: where it belongs, or what it may be meant to be."""
         kind = inner.message.DESCRIPTOR
@@ -194,6 +221,12 @@ class _Parser:
             for field in kind.fields
             if field.message_type and name in field.message_type.fields_by_name
         ]
+        if hint := field_hint(kind.name, name) or other_field(name, inner.fields):
+            return f"{what}: {hint}"
+        if self.has_closed(inner, name):
+            closed, brace = self.closed
+            line = self.where(brace).line
+            return f"{what}: is the '{brace.text}' of line {line} one too many? It closes {closed.name}"
         if inner.brace and any(name in outer.fields for outer in self.stack[:-1]):
             line = self.where(inner.brace).line
             return f"{what}: is the '{inner.brace.text}' of {inner.name} (line {line}) not closed?"
@@ -204,6 +237,12 @@ class _Parser:
         if 0 < len(homes) <= 6:
             return f"{what}: it belongs in {' or '.join(homes)}"
         return what + did_you_mean(name, inner.fields)
+
+    def has_closed(self, inner: _Open, name: str) -> bool:
+        """Whether the message closed last lay in this one, and has a field of the name."""
+        if not self.closed or name not in self.closed[0].fields:
+            return False
+        return self.closed[0].path.rpartition(".")[0] == inner.path
 
     def check_required(self, closed: _Open) -> None:
         for field in closed.message.DESCRIPTOR.fields:
@@ -248,49 +287,3 @@ def read_solver(source, file: str = ""):
     if file:
         upgrade.complete_snapshot_prefix(solver, file)
     return solver, Where(file, 1 if file else 0, 1, marks)
-
-
-def text_of(source, file: str = "") -> tuple[str, str]:
-    """The text and its file's name; the source is a path, or the text itself with a newline in it."""
-    if isinstance(source, str) and "\n" in source:
-        text = source
-    else:
-        file = os.fspath(source)
-        text = _decode(_read_bytes(file), file)
-    if not re.sub(r"#[^\n]*", "", text).strip():
-        raise SyntaxFault("the file is empty", Where(file))
-    return text, file
-
-
-def _read_bytes(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(LARGEST + 1)
-    except (OSError, ValueError) as error:
-        raise SyntaxFault(cannot_open(path, error)) from None
-    if len(data) > LARGEST:
-        raise SyntaxFault(f"more than {LARGEST >> 20} MB are no prototxt: is it the weights, or data?", Where(path))
-    return data
-
-
-def _decode(data: bytes, path: str) -> str:
-    if b"\0" in data:
-        for encoding in ("utf-32", "utf-16", "utf-16-le", "utf-16-be"):
-            if _is_text(data[:400], encoding):
-                raise SyntaxFault(f"the text is {encoding[:6].upper()}: save it as UTF-8", Where(path))
-        raise SyntaxFault(
-            "a binary file, not a prototxt: is it the weights (.caffemodel) instead of the net?", Where(path)
-        )
-    if data.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
-        raise SyntaxFault("a web page, not a prototxt: download the file itself (on GitHub: Raw)", Where(path))
-    if b"\n" not in data:
-        data = data.replace(b"\r", b"\n")  # lines ended so on old Macs: a comment ends there too
-    return data.decode("utf-8-sig", "surrogateescape")  # comments in another encoding do no harm
-
-
-def _is_text(data: bytes, encoding: str) -> bool:
-    """Whether these bytes are ASCII characters written in an encoding of two or four bytes each."""
-    try:
-        return data[: len(data) & ~3].decode(encoding).isascii() and b"\0" in data[:4]
-    except UnicodeDecodeError:
-        return False

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from demitasse.proto.errors import SyntaxFault, Where
+from demitasse.proto.other_words import character_hint
 
 _WORD = re.compile(
     r"""
@@ -77,7 +78,7 @@ class Source:
         where = self.where(token.offset)
         if token.text in "\"'":
             raise SyntaxFault(f"the string that begins here has no closing {token.text} on its line", where)
-        raise SyntaxFault(f"unexpected character {token.text!r}", where)
+        raise SyntaxFault(f"unexpected character {token.text!r}{character_hint(token.text)}", where)
 
 
 def shortened(text: str) -> str:

@@ -58,7 +58,8 @@ def _enum(field, minus, tokens, source):
     if value is None:
         names = list(enum.values_by_name)
         word = token.text.strip("\"'").upper()
-        choices = ", ".join(names) if len(names) <= 8 else f"{names[1]}, {names[2]}, ...{did_you_mean(word, names)}"
+        choices = ", ".join(names) if len(names) <= 8 else f"{names[1]}, {names[2]}, ..."
+        choices += did_you_mean(word, names)
         todays = token.kind == "string" and field.containing_type.name == "V1LayerParameter"
         hint = " (with a type in quotes it is today's form: write `layer {`, not `layers {`)" if todays else ""
         _refuse(field, f"one of {choices}{hint}", minus, tokens, source)

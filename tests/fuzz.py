@@ -121,22 +121,26 @@ class _Run:
             os.close(told)
             os._exit(self._work(first, last, tell))
         os.close(tell)
-        status = self._watch(worker)
-        with open(told, "rb") as pipe:
-            for line in pipe.read().decode().split("\0")[:-1]:
-                number, _, what = line.partition(" ")
-                self.report(int(number), *self.input(int(number)), what)
+        os.set_blocking(told, False)
+        with open(told, "rb", buffering=0) as pipe:
+            status = self._watch(worker, pipe)
         if not status:
             return last
         number = int.from_bytes(self.now[:], "little")
         self.report(number, *self.input(number), f"the process ended with status {os.waitstatus_to_exitcode(status)}")
         return number + 1
 
-    def _watch(self, worker: int) -> int:
-        """The worker's exit status; it is ended where one input takes ten times its time (a loop in C)."""
-        number, since = -1, time.monotonic()
+    def _watch(self, worker: int, pipe) -> int:
+        """The worker's exit status; what it tells is reported, and it is ended where one input takes ten times its
+        time (a loop in C)."""
+        number, since, text = -1, time.monotonic(), b""
         while True:
             done, status = os.waitpid(worker, os.WNOHANG)
+            text += pipe.read() or b""
+            *told, text = text.split(b"\0")
+            for line in told:
+                of, _, what = line.decode().partition(" ")
+                self.report(int(of), *self.input(int(of)), what)
             if done:
                 return status
             if (current := self.now[:]) != number:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import text_format
 
-from demitasse.proto import messages, text
+from demitasse.proto import messages, text, text_files
 from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -154,9 +154,9 @@ MISTAKES = [
     (layer("loss_weight: one"), SchemaFault, "loss_weight takes a number, not one"),
     (layer("loss_weight: 0x10"), SchemaFault, "loss_weight takes a number, not 0x10"),
     (layer("propagate_down: yes"), SchemaFault, "propagate_down takes true or false, not yes"),
-    (layer("pooling_param { pool: MAXX }"), SchemaFault, "1:41: pool takes one of MAX, AVE, STOCHASTIC, not MAXX"),
+    (layer("pooling_param { pool: MAXX }"), SchemaFault, "one of MAX, AVE, STOCHASTIC (did you mean 'MAX'?), not MAXX"),
     (layer("pooling_param { pool: 7 }"), SchemaFault, "pool takes one of MAX, AVE, STOCHASTIC, not 7"),
-    (layer('include { phase: "TEST" }'), SchemaFault, 'phase takes one of TRAIN, TEST, not "TEST"'),
+    (layer('include { phase: "TEST" }'), SchemaFault, "TRAIN, TEST (did you mean 'TEST'?), not \"TEST\""),
     ("layers { type: CONVOLUTOIN }", SchemaFault, "(did you mean 'CONVOLUTION'?), not CONVOLUTOIN"),
     ("layers { type: 'ReLU' }", SchemaFault, "(with a type in quotes it is today's form: write `layer {`, not `lay"),
     (layer("clip_param { min: 0 }"), SchemaFault, "1:19: clip_param has no max, which it needs"),
@@ -189,7 +189,8 @@ MISTAKES = [
 def test_a_mistake_is_one_line_with_its_place(source, fault, says):
     with pytest.raises(fault) as caught:
         text.read_net(source + "\n", "net.prototxt")
-    assert type(caught.value) is fault and says in str(caught.value)
+    said = f"{caught.value.where}: {caught.value.what}"
+    assert type(caught.value) is fault and says in said and str(caught.value).endswith(caught.value.what)
     assert str(caught.value).startswith("net.prototxt:") and "\n" not in str(caught.value)
 
 
@@ -239,7 +240,7 @@ def test_comments_in_any_encoding_and_a_byte_order_mark(tmp_path):
 
 
 def test_a_text_without_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "LARGEST", 1 << 20)
+    monkeypatch.setattr(text_files, "LARGEST", 1 << 20)
     path = tmp_path / "net.prototxt"
     path.write_bytes(b"#" * ((1 << 20) + 1))
     with pytest.raises(SyntaxFault, match=f"^{path}: more than 1 MB are no prototxt"):

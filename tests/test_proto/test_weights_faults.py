@@ -585,3 +585,9 @@ def test_hdf5_of_a_virtual_dataset_is_refused(tmp_path):
     with h5py.File(tmp_path / "n.h5", "w") as file:
         file.create_virtual_dataset("data/conv/0", layout)
     assert "lies in another file" in fault_of(weights.read_weights, tmp_path / "n.h5")
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_npy_whose_header_is_longer_than_the_file(tmp_path, version):
+    start = b"\x93NUMPY" + bytes([version, 0]) + b"\xff\xff\xff\xff" + b"{'descr': '<f4'}"
+    assert "damaged .npy: its header promises" in fault_of(weights.read_blob, tmp_path / "m.npy", start)

@@ -1,0 +1,107 @@
+"""What other frameworks, and forks of Caffe, call things: for a hint where such a word stands in a prototxt."""
+
+from __future__ import annotations
+
+from demitasse.proto.errors import did_you_mean
+
+_TYPES = {  # layer types in small letters without underscores -> Caffe's
+    "conv conv2d conv2 convolution2d convlayer": "Convolution",
+    "convtranspose convtranspose2d conv2dtranspose deconv deconv2d transposedconvolution": "Deconvolution",
+    "depthwiseconv2d depthwiseconv separableconv2d": "Convolution with group: its number of channels",
+    "linear dense fc fullyconnected gemm innerproductlayer affine": "InnerProduct",
+    "maxpool maxpool2d maxpooling maxpooling2d": "Pooling with pool: MAX",
+    "avgpool avgpool2d averagepool averagepooling averagepooling2d meanpool": "Pooling with pool: AVE",
+    "globalaveragepooling2d globalaveragepool globalavgpool adaptiveavgpool2d": "Pooling with pool: AVE and "
+    "global_pooling: true",
+    "batchnorm2d batchnormalization batchnorm1d syncbatchnorm": "BatchNorm, followed by Scale with bias_term: true",
+    "crossentropyloss crossentropy nllloss softmaxloss softmaxcrossentropy softmaxwithcrossentropy "
+    "softmaxcrossentropyloss softmaxoutput logsoftmaxloss": "SoftmaxWithLoss",
+    "bceloss bcewithlogitsloss binarycrossentropy sigmoidloss": "SigmoidCrossEntropyLoss",
+    "mseloss mse l2loss meansquarederror regressionloss": "EuclideanLoss",
+    "leakyrelu": "ReLU with relu_param { negative_slope: 0.1 }",
+    "add sum eltwiseadd elementwisesum elementwise": "Eltwise with operation: SUM",
+    "mul multiply eltwiseproduct": "Eltwise with operation: PROD",
+    "cat concatenate merge": "Concat",
+    "logsoftmax": "Softmax, followed by Log",
+    "localresponsenormalization localresponsenorm responsenorm": "LRN",
+    "zeropadding2d zeropad2d pad padding": "pad in the layer that follows",
+    "transpose": "Permute",
+    "view": "Reshape",
+    "resize interpolate bilinearupsampling upsamplingbilinear2d": "Interp, or Deconvolution with a bilinear filler",
+    "cropping2d centercrop": "Crop",
+    "imagefolder imagedatalayer": "ImageData",
+}
+_CAFFES = {word: caffes for words, caffes in _TYPES.items() for word in words.split()}
+
+_FORKS = {  # fields of a message that a fork has added -> what to do
+    (
+        "BatchNormParameter",
+        field,
+    ): "it belongs to NVIDIA's fork: write a Scale layer with bias_term: true after this one"
+    for field in ("scale_filler", "bias_filler", "scale_bias", "engine")
+}
+
+_FIELDS = {  # other frameworks' fields -> Caffe's, where the message has that
+    "filters out_channels units num_filter nout": "num_output",
+    "padding": "pad",
+    "strides": "stride",
+    "size ksize kernel": "kernel_size",
+    "bias use_bias": "bias_term",
+    "dropout rate p": "dropout_ratio",
+    "lr learning_rate": "base_lr",
+    "optimizer": "type",
+    "iterations num_iter max_iterations": "max_iter",
+    "eps epsilon": "eps",
+    "ignore_index": "ignore_label",
+}
+_OWN_LAYER = ("activation", "relu", "non_linearity", "act")
+
+_CHARACTERS = {  # what no prototxt has outside strings -> what to write
+    "=": 'a value follows a colon, as in name: "conv1"',
+    "(": "several values are written one by one (dim: 1 dim: 3), or in brackets ([1, 3])",
+    "*": "a comment begins with #",
+    "%": "write the number itself, as 0.5",
+    "^": "powers of ten are written 1e-3",
+    "\u201c": 'quotes are straight (")',
+    "\u201d": 'quotes are straight (")',
+    "\u2018": 'quotes are straight (")',
+    "\u2019": 'quotes are straight (")',
+    "\u2013": "a minus is -",
+    "\u2014": "a minus is -",
+    "\u2212": "a minus is -",
+    "\xa0": "a no-break space, as web pages have it: write a plain one",
+    "\uff1a": "a colon is :",
+    "\uff0c": "a comma is ,",
+    "$": "names of variables are not replaced: write the value",
+    "+": "a number has no +",
+}
+
+
+def type_hint(name: str, known) -> str:
+    """A hint at what an unknown layer type may be meant to be; may be empty."""
+    caffes = _CAFFES.get(name.lower().replace("_", ""))
+    return f" (Caffe's word is {caffes})" if caffes else did_you_mean(name, known)
+
+
+def field_hint(message: str, field: str) -> str:
+    """What to do about a field that only a fork of Caffe has; empty where none is known."""
+    return _FORKS.get((message, field), "")
+
+
+def other_field(field: str, known) -> str:
+    """What Caffe calls another framework's field; empty where none of `known` is meant."""
+    if field in _OWN_LAYER:
+        return 'an activation is a layer of its own: type: "ReLU", with bottom and top the top of this one'
+    if "max_iter" in known and field in ("epochs", "num_epochs", "max_epoch"):
+        return "training is counted in iterations: max_iter is the epochs times the images by the batch"
+    if "max_iter" in known and field in ("batch_size", "batchsize"):
+        return "it belongs to the net's data layer"
+    for words, caffes in _FIELDS.items():
+        if field in words.split() and caffes in known:
+            return f"Caffe's word is {caffes}"
+    return ""
+
+
+def character_hint(character: str) -> str:
+    """ ": a comment begins with #" for a character that has no place in a prototxt; may be empty."""
+    return f": {_CHARACTERS[character]}" if character in _CHARACTERS else ""

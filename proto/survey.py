@@ -1,0 +1,65 @@
+"""The layers of a text that cannot be parsed: their names and types, for a message about it.
+
+`require_type` is put here by the package of the layers: it raises SchemaFault for a type that is not known, and
+says which others are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault, Where
+from demitasse.proto.tokens import Source, unquote
+
+require_type: Callable[[str, Sequence[str]], object] | None = None
+
+
+class Outline(NamedTuple):
+    """What is known of a layer."""
+
+    where: Where
+    said: dict[str, str]  # "name" and "type", as far as they are given
+
+    @property
+    def label(self) -> str:
+        kind = self.said.get("type")
+        return f"'{self.said.get('name', '')}'" + (f" ({kind})" if kind else "")
+
+
+def survey(source: Source) -> list[Outline]:
+    """The layers of a net's text, as far as its words can be told apart."""
+    layers: list[Outline] = []
+    depth, before = 0, []  # the last two words
+    try:
+        for token in source.tokens():
+            if token.text in ("{", "<"):
+                name = next((word for word in reversed(before) if word.text != ":"), token)
+                if not depth and name.text == "layer":
+                    layers.append(Outline(source.where(name.offset), {}))
+                depth += 1
+            elif token.text in ("}", ">"):
+                depth -= 1
+            elif depth == 1 and layers and token.kind == "string" and before[0].text in ("name", "type"):
+                layers[-1].said.setdefault(before[0].text, unquote(token, source).decode("utf-8", "replace"))
+            before = [*before[-1:], token]
+    except SyntaxFault:
+        pass
+    return layers
+
+
+def explain(fault: SchemaFault, source: Source) -> NetError:
+    """The fault of a field as one of its layer; where the type of that is not known, that is what is wrong."""
+    layers = survey(source)
+    place = fault.where.line, fault.where.column
+    layer = next((one for one in reversed(layers) if (one.where.line, one.where.column) <= place), None)
+    if not layer or not layer.said:
+        return fault
+    fault.layer = fault.layer or layer.label
+    if require_type and "type" in layer.said:
+        try:
+            require_type(layer.said["type"], [other.said.get("type", "") for other in layers])
+        except SchemaFault as unknown:
+            unknown.where, unknown.layer = layer.where, layer.label
+            return unknown
+    return fault

@@ -1,0 +1,97 @@
+"""What newcomers write, and what forks and other frameworks call things: one line with the remedy."""
+
+import pytest
+
+from demitasse.netdef.plan import Plan
+from demitasse.proto.errors import NetError
+from demitasse.proto.text import read_solver
+
+DATA = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }\n'
+
+
+def layer(kind: str, rest: str = "") -> str:
+    return f'layer {{ name: "c" type: "{kind}" bottom: "d" top: "c" {rest} }}\n'
+
+
+def conv(rest: str) -> str:
+    return layer("Convolution", f"convolution_param {{ num_output: 2 kernel_size: 3 {rest} }}")
+
+
+NETS = [
+    (layer("PriorBox", "prior_box_param { min_size: 30 }"), "2:1: layer 'c' (PriorBox): unknown layer type 'PriorBox'"),
+    (
+        layer("PriorBox", "prior_box_param { }") + layer("DetectionOutput") + layer("ROIPooling"),
+        "nor are these types of the net known: DetectionOutput, ROIPooling",
+    ),
+    (layer("ROIPooling") + layer("PriorBox"), "nor are these types of the net known: PriorBox"),
+    (layer("CrossEntropyLoss"), "unknown layer type 'CrossEntropyLoss' (Caffe's word is SoftmaxWithLoss)"),
+    (layer("Conv2d"), "(Caffe's word is Convolution)"),
+    (layer("Linear"), "(Caffe's word is InnerProduct)"),
+    (layer("max_pool"), "(Caffe's word is Pooling with pool: MAX)"),
+    (
+        layer("BatchNorm", "batch_norm_param { scale_filler { } }"),
+        "layer 'c' (BatchNorm): BatchNormParameter has no field 'scale_filler': it belongs to NVIDIA's fork",
+    ),
+    (
+        'layer { name: "c" convolution_param { num_output: 1 } } type: "Convolution" }\n',
+        "2:57: NetParameter has no field 'type': is the '}' of line 2 one too many? It closes layer",
+    ),
+    (
+        layer("Convolution", "convolution_param { num_output: 1 } kernel_size: 3 }"),
+        "no field 'kernel_size': is the '}' of line 2 one too many? It closes convolution_param",
+    ),
+    (layer("Pooling", "pooling_param { pool: Max }"), "one of MAX, AVE, STOCHASTIC (did you mean 'MAX'?), not Max"),
+    (
+        layer("Dropout", "dropout_param { dropout_ratio: 0,5 }"),
+        "0,5 has a comma where a decimal point belongs: write 0.5",
+    ),
+    (conv("filters: 4"), "no field 'filters': Caffe's word is num_output"),
+    (conv("padding: 1"), "no field 'padding': Caffe's word is pad"),
+    (conv('activation: "relu"'), 'an activation is a layer of its own: type: "ReLU"'),
+    (
+        conv('weight_filler: "xavier"'),
+        '\'{\' expected after weight_filler, not "xavier": write weight_filler { type: "xavier" }',
+    ),
+    (layer("ReLU", "include: TRAIN"), "write include { phase: TRAIN }"),
+    ('layer { name = "c" }\n', "unexpected character '=': a value follows a colon"),
+    ("// a comment\n", "not '/': a comment begins with #"),
+    ("/* a comment */\n", "unexpected character '*': a comment begins with #"),
+    ("layer { name: \u201cc\u201d }\n", 'quotes are straight (")'),
+    ("layer {\u00a0name: 'c' }\n", "a no-break space, as web pages have it"),
+    ("layer { loss_weight: \u22121 }\n", "a minus is -"),
+    (
+        layer("Reshape", "reshape_param { shape { dim: (1, 2) } }"),
+        "values are written one by one (dim: 1 dim: 3)",
+    ),
+    (layer("Power", "power_param { scale: 10^-3 }"), "powers of ten are written 1e-3"),
+    ("<<<<<<< HEAD\n", "is it the mark of an unsettled git merge?"),
+    ('{ "name": "x" }\n', "JSON is not prototxt"),
+]
+
+
+@pytest.mark.parametrize("text, says", NETS, ids=[says[-30:] for _, says in NETS])
+def test_a_net_of_a_newcomer(text, says):
+    with pytest.raises(NetError) as caught:
+        Plan(DATA + text, "TEST")
+    assert says in str(caught.value) and "\n" not in str(caught.value) and str(caught.value.where).startswith("2")
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("base_lr: 0,0001", "1:11: base_lr: 0,0001 has a comma where a decimal point belongs: write 0.0001"),
+        ("lr: 0.1", "no field 'lr': Caffe's word is base_lr"),
+        ('optimizer: "Adam"', "no field 'optimizer': Caffe's word is type"),
+        ("epochs: 3", "max_iter is the epochs times the images by the batch"),
+        ("batch_size: 3", "it belongs to the net's data layer"),
+        ('solver_mode: "GPU"', "solver_mode takes one of CPU, GPU (did you mean 'GPU'?)"),
+    ],
+)
+def test_a_solver_of_a_newcomer(text, says):
+    with pytest.raises(NetError) as caught:
+        read_solver(text + "\n")
+    assert says in str(caught.value)
+
+
+def test_commas_between_fields_and_in_lists_are_no_decimal_points():
+    Plan(DATA + layer("Reshape", "reshape_param { shape { dim: [1,3,8,8] }, axis: 0,num_axes: -1 }"), "TEST")
