@@ -13,8 +13,7 @@ from PIL import Image
 
 from demitasse.layers.sources import datum, listing, windows
 from demitasse.layers.sources.lmdb_file import LmdbFile
-from demitasse.models.data import read
-from demitasse.models.data.seg_layer import parse_options
+from demitasse.models.data import options, read
 from demitasse.proto import messages, text, weights
 from demitasse.proto.printing import format as format_message
 from demitasse.solver import snapshots
@@ -131,7 +130,13 @@ def _of_texts() -> dict[str, Reader]:
     def printed(path):
         return text.read_net(format_message(text.read_net(path)[0]) + "\n")
 
-    options = {"a": 1, "mean": (1, 2, 3)}
+    known = {
+        "mirror": options.flag(False),
+        "seed": options.whole(0, 0, 2**31),
+        "mean": options.colour((1, 2, 3)),
+        "crop": options.size(None),
+        "split": options.text("train"),
+    }
     return {
         "net": ([NET.encode(), NET.encode(), V1.encode(), V0.encode()], printed),
         "solver": ([SOLVER.encode()], text.read_solver),
@@ -139,8 +144,8 @@ def _of_texts() -> dict[str, Reader]:
         "pairs": ([b"a.png b.png\nc.png d.png\n"], lambda path: listing.read_pairs(str(path), "source")),
         "windows": ([WINDOWS.encode()], lambda path: windows.read_windows(str(path), "source")),
         "param_str": (
-            [b"{'a': 2, 'mean': (1., 2e3, -3)}"],
-            lambda path: parse_options(path.read_text("utf-8", "replace"), options),
+            [b"{'seed': 2, 'mean': (1., 2e1, 3), 'crop': (4, 5), 'split': 'val', 'mirror': True}"],
+            lambda path: options.parse_options(path.read_text("utf-8", "replace"), known),
         ),
     }
 
