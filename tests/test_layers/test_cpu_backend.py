@@ -7,9 +7,9 @@ import threading
 import numpy as np
 import pytest
 
+from demitasse.layers.backend import cpu
 from demitasse.layers.backend.contract import UpdateProgram, UpdateStep, UpdateTensor
 from demitasse.layers.backend.cpu import CpuBackend
-from demitasse.layers.backend.cpu import backend as cpu
 from demitasse.layers.backend.cpu.allocator import MemoryPool
 from demitasse.layers.backend.cpu.conv import repeated_rows as cpu_border
 from demitasse.layers.backend.cpu.conv.algorithm import way

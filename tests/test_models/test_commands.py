@@ -220,9 +220,9 @@ def test_what_segment_refuses(there, tmp_path, capsys):
 
 def test_report_of_a_run(there, capsys):
     events = [{"event": "train", "iteration": i, "loss": 5.0 / (i + 1), "lr": 0.1, "outputs": {}} for i in range(9)]
-    events.insert(
-        0, {"event": "run", "run": {"id": "0abc", "begun": "2026-11-27", "command": "train x"}, "iteration": 0}
-    )
+    identity = {"run": {"id": "0abc", "begun": "2026-11-27", "command": "train x"}}
+    events.insert(0, {"event": "run", **identity, "iteration": 0})
+    (there / "run/s_iter_20.solverstate.json").write_text(json.dumps(identity))
     events.append({"event": "test", "iteration": 8, "net": 0, "outputs": {"loss": [0.7]}})
     (there / "run/log.jsonl").write_text("\n".join(map(json.dumps, events)) + '\n{"torn')
     code, out, err = run(capsys, "report", there / "net", there / "run", "--images", 2)

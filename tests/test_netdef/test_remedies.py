@@ -75,7 +75,7 @@ def test_arrays_go_by_name(tmp_path):
     with pytest.raises(GraphFault, match=r"by the names of their blobs: net\.forward\(\{'data': array\}\)"):
         build(blob()).forward(array)
     (tmp_path / "net.prototxt").write_text(blob())
-    with pytest.raises(GraphFault, match=r"net\.forward\(data=array\)"):
+    with pytest.raises(TypeError, match=r"net\.forward\(data=array\)"):
         caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST).forward(array)
 
 
