@@ -72,7 +72,6 @@ setup(
         "protobuf>=5",
         "pillow>=10",
         "numba>=0.60",
-        "threadpoolctl>=3.2",
         "tqdm>=4.64",
     ],
     extras_require=EXTRAS,

@@ -2,7 +2,7 @@
 
 contract.py    what a backend offers: every primitive with shapes, dtypes and errors; capabilities
 reference/     the meaning of each primitive in plain code, by family; a backend of its own, "generic"
-gpu/  cpu*.py  what a device computes otherwise, in modules of the same names
+gpu/  cpu/     what a device computes otherwise, in modules of the same names
 dispatch.py    the one rule that joins them: the device's own where it takes the arguments, else the reference's
 
 Adding a primitive: its signature and docstring in the Protocol of its family (contract.py), a function of that name

@@ -12,7 +12,7 @@ from demitasse.layers.backend import contract, dispatch
 from demitasse.layers.backend.dispatch import FAMILIES, REFERENCE, family, primitives, provides, takes
 from demitasse.layers.backend.reference import ReferenceBackend, elementwise
 
-PACKAGES = ["demitasse.layers.backend.gpu"]
+PACKAGES = ["demitasse.layers.backend.cpu", "demitasse.layers.backend.gpu"]
 
 
 def parameters(function):

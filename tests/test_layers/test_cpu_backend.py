@@ -7,9 +7,9 @@ import threading
 import numpy as np
 import pytest
 
-from demitasse.layers.backend import cpu
 from demitasse.layers.backend.contract import UpdateProgram, UpdateStep, UpdateTensor
 from demitasse.layers.backend.cpu import CpuBackend
+from demitasse.layers.backend.cpu import update as cpu_update
 from demitasse.layers.backend.cpu.allocator import MemoryPool
 from demitasse.layers.backend.cpu.conv import repeated_rows as cpu_border
 from demitasse.layers.backend.cpu.conv.algorithm import way
@@ -195,7 +195,7 @@ def test_an_update_in_pieces_is_the_same_numbers(monkeypatch):
     rng, ours = np.random.default_rng(0), CpuBackend()
     steps = UpdateStep("t", "*", "g", "rate"), UpdateStep("h", "+", "h", "t"), UpdateStep("w", "-", "w", "h")
     program = UpdateProgram(("w", "g", "h"), ("rate",), steps)
-    monkeypatch.setattr(cpu, "UPDATE_BYTES", 64)
+    monkeypatch.setattr(cpu_update, "UPDATE_BYTES", 64)
     mine = [random(rng, 3, 401) for _ in range(3)]
     theirs = [a.copy() for a in mine]
     for backend, arrays in ((ours, mine), (ReferenceBackend(), theirs)):

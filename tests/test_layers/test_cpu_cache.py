@@ -23,7 +23,7 @@ if "nowhere" in sys.argv:
 from demitasse.layers.backend.cpu import elementwise as cpu_elementwise
 from demitasse.layers.backend.cpu import CpuBackend
 assert CpuBackend(threads=1).relu_forward(np.full(4, -2, np.float32), 0.5).tolist() == [-1] * 4
-print(sum(cpu_elementwise.relu_forward.stats.cache_hits.values()))
+print(sum(cpu_elementwise._relu_forward.stats.cache_hits.values()))
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from demitasse.layers.backend.cpu.accepts import floats
 from demitasse.layers.backend.cpu.conv import direct_backward as cpu_direct_back
 from demitasse.layers.backend.cpu.conv import direct_forward as cpu_direct
 from demitasse.layers.backend.cpu.conv import polyphase as cpu_strided
@@ -12,8 +13,65 @@ from demitasse.layers.backend.cpu.conv import winograd_backward as cpu_winograd_
 from demitasse.layers.backend.cpu.conv import winograd_forward as cpu_winograd
 from demitasse.layers.backend.cpu.conv.algorithm import TILES, tile_size, way
 from demitasse.layers.backend.cpu.conv.direct_forward import Direct
+from demitasse.layers.backend.cpu.gemm_microkernel import sum_of
+from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.threads.fork_join import enter
+from demitasse.layers.backend.cpu.threads.work_stealing import work
+from demitasse.layers.backend.dispatch import takes
 
 NOTHING = np.empty(0, np.float32)
+
+
+@takes(lambda x, w, b, geom, relu=None, out=None: x.ndim == 4 and floats(x, w) and x.size > 0)
+def conv_forward(be, x, w, b, geom, relu=None, out=None):
+    return _convolution(be).forward(x, w, _bias(b, len(w)), 1.0 if relu is None else relu, geom, out)
+
+
+@takes(
+    lambda dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None: (
+        dy.ndim == 4 and floats(dy, w) and dy.size > 0 and not (diagonal and geom.dilation != (1, 1))
+    )
+)
+def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None):
+    channels, slope, spatial = w.shape[1] * geom.group, 1.0 if relu is None else relu, tuple(spatial)
+    if diagonal:
+        return _convolution(be).backward_data_diagonal(dy, w, geom, spatial, _bias(b, channels), slope, out)
+    return _convolution(be).backward_data(dy, w, geom, channels, spatial, _bias(b, channels), slope, out)
+
+
+@takes(lambda x, dy, geom, dw: x.ndim == 4 and floats(x, dy, dw) and dy.size > 0)
+def conv_backward_weights(be, x, dy, geom, dw):
+    _convolution(be).backward_weights(x, dy, geom, dw)
+
+
+@takes(lambda dy, db: floats(dy, db))
+def bias_backward(be, dy, db):
+    area = dy.size // max(1, dy.shape[0] * dy.shape[1])
+    be.pool.run(_bias_backward, 1, dy.reshape(-1), len(dy), area, db.reshape(-1))
+
+
+@kernel
+def _bias_backward(state, dy, n_images, area, db):
+    """db[c] += the sum of dy (N, C, area): runs of 4096 in float32, those in float64."""
+    me = enter(state)
+    channels = db.size
+    for c in work(state, me, 0, channels):
+        total = 0.0
+        for image in range(n_images):
+            plane = (image * channels + c) * area
+            for i in range(0, area, 4096):
+                total += sum_of(dy, plane + i, min(4096, area - i))
+        db[c] += np.float32(total)
+
+
+def _convolution(be):
+    return Convolution(be.pool, be.memory, be.exact)
+
+
+def _bias(b, n):
+    if b is None:
+        return np.zeros(n, np.float32)
+    return (b if floats(b) else np.ascontiguousarray(b, np.float32)).reshape(-1)
 
 
 class Convolution:

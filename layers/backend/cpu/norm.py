@@ -1,80 +1,42 @@
-"""LRN across channels, softmax and the gradient of its loss: jobs of some pixels of an image, all channels.
-
-Arrays are (outer, channels, inner), flat.
-"""
+"""Affine maps per channel; LRN across channels, in jobs of some pixels of an image, all channels."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from demitasse.layers.backend.cpu.accepts import floats
+from demitasse.layers.backend.cpu.axes import axes_along
 from demitasse.layers.backend.cpu.jit import kernel
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
+from demitasse.layers.backend.dispatch import takes
 
-PIXELS = 512
-LOG2E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
+GRAIN = 1 << 16  # elements of an affine map's job
+PIXELS = 512  # of a job of LRN
 
 
-@kernel
-def _exp(x):
-    """exp of x <= 0 to the last digit or two of float32, in code that becomes vector code."""
-    x = max(x, np.float32(-87.0))
-    n = np.floor(x * LOG2E + np.float32(0.5))
-    r = x - n * LN2_HIGH - n * LN2_LOW
-    p = np.float32(1.9875691500e-4)
-    p = p * r + np.float32(1.3981999507e-3)
-    p = p * r + np.float32(8.3334519073e-3)
-    p = p * r + np.float32(4.1665795894e-2)
-    p = p * r + np.float32(1.6666665459e-1)
-    p = p * r + np.float32(5.0000001201e-1)
-    p = p * r * r + r + np.float32(1)
-    return p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+@takes(lambda x, centre, scale, shift: floats(x, centre, scale, shift) and x.size > 0)
+def affine(be, x, centre, scale, shift):
+    y = be.empty(x.shape)
+    be.pool.run(_affine, 1, x.reshape(-1), centre, scale, shift, y.reshape(-1), math.prod(x.shape[2:]))
+    return y
 
 
 @kernel
-def softmax_forward(state, x, y, outer, channels, inner):
-    """y = exp(x - max) over its sum along the channels."""
+def _affine(state, x, centre, scale, shift, y, area):
+    """y = (x - centre) * scale + shift, each that of the plane's channel."""
     me = enter(state)
-    strips = (inner + PIXELS - 1) // PIXELS
-    top, total = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
-    for job in work(state, me, 0, outer * strips):
-        first = job % strips * PIXELS
-        n, base = min(PIXELS, inner - first), job // strips * channels * inner + first
-        for i in range(n):
-            top[i] = x[base + i]
-            total[i] = 0
-        for c in range(1, channels):
-            line = x[base + c * inner : base + c * inner + n]
-            for i in range(n):
-                top[i] = line[i] if line[i] > top[i] else top[i]
-        for c in range(channels):
-            line, out = x[base + c * inner : base + c * inner + n], y[base + c * inner : base + c * inner + n]
-            for i in range(n):
-                value = line[i] - top[i]
-                value = _exp(value) if value == value else value
-                out[i] = value
-                total[i] += value
-        for i in range(n):
-            total[i] = np.float32(1) / total[i]
-        for c in range(channels):
-            out = y[base + c * inner : base + c * inner + n]
-            for i in range(n):
-                out[i] *= total[i]
-
-
-@kernel
-def softmax_loss_backward(state, prob, labels, factor, dx, outer, channels, inner):
-    """dx = (prob - (label is this channel)) * factor; labels, factor (outer, inner)."""
-    me = enter(state)
-    strips = (inner + PIXELS - 1) // PIXELS
-    for job in work(state, me, 0, outer * strips):
-        first = job % strips * PIXELS
-        n, base, pixel = min(PIXELS, inner - first), job // strips * channels * inner + first, job // strips * inner
-        label, scale = labels[pixel + first : pixel + first + n], factor[pixel + first : pixel + first + n]
-        for c in range(channels):
-            line, out = prob[base + c * inner : base + c * inner + n], dx[base + c * inner : base + c * inner + n]
-            for i in range(n):
-                out[i] = (line[i] - np.float32(label[i] == c)) * scale[i]
+    planes, channels = x.size // area, scale.size
+    each = max(1, GRAIN // area)
+    jobs = (planes + each - 1) // each
+    for job in work(state, me, 0, jobs):
+        for plane in range(job * each, min((job + 1) * each, planes)):
+            c = plane % channels
+            minus, factor, plus = centre[c], scale[c], shift[c]
+            for i in range(np.uint64(plane * area), np.uint64((plane + 1) * area)):
+                y[i] = (x[i] - minus) * factor + plus
 
 
 @kernel
@@ -86,10 +48,20 @@ def _power(scale, beta):
     return scale**-beta
 
 
+@takes(lambda x, size, alpha, beta, k: floats(x))
+def lrn_forward(be, x, size, alpha, beta, k):
+    y, scale = be.empty(x.shape), be.empty(x.shape)
+    arrays = x.reshape(-1), y.reshape(-1), scale.reshape(-1)
+    be.pool.run(
+        _lrn_forward, 1, *arrays, axes_along(x.shape, 1), size, np.float32(alpha), np.float32(beta), np.float32(k)
+    )
+    return y, scale
+
+
 @kernel
-def lrn_forward(state, x, y, scale, outer, channels, inner, size, alpha, beta, k):
+def _lrn_forward(state, x, y, scale, axes, size, alpha, beta, k):
     """scale = k + alpha / size * (sum of x^2 over `size` channels); y = x * scale ** -beta."""
-    me = enter(state)
+    me, (outer, channels, inner) = enter(state), axes
     strips = (inner + PIXELS - 1) // PIXELS
     for job in work(state, me, 0, outer * strips):
         first = job % strips * PIXELS
@@ -114,10 +86,18 @@ def lrn_forward(state, x, y, scale, outer, channels, inner, size, alpha, beta, k
                     out[i] = line[i] * _power(total[i], beta)
 
 
+@takes(lambda dy, x, y, scale, size, alpha, beta: floats(dy, x, y, scale))
+def lrn_backward(be, dy, x, y, scale, size, alpha, beta):
+    dx = be.empty(x.shape)
+    arrays = [a.reshape(-1) for a in (dy, x, y, scale, dx)]
+    be.pool.run(_lrn_backward, 1, *arrays, axes_along(x.shape, 1), size, np.float32(alpha), np.float32(beta))
+    return dx
+
+
 @kernel
-def lrn_backward(state, dy, x, y, scale, dx, outer, channels, inner, size, alpha, beta):
+def _lrn_backward(state, dy, x, y, scale, dx, axes, size, alpha, beta):
     """dx = dy * scale ** -beta - 2 alpha beta / size * x * (sum of dy * y / scale over `size` channels)."""
-    me = enter(state)
+    me, (outer, channels, inner) = enter(state), axes
     strips = (inner + PIXELS - 1) // PIXELS
     ratio = np.empty((channels, PIXELS), np.float32)
     around = np.empty(PIXELS, np.float32)
