@@ -84,7 +84,7 @@ def test_the_displayed_loss_is_the_mean_of_the_last_ones(make):
 
 
 def test_iter_size_passes_each_of_its_own_size(make, tmp_path):
-    (tmp_path / "images_of_sizes.py").write_text(
+    (tmp_path / "sized_images.py").write_text(
         "import caffe\n"
         "class Images(caffe.Layer):\n"
         "    def setup(self, bottom, top): self.n = 0\n"
@@ -96,7 +96,7 @@ def test_iter_size_passes_each_of_its_own_size(make, tmp_path):
         "    def backward(self, top, propagate_down, bottom): pass\n"
     )
     net = """
-layer { name: "data" type: "Python" top: "data" top: "label" python_param { module: "images_of_sizes" layer: "Images" } }
+layer { name: "data" type: "Python" top: "data" top: "label" python_param { module: "sized_images" layer: "Images" } }
 layer { name: "score" type: "Convolution" bottom: "data" top: "score"
   convolution_param { num_output: 2 kernel_size: 1 weight_filler { type: "gaussian" std: 0.1 } } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss"
