@@ -294,14 +294,12 @@ class Net(Shown):
     def share_with(self, other: Net) -> None:
         """Use the other net's weights in the layers of the same names: the same arrays."""
         other._lend()
-        self._engine.share_with(other._engine)
-        kept = [name for name in self.params if name not in other.params]
-        unused = [name for name in other.params if name not in self.params]
-        if kept or unused:
+        report = self._engine.share_with(other._engine)
+        if not report.complete:
             make_log().warn(
-                f"shared the weights of {count_text(len(self.params) - len(kept), 'layer')}"
-                + f"; not in the other net, so left as they were: {some(kept, 12)}" * bool(kept)
-                + f"; only in the other net, so not used: {some(unused, 12)}" * bool(unused)
+                f"shared the weights of {count_text(len(report.matched), 'layer')}"
+                + f"; not in the other net, so left as they were: {some(report.missing, 12)}" * bool(report.missing)
+                + f"; only in the other net, so not used: {some(report.unused, 12)}" * bool(report.unused)
             )
 
     @alone
