@@ -220,12 +220,15 @@ class Updater:
         """One update of every param from scale * its gradient; t counts the updates from 1."""
         self.be.invalidate_weight_cache()
         groups: dict[UpdateProgram, list[UpdateTensor]] = {}
+        by_multiplier: dict[float, dict[str, float]] = {}  # lr_mult: the scalars of its arrays
         for i, p in enumerate(self.params):
             if not self._learned(p):
                 continue
             decay = self.weight_decay * p.decay_mult
             program = update_program(self.type, scale != 1, self.regularization if decay else None)
-            scalars = self.settings.scalars(rate * p.lr_mult, t) | {"scale": scale, "decay": decay}
+            if p.lr_mult not in by_multiplier:
+                by_multiplier[p.lr_mult] = self.settings.scalars(rate * p.lr_mult, t) | {"scale": scale}
+            scalars = by_multiplier[p.lr_mult] | {"decay": decay}
             arrays = p.data, p.grad, *(histories[i] for histories in self.history)
             tensor = UpdateTensor(arrays, tuple(scalars[name] for name in program.scalars))
             groups.setdefault(program, []).append(tensor)
