@@ -39,7 +39,7 @@ PARTS = [
     "layers.backend.cpu.conv",
     "layers.backend.cpu.threads",
     "layers.backend.gpu",
-    "layers.sources",
+    "layers.data",
     "netdef",
     "solver",
     "models",

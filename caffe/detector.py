@@ -9,8 +9,8 @@ import numpy as np
 from caffe.classifier import make_transformer
 from caffe.io import load_image, resize_image
 from caffe.net import Net
+from demitasse.layers.data.windows import place
 from demitasse.layers.layer import TEST
-from demitasse.layers.sources.windows import place
 from demitasse.proto.errors import DataFault, ShapeFault
 
 

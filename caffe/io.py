@@ -10,7 +10,7 @@ import numpy as np
 
 from caffe.files import require_file
 from caffe.proto import caffe_pb2
-from demitasse.layers.sources.images import decode_image, read_image
+from demitasse.layers.data.images import decode_image, read_image
 from demitasse.proto import arrays
 from demitasse.proto.errors import DataFault, GraphFault, NetError, ShapeFault, WeightsFault, did_you_mean
 

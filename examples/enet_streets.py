@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 import caffe
-from demitasse.layers.sources.images import resize
+from demitasse.layers.data.images import resize
 from demitasse.models.palette import beside, legend, save_picture
 
 

@@ -6,11 +6,10 @@ as class indices, so a palette PNG (PASCAL VOC's form) gives its indices, where 
 
 from __future__ import annotations
 
-from demitasse.layers.sources.feed import FeedLayer
-from demitasse.layers.sources.images import read_image, read_labels, resize, resize_nearest
-from demitasse.layers.sources.listed import ListedSource
-from demitasse.layers.sources.listing import read_pairs
-from demitasse.layers.sources.transform import Transformer
+from demitasse.layers.data.feed import FeedLayer
+from demitasse.layers.data.images import read_image, read_labels, resize, resize_nearest
+from demitasse.layers.data.listing import ListedSource, read_pairs
+from demitasse.layers.data.transform import Transformer
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
 

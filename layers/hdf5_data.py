@@ -8,10 +8,10 @@ import os
 
 import numpy as np
 
-from demitasse.layers.sources.feed import FeedLayer, Source
-from demitasse.layers.sources.files import require_file
-from demitasse.layers.sources.hdf5 import dataset, library
-from demitasse.layers.sources.listing import read_lines
+from demitasse.layers.data.feed import FeedLayer, Source
+from demitasse.layers.data.files import require_file
+from demitasse.layers.data.hdf5 import dataset, library
+from demitasse.layers.data.listing import read_lines
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 
 BLOCK = 64 << 20  # bytes that are read at once where rows come in order

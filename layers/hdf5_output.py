@@ -6,8 +6,8 @@ import os
 
 import numpy as np
 
+from demitasse.layers.data.hdf5 import library
 from demitasse.layers.layer import Layer
-from demitasse.layers.sources.hdf5 import library
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 
 NAMES = ("data", "label")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.layers.sources.feed import FeedLayer
-from demitasse.layers.sources.images import read_image, resize
-from demitasse.layers.sources.listed import ListedSource
-from demitasse.layers.sources.listing import read_labelled
-from demitasse.layers.sources.transform import Transformer
+from demitasse.layers.data.feed import FeedLayer
+from demitasse.layers.data.images import read_image, resize
+from demitasse.layers.data.listing import ListedSource, read_labelled
+from demitasse.layers.data.transform import Transformer
 
 
 class LabelledImages(ListedSource):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from demitasse.layers.data.feed import stack
+from demitasse.layers.data.transform import Transformer
 from demitasse.layers.layer import Layer
-from demitasse.layers.sources.feed import stack
-from demitasse.layers.sources.transform import Transformer
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.layers.sources.feed import FeedLayer, Source
-from demitasse.layers.sources.files import below, read_file
-from demitasse.layers.sources.images import decode_image, resize
-from demitasse.layers.sources.transform import Transformer
-from demitasse.layers.sources.windows import place, read_windows
+from demitasse.layers.data.feed import FeedLayer, Source
+from demitasse.layers.data.files import below, read_file
+from demitasse.layers.data.images import decode_image, resize
+from demitasse.layers.data.transform import Transformer
+from demitasse.layers.data.windows import place, read_windows
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 
 

@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from demitasse.layers.backend import make_backend
-from demitasse.layers.sources import datum
-from demitasse.layers.sources.database import create_database, open_database
-from demitasse.layers.sources.files import below, read_file
-from demitasse.layers.sources.images import decode_image, encode_image, resize
-from demitasse.layers.sources.listing import Entry, read_labelled
+from demitasse.layers.data import datum
+from demitasse.layers.data.database import create_database, open_database
+from demitasse.layers.data.files import below, read_file
+from demitasse.layers.data.images import decode_image, encode_image, resize
+from demitasse.layers.data.listing import Entry, read_labelled
 from demitasse.models import arguments
 from demitasse.proto.errors import DataFault, GraphFault, ShapeFault
 from demitasse.proto.messages import Datum

@@ -11,8 +11,8 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
-from demitasse.layers.sources import datum, listing, windows
-from demitasse.layers.sources.lmdb_file import LmdbFile
+from demitasse.layers.data import datum, listing, windows
+from demitasse.layers.data.lmdb_file import LmdbFile
 from demitasse.models.data import options, read
 from demitasse.proto import messages, text, weights
 from demitasse.proto.printing import format as format_message

@@ -20,7 +20,7 @@ SIDEWAYS = {
 }
 # Types that work on the host: they read files or run the user's Python.
 HOST_LAYERS = {
-    "data",
+    "database_data",
     "image_data",
     "hdf5_data",
     "hdf5_output",
@@ -145,5 +145,5 @@ def test_computing_layers_speak_to_the_backend_only():
         assert not {"numpy", "cupy", "numba"} & {m.split(".")[0] for m in modules}, f"{path.name}: an array library"
         for module in modules:
             parts = module.removeprefix("demitasse.").split(".")
-            if parts[0] == "layers" and parts[1] not in ("layer", "fillers", "backend", "sources"):
+            if parts[0] == "layers" and parts[1] not in ("layer", "fillers", "backend", "data"):
                 assert (path.stem, parts[1]) in SIDEWAYS, f"{path.name} imports {module}: layers do not know each other"

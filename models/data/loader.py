@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from demitasse.layers.sources.prefetch import Prefetcher
+from demitasse.layers.data.prefetch import Prefetcher
 from demitasse.proto.errors import DataFault
 
 Ticket = tuple[int, int]

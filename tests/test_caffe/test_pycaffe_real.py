@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import caffe
-from demitasse.layers.sources.images import resize
+from demitasse.layers.data.images import resize
 
 WEIGHTS = Path(__file__).resolve().parents[2].parent / "shared" / "weights"
 pytestmark = pytest.mark.skipif(not WEIGHTS.is_dir(), reason=f"{WEIGHTS} is not there")

@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 
 from demitasse.layers.backend import make_backend
+from demitasse.layers.data import datum
+from demitasse.layers.data.database import create_database
 from demitasse.layers.layer import TEST, TRAIN, layer_class
-from demitasse.layers.sources import datum
-from demitasse.layers.sources.database import create_database
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.text import parse
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.layers.sources import datum
-from demitasse.layers.sources.database import create_database, open_database
-from demitasse.layers.sources.images import encode_image
+from demitasse.layers.data import datum
+from demitasse.layers.data.database import create_database, open_database
+from demitasse.layers.data.images import encode_image
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 from demitasse.proto.messages import Datum
 from tests.test_layers.data_sets import batches, layer, same, write_database

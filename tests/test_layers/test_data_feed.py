@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 
-from demitasse.layers.sources.feed import Feed, Source
+from demitasse.layers.data.feed import Feed, Source
 from demitasse.proto.errors import DataFault, ShapeFault
 
 

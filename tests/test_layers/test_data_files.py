@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from demitasse.layers.backend import make_backend
-from demitasse.layers.sources.database import open_database
+from demitasse.layers.data.database import open_database
 from demitasse.netdef.net import Net
 from demitasse.proto.errors import DataFault, NetError
 from tests.test_layers.data_sets import batches, layer, write_database
@@ -100,7 +100,7 @@ def test_two_nets_of_a_leveldb_and_one_made_anew(tmp_path):
 FULL = """
 import resource, signal, sys
 import numpy as np
-from demitasse.layers.sources.database import create_database
+from demitasse.layers.data.database import create_database
 from demitasse.proto.errors import DataFault
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)

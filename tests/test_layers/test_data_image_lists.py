@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.layers.sources.images import resize
+from demitasse.layers.data.images import resize
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 from tests.test_layers.data_sets import batches, layer, pictures, same, write_files
 

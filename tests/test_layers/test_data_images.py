@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.layers.sources.images import decode_image, encode_image, read_image, read_labels, resize, resize_nearest
+from demitasse.layers.data.images import decode_image, encode_image, read_image, read_labels, resize, resize_nearest
 from demitasse.proto.errors import DataFault, SchemaFault
 
 Y, X = np.mgrid[0:20, 0:30]

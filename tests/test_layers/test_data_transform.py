@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from demitasse.layers.sources.transform import Transformer, Window
+from demitasse.layers.data.transform import Transformer, Window
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 from demitasse.proto.messages import BlobProto, TransformationParameter
 from demitasse.proto.text import parse

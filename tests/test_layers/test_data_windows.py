@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.layers.sources.images import resize
-from demitasse.layers.sources.windows import Placement, place, read_windows
+from demitasse.layers.data.images import resize
+from demitasse.layers.data.windows import Placement, place, read_windows
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 from tests.test_layers.data_sets import batches, layer, same
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.layers.sources.images import resize
+from demitasse.layers.data.images import resize
 from demitasse.netdef.net import Net
 
 WEIGHTS = Path(__file__).resolve().parents[2].parent / "shared" / "weights"

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.layers.sources import datum
-from demitasse.layers.sources.database import open_database
-from demitasse.layers.sources.images import decode_image, resize
+from demitasse.layers.data import datum
+from demitasse.layers.data.database import open_database
+from demitasse.layers.data.images import decode_image, resize
 from demitasse.models.imageset import compute_image_mean, convert_imageset, extract_features
 from demitasse.proto.errors import DataFault, GraphFault, SchemaFault, ShapeFault
 from demitasse.proto.weights import read_mean

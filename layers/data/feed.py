@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from demitasse.layers.data.prefetch import THREADS, Prefetcher
 from demitasse.layers.layer import Layer
-from demitasse.layers.sources.prefetch import THREADS, Prefetcher
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
 

@@ -14,7 +14,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from demitasse.layers.sources.files import read_file
+from demitasse.layers.data.files import read_file
 from demitasse.proto.errors import DataFault, SchemaFault, did_you_mean
 
 ENCODINGS = {

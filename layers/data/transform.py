@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from demitasse.layers.sources.files import require_file
+from demitasse.layers.data.files import require_file
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.weights import read_mean
 

@@ -6,10 +6,10 @@ import warnings
 
 import numpy as np
 
-from demitasse.layers.sources import datum
-from demitasse.layers.sources.database import open_database
-from demitasse.layers.sources.feed import FeedLayer, Source
-from demitasse.layers.sources.transform import Transformer
+from demitasse.layers.data import datum
+from demitasse.layers.data.database import open_database
+from demitasse.layers.data.feed import FeedLayer, Source
+from demitasse.layers.data.transform import Transformer
 from demitasse.proto.errors import ShapeFault
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from demitasse.layers.sources.listing import read_lines
+from demitasse.layers.data.listing import read_lines
 from demitasse.proto.errors import DataFault
 
 

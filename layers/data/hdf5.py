@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from demitasse.layers.sources.prefetch import watch_forks
+from demitasse.layers.data.prefetch import watch_forks
 from demitasse.proto.errors import DataFault
 
 

@@ -13,8 +13,8 @@ import shutil
 import threading
 import weakref
 
-from demitasse.layers.sources.files import require_file
-from demitasse.layers.sources.lmdb_file import LmdbFile
+from demitasse.layers.data.files import require_file
+from demitasse.layers.data.lmdb_file import LmdbFile
 from demitasse.proto.errors import DataFault
 
 # LevelDB refuses a second opening: its readers share one.  A database is known by its LOCK (device, inode), which is

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from demitasse.layers.sources.images import decode_image
+from demitasse.layers.data.images import decode_image
 from demitasse.proto.errors import DataFault
 from demitasse.proto.messages import Datum
 
