@@ -18,30 +18,36 @@ class ArgMax(Layer):
     def infer(self, shapes):
         (shape,) = shapes
         param = self.spec.argmax_param
-        self.axis = axis_index(param.axis, shape, "argmax_param.axis") if param.HasField("axis") else None
-        length = math.prod(shape[1:]) if self.axis is None else shape[self.axis]
+        axis = self._axis(shape)
+        length = math.prod(shape[1:]) if axis is None else shape[axis]
         if not 1 <= param.top_k <= length:
             raise ShapeFault(
                 f"top_k {param.top_k} of rows that are {length} long (bottom {shape}): choose 1 to {length}"
             )
-        if self.axis is not None:
-            return [shape[: self.axis] + (param.top_k,) + shape[self.axis + 1 :]]
+        if axis is not None:
+            return [shape[:axis] + (param.top_k,) + shape[axis + 1 :]]
         return [(shape[0], 2 if param.out_max_val else 1, param.top_k) + (1,) * (len(shape) - 3)]
 
     def forward(self, xs):
         xp, (x,), param = self.xp, xs, self.spec.argmax_param
-        rows = x.reshape(len(x), math.prod(x.shape[1:])) if self.axis is None else xp.moveaxis(x, self.axis, -1)
+        axis = self._axis(x.shape)
+        rows = x.reshape(len(x), math.prod(x.shape[1:])) if axis is None else xp.moveaxis(x, axis, -1)
         if param.top_k == 1:  # the first maximum from the end is the last one from the start
             index = rows.shape[-1] - 1 - xp.argmax(rows[..., ::-1], axis=-1)[..., None]
         else:
             index = xp.argsort(rows, axis=-1, kind="stable")[..., : -param.top_k - 1 : -1]
         values = xp.take_along_axis(rows, index, axis=-1) if param.out_max_val else None
         index = index.astype(x.dtype)
-        if self.axis is not None:
+        if axis is not None:
             y = index if values is None else values
-            return [xp.ascontiguousarray(xp.moveaxis(y, -1, self.axis))]
+            return [xp.ascontiguousarray(xp.moveaxis(y, -1, axis))]
         y = index[:, None] if values is None else xp.stack([index, values], axis=1)
         return [y.reshape(y.shape + (1,) * (x.ndim - 3))]
 
     def backward(self, dys, need):
         return [None]
+
+    def _axis(self, shape):
+        """Along which axis the rows lie; None: each item is one."""
+        param = self.spec.argmax_param
+        return axis_index(param.axis, shape, "argmax_param.axis") if param.HasField("axis") else None

@@ -29,21 +29,23 @@ class InfogainLoss(LossLayer):
             )
         if len(shapes) == 2:
             self.matrix = read_blob(source)
+        self.weights = self.class_weights(shapes[0][self._axis(shapes[0])])
         return []
 
     def infer(self, shapes):
         scores, labels = shapes[:2]
-        self.axis = axis_index(self.spec.infogain_loss_param.axis, scores, "infogain_loss_param.axis")
-        check_labels(scores, labels, self.axis)
-        classes = scores[self.axis]
-        self.weights = self.class_weights(classes)
+        axis = self._axis(scores)
+        check_labels(scores, labels, axis)
+        classes = scores[axis]
+        self.class_weights(classes)
         given = shapes[2] if len(shapes) > 2 else self.matrix.shape
         if math.prod(given) != classes * classes:
             raise ShapeFault(f"the infogain matrix has shape {given}: {classes} classes need {classes} x {classes}")
         return [(), scores][: max(len(self.spec.top), 1)]
 
     def forward(self, xs):
-        xp, x, axis, param = self.xp, xs[0], self.axis, self.spec.loss_param
+        xp, x, param = self.xp, xs[0], self.spec.loss_param
+        axis = self._axis(x.shape)
         matrix = xs[2] if len(xs) > 2 else self.be.asarray(self.matrix)
         matrix = matrix.reshape(x.shape[axis], x.shape[axis])
         if self.weights:
@@ -53,20 +55,24 @@ class InfogainLoss(LossLayer):
         rows = xp.moveaxis(matrix[labels.squeeze(axis)], -1, axis) * valid  # at each place, H[label]
         prob = self.be.softmax_forward(x, axis)
         outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-        self.over = self.divisor(outer, inner, None if ignore is None else int(valid.sum()))
+        divisor = self.divisor(outer, inner, None if ignore is None else int(valid.sum()))
         if self.keep:
-            self.saved = prob, rows
-        loss = -(rows * xp.log(xp.maximum(prob, LEAST))).sum() / self.over
+            self.saved = prob, rows, axis, divisor
+        loss = -(rows * xp.log(xp.maximum(prob, LEAST))).sum() / divisor
         return [xp.asarray(loss, x.dtype), prob][: max(len(self.spec.top), 1)]
 
     def backward(self, dys, need):
         nothing = [None] * (len(need) - 1)
         if not need[0]:
             return [None, *nothing]
-        prob, rows = self.saved
+        prob, rows, axis, divisor = self.saved
         dx = self.be.zeros(prob.shape)
         if dys[0] is not None:
-            dx += (prob * rows.sum(self.axis, keepdims=True) - rows) * (dys[0] / self.over)
+            dx += (prob * rows.sum(axis, keepdims=True) - rows) * (dys[0] / divisor)
         if len(dys) > 1 and dys[1] is not None:
-            dx += self.be.softmax_backward(dys[1], prob, self.axis)
+            dx += self.be.softmax_backward(dys[1], prob, axis)
         return [dx, *nothing]
+
+    def _axis(self, scores):
+        """Where the classes lie."""
+        return axis_index(self.spec.infogain_loss_param.axis, scores, "infogain_loss_param.axis")

@@ -34,32 +34,37 @@ class Interp(Layer):
         for name in ways[0] + ways[1]:
             if getattr(field, name) < 1:
                 raise SchemaFault(f"interp_param.{name} is {getattr(field, name)}: it must be 1 or more")
+        self.first_shapes = shapes
         return []
 
     def infer(self, shapes):
         shape, field = shapes[0], self.spec.interp_param
         if any(len(s) != 4 for s in shapes):
             raise ShapeFault(f"the bottoms have shapes {shapes}: Interp takes images, (N, C, H, W)")
-        self.used = [n + field.pad_beg + field.pad_end for n in shape[2:]]
-        if min(self.used) < 1:
+        used, out = self._sizes(shapes)
+        if min(used) < 1:
             raise ShapeFault(f"pad_beg {field.pad_beg} and pad_end {field.pad_end} leave nothing of the bottom {shape}")
-        if len(shapes) == 2:
-            self.out = shapes[1][2:]
-        elif field.HasField("height"):
-            self.out = field.height, field.width
-        else:
-            shrunk = [(n - 1) // field.shrink_factor + 1 for n in self.used]
-            self.out = tuple((n - 1) * field.zoom_factor + 1 for n in shrunk)
-        return [(*shape[:2], *self.out)]
+        return [(*shape[:2], *out)]
 
-    def matrix(self, axis, size, dtype):
+    def _sizes(self, shapes):
+        """How many rows and columns of the bottom are used, and how many the top has."""
+        field = self.spec.interp_param
+        used = [n + field.pad_beg + field.pad_end for n in shapes[0][2:]]
+        if len(shapes) == 2:
+            return used, shapes[1][2:]
+        if field.HasField("height"):
+            return used, (field.height, field.width)
+        return used, tuple(((n - 1) // field.shrink_factor) * field.zoom_factor + 1 for n in used)
+
+    def matrix(self, used, out, size, dtype):
         """(out, size): the part of each pixel of the bottom in each of the top, along an axis."""
-        xp, used, out = self.xp, self.used[axis], self.out[axis]
+        xp = self.xp
         place = xp.arange(out) * ((used - 1) / max(out - 1, 1)) - self.spec.interp_param.pad_beg
         return xp.maximum(1 - xp.abs(place[:, None] - xp.arange(size)), 0).astype(dtype)
 
     def forward(self, xs):
-        rows, columns = (self.matrix(axis, n, xs[0].dtype) for axis, n in enumerate(xs[0].shape[2:]))
+        sizes = zip(*self._sizes([x.shape for x in xs]), xs[0].shape[2:], strict=True)
+        rows, columns = (self.matrix(*each, xs[0].dtype) for each in sizes)
         if self.keep:
             self.saved = rows, columns
         return [self.xp.matmul(rows, self.xp.matmul(xs[0], columns.T))]
@@ -71,5 +76,6 @@ class Interp(Layer):
         return [self.xp.matmul(rows.T, self.xp.matmul(dys[0], columns)), *[None] * (len(need) - 1)]
 
     def coords(self):
-        scale = tuple((out - 1) / max(used - 1, 1) for out, used in zip(self.out, self.used, strict=True))
+        used, out = self._sizes(self.first_shapes)
+        scale = tuple((after - 1) / max(n - 1, 1) for after, n in zip(out, used, strict=True))
         return 2, scale, tuple(self.spec.interp_param.pad_beg * s for s in scale)

@@ -12,15 +12,9 @@ class MVN(Layer):
     type = "MVN"
     in_place = True
 
-    def infer(self, shapes):
-        (shape,) = shapes
-        axes = 1 if self.spec.mvn_param.across_channels else 2
-        self.rows = math.prod(shape[:axes]), math.prod(shape[axes:])  # as a matrix: a row is normalised
-        return [shape]
-
     def forward(self, xs):
-        xp, x, param = self.xp, xs[0].reshape(self.rows), self.spec.mvn_param
-        n = max(self.rows[1], 1)
+        xp, x, param = self.xp, self._rows(xs[0]), self.spec.mvn_param
+        n = max(x.shape[1], 1)
         y, spread = x - x.sum(1, keepdims=True) / n, None
         if param.normalize_variance:
             spread = xp.sqrt(xp.square(y).sum(1, keepdims=True) / n) + param.eps
@@ -32,10 +26,15 @@ class MVN(Layer):
     def backward(self, dys, need):
         if not need[0]:
             return [None]
-        (y, spread), dy = self.saved, dys[0].reshape(self.rows)
-        n = max(self.rows[1], 1)
+        (y, spread), dy = self.saved, self._rows(dys[0])
+        n = max(dy.shape[1], 1)
         dx = dy - dy.sum(1, keepdims=True) / n
         if spread is not None:  # eps is so small that Caffe leaves it out of the derivative
             dx -= y * ((dy * y).sum(1, keepdims=True) / n)
             dx /= spread
         return [dx.reshape(dys[0].shape)]
+
+    def _rows(self, x):
+        """x as a matrix whose rows are normalised."""
+        axes = 1 if self.spec.mvn_param.across_channels else 2
+        return x.reshape(math.prod(x.shape[:axes]), math.prod(x.shape[axes:]))

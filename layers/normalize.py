@@ -24,17 +24,15 @@ class Normalize(Layer):
         (shape,), scales = shapes, self.params[0].shape
         if scales and shape[1:2] != scales:
             raise ShapeFault(f"the bottom has shape {shape}, but there are scales for {scales[0]} channels")
-        self.axes = tuple(range(1, len(shape))) if self.spec.norm_param.across_spatial else (1,)
-        self.column = (-1, *(1 for _ in shape[2:])) if scales else ()
         return shapes
 
     def forward(self, xs):
         xp, (x,) = self.xp, xs
-        length = xp.sqrt(xp.square(x).sum(self.axes, keepdims=True) + self.spec.norm_param.eps)
+        length = xp.sqrt(xp.square(x).sum(self._axes(x), keepdims=True) + self.spec.norm_param.eps)
         unit = x / length
         if self.keep:
             self.saved = unit, length
-        return [unit * self.params[0].data.reshape(self.column)]
+        return [unit * self._column(x)]
 
     def backward(self, dys, need):
         (unit, length), (scale,), (dy,) = self.saved, self.params, dys
@@ -42,5 +40,14 @@ class Normalize(Layer):
             scale.grad += (dy * unit).sum((0, *range(2, dy.ndim)) if scale.shape else None)
         if not need[0]:
             return [None]
-        dunit = dy * scale.data.reshape(self.column)
-        return [(dunit - unit * (dunit * unit).sum(self.axes, keepdims=True)) / length]
+        dunit = dy * self._column(dy)
+        return [(dunit - unit * (dunit * unit).sum(self._axes(dy), keepdims=True)) / length]
+
+    def _axes(self, x):
+        """The axes over which a length goes."""
+        return tuple(range(1, x.ndim)) if self.spec.norm_param.across_spatial else (1,)
+
+    def _column(self, x):
+        """The scales, to be combined with x."""
+        scale = self.params[0].data
+        return scale.reshape(-1, *(1 for _ in x.shape[2:])) if scale.shape else scale

@@ -13,12 +13,17 @@ class Permute(Layer):
             raise SchemaFault(
                 f"permute_param.order {order}: give each axis of the bottom {shape} once at most, 0 to {len(shape) - 1}"
             )
-        self.order = [*order, *(axis for axis in range(len(shape)) if axis not in order)]
-        return [tuple(shape[axis] for axis in self.order)]
+        return [tuple(shape[axis] for axis in self._order(len(shape)))]
 
     def forward(self, xs):
-        return [self.xp.ascontiguousarray(xs[0].transpose(self.order))]
+        return [self.xp.ascontiguousarray(xs[0].transpose(self._order(xs[0].ndim)))]
 
     def backward(self, dys, need):
-        back = sorted(range(len(self.order)), key=self.order.__getitem__)
+        order = self._order(dys[0].ndim)
+        back = sorted(range(len(order)), key=order.__getitem__)
         return [self.xp.ascontiguousarray(dys[0].transpose(back)) if need[0] else None]
+
+    def _order(self, axes):
+        """Where each of so many axes of the top comes from."""
+        order = list(self.spec.permute_param.order)
+        return [*order, *(axis for axis in range(axes) if axis not in order)]

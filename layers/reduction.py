@@ -11,11 +11,7 @@ class Reduction(Layer):
 
     def infer(self, shapes):
         (shape,) = shapes
-        self.axis = axis_index(self.spec.reduction_param.axis, shape, "reduction_param.axis")
-        count = max(math.prod(shape[self.axis :]), 1)
-        mean = self.spec.reduction_param.operation == ReductionParameter.MEAN
-        self.scale = self.spec.reduction_param.coeff / (count if mean else 1)
-        return [shape[: self.axis]]
+        return [shape[: self._axis(shape)]]
 
     def forward(self, xs):
         xp, (x,), operation = self.xp, xs, self.spec.reduction_param.operation
@@ -25,15 +21,24 @@ class Reduction(Layer):
             x = xp.abs(x)
         elif operation == ReductionParameter.SUMSQ:
             x = xp.square(x)
-        return [xp.asarray(x.sum(tuple(range(self.axis, x.ndim))) * self.scale, x.dtype)]
+        return [xp.asarray(x.sum(tuple(range(self._axis(x.shape), x.ndim))) * self._scale(x.shape), x.dtype)]
 
     def backward(self, dys, need):
         if not need[0]:
             return [None]
         xp, x, operation = self.xp, self.saved, self.spec.reduction_param.operation
-        dy = (dys[0] * self.scale).reshape(dys[0].shape + (1,) * (x.ndim - self.axis))
+        dy = (dys[0] * self._scale(x.shape)).reshape(dys[0].shape + (1,) * (x.ndim - dys[0].ndim))
         if operation == ReductionParameter.ASUM:
             return [dy * xp.sign(x)]
         if operation == ReductionParameter.SUMSQ:
             return [2 * dy * x]
         return [xp.ascontiguousarray(xp.broadcast_to(dy, x.shape))]
+
+    def _axis(self, shape):
+        return axis_index(self.spec.reduction_param.axis, shape, "reduction_param.axis")
+
+    def _scale(self, shape):
+        """What sums are multiplied by."""
+        param = self.spec.reduction_param
+        count = max(math.prod(shape[self._axis(shape) :]), 1)
+        return param.coeff / (count if param.operation == ReductionParameter.MEAN else 1)

@@ -52,28 +52,26 @@ class RNN(Layer):
             raise ShapeFault(f"x and cont have shapes {x} and {cont}: needed are (T, N, ...) and (T, N)")
         if self.static and shapes[2][:1] != x[1:2]:
             raise ShapeFault(f"static has shape {shapes[2]}, but x {x} has {x[1]} sequences: needed is ({x[1]}, ...)")
-        self.bottom_shapes, state = shapes, (1, x[1], self.size)
+        state = (1, x[1], self.size)
         for name, shape in zip(self.states, shapes[2 + self.static :], strict=False):
             if shape != state:
                 raise ShapeFault(f"the state {name} has shape {shape}: needed is {state}")
         return [(*x[:2], self.size), *[state] * (len(self.spec.top) - 1)]
 
     def start(self, xs):
-        """What x, static and the bias add to the gates, (T, N, gates * H); x and static as matrices; and the
+        """What x, static and the bias add to the gates, (T, N, gates * H); x and static; and the
         states (T + 1, N, H), each with the one before the first step in its place."""
         be, x, (wx, b, ws, *_) = self.be, xs[0], [param.data for param in self.params]
         steps, n = x.shape[:2]
-        inputs = [x.reshape(steps * n, wx.shape[1])]
-        gates = (be.matmul(inputs[0], wx, tb=True) + b).reshape(steps, n, len(b))
+        gates = (be.matmul(x.reshape(steps * n, wx.shape[1]), wx, tb=True) + b).reshape(steps, n, len(b))
         if self.static:
-            inputs.append(xs[2].reshape(n, ws.shape[1]))
-            gates += be.matmul(inputs[1], ws, tb=True)
+            gates += be.matmul(xs[2].reshape(n, ws.shape[1]), ws, tb=True)
         states = [be.zeros((steps + 1, n, self.size)) for _ in self.states]
         given = [x[0] for x in xs[2 + self.static :]] or self.carried or []
         for state, first in zip(states, given, strict=False):
             if first.shape == state[0].shape:  # otherwise the batch size has changed: a fresh start
                 state[0] = first
-        return gates, inputs, states
+        return gates, [x, *xs[2 : 2 + self.static]], states
 
     def finish(self, y, states):
         """The tops, once all steps are done."""
@@ -86,20 +84,20 @@ class RNN(Layer):
         """Gradients of the bottoms, of those of what goes into the gates (T, N, gates * H) and of the first states
         (N, H) each; adds to the gradients of all params but the output's."""
         be, (wx, b, ws, *_) = self.be, self.params
-        d = dgates.reshape(-1, dgates.shape[2])
-        uses = [(wx, d, inputs[0]), (wh, d, h_before.reshape(-1, self.size))]
-        if self.static:
-            uses.append((ws, dgates.sum(0), inputs[1]))
-        for param, grad, x in uses:
+        d, (x, *static) = dgates.reshape(-1, dgates.shape[2]), inputs
+        uses = [(wx, d, x.reshape(-1, wx.shape[1])), (wh, d, h_before.reshape(-1, self.size))]
+        if static:
+            uses.append((ws, dgates.sum(0), static[0].reshape(-1, ws.shape[1])))
+        for param, grad, rows in uses:
             if param.grad is not None:
-                be.matmul(grad, x, out=param.grad, add=True, ta=True)
+                be.matmul(grad, rows, out=param.grad, add=True, ta=True)
         if b.grad is not None:
             b.grad += d.sum(0)
-        dxs = [be.matmul(d, wx.data) if need[0] else None, None]
-        if self.static:
-            dxs.append(be.matmul(dgates.sum(0), ws.data) if need[2] else None)
-        dxs += [dstate if wanted else None for dstate, wanted in zip(dstates, need[len(dxs) :], strict=False)]
-        return [None if dx is None else dx.reshape(shape) for dx, shape in zip(dxs, self.bottom_shapes, strict=True)]
+        dxs = [be.matmul(d, wx.data).reshape(x.shape) if need[0] else None, None]
+        if static:
+            dxs.append(be.matmul(dgates.sum(0), ws.data).reshape(static[0].shape) if need[2] else None)
+        given = need[len(dxs) :]
+        return dxs + [dstate[None] if wanted else None for dstate, wanted in zip(dstates, given, strict=False)]
 
     def forward(self, xs):
         be, xp, cont = self.be, self.xp, xs[1][..., None]

@@ -8,14 +8,15 @@ class Softmax(Layer):
     in_place = True
 
     def infer(self, shapes):
-        self.axis = axis_index(self.spec.softmax_param.axis, shapes[0])
+        axis_index(self.spec.softmax_param.axis, shapes[0])
         return [shapes[0]]
 
     def forward(self, xs):
-        y = self.be.softmax_forward(xs[0], self.axis)
+        axis = axis_index(self.spec.softmax_param.axis, xs[0].shape)
+        y = self.be.softmax_forward(xs[0], axis)
         if self.keep:
-            self.saved = y
+            self.saved = y, axis
         return [y]
 
     def backward(self, dys, need):
-        return [self.be.softmax_backward(dys[0], self.saved, self.axis) if need[0] else None]
+        return [self.be.softmax_backward(dys[0], *self.saved) if need[0] else None]

@@ -26,10 +26,14 @@ class SPP(Layer):
         (shape,), height = shapes, self.spec.spp_param.pyramid_height
         if len(shape) != 4:
             raise ShapeFault(f"the bottom has shape {shape}: SPP pools images, (N, C, H, W)")
-        self.levels = [self.geometry(shape[2:], 2**level) for level in range(height)]
+        self.levels(shape)
         if height == 1:
             return [(*shape[:2], 1, 1)]
         return [(shape[0], shape[1] * sum(4**level for level in range(height)))]
+
+    def levels(self, shape):
+        """The windows of each level over a bottom of this shape."""
+        return [self.geometry(shape[2:], 2**level) for level in range(self.spec.spp_param.pyramid_height)]
 
     def geometry(self, spatial, bins):
         """Windows as small as cover the image; what they cover too much is half before the image, half behind."""
@@ -44,7 +48,7 @@ class SPP(Layer):
 
     def forward(self, xs):
         (x,), be, pooled, saved = xs, self.be, [], []
-        for level in self.levels:
+        for level in self.levels(x.shape):
             index = None
             if self.spec.spp_param.pool == SPPParameter.MAX:
                 y, index = be.max_pool_forward(x, level)
@@ -63,7 +67,7 @@ class SPP(Layer):
             return [None]
         indices, shape = self.saved
         dx, dy, start = self.be.zeros(shape), dys[0].reshape(dys[0].shape[:2]), 0
-        for level, index in zip(self.levels, indices, strict=True):
+        for level, index in zip(self.levels(shape), indices, strict=True):
             end = start + shape[1] * level.out[0] * level.out[1]
             part = self.be.part(dy, 1, start, end).reshape(*shape[:2], *level.out)
             if index is None:

@@ -14,15 +14,19 @@ class Tile(Layer):
 
     def infer(self, shapes):
         (shape,), param = shapes, self.spec.tile_param
-        self.axis = axis_index(param.axis, shape, "tile_param.axis")
-        return [shape[: self.axis] + (shape[self.axis] * param.tiles,) + shape[self.axis + 1 :]]
+        axis = self._axis(shape)
+        return [shape[:axis] + (shape[axis] * param.tiles,) + shape[axis + 1 :]]
 
     def forward(self, xs):
-        return [self.xp.concatenate([xs[0]] * self.spec.tile_param.tiles, axis=self.axis)]
+        return [self.xp.concatenate([xs[0]] * self.spec.tile_param.tiles, axis=self._axis(xs[0].shape))]
 
     def backward(self, dys, need):
         if not need[0]:
             return [None]
         shape, tiles = dys[0].shape, self.spec.tile_param.tiles
-        copies = dys[0].reshape(*shape[: self.axis], tiles, shape[self.axis] // tiles, *shape[self.axis + 1 :])
-        return [copies.sum(self.axis)]
+        axis = self._axis(shape)
+        copies = dys[0].reshape(*shape[:axis], tiles, shape[axis] // tiles, *shape[axis + 1 :])
+        return [copies.sum(axis)]
+
+    def _axis(self, shape):
+        return axis_index(self.spec.tile_param.axis, shape, "tile_param.axis")

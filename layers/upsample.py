@@ -34,26 +34,27 @@ class Upsample(Layer):
                 f"x has shape {shape} and its mask {shapes[1]}: they must be equal; the mask is the "
                 "second top of the Pooling layer that x comes from"
             )
+        if all(self.size):
+            return [(*shape[:2], *self.size)]
         cut = (field.pad_out_h, field.pad_out_w) if shapes[1:] else (0, 0)
-        scaled = [n * s - c for n, s, c in zip(shape[2:], self.scale, cut, strict=True)]
-        self.out = self.size if all(self.size) else tuple(scaled)
-        return [(*shape[:2], *self.out)]
+        return [(*shape[:2], *(n * s - c for n, s, c in zip(shape[2:], self.scale, cut, strict=True)))]
 
     def forward(self, xs):
         x, xp = xs[0], self.xp
         if len(xs) == 1:
             self.saved = x.shape if self.keep else None
             return [x.repeat(self.scale[0], axis=2).repeat(self.scale[1], axis=3)]
-        place, area = xs[1].astype(int), math.prod(self.out)
+        (shape,) = self.infer([x.shape for x in xs])
+        place, area = xs[1].astype(int), math.prod(shape[2:])
         if place.size and not 0 <= int(place.min()) <= int(place.max()) < area:
             raise ShapeFault(
                 f"the mask names pixels {int(place.min())} to {int(place.max())}, but the top's planes, "
-                f"{self.out[0]} x {self.out[1]}, have 0 to {area - 1}: scale or upsample_h and upsample_w "
+                f"{shape[2]} x {shape[3]}, have 0 to {area - 1}: scale or upsample_h and upsample_w "
                 "must lead back to the size before pooling"
             )
         planes = xp.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], 1, 1)
         place += planes * area
-        y = self.be.zeros((*x.shape[:2], *self.out))
+        y = self.be.zeros(shape)
         y.reshape(-1)[place] = x
         if self.keep:
             self.saved = place

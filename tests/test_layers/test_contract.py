@@ -1,5 +1,7 @@
 """Every specimen through every clause of the layers' contract (see harness.py)."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,31 @@ def test_forward_gives_the_inferred_shapes_and_harms_no_bottom(specimen):
     assert not any(np.shares_memory(top, x) and top.size != x.size for top in tops for x in bench.xs), (
         "a top that shares a bottom's memory must be the bottom itself, or a reshaped view nobody writes"
     )
+
+
+def halved(specimen):
+    """The specimen with bottoms whose images are half as large."""
+    return specimen.with_shapes(lambda shape: (*shape[:2], *(max(1, n // 2) for n in shape[2:])))
+
+
+def contents(layer):
+    """What a layer and its params hold: equal before and after, if nothing was written in between."""
+    holders = [layer, *layer.params]
+    return [{name: (id(value), repr(value)) for name, value in vars(holder).items()} for holder in holders]
+
+
+@every_specimen
+def test_infer_writes_nothing(specimen):
+    bench = Bench(specimen)
+    tops = copies(bench.forward())
+    before = contents(bench.layer)
+    for other in (specimen, halved(specimen), specimen):
+        with suppress(NetError):
+            bench.layer.infer([i.shape for i in other.inputs])
+        assert contents(bench.layer) == before
+    bench.layer.infer([i.shape for i in specimen.inputs])
+    for top, same in zip(bench.forward(), tops, strict=True):
+        assert np.array_equal(top, same, equal_nan=True)
 
 
 @those_with_gradients
