@@ -23,10 +23,6 @@ from demitasse.layers.layer import Param
 from demitasse.netdef.graph import Value
 from demitasse.proto.errors import ShapeFault, did_you_mean
 
-# Layers whose tops after the first send nothing back in Caffe, whatever a script writes into their diffs.  (Gradients
-# that other layers send them do count here.)
-FIRST_TOP_ONLY = ("SoftmaxWithLoss", "InfogainLoss", "RNN", "LSTM")
-
 
 class Named(OrderedDict):
     """{name: thing}; a name that is not there is answered with the nearest that is."""
@@ -199,7 +195,7 @@ class NetBlob(Shaped):
             return None
         if any(reader.index <= last and reader.backward for reader in value.readers):
             return None
-        if value.slot and value.producer.cls.type in FIRST_TOP_ONLY:
+        if value.slot and not value.producer.cls.later_tops_send:
             return None
         return self._diff.array if known else np.zeros(value.shape, np.float32)
 

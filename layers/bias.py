@@ -1,6 +1,7 @@
 """Bias: y = x + b, where b (learned, or bottom 1) spans `num_axes` axes of x from `axis` on."""
 
-from demitasse.layers.layer import Param, SpanLayer
+from demitasse.layers.layer import Param
+from demitasse.layers.span import SpanLayer
 
 
 class Bias(SpanLayer):

@@ -23,7 +23,7 @@ class BN(Layer):
     in_place = True
 
     @property
-    def passes_images(self):
+    def takes_nhwc(self):
         return not self.keep  # backward needs the numbers, and so do the statistics of a batch
 
     def setup(self, shapes):

@@ -7,7 +7,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 class Concat(Layer):
     type = "Concat"
     bottoms = (1, None)
-    passes_images = True
+    takes_nhwc = concatenates = True
 
     def setup(self, shapes):
         param = self.spec.concat_param

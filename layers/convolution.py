@@ -18,7 +18,7 @@ class Convolution(Layer):
     type = "Convolution"
     bottoms = tops = (1, None)
     same_count = True
-    fuses_relu = fills_out = passes_images = True
+    fuses_relu = writes_into = takes_nhwc = multiplies = True
     relu: float | None = None  # the slope of a ReLU that the plan has put into this layer, as a last step
     out: Array | None = None  # where the next output may be written: a flat array, set anew by the plan
 
@@ -57,6 +57,9 @@ class Convolution(Layer):
     def coords(self):
         shifts = [(p - d * (k - 1) / 2) / s for k, s, p, d in self._per_axis()]
         return self.axis + 1, tuple(1 / s for s in self.geometry.stride), tuple(shifts)
+
+    def window(self):
+        return tuple(d * (k - 1) + 1 for k, _, _, d in self._per_axis())
 
     def macs(self, bottom_shapes, top_shapes):
         return sum(self.params[0].count * self._pixels(shape) for shape in top_shapes)

@@ -9,6 +9,8 @@ up at every run, because a user may write into the weights at any time.
 
 from __future__ import annotations
 
+import math
+
 from demitasse.layers.convolution import Convolution, by
 
 
@@ -19,6 +21,9 @@ class Deconvolution(Convolution):
     def coords(self):
         shifts = [d * (k - 1) / 2 - p for k, _, p, d in self._per_axis()]
         return self.axis + 1, tuple(float(s) for s in self.geometry.stride), tuple(shifts)
+
+    def window(self):
+        return tuple(math.ceil((d * (k - 1) + 1) / s) for k, s, _, d in self._per_axis())
 
     def macs(self, bottom_shapes, top_shapes):
         return sum(self.params[0].count * self._pixels(shape) for shape in bottom_shapes)

@@ -9,7 +9,7 @@ from demitasse.proto.errors import SchemaFault
 
 class Dropout(Layer):
     type = "Dropout"
-    in_place = passes_images = True
+    in_place = takes_nhwc = True
 
     def setup(self, shapes):
         self.ratio = self.spec.dropout_param.dropout_ratio

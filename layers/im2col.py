@@ -46,6 +46,9 @@ class Im2col(Layer):
         columns = dy.reshape(math.prod(shape[:axis]), *dy.shape[axis:])
         return [self.be.col2im(columns, self.geometry, shape[axis], shape[axis + 1 :]).reshape(shape)]
 
+    def window(self):
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.geometry.kernel, self.geometry.dilation, strict=True))
+
     def coords(self):
         g = self.geometry
         reach = [d * (k - 1) / 2 for k, d in zip(g.kernel, g.dilation, strict=True)]

@@ -17,6 +17,7 @@ LEAST = 1e-20  # probabilities are taken as at least this in the logarithm
 class InfogainLoss(LossLayer):
     type = "InfogainLoss"
     ignores = "loss_param"
+    later_tops_send = False
     fields = ("loss_param",)
     bottoms, tops = (2, 3), (1, 2)
     never_differentiable = (1, 2)

@@ -13,7 +13,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 
 class InnerProduct(Layer):
     type = "InnerProduct"
-    fuses_relu = True
+    fuses_relu = multiplies = True
     relu: float | None = None  # the slope of a ReLU that the plan has put into this layer, as a last step
 
     def setup(self, shapes):

@@ -7,6 +7,7 @@ from demitasse.proto.errors import SchemaFault
 class Input(Layer):
     type = "Input"
     bottoms = (0, 0)
+    given_by_user = True
     tops = (1, None)
 
     def setup(self, shapes):

@@ -4,7 +4,7 @@ A layer sees no names, files, blobs or other layers.  Its life:
 
     layer = Convolution(spec, phase, backend)
     layer.params = layer.setup(bottom_shapes)   once: check fields, declare what is learned
-    top_shapes = layer.infer(bottom_shapes)     integers only; for every new set of sizes
+    top_shapes = layer.infer(bottom_shapes)     integers only; for every new set of sizes; writes nothing
     tops = layer.forward(bottoms)               never writes bottoms; keeps in `saved` what backward needs
     grads = layer.backward(top_grads, need)     adds to params[i].grad; None where need[i] is False
 
@@ -67,7 +67,17 @@ class Layer:
     ignores = ""  # of losses and metrics: the field whose ignore_label marks places that do not count
     in_place = False  # whether a prototxt may name the same blob as bottom and top
     shapes_from_data = False  # True: infer gives the largest tops there can be (Filter)
-    passes_images = False  # it only hands arrays to primitives, which may have a form of their own for images
+    shapes_vary = False  # True: infer may answer otherwise for equal shapes, and is asked before every run (Python)
+    # What it can do for those who run it, who ask for this and never for its type:
+    given_by_user = False  # its tops are arrays that the user gives: it does not run (Input)
+    takes_nhwc = False  # it only hands arrays to primitives, which may have a channels-last form of their own
+    fuses_relu = False  # it can apply a ReLU to what it has just computed
+    relu_slope: float | None = None  # the slope for negative numbers, of a layer that is a ReLU and no more
+    writes_into = False  # it can write its top where it is told to
+    concatenates = False  # its top is its bottoms one after the other along `axis`, and not copied if they lie so
+    crops = False  # it cuts bottom 0 to bottom 1 by crop_param, whose offset follows from the coordinates of both
+    multiplies = False  # its first param multiplies the bottom: where that is all zero, the top says nothing
+    later_tops_send = True  # False: what a script writes into the diffs of tops after the first has no effect (Caffe's)
     folder = ""  # of the prototxt, set by the net before setup: Python layers' modules may lie there
 
     def __init_subclass__(cls, **kwargs):
@@ -122,9 +132,14 @@ class Layer:
         """(first spatial axis, scale, shift): top coordinate = scale * bottom coordinate + shift, with one number
         for all spatial axes or one for each, as pycaffe's coord_map has them (axis: one more than there).
 
-        Layers that may work in place keep coordinates; None: the layer has no such map.
+        Layers that may work in place keep coordinates; None: the layer has no such map.  Where it depends on sizes,
+        on those that setup was given.
         """
         return SAME_COORDS if self.in_place else None
+
+    def window(self) -> tuple[int, ...]:
+        """How many pixels of the bottom a pixel of the top looks at: one number for all spatial axes, or one each."""
+        return (1,)
 
     def macs(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         """Multiply-accumulate operations of one forward pass."""
@@ -200,47 +215,6 @@ class ReshapingLayer(Layer):
 
     def backward(self, dys, need):
         return [dys[0].reshape(self.saved) if need[0] else None]
-
-
-class SpanLayer(Layer):
-    """The base of Scale and Bias: an operand, learned or bottom 1, that spans some of bottom 0's axes in a row."""
-
-    bottoms = (1, 2)
-    in_place = True
-
-    def span(self, param, shapes: list[Shape]) -> Shape:
-        """The operand's shape, from the fields `axis` and `num_axes` or from bottom 1; sets `first`, the axis of
-        bottom 0 that it begins at."""
-        self.first = axis_index(param.axis, shapes[0])
-        if len(shapes) > 1:
-            self.first = self.first if shapes[1] else 0
-            return shapes[1]
-        if param.num_axes == -1:
-            return shapes[0][self.first :]
-        if not 0 <= param.num_axes <= len(shapes[0]) - self.first:
-            raise ShapeFault(
-                f"num_axes {param.num_axes} from axis {self.first} on is more than a bottom of shape "
-                f"{shapes[0]} has: choose 0 to {len(shapes[0]) - self.first}, or -1 for all"
-            )
-        return shapes[0][self.first : self.first + param.num_axes]
-
-    def check_span(self, shape: Shape, operand: Shape) -> None:
-        """ShapeFault unless an operand of this shape fits into bottom 0's shape."""
-        spanned = shape[self.first : self.first + len(operand)]
-        if spanned != operand:
-            raise ShapeFault(
-                f"bottom 0 has shape {shape}, of which {operand} cannot span axis {self.first} and on: "
-                f"{spanned} is there"
-            )
-
-    def stretched(self, operand, axes: int):
-        """The operand, to be combined with an array of so many axes."""
-        return operand.reshape(*operand.shape, *(1,) * (axes - self.first - operand.ndim))
-
-    def summed(self, dy, operand: Shape):
-        """dy summed over the axes that an operand of this shape does not span."""
-        last = self.first + len(operand)
-        return dy.sum(axis=(*range(self.first), *range(last, dy.ndim)))
 
 
 def check_labels(scores: Shape, labels: Shape, axis: int) -> None:

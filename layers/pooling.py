@@ -24,7 +24,7 @@ class Pooling(Layer):
         self.method = param.pool
         if len(self.spec.top) > 1 and self.method != PoolingParameter.MAX:
             raise SchemaFault("a second top (the mask of winners) exists for pool: MAX only")
-        self.passes_images = self.method != PoolingParameter.STOCHASTIC and len(self.spec.top) < 2
+        self.takes_nhwc = self.method != PoolingParameter.STOCHASTIC and len(self.spec.top) < 2
         self.floor = _rounds_down(param)
         self.stride = _pair(param, "stride", 1)
         self.pad = _pair(param, "pad", 0)
@@ -77,6 +77,9 @@ class Pooling(Layer):
         share = xp.where(mean > 0, dys[0] / xp.where(mean > 0, mean, 1), 0)
         spread = self.be.ave_pool_backward
         return [2 * x * spread(share, geometry, spatial) - spread(share * y, geometry, spatial)]
+
+    def window(self):
+        return self.kernel or (1,)
 
     def coords(self):
         if self.kernel is None:

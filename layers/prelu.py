@@ -10,7 +10,7 @@ class PReLU(Layer):
     in_place = True
 
     @property
-    def passes_images(self):
+    def takes_nhwc(self):
         return not self.keep  # backward needs the numbers
 
     def setup(self, shapes):

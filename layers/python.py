@@ -26,7 +26,7 @@ DATA_LAYERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__fil
 class Python(Layer):
     type = "Python"
     bottoms = tops = (0, None)
-    in_place = True
+    in_place = shapes_vary = True
     user = None  # the user's layer, once it is made
 
     def setup(self, shapes):

@@ -5,10 +5,14 @@ from demitasse.layers.layer import Layer
 
 class ReLU(Layer):
     type = "ReLU"
-    in_place = passes_images = True
+    in_place = takes_nhwc = True
+
+    @property
+    def relu_slope(self):
+        return self.spec.relu_param.negative_slope
 
     def forward(self, xs):
-        slope = self.spec.relu_param.negative_slope
+        slope = self.relu_slope
         y = self.be.relu_forward(xs[0], slope)
         if self.keep:
             # The output tells the sides apart as well as the input does, and is kept by others anyway;
@@ -17,5 +21,4 @@ class ReLU(Layer):
         return [y]
 
     def backward(self, dys, need):
-        slope = self.spec.relu_param.negative_slope
-        return [self.be.relu_backward(dys[0], self.saved, slope) if need[0] else None]
+        return [self.be.relu_backward(dys[0], self.saved, self.relu_slope) if need[0] else None]

@@ -17,6 +17,7 @@ from demitasse.proto.errors import GraphFault, SchemaFault, ShapeFault
 
 class RNN(Layer):
     type = "RNN"
+    later_tops_send = False
     fields = ("recurrent_param",)
     bottoms, tops = (2, 4), (1, 2)
     never_differentiable = (1,)

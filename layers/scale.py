@@ -1,14 +1,16 @@
 """Scale: y = s * x (+ b with bias_term), where s (learned, or bottom 1) spans `num_axes` axes of x from `axis` on."""
 
-from demitasse.layers.layer import Param, SpanLayer
+from demitasse.layers.layer import Param
+from demitasse.layers.span import SpanLayer
 from demitasse.proto.messages import FillerParameter
 
 
 class Scale(SpanLayer):
     type = "Scale"
+    multiplies = True
 
     @property
-    def passes_images(self):
+    def takes_nhwc(self):
         return not self.keep and self._by_channel()
 
     def setup(self, shapes):

@@ -16,6 +16,7 @@ from demitasse.proto.errors import ShapeFault
 class SoftmaxWithLoss(LossLayer):
     type = "SoftmaxWithLoss"
     ignores = "loss_param"
+    later_tops_send = False
     fields = ("softmax_param", "loss_param")
     tops = (1, 2)
 

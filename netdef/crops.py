@@ -41,7 +41,7 @@ def warn_of_crops(steps: Sequence[Step]) -> None:
 
 
 def _says_none(step: Step) -> bool:
-    return step.spec.type == "Crop" and not step.spec.HasField("crop_param")
+    return step.cls.crops and not step.spec.HasField("crop_param")
 
 
 def _asked_for(step: Step) -> list[int]:

@@ -16,7 +16,7 @@ from demitasse.netdef.graph import Step, Value
 def fuse_relus(steps: Sequence[Step]) -> None:
     """Set `step.relu` where a step may run its ReLU in the same call."""
     for step in steps:
-        step.relu = _only_relu(step) if getattr(step.cls, "fuses_relu", False) else None
+        step.relu = _only_relu(step) if step.cls.fuses_relu else None
         step.relu_slope = slope_of(step.relu) if step.relu else 0.0
 
 
@@ -24,7 +24,7 @@ def _only_relu(step: Step) -> Step | None:
     if len(step.tops) != 1 or step.tops[0].loss_weight or len(step.tops[0].readers) != 1:
         return None
     relu = step.tops[0].readers[0]
-    in_place = relu.spec.type == "ReLU" and relu.tops[0].name == step.tops[0].name
+    in_place = relu.layer.relu_slope is not None and relu.tops[0].name == step.tops[0].name
     if not in_place or relu.spec.propagate_down or slope_of(relu) < 0:
         return None
     return relu
@@ -32,7 +32,7 @@ def _only_relu(step: Step) -> Step | None:
 
 def slope_of(relu: Step) -> float:
     """The slope of a ReLU for negative numbers."""
-    return relu.spec.relu_param.negative_slope
+    return relu.layer.relu_slope
 
 
 def join_in_place(steps: Sequence[Step], kept: Collection[str]) -> None:
@@ -41,7 +41,7 @@ def join_in_place(steps: Sequence[Step], kept: Collection[str]) -> None:
     kept: names of blobs that have to keep an array of their own.
     """
     for step in steps:
-        pieces = step.bottoms if step.spec.type == "Concat" else []
+        pieces = step.bottoms if step.cls.concatenates else []
         names = {value.name for value in (*step.tops, *pieces)}
         if len(set(pieces)) == len(pieces) and names.isdisjoint(kept) and all(map(_can_be_placed, pieces)):
             for value in pieces:
@@ -52,4 +52,4 @@ def _can_be_placed(value: Value) -> bool:
     maker = value.producer
     if maker.bottoms and maker.bottoms[0].producer.relu is maker:
         maker = maker.bottoms[0].producer
-    return getattr(maker.cls, "fills_out", False) and len(maker.tops) == 1 and value.join is None
+    return maker.cls.writes_into and len(maker.tops) == 1 and value.join is None

@@ -49,7 +49,7 @@ class Step:
     is_input: bool = field(init=False)
 
     def __post_init__(self):
-        self.is_input = self.spec.type == "Input"
+        self.is_input = self.cls.given_by_user
 
     @property
     def name(self) -> str:

@@ -161,7 +161,7 @@ def _sizes(step: Step) -> str:
         words.append(shape_text(kernel))
     if (stride := getattr(geometry, "stride", None)) and set(stride) != {1}:
         words.append(f"/{stride[0]}" if len(set(stride)) == 1 else f"/{shape_text(stride)}")
-    if step.spec.type == "Crop" and step.spec.crop_param.offset:
+    if step.cls.crops and step.spec.crop_param.offset:
         words.append(f"at {shape_text(step.spec.crop_param.offset)}")
     return f" {' '.join(words)}" if words else ""
 

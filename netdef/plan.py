@@ -226,7 +226,7 @@ def _tops_of(message: NetParameter, wheres: Sequence[Where]) -> dict[str, list[s
 
 def _sizes_itself(step: Step) -> bool:
     """Whether the shapes of the tops may change where no bottom's does: data layers, Filter, Python layers."""
-    return not (step.bottoms or step.is_input) or step.cls.shapes_from_data or step.spec.type == "Python"
+    return not (step.bottoms or step.is_input) or step.cls.shapes_from_data or step.cls.shapes_vary
 
 
 def _infer_if_changed(step: Step) -> bool:

@@ -93,7 +93,7 @@ def live_most(plan: Plan) -> tuple[int, str]:
 
 def crops(plan: Plan) -> list[Crop]:
     """Every Crop layer with the offset it has and the one it should have."""
-    return [_check_crop(step) for step in plan.steps if step.spec.type == "Crop"]
+    return [_check_crop(step) for step in plan.steps if step.cls.crops]
 
 
 def _check_crop(step: Step) -> Crop:

@@ -121,7 +121,7 @@ class Run:
 
     def _as_taken(self, step: Step, arrays: list[Array | None]) -> list[Array | None]:
         """The arrays as the layer takes them: only some take images in a form of the backend's own."""
-        return arrays if step.layer.passes_images else [self.backend.to_nchw(array) for array in arrays]
+        return arrays if step.layer.takes_nhwc else [self.backend.to_nchw(array) for array in arrays]
 
     def _as_told(self, arrays: list[Array | None]) -> list[Array | None]:
         """What a layer has made, as it is kept: where all blobs are, they are arrays that a user can write to."""

@@ -6,7 +6,6 @@ The n-th pixel along an axis is centred on input coordinate  offset + stride * n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,7 +70,7 @@ def _unmoved(step: Step) -> tuple | None:
 
 def _field(layer: Layer, seeing: Sequence[Sight]) -> tuple[float, ...]:
     """The widest that any bottom brings, and the layer's window in steps of that bottom."""
-    window = _window(layer)
+    window = layer.window()
     axes = max(len(window), *(len(part) for sight in seeing for part in (sight.field, sight.stride)))
     return tuple(
         max(_axis(sight.field, i) + (_axis(window, i) - 1) * _axis(sight.stride, i) for sight in seeing)
@@ -81,14 +80,3 @@ def _field(layer: Layer, seeing: Sequence[Sight]) -> tuple[float, ...]:
 
 def _axis(values: tuple, i: int):
     return values[i if len(values) > 1 else 0]
-
-
-def _window(layer: Layer) -> tuple[int, ...]:
-    """How many bottom pixels a top pixel looks at, along each axis."""
-    geometry = getattr(layer, "geometry", None)
-    if geometry is None:
-        return getattr(layer, "kernel", None) or (1,)
-    extent = [d * (k - 1) + 1 for k, d in zip(geometry.kernel, geometry.dilation, strict=True)]
-    if layer.type == "Deconvolution":
-        return tuple(math.ceil(k / s) for k, s in zip(extent, geometry.stride, strict=True))
-    return tuple(extent)

@@ -11,7 +11,6 @@ import numpy as np
 
 from demitasse.proto.errors import SolverFault
 
-LEARNED = ("Convolution", "Deconvolution", "InnerProduct", "Scale")
 FASTEST, SLOWEST = 10.0, 1e-7  # effective rates per mean loss outside these have never trained anything
 SLOWEST_OF_SUMS = 1e-10  # and of losses that sum over pixels: FCN-8s as released has 4e-8 on images of 360x240
 
@@ -34,7 +33,7 @@ def unfed_inputs(net) -> list[str]:
 
 def _is_zero(net, step) -> bool:
     params = step.layer.params
-    return step.cls.type in LEARNED and bool(params) and not bool(net.backend.xp.any(params[0].data))
+    return step.cls.multiplies and bool(params) and not bool(net.backend.xp.any(params[0].data))
 
 
 def _frozen_at_zero(net) -> list[str]:

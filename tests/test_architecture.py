@@ -18,6 +18,14 @@ SIDEWAYS = {
     ("im2col", "convolution"),
     ("lstm", "rnn"),
 }
+SHARED_BY_LAYERS = {
+    "backend",
+    "boxes",
+    "data",
+    "fillers",
+    "layer",
+    "span",
+}
 # Types that work on the host: they read files or run the user's Python.
 HOST_LAYERS = {
     "database_data",
@@ -145,5 +153,5 @@ def test_computing_layers_speak_to_the_backend_only():
         assert not {"numpy", "cupy", "numba"} & {m.split(".")[0] for m in modules}, f"{path.name}: an array library"
         for module in modules:
             parts = module.removeprefix("demitasse.").split(".")
-            if parts[0] == "layers" and parts[1] not in ("layer", "fillers", "backend", "data"):
+            if parts[0] == "layers" and parts[1] not in SHARED_BY_LAYERS:
                 assert (path.stem, parts[1]) in SIDEWAYS, f"{path.name} imports {module}: layers do not know each other"

@@ -141,7 +141,7 @@ class Chain:
         return grads
 
     def _as_taken(self, layer, arrays):
-        return arrays if layer.passes_images else [self.be.to_nchw(array) for array in arrays]
+        return arrays if layer.takes_nhwc else [self.be.to_nchw(array) for array in arrays]
 
 
 def run(case: Case, be, tolerance: float = 1e-5) -> list[str]:
