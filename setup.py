@@ -43,6 +43,7 @@ PARTS = [
     "netdef",
     "solver",
     "models",
+    "models.commands",
     "models.data",
 ]
 

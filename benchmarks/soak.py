@@ -22,7 +22,7 @@ from numba.core.runtime import _nrt_python, rtsys
 from PIL import Image
 
 from demitasse.netdef.net import Net
-from demitasse.proto.command import OneLineParser
+from demitasse.proto.cli import OneLineParser
 from demitasse.solver.log import Silent
 from demitasse.solver.solver import Solver
 

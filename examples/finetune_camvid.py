@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from demitasse.models.evaluate import Evaluation, save_predictions
+from demitasse.models.commands.score import save_predictions
+from demitasse.models.evaluate import Evaluation
 from demitasse.models.fcn import Head, Source, fcn
 from demitasse.models.palette import beside, colour, legend
 from demitasse.models.surgery import interp, param_shapes, transplant, upsampling_layers

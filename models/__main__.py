@@ -5,9 +5,23 @@ from __future__ import annotations
 import sys
 import warnings
 from argparse import SUPPRESS
+from importlib import import_module
 
-from demitasse.proto.command import OneLineParser, carry_out
+from demitasse.proto.cli import OneLineParser, run_command
 
+MODULES = (
+    "list_nets",
+    "write",
+    "prepare",
+    "check",
+    "train",
+    "score",
+    "segment",
+    "report",
+    "convert_imageset",
+    "compute_image_mean",
+    "extract_features",
+)
 TRACEBACK = "show where in the code a fault was found"
 
 
@@ -21,28 +35,27 @@ def main(arguments: list[str] | None = None) -> int:
         warnings.filterwarnings("ignore", module=r"PIL\.")
         return options.run(options)
 
-    return carry_out(run, "--traceback" in given)
+    return run_command(run, "--traceback" in given)
 
 
 def _options(given: list[str]):
-    from demitasse.models.arguments import parse  # here, so that a Ctrl-C while it loads is quiet too
+    from demitasse.models.commands.arguments import parse  # here, so that a Ctrl-C while it loads is quiet too
 
     parser = OneLineParser(
         prog="python -m models", description="Write FCN nets, prepare weights and data, train, score, segment, report."
     )
     parser.add_argument("--traceback", action="store_true", help=TRACEBACK)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-    for module in _command_modules():
+    for module in command_modules():
         module.add_to(commands)
     for command in commands.choices.values():  # after the command, too
         command.add_argument("--traceback", action="store_true", default=SUPPRESS, help=TRACEBACK)
     return parse(parser, commands, given)
 
 
-def _command_modules():
-    from demitasse.models import check, evaluate, imageset, prepare, report, segment, train, write
-
-    return write, prepare, check, train, evaluate, segment, report, imageset
+def command_modules():
+    """The modules of the commands, in the order in which --help lists them."""
+    return [import_module(f"demitasse.models.commands.{name}") for name in MODULES]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A net over a labelled split: its predictions, confusion matrices and scores; `python -m models score`.
+"""A net over a labelled split: its predictions, confusion matrices and scores.
 
     evaluation = Evaluation("voc-fcn8s/val.prototxt", "fcn8s.caffemodel")
     for example in evaluation: ...                   # every image of the split once, in the list's order
@@ -10,19 +10,17 @@ A net may have several heads (SIFT Flow has two): each loss names the scores and
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from demitasse.models import arguments, common, score
-from demitasse.models.palette import PREDICTED, require_replaceable, save_labels
+from demitasse.models import score
+from demitasse.models.class_names import names_of
 from demitasse.netdef.net import Net
 from demitasse.netdef.phase import filter_net
 from demitasse.netdef.words import count_text
-from demitasse.proto.command import whole_number
 from demitasse.proto.errors import DataFault, GraphFault
 from demitasse.proto.text import read_net
 
@@ -154,7 +152,7 @@ class Evaluation:
     def names(self, head: Head, file: str | None = None) -> list[str]:
         """Its classes' names: from a file, or as far as the data know them."""
         known = self.source.names_of(head.label) if self.source else ()
-        return common.names_of(file, known, self.classes[head.score], self.path)
+        return names_of(file, known, self.classes[head.score], self.path)
 
     def text(self, present_only: bool = False, names: str | None = None) -> str:
         """The scores as a table for each head."""
@@ -190,72 +188,3 @@ def find_heads(message) -> list[Head]:
         f"the net has no {', '.join(LOSSES[:2])} or {LOSSES[2]} layer that would say what is to be "
         "scored: give --score BLOB --label BLOB"
     )
-
-
-def add_to(commands) -> None:
-    parser = arguments.add_command(commands, "score", "score a net on the split that its data layer names")
-    parser.add_argument("net", metavar="NET", help="a val or test prototxt")
-    parser.add_argument("--weights", required=True, metavar="W,...", help="weights files, joined by commas")
-    parser.add_argument(
-        "--present-only",
-        action="store_true",
-        help="leave classes out that never occur in the truth (as the paper does for SIFT Flow)",
-    )
-    parser.add_argument("--save", type=Path, metavar="DIR", help="write the predictions there, as palette PNGs")
-    parser.add_argument(
-        "--classes",
-        metavar="FILE",
-        help="a file of class names, one a line (default: what the data or the net's folder say)",
-    )
-    parser.add_argument("--score", metavar="BLOB", help="the scores, where no loss names them")
-    parser.add_argument("--label", metavar="BLOB", default="label", help="the labels for --score (default: label)")
-    parser.add_argument("--batches", type=whole_number, metavar="N", help="how many (default: the split)")
-    arguments.add_auto_crop(parser)
-    arguments.add_device(parser)
-    parser.set_defaults(run=run)
-
-
-def run(options) -> None:
-    heads = [Head(options.score, options.label)] if options.score else None
-    evaluation = Evaluation(
-        options.net,
-        options.weights,
-        backend=arguments.backend_of(options),
-        heads=heads,
-        batches=options.batches,
-        auto_crop=options.auto_crop,
-    )
-    try:
-        warn_of_missing(evaluation)
-        if options.save:
-            _refuse_inside_data(options.save, evaluation.source)
-        for example in common.progress(evaluation, len(evaluation)):
-            if options.save:
-                save_predictions(options.save, example)
-        print(evaluation.text(options.present_only, options.classes))
-    finally:
-        evaluation.close()
-
-
-def warn_of_missing(evaluation: Evaluation) -> None:
-    if evaluation.missing:
-        print(f"warning: {evaluation.net.load_report}", file=sys.stderr)
-
-
-def save_predictions(folder: Path, example: Example) -> None:
-    """folder/name.png; with several heads, a folder for each."""
-    name = Path(example.name)
-    name = name.with_suffix("") if name.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif") else name
-    for head, labels in example.predicted.items():
-        place = (folder / head if len(example.predicted) > 1 else folder) / f"{name}.png"
-        require_replaceable(place)
-        save_labels(place, labels, comment=PREDICTED)
-
-
-def _refuse_inside_data(folder: Path, source) -> None:
-    for data in source.folders if source else ():
-        if folder.resolve().is_relative_to(data.resolve()):
-            raise DataFault(
-                f"--save {folder} lies in the data set's folder {data}, whose files would be "
-                "overwritten: choose another"
-            )

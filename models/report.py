@@ -1,8 +1,4 @@
-"""`python -m models report`: a page about a run: its curve, the scores on the val split, best and worst images.
-
-report.html     one file, pictures inside          scores.txt     the table, as `score` prints it
-pictures.png    rows of image, truth, prediction   of the split's first images
-"""
+"""What a report of a run is made of: its files, its curves, the best and the worst of its images."""
 
 from __future__ import annotations
 
@@ -13,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from demitasse.models import arguments, common, report_page, score
-from demitasse.models.evaluate import Evaluation, Example, warn_of_missing
-from demitasse.models.palette import beside, colour, legend, overlay, save_picture
-from demitasse.proto.command import whole_number
+from demitasse.models import score
+from demitasse.models.evaluate import Example
+from demitasse.models.palette import beside, colour, legend, overlay
 from demitasse.proto.errors import DataFault, WeightsFault
-from demitasse.proto.files import write_text
 from demitasse.proto.text import read_solver
 from demitasse.solver.identity import run_of_log, run_of_snapshot
 from demitasse.solver.paths import Finder
@@ -148,12 +142,6 @@ def run_lines(events: list[dict]) -> dict[str, str]:
     return {**about, "iterations": str(max(iterations))} if iterations else about
 
 
-def shown(path: str | Path) -> str:
-    """A path as a report gives it: from the working directory where it lies below, so that both can be moved."""
-    full = Path(path).resolve()
-    return str(full.relative_to(Path.cwd())) if full.is_relative_to(Path.cwd()) else str(path)
-
-
 def panels(example: Example, head: str) -> list[np.ndarray]:
     """Image, truth and prediction of an example; 255 is shown white in the truth, and as the image elsewhere."""
     truth, predicted = example.truth[head], example.predicted[head]
@@ -182,72 +170,3 @@ def sheet(examples: list[Example], head: str, names: list[str]) -> np.ndarray:
         padded[: part.shape[0], : part.shape[1]] = part
         parts.append(padded)
     return np.concatenate(parts)
-
-
-def add_to(commands) -> None:
-    parser = arguments.add_command(commands, "report", "a page about a run: curve, scores, best and worst images")
-    parser.add_argument(
-        "net",
-        type=Path,
-        metavar="NET",
-        help="a folder with a *val.prototxt (or *test.prototxt) and a *solver.prototxt, or the val prototxt itself",
-    )
-    parser.add_argument("run_folder", type=Path, metavar="RUN_FOLDER", help="where the page goes")
-    parser.add_argument("--weights", metavar="W,...", help="files, joined by commas (default: the newest snapshot)")
-    parser.add_argument(
-        "--log", type=Path, metavar="FILE", help="of the run, for the curve (default: RUN_FOLDER/log.jsonl)"
-    )
-    parser.add_argument(
-        "--images",
-        type=whole_number,
-        default=6,
-        metavar="N",
-        help="how many of the best, of the worst and of the first images to show (default: 6)",
-    )
-    parser.add_argument("--present-only", action="store_true", help="leave classes out that never occur in the truth")
-    parser.add_argument(
-        "--classes",
-        metavar="FILE",
-        help="a file of class names, one a line (default: what the data or the net's folder say)",
-    )
-    arguments.add_device(parser)
-    parser.set_defaults(run=run)
-
-
-def run(options) -> None:
-    if not options.net.exists():
-        raise DataFault(f"{options.net}: no such file or folder")
-    folder = options.net if options.net.is_dir() else options.net.parent
-    net = find_file(folder, ("val.prototxt", "test.prototxt")) if options.net.is_dir() else options.net
-    weights = options.weights or newest_weights(folder, options.run_folder)
-    extremes = Extremes(options.images)
-    evaluation = Evaluation(net, weights, backend=arguments.backend_of(options))
-    try:
-        warn_of_missing(evaluation)
-        for example in common.progress(evaluation, len(evaluation)):
-            extremes.add(example)
-        if not extremes.first:
-            raise DataFault(f"{net}: no image of the split has a labelled pixel")
-        text = evaluation.text(options.present_only, options.classes)
-        log = log_of(weights, options.log or options.run_folder / "log.jsonl")
-        about = {"net": shown(net), "weights": ",".join(map(shown, str(weights).split(","))), **run_lines(log)}
-        results = evaluation.scores(options.present_only)
-        page = report_page.page(
-            title=evaluation.net.name or folder.name,
-            curves=curves(log),
-            extremes=extremes,
-            about={**about, "images": str(evaluation.count)},
-            heads=[(head, results[head.score], evaluation.names(head, options.classes)) for head in evaluation.heads],
-            panels=panels,
-        )
-        head = evaluation.heads[0]
-        picture = sheet([example for _, example in extremes.first], head.score, evaluation.names(head, options.classes))
-    finally:
-        evaluation.close()
-    write_text(
-        options.run_folder / "scores.txt", "".join(f"{key} {value}\n" for key, value in about.items()) + f"{text}\n"
-    )
-    save_picture(options.run_folder / "pictures.png", picture)
-    write_text(options.run_folder / "report.html", page)
-    print(text)
-    print(f"wrote report.html, pictures.png and scores.txt into {options.run_folder}")

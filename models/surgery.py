@@ -211,3 +211,12 @@ def _to_convolution(layer, bottom_shape: tuple[int, ...]) -> None:
 def _some(names: Iterable[str]) -> str:
     names = list(names)
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def late_fusion(net, parts: dict[str, Weights]) -> tuple[Weights, dict[str, Report]]:
+    """One net's weights from several nets': layer p of each goes to p + its suffix."""
+    shapes, made, reports = param_shapes(net), {}, {}
+    for suffix, weights in parts.items():
+        taken, reports[suffix] = transplant(weights, shapes, suffix)
+        made |= taken
+    return made, reports

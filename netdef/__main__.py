@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from demitasse.proto.command import carry_out
+from demitasse.proto.cli import run_command
 from demitasse.proto.errors import printable
 
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return commands.run(given)
 
-    return carry_out(run, "--traceback" in given)
+    return run_command(run, "--traceback" in given)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from demitasse.netdef import tools
 from demitasse.netdef.picture import draw
 from demitasse.netdef.plan import Plan
 from demitasse.netdef.report import table
-from demitasse.proto.command import OneLineParser
+from demitasse.proto.cli import OneLineParser
 from demitasse.proto.errors import NetError, SchemaFault, printable
 
 

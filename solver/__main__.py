@@ -7,7 +7,7 @@ import time
 import traceback
 import warnings
 
-from demitasse.proto.command import carry_out, status_of
+from demitasse.proto.cli import run_command, status_of
 from demitasse.proto.errors import printable
 
 FIRST_SAYS = 2  # seconds that the first rank has to tell a mistake and end all
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
                 return _end_all(ranks, error, with_traceback)
             raise
 
-    return carry_out(run, with_traceback)
+    return run_command(run, with_traceback)
 
 
 def _end_all(ranks, error: BaseException, with_traceback: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from demitasse.proto.command import OneLineParser, thread_count, whole_number
+from demitasse.proto.cli import OneLineParser, thread_count, whole_number
 from demitasse.proto.errors import SolverFault, did_you_mean
 
 GLOG_FLAGS = re.compile(r"--?(alsologtostderr|logtostderr|minloglevel|log_dir|v)(=.*)?$")

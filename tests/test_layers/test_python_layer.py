@@ -9,7 +9,7 @@ import pytest
 
 from demitasse.layers.backend import make_backend
 from demitasse.netdef.net import Net
-from demitasse.proto.command import carry_out
+from demitasse.proto.cli import run_command
 from demitasse.proto.errors import SchemaFault
 from tests.test_layers.building import build, normal
 from tests.test_layers.harness import Bench, Input, Specimen, gradient_error
@@ -315,7 +315,7 @@ def test_a_command_shows_the_users_frames_only(folder, monkeypatch, capsys, code
     (folder / "net.prototxt").write_text(
         "layer { name: 'p' type: 'Python' top: 'p' python_param { module: 'failing' layer: 'L' } }\n"
     )
-    assert carry_out(lambda: Net(str(folder / "net.prototxt"))) == 2
+    assert run_command(lambda: Net(str(folder / "net.prototxt"))) == 2
     shown = capsys.readouterr().err.rstrip().splitlines()
     assert shown[-1].endswith(line)
     assert [text.split(", ")[-1] for text in shown if ", in " in text] == frames

@@ -7,7 +7,7 @@ import pytest
 
 from demitasse.models import __main__ as command_line
 from demitasse.models.__main__ import main
-from demitasse.proto.command import OneLineParser
+from demitasse.proto.cli import OneLineParser
 from demitasse.solver.__main__ import main as solver
 
 
@@ -15,7 +15,7 @@ def parsers():
     """{name: parser} of every command and every task."""
     root = OneLineParser(prog="python -m models")
     commands = root.add_subparsers(metavar="COMMAND")
-    for module in command_line._command_modules():
+    for module in command_line.command_modules():
         module.add_to(commands)
     found = dict(commands.choices)
     tasks = next(a for a in found["prepare"]._actions if isinstance(a, argparse._SubParsersAction))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demitasse.models import common, demo_net
+from demitasse.models import class_names, demo_net
 from demitasse.models.data import scenes
 from demitasse.netdef.net import Net
 from demitasse.proto.messages import SolverParameter
@@ -50,7 +50,7 @@ def test_it_learns_to_tell_objects_from_their_background(tmp_path):
 
 
 def test_the_commands_know_the_names_of_its_classes():
-    assert common.names_of(None, (), 9, FOLDER / "fcn8s_deploy.prototxt") == list(scenes.CLASSES)
+    assert class_names.names_of(None, (), 9, FOLDER / "fcn8s_deploy.prototxt") == list(scenes.CLASSES)
 
 
 def test_its_deploy_net_takes_any_size():

@@ -14,7 +14,9 @@ from PIL import Image
 from demitasse.layers.data import datum
 from demitasse.layers.data.database import open_database
 from demitasse.layers.data.images import decode_image, resize
-from demitasse.models.imageset import compute_image_mean, convert_imageset, extract_features
+from demitasse.models.commands.compute_image_mean import compute_image_mean
+from demitasse.models.commands.convert_imageset import convert_imageset
+from demitasse.models.commands.extract_features import extract_features
 from demitasse.proto.errors import DataFault, GraphFault, SchemaFault, ShapeFault
 from demitasse.proto.weights import read_mean
 from tests.test_layers.data_sets import pictures, write_files
@@ -91,7 +93,7 @@ def test_unreadable_images_are_left_out_and_said(listing):
 
 def test_what_cannot_be_is_said_and_leaves_nothing(listing):
     Image.new("RGB", (30, 32)).save(listing.parent / "sub dir 01.png")
-    with pytest.raises(ShapeFault, match=r"sub dir 01.png' \(.*:2\) is 32 x 30 x 3, but .*00.png' .* is 32 x 32 x 3"):
+    with pytest.raises(ShapeFault, match=r"sub dir 01.png' \(.*:2\) is 32x30x3, but .*00.png' .* is 32x32x3"):
         converted(listing, check_size=True)
     with pytest.raises(ShapeFault, match="resize_height 20 and resize_width 0: give both"):
         converted(listing, height=20)
@@ -109,7 +111,7 @@ def test_a_killed_conversion_leaves_no_database(tmp_path):
     listing = write_files(tmp_path / "images", pictures(2)[0], [0, 1])
     listing.write_text("0000.png 1\n" * 200000)
     made = f"convert_imageset('{listing.parent}', '{listing}', '{tmp_path / 'db'}')"
-    code = f"from demitasse.models.imageset import *; {made}"
+    code = f"from demitasse.models.commands.convert_imageset import *; {made}"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL)
     deadline = time.time() + 60
     while len(os.listdir(tmp_path)) < 2 and time.time() < deadline and process.poll() is None:
@@ -136,7 +138,7 @@ def test_the_mean_of_encoded_and_float_records_and_of_mixed_sizes(listing, tmp_p
     Image.new("RGB", (30, 32)).save(listing.parent / "sub dir 01.png")
     (tmp_path / "db").rename(tmp_path / "old")
     converted(listing)
-    with pytest.raises(ShapeFault, match="key '00000001_sub dir 01.png' .* is 3 x 32 x 30, the images before it are"):
+    with pytest.raises(ShapeFault, match="key '00000001_sub dir 01.png' .* is 3x32x30, the images before it are"):
         compute_image_mean(str(tmp_path / "db"), report=lambda line: None)
 
 
@@ -188,10 +190,12 @@ def test_features_are_written_as_float_records(listing, tmp_path):
 def test_the_commands(listing, tmp_path, capsys):
     import argparse
 
-    from demitasse.models import imageset
+    from demitasse.models.commands import compute_image_mean, convert_imageset, extract_features
 
     parser = argparse.ArgumentParser()
-    imageset.add_to(parser.add_subparsers())
+    commands = parser.add_subparsers()
+    for module in (convert_imageset, compute_image_mean, extract_features):
+        module.add_to(commands)
 
     def run(*words):
         options = parser.parse_args([str(word) for word in words])

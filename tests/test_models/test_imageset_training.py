@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demitasse.models.imageset import compute_image_mean, convert_imageset
+from demitasse.models.commands.compute_image_mean import compute_image_mean
+from demitasse.models.commands.convert_imageset import convert_imageset
 from demitasse.proto.text import read_solver
 from demitasse.solver.log import Silent
 from demitasse.solver.solver import Solver

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.models import common, own_dataset, recipes
+from demitasse.models import class_names, own_dataset, recipes
 from demitasse.models.__main__ import main
 from demitasse.models.base_weights import make_base
 from demitasse.models.data import scenes
@@ -146,5 +146,5 @@ def test_classes_by_number_or_by_name(tmp_path, classes, monkeypatch, capsys):
     assert Plan(tmp_path / "nets/voc-fcn32s/deploy.prototxt").newest["score"].shape[1] == 5
     beside = tmp_path / "nets/voc-fcn32s/classes.txt"
     assert beside.exists() == (classes == "names.txt")
-    known = common.names_of(None, (), 5, beside.with_name("deploy.prototxt"))
+    known = class_names.names_of(None, (), 5, beside.with_name("deploy.prototxt"))
     assert known == (["a", "b", "c", "d", "e"] if beside.exists() else [f"class {i}" for i in range(5)])

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from demitasse.layers.backend.cpu import CpuBackend
-from demitasse.models import segment
 from demitasse.models.__main__ import main
+from demitasse.models.commands import segment
 from demitasse.models.data import read
 from demitasse.models.fcn import Head, Source, fcn
 from demitasse.netdef.net import Net

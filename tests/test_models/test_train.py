@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from demitasse.models import recipes, train
+from demitasse.models import recipes
 from demitasse.models.__main__ import main
 from demitasse.models.base_weights import trunk_shapes
+from demitasse.models.stages import stages
 from demitasse.models.surgery import param_shapes
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.weights import read_weights, write_weights
@@ -124,7 +125,7 @@ def test_the_plan_names_every_stage_and_writes_nothing(tmp_path, capsys):
         shown = capsys.readouterr().out
         assert all(word in shown for word in words), shown
     assert not (tmp_path / "x").exists()
-    assert [stage.name for stage in train.stages("nyud-fcn32s-color-hha", tmp_path)] == [
+    assert [stage.name for stage in stages("nyud-fcn32s-color-hha", tmp_path)] == [
         "vgg16-fcn",
         "nyud-fcn32s-color",
         "nyud-fcn32s-hha",

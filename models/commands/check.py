@@ -6,10 +6,11 @@ out of range, masks of black and white; how often each class occurs; and the com
 
 from __future__ import annotations
 
-from demitasse.models import arguments, common
+from demitasse.models.commands import arguments
 from demitasse.models.data import read
 from demitasse.models.data.folder_layers import class_names
 from demitasse.models.dataset_check import check, fault_lines, summary
+from demitasse.proto.cli import progress
 
 
 def add_to(commands) -> None:
@@ -32,7 +33,7 @@ def run(options) -> int:
         options.labels,
         len(names) if names else None,
         options.ignore,
-        progress=lambda items: common.progress(items, len(items)),
+        progress=lambda items: progress(items, len(items)),
     )
     print(summary(found, names))
     # A fault of the whole set makes one of each file, which says nothing new.

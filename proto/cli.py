@@ -16,7 +16,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from demitasse.proto.errors import NetError, did_you_mean, printable
 
@@ -54,7 +54,14 @@ def thread_count(text: str) -> int:
     return number
 
 
-def carry_out(run: Callable[[], int | None], with_traceback: bool = False) -> int:
+def progress(items: Iterable, total: int | None = None, unit: str = "image") -> Iterable:
+    """The items, with a progress bar on stderr where that is a terminal.  total: how many, where they have no len()."""
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, unit=unit, disable=not sys.stderr.isatty(), dynamic_ncols=True)
+
+
+def run_command(run: Callable[[], int | None], with_traceback: bool = False) -> int:
     """The exit status of `run`; with_traceback: mistakes are raised on, to see where they were noticed."""
     _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to fail
@@ -112,7 +119,7 @@ def status_of(error: Exception, with_traceback: bool = False) -> int:
     """Tell a mistake and give the exit status; an error that is none (a bug of ours) is raised on."""
     if isinstance(error, BrokenPipeError) and not hasattr(error, "raised_by"):  # `... | head`
         return 0
-    text = None if with_traceback else told(error)
+    text = None if with_traceback else error_line(error)
     if text is None:
         raise error
     with contextlib.suppress(OSError):  # stderr takes nothing: the status tells
@@ -120,7 +127,7 @@ def status_of(error: Exception, with_traceback: bool = False) -> int:
     return 2
 
 
-def told(error: Exception) -> str | None:
+def error_line(error: Exception) -> str | None:
     """The line that tells a mistake, after the traceback of the user's own code where that failed; None for a bug."""
     if hasattr(error, "raised_by"):
         return _of_users_code(error)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from demitasse.proto.command import OneLineParser, carry_out
+from demitasse.proto.cli import OneLineParser, run_command
 from demitasse.proto.errors import NetError, ShapeFault, Where, foreign, printable
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -36,24 +36,24 @@ def raising(error):
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(error, line, capsys):
-    assert carry_out(raising(error)) == 2
+    assert run_command(raising(error)) == 2
     assert capsys.readouterr().err == line + "\n"
 
 
 def test_other_statuses(capsys, monkeypatch):
     set_handlers = []
     monkeypatch.setattr(signal, "signal", lambda *pair: set_handlers.append(pair))
-    assert carry_out(lambda: None) == 0 and carry_out(lambda: 1) == 1
-    assert carry_out(raising(KeyboardInterrupt())) == 130
+    assert run_command(lambda: None) == 0 and run_command(lambda: 1) == 1
+    assert run_command(raising(KeyboardInterrupt())) == 130
     assert set_handlers == [(signal.SIGINT, signal.SIG_DFL)]  # a second one finds no Python code to interrupt
     assert capsys.readouterr().err == ""
 
 
 def test_a_bug_is_raised_and_a_mistake_with_traceback_too():
     with pytest.raises(ZeroDivisionError):
-        carry_out(raising(ZeroDivisionError()))
+        run_command(raising(ZeroDivisionError()))
     with pytest.raises(ShapeFault):
-        carry_out(raising(ShapeFault("x")), with_traceback=True)
+        run_command(raising(ShapeFault("x")), with_traceback=True)
 
 
 def test_an_error_of_the_users_code_is_shown_from_there_on(capsys):
@@ -67,7 +67,7 @@ def test_an_error_of_the_users_code_is_shown_from_there_on(capsys):
             error.layer_place = "net.prototxt:2:1: layer 'p' (Python)"
             raise foreign(error, "Mine.forward")  # noqa: B904
 
-    assert carry_out(run) == 2
+    assert run_command(run) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "Traceback (most recent call last):" and lines[1].endswith("in theirs")
     assert lines[-1] == "net.prototxt:2:1: layer 'p' (Python): Mine.forward raised ZeroDivisionError: division by zero"
@@ -144,9 +144,9 @@ def test_streams_that_are_closed(redirections, words, status, out, err, buffered
 @pytest.mark.skipif(os.name != "posix", reason="file descriptors are inherited on POSIX systems")
 def test_a_file_never_gets_the_number_of_a_closed_stream(tmp_path):
     code = (
-        "import sys; from demitasse.proto.command import carry_out\n"
+        "import sys; from demitasse.proto.cli import run_command\n"
         "def run(): sys.exit(open(sys.argv[1], 'w').fileno())\n"
-        "carry_out(run)"
+        "run_command(run)"
     )
     for closed in ("2>&-", "<&- >&- 2>&-"):
         command = shlex.join([sys.executable, "-c", code, str(tmp_path / "file")])
@@ -155,7 +155,7 @@ def test_a_file_never_gets_the_number_of_a_closed_stream(tmp_path):
 
 
 def test_what_would_steer_the_terminal_is_written_out(capsys):
-    assert carry_out(raising(NetError("layer \x1b[31mred\x07\x9b\x00"))) == 2
+    assert run_command(raising(NetError("layer \x1b[31mred\x07\x9b\x00"))) == 2
     assert capsys.readouterr().err == "layer \\x1b[31mred\\x07\\x9b\\x00\n"
 
 

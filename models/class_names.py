@@ -1,21 +1,13 @@
-"""What the commands of `python -m models` share: progress bars, names of classes."""
+"""The names of a net's classes: from a file, from the data, or from beside the net."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from demitasse.models.data import read
 from demitasse.models.data.folder_layers import class_names
 from demitasse.models.palette import VOC_CLASSES
-
-
-def progress(items: Iterable, total: int | None = None, unit: str = "image") -> Iterable:
-    """The items, with a bar on stderr where that is a terminal."""
-    from tqdm import tqdm
-
-    return tqdm(items, total=total, unit=unit, disable=not sys.stderr.isatty(), dynamic_ncols=True)
 
 
 def names_of(file: str | None, known: Sequence[str], classes: int, net: str | Path) -> list[str]:

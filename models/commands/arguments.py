@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Sequence
 
 from demitasse.layers.backend import make_backend
-from demitasse.proto.command import OneLineParser, thread_count
+from demitasse.proto.cli import OneLineParser, thread_count
 from demitasse.proto.errors import did_you_mean
 
+DATABASES = ("lmdb", "leveldb")
 LARGEST_SIDE = 65535  # as in a JPEG
 
 
@@ -95,3 +97,14 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def backend_of(options):
     return make_backend(options.device, threads=options.threads, exact=options.exact, precision=options.precision)
+
+
+def warn_of_missing(net) -> None:
+    """A line on stderr where weights were loaded that lack layers of the net."""
+    if net.load_report.missing:
+        print(f"warning: {net.load_report}", file=sys.stderr)
+
+
+def add_flag(parser, name: str, **options) -> None:
+    """A flag as Caffe writes it, with one dash, or with two."""
+    parser.add_argument(f"--{name}", f"-{name}", **options)

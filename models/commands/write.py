@@ -1,20 +1,18 @@
-"""`python -m models list` and `write`: the nets of models/recipes.py as prototxt files."""
+"""`python -m models write`: the nets of models/recipes.py as prototxt files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from demitasse.models import arguments, common, demo_net, own_dataset, recipes
-from demitasse.models.base_weights import BASES
+from demitasse.models import demo_net, own_dataset, recipes
+from demitasse.models.commands import arguments
 from demitasse.models.data.folder_layers import class_names
 from demitasse.models.text_files import write_files
-from demitasse.proto.command import whole_number
+from demitasse.proto.cli import progress, whole_number
 from demitasse.proto.errors import SchemaFault
 
 
 def add_to(commands) -> None:
-    parser = arguments.add_command(commands, "list", "the nets that there are")
-    parser.set_defaults(run=show)
     parser = arguments.add_command(commands, "write", "write a net's train, test, deploy and solver prototxts")
     parser.add_argument(
         "name", metavar="NET", help="a net of `list`, `all` of them, `demo`, or `own`: a slim FCN-8s for own images"
@@ -44,26 +42,6 @@ def add_to(commands) -> None:
     parser.set_defaults(run=run)
 
 
-def show(options) -> None:
-    """A line a net: its learned values in millions, the weights it starts from, what it is."""
-    print(f"{'net':24} {'values':>8}  {'starts from':37} data, net")
-    for name, recipe in recipes.NETS.items():
-        start = " and ".join(recipe.start) or "random weights"
-        print(f"{name:24} {recipes.param_count(name) / 1e6:6.1f} M  {start:37} {recipe.about}")
-    print(
-        "\nand by `write`\n"
-        "own                      a slim FCN-8s for a folder of images and one of labels\n"
-        "demo                     a slim FCN-8s for the drawn scenes of `make train`"
-    )
-    print(
-        "\n"
-        + "\n".join(
-            f"{name:24} {classifier}'s weights, by `python -m models prepare {name}`"
-            for name, (_, classifier) in BASES.items()
-        )
-    )
-
-
 def run(options) -> None:
     if options.name == "demo":
         written = write_files(options.out / "demo", demo_net.files(), options.overwrite)
@@ -90,7 +68,7 @@ def run(options) -> None:
             random=options.random,
             overwrite=options.overwrite,
             report=print,
-            progress=lambda items: common.progress(items, len(items)),
+            progress=lambda items: progress(items, len(items)),
         ):
             print(path)
         return

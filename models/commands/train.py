@@ -12,105 +12,32 @@ are those of models/recipes.py; the stages follow from where each recipe starts.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from demitasse.models import arguments, common, recipes
+from demitasse.models import recipes
 from demitasse.models.base_weights import BASES, make_base
+from demitasse.models.commands import arguments
 from demitasse.models.evaluate import Evaluation
 from demitasse.models.fcn import fcn
-from demitasse.models.prepare import late_fusion
-from demitasse.models.surgery import Weights, add_channels
+from demitasse.models.stages import Stage, solver_of, stages, starting_weights
 from demitasse.proto import text
-from demitasse.proto.command import whole_number
+from demitasse.proto.cli import progress, whole_number
 from demitasse.proto.errors import NetError, SolverFault, WeightsFault
 from demitasse.proto.files import replacing, write_text
 from demitasse.proto.messages import SolverParameter
-from demitasse.proto.weights import read_weights, write_weights
+from demitasse.proto.weights import write_weights
 from demitasse.solver.bilinear import fill_zero_deconvolutions
 from demitasse.solver.log import Log
 from demitasse.solver.signals import Signals
 from demitasse.solver.solver import Solver
 
-SNAPSHOT = 4000  # where a recipe has none: a run must be able to go on
 
-
-@dataclass(frozen=True)
-class Stage:
-    """One step of a recipe: a base to make or a net to train, and where its files are."""
-
-    number: int
-    name: str
-    folder: Path
-
-    @property
-    def trains(self) -> bool:
-        return self.name not in BASES
-
-    @property
-    def result(self) -> Path:
-        return self.folder.with_name(self.folder.name + ".caffemodel")
-
-    def newest_state(self) -> Path | None:
-        """The state to go on from."""
-        states = {
-            int(found[1]): path
-            for path in (self.folder / "snapshot").glob("train_iter_*.solverstate")
-            if (found := re.search(r"_iter_(\d+)\.solverstate$", path.name))
-        }
-        return states[max(states)] if states else None
-
-
-def stages(name: str, out: Path) -> list[Stage]:
-    """What must be done before, and the net itself, in order."""
-    order: list[str] = []
-
-    def visit(step: str) -> None:
-        if step in order:
-            return
-        for before in recipes.recipe(step).start if step not in BASES else ():
-            visit(before)
-        order.append(step)
-
-    visit(name)
-    first = 0 if order[0] in BASES else 1
-    return [Stage(i, step, out / f"{i}-{step}") for i, step in enumerate(order, first)]
-
-
-def solver_of(stage: Stage, options) -> SolverParameter:
-    """The recipe's solver with this run's paths, and what the options say instead."""
-    recipe, param = recipes.recipe(stage.name), recipes.solver(stage.name)
-    param.train_net, param.test_net[0] = (str(stage.folder / f"{split}.prototxt") for split in recipe.splits)
-    param.snapshot_prefix = str(stage.folder / "snapshot" / "train")
-    param.snapshot = options.snapshot or param.snapshot or SNAPSHOT
-    param.max_iter = options.iterations or recipe.iterations or param.max_iter
-    if options.seed is not None:
-        param.random_seed = options.seed
-    return param
-
-
-def starting_weights(stage: Stage, sources: list[Path]) -> tuple[Weights, str]:
-    """What a stage's net begins with, from the weights its recipe names; and a sentence about it."""
-    weights = [read_weights(path) for path in sources]
-    recipe = recipes.recipe(stage.name)
-    if recipe.net.get("fusion") == "late":
-        made, reports = late_fusion(
-            stage.folder / f"{recipe.splits[0]}.prototxt", dict(zip(recipe.sources("")[0].images, weights, strict=True))
-        )
-        return made, "; ".join(f"{suffix}: {report}" for suffix, report in reports.items())
-    made = dict(weights[0])
-    if recipe.net.get("fusion") == "early" and "conv1_1" in made:
-        made["conv1_1_bgrd"] = add_channels(made.pop("conv1_1"))
-        return made, "conv1_1 has a channel more, the mean of the others, and is conv1_1_bgrd"
-    return made, ""
-
-
-# -- the plan ------------------------------------------------------------------------------------------
+def _solver(stage: Stage, options) -> SolverParameter:
+    return solver_of(stage, snapshot=options.snapshot, iterations=options.iterations, seed=options.seed)
 
 
 def plan_lines(steps: list[Stage], options) -> list[str]:
@@ -122,7 +49,7 @@ def plan_lines(steps: list[Stage], options) -> list[str]:
         if not stage.trains:
             lines.append(f"{stage.number}  {stage.name:22} {BASES[stage.name][1]} made convolutional [{status}]")
             continue
-        recipe, param = recipes.recipe(stage.name), solver_of(stage, options)
+        recipe, param = recipes.recipe(stage.name), _solver(stage, options)
         values = recipes.param_count(stage.name, options.width)
         averaged = recipe.net.get("normalize", recipe.builder is not fcn)
         kept = -(-param.max_iter // param.snapshot)
@@ -135,9 +62,6 @@ def plan_lines(steps: list[Stage], options) -> list[str]:
             f"each {param.snapshot} ({kept} of {8 * values / 1e6:.0f} MB in all)",
         ]
     return lines
-
-
-# -- running -------------------------------------------------------------------------------------------
 
 
 def run_stage(stage: Stage, before: dict[str, Path], options) -> bool:
@@ -159,7 +83,7 @@ def run_stage(stage: Stage, before: dict[str, Path], options) -> bool:
         random=not recipes.recipe(stage.name).start,
     )
     file = stage.folder / "solver.prototxt"
-    write_text(file, text.format(solver_of(stage, options)))
+    write_text(file, text.format(_solver(stage, options)))
     state = stage.newest_state()
     # Overflows need no warning of NumPy's: a loss that is not finite stops the run.
     with Signals() as signals, np.errstate(all="ignore"):
@@ -213,7 +137,7 @@ def _score(stage: Stage, options) -> None:
             backend=arguments.backend_of(options),
         )
         try:
-            for _ in common.progress(evaluation, len(evaluation)):
+            for _ in progress(evaluation, len(evaluation)):
                 pass
             # The paper leaves SIFT Flow's absent classes out.
             lines = evaluation.text(present_only=stage.name.startswith("siftflow"))

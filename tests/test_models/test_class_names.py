@@ -2,7 +2,7 @@
 
 import pytest
 
-from demitasse.models import common
+from demitasse.models import class_names
 from demitasse.models.palette import VOC_CLASSES
 
 
@@ -14,14 +14,14 @@ def net(tmp_path):
 
 
 def test_a_file_that_is_given_comes_first(net):
-    assert common.names_of(str(net.with_name("given.txt")), ["a", "b", "c"], 3, net) == ["one", "two", "class 2"]
+    assert class_names.names_of(str(net.with_name("given.txt")), ["a", "b", "c"], 3, net) == ["one", "two", "class 2"]
 
 
 def test_then_what_the_data_know_then_the_file_beside_the_net(net):
-    assert common.names_of(None, ["a", "b", "c"], 3, net) == ["a", "b", "c"]
-    assert common.names_of(None, (), 3, net) == ["sky", "road", "car"]
+    assert class_names.names_of(None, ["a", "b", "c"], 3, net) == ["a", "b", "c"]
+    assert class_names.names_of(None, (), 3, net) == ["sky", "road", "car"]
 
 
 def test_a_file_beside_the_net_with_other_classes_is_not_its(net):
-    assert common.names_of(None, (), 2, net) == ["class 0", "class 1"]
-    assert common.names_of(None, (), 21, net) == list(VOC_CLASSES)
+    assert class_names.names_of(None, (), 2, net) == ["class 0", "class 1"]
+    assert class_names.names_of(None, (), 21, net) == list(VOC_CLASSES)

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from demitasse.models import arguments, common, surgery
+from demitasse.models import surgery
 from demitasse.models.base_weights import BASES, make_base
+from demitasse.models.commands import arguments
 from demitasse.models.label_conversion import Conversion, convert_folder, read_colours, read_map
-from demitasse.proto.command import whole_number
+from demitasse.proto.cli import progress, whole_number
 from demitasse.proto.errors import SchemaFault, WeightsFault
 from demitasse.proto.weights import read_weights, write_weights
 
@@ -153,18 +154,9 @@ def fuse(options) -> None:
     parts = [part.partition("=")[::2] for part in options.parts]
     if any(not path for _, path in parts):
         raise SchemaFault(f"{' '.join(options.parts)}: give each part as SUFFIX=WEIGHTS, such as color=a.caffemodel")
-    made, report = late_fusion(options.net, {suffix: read_weights(path) for suffix, path in parts})
+    made, report = surgery.late_fusion(options.net, {suffix: read_weights(path) for suffix, path in parts})
     print("\n".join(f"{suffix}: {lines}" for suffix, lines in report.items()))
     _write(options.out, made, *(path for _, path in parts))
-
-
-def late_fusion(net, parts: dict[str, surgery.Weights]) -> tuple[surgery.Weights, dict[str, surgery.Report]]:
-    """One net's weights from several nets': layer p of each goes to p + its suffix."""
-    shapes, made, reports = surgery.param_shapes(net), {}, {}
-    for suffix, weights in parts.items():
-        taken, reports[suffix] = surgery.transplant(weights, shapes, suffix)
-        made |= taken
-    return made, reports
 
 
 def labels(options) -> None:
@@ -181,7 +173,7 @@ def labels(options) -> None:
         ),
         strip=options.strip,
         overwrite=options.overwrite,
-        progress=lambda items: common.progress(items, len(items)),
+        progress=lambda items: progress(items, len(items)),
     )
 
 
@@ -193,7 +185,7 @@ def demo(options) -> None:
         scene_layers.TRAIN,
         scene_layers.VAL,
         scene_layers.SIZE,
-        progress=lambda names: common.progress(names, unit="scene"),
+        progress=lambda names: progress(names, unit="scene"),
     )
     print(f"{scene_layers.TRAIN} scenes to train on and {scene_layers.VAL} to test in {folder}")
 
