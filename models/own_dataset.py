@@ -15,8 +15,9 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from demitasse.models import dataset_check, recipes
 from demitasse.models.data.folder_layers import class_names
@@ -39,18 +40,48 @@ def split(names: Iterable[str], seed: int = 1) -> tuple[list[str], list[str]]:
     return sorted(names[count:]), sorted(names[:count])
 
 
+@dataclass(frozen=True)
+class OwnData:
+    """A folder of images, one of labels, and what is made of them.
+
+    classes: how many, or a file of their names.  ignore: the stored label that means "no class".  resize: the shorter
+    side of every image.  crop: (H, W) of what is trained on.  balance: thin out frequent classes in training.
+    """
+
+    images: str | Path
+    labels: str | Path
+    classes: str | int
+    ignore: int = 255
+    resize: int | None = None
+    crop: tuple[int, int] | None = None
+    balance: bool = False
+
+    def source(self, folder: Path, part: str) -> Source:
+        """The data layer of the net "train" or "val" in `folder`."""
+        options: dict[str, Any] = {
+            "images": _from(folder, self.images),
+            "labels": _from(folder, self.labels),
+            "classes": "./classes.txt",
+            "seed": 1337,
+        }
+        if self.resize:
+            options["resize"] = self.resize
+        if self.ignore != 255:
+            options["ignore_label"] = self.ignore
+        options["split"] = f"./{part}.txt"
+        if part == "train":
+            options |= {"mirror": True}
+            options |= {"crop": self.crop} if self.crop else {}
+            options |= {"balance": True} if self.balance else {}
+        return Source(labels=("label",), module="folder_layers", layer="FolderSegDataLayer", options=options)
+
+
 def write(
     name: str,
     out: str | Path,
-    images: str | Path,
-    labels: str | Path,
-    classes: str | int,
+    data: OwnData,
     *,
     iterations: int = 2000,
-    resize: int | None = None,
-    crop: tuple[int, int] | None = None,
-    balance: bool = False,
-    ignore: int = 255,
     width: float = 1.0,
     random: bool = False,
     overwrite: bool = False,
@@ -60,44 +91,23 @@ def write(
     """Check the data and write out/name/{train,val,deploy,solver}.prototxt, train.txt, val.txt and classes.txt; their
     paths.
 
-    name: `own`, or a recipe.  resize: the shorter side of every image.  crop: (H, W) of what is trained on.
-    balance: thin out frequent classes in training.  ignore: the stored label that means "no class".
-    width, random: as of `fcn`, for recipes.  overwrite: replace files that were edited.  report: told what was found.
-    Raises DataFault where the set as a whole is wrong; single files that are, are left out.
+    name: `own`, or a recipe.  width, random: as of `fcn`, for recipes.  overwrite: replace files that were edited.
+    report: called with what was found.  Raises DataFault where the set as a whole is wrong; single files that are,
+    are left out.
     """
-    folder, names = Path(out) / name, class_names(classes)
+    folder, names = Path(out) / name, class_names(data.classes)
     _require_known(name)
-    found = dataset_check.check(images, labels, len(names), ignore, progress)
-    _require_usable(found, images, labels)
+    found = dataset_check.check(data.images, data.labels, len(names), data.ignore, progress)
+    _require_usable(found, data.images, data.labels)
     report(dataset_check.summary(found, names))
     if found.left_out:
         report("left out:\n" + "\n".join(dataset_check.fault_lines(found.left_out, "file")))
     train, val = split(found.taken)
-    files = {
-        "train.txt": "\n".join(train) + "\n",
-        "val.txt": "\n".join(val) + "\n",
-        "classes.txt": "\n".join(names) + "\n",
-    }
-    options = {
-        "images": _from(folder, images),
-        "labels": _from(folder, labels),
-        "classes": "./classes.txt",
-        "seed": 1337,
-        **({"resize": resize} if resize else {}),
-        **({"ignore_label": ignore} if ignore != 255 else {}),
-    }
-    training = {"mirror": True, **({"crop": crop} if crop else {}), **({"balance": True} if balance else {})}
-    sources = {
-        part: Source(
-            labels=("label",),
-            module="folder_layers",
-            layer="FolderSegDataLayer",
-            options={**options, "split": f"./{part}.txt", **(training if part == "train" else {})},
-        )
-        for part in ("train", "val")
-    }
+    lists = {"train.txt": train, "val.txt": val, "classes.txt": names}
+    files = {name: "\n".join(lines) + "\n" for name, lines in lists.items()}
+    sources = {part: data.source(folder, part) for part in ("train", "val")}
     sources["deploy"] = sources["val"].deploy()
-    head = f"# {name}, for {len(names)} classes on {images}.\n"
+    head = f"# {name}, for {len(names)} classes on {data.images}.\n"
     for part, source in sources.items():
         files[f"{part}.prototxt"] = head + text.format(_net(name, source, len(names), width, random))
     fresh = random or name == "own" or not recipes.recipe(name).start

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from demitasse.models import recipes
+from demitasse.models import family, recipes
 from demitasse.models.fcn import Head, Source, fcn, unet
 from demitasse.netdef.plan import Plan
 from demitasse.proto import text
@@ -48,7 +48,7 @@ def without_paths(net):
 
 
 @needs_reference
-@pytest.mark.parametrize("name", recipes.PUBLISHED)
+@pytest.mark.parametrize("name", family.PUBLISHED)
 def test_written_nets_equal_the_release(name):
     for path, words in recipes.files(name).items():
         theirs = REFERENCE / name / path
@@ -70,7 +70,7 @@ def test_committed_nets_are_what_the_function_writes(name):
         assert (ROOT / "models" / name / path).read_text() == words, "run python -m models write all models"
 
 
-@pytest.mark.parametrize("name", recipes.PUBLISHED)
+@pytest.mark.parametrize("name", family.PUBLISHED)
 def test_sizes_and_counts_are_as_published(name):
     plan = Plan(recipes.nets(name)["deploy"])
     assert sum(param.count for param in plan.learnable) == VALUES[name]

@@ -84,9 +84,7 @@ def test_squeezenets_weights_train(tmp_path, regime, monkeypatch):
     own_dataset.write(
         name,
         tmp_path / "nets",
-        data / "JPEGImages",
-        data / "SegmentationClass",
-        str(data / "classes.txt"),
+        own_dataset.OwnData(data / "JPEGImages", data / "SegmentationClass", str(data / "classes.txt")),
         iterations=iterations,
     )
     param, _ = read_solver(tmp_path / "nets" / name / "solver.prototxt")
