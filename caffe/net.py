@@ -19,7 +19,7 @@ import warnings
 import numpy as np
 
 from caffe import mode
-from caffe.batches import batches_of, joined
+from caffe.batches import forward_all, forward_backward_all
 from caffe.files import require_file, require_weights
 from caffe.given import blob_names, check_names, fill, input_arrays
 from caffe.log import make_log
@@ -138,33 +138,7 @@ class Net(Shown):
         self._returned.update(arrays)
         return arrays
 
-    def forward_all(self, blobs=None, **kwargs) -> dict[str, np.ndarray]:
-        """forward over any number of samples, batch by batch; the last one is filled up with zeros, which are
-        taken off the results again.  Returns {blob: array of all samples}."""
-        results = []
-        for batch in batches_of(kwargs, self._batch_size()):
-            results.append({name: data.copy() for name, data in self.forward(blobs=blobs, **batch).items()})
-        return joined(results, kwargs)
-
-    def forward_backward_all(self, blobs=None, diffs=None, **kwargs) -> tuple[dict, dict]:
-        """forward, then backward, over any number of samples; kwargs: {input: array}, {output: diff}.
-
-        Returns ({blob: data}, {blob: diff}) of all samples.
-        """
-        given = {name: array for name, array in kwargs.items() if name in self.inputs}
-        grads = {name: array for name, array in kwargs.items() if name not in given}
-        data, sent = [], []
-        for batch, grad in zip(
-            batches_of(given, self._batch_size()), batches_of(grads, self._batch_size(), given), strict=True
-        ):
-            data.append({name: array.copy() for name, array in self.forward(blobs=blobs, **batch).items()})
-            sent.append({name: array.copy() for name, array in self.backward(diffs=diffs, **grad).items()})
-        return joined(data, given), joined(sent, given)
-
-    def _batch_size(self) -> int:
-        if not self.inputs:
-            raise GraphFault("the net has no Input to fill: its data come from data layers, so call forward()")
-        return self.blobs[self.inputs[0]].shape[0]
+    forward_all, forward_backward_all = forward_all, forward_backward_all
 
     @alone
     def _forward(self, first: int, last: int) -> float:
