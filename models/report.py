@@ -15,7 +15,7 @@ from demitasse.models.palette import beside, colour, legend, overlay
 from demitasse.proto.errors import DataFault, WeightsFault
 from demitasse.proto.text import read_solver
 from demitasse.solver.identity import run_of_log, run_of_snapshot
-from demitasse.solver.paths import Finder
+from demitasse.solver.path_lookup import Finder
 
 
 class Extremes:

@@ -54,6 +54,20 @@ def thread_count(text: str) -> int:
     return number
 
 
+def add_device_options(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """--device, --threads, --exact and --precision, which layers.backend.options takes; default: the device."""
+    chosen = default or "what the solver says, else cpu"
+    parser.add_argument("--device", default=default, metavar="D", help=f"cpu, gpu or gpu:N (default: {chosen})")
+    parser.add_argument("--threads", type=thread_count, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--exact", action="store_true", help="convolve directly, without transforms that round more")
+    parser.add_argument(
+        "--precision",
+        default="tf32",
+        choices=("fp32", "tf32", "fp16"),
+        help="of convolutions on the GPU (default: tf32)",
+    )
+
+
 def progress(items: Iterable, total: int | None = None, unit: str = "image") -> Iterable:
     """The items, with a progress bar on stderr where that is a terminal.  total: how many, where they have no len()."""
     from tqdm import tqdm

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.layers.backend import make_backend
+from demitasse.layers.backend.options import BackendOptions
 from demitasse.netdef.net import Net
 from demitasse.proto.errors import SolverFault
 from demitasse.solver.bilinear import fill_zero_deconvolutions
+from demitasse.solver.diagnostics import unfed_inputs
 from demitasse.solver.log import MOST, Log, Silent
 from demitasse.solver.means import OutputMeans
 from demitasse.solver.signals import Signals
 from demitasse.solver.solver import Solver
-from demitasse.solver.watch import unfed_inputs
 
 
 def train(options, ranks) -> int:
@@ -27,10 +27,7 @@ def train(options, ranks) -> int:
     with Signals(options.sigint_effect, options.sighup_effect) as signals, np.errstate(all="ignore"):
         solver = Solver(
             options.file,
-            device=options.device,
-            exact=options.exact,
-            threads=options.threads,
-            precision=options.precision,
+            device=BackendOptions.of(options),
             weights=options.weights,
             snapshot=options.snapshot,
             level=options.level,
@@ -80,12 +77,7 @@ def test(options) -> int:
     if not options.weights:
         raise SolverFault("give the weights to test: --weights FILE")
     log = Log(terminal=False)
-    backend = make_backend(
-        options.device or "cpu",
-        exact=options.exact,
-        threads=options.threads,
-        precision=options.precision,
-    )
+    backend = BackendOptions.of(options).make()
     state = {"level": options.level, "stages": options.stages, "auto_crop": options.auto_crop}
     net = Net(options.file, "TEST", backend=backend, **state)
     log.info(str(net.load(options.weights)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from demitasse.proto.cli import OneLineParser, thread_count, whole_number
+from demitasse.proto.cli import OneLineParser, add_device_options, whole_number
 from demitasse.proto.errors import SolverFault, did_you_mean
 
 GLOG_FLAGS = re.compile(r"--?(alsologtostderr|logtostderr|minloglevel|log_dir|v)(=.*)?$")
@@ -66,16 +66,8 @@ def _net_options(parser, iterations: int) -> None:
 
 
 def _device_options(parser) -> None:
-    parser.add_argument("--device", metavar="D", help="cpu, gpu or gpu:N (default: what the solver says, else cpu)")
+    add_device_options(parser, None)
     parser.add_argument("-gpu", "--gpu", metavar="N", help="Caffe's word for --device gpu:N")
-    parser.add_argument("--threads", type=thread_count, metavar="N", help="CPU threads (default: all cores)")
-    parser.add_argument("--exact", action="store_true", help="convolve directly, without transforms that round more")
-    parser.add_argument(
-        "--precision",
-        default="tf32",
-        choices=("fp32", "tf32", "fp16"),
-        help="of convolutions on the GPU (default: tf32)",
-    )
     parser.add_argument(
         "--auto-crop", action="store_true", help="compute the offset of every Crop that has no crop_param"
     )

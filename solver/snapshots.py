@@ -24,9 +24,9 @@ from demitasse.proto.files import remove_leftovers, replacing
 from demitasse.proto.messages import SolverParameter
 from demitasse.proto.weights import SolverFile, read_state, write_state
 from demitasse.solver.identity import others_text, require_free, run_of_snapshot, snapshots_of_others
-from demitasse.solver.paths import require_writable
+from demitasse.solver.path_lookup import require_writable
 from demitasse.solver.policy import steps_taken
-from demitasse.solver.settings import placed
+from demitasse.solver.validation import placed
 
 VERSION = 1
 

@@ -8,37 +8,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import time
 from collections import deque
 
-import numpy as np
-
-from demitasse.layers.backend import make_backend
+from demitasse.layers.backend.options import BackendOptions
 from demitasse.proto.errors import NetError, SolverFault
 from demitasse.proto.messages import SolverParameter
 from demitasse.proto.text import read_solver
-from demitasse.solver import debug, snapshots, watch
+from demitasse.solver import diagnostics, snapshots
+from demitasse.solver.build_nets import build_test_nets, build_train_net, training_backend
+from demitasse.solver.display import Display
 from demitasse.solver.distributed import Alone
 from demitasse.solver.identity import new_run
-from demitasse.solver.log import Log, Output, output_lines
-from demitasse.solver.means import OutputMeans
-from demitasse.solver.nets import build_test_nets, build_train_net
-from demitasse.solver.paths import Finder
+from demitasse.solver.log import Log
+from demitasse.solver.nonfinite import loss_fault
+from demitasse.solver.path_lookup import Finder
 from demitasse.solver.policy import learning_rate
-from demitasse.solver.settings import check_settings, placed
 from demitasse.solver.signals import NONE, SNAPSHOT, STOP
+from demitasse.solver.testing import run_test_net
 from demitasse.solver.updates import Updater
+from demitasse.solver.validation import check_settings, placed
 
 
 class Solver:
     """A train net, its test nets, and the state of their training.
 
     source: a solver's path, its text with a newline in it, or a SolverParameter.
-    device: "cpu", "gpu", "gpu:1"; None: as solver_mode says, where it says so, else the CPU.
-    backend: use this one instead of making one from device, exact, threads and precision.
+    device: "cpu", "gpu", "gpu:1", or BackendOptions, which say more; None: as solver_mode says, where it says so, else
+    the CPU.
+    backend: use this one instead of making one for a device.
     weights: files (joined by commas) to start from; None: those of the solver's `weights` field.
     snapshot: a .solverstate (or .solverstate.h5) to go on from.
     level, stages: beside those of train_state.  seed, type: instead of random_seed and the file's `type`.
@@ -58,11 +57,8 @@ class Solver:
         self,
         source: str | os.PathLike | SolverParameter,
         *,
-        device: str | None = None,
+        device: str | BackendOptions | None = None,
         backend=None,
-        exact: bool = False,
-        threads: int | None = None,
-        precision: str = "tf32",
         weights: str | None = None,
         snapshot: str | None = None,
         level: int = 0,
@@ -83,8 +79,9 @@ class Solver:
         self.param.type = type or self.param.type
         check_settings(self.param, self.where)
         self.find = Finder(self.where.file, self.log.info)
-        self.backend = backend or self._make_backend(device, exact=exact, threads=threads, precision=precision)
-        self.backend.seed(self.ranks.common_seed(self._seed(seed)))
+        self.backend = backend or training_backend(self.param, device, self.ranks, self.log.warn)
+        asked = self.param.random_seed if seed is None else seed
+        self.backend.seed(self.ranks.common_seed(asked if asked >= 0 else None))
         whole = every_blob or self.param.debug_info
         options = {"keep": "all" if whole else "needed", "fuse": not whole, "auto_crop": auto_crop}
         with placed(self.where):
@@ -95,6 +92,7 @@ class Solver:
         self.ranks.join(self.net, self.backend, self.log.warn)
         self.iter = 0
         self.losses: deque[float] = deque(maxlen=self.param.average_loss)
+        self.display = Display(self)
         self.updater = Updater(self.param, self.net.learnable, self.backend)
         self.callbacks: list = []  # (on_start, on_gradients_ready) pairs, as in pycaffe
         self.stopped = False  # a request has ended the run
@@ -115,37 +113,14 @@ class Solver:
                 self.load(",".join(self.param.weights))
         self.ranks.broadcast([p.data for p in self.net.learnable])
 
-    # -- setting up ----------------------------------------------------------------------------------
-
-    def _make_backend(self, device: str | None, **options):
-        asked = device
-        if device is None:
-            param = self.param
-            gpu = param.HasField("solver_mode") and param.solver_mode == SolverParameter.GPU
-            number = f":{param.device_id}" if param.HasField("device_id") else ""
-            device = f"gpu{number}" if gpu else "cpu"
-        try:
-            return make_backend(self.ranks.device(device), **options)
-        except SolverFault as fault:
-            if asked is not None:
-                raise
-            self.log.warn(f"solver_mode is GPU, but {fault}; training on the CPU")
-            return make_backend("cpu", **options)
-
-    def _seed(self, seed: int | None) -> int | None:
-        asked = self.param.random_seed if seed is None else seed
-        return asked if asked >= 0 else None
-
     def load(self, weights: str) -> None:
         """Start from the weights of files joined by commas, and say what matched."""
         for path in filter(None, (path.strip() for path in weights.split(","))):
             path = self.find(path, "weights")
             self.log.info(f"Finetuning from {path}")
-            self._say_loaded(self.net.load(path))
+            report = self.net.load(path)
+            (self.log.warn if report.missing else self.log.info)(str(report))
             self.updates, self.loaded_from = 0, path
-
-    def _say_loaded(self, report) -> None:
-        (self.log.warn if report.missing else self.log.info)(str(report))
 
     def _begin(self, writes: bool) -> None:
         """Before the first iteration: what would go wrong is better said now."""
@@ -156,19 +131,13 @@ class Solver:
             self._claim()
         self.log.begin(self.run, self.ours, self.existing == "replace", self.iter)
         self._begun = True
-        for line in watch.normalisation_lines(self.net, self.param):
-            self.log.info(line)
-        for line in watch.startup_warnings(self.net, self.param):
-            self.log.warn(line)
-        self.net.before_forward.append(watch.EqualScores(self))
-        self._shown_at, self._shown_iter = time.monotonic(), self.iter
+        diagnostics.begin(self)
+        self.display.begin()
 
     def _claim(self) -> None:
         if not self._claimed:
             snapshots.claim(self)
             self._claimed = True
-
-    # -- the loop ------------------------------------------------------------------------------------
 
     @property
     def lr(self) -> float:
@@ -200,7 +169,10 @@ class Solver:
         if self.stopped:
             self.log.info("Optimization stopped early.")
             return
-        self._final_display()
+        if param.display and self.iter % param.display == 0:  # the loss after the last update, as Caffe shows it
+            self.net.forward()
+            self.losses.append(self.net.loss)
+            self.log.detail(f"Iteration {self.iter}, loss = {self.smoothed_loss:g}")
         if param.test_interval and self.iter % param.test_interval == 0:
             self.test()
         self.log.info("Optimization Done.")
@@ -213,11 +185,11 @@ class Solver:
         while self.iter < end:
             if self._test_is_due():
                 self.test()
-                if self._poll() == STOP and self.ranks.size == 1:  # several ranks agree after an iteration
+                if self.poll() == STOP and self.ranks.size == 1:  # several ranks agree after an iteration
                     self._pending, self.stopped = NONE, True
                     return
             request = self._iterate()
-            self.log.progress(self.iter, self._goal or max(end, param.max_iter), self._smoothed(), self._rate)
+            self.log.progress(self.iter, self._goal or max(end, param.max_iter), self.smoothed_loss, self._rate)
             if request == SNAPSHOT or (param.snapshot and self.iter % param.snapshot == 0):
                 self._try_snapshot()
             if request == STOP:
@@ -226,25 +198,21 @@ class Solver:
 
     def _test_is_due(self) -> bool:
         interval = self.param.test_interval
-        return bool(
-            self.test_nets
-            and interval
-            and self.iter % interval == 0
-            and (self.iter > 0 or self.param.test_initialization)
-        )
+        due = bool(self.test_nets and interval) and self.iter % interval == 0
+        return due and (self.iter > 0 or self.param.test_initialization)
 
     def _iterate(self) -> int:
         """One update; the request (NONE, SNAPSHOT or STOP) that has come in meanwhile."""
         for on_start, _ in self.callbacks:
             on_start()
         shown = self.param.display > 0 and self.iter % self.param.display == 0
-        with self._debug_lines(self.net, shown), self.backend.frozen_weights():
+        with self.display.debug_lines(self.net, shown), self.backend.frozen_weights():
             loss = self._gradients()
-        loss, request = self.ranks.agree(loss, self._poll())
+        loss, request = self.ranks.agree(loss, self.poll())
         self._pending = NONE
         self.losses.append(loss)
         if shown or (self.log.records and not self.param.display):
-            self._show(shown)
+            self.display.show(lines=shown)
         self.ranks.finish()
         for _, on_gradients_ready in self.callbacks:
             on_gradients_ready()
@@ -253,10 +221,9 @@ class Solver:
         self.iter += 1
         return request
 
-    def _debug_lines(self, net, shown: bool = True):
-        return debug.lines(net, self.log) if shown and self.param.debug_info else contextlib.nullcontext()
-
-    def _smoothed(self) -> float:
+    @property
+    def smoothed_loss(self) -> float:
+        """The mean of the last `average_loss` iterations' losses."""
         return sum(self.losses) / len(self.losses)
 
     def _gradients(self) -> float:
@@ -273,7 +240,7 @@ class Solver:
             self.net.backward()
             loss = loss_later()
             if not math.isfinite(loss):
-                raise watch.loss_fault(self, loss, state)
+                raise loss_fault(self, loss, state)
             total += loss
         self.states_before = states
         return total / passes
@@ -289,70 +256,19 @@ class Solver:
         self.updates += 1
         self.updater.apply(self.lr, self.iter + 1, scale / (self.param.iter_size * self.ranks.size))
 
-    def _poll(self) -> int:
+    def poll(self) -> int:
+        """The strongest request that has come in and is not yet answered."""
         self._pending = max(self._pending, self.requests())
         return self._pending
 
-    # -- display and tests ---------------------------------------------------------------------------
-
-    def _show(self, lines: bool) -> None:
-        """Tell the log of this iteration; with `lines` in words too."""
-        outputs = [_output(self.net, name, self.backend.to_host(self.net.blobs[name])) for name in self.net.outputs]
-        per_label = watch.per_label_losses(self.net, outputs)
-        self.log.point(self.iter, self._smoothed(), self.lr, outputs, per_label)
-        if not lines:
-            return
-        now, done = time.monotonic(), self.iter - self._shown_iter
-        seconds = now - self._shown_at
-        speed = f"({done / (seconds or 1):g} iter/s, {seconds:g}s/{self.param.display} iters)"
-        self.log.detail(f"Iteration {self.iter} {speed}, loss = {self._smoothed():g}")
-        for line in output_lines("Train", outputs):
-            self.log.detail(line)
-        for name, value in per_label.items():
-            self.log.detail(f"    {name} per label = {value:g}")
-        self.log.detail(f"Iteration {self.iter}, lr = {self.lr:g}")
-        self._shown_at, self._shown_iter = now, self.iter
+    # -- tests ---------------------------------------------------------------------------
 
     def test(self) -> list[dict]:
         """Run every test net over its test_iter batches; {output: mean array} of each ({} where test_iter is 0).
 
         Only the first rank tests.
         """
-        if self.ranks.rank != 0:
-            return [{} for _ in self.test_nets]
-        return [self._test_net(index) for index in range(len(self.test_nets))]
-
-    def _test_net(self, index: int) -> dict:
-        net, batches = self.test_nets[index], self.param.test_iter[index]
-        if not batches:
-            return {}
-        net.share_with(self.net)
-        self.log.info(f"Iteration {self.iter}, Testing net (#{index})")
-        outputs, loss = OutputMeans(), 0.0
-        with self._debug_lines(net), self.backend.frozen_weights():
-            for _ in range(batches):
-                outputs.add({name: self.backend.to_host(array) for name, array in net.forward().items()})
-                loss += net.loss
-                if self._poll() == STOP:
-                    self.log.info("Test interrupted.")
-                    return {}
-        for line in outputs.notes():
-            self.log.warn(line)
-        means = outputs.means()
-        self.log.test(
-            self.iter,
-            index,
-            [_output(net, name, mean) for name, mean in means.items()],
-            loss / batches if self.param.test_compute_loss else None,
-        )
-        return means
-
-    def _final_display(self) -> None:
-        """The loss after the last update, as Caffe shows it."""
-        if self.param.display and self.iter % self.param.display == 0:
-            self.net.forward()
-            self.losses.append(self.net.loss)
-            self.log.detail(f"Iteration {self.iter}, loss = {self._smoothed():g}")
+        return [run_test_net(self, index) if self.ranks.rank == 0 else {} for index in range(len(self.test_nets))]
 
     # -- snapshots -----------------------------------------------------------------------------------
 
@@ -381,7 +297,3 @@ class Solver:
         for net in (self.net, *self.test_nets):
             net.close()
         self.log.close()
-
-
-def _output(net, name: str, values: np.ndarray) -> Output:
-    return Output(name, values, net.plan.newest[name].loss_weight)

@@ -6,17 +6,11 @@ import os
 import platform
 import time
 
-from demitasse.layers.backend import make_backend
+from demitasse.layers.backend.options import BackendOptions
 from demitasse.netdef.net import Net
 from demitasse.proto.errors import GraphFault, printable
 
 PRODUCT = 1024  # rows and columns of the matrices that measure a machine's peak
-
-
-def _backend(options):
-    return make_backend(
-        options.device or "cpu", exact=options.exact, threads=options.threads, precision=options.precision
-    )
 
 
 def peak_gflops(backend, seconds: float = 0.5) -> float:
@@ -58,7 +52,7 @@ class LayerClock:
 
 def time_net(options) -> int:
     """Print the mean time of every layer, forward and (where there is a loss) backward."""
-    backend = _backend(options)
+    backend = BackendOptions.of(options).make()
     state = {"level": options.level, "stages": options.stages, "auto_crop": options.auto_crop}
     net = Net(options.file, options.phase, backend=backend, **state)
     clock = LayerClock(net)
@@ -124,7 +118,7 @@ def _rate(flop: float, seconds: float, peak: float) -> str:
 
 def device_query(options) -> int:
     """Print what there is to compute on."""
-    backend = _backend(options)
+    backend = BackendOptions.of(options).make()
     print(f"Device: {options.device or 'cpu'} ({type(backend).__name__})")
     print(f"Machine: {platform.system()} on {platform.machine()}, {os.cpu_count()} cores")
     for line in backend.describe():

@@ -21,7 +21,7 @@ import functools
 import math
 from dataclasses import dataclass
 
-from demitasse.layers.backend.contract import UpdateProgram, UpdateStep, UpdateTensor
+from demitasse.layers.backend.update_program import UpdateProgram, UpdateStep, UpdateTensor
 from demitasse.proto.errors import SolverFault, WeightsFault, did_you_mean
 
 

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
+from demitasse.layers.backend.reducer import Reducer
+from demitasse.layers.backend.update_program import UpdateProgram, UpdateTensor
 
 Array = Any  # numpy.ndarray, cupy.ndarray, or a device's tensor that to_nchw takes
 Shape = Sequence[int]
@@ -26,43 +28,6 @@ class Capabilities(NamedTuple):
     host_memory: bool = True  # arrays lie in the machine's own memory, which nets must fit into
     writes_into_out: bool = False  # convolutions use `out`, and concatenate copies no arrays that lie in line
     nhwc: bool = False  # primitives take and give channels-last tensors (to_nchw) among themselves
-
-
-class UpdateStep(NamedTuple):
-    """out = a operator b, elementwise; names of arrays, scalars or temporaries.  Unary: "sqrt", "sign" of a."""
-
-    out: str
-    operator: str  # "*" "/" "+" "-" "sqrt" "sign"
-    a: str
-    b: str = ""
-
-
-class UpdateProgram(NamedTuple):
-    """What to do to each learned array.  arrays: written to; scalars: constants; other names are temporaries."""
-
-    arrays: tuple[str, ...]
-    scalars: tuple[str, ...]
-    steps: tuple[UpdateStep, ...]
-
-
-class UpdateTensor(NamedTuple):
-    """A learned array with what belongs to it, in the order of a program's names."""
-
-    arrays: tuple[Array, ...]  # of one size and of the backend's float type
-    scalars: tuple[float, ...]
-
-
-class Reducer(Protocol):
-    """Sums device arrays in place over several processes."""
-
-    def broadcast(self, array: Array) -> None:
-        """Make the array what it is in the first process."""
-
-    def start(self, array: Array) -> None:
-        """Begin to sum the array over all processes."""
-
-    def finish(self) -> None:
-        """What is computed from here on sees the sums."""
 
 
 class Arrays(Protocol):

@@ -7,8 +7,7 @@ import math
 import sys
 from collections.abc import Sequence
 
-from demitasse.layers.backend import make_backend
-from demitasse.proto.cli import OneLineParser, thread_count
+from demitasse.proto.cli import OneLineParser
 from demitasse.proto.errors import did_you_mean
 
 DATABASES = ("lmdb", "leveldb")
@@ -81,22 +80,6 @@ def add_auto_crop(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--auto-crop", action="store_true", help="compute the offset of every Crop that has no crop_param"
     )
-
-
-def add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, gpu or gpu:N (default: cpu)")
-    parser.add_argument("--threads", type=thread_count, metavar="N", help="CPU threads (default: all cores)")
-    parser.add_argument("--exact", action="store_true", help="convolve directly, without transforms that round more")
-    parser.add_argument(
-        "--precision",
-        default="tf32",
-        choices=("fp32", "tf32", "fp16"),
-        help="of convolutions on the GPU (default: tf32)",
-    )
-
-
-def backend_of(options):
-    return make_backend(options.device, threads=options.threads, exact=options.exact, precision=options.precision)
 
 
 def warn_of_missing(net) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from demitasse.layers.backend.options import BackendOptions
 from demitasse.models import report_page
 from demitasse.models.commands import arguments
 from demitasse.models.evaluate import Evaluation
 from demitasse.models.palette import save_picture
 from demitasse.models.report import Extremes, curves, find_file, log_of, newest_weights, panels, run_lines, sheet
-from demitasse.proto.cli import progress, whole_number
+from demitasse.proto.cli import add_device_options, progress, whole_number
 from demitasse.proto.errors import DataFault
 from demitasse.proto.files import write_text
 
@@ -50,7 +51,7 @@ def add_to(commands) -> None:
         metavar="FILE",
         help="a file of class names, one a line (default: what the data or the net's folder say)",
     )
-    arguments.add_device(parser)
+    add_device_options(parser, "cpu")
     parser.set_defaults(run=run)
 
 
@@ -61,7 +62,7 @@ def run(options) -> None:
     net = find_file(folder, ("val.prototxt", "test.prototxt")) if options.net.is_dir() else options.net
     weights = options.weights or newest_weights(folder, options.run_folder)
     extremes = Extremes(options.images)
-    evaluation = Evaluation(net, weights, backend=arguments.backend_of(options))
+    evaluation = Evaluation(net, weights, backend=BackendOptions.of(options).make())
     try:
         arguments.warn_of_missing(evaluation.net)
         for example in progress(evaluation, len(evaluation)):

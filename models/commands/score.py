@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from demitasse.layers.backend.options import BackendOptions
 from demitasse.models.commands import arguments
 from demitasse.models.evaluate import Evaluation, Example, Head
 from demitasse.models.palette import PREDICTED, require_replaceable, save_labels
-from demitasse.proto.cli import progress, whole_number
+from demitasse.proto.cli import add_device_options, progress, whole_number
 from demitasse.proto.errors import DataFault
 
 
@@ -30,7 +31,7 @@ def add_to(commands) -> None:
     parser.add_argument("--label", metavar="BLOB", default="label", help="the labels for --score (default: label)")
     parser.add_argument("--batches", type=whole_number, metavar="N", help="how many (default: the split)")
     arguments.add_auto_crop(parser)
-    arguments.add_device(parser)
+    add_device_options(parser, "cpu")
     parser.set_defaults(run=run)
 
 
@@ -39,7 +40,7 @@ def run(options) -> None:
     evaluation = Evaluation(
         options.net,
         options.weights,
-        backend=arguments.backend_of(options),
+        backend=BackendOptions.of(options).make(),
         heads=heads,
         batches=options.batches,
         auto_crop=options.auto_crop,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from demitasse.layers.backend.options import BackendOptions
 from demitasse.models.class_names import names_of
 from demitasse.models.commands import arguments
 from demitasse.models.data import read
@@ -18,7 +19,7 @@ from demitasse.models.data.folder_layers import SUFFIXES
 from demitasse.models.data.scenes import MEAN
 from demitasse.models.palette import PREDICTED, legend, overlay, require_replaceable, save_labels, save_picture
 from demitasse.models.segment import Segmenter, probabilities
-from demitasse.proto.cli import progress, whole_number
+from demitasse.proto.cli import add_device_options, progress, whole_number
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 from demitasse.proto.files import replacing
 
@@ -96,7 +97,7 @@ def add_to(commands) -> None:
     )
     parser.add_argument("--no-overlay", action="store_true", help="write labels only")
     arguments.add_auto_crop(parser)
-    arguments.add_device(parser)
+    add_device_options(parser, "cpu")
     parser.set_defaults(run=run)
 
 
@@ -114,7 +115,7 @@ def run(options) -> int:
     segmenter = Segmenter(
         options.net,
         options.weights,
-        backend=arguments.backend_of(options),
+        backend=BackendOptions.of(options).make(),
         mean=_mean(options.mean),
         scale=options.scale,
         rgb=options.rgb,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from demitasse.layers.backend.options import BackendOptions
 from demitasse.models import recipes
 from demitasse.models.base_weights import BASES, make_base
 from demitasse.models.commands import arguments
@@ -25,7 +26,7 @@ from demitasse.models.evaluate import Evaluation
 from demitasse.models.fcn import fcn
 from demitasse.models.stages import Stage, solver_of, stages, starting_weights
 from demitasse.proto import text
-from demitasse.proto.cli import progress, whole_number
+from demitasse.proto.cli import add_device_options, progress, whole_number
 from demitasse.proto.errors import NetError, SolverFault, WeightsFault
 from demitasse.proto.files import replacing, write_text
 from demitasse.proto.messages import SolverParameter
@@ -90,7 +91,7 @@ def run_stage(stage: Stage, before: dict[str, Path], options) -> bool:
         log = Log(jsonl=stage.folder / "log.jsonl")
         solver = Solver(
             str(file),
-            backend=arguments.backend_of(options),
+            device=BackendOptions.of(options),
             log=log,
             requests=signals,
             snapshot=str(state) if state else None,
@@ -134,7 +135,7 @@ def _score(stage: Stage, options) -> None:
         evaluation = Evaluation(
             stage.folder / f"{recipes.recipe(stage.name).splits[1]}.prototxt",
             stage.result,
-            backend=arguments.backend_of(options),
+            backend=BackendOptions.of(options).make(),
         )
         try:
             for _ in progress(evaluation, len(evaluation)):
@@ -183,7 +184,7 @@ def add_to(commands) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="of dropout and fillers (default: another each time)")
     parser.add_argument("--no-score", action="store_true", help="do not score the stages")
     parser.add_argument("--dry-run", action="store_true", help="print the plan only")
-    arguments.add_device(parser)
+    add_device_options(parser, "cpu")
     parser.set_defaults(run=run)
 
 

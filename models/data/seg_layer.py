@@ -17,7 +17,7 @@ import caffe
 from demitasse.models.data import options
 from demitasse.models.data.loader import Loader
 from demitasse.proto.errors import DataFault, GraphFault
-from demitasse.solver.paths import located
+from demitasse.solver.path_lookup import located
 
 COMMON = {
     "randomize": options.flag(True),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from demitasse.layers.backend import make_backend
+from demitasse.layers.backend.options import BackendOptions
 from demitasse.netdef.net import Net
 from demitasse.proto.messages import NetParameter, SolverParameter
 from demitasse.proto.text import parse
@@ -99,7 +100,7 @@ def test_ten_steps_of_training_agree_with_the_cpu(tmp_path):
     for device in ("generic", "gpu"):
         message, _ = parse(SOLVER + f'snapshot_prefix: "{tmp_path}/{device}"', SolverParameter)
         message.net_param.CopyFrom(parse(FCN, NetParameter)[0])
-        solver = Solver(message, device=device, precision="fp32")
+        solver = Solver(message, device=BackendOptions(device, precision="fp32"))
         solver.net.forward(image())
         losses[device] = []
         for _ in range(10):
@@ -134,7 +135,7 @@ def noisy_solver(folder, rule="Adam", **options):
     message, _ = parse(SOLVER + f'snapshot_prefix: "{folder}/noisy" momentum2: 0.99', SolverParameter)
     message.type = rule
     message.net_param.CopyFrom(parse(NOISY, NetParameter)[0])
-    solver = Solver(message, device="gpu", exact=True, **options)
+    solver = Solver(message, device=BackendOptions("gpu", exact=True), **options)
     up = solver.net.params["up"][0]  # of each class from its own scores: else all scores would be alike
     up.data[...] = up.data * solver.backend.asarray(np.eye(5)[:, :, None, None])
     return solver

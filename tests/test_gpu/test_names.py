@@ -17,7 +17,7 @@ SOURCES = [
     *ROOT.glob("layers/backend/reference/*.py"),
     *ROOT.glob("layers/backend/gpu/*.py"),
     *ROOT.glob("netdef/*.py"),
-    ROOT / "solver/watch.py",
+    ROOT / "solver/diagnostics.py",
 ]
 USED = re.compile(r"\bxp\.((?:lib\.stride_tricks\.)?\w+)")
 

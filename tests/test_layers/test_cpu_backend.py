@@ -7,7 +7,6 @@ import threading
 import numpy as np
 import pytest
 
-from demitasse.layers.backend.contract import UpdateProgram, UpdateStep, UpdateTensor
 from demitasse.layers.backend.cpu import CpuBackend
 from demitasse.layers.backend.cpu import update as cpu_update
 from demitasse.layers.backend.cpu.allocator import MemoryPool
@@ -16,6 +15,7 @@ from demitasse.layers.backend.cpu.conv.algorithm import way
 from demitasse.layers.backend.cpu.threads.pool import Pool
 from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
 from demitasse.layers.backend.reference import ReferenceBackend
+from demitasse.layers.backend.update_program import UpdateProgram, UpdateStep, UpdateTensor
 
 MEANING = ReferenceBackend("float64")
 

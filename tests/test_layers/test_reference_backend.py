@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from demitasse.layers.backend.contract import UpdateProgram, UpdateStep, UpdateTensor
 from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
 from demitasse.layers.backend.reference import ReferenceBackend
+from demitasse.layers.backend.update_program import UpdateProgram, UpdateStep, UpdateTensor
 from demitasse.proto.errors import LabelFault
 
 

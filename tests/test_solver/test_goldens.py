@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from demitasse.layers.backend.options import BackendOptions
 from demitasse.proto.weights import read_state
 from demitasse.solver.log import Log, Silent
 from demitasse.solver.solver import Solver
@@ -24,7 +25,7 @@ def start(request, tmp_path, monkeypatch):
     def begin(name, log=None):
         monkeypatch.chdir(tmp_path)
         case = cases.Case(name, tmp_path)
-        solver = Solver("solver.prototxt", device=request.param, exact=True, log=log or Silent())
+        solver = Solver("solver.prototxt", device=BackendOptions(request.param, exact=True), log=log or Silent())
         for p, array in zip(case.params(solver.net), case.arrays("p0"), strict=True):
             p.data[...] = array
         return case, solver

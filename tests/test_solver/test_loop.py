@@ -5,11 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from demitasse.layers.backend import make_backend
+from demitasse.layers.backend import make_backend, options
 from demitasse.proto.errors import NetError, SolverFault
 from demitasse.proto.messages import SolverParameter
 from demitasse.proto.text import read_net
-from demitasse.solver import solver as module
 from demitasse.solver.signals import NONE, SNAPSHOT, STOP
 from demitasse.solver.solver import Solver
 from tests.test_solver import small
@@ -263,13 +262,13 @@ def test_solving_needs_an_end(make):
 
 
 def test_a_gpu_that_is_not_there_gives_a_line_and_the_cpu(tmp_path, monkeypatch):
-    def no_gpu(device, **options):
+    def no_gpu(device, **more):
         if device.startswith("gpu"):
             raise SolverFault("no GPU was found")
         return make_backend("generic")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module, "make_backend", no_gpu)
+    monkeypatch.setattr(options, "make_backend", no_gpu)
     log = small.Lines()
     path = small.write(tmp_path, "solver_mode: GPU device_id: 1")
     solver = Solver(path, log=log)

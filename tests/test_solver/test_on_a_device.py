@@ -2,6 +2,7 @@
 
 import pytest
 
+from demitasse.layers.backend.options import BackendOptions
 from demitasse.solver.solver import Solver
 from tests.test_gpu import shim
 from tests.test_solver import cases, small
@@ -36,7 +37,7 @@ def test_a_run_with_all_that_belongs_to_it(name, tmp_path, monkeypatch):
     more = 'test_net: "net.prototxt" test_iter: 2 test_interval: 5 debug_info: true snapshot_diff: true'
     (tmp_path / "solver.prototxt").write_text(case.meta["solver"].replace("display: 0", "display: 5") + more)
     log = small.Lines()
-    solver = Solver("solver.prototxt", device="gpu", exact=True, log=log)
+    solver = Solver("solver.prototxt", device=BackendOptions("gpu", exact=True), log=log)
     for p, array in zip(case.params(solver.net), case.arrays("p0"), strict=True):
         p.data[...] = solver.backend.asarray(array)
     solver.step(10)
@@ -44,7 +45,7 @@ def test_a_run_with_all_that_belongs_to_it(name, tmp_path, monkeypatch):
     for p, expected in zip(case.params(solver.net), case.arrays("p10"), strict=True):
         assert cases.worst(to_host(p.data), expected) < 1e-5
     assert [at for at, _, _, _ in log.tests] == [0, 5] and len(log.points) == 2
-    resumed = Solver("solver.prototxt", device="gpu", exact=True, log=log, snapshot=solver.snapshot())
+    resumed = Solver("solver.prototxt", device=BackendOptions("gpu", exact=True), log=log, snapshot=solver.snapshot())
     solver.step(1)
     resumed.step(1)
     for p, q in zip(solver.net.learnable, resumed.net.learnable, strict=True):

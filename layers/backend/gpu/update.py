@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from demitasse.layers.backend.contract import UpdateProgram, UpdateStep
+from demitasse.layers.backend.update_program import UpdateProgram, UpdateStep
 
 CHUNK = 16384  # as in update.cu
 MOST_ARRAYS = 4  # as in update.cu

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from demitasse.layers.backend.contract import UpdateStep
+from demitasse.layers.backend.update_program import UpdateStep
 
 _BINARY = {"*": "multiply", "/": "divide", "+": "add", "-": "subtract"}
 

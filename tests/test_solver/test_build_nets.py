@@ -6,7 +6,7 @@ import pytest
 
 from demitasse.proto.errors import SolverFault
 from demitasse.proto.messages import TEST, TRAIN
-from demitasse.solver.paths import Finder, require_writable
+from demitasse.solver.path_lookup import Finder, require_writable
 from demitasse.solver.solver import Solver
 from tests.test_solver import small
 

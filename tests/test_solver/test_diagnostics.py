@@ -10,7 +10,7 @@ from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import SolverFault
 from demitasse.proto.messages import FillerParameter
 from demitasse.proto.text import read_net, read_solver
-from demitasse.solver import watch
+from demitasse.solver import diagnostics
 from demitasse.solver.bilinear import diagonal_bilinear, fill_zero_deconvolutions
 from demitasse.solver.solver import Solver
 from tests.test_solver import small
@@ -321,12 +321,12 @@ def test_a_layer_that_makes_the_first_nan(make):
     ],
 )
 def test_schedules_that_do_nothing(fields, words):
-    lines = watch.schedule_warnings(read_solver(f"base_lr: 0.1 max_iter: 8\n{fields}")[0])
+    lines = diagnostics.schedule_warnings(read_solver(f"base_lr: 0.1 max_iter: 8\n{fields}")[0])
     assert [words in line for line in lines] == [True] * bool(words)
 
 
 def test_a_rate_of_zero():
-    still = watch.schedule_warnings(read_solver('base_lr: 0 lr_policy: "fixed"\n')[0])
+    still = diagnostics.schedule_warnings(read_solver('base_lr: 0 lr_policy: "fixed"\n')[0])
     assert still == ["base_lr is 0: nothing is learned"]
 
 
@@ -348,8 +348,8 @@ def test_no_warning_on_what_the_authors_did(name):
     for size in ((96, 128), (240, 360), (500, 500)):
         plan = Plan(text, "TRAIN", inputs={top: (1, images[top], *size) for top in tops})
         net = SimpleNamespace(plan=plan, backend=None)
-        assert watch.schedule_warnings(param) + watch.rate_warnings(net, param) == []
-        sums = watch.normalisation_lines(net, param)
+        assert diagnostics.schedule_warnings(param) + diagnostics.rate_warnings(net, param) == []
+        sums = diagnostics.normalisation_lines(net, param)
         assert all(f"over {size[0] * size[1]} labels" in line for line in sums)
         assert bool(sums) == ("alexnet" not in name)
 

@@ -1,4 +1,4 @@
-"""Which nets a solver trains and tests: all the ways of a SolverParameter to name them, and their states.
+"""Which nets a solver trains and tests, in all the ways of a SolverParameter to name them; and on which device.
 
     train net   exactly one of net, net_param, train_net, train_net_param
     test nets   each test_net_param, then each test_net, then the generic net (net_param or net) for every
@@ -9,10 +9,12 @@ A state is built up from the phase, the net's own `state` field, and train_state
 
 from __future__ import annotations
 
+from demitasse.layers.backend.contract import Backend
+from demitasse.layers.backend.options import BackendOptions
 from demitasse.netdef.net import Net
 from demitasse.netdef.words import count_text
 from demitasse.proto.errors import SolverFault
-from demitasse.proto.messages import TEST, TRAIN, NetState
+from demitasse.proto.messages import TEST, TRAIN, NetState, SolverParameter
 
 TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
@@ -76,3 +78,23 @@ def _found(source, field: str, find):
 
 def _build(source, state: NetState, backend, options) -> Net:
     return Net(source, state.phase, backend=backend, level=state.level, stages=list(state.stage), **options)
+
+
+def training_backend(param: SolverParameter, device: str | BackendOptions | None, ranks, warn) -> Backend:
+    """The backend that a solver trains on: the device asked for, else the one that its solver_mode names.
+
+    A GPU that only the file names and that is missing is warned of, and the CPU taken; one asked for is a SolverFault.
+    """
+    options = device if isinstance(device, BackendOptions) else BackendOptions(device)
+    chosen = options.device
+    if chosen is None:
+        gpu = param.HasField("solver_mode") and param.solver_mode == SolverParameter.GPU
+        number = f":{param.device_id}" if param.HasField("device_id") else ""
+        chosen = f"gpu{number}" if gpu else "cpu"
+    try:
+        return options.on(ranks.device(chosen)).make()
+    except SolverFault as fault:
+        if options.device is not None:
+            raise
+        warn(f"solver_mode is GPU, but {fault}; training on the CPU")
+        return options.on("cpu").make()

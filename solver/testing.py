@@ -1,0 +1,32 @@
+"""A test of a training: a test net over its batches, and the means of its outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from demitasse.solver.display import as_outputs
+from demitasse.solver.means import OutputMeans
+from demitasse.solver.signals import STOP
+
+
+def run_test_net(solver, index: int) -> dict[str, np.ndarray]:
+    """Run a solver's test net `index` over its test_iter batches; {output: mean array}, {} where a request stops it."""
+    net, batches = solver.test_nets[index], solver.param.test_iter[index]
+    if not batches:
+        return {}
+    net.share_with(solver.net)
+    solver.log.info(f"Iteration {solver.iter}, Testing net (#{index})")
+    outputs, loss = OutputMeans(), 0.0
+    with solver.display.debug_lines(net), solver.backend.frozen_weights():
+        for _ in range(batches):
+            outputs.add({name: solver.backend.to_host(array) for name, array in net.forward().items()})
+            loss += net.loss
+            if solver.poll() == STOP:
+                solver.log.info("Test interrupted.")
+                return {}
+    for line in outputs.notes():
+        solver.log.warn(line)
+    means = outputs.means()
+    mean_loss = loss / batches if solver.param.test_compute_loss else None
+    solver.log.test(solver.iter, index, as_outputs(net, means), mean_loss)
+    return means
