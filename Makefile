@@ -13,6 +13,7 @@ train: $(READY)
 
 test: $(READY)
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
 	$(RUN) -m pytest -n 2
 
 bench: $(READY)
