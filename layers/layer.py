@@ -181,9 +181,10 @@ class LossLayer(Layer):
             LossParameter.VALID: full if valid is None else valid,
             LossParameter.BATCH_SIZE: outer,
             LossParameter.NONE: 1,
+            LossParameter.PRE_FIXED: param.pre_fixed_normalizer,
         }
         divisor = divisors[mode]
-        return max(1, divisor) if isinstance(divisor, int) else self.xp.maximum(divisor, 1)
+        return max(1, divisor) if isinstance(divisor, int | float) else self.xp.maximum(divisor, 1)
 
     def class_weights(self, classes: int) -> list[float]:
         """By what the loss of each place is multiplied, one weight for each class of its label; empty: by 1."""

@@ -19,11 +19,13 @@ SIDEWAYS = {
     ("lstm", "rnn"),
 }
 SHARED_BY_LAYERS = {
+    "anchors",
     "backend",
     "boxes",
     "data",
     "fillers",
     "layer",
+    "regions",
     "span",
 }
 # Types that work on the host: they read files or run the user's Python.

@@ -195,6 +195,28 @@ class Pooling(Protocol):
         """
 
 
+class Regions(Protocol):
+    """Windows of their own for each of R regions, P x Q of them: image (R,) names the item of x (N, C, H, W) that a
+    region lies in, rows (R, P, 2) and columns (R, Q, 2) the first row or column of its windows and the one after the
+    last, within x.  All three are int32.  A window without pixels gives 0."""
+
+    def region_max_forward(self, x: Array, image: Array, rows: Array, columns: Array) -> tuple[Array, Array]:
+        """(y, index), both (R, C, P, Q): the largest pixel of each window and its position in the plane (int32).
+
+        The first of equals wins; NaN never does.  Where nothing wins index is -1, and y the lowest number of the type
+        if the window holds pixels.
+        """
+
+    def region_max_backward(self, dy: Array, index: Array, image: Array, shape: Shape) -> Array:
+        """dx of that shape: each dy added to the pixel that `index` names."""
+
+    def region_mean_forward(self, x: Array, image: Array, rows: Array, columns: Array) -> Array:
+        """y (R, D, P, Q), where C = D * P * Q: window (p, q) of number d is the mean of channel (d * P + p) * Q + q."""
+
+    def region_mean_backward(self, dy: Array, image: Array, rows: Array, columns: Array, shape: Shape) -> Array:
+        """dx of that shape: each dy spread evenly over its window."""
+
+
 class Elementwise(Protocol):
     def relu_forward(self, x: Array, slope: float) -> Array:
         """max(x, 0) + slope * min(x, 0); NaN stays NaN."""
@@ -281,7 +303,7 @@ class Update(Protocol):
         """
 
 
-class Backend(Arrays, Random, Matmul, Convolution, Pooling, Elementwise, Norm, Loss, Update, Protocol):
+class Backend(Arrays, Random, Matmul, Convolution, Pooling, Regions, Elementwise, Norm, Loss, Update, Protocol):
     """Arrays and primitives on a device."""
 
     name: str

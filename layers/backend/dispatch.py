@@ -24,7 +24,18 @@ from collections.abc import Callable
 from types import ModuleType
 
 REFERENCE = "demitasse.layers.backend.reference"
-FAMILIES = ("arrays", "random", "matmul", "convolution", "pooling", "elementwise", "norm", "loss", "update")
+FAMILIES = (
+    "arrays",
+    "random",
+    "matmul",
+    "convolution",
+    "pooling",
+    "regions",
+    "elementwise",
+    "norm",
+    "loss",
+    "update",
+)
 
 
 def takes(accepts: Callable[..., bool]):

@@ -24,3 +24,13 @@ def opencv_tops(text, weights=b"", /, **inputs):
 def our_tops(text, **inputs):
     net = Net(text + "\n", "TEST", seed=1)
     return list(net.forward(inputs).values())
+
+
+def opencv_layer(text, /, **bottoms):
+    """The first top of the layer that `text` (the inside of layer { }, its bottoms aside) describes."""
+    inputs = " ".join(
+        f"input: '{name}' input_shape {{ {' '.join(f'dim: {n}' for n in values.shape)} }}"
+        for name, values in bottoms.items()
+    )
+    names = " ".join(f"bottom: '{name}'" for name in bottoms)
+    return opencv_tops(f"{inputs} layer {{ name: 'L' {names} top: 'y' {text} }}", **bottoms)[0]

@@ -1,0 +1,90 @@
+"""ROIAlign (Mask R-CNN forks): each of pooled_h x pooled_w cells of a region is the mean of bilinear samples in it.
+
+Bottoms: images (N, C, H, W) and rois (R, 5), a row (image, x1, y1, x2, y2) in pixels of the net's input; top
+(R, C, pooled_h, pooled_w).  Nothing is rounded: a region's corners are multiplied by `spatial_scale`, it is at least 1
+wide and high, and a cell has sampling_ratio x sampling_ratio samples at equal distances (0 or less: as many as it has
+pixels, rounded up, but no more than twice those of the image).  A sample more than a pixel outside the image is 0, a
+nearer one takes the border's value.
+The fields are read from roi_align_param, or from roi_pooling_param as some forks have it.
+Sampling is linear along each axis, so a region is a matrix from the left (rows) and one from the right (columns).
+Source: "Mask R-CNN" (He et al., 2017), 3.
+"""
+
+from demitasse.layers.regions import RegionLayer
+from demitasse.proto.errors import SchemaFault
+
+ELEMENTS = 1 << 24  # of the intermediate product: so many regions at a time
+
+
+class ROIAlign(RegionLayer):
+    type = "ROIAlign"
+    fields = ("roi_pooling_param",)
+
+    def setup(self, shapes):
+        own = self.spec.HasField("roi_align_param") or not self.spec.HasField("roi_pooling_param")
+        param = self.spec.roi_align_param if own else self.spec.roi_pooling_param
+        self.cell_counts, self.scale = (param.pooled_w, param.pooled_h), param.spatial_scale
+        self.samples = self.spec.roi_align_param.sampling_ratio
+        if min(self.cell_counts) < 1 or self.scale <= 0:
+            raise SchemaFault(
+                f"pooled_h {param.pooled_h}, pooled_w {param.pooled_w} and spatial_scale {self.scale:g} must be "
+                "above 0: write, say, roi_align_param { pooled_h: 7 pooled_w: 7 spatial_scale: 0.0625 }"
+            )
+        return []
+
+    def infer(self, shapes):
+        return [(self.check_regions(shapes), shapes[0][1], *self.cell_counts[::-1])]
+
+    def forward(self, xs):
+        x, rois = xs
+        image, corners = self.regions(rois, len(x))
+        columns, rows = (self._weights(corners * self.scale, axis, x.shape[3 - axis]) for axis in (0, 1))
+        y = self.be.empty(self.infer([x.shape, rois.shape])[0])
+        for n, some in self._portions(image, x.shape):
+            by_rows = self._product(rows[some], x[n])  # (r, P, C, W)
+            y[some] = (by_rows @ columns[some].swapaxes(1, 2)[:, None]).swapaxes(1, 2)
+        if self.keep:
+            self.saved = image, rows, columns, x.shape
+        return [y]
+
+    def backward(self, dys, need):
+        if not need[0]:
+            return [None, None]
+        image, rows, columns, shape = self.saved
+        dx = self.be.zeros(shape)
+        for n, some in self._portions(image, shape):
+            by_columns = dys[0][some].swapaxes(1, 2) @ columns[some][:, None]  # (r, P, C, W)
+            flat = rows[some].reshape(-1, shape[2]).T @ by_columns.reshape(-1, shape[1] * shape[3])
+            dx[n] += flat.reshape(shape[2], shape[1], shape[3]).swapaxes(0, 1)
+        return [dx, None]
+
+    def _portions(self, image, shape):
+        """(image, indices of some of its regions), until all have come."""
+        at_once = max(1, ELEMENTS // max(1, self.cell_counts[1] * shape[1] * shape[3]))
+        for n in range(shape[0]):
+            (all_of_it,) = self.xp.nonzero(image == n)
+            for first in range(0, len(all_of_it), at_once):
+                yield n, all_of_it[first : first + at_once]
+
+    def _product(self, rows, x):
+        """(r, P, H) times (C, H, W) along H: (r, P, C, W)."""
+        channels, height, width = x.shape
+        lines = x.swapaxes(0, 1).reshape(height, channels * width)
+        return (rows.reshape(-1, height) @ lines).reshape(*rows.shape[:2], channels, width)
+
+    def _weights(self, corners, axis, size):
+        """(R, cells, size): how much each pixel along x (axis 0) or y (1) counts in each cell."""
+        xp, count = self.xp, self.cell_counts[axis]
+        start = corners[:, axis]
+        length = xp.maximum(corners[:, 2 + axis] - start, 1)
+        samples = xp.clip(xp.ceil(length / count), 1, 2 * size)
+        if self.samples > 0:
+            samples = xp.full(start.shape, self.samples, start.dtype)
+        begins, ends = self.cells(start, length, count)
+        weights, pixels = self.be.zeros((len(start), count, size)), xp.arange(size, dtype=start.dtype)
+        for i in range(int(samples.max(initial=0))):
+            at = start[:, None] + begins + (ends - begins) * ((i + 0.5) / samples)[:, None]
+            counts = (i < samples)[:, None] & (at >= -1) & (at <= size)
+            near = 1 - abs(xp.clip(at, 0, max(size - 1, 0))[..., None] - pixels)
+            weights += xp.where(counts[..., None], xp.maximum(near, 0), 0)
+        return weights / samples[:, None, None]

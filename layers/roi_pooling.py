@@ -1,0 +1,47 @@
+"""ROIPooling (Fast R-CNN): the largest pixel in each of pooled_h x pooled_w cells of every region.
+
+Bottoms: images (N, C, H, W) and rois (R, 5), a row (image, x1, y1, x2, y2) in pixels of the net's input; top
+(R, C, pooled_h, pooled_w).  A region's corners times `spatial_scale` are rounded to whole pixels, both inside it, and
+it has at least one.  Its cells have equal sizes, each widened to whole pixels, so that neighbours may share some; a
+cell outside the image gives 0.  The rois get no gradient.
+Source: "Fast R-CNN" (Girshick, 2015), 2.1.
+"""
+
+from demitasse.layers.regions import RegionLayer, rounded
+from demitasse.proto.errors import SchemaFault
+
+
+class ROIPooling(RegionLayer):
+    type = "ROIPooling"
+
+    def setup(self, shapes):
+        param = self.spec.roi_pooling_param
+        self.cell_counts = param.pooled_h, param.pooled_w
+        if min(self.cell_counts) < 1 or param.spatial_scale <= 0:
+            raise SchemaFault(
+                f"pooled_h {param.pooled_h}, pooled_w {param.pooled_w} and spatial_scale {param.spatial_scale:g} must "
+                "be above 0: write, say, roi_pooling_param { pooled_h: 7 pooled_w: 7 spatial_scale: 0.0625 }"
+            )
+        return []
+
+    def infer(self, shapes):
+        return [(self.check_regions(shapes), shapes[0][1], *self.cell_counts)]
+
+    def forward(self, xs):
+        x, rois = xs
+        image, corners = self.regions(rois, len(x))
+        corners = rounded(self.xp, corners * self.spec.roi_pooling_param.spatial_scale)
+        columns, rows = (self._windows(corners[:, axis], corners[:, 2 + axis], axis, x.shape) for axis in (0, 1))
+        y, index = self.be.region_max_forward(x, image, rows, columns)
+        if self.keep:
+            self.saved = index, image, x.shape
+        return [y]
+
+    def backward(self, dys, need):
+        return [self.be.region_max_backward(dys[0], *self.saved) if need[0] else None, None]
+
+    def _windows(self, first, last, axis, shape):
+        """The cells of columns (axis 0) or rows (1) from pixel `first` to pixel `last`."""
+        begins, ends = self.cells(first, self.xp.maximum(last - first + 1, 1), self.cell_counts[1 - axis])
+        start = first[:, None]
+        return self.clipped(self.xp.floor(begins) + start, self.xp.ceil(ends) + start, shape[3 - axis])

@@ -1,0 +1,50 @@
+"""SmoothL1Loss (Fast R-CNN, SSD): quadratic for small differences, linear for large ones, summed and divided by N.
+
+Bottoms: prediction and target, of one shape (N, ...); then, both optional and of that shape, weights of the differences
+(inside weights) and of the losses (outside weights).  With d = inside * (prediction - target) a number's loss is
+outside * f(d), f(d) = (sigma * d)^2 / 2 where |d| < 1 / sigma^2, else |d| - 1 / (2 * sigma^2).  Top: a number.
+SSD's form is the one with 2 or 3 bottoms.  Prediction and target get gradients.
+Source: "Fast R-CNN" (Girshick, 2015), equation 3.
+"""
+
+from demitasse.layers.layer import LossLayer
+from demitasse.proto.errors import SchemaFault, ShapeFault
+
+
+class SmoothL1Loss(LossLayer):
+    type = "SmoothL1Loss"
+    bottoms = (2, 4)
+    never_differentiable = (2, 3)
+
+    def setup(self, shapes):
+        sigma = self.spec.smooth_l1_loss_param.sigma
+        if sigma <= 0:
+            raise SchemaFault(f"smooth_l1_loss_param has sigma {sigma:g}: it must be above 0")
+        self.square = sigma**2
+        return []
+
+    def infer(self, shapes):
+        for i, shape in enumerate(shapes):
+            if shape != shapes[0]:
+                raise ShapeFault(f"bottom {i} has shape {shape}, but bottom 0 has {shapes[0]}: they must be equal")
+        return [()]
+
+    def forward(self, xs):
+        difference, xp = self._weighted(xs[0] - xs[1], xs[2:3]), self.xp
+        size = abs(difference)
+        losses = xp.where(size < 1 / self.square, 0.5 * self.square * size**2, size - 0.5 / self.square)
+        divisor = max(1, len(difference))
+        if self.keep:
+            slope = self._weighted(xp.clip(self.square * difference, -1, 1), xs[2:])
+            self.saved = slope / divisor
+        return [self._weighted(losses, xs[3:]).sum() / divisor]
+
+    def backward(self, dys, need):
+        dx = self.saved * dys[0]
+        return [dx if need[0] else None, -dx if need[1] else None, *(None for _ in need[2:])]
+
+    @staticmethod
+    def _weighted(x, weights):
+        for each in weights:
+            x = x * each
+        return x
