@@ -18,6 +18,7 @@ class SmoothL1LossOHEM(LossLayer):
     type = "SmoothL1LossOHEM"
     fields = ("loss_param",)
     bottoms, tops = (2, 3), (1, 2)
+    later_tops_send = False
     never_differentiable = (2,)
 
     def setup(self, shapes):

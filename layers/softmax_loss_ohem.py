@@ -17,6 +17,7 @@ class SoftmaxWithLossOHEM(LossLayer):
     ignores = "loss_param"
     fields = ("softmax_param", "loss_param")
     tops = (1, 3)
+    later_tops_send = False
 
     def setup(self, shapes):
         param = self.spec.loss_param
@@ -54,7 +55,7 @@ class SoftmaxWithLossOHEM(LossLayer):
             scale = scale + dys[2].reshape(self._places(prob.shape))
         if len(dys) > 2 or dys[0] is not None:
             each = self.be.softmax_loss_backward(prob, labels, self.axis, self.ignore, 1, self._weights())
-            parts.append(each * scale)
+            parts.append(each * self.xp.asarray(scale, prob.dtype))
         return [sum(parts[1:], parts[0]), None]
 
     def _losses(self, prob, labels, weights):
