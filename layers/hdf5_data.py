@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from demitasse.layers.data.feed import FeedLayer, Source
+from demitasse.layers.data.feed import Batch, FeedLayer, Source
 from demitasse.layers.data.files import require_file
 from demitasse.layers.data.hdf5 import dataset, library
 from demitasse.layers.data.listing import read_lines
@@ -107,7 +107,7 @@ class Hdf5Rows(Source):
                 rows = self._row_order(epoch, file)[rows]
             for top, array in zip(tops, self._read(file, number), strict=True):
                 top[list(at)] = array[rows]
-        return tops
+        return Batch(tops, [f"row {index}" for index in indices])
 
     def _row_order(self, epoch: int, file: int) -> np.ndarray:
         """The shuffled order of a file's rows in an epoch."""

@@ -63,14 +63,3 @@ def order_hint(shape: tuple[int, ...]) -> str:
             "channels: store it transposed, image.transpose(2, 0, 1)"
         )
     return ""
-
-
-def from_pixels(image: np.ndarray, label: int):
-    """The Datum of a (channels, height, width) array: bytes of uint8, float_data of anything else."""
-    datum = Datum(label=label)
-    datum.channels, datum.height, datum.width = image.shape
-    if image.dtype == np.uint8:
-        datum.data = image.tobytes()
-    else:
-        datum.float_data.extend(np.ravel(image).astype(np.float32).tolist())
-    return datum

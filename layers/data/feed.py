@@ -2,14 +2,17 @@
 
 A stream counts its samples from 0 and goes on for ever; sample n is a pure function of (seed, n): which item of the
 data set it is, how it is cropped, whether it is mirrored.  So a position is one number, a restart gives the same
-bits however far the thread had read ahead, and rank r of a parallel run takes every size-th sample.
+bits however far the thread had read ahead, and rank r of a parallel run takes every size-th sample.  Caffe's data
+layers (FeedLayer) and the data sets of models/data are fed by this alike.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,11 +21,19 @@ from demitasse.layers.layer import Layer
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
+class Batch(NamedTuple):
+    """What a net is fed at once."""
+
+    arrays: list[np.ndarray]  # float32, one per top; the samples lie along the first axis
+    names: list[str]  # of the samples
+
+
 class Source:
     """Where samples come from.  A subclass says how to `find` a record, in order, and how to `load` it."""
 
     costly = True  # whether loading pays several threads: decoding does, copying does not
     draws = False  # whether `load` needs an rng
+    padding: Sequence[float] | None = None  # per top, what fills up samples that are smaller than others of their batch
     seed = 0
 
     def __init__(self):
@@ -36,13 +47,19 @@ class Source:
         """The sample's arrays, one per top and without a batch axis, and its name for errors; any thread."""
         raise NotImplementedError
 
-    def batch(self, indices) -> list[np.ndarray]:
-        """float32 arrays (len(indices), ...), one per top."""
+    def batch(self, indices) -> Batch:
+        """The samples of these indices."""
         records = self.records(indices)
         rngs = [self.rng(index) if self.draws else None for index in indices]
         if self.costly and len(records) > 1:
-            return stack(list(self._threads().map(self.load, records, rngs)), self.uneven)
-        return stack([self.load(*pair) for pair in zip(records, rngs, strict=True)], self.uneven)
+            samples = list(self._threads().map(self.load, records, rngs))
+        else:
+            samples = [self.load(*pair) for pair in zip(records, rngs, strict=True)]
+        return Batch(self.stack(samples), [name for _, name in samples])
+
+    def stack(self, samples) -> list[np.ndarray]:
+        """One array per top from the samples' arrays."""
+        return stack(samples, self.uneven) if self.padding is None else stack_padded(samples, self.padding)
 
     def uneven(self, shape: tuple[int, ...], first: tuple[int, ...]) -> str:
         """What to do where samples of these two shapes meet in a batch."""
@@ -89,6 +106,17 @@ def stack(samples, uneven=None) -> list[np.ndarray]:
     return tops
 
 
+def stack_padded(samples, padding: Sequence[float]) -> list[np.ndarray]:
+    """One array per top from the samples' arrays, of which smaller ones are filled up at their right and lower ends."""
+    tops = []
+    for arrays, fill in zip(zip(*(arrays for arrays, _ in samples), strict=True), padding, strict=True):
+        largest = tuple(map(max, zip(*(array.shape for array in arrays), strict=True)))
+        tops.append(np.full((len(arrays), *largest), fill, np.float32))
+        for row, array in zip(tops[-1], arrays, strict=True):
+            row[tuple(map(slice, array.shape))] = array
+    return tops
+
+
 class Feed:
     """The batches of a source from a position on, `ahead` of them made before they are asked for.
 
@@ -106,23 +134,33 @@ class Feed:
         """The shapes of the next batch.  Before the first batch is asked for, one sample tells, and no thread runs."""
         if self._batches is None:
             sample = self.source.batch(range(self.item + self.rank, self.item + self.rank + 1))
-            return [(self.batch, *array.shape[1:]) for array in sample]
-        return [array.shape for array in self._batches.current()]
+            return [(self.batch, *array.shape[1:]) for array in sample.arrays]
+        return [array.shape for array in self.current().arrays]
 
-    def next(self) -> list[np.ndarray]:
-        """The next batch; what went wrong in the thread is raised here."""
+    def current(self) -> Batch:
+        """The batch that `next` will give; what went wrong in the thread is raised here."""
         if self._batches is None:
             tickets = _strides(self.item + self.rank, self.batch, self.size)
             self._batches = Prefetcher(self.source.batch, tickets, self.ahead)
-        arrays = self._batches.current()
+        return self._batches.current()
+
+    def next(self) -> Batch:
+        """The current batch; the one after it becomes current."""
+        batch = self.current()
         self.item += self.batch * self.size
         self._batches.advance()
-        return arrays
+        return batch
 
     def restart(self, item: int, seed: int) -> None:
         """Go on from another position and seed."""
         self.stop()
         self.item, self.source.seed = item, seed
+
+    def shard(self, rank: int, size: int) -> None:
+        """Take every size-th sample from here on, the rank-th of each: all ranks with the same state together
+        read every sample once."""
+        self.stop()
+        self.rank, self.size = rank, size
 
     def stop(self) -> None:
         """End the thread and wait for it; the next batch starts another."""
@@ -179,13 +217,10 @@ class FeedLayer(Layer):
         return self.feed.shapes()
 
     def forward(self, xs):
-        return [self.be.asarray(array) for array in self.feed.next()]
+        return [self.be.asarray(array) for array in self.feed.next().arrays]
 
     def shard(self, rank: int, size: int) -> None:
-        """Take every size-th sample from here on, the rank-th of each: all ranks with the same state together
-        read every sample once."""
-        self.feed.stop()
-        self.feed.rank, self.feed.size = rank, size
+        self.feed.shard(rank, size)
 
     def state(self) -> dict:
         """{"seed", "item"}: the position of what was consumed, not of what was read ahead."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from demitasse.proto.errors import DataFault, SchemaFault
 from demitasse.proto.files import near_file
@@ -13,18 +17,50 @@ def require_file(path: str, field: str) -> None:
     if not path:
         raise SchemaFault(f"{field} is not given; name the file or folder to read")
     if not os.path.exists(path):
-        start = "" if os.path.isabs(path) else f"; looked for from {os.getcwd()}"
-        raise DataFault(f"{field}: '{path}' does not exist{near_file(path)}{start}")
+        raise DataFault(f"{field}: '{path}' does not exist{near_file(path)}{_start(path)}")
+
+
+def no_such_file(path: str, place: str) -> DataFault:
+    """What to raise where a file is missing; where its folder is, too, it says where the path starts."""
+    return DataFault(f"{place}: no such file{'' if os.path.isdir(os.path.dirname(path)) else _start(path)}")
+
+
+def _start(path: str) -> str:
+    return "" if os.path.isabs(path) else f"; looked for from {os.getcwd()}"
 
 
 def read_file(path: str, place: str) -> bytes:
     """The file's bytes; DataFault where it cannot be read."""
+    with _opened(path, place) as file:
+        return file.read()
+
+
+def text_lines(path: str, place: str, what: str = "", errors: str = "strict") -> Iterator[tuple[int, str]]:
+    """(line number, text) of every line that is not blank, stripped; any line end will do, and a byte order mark is
+    passed over.
+
+    what: is written on a line, for the advice.  errors: what to do about bytes that are not UTF-8, as for
+    `bytes.decode`.  DataFault where the file is binary, or cannot be read.
+    """
+    with _opened(path, place) as file:
+        if b"\0" in file.read(4096):
+            advice = f" with, a line each, {what}" if what else ""
+            raise DataFault(f"{place} is no text but a binary file, or UTF-16; write a text (UTF-8){advice}")
+        file.seek(0)
+        with io.TextIOWrapper(file, "utf-8-sig", errors) as text:
+            for number, line in enumerate(text, 1):
+                if line := line.strip():
+                    yield number, line
+
+
+@contextlib.contextmanager
+def _opened(path: str, place: str) -> Iterator[BinaryIO]:
     try:
         with open(path, "rb") as file:
-            return file.read()
+            yield file
     except FileNotFoundError:
-        raise DataFault(f"{place}: no such file") from None
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise no_such_file(path, place) from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name, bytes that are no UTF-8
         raise DataFault(f"{place}: cannot be read: {error}") from None
 
 

@@ -5,6 +5,8 @@ a colour image has three channels however the file stores it (alpha is dropped, 
 repeated), 16 bits keep their high byte, and resizing is bilinear without smoothing.  Where we differ: a broken
 or truncated file is a DataFault (OpenCV fills what is missing with grey), and an EXIF rotation is never applied
 (OpenCV 2, of Caffe's time, did not; a label image knows nothing of it).
+
+`read_picture` and `to_array` are its two halves, for data sets that look at what lies between: Pillow's image.
 """
 
 from __future__ import annotations
@@ -36,7 +38,12 @@ def read_image(path: str, color: bool, place: str) -> np.ndarray:
 
 def decode_image(data: bytes, color: bool | None, place: str) -> np.ndarray:
     """Encoded bytes as (H, W, C) uint8: 3 channels (color), 1 (not color), or as many as are stored (None)."""
-    image = _eight_bits(_open(data, place, grey=color is False), place)
+    return to_array(open_picture(data, place, grey=color is False), color, place)
+
+
+def to_array(picture: Image.Image, color: bool | None, place: str) -> np.ndarray:
+    """Pillow's image as (H, W, C) uint8, colours in the order BGR; `color` as for decode_image."""
+    image = _eight_bits(picture, place)
     if image.mode == "L" and color is not True:
         return np.array(image)[:, :, None]
     if color is None and (image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info):
@@ -46,19 +53,32 @@ def decode_image(data: bytes, color: bool | None, place: str) -> np.ndarray:
     return np.array(image)[:, :, ::-1] if color is not False else np.array(image.convert("L"))[:, :, None]
 
 
-def read_labels(path: str, place: str) -> np.ndarray:
-    """A label image (H, W) of class indices: those of a palette image, or the values of a grey one of 1 to 16 bits."""
-    image = _open(read_file(path, place), place)
+def read_labels(path: str, place: str, remedy: str = "save it as a grey or a palette image") -> np.ndarray:
+    """A label image (H, W) of class indices: those of a palette image, or the values of a grey one of 1 to 16 bits.
+
+    An alpha channel that hides nothing is passed over.  remedy: what to do with a picture of colours, for errors.
+    """
+    image = read_picture(path, place)
+    if image.mode == "LA":
+        if np.asarray(image.getchannel("A")).min(initial=255) < 255:
+            raise DataFault(f"{place}: is gray with transparency (mode LA), which a label image has not; {remedy}")
+        image = image.getchannel("L")
     if image.mode not in ("P", "L", "1", "I") and not image.mode.startswith("I;16"):
         raise DataFault(
-            f"{place}: a label image has one channel of class indices, but this one is {image.mode}; "
-            "save it as a grey or a palette image"
+            f"{place}: is a picture of colours (mode {image.mode}), but a label image has one channel of class "
+            f"indices; {remedy}"
         )
     return np.array(image)
 
 
-def _open(data: bytes, place: str, grey: bool = False):
-    """The decoded Pillow image.  grey: a JPEG gives the luminance that it stores, as OpenCV takes it."""
+def read_picture(path: str, place: str) -> Image.Image:
+    """The image file, decoded, as Pillow's image: its mode tells what is stored."""
+    return open_picture(read_file(path, place), place)
+
+
+def open_picture(data: bytes, place: str, grey: bool = False) -> Image.Image:
+    """Encoded bytes, decoded, as Pillow's image.  grey: a JPEG gives the luminance that it stores, as OpenCV takes
+    it."""
     if not data:
         raise DataFault(f"{place}: the file is empty")
     try:

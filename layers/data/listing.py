@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from demitasse.layers.data.feed import Source
-from demitasse.layers.data.files import below, require_file
+from demitasse.layers.data.files import below, require_file, text_lines
 from demitasse.layers.data.transform import Transformer
 from demitasse.proto.errors import DataFault, SchemaFault
 
@@ -26,25 +26,12 @@ IMAGE_LINE = "an image: its path, a space, its label"
 def read_lines(path: str, field: str, what: str = IMAGE_LINE) -> Iterator[tuple[int, str]]:
     """(line number, text) of every line that is not blank; DataFault where there is none.
 
-    what: is written on a line, for the advice.  Any line end will do, a byte order mark is passed over, and bytes
-    that are not UTF-8 stay usable in paths.
+    what: is written on a line, for the advice.  Bytes that are not UTF-8 stay usable in paths.
     """
     require_file(path, field)
     found = False
-    try:
-        with open(path, "rb") as file:
-            if b"\0" in file.read(4096):
-                raise DataFault(
-                    f"{field}: '{path}' is no text but a binary file, or UTF-16; write a text (UTF-8) "
-                    f"with, a line each, {what}"
-                )
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline=None) as file:
-            for number, line in enumerate(file, 1):
-                if line := line.strip():
-                    found = True
-                    yield number, line
-    except OSError as error:
-        raise DataFault(f"{field}: '{path}' cannot be read: {error.strerror}") from None
+    for found in text_lines(path, f"{field}: '{path}'", what, errors="surrogateescape"):
+        yield found
     if not found:
         raise DataFault(f"{field}: '{path}' has no lines; write, a line each, {what}")
 

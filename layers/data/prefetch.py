@@ -55,11 +55,6 @@ class Prefetcher:
                 except RuntimeError:  # no thread can begin any more: the process exits
                     return
 
-    @property
-    def ticket(self):
-        """The ticket of the current result."""
-        return self._pending[0].ticket
-
     def current(self):
         """The result that is next, the same until `advance`; what went wrong in the thread is raised here."""
         self.start()

@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from demitasse.layers.data import datum
 from demitasse.layers.data.database import create_database
 from demitasse.layers.data.files import below, read_file
 from demitasse.layers.data.images import decode_image, encode_image, resize
 from demitasse.layers.data.listing import Entry, read_labelled
 from demitasse.models.commands import arguments
 from demitasse.netdef.words import shape_text
+from demitasse.proto.arrays import array_to_datum
 from demitasse.proto.errors import DataFault, ShapeFault
 from demitasse.proto.messages import Datum
 
@@ -90,7 +90,7 @@ def _record(data: bytes, entry: Entry, place: str, gray: bool, size, kind: str |
     if size:
         image = resize(image, *size)
     if kind == "":
-        return datum.from_pixels(image.transpose(2, 0, 1), entry.label), image.shape
+        return array_to_datum(image.transpose(2, 0, 1), entry.label), image.shape
     own = os.path.splitext(entry.name)[1].lower().lstrip(".")
     wanted = (kind or own).lower().lstrip(".")
     same_type = wanted == own or {wanted, own} == {"jpg", "jpeg"}

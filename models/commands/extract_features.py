@@ -7,9 +7,9 @@ import contextlib
 import numpy as np
 
 from demitasse.layers.backend import make_backend
-from demitasse.layers.data import datum
 from demitasse.layers.data.database import create_database
 from demitasse.models.commands import arguments
+from demitasse.proto.arrays import array_to_datum
 from demitasse.proto.errors import GraphFault, ShapeFault
 
 
@@ -51,7 +51,7 @@ def _extract(model, databases: dict[str, str], batches: int, backend: str, repor
                 if not 1 <= array.ndim <= 4:
                     raise ShapeFault(f"blob '{name}' has {array.ndim} axes; a Datum holds rows of at most 3")
                 for row in array.reshape(*array.shape, *[1] * (4 - array.ndim)):
-                    writer.put(b"%010d" % rows[name], datum.from_pixels(row, 0).SerializeToString())
+                    writer.put(b"%010d" % rows[name], array_to_datum(row, 0).SerializeToString())
                     rows[name] += 1
     for name, count in rows.items():
         report(f"Extracted features of {count} query images for feature blob {name}")

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from demitasse.layers.backend.options import BackendOptions
+from demitasse.layers.data.images import resize, resize_nearest
 from demitasse.models.class_names import names_of
 from demitasse.models.commands import arguments
 from demitasse.models.data import read
@@ -152,15 +152,15 @@ def _said(error: Exception, path: Path) -> str:
 def _segment(segmenter: Segmenter, image: np.ndarray, options, name: str) -> set[int]:
     """Write one image's results; the classes that are in it."""
     height, width = image.shape[:2]
-    small = Image.fromarray(image)
+    size = height, width
     if options.size:
-        small = small.resize(options.size[::-1], Image.Resampling.BILINEAR)
-    elif options.max_side and max(height, width) > options.max_side:
-        small.thumbnail((options.max_side, options.max_side), Image.Resampling.BILINEAR)
-    scores = segmenter(np.asarray(small))
+        size = options.size
+    elif options.max_side and max(size) > options.max_side:
+        size = tuple(max(1, round(side * options.max_side / max(size))) for side in size)
+    scores = segmenter(resize(image, *size))
     labels = scores.argmax(axis=0).astype(np.uint8)
     if labels.shape != (height, width):  # of a net that gives coarse scores, or of a resized image
-        labels = np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
+        labels = resize_nearest(labels, height, width)
     if options.probabilities:
         options.out.mkdir(parents=True, exist_ok=True)
         with replacing(options.out / f"{name}.npz") as temporary, open(temporary, "wb") as file:

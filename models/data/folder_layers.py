@@ -8,12 +8,11 @@ python_param { module: "folder_layers"  layer: "FolderSegDataLayer"
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from demitasse.layers.data.images import resize, resize_nearest
 from demitasse.models.data import read
 from demitasse.models.data.options import (
     LARGEST,
@@ -44,7 +43,8 @@ class FolderSegDataLayer(SegDataLayer):
     split             a file with one image name (with or without suffix) a line; by default every image with a label
     mean              BGR, subtracted
     ignore_label      the stored label that means "no class" (255)
-    resize            (H, W), or one number for the shorter side; labels take the nearest pixel
+    resize            (H, W), or one number for the shorter side: bilinear, as Caffe resizes; labels take the nearest
+                      pixel
     crop              (H, W) cut from the image, at random while training, else from its middle; where the image is
                       smaller it is filled up with the mean colour, labels with 255
     mirror            flip left to right at random while training
@@ -105,18 +105,18 @@ class FolderSegDataLayer(SegDataLayer):
                 f"{self._label_path(name)} is {labels.shape[0]}x{labels.shape[1]}"
             )
         if self.set["resize"]:
-            image, labels = resize(image, labels, self.set["resize"])
+            size = target_size(labels.shape, self.set["resize"])
+            image, labels = resize(image, *size), resize_nearest(labels, *size)
         if self.set["mirror"] and self.random and rng.random() < 0.5:
             image, labels = image[:, ::-1], labels[:, ::-1]
         blob = read.bgr(image, self.set["mean"])
         if self.set["crop"]:
             blob, labels = crop(blob, labels, self.set["crop"], rng if self.random else None)
         if self.random and (self.set["balance"] or self.set["keep"] < 1):
-            generator = np.random.default_rng(rng.getrandbits(64))
             if self.set["balance"]:
-                labels = balance_loss(labels, generator)
+                labels = balance_loss(labels, rng)
             if self.set["keep"] < 1:
-                labels = sample_loss(labels, self.set["keep"], generator, self.set["cell"])
+                labels = sample_loss(labels, self.set["keep"], rng, self.set["cell"])
         return blob, labels[None]
 
     def load_label(self, name: str) -> np.ndarray:
@@ -157,26 +157,22 @@ def class_names(classes: str | int | list[str] | tuple[str, ...]) -> list[str]:
     return names
 
 
-def resize(image: np.ndarray, labels: np.ndarray, to: int | tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W, 3) image, smoothly, and (H, W) labels, by the nearest pixel; `to` is (H, W) or the shorter side."""
-    height, width = image.shape[:2]
-    if isinstance(to, int):
-        scale = to / min(height, width)
-        to = (max(1, round(height * scale)), max(1, round(width * scale)))
-    size = to[1], to[0]
-    return (
-        np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)),
-        np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)),
-    )
+def target_size(size: tuple[int, int], to: int | tuple[int, int]) -> tuple[int, int]:
+    """(H, W) that an image of this (H, W) gets; `to` is (H, W) or the shorter side."""
+    if not isinstance(to, int):
+        return to
+    scale = to / min(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def crop(
-    blob: np.ndarray, labels: np.ndarray, size: tuple[int, int], rng: random.Random | None
+    blob: np.ndarray, labels: np.ndarray, size: tuple[int, int], rng: np.random.Generator | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """`size` (H, W) of a (C, H, W) blob and (H, W) labels, anywhere or (without rng) from the middle."""
     window, target = [], []
     for have, want in zip(labels.shape, size, strict=True):
-        start = rng.randint(0, max(0, have - want)) if rng else max(0, have - want) // 2
+        spare = max(0, have - want)
+        start = int(rng.integers(spare + 1)) if rng else spare // 2
         window.append(slice(start, start + min(have, want)))
         target.append(slice(0, min(have, want)))
     cut = np.zeros((blob.shape[0], *size), blob.dtype)

@@ -9,66 +9,45 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
+from demitasse.layers.data.files import no_such_file, text_lines
+from demitasse.layers.data.images import read_labels, read_picture, to_array
 from demitasse.proto import matfile
 from demitasse.proto.errors import DataFault, LabelFault, WeightsFault
 from demitasse.proto.files import map_file
 
 IGNORE = 255
-
-
-def _open(path: Path) -> Image.Image:
-    picture = None
-    try:
-        picture = Image.open(path)
-        picture.load()  # decodes now, so that a torn file is found here
-        return picture
-    except FileNotFoundError:
-        raise DataFault(f"{path}: no such file{_hint(path)}") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if picture:
-            picture.close()
-        raise DataFault(f"{path}: cannot be read as an image: {error}") from error
-
-
-def _hint(path: Path) -> str:
-    """For a relative path into nowhere: where it was looked for."""
-    return "" if path.is_absolute() or path.parent.exists() else f" (the working directory is {Path.cwd()})"
+TO_INDICES = "labels are palette or gray PNGs; `python -m models prepare labels` makes such of others"
 
 
 def image(path: str | Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB."""
-    return _rgb(_open(Path(path)), path)
+    return _rgb(read_picture(str(path), str(path)), path)
 
 
 def upright(path: str | Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB, turned as the camera's EXIF note says.  (Published data sets are read without turning.)"""
-    return _rgb(ImageOps.exif_transpose(_open(Path(path))), path)
+    return _rgb(ImageOps.exif_transpose(read_picture(str(path), str(path))), path)
 
 
 def labelled(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an image whose label has this (H, W): upright, as it was shown when it was labelled,
     unless only the pixels as they are stored have that size."""
-    picture = _open(Path(path))
+    picture = read_picture(str(path), str(path))
     turned = ImageOps.exif_transpose(picture)
     if turned.size != size[::-1] and picture.size == size[::-1]:
         turned = picture
     return _rgb(turned, path)
 
 
-def _rgb(picture: Image.Image, path: str | Path) -> np.ndarray:
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
-        high = (np.asarray(picture).astype(np.int64) >> 8).astype(np.uint8)  # 16-bit gray keeps its high byte
-        return high[:, :, None].repeat(3, axis=2)
-    if picture.mode in ("I", "F"):
-        raise DataFault(f"{path}: has pixels of 32 bits; save it with 8 or 16 bits a channel")
-    return np.asarray(picture.convert("RGB"))
+def _rgb(picture, path: str | Path) -> np.ndarray:
+    return to_array(picture, True, str(path))[:, :, ::-1]
 
 
 def plane(path: str | Path) -> np.ndarray:
     """(H, W) float32 from a one-channel picture of 8 or 16 bits (depth)."""
-    picture = _open(Path(path))
+    picture = read_picture(str(path), str(path))
     if len(picture.getbands()) != 1:
         raise DataFault(f"{path}: has {len(picture.getbands())} channels ({picture.mode}); a depth image has one")
     return np.asarray(picture, np.float32)
@@ -76,25 +55,10 @@ def plane(path: str | Path) -> np.ndarray:
 
 def label_png(path: str | Path, classes: int | None = None) -> np.ndarray:
     """(H, W) uint8 class indices of a palette or gray PNG, of 16 bits too if the indices are below 256."""
-    picture = _open(Path(path))
-    if picture.mode.startswith("I") and picture.format == "PNG":  # 16 bits
-        wide = np.asarray(picture).astype(np.int64)
-        if wide.size and wide.max() > IGNORE:
-            raise LabelFault(f"{path}: label {wide.max()} is no class: there are 255 at most, and 255 for none")
-        return checked(wide.astype(np.uint8), classes, path)
-    if picture.mode == "LA":
-        if np.asarray(picture.getchannel("A")).min(initial=IGNORE) < IGNORE:
-            raise DataFault(
-                f"{path}: is gray with transparency (mode LA): labels are palette or gray PNGs; `python -m models "
-                "prepare labels` takes its gray values as they are"
-            )
-        picture = picture.getchannel("L")
-    if picture.mode not in ("P", "L", "1"):
-        raise DataFault(
-            f"{path}: is a picture of colours (mode {picture.mode}), not of class indices: labels are "
-            "palette or gray PNGs; `python -m models prepare labels` converts colours to indices"
-        )
-    return checked(np.asarray(picture).astype(np.uint8), classes, path)
+    stored = read_labels(str(path), str(path), TO_INDICES)
+    if stored.size and stored.max() > IGNORE:
+        raise LabelFault(f"{path}: label {stored.max()} is no class: there are 255 at most, and 255 for none")
+    return checked(stored.astype(np.uint8), classes, path)
 
 
 def mat(path: str | Path, *keys) -> np.ndarray:
@@ -103,8 +67,8 @@ def mat(path: str | Path, *keys) -> np.ndarray:
     try:
         value = matfile.read(map_file(path))
     except WeightsFault as fault:
-        missing = "" if path.exists() else f"{path}: no such file{_hint(path)}"
-        raise DataFault(missing or fault.what, None if missing else fault.where) from None
+        fault = DataFault(fault.what, fault.where) if path.exists() else no_such_file(str(path), str(path))
+        raise fault from None
     except ValueError as error:
         raise DataFault(f"{path}: cannot be read as a MATLAB file: {error}") from None
     try:
@@ -133,13 +97,7 @@ def checked(labels: np.ndarray, classes: int | None, path: str | Path) -> np.nda
 
 def lines(path: str | Path) -> list[str]:
     """The lines of a text file that are not empty, stripped."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataFault(f"{path}: no such file{_hint(Path(path))}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataFault(f"{path}: cannot be read as text: {error}") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [line for _, line in text_lines(str(path), str(path))]
 
 
 def split(folder: str | Path, name: str) -> list[str]:

@@ -1,21 +1,24 @@
 """The Python layer that all data sets share: options in, batches out.
 
-A data set's class names its options and says how one sample is loaded; order, prefetch, restart, batches and
-data-parallel sharding are the loader's (loader.py).  As in the published layers `randomize` holds only for splits
-with 'train' in their name, and the first sample is already loaded when the net is built, since it gives the shapes.
+A data set's class names its options and says how one sample is loaded; prefetch, restart, batches and data-parallel
+sharding are those of all data layers (layers/data/feed.py), the order is Samples'.  As in the published layers
+`randomize` holds only for splits with 'train' in their name, and the first sample is already loaded when the net is
+built, since it gives the shapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+import secrets
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import caffe
+from demitasse.layers.data.feed import Feed, Source
 from demitasse.models.data import options
-from demitasse.models.data.loader import Loader
 from demitasse.proto.errors import DataFault, GraphFault
 from demitasse.solver.path_lookup import located
 
@@ -24,6 +27,38 @@ COMMON = {
     "seed": options.whole(None, 0, 2**63),
     "batch_size": options.whole(1, 1, 1 << 16),
 }
+AHEAD = 2  # batches that are loaded before they are asked for
+
+
+class Samples(Source):
+    """A data set's samples, by their names: one after the other, or drawn with replacement.
+
+    Draws are those of the published data layers, randint(0, n - 1) from a generator that is seeded once; but each
+    source owns its generator.
+    """
+
+    draws = True
+
+    def __init__(self, names: Sequence[str], load: Callable[[str, np.random.Generator], tuple[np.ndarray, ...]]):
+        super().__init__()
+        if not names:
+            raise DataFault("the data set has no samples")
+        self.names, self._load, self.shuffle = names, load, False
+        self._draws = self._seed = None  # of the sample `_at`
+        self._at = 0
+
+    def find(self, index):
+        if not self.shuffle:
+            return self.names[index % len(self.names)]
+        if self._seed != self.seed or index < self._at:
+            self._draws, self._seed, self._at = random.Random(self.seed), self.seed, 0
+        for _ in range(self._at, index + 1):
+            drawn = self._draws.randint(0, len(self.names) - 1)
+        self._at = index + 1
+        return self.names[drawn]
+
+    def load(self, record, rng):
+        return self._load(record, rng), record
 
 
 class SegDataLayer(caffe.Layer):
@@ -44,7 +79,8 @@ class SegDataLayer(caffe.Layer):
         raise NotImplementedError
 
     def load(self, name: str, rng) -> tuple[np.ndarray, ...]:
-        """The arrays of sample `name`, one a top, without the batch axis; rng for whatever is random in it."""
+        """The arrays of sample `name`, one a top, without the batch axis; any thread calls it.  rng, a numpy Generator,
+        is the sample's own: for whatever is random in it."""
         raise NotImplementedError
 
     def setup(self, bottom, top):
@@ -68,23 +104,20 @@ class SegDataLayer(caffe.Layer):
         if len(top) != len(self.top_names):
             raise GraphFault(f"has {len(top)} tops but gives {len(self.top_names)}: {', '.join(self.top_names)}")
         self.random = bool(given["randomize"]) and "train" in Path(self.split).name
-        labels = [255.0 if name in ("label", "sem", "geo") else 0.0 for name in self.top_names]
         self.delivered: list[str] = []  # ids of the batch of the last forward pass
-        self.loader = Loader(
-            lambda index, rng: self.load_sample(self.indices[index], rng),
-            len(self.indices),
-            shuffle=self.random,
-            seed=given["seed"],
-            batch=given["batch_size"],
-            padding=tuple(labels),
-        )
+        source = Samples(self.indices, self.load_sample)
+        source.padding = [255.0 if name in ("label", "sem", "geo") else 0.0 for name in self.top_names]
+        source.shuffle = self.random
+        source.seed = secrets.randbits(32) if given["seed"] is None else given["seed"]
+        self.feed = Feed(source, given["batch_size"], AHEAD)
 
     def in_order(self) -> None:
         """From now on, from the first: one sample after the other, each once and in its own size, nothing random in it
         (for scoring, a training split too)."""
-        self.random = self.loader.shuffle = False
-        self.loader.batch = 1
-        self.loader.shard(0, 1)
+        self.random = self.feed.source.shuffle = False
+        self.feed.shard(0, 1)
+        self.feed.batch = 1
+        self.feed.restart(0, self.feed.source.seed)
 
     def mean_of(self, top: str) -> tuple[float, ...]:
         """The BGR mean that was subtracted from a top of images; () where that is not what was done."""
@@ -106,27 +139,32 @@ class SegDataLayer(caffe.Layer):
         return arrays
 
     def reshape(self, bottom, top):
-        for blob, array in zip(top, self.loader.current(), strict=True):
+        for blob, array in zip(top, self.feed.current().arrays, strict=True):
             blob.reshape(*array.shape)
 
     def forward(self, bottom, top):
-        for blob, array in zip(top, self.loader.current(), strict=True):
+        arrays, self.delivered = self.feed.next()
+        for blob, array in zip(top, arrays, strict=True):
             blob.data[...] = array
-        self.delivered = [self.indices[i] for i in self.loader.indices]
-        self.loader.advance()
 
     def backward(self, top, propagate_down, bottom):
         pass
 
     def state(self) -> dict:
-        return self.loader.state()
+        return {"seed": self.feed.source.seed, "count": len(self.indices), "position": self.feed.item}
 
     def load_state(self, state: dict) -> None:
-        self.loader.load_state(state)
+        """Go to where another layer of the same data set was; DataFault where the set has changed."""
+        if state["count"] != len(self.indices):
+            raise DataFault(
+                f"the run that is resumed had {state['count']} samples, this data set has {len(self.indices)}: "
+                "resume with the same data, or start anew from its weights"
+            )
+        self.feed.restart(state["position"], state["seed"])
 
     def shard(self, rank: int, size: int) -> None:
-        self.loader.shard(rank, size)
+        self.feed.shard(rank, size)
 
     def close(self) -> None:
-        if hasattr(self, "loader"):  # it is not where setup has failed
-            self.loader.close()
+        if hasattr(self, "feed"):  # it is not where setup has failed
+            self.feed.close()

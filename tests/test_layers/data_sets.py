@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 
 from demitasse.layers.backend import make_backend
-from demitasse.layers.data import datum
 from demitasse.layers.data.database import create_database
 from demitasse.layers.layer import TEST, TRAIN, layer_class
+from demitasse.proto.arrays import array_to_datum
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.text import parse
 
@@ -84,7 +84,7 @@ def write_database(path, images, labels, backend="lmdb"):
     """A database of raw Datum records of (C, H, W) images."""
     with create_database(str(path), backend) as database:
         for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-            database.put(b"%08d" % i, datum.from_pixels(image, int(label)).SerializeToString())
+            database.put(b"%08d" % i, array_to_datum(image, int(label)).SerializeToString())
     return path
 
 

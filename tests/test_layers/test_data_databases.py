@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.layers.data import datum
 from demitasse.layers.data.database import create_database, open_database
 from demitasse.layers.data.images import encode_image
+from demitasse.proto.arrays import array_to_datum
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 from demitasse.proto.messages import Datum
 from tests.test_layers.data_sets import batches, layer, same, write_database
@@ -140,7 +140,7 @@ def test_float_records(tmp_path):
 )
 def test_a_broken_record_is_named(tmp_path, message, words):
     with create_database(str(tmp_path / "db"), "lmdb") as database:
-        database.put(b"good", datum.from_pixels(images(1)[0], 1).SerializeToString())
+        database.put(b"good", array_to_datum(images(1)[0], 1).SerializeToString())
         database.put(b"later", message.SerializeToString())
     made = data(tmp_path / "db")
     with pytest.raises(DataFault, match=f"key 'later' of .*db: .*{words}"):

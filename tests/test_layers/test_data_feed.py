@@ -37,7 +37,7 @@ class Numbers(Source):
 
 
 def numbers(feed, count):
-    return [feed.next()[0][:, 0].astype(int).tolist() for _ in range(count)]
+    return [feed.next().arrays[0][:, 0].astype(int).tolist() for _ in range(count)]
 
 
 def eventually(condition, seconds=10):
@@ -96,17 +96,17 @@ def test_a_restart_repeats_the_bits(ahead):
     feed.source.seed = 5
     feed.next()
     item = feed.item
-    expected = [feed.next() for _ in range(3)]
+    expected = [feed.next().arrays for _ in range(3)]
     other = Feed(Numbers(), 4, ahead)
     other.restart(item, 5)
-    again = [other.next() for _ in range(3)]
+    again = [other.next().arrays for _ in range(3)]
     feed.restart(item, 5)
-    back = [feed.next() for _ in range(3)]
+    back = [feed.next().arrays for _ in range(3)]
     for runs in zip(expected, again, back, strict=True):
         for top in zip(*runs, strict=True):
             assert np.array_equal(top[0], top[1]) and np.array_equal(top[0], top[2])
     feed.restart(item, 6)
-    assert not np.array_equal(feed.next()[1], expected[0][1])
+    assert not np.array_equal(feed.next().arrays[1], expected[0][1])
     feed.close()
     other.close()
 

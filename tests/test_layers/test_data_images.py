@@ -126,7 +126,7 @@ def test_thirty_two_bits_are_refused_with_a_way_out():
 
 def test_colour_label_image_is_refused(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "l.png")
-    with pytest.raises(DataFault, match="l.png: a label image has one channel of class indices, but this one is RGB"):
+    with pytest.raises(DataFault, match="l.png: is a picture of colours .mode RGB"):
         read_labels(str(tmp_path / "l.png"), "l.png")
 
 

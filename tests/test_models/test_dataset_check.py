@@ -114,7 +114,7 @@ def test_single_files_are_left_out_with_the_reason(photos, capsys):
     gray(photos["d"], 1).save("my/labels/torn.png")
     code, out, _ = run(capsys, *OWN, "my/labels")
     assert code == 0 and "3 images with good labels" in out and "2 files" in out
-    assert "label 9 at row 0, column 0 is no class" in out and "torn.jpg: cannot be read as an image" in out
+    assert "label 9 at row 0, column 0 is no class" in out and "torn.jpg: broken image" in out
     with open("nets/own/train.txt") as train, open("nets/own/val.txt") as val:
         assert sorted((train.read() + val.read()).splitlines()) == ["IMG_2024 (1).jpeg", "c.v2.png", "d.PNG"]
 

@@ -78,10 +78,10 @@ ODD = {
     "legend.bmp": lambda path: picture().save(path),
 }
 BAD = {
-    "empty.jpg": (lambda path: path.write_bytes(b""), "cannot be read as an image"),
-    "words.png": (lambda path: path.write_text("hello"), "cannot be read as an image"),
+    "empty.jpg": (lambda path: path.write_bytes(b""), "the file is empty"),
+    "words.png": (lambda path: path.write_text("hello"), "not an image"),
     "folder.jpg": (lambda path: path.mkdir(), "Is a directory"),
-    "float.tif": (lambda path: Image.fromarray(np.zeros(SIZE, np.float32)).save(path), "has pixels of 32 bits"),
+    "float.tif": (lambda path: Image.fromarray(np.zeros(SIZE, np.float32)).save(path), "32-bit pixels"),
     "torn.jpg": (
         lambda path: (picture(size=(90, 90)).save(path), path.write_bytes(path.read_bytes()[:900])),
         "truncated",
