@@ -1,4 +1,4 @@
-"""python -m benchmarks.soak --minutes 5 [--what train serve build data threads]
+"""python -m benchmarks.soak --minutes 5 [--what demo train serve build data threads]
 
 Does the same work over and over and watches what a process must not gather: memory, arrays inside compiled code, file
 descriptors, threads.  Prints a table, a row for each thousand calls; exit status 1 where something grows.
@@ -6,6 +6,7 @@ descriptors, threads.  Prints a table, a row for each thousand calls; exit statu
 
 from __future__ import annotations
 
+import ast
 import gc
 import os
 import sys
@@ -23,12 +24,15 @@ from PIL import Image
 
 from demitasse.netdef.net import Net
 from demitasse.proto.cli import OneLineParser
+from demitasse.proto.text import format as prototxt
+from demitasse.proto.text import read_net, read_solver
 from demitasse.solver.log import Silent
 from demitasse.solver.solver import Solver
 
 MEGABYTES = 20  # that memory may grow by after the first row
 ARRAYS = 50  # references inside compiled code, descriptors, threads likewise
 FILES = 2
+DEMO = Path(__file__).resolve().parents[1] / "models" / "demo"
 HEADINGS = ("calls", "seconds", "RSS MB", "NRT live", "files", "threads")
 
 TRUNK = """
@@ -78,6 +82,20 @@ def train(folder: Path) -> Callable[[], None]:
     """An iteration of a solver."""
     (folder / "train.prototxt").write_text(DATA + TRUNK + LOSS)
     (folder / "solver.prototxt").write_text(f'net: "train.prototxt" {SOLVER}')
+    solver = Solver(folder / "solver.prototxt", log=Silent())
+    return lambda: solver.step(1)
+
+
+def demo(folder: Path) -> Callable[[], None]:
+    """An iteration of the demo's solver on 16 drawn scenes, without an end."""
+    kept, layer = read_solver(DEMO / "fcn8s_solver.prototxt")[0], "fcn8s_train.prototxt"
+    net = read_net(DEMO / layer)[0]
+    options = {**ast.literal_eval(net.layer[0].python_param.param_str), "voc_dir": str(folder), "train": 16, "val": 1}
+    net.layer[0].python_param.param_str = repr(options)
+    (folder / layer).write_text(prototxt(net))
+    kept.ClearField("test_net"), kept.ClearField("test_iter"), kept.ClearField("test_interval")
+    kept.max_iter, kept.snapshot, kept.display = 1_000_000_000, 0, 0
+    (folder / "solver.prototxt").write_text(prototxt(kept))
     solver = Solver(folder / "solver.prototxt", log=Silent())
     return lambda: solver.step(1)
 
@@ -139,7 +157,7 @@ def threads(folder: Path) -> Callable[[], None]:
     return once
 
 
-WORK = {function.__name__: function for function in (train, serve, build, data, threads)}
+WORK = {function.__name__: function for function in (demo, train, serve, build, data, threads)}
 
 
 # -- watching ----------------------------------------------------------------------------------------------
