@@ -4,7 +4,7 @@ A place is right if fewer than top_k other classes score at least as much as the
 wrong.  A second top holds the accuracy of each class (0 for a class without places).
 """
 
-from demitasse.layers.layer import Layer, axis_index, check_labels
+from demitasse.layers.layer import Layer, axis_index, check_labels, transposed
 from demitasse.proto.errors import SchemaFault
 
 
@@ -28,6 +28,9 @@ class Accuracy(Layer):
         scores, labels = shapes
         check_labels(scores, labels, self.axis)
         return [(), (scores[self.axis],)][: max(1, len(self.spec.top))]
+
+    def advice(self, shapes):
+        return transposed(shapes[0], shapes[1], self.axis)
 
     def forward(self, xs):
         xp, scores = self.xp, xs[0]

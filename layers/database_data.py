@@ -21,6 +21,7 @@ class DatumRecords(Source):
         self.transform, self.tops = transform, tops
         self.draws, self._hinted = transform.random, False
         self.reader = open_database(path, "data_param: source")
+        self.count = self.reader.count
 
     def find(self, index):
         key, value = self.reader.read(index)

@@ -3,8 +3,6 @@
 Of equal values MAX takes the second bottom's before the first's, and either before those of later bottoms.
 """
 
-import warnings
-
 from demitasse.layers.layer import SAME_COORDS, Layer
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import EltwiseParameter
@@ -25,9 +23,11 @@ class Eltwise(Layer):
             )
         if param.coeff and self.operation == EltwiseParameter.PROD:
             raise SchemaFault("coeff belongs to operation: SUM: PROD has no coefficients")
-        if param.coeff and self.operation == EltwiseParameter.MAX:
-            warnings.warn(f"layer '{self.spec.name}': coeff is ignored for operation: MAX", stacklevel=2)
         return []
+
+    def advice(self, shapes):
+        ignored = self.spec.eltwise_param.coeff and self.operation == EltwiseParameter.MAX
+        return ["coeff is ignored for operation: MAX"] if ignored else []
 
     def infer(self, shapes):
         for i, shape in enumerate(shapes):

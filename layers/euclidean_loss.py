@@ -2,7 +2,7 @@
 
 import math
 
-from demitasse.layers.layer import LossLayer
+from demitasse.layers.layer import LossLayer, transposed
 from demitasse.proto.errors import ShapeFault
 
 
@@ -15,6 +15,9 @@ class EuclideanLoss(LossLayer):
         if a[:1] != b[:1] or math.prod(a) != math.prod(b):
             raise ShapeFault(f"the bottoms have shapes {a} and {b}: batch size and count must be equal")
         return [()]
+
+    def advice(self, shapes):
+        return transposed(*shapes)
 
     def forward(self, xs):
         xp, (a, b) = self.xp, xs

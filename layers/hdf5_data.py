@@ -31,6 +31,7 @@ class Hdf5Rows(Source):
         ]
         shapes = [self._look(*file) for file in self.files]
         self.rows = np.array([shape[0][0] for shape in shapes])
+        self.count, self.shuffles = int(self.rows.sum()), "shuffle: true" * shuffle
         self.shapes = [shape[1:] for shape in shapes[0]]
         for (name, place), others in zip(self.files, shapes, strict=True):
             for top, shape, other in zip(names, self.shapes, others, strict=True):

@@ -7,7 +7,7 @@ a second top holds the probabilities.
 
 import math
 
-from demitasse.layers.layer import LossLayer, axis_index, check_labels
+from demitasse.layers.layer import LossLayer, axis_index, check_labels, transposed
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.weights import read_blob
 
@@ -43,6 +43,9 @@ class InfogainLoss(LossLayer):
         if math.prod(given) != classes * classes:
             raise ShapeFault(f"the infogain matrix has shape {given}: {classes} classes need {classes} x {classes}")
         return [(), scores][: max(len(self.spec.top), 1)]
+
+    def advice(self, shapes):
+        return transposed(shapes[0], shapes[1], self.axis)
 
     def forward(self, xs):
         xp, x, param = self.xp, xs[0], self.spec.loss_param

@@ -17,9 +17,8 @@ import functools
 import importlib
 import math
 import pkgutil
-import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from demitasse.proto import survey
 from demitasse.proto.errors import SchemaFault, ShapeFault
@@ -52,6 +51,18 @@ class Param:
     @property
     def count(self) -> int:
         return math.prod(self.shape)
+
+
+class Stream(NamedTuple):
+    """How the samples of a data layer follow each other, and which settings draw something at random.
+
+    count: samples until it begins again; None where that is not known.  order: of what draws which sample is next
+    ("shuffle: true").  looks: of what draws how it is cut ("crop_size: 224", "mirror: true").
+    """
+
+    count: int | None
+    order: tuple[str, ...] = ()
+    looks: tuple[str, ...] = ()
 
 
 class Layer:
@@ -123,6 +134,14 @@ class Layer:
         Adds to params[i].grad where that is not None.
         """
         raise NotImplementedError(self.type)
+
+    def advice(self, shapes: list[Shape]) -> list[str]:
+        """What can be computed from bottoms of these shapes but was hardly meant: lines for warnings."""
+        return []
+
+    def stream(self) -> Stream | None:
+        """Of a data layer how its samples follow each other; None for all others, which read what they are given."""
+        return None
 
     def check(self) -> None:
         """Raise the fault in what the last forward was given, if there is one that would have kept it waiting for the
@@ -222,20 +241,29 @@ def check_labels(scores: Shape, labels: Shape, axis: int) -> None:
     """ShapeFault unless there is a label for each place of the scores, whose classes lie along `axis`."""
     places = math.prod(scores[:axis] + scores[axis + 1 :])
     if math.prod(labels) != places:
-        exchanged = math.prod(labels[:axis] + labels[axis + 1 :]) == math.prod(scores)
+        swapped = [n for n in labels[:axis] + labels[axis + 1 :] if n != 1], [n for n in scores if n != 1]
+        exchanged = swapped[0] == swapped[1]
         remedy = (
             "are the bottoms exchanged? The scores come first" if exchanged else "one label for each place expected"
         )
         raise ShapeFault(
             f"the scores have shape {scores} and so {places} places, the labels have shape {labels}: {remedy}"
         )
-    sizes, given = ([n for n in shape if n != 1] for shape in (scores[:axis] + scores[axis + 1 :], labels))
-    if sizes != given and sorted(sizes) == sorted(given):
-        warnings.warn(
-            f"the labels of shape {labels} have their axes in another order than the scores of shape {scores}: height "
-            "and width look exchanged, and each place is compared with another one's label; transpose the labels",
-            stacklevel=3,
-        )
+
+
+def transposed(scores: Shape, labels: Shape, axis: int | None = None) -> list[str]:
+    """A line where labels seem to have height and width exchanged, though there are as many as it takes.
+
+    axis: of the classes, which labels lack; None: each number of the scores has a target of its own.
+    """
+    places = scores if axis is None else scores[:axis] + scores[axis + 1 :]
+    sizes, given = ([n for n in shape if n != 1] for shape in (places, labels))
+    if sizes == given or sorted(sizes) != sorted(given):
+        return []
+    return [
+        f"the labels of shape {labels} have their axes in another order than the scores of shape {scores}: height "
+        "and width look exchanged, and each place is compared with another one's label; transpose the labels"
+    ]
 
 
 def axis_index(axis: int, shape: Shape, field: str = "axis") -> int:

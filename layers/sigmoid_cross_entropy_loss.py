@@ -6,7 +6,7 @@ ignore_label: `ignore_label: 0` ignores 0.9 too, and -1 is the value to choose.
 
 import math
 
-from demitasse.layers.layer import LossLayer
+from demitasse.layers.layer import LossLayer, transposed
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import LossParameter
 
@@ -26,6 +26,9 @@ class SigmoidCrossEntropyLoss(LossLayer):
         if math.prod(x) != math.prod(target):
             raise ShapeFault(f"scores of shape {x} and targets of shape {target}: give one target per score")
         return [()]
+
+    def advice(self, shapes):
+        return transposed(*shapes)
 
     def forward(self, xs):
         xp, x, target, param = self.xp, xs[0], xs[1].reshape(xs[0].shape), self.spec.loss_param

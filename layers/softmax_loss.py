@@ -9,7 +9,7 @@ A second top holds the probabilities.
 
 import math
 
-from demitasse.layers.layer import LossLayer, axis_index, check_labels
+from demitasse.layers.layer import LossLayer, axis_index, check_labels, transposed
 from demitasse.proto.errors import ShapeFault
 
 
@@ -33,6 +33,9 @@ class SoftmaxWithLoss(LossLayer):
         if labels[:1] != scores[:1] and self.axis > 0:
             raise ShapeFault(f"{scores[0]} images of scores, but {labels[0] if labels else 1} of labels")
         return [(), scores][: max(1, len(self.spec.top))]
+
+    def advice(self, shapes):
+        return transposed(shapes[0], shapes[1], self.axis)
 
     def forward(self, xs):
         scores, labels = xs[0], xs[1].astype("int32")

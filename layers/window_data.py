@@ -19,6 +19,7 @@ class WindowSamples(Source):
     """Windows drawn with replacement; which ones depends on the seed and the place in the stream alone."""
 
     draws = True
+    shuffles = "windows at random"
 
     def __init__(self, fields, transform: Transformer):
         super().__init__()

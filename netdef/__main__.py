@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Sequence
 
 from demitasse.proto.cli import run_command
-from demitasse.proto.errors import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,5 +21,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    warnings.formatwarning = lambda message, *place: f"warning: {printable(str(message))}\n"
     sys.exit(main())

@@ -5,7 +5,6 @@ Nets written for those (HED, CRF-RNN, the first FCNs) build here too, and are of
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 from demitasse.netdef.coords import above_value, crop_offset, map_between
@@ -25,19 +24,18 @@ def set_offset(step: Step) -> None:
         step.spec.crop_param.offset.extend(offsets)
 
 
-def warn_of_crops(steps: Sequence[Step]) -> None:
-    """One warning for the net, where Crop layers without crop_param cut elsewhere than the coordinates say."""
+def wrong_crops(steps: Sequence[Step]) -> list[str]:
+    """One line for the net, where Crop layers without crop_param cut elsewhere than the coordinates say."""
     wrong = [(step, offsets) for step in steps if (offsets := _asked_for(step)) not in ([], [0])]
     if not wrong:
-        return
+        return []
     place = f"{wrong[0][0].where}: " * bool(str(wrong[0][0].where))
     named = some((f"'{step.name}' {', '.join(map(str, offsets))}" for step, offsets in wrong), len(wrong))
-    warnings.warn(
+    return [
         f"{place}Crop without crop_param cuts from offset 0 on, but the coordinates of the bottoms ask for another: "
         f"{named}; write crop_param {{ offset: ... }}, or build the net with auto_crop=True (commands: --auto-crop), "
-        "as the forks of Caffe that computed it",
-        stacklevel=5,
-    )
+        "as the forks of Caffe that computed it"
+    ]
 
 
 def _says_none(step: Step) -> bool:

@@ -8,15 +8,14 @@ A plan is enough to size, draw and crop a net; `Net` puts arrays to it.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 
 from demitasse.layers.fillers import check_filler
 from demitasse.layers.layer import TRAIN, Param, Shape
-from demitasse.netdef.crops import set_offset, warn_of_crops
-from demitasse.netdef.fields import own_fields, unread_fields
+from demitasse.netdef.cautions import warn_of_layers, warn_of_net
+from demitasse.netdef.crops import set_offset
 from demitasse.netdef.gradient import plan_gradients
 from demitasse.netdef.graph import Step, Value, label_of, wire
 from demitasse.netdef.inputs import declare_inputs
@@ -57,10 +56,11 @@ class Plan:
         self.steps = wire(self.message.layer, self.wheres, _tops_of(message, wheres), self.state_text)
         self._check_not_empty(message, source)
         self.by_name = {step.name: step for step in reversed(self.steps)}  # the first of a name, as in pycaffe
+        self._advised: set[str] = set()
         self.settled = False  # whether only an input's shape can change any other
         try:
             self._set_up(backend, auto_crop)
-            warn_of_crops(self.steps)
+            warn_of_net(self.steps, self._advised)
             self._fitting = {value: value.shape for value in self.inputs.values()}  # as all others were inferred from
             self.shared = bind_params(self.steps)
             plan_gradients(self.steps, self.message.force_backward)
@@ -99,14 +99,6 @@ class Plan:
                 for param in step.layer.params:
                     check_filler(param.filler)
                 infer(step, shapes)
-                self._warn_of_unread(step)
-
-    @staticmethod
-    def _warn_of_unread(step: Step) -> None:
-        unread, place = unread_fields(step.spec, step.cls), f"{step.where}: " * bool(str(step.where))
-        if unread:
-            read = f"it reads {' and '.join(own_fields(step.cls)) or 'no such field'}"
-            warnings.warn(f"{place}layer {step.label}: {' and '.join(unread)} without effect: {read}", stacklevel=4)
 
     # -- what is in it -----------------------------------------------------------------------------
 
@@ -188,6 +180,7 @@ class Plan:
         except BaseException:
             self._restore(before)
             raise
+        warn_of_layers(self.steps, self._advised)
         self._fitting = wanted
         self.settled = not first and last in (None, len(self.steps) - 1) and not any(map(_sizes_itself, self.steps))
 

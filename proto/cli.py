@@ -16,6 +16,7 @@ import re
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterable
 
 from demitasse.proto.errors import NetError, did_you_mean, printable
@@ -78,6 +79,7 @@ def progress(items: Iterable, total: int | None = None, unit: str = "image") -> 
 def run_command(run: Callable[[], int | None], with_traceback: bool = False) -> int:
     """The exit status of `run`; with_traceback: mistakes are raised on, to see where they were noticed."""
     _replace_closed_streams()
+    format_before, warnings.formatwarning = warnings.formatwarning, _warning_line
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to fail
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -95,8 +97,14 @@ def run_command(run: Callable[[], int | None], with_traceback: bool = False) -> 
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C, while all is torn down, ends at once
         return 130
     finally:
+        warnings.formatwarning = format_before
         for stream in (sys.stdout, sys.stderr):
             _empty(stream)
+
+
+def _warning_line(message, *place) -> str:
+    """A warning as commands show it: without the place in our code that it came from."""
+    return f"warning: {printable(' '.join(str(message).split()))}\n"
 
 
 class _Closed(io.TextIOBase):

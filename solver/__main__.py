@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-import warnings
 
 from demitasse.proto.cli import run_command, status_of
-from demitasse.proto.errors import printable
 
 FIRST_SAYS = 2  # seconds that the first rank has to tell a mistake and end all
 
@@ -61,5 +59,4 @@ def _run(options, ranks) -> int:
 
 
 if __name__ == "__main__":
-    warnings.formatwarning = lambda message, *place: f"warning: {printable(str(message))}\n"
     sys.exit(main())

@@ -24,7 +24,8 @@ def train(options, ranks) -> int:
         )
     log = _log(options) if ranks.rank == 0 else Silent()
     # Overflows need no warning of NumPy's: a loss that is not finite stops the run and names the layer.
-    with Signals(options.sigint_effect, options.sighup_effect) as signals, np.errstate(all="ignore"):
+    signals = Signals(options.sigint_effect, options.sighup_effect)
+    with signals, np.errstate(all="ignore"), log.python_warnings():
         solver = Solver(
             options.file,
             device=BackendOptions.of(options),
@@ -77,6 +78,11 @@ def test(options) -> int:
     if not options.weights:
         raise SolverFault("give the weights to test: --weights FILE")
     log = Log(terminal=False)
+    with log.python_warnings():
+        return _test(options, log)
+
+
+def _test(options, log: Log) -> int:
     backend = BackendOptions.of(options).make()
     state = {"level": options.level, "stages": options.stages, "auto_crop": options.auto_crop}
     net = Net(options.file, "TEST", backend=backend, **state)

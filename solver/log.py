@@ -18,6 +18,8 @@ import os
 import sys
 import threading
 import time
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +27,7 @@ import numpy as np
 from demitasse.proto.errors import NetError, SolverFault, printable
 from demitasse.solver.identity import Run, log_is_ours, log_taken
 
+_NOT_THE_CALLER = (__name__, "warnings", "_py_warnings")  # of a line: modules that only pass it on
 MOST = 1000  # numbers of one output that are listed: a score map has millions
 
 
@@ -91,6 +94,16 @@ class Silent:
     def close(self) -> None:
         """The run is over."""
 
+    @contextlib.contextmanager
+    def python_warnings(self) -> Iterator[None]:
+        """Inside, Python's warnings (of a net that is built, of its data) are lines of this log."""
+        before = warnings.showwarning
+        warnings.showwarning = lambda message, *place, **more: self.warn(" ".join(str(message).split()))
+        try:
+            yield
+        finally:
+            warnings.showwarning = before
+
 
 class Log(Silent):
     """The log of a run.
@@ -138,7 +151,7 @@ class Log(Silent):
         text = printable(text)
         if not self.terminal:
             caller = sys._getframe(1)
-            while caller.f_code.co_filename == __file__ and caller.f_back:
+            while caller.f_globals.get("__name__") in _NOT_THE_CALLER and caller.f_back:
                 caller = caller.f_back
             text = glog_prefix(level, os.path.basename(caller.f_code.co_filename), caller.f_lineno) + text
         try:

@@ -9,7 +9,6 @@ layers (FeedLayer) and the data sets of models/data are fed by this alike.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -17,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from demitasse.layers.data.prefetch import THREADS, Prefetcher
-from demitasse.layers.layer import Layer
+from demitasse.layers.data.transform import Transformer
+from demitasse.layers.layer import Layer, Stream
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
@@ -31,6 +31,9 @@ class Batch(NamedTuple):
 class Source:
     """Where samples come from.  A subclass says how to `find` a record, in order, and how to `load` it."""
 
+    count: int | None = None  # samples until it begins again, where that is known
+    shuffles = ""  # the setting that draws the order of samples, where one does
+    transform: Transformer | None = None
     costly = True  # whether loading pays several threads: decoding does, copying does not
     draws = False  # whether `load` needs an rng
     padding: Sequence[float] | None = None  # per top, what fills up samples that are smaller than others of their batch
@@ -191,7 +194,6 @@ class FeedLayer(Layer):
         raise NotImplementedError
 
     def setup(self, shapes):
-        self._warn_of_old_fields()
         source, batch, rand_skip = self.open()
         if batch < 1:
             source.close()
@@ -199,19 +201,25 @@ class FeedLayer(Layer):
         if self.be is not None:
             source.seed = int(self.be.rng.integers(2**31))
         skip = int(np.random.default_rng(source.seed).integers(rand_skip)) if rand_skip else 0
+        self.rand_skip = rand_skip
         self.feed = Feed(source, batch, self.spec.data_param.prefetch, skip)
         return []
 
-    def _warn_of_old_fields(self):
+    def advice(self, shapes):
         """Fields that moved to transform_param in 2014: Caffe, and so this layer, reads them in `layers { }` only."""
+        lines = []
         for name in ("data_param", "image_data_param", "window_data_param"):
             old = {"scale", "mean_file", "crop_size", "mirror"} - ({"scale"} if name == "window_data_param" else set())
             for field, _ in getattr(self.spec, name).ListFields():
                 if field.name in old:
-                    warnings.warn(
-                        f"layer '{self.spec.name}': {name}.{field.name} has no effect; write it in transform_param",
-                        stacklevel=2,
-                    )
+                    lines.append(f"{name}.{field.name} has no effect; write it in transform_param")
+        return lines
+
+    def stream(self):
+        source = self.feed.source
+        skips = f"rand_skip: {self.rand_skip}" if self.rand_skip else ""
+        looks = source.transform.drawn if source.transform else ()
+        return Stream(source.count, tuple(filter(None, (source.shuffles, skips))), looks)
 
     def infer(self, shapes):
         return self.feed.shapes()

@@ -80,7 +80,8 @@ class ListedSource(Source):
         self.size = (fields.new_height, fields.new_width) if fields.new_height else None
         self.fields, self.entries, self.transform = fields, entries, transform
         self.color = fields.is_color if transform.color is None else transform.color
-        self.draws = transform.random
+        self.draws, self.count = transform.random, len(entries)
+        self.shuffles = "shuffle: true" * fields.shuffle
         self._shuffled = None, None  # (seed, epoch) and its order
 
     def find(self, index: int) -> Entry:

@@ -42,6 +42,8 @@ class Transformer:
         self.color = True if fields.force_color else False if fields.force_gray else None
         self.random = bool(self.mirror or (train and self.crop))  # whether `window` draws
         self._random_crop = train
+        crop = f"crop_size: {self.crop}" if train and self.crop else ""
+        self.drawn = tuple(filter(None, (crop, "mirror: true" * self.mirror)))  # the settings that do
         self.mean_values = np.array(fields.mean_value, np.float32)
         self.mean_file, self.mean = fields.mean_file, None
         if self.mean_file:

@@ -109,10 +109,10 @@ def test_sizes_that_change_later_are_checked_again():
         scale.infer([(1, 4, 8, 8)])
 
 
-def test_coefficients_of_max_are_ignored_with_a_warning():
+def test_coefficients_of_max_are_ignored_with_advice():
     text = "type: 'Eltwise' bottom: 'd' bottom: 'e' top: 'y' eltwise_param { operation: MAX coeff: -1 coeff: -1 }"
-    with pytest.warns(UserWarning, match="coeff is ignored"):
-        layer = build(text, (2, 3), (2, 3))
+    layer = build(text, (2, 3), (2, 3))
+    assert layer.advice([(2, 3), (2, 3)]) == ["coeff is ignored for operation: MAX"]
     a, b = normal(2, 3), normal(2, 3, seed=1)
     np.testing.assert_array_equal(layer.forward([a, b])[0], np.maximum(a, b))
 

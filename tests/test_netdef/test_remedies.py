@@ -94,3 +94,8 @@ def test_an_input_without_its_batch(tmp_path, capsys):
 def test_bottoms_exchanged(type_name):
     with pytest.raises(ShapeFault, match="are the bottoms exchanged. The scores come first$"):
         Plan(blob("x", (2, 4, 5, 5)) + blob("y", (2, 1, 5, 5)) + layer(type_name, "l", "y x"))
+
+
+def test_bottoms_that_only_count_alike_are_not_called_exchanged():
+    with pytest.raises(ShapeFault, match="one label for each place expected$"):  # 4x3x16x16 values, 4x24x32 labels
+        Plan(blob("x", (4, 3, 16, 16)) + blob("y", (4, 1, 24, 32)) + layer("SoftmaxWithLoss", "l", "x y"))
