@@ -1,12 +1,15 @@
 """The programs in ../shared/checks, which hold `import caffe` against what real Caffe computed, each in a process."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.test_netdef.test_whole_nets import GRADIENT_TOLERANCE
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
@@ -16,15 +19,20 @@ pytestmark = pytest.mark.skipif(not (SHARED / "checks").is_dir(), reason=f"{SHAR
 EMPTY_WINDOWS = ["pool_ave_k1s2_35", "pool_ave_k1s2_ceil", "pool_max_k1s2_35", "pool_max_k1s2_ceil"]
 
 
-def check(name, *arguments) -> tuple[str, list[str]]:
-    """(its last line, the cases that it says fail) of a check program."""
-    done = subprocess.run(
+def run(name, *arguments, timeout=600):
+    """A check program that has ended."""
+    return subprocess.run(
         [sys.executable, SHARED / "checks" / f"{name}.py", *arguments],
         env=os.environ | {"PYTHONPATH": str(ROOT), "GLOG_minloglevel": "2"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=timeout,
     )
+
+
+def check(name, *arguments) -> tuple[str, list[str]]:
+    """(its last line, the cases that it says fail) of a check program."""
+    done = run(name, *arguments)
     lines = done.stdout.splitlines()
     assert lines, done.stderr
     return lines[-1], [line.split()[1] for line in lines if line.startswith("FAIL")]
@@ -52,7 +60,14 @@ def test_real_nets():
     assert (said, failed) == ("6 of 6 real nets agree with Caffe", [])
 
 
-@pytest.mark.full  # VGG16 forward and back, computed directly: minutes
+@pytest.mark.full  # VGG16 forward and back, computed directly: ten minutes on two quiet cores
 def test_whole_nets():
-    said, _ = check("nets_check", SHARED / "golden" / "nets")
-    assert said.endswith("of 6 whole nets agree") and int(said.split()[0]) >= 5
+    """The program asks for gradients within 2e-3 of the largest, which no order of summation meets on every machine:
+    gradients may be 4e-3 off, as in test_whole_nets.py, which says why.  Nothing else may be wrong."""
+    done = run("nets_check", SHARED / "golden" / "nets", timeout=3600)
+    lines = done.stdout.splitlines()
+    assert lines and lines[-1].endswith("of 6 whole nets agree"), done.stderr
+    for line in lines:
+        if line.startswith("FAIL"):
+            errors = [re.fullmatch(r"grad \S+ off by (\S+)", one) for one in line.split(maxsplit=2)[2].split("; ")]
+            assert all(error and float(error[1]) < GRADIENT_TOLERANCE for error in errors), line
