@@ -24,7 +24,14 @@ EXTRAS = {
     "gpu": ["cupy-cuda12x[ctk]>=14", "nvidia-cudnn-cu12>=9.2", "nvidia-cudnn-frontend>=1.18,<1.24"],
     "gpu-cuda13": ["cupy-cuda13x[ctk]>=14", "nvidia-cudnn-cu13>=9.2", "nvidia-cudnn-frontend>=1.18,<1.24"],
     "bench": ["torch>=2.2", "onnx>=1.16", "onnxruntime>=1.17", "openvino>=2024.0"],
-    "dev": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff>=0.6", "opencv-python-headless>=4.8,<5"],
+    "dev": [
+        "pytest>=8",
+        "pytest-xdist>=3.5",
+        "hypothesis>=6.100",
+        "ruff>=0.6",
+        "mypy>=1.10",
+        "opencv-python-headless>=4.8,<5",
+    ],
 }
 EXTRAS["all"] = [need for name in ("hdf5", "lmdb", "safetensors", "plots", "distributed") for need in EXTRAS[name]]
 
@@ -63,6 +70,8 @@ setup(
     py_modules=["solver", "netdef", "models"],
     entry_points={"console_scripts": ["demitasse = demitasse.__main__:main", "caffe = demitasse.solver.__main__:main"]},
     package_data={
+        "demitasse": ["py.typed"],
+        "caffe": ["py.typed"],
         "demitasse.proto": ["caffe.proto"],
         "demitasse.layers.backend.gpu": ["kernels/*.cu", "kernels/*.h"],
         "demitasse.models": ["*/*.prototxt", "*/classes.txt"],

@@ -19,7 +19,8 @@ def set_offset(step: Step) -> None:
     GraphFault where no offset cuts one bottom to lie under the other.
     """
     if _says_none(step):
-        axis, offsets = crop_offset(map_between(*step.bottoms, above_value))
+        cut, like = step.bottoms
+        axis, offsets = crop_offset(map_between(cut, like, above_value))
         step.spec.crop_param.axis = axis
         step.spec.crop_param.offset.extend(offsets)
 
@@ -46,7 +47,8 @@ def _asked_for(step: Step) -> list[int]:
     """The offsets by the coordinates; nothing where the layer says its own, or none would do."""
     if not _says_none(step):
         return []
+    cut, like = step.bottoms
     try:
-        return crop_offset(map_between(*step.bottoms, above_value))[1]
+        return crop_offset(map_between(cut, like, above_value))[1]
     except GraphFault:
         return []

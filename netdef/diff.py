@@ -34,7 +34,7 @@ def diff_weights(a: Mapping[str, Sequence[np.ndarray]], b: Mapping[str, Sequence
     lines = []
     for name in dict.fromkeys([*a, *b]):
         if name not in a or name not in b:
-            shapes = ", ".join(_shape(array) for array in (a.get(name) or b.get(name)))
+            shapes = ", ".join(_shape(array) for array in a.get(name) or b[name])
             lines.append(f"layer '{name}' ({shapes}): only in the {'first' if name in a else 'second'}")
             continue
         if len(a[name]) != len(b[name]):

@@ -32,7 +32,7 @@ def _only_relu(step: Step) -> Step | None:
 
 def slope_of(relu: Step) -> float:
     """The slope of a ReLU for negative numbers."""
-    return relu.layer.relu_slope
+    return relu.layer.relu_slope or 0.0
 
 
 def join_in_place(steps: Sequence[Step], kept: Collection[str]) -> None:

@@ -39,7 +39,7 @@ class Step:
     cls: type[Layer]
     bottoms: list[Value] = field(default_factory=list)
     tops: list[Value] = field(default_factory=list)
-    layer: Layer | None = None  # set up by the plan
+    layer: Layer = None  # type: ignore[assignment]  # until the plan sets it up
     need: list[bool] = field(default_factory=list)  # which bottoms get a gradient
     backward: bool = False  # whether it takes part in the backward pass
     relu: Step | None = None  # an in-place ReLU to be run in the same call
@@ -76,7 +76,7 @@ class Step:
         elif isinstance(error, MemoryError) and not hasattr(error, "raised_by"):
             return self._out_of_memory(error)
         else:
-            error.layer_place = f"{self.where}{': ' * bool(str(self.where))}layer {self.label}"
+            vars(error)["layer_place"] = f"{self.where}{': ' * bool(str(self.where))}layer {self.label}"
             if hasattr(error, "add_note"):  # a Python layer's own; notes exist since Python 3.11
                 error.add_note(f"in layer {self.label}{at(self.where)}")
         return error
@@ -251,7 +251,7 @@ def _check_count(who: str, what: str, count: int, least: int, most: int | None) 
         wanted = count_text(least, what) if least else f"no {what}s"
     else:
         wanted = f"{least} to {count_text(most, what)}"
-    remedy = f'add {what}: "..."' if count < least else f"take out {count - most}"
+    remedy = f'add {what}: "..."' if most is None or count < least else f"take out {count - most}"
     raise GraphFault(f"{who} {wanted}, but here {'is' if count == 1 else 'are'} {count or 'none'}: {remedy}")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 ORDERINGS, SLIDES = 24, 9  # passes over the rows; the last one goes down
 JOINT_WIDTH = 14.0
@@ -28,12 +29,14 @@ class Item:
 
 @dataclass
 class Layout:
-    items: dict[Hashable, Item]
-    paths: dict[Hashable, list[Item]]  # edge -> node, joints, node
+    """What goes where."""
+
+    items: dict[Any, Item]
+    paths: dict[tuple[Any, Any], list[Item]]  # edge -> node, joints, node
     rows: list[list[Item]]
 
 
-def lay_out(widths: Mapping[Hashable, float], edges: Mapping[tuple[Hashable, Hashable], float], gap: float) -> Layout:
+def lay_out(widths: Mapping[Any, float], edges: Mapping[tuple[Any, Any], float], gap: float) -> Layout:
     """Rows and x for nodes of these widths.
 
     The nodes come in an order in which every edge points forwards; the number of an edge is the width that
@@ -74,7 +77,7 @@ def _chains(depths: Mapping[Hashable, int], edges: Iterable) -> set:
         if lower not in above or depths[upper] > depths[above[lower]]:
             above[lower] = upper
     chained, chosen = set(), set()
-    for node in sorted(depths, key=depths.get, reverse=True):
+    for node in sorted(depths, key=depths.__getitem__, reverse=True):
         while node not in chained:
             chained.add(node)
             if node in above and above[node] not in chained:

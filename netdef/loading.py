@@ -45,15 +45,15 @@ class LoadReport:
         return "; ".join(parts)
 
 
-def read_all(source) -> tuple[str, dict[str, list[np.ndarray]]]:
+def read_all(source) -> tuple[str, dict[str, list[np.ndarray | None]]]:
     """(what to call it, {layer: arrays}) of a dict, a path, or several paths joined by commas (later ones win)."""
     if isinstance(source, Mapping):
         return "the given arrays", {name: _as_list(arrays) for name, arrays in source.items()}
     name = os.fspath(source)
     paths = [name] if os.path.exists(name) else [path.strip() for path in name.split(",")]
-    layers = {}
+    layers: dict[str, list[np.ndarray | None]] = {}
     for path in paths:
-        layers.update(read_weights(path))
+        layers.update((layer, list(arrays)) for layer, arrays in read_weights(path).items())
     return name, layers
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from demitasse.layers.backend import make_backend
 from demitasse.layers.layer import Array, Layer, Param, Shape
@@ -66,7 +67,7 @@ class Net(Stored):
         self.backend = backend or make_backend("cpu")
         if seed is not None:
             self.backend.seed(seed)
-        state = {"level": level, "stages": stages, "inputs": inputs, "auto_crop": auto_crop}
+        state: dict[str, Any] = {"level": level, "stages": stages, "inputs": inputs, "auto_crop": auto_crop}
         self.plan = Plan(source, phase, backend=self.backend, **state)
         try:
             self._build(keep, fuse, weights)

@@ -51,8 +51,8 @@ def bind_params(steps: Sequence[Step]) -> dict[Param, Param]:
                 if owner.param is not param:
                     _check_shapes(owner, param, spec)
                     shared[param] = owner.param
-    for param, owner in shared.items():
-        param.lr_mult, param.decay_mult = owner.lr_mult, owner.decay_mult
+    for param, shown in shared.items():
+        param.lr_mult, param.decay_mult = shown.lr_mult, shown.decay_mult
     return shared
 
 

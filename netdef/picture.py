@@ -90,9 +90,10 @@ def plan_or_wiring(source: str | os.PathLike | NetParameter, phase: str | int) -
     try:
         return Plan(source, phase)
     except Exception as error:
-        message, wheres = filter_net(*read_net(source), phase)
+        written, places = read_net(source)
+        message, wheres = filter_net(written, places, phase)
         steps = wire(message.layer, wheres)
-        layer = getattr(error, "layer", None) or getattr(error, "layer_place", "")
+        layer = str(getattr(error, "layer", None) or getattr(error, "layer_place", ""))
         if not any(step.label in layer for step in steps if not step.bottoms):
             raise
         return Wiring(steps)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from demitasse.netdef.coords import above_value, crop_offset, map_between
 from demitasse.netdef.fusion import fuse_relus
-from demitasse.netdef.graph import Step
+from demitasse.netdef.graph import Step, Value
 from demitasse.netdef.plan import Plan, plan_lifetimes
 from demitasse.netdef.sight import Sight, sights
 from demitasse.netdef.words import shape_text
@@ -79,7 +79,8 @@ def live_most(plan: Plan) -> tuple[int, str]:
     plan_lifetimes(plan.steps, plan.inputs)
     fuse_relus(plan.steps)
     absorbed = {step.relu for step in plan.steps if step.relu}
-    alive, most = {}, (0, "")
+    alive: dict[Value, int] = {}
+    most = (0, "")
     for step in plan.steps:
         if step in absorbed:
             continue
@@ -98,8 +99,9 @@ def crops(plan: Plan) -> list[Crop]:
 
 def _check_crop(step: Step) -> Crop:
     written = tuple(step.spec.crop_param.offset) or (0,)
+    cut, like = step.bottoms
     try:
-        _, right = crop_offset(map_between(*step.bottoms, above_value))
+        _, right = crop_offset(map_between(cut, like, above_value))
     except GraphFault as fault:
         return Crop(step.name, written, None, fault.what)
     return Crop(step.name, written, tuple(right))
@@ -120,10 +122,7 @@ def _row(step: Step, sight: Sight | None) -> tuple[str, ...]:
         f"{params:,}" if params else "",
         _short(macs(step)),
         _megabytes(made) if made else "",
-        *(
-            _per_axis(part) if sight else ""
-            for part in (sight and sight.stride, sight and sight.offset, sight and sight.field)
-        ),
+        *(map(_per_axis, (sight.stride, sight.offset, sight.field)) if sight else ("", "", "")),
     )
 
 
@@ -132,8 +131,8 @@ def _per_axis(values: Sequence[float]) -> str:
     return shape_text(f"{value + 0.0:.6g}" for value in _one_if_equal(values))
 
 
-def _one_if_equal(values: tuple) -> tuple:
-    return values[:1] if len(set(values)) == 1 else tuple(values)
+def _one_if_equal(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(values[:1] if len(set(values)) == 1 else values)
 
 
 def _short(number: int) -> str:

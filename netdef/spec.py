@@ -62,6 +62,8 @@ class Function:
 class NetSpec:
     """A net under construction: each attribute or item that is set names a top (or a layer without tops)."""
 
+    tops: dict[str, Top | Function]
+
     def __init__(self):
         super().__setattr__("tops", {})
 
@@ -95,7 +97,7 @@ def to_proto(*wanted: Top | Function) -> NetParameter:
 
 
 def _write(wanted: Iterable[Top | Function], names: dict) -> NetParameter:
-    names, counts = dict(names), Counter()
+    names, counts = dict(names), Counter[str]()
 
     def name_of(thing: Top | Function) -> str:
         if thing not in names:
@@ -104,7 +106,8 @@ def _write(wanted: Iterable[Top | Function], names: dict) -> NetParameter:
             names[thing] = f"{kind}{counts[kind]}"
         return names[thing]
 
-    net, blobs = NetParameter(), {}
+    net = NetParameter()
+    blobs: dict[Top, str] = {}
     for fn in _in_order(top.fn if isinstance(top, Top) else top for top in wanted):
         layer = net.layer.add()
         layer.bottom.extend(blobs[top] for top in fn.inputs)

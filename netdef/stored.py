@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from demitasse.layers.layer import Layer
 from demitasse.netdef.loading import LoadReport, match_weights
@@ -15,9 +16,15 @@ from demitasse.proto.errors import GraphFault, WeightsFault
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.weights import write_weights
 
+if TYPE_CHECKING:
+    from demitasse.netdef.plan import Plan
+
 
 class Stored(Turns):
     """The part of a Net (netdef.net) that outlives it; it has a `plan` and a `backend`."""
+
+    plan: Plan
+    backend: Any
 
     @alone
     def load(self, source: str | os.PathLike | Mapping) -> LoadReport:
@@ -38,9 +45,9 @@ class Stored(Turns):
     def save(self, path: str | os.PathLike, grads: bool = False, ending: str | None = None) -> None:
         """Write the weights, and with `grads` their gradients, in the format of the path's ending, or of another."""
         params = self.plan.params
-        weights = {step.name: [] for step in self.plan.steps}
+        weights: dict[str, list] = {step.name: [] for step in self.plan.steps}
         weights |= {name: [self.backend.to_host(param.data) for param in params[name]] for name in params}
-        diffs = {step.name: [] for step in self.plan.steps}
+        diffs: dict[str, list] = {step.name: [] for step in self.plan.steps}
         diffs |= {
             name: [None if param.grad is None else self.backend.to_host(param.grad) for param in params[name]]
             for name in params
@@ -95,7 +102,7 @@ class Stored(Turns):
 
     def _by_own_names(self) -> list[tuple[str, Layer]]:
         """(name, layer) of every layer; of those with one name the later ones are told apart by a number."""
-        seen = Counter()
+        seen = Counter[str]()
         named = []
         for step in self.plan.steps:
             seen[step.name] += 1

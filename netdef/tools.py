@@ -22,7 +22,8 @@ IMAGE_AXES = 4
 
 def complete_inputs(net: str, shapes: Mapping[str, Shape], phase: str) -> dict[str, Shape]:
     """Where a data layer's image is given a size, its other tops are taken to be label maps of that size."""
-    message, _ = filter_net(*read_net(net), phase)
+    written, wheres = read_net(net)
+    message, _ = filter_net(written, wheres, phase)
     complete = dict(shapes)
     for layer in message.layer:
         given = [shapes[top] for top in layer.top if top in shapes]

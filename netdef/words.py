@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from demitasse.proto.errors import Where
 
 
-def shape_text(shape: Iterable[int]) -> str:
+def shape_text(shape: Iterable[object]) -> str:
     """1x3x500x500; "one number" for a shape without axes."""
     return "x".join(str(size) for size in shape) or "one number"
 

@@ -159,12 +159,12 @@ def error_line(error: Exception) -> str | None:
         files = [name for name in (error.filename, error.filename2) if name is not None]
         return " ".join(f"{' to '.join(map(str, files))}{': ' * bool(files)}{error.strerror or error}".split())
     if isinstance(error, MemoryError):
-        return " ".join(f"the memory is not enough: {error}".rstrip(": ").split())
+        return " ".join(f"not enough memory: {error}".rstrip(": ").split())
     return None
 
 
 def _of_users_code(error: Exception) -> str:
-    code, trace = error.raised_by
+    (code, trace), remedy = vars(error)["raised_by"], vars(error)["remedy"]
     frames = [
         frame
         for frame in traceback.extract_tb(trace)
@@ -172,8 +172,8 @@ def _of_users_code(error: Exception) -> str:
     ]
     lines = ["Traceback (most recent call last):\n"] if frames else []
     lines += traceback.StackSummary.from_list(frames).format()
-    error.__notes__ = []  # the last line says where
+    vars(error)["__notes__"] = []  # the last line says where
     lines += traceback.format_exception_only(type(error), error)
     place = getattr(error, "layer_place", "")
     what = " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
-    return f"{''.join(lines)}{place}{': ' * bool(place)}{code} raised {what}{'; ' * bool(error.remedy)}{error.remedy}"
+    return f"{''.join(lines)}{place}{': ' * bool(place)}{code} raised {what}{'; ' * bool(remedy)}{remedy}"

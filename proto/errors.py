@@ -79,8 +79,8 @@ def foreign(error: Exception, code: str, remedy: str = "") -> Exception:
     remedy, if there is one to name.
     """
     if not isinstance(error, NetError):
-        error.raised_by = code, error.__traceback__.tb_next
-        error.remedy = remedy
+        trace = error.__traceback__
+        vars(error).update(raised_by=(code, trace and trace.tb_next), remedy=remedy)
         if remedy and hasattr(error, "add_note"):  # since Python 3.11
             error.add_note(remedy)
     return error

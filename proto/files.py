@@ -116,7 +116,7 @@ def _copy_into(source: Path, node) -> None:
 
 def buffer_of(array: np.ndarray) -> memoryview:
     """The bytes of a contiguous array, not copied."""
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def write_chunks(path, chunks) -> None:

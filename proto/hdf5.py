@@ -243,7 +243,7 @@ def _text(value, path) -> str:
     """The name that `_layer_group` has kept."""
     if not isinstance(value, np.void):
         raise fault(path, f"the attribute {_NAME} is no text")
-    return bytes(value).decode("utf-8", "replace")
+    return value.tobytes().decode("utf-8", "replace")
 
 
 def read_state(path) -> SolverFile:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ _CELL, _STRUCT, _CHAR, _FIRST_NUMERIC, _LAST_NUMERIC = 1, 2, 4, 6, 15
 _DEEPEST = 32
 
 
-def read(data) -> dict[str, object]:
+def read(data) -> dict[str, Any]:
     """{name: value} of a file's bytes.  Raises ValueError."""
     order = {b"IM": "<", b"MI": ">"}.get(bytes(data[126:128]))
     if bytes(data[:19]) == b"MATLAB 7.3 MAT-file":
@@ -128,10 +129,10 @@ def _value(data, at: int, end: int, order: str, kind: int, shape: tuple[int, ...
             codec += "-le" if order == "<" else "-be"
         return bytes(data[start:stop]).decode(codec, "replace")
     if _FIRST_NUMERIC <= kind <= _LAST_NUMERIC:
-        values, _ = _numbers(data, at, end, order)
-        if values.size != count:
-            raise ValueError(f"an array of {' x '.join(map(str, shape))} holds {values.size:,} values")
-        return values.reshape(shape, order="F")
+        numbers, _ = _numbers(data, at, end, order)
+        if numbers.size != count:
+            raise ValueError(f"an array of {' x '.join(map(str, shape))} holds {numbers.size:,} values")
+        return numbers.reshape(shape, order="F")
     return None
 
 

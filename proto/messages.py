@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import FieldDescriptor
@@ -140,10 +141,15 @@ if hasattr(FieldDescriptor, "is_repeated"):
 else:  # protobuf before 6.31; later versions warn of `label`
 
     def is_repeated(field: FieldDescriptor) -> bool:
-        return field.label == FieldDescriptor.LABEL_REPEATED
+        return field.label == FieldDescriptor.LABEL_REPEATED  # type: ignore[attr-defined]
 
     def is_required(field: FieldDescriptor) -> bool:
-        return field.label == FieldDescriptor.LABEL_REQUIRED
+        return field.label == FieldDescriptor.LABEL_REQUIRED  # type: ignore[attr-defined]
+
+
+if TYPE_CHECKING:  # what _publish adds is known to nobody before it runs
+
+    def __getattr__(name: str) -> Any: ...
 
 
 pool = descriptor_pool.DescriptorPool()  # our own: a generated caffe_pb2 may live in the default one

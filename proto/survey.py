@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault, Where
-from demitasse.proto.tokens import Source, unquote
+from demitasse.proto.tokens import Source, Token, unquote
 
 require_type: Callable[[str, Sequence[str]], object] | None = None
 
@@ -30,7 +30,8 @@ class Outline(NamedTuple):
 def survey(source: Source) -> list[Outline]:
     """The layers of a net's text, as far as its words can be told apart."""
     layers: list[Outline] = []
-    depth, before = 0, []  # the last two words
+    before: list[Token] = []  # the last two words
+    depth = 0
     try:
         for token in source.tokens():
             if token.text in ("{", "<"):
@@ -51,6 +52,8 @@ def survey(source: Source) -> list[Outline]:
 def explain(fault: SchemaFault, source: Source) -> NetError:
     """The fault of a field as one of its layer; where the type of that is not known, that is what is wrong."""
     layers = survey(source)
+    if fault.where is None:
+        return fault
     place = fault.where.line, fault.where.column
     layer = next((one for one in reversed(layers) if (one.where.line, one.where.column) <= place), None)
     if not layer or not layer.said:

@@ -124,7 +124,7 @@ class _Parser:
 
     def unexpected(self, inner: _Open, token: Token):
         opened = inner.brace and f"the '{inner.brace.text}' of {inner.name} (line {self.where(inner.brace).line})"
-        if token.kind == "end":
+        if token.kind == "end" and inner.brace:
             raise SyntaxFault(f"the file ends, but {opened} is not closed", self.where(inner.brace))
         if token.text in ("}", ">"):
             what = f"'{token.text}' cannot close {opened}" if opened else f"there is one '{token.text}' too many"
@@ -205,8 +205,8 @@ class _Parser:
         """0,001 is two numbers to the grammar, and the second one stands where a field should."""
         at, text = self.ahead.offset, self.source.text
         if self.ahead.text == "," and text[at - 1 : at].isdigit() and text[at + 1 : at + 2].isdigit():
-            number = re.search(r"[0-9]+$", text[:at])[0]
-            digits = re.match(r"[0-9]+", text[at + 1 :])[0]
+            number = re.findall(r"[0-9]+$", text[:at])[0]
+            digits = re.findall(r"^[0-9]+", text[at + 1 :])[0]
             raise SyntaxFault(
                 f"{name}: {number},{digits} has a comma where a decimal point belongs: write {number}.{digits}",
                 self.where(self.ahead),
@@ -223,7 +223,7 @@ class _Parser:
         ]
         if hint := field_hint(kind.name, name) or other_field(name, inner.fields):
             return f"{what}: {hint}"
-        if self.has_closed(inner, name):
+        if self.closed and self.has_closed(inner, name):
             closed, brace = self.closed
             line = self.where(brace).line
             return f"{what}: is the '{brace.text}' of line {line} one too many? It closes {closed.name}"

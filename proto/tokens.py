@@ -57,9 +57,9 @@ class Source:
 
     def tokens(self) -> Iterator[Token]:
         """One token after the other, at the end one of kind "end"."""
-        last, follows_number = None, -1
+        last, follows_number = Token("end", "", 0), -1
         for match in _WORD.finditer(self.text):
-            kind = match.lastgroup
+            kind = match.lastgroup or ""
             if kind == "space":
                 continue
             token = Token(kind, match[0], match.start())

@@ -151,7 +151,10 @@ def _upgrade_inputs(net: NetParameter, marks: Marks) -> Where:
     def rename(path: str) -> str | None:
         if dim := re.fullmatch(r"input_dim\[(\d+)\]", path):
             return f"input_param.shape[{int(dim[1]) // 4}].dim[{int(dim[1]) % 4}]"
-        name, index, rest = re.fullmatch(r"(\w+)(\[\d+\])?(.*)", path).groups()
+        parts = re.fullmatch(r"(\w+)(\[\d+\])?(.*)", path)
+        if parts is None:
+            return None
+        name, index, rest = parts.groups()
         new = {"input": "top", "input_shape": "input_param.shape"}.get(name)
         return new and new + (index or "") + rest
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 from demitasse.proto.errors import SchemaFault, Where, did_you_mean, located
 from demitasse.proto.messages import NetParameter, V1LayerParameter, is_repeated
@@ -77,7 +78,7 @@ def upgrade_layers(net: NetParameter, wheres: list[Where]) -> list[Where]:
     """Bring net.layers from V0 to V1, in place; the places of the layers that remain."""
     kept = _fuse_padding(net, wheres)
     layers = [_upgrade_layer(layer, where) for layer, where in kept]
-    places = [renamed(where, lambda path, kind=layer.layer.type: _renamed(path, kind)) for layer, where in kept]
+    places = [renamed(where, partial(_renamed, kind=layer.layer.type)) for layer, where in kept]
     del net.layers[:]
     net.layers.extend(layers)
     return places

@@ -70,11 +70,8 @@ def read_grads(path) -> dict[str, list[np.ndarray]]:
     if kind != "protobuf":
         return {}
     _, layers = caffemodel.read_net(data, path)
-    return {
-        name: [diff for _, diff in blobs]
-        for name, blobs in layers
-        if blobs and all(diff is not None for _, diff in blobs)
-    }
+    grads = {name: [diff for _, diff in blobs if diff is not None] for name, blobs in layers}
+    return {name: grads[name] for name, blobs in layers if blobs and len(grads[name]) == len(blobs)}
 
 
 def _read(path):

@@ -26,5 +26,6 @@ def diagonal_bilinear(shape) -> np.ndarray:
     channels, per_group = shape[:2]
     weights = np.zeros(shape, np.float32)
     every = np.arange(channels)
-    weights[every, every % per_group] = fill((1, 1, *shape[2:]), FillerParameter(type="bilinear"), None)[0, 0]
+    bilinear = fill((1, 1, *shape[2:]), FillerParameter(type="bilinear"), np.random.default_rng(0))
+    weights[every, every % per_group] = bilinear[0, 0]
     return weights

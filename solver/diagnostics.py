@@ -47,15 +47,16 @@ def _frozen_at_zero(net) -> list[str]:
         if _is_zero(net, step) and step.layer.params[0].lr_mult == 0:
             remedy = "start it as bilinear upsampling with --bilinear, or " * (step.cls.type == "Deconvolution")
             lines.append(
-                f"the weights of layer {step.label} are all zero and lr_mult 0 keeps them so: its output says "
-                f"nothing, for ever; {remedy}load weights for it"
+                f"the weights of layer {step.label} are all zero and lr_mult 0 keeps them so: its output "
+                f"is constant; {remedy}load weights for it"
             )
     return lines
 
 
 def _dead_chain(net) -> list[str]:
     """Learned layers of zeros behind other layers of zeros: no gradient passes either."""
-    dark, dead = set(), []  # values that are zero because a layer before them is
+    dark: set = set()  # values that are zero because a layer before them is
+    dead = []
     for step in net.plan.steps:
         zero = _is_zero(net, step)
         if zero and not dark.isdisjoint(step.bottoms) and step.layer.params[0].lr_mult != 0:

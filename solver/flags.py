@@ -113,9 +113,9 @@ def finish(options, default_threads: int | None) -> None:
 def _one(positional: str | None, flag: str | None, what: str) -> str:
     if positional and flag:
         raise SolverFault(f"two files are given, {positional} and {flag}: give one")
-    if not (positional or flag):
-        raise SolverFault(f"give {what}")
-    return positional or flag
+    if given := positional or flag:
+        return given
+    raise SolverFault(f"give {what}")
 
 
 def _device(options) -> str | None:

@@ -21,6 +21,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Output:
 
 def output_lines(kind: str, outputs) -> list[str]:
     """ "    Train net output #0: loss = 0.5 (* 1 = 0.5 loss)": a line per number, counted through all outputs."""
-    lines = []
+    lines: list[str] = []
     for output in outputs:
         if np.size(output.values) > MOST:
             lines.append(f"    {kind} net output #{len(lines)}: {output.name} holds {np.size(output.values)} numbers")
@@ -116,7 +117,7 @@ class Log(Silent):
     def __init__(self, stream=None, *, terminal: bool | None = None, jsonl: str | os.PathLike | None = None, plot=None):
         self.stream = stream or sys.stderr
         self.terminal = self.stream.isatty() if terminal is None else terminal
-        self.bar = None
+        self.bar: Any = None  # tqdm's
         self.plot = plot
         self.started = time.monotonic()
         self.json_path = jsonl
@@ -124,7 +125,7 @@ class Log(Silent):
         self.records = bool(plot or jsonl)
 
     def begin(self, run: Run, ours: set[str | None], overwrite: bool, iteration: int) -> None:
-        if self.json_file is not None:
+        if self.json_file is not None and self.json_path is not None:
             try:
                 if not log_is_ours(self.json_path, ours):
                     if not overwrite:
@@ -217,7 +218,8 @@ class Log(Silent):
     def _end_json(self) -> None:
         file, self.json_file = self.json_file, None
         with contextlib.suppress(OSError):  # what is in its buffer has nowhere to go
-            file.close()
+            if file is not None:
+                file.close()
 
     def close(self) -> None:
         self._close_bar()

@@ -68,7 +68,7 @@ def _spoilt_weights(net):
 def _first_not_finite(net, state: dict):
     """(step, place) of the first layer that gives a value which is not finite in the pass that begins at `state`;
     (None, "") where none does."""
-    found = []
+    found: list[tuple] = []
 
     def hook(index: int) -> None:
         step = net.plan.steps[index]

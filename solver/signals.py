@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from typing import Any
 
 from demitasse.proto.errors import SolverFault
 
@@ -27,7 +28,7 @@ class Signals:
         if hasattr(signal, "SIGHUP"):
             self.effects[signal.SIGHUP] = EFFECTS[sighup]
         self.pending = NONE
-        self.previous = {}
+        self.previous: dict[int, Any] = {}
 
     def __call__(self) -> int:
         request, self.pending = self.pending, NONE

@@ -100,10 +100,10 @@ def write(solver) -> str:
         os.unlink(state)
     new = [path for path in (f"{state}.json", weights) if not os.path.lexists(path)]
     try:
-        with replacing(f"{state}.json") as path:
+        with replacing(f"{state}.json") as file:
             side = {"version": VERSION, "iter": solver.iter, "run": solver.run.as_json(), "type": solver.param.type}
             side["losses"] = list(solver.losses)
-            path.write_text(json.dumps(side | {"ranks": [json.loads(text) for text in ranks]}), encoding="utf-8")
+            file.write_text(json.dumps(side | {"ranks": [json.loads(text) for text in ranks]}), encoding="utf-8")
         solver.log.info(f"Snapshotting to {kind} file {weights}")
         if solver.param.snapshot_diff:
             solver.updater.updates_to_grads()
@@ -232,5 +232,5 @@ def _require_counts(net, state: dict) -> None:
 
 def _numpy_state() -> list:
     """NumPy's global generator, which Python layers of old draw from, as JSON values."""
-    name, keys, position, has_gauss, gauss = np.random.get_state()
-    return [name, keys.tolist(), position, has_gauss, gauss]
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    return [name, np.asarray(keys).tolist(), position, has_gauss, gauss]
