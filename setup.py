@@ -73,6 +73,7 @@ setup(
         "demitasse": ["py.typed"],
         "caffe": ["py.typed"],
         "demitasse.proto": ["caffe.proto"],
+        "demitasse.netdef": ["*.pyi"],
         "demitasse.layers.backend.gpu": ["kernels/*.cu", "kernels/*.h"],
         "demitasse.models": ["*/*.prototxt", "*/classes.txt"],
     },

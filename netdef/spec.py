@@ -17,6 +17,7 @@ from __future__ import annotations
 import reprlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from demitasse.layers.layer import layer_class
 from demitasse.netdef.fields import assign, home_of
@@ -67,12 +68,12 @@ class NetSpec:
     def __init__(self):
         super().__setattr__("tops", {})
 
-    def __setattr__(self, name: str, value: Top | Function) -> None:
+    def __setattr__(self, name: str, value: Any) -> None:
         if not isinstance(value, (Top, Function)):
             raise NamingFault(_not_a_top(name, value))
         self.tops[name] = value
 
-    def __getattr__(self, name: str) -> Top | Function:
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name not in self.tops:
             raise AttributeError(f"the net has no '{name}' yet{did_you_mean(name, self.tops)}")
         return self.tops[name]
@@ -83,7 +84,7 @@ class NetSpec:
     __setitem__ = __setattr__
     __delitem__ = __delattr__
 
-    def __getitem__(self, name: str) -> Top | Function:
+    def __getitem__(self, name: str) -> Any:
         return self.tops[name]
 
     def to_proto(self) -> NetParameter:
@@ -202,4 +203,10 @@ class _Parameters:
         return _Enums(message)
 
 
-L, P = _Layers(), _Parameters()
+if TYPE_CHECKING:  # layer_calls.pyi spells out what the two find (netdef/spec_stub.py writes it)
+    from demitasse.netdef.layer_calls import Layers, Params
+
+    L: Layers
+    P: Params
+else:
+    L, P = _Layers(), _Parameters()

@@ -25,12 +25,40 @@ def installed(tmp_path):
     return tmp_path
 
 
+def checked(folder, *words):
+    """What mypy says in a folder."""
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--config-file",
+        ROOT / "pyproject.toml",
+        "--cache-dir",
+        ROOT / ".mypy_cache",
+    ]
+    environment = {**os.environ, "MYPYPATH": ""}
+    return subprocess.run(
+        [*command, *words], cwd=folder, capture_output=True, text=True, timeout=300, env=environment
+    ).stdout
+
+
 def test_types(installed):
-    command = [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml"]
-    command += ["--cache-dir", ROOT / ".mypy_cache", "-m", "demitasse.layers.backend.contract"]
-    for package in CHECKED:
-        command += ["-p", package]
-    run = subprocess.run(
-        command, cwd=installed, capture_output=True, text=True, timeout=300, env={**os.environ, "MYPYPATH": ""}
+    packages = [word for package in CHECKED for word in ("-p", package)]
+    assert checked(installed, *packages, "-m", "demitasse.layers.backend.contract").startswith("Success")
+
+
+def test_a_user_s_mistakes_in_a_net_are_seen_before_it_runs(installed):
+    (installed / "user.py").write_text(
+        "from demitasse.netdef.spec import L, NetSpec, P\n"
+        "import caffe\n"
+        "n = NetSpec()\n"
+        "n.data = L.Input(shape=dict(dim=[1, 3, 8, 8]))\n"
+        "n.conv = L.Convolution(n.data, num_output=3, kernel_size=3, bias_filler=dict(type='xavier'))\n"
+        "n.pool = caffe.layers.Pooling(n.conv, pool=P.Pooling.MAX, stride=2)\n"
+        "n.a = caffe.layers.Convolution(n.data, num_outptu=3)\n"
+        "n.b = L.Convoluton(n.data)\n"
+        "n.c = P.Pooling.MXA\n"
     )
-    assert run.returncode == 0, run.stdout + run.stderr
+    lines = [line for line in checked(installed, "user.py").splitlines() if ": error:" in line]
+    assert [line.split(":")[1] for line in lines] == ["7", "8", "9"], lines
+    assert 'did you mean "num_output"?' in lines[0]

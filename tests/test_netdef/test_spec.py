@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from demitasse.netdef import spec_stub
 from demitasse.netdef.net import Net
 from demitasse.netdef.spec import L, NetSpec, P, to_proto
 from demitasse.proto import text
@@ -171,3 +172,8 @@ def test_a_type_that_there_is_not_is_an_attribute_that_there_is_not():
     assert hasattr(L, "Convolution") and not hasattr(L, "Convoluton")
     with pytest.raises(SchemaFault, match="unknown layer type 'Convoluton'.*did you mean 'Convolution'"):
         L.Convoluton()
+
+
+def test_what_editors_complete_is_what_there_is():
+    written = spec_stub.STUB.read_text(encoding="utf-8")
+    assert written == spec_stub.stub(), "out of date: run python -m demitasse.netdef.spec_stub"

@@ -1,0 +1,331 @@
+"""Written by netdef/spec_stub.py from the schema: what L and P of netdef/spec.py take."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from typing_extensions import Unpack
+
+from demitasse.netdef.spec import Top
+
+class LayerFields(TypedDict, total=False):
+    name: str
+    phase: int | str
+    loss_weight: float | Sequence[float]
+    param: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    propagate_down: bool | Sequence[bool]
+    include: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    exclude: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    transform_param: Mapping[str, Any]
+    loss_param: Mapping[str, Any]
+    accuracy_param: Mapping[str, Any]
+    argmax_param: Mapping[str, Any]
+    batch_norm_param: Mapping[str, Any]
+    bias_param: Mapping[str, Any]
+    bn_param: Mapping[str, Any]
+    clip_param: Mapping[str, Any]
+    concat_param: Mapping[str, Any]
+    contrastive_loss_param: Mapping[str, Any]
+    convolution_param: Mapping[str, Any]
+    crop_param: Mapping[str, Any]
+    data_param: Mapping[str, Any]
+    dense_image_data_param: Mapping[str, Any]
+    dropout_param: Mapping[str, Any]
+    dummy_data_param: Mapping[str, Any]
+    eltwise_param: Mapping[str, Any]
+    elu_param: Mapping[str, Any]
+    embed_param: Mapping[str, Any]
+    exp_param: Mapping[str, Any]
+    flatten_param: Mapping[str, Any]
+    hdf5_data_param: Mapping[str, Any]
+    hdf5_output_param: Mapping[str, Any]
+    hinge_loss_param: Mapping[str, Any]
+    image_data_param: Mapping[str, Any]
+    infogain_loss_param: Mapping[str, Any]
+    inner_product_param: Mapping[str, Any]
+    input_param: Mapping[str, Any]
+    interp_param: Mapping[str, Any]
+    log_param: Mapping[str, Any]
+    lrn_param: Mapping[str, Any]
+    memory_data_param: Mapping[str, Any]
+    mvn_param: Mapping[str, Any]
+    norm_param: Mapping[str, Any]
+    normalize_param: Mapping[str, Any]
+    parameter_param: Mapping[str, Any]
+    permute_param: Mapping[str, Any]
+    pooling_param: Mapping[str, Any]
+    power_param: Mapping[str, Any]
+    prelu_param: Mapping[str, Any]
+    prior_box_param: Mapping[str, Any]
+    python_param: Mapping[str, Any]
+    recurrent_param: Mapping[str, Any]
+    reduction_param: Mapping[str, Any]
+    relu_param: Mapping[str, Any]
+    reorg_param: Mapping[str, Any]
+    reshape_param: Mapping[str, Any]
+    scale_param: Mapping[str, Any]
+    shuffle_channel_param: Mapping[str, Any]
+    sigmoid_param: Mapping[str, Any]
+    softmax_param: Mapping[str, Any]
+    spp_param: Mapping[str, Any]
+    slice_param: Mapping[str, Any]
+    spatial_dropout_param: Mapping[str, Any]
+    swish_param: Mapping[str, Any]
+    tanh_param: Mapping[str, Any]
+    threshold_param: Mapping[str, Any]
+    tile_param: Mapping[str, Any]
+    upsample_param: Mapping[str, Any]
+    window_data_param: Mapping[str, Any]
+    ntop: int  # how many tops it makes
+    in_place: bool  # its top is its bottom
+
+class Layers:
+    """L: a method for each layer type; it gives the layer's top, or its `ntop` tops."""
+
+    def AbsVal(self, *bottoms: Top, **fields: Unpack[LayerFields]) -> Any: ...
+    def Accuracy(self, *bottoms: Top, top_k: int = ..., axis: int = ..., ignore_label: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def ArgMax(self, *bottoms: Top, out_max_val: bool = ..., top_k: int = ..., axis: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Axpy(self, *bottoms: Top, **fields: Unpack[LayerFields]) -> Any: ...
+    def BN(self, *bottoms: Top, scale_filler: Mapping[str, Any] = ..., shift_filler: Mapping[str, Any] = ..., bn_mode: int | str = ..., scale: float = ..., shift: float = ..., slope_filler: Mapping[str, Any] = ..., bias_filler: Mapping[str, Any] = ..., momentum: float = ..., eps: float = ..., frozen: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def BNLL(self, *bottoms: Top, **fields: Unpack[LayerFields]) -> Any: ...
+    def BatchNorm(self, *bottoms: Top, use_global_stats: bool = ..., moving_average_fraction: float = ..., eps: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def BatchReindex(self, *bottoms: Top, **fields: Unpack[LayerFields]) -> Any: ...
+    def Bias(self, *bottoms: Top, axis: int = ..., num_axes: int = ..., filler: Mapping[str, Any] = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Clip(self, *bottoms: Top, min: float = ..., max: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Concat(self, *bottoms: Top, axis: int = ..., concat_dim: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def ContrastiveLoss(self, *bottoms: Top, margin: float = ..., legacy_version: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Convolution(self, *bottoms: Top, num_output: int = ..., bias_term: bool = ..., pad: int | Sequence[int] = ..., kernel_size: int | Sequence[int] = ..., stride: int | Sequence[int] = ..., dilation: int | Sequence[int] = ..., pad_h: int = ..., pad_w: int = ..., kernel_h: int = ..., kernel_w: int = ..., stride_h: int = ..., stride_w: int = ..., group: int = ..., weight_filler: Mapping[str, Any] = ..., bias_filler: Mapping[str, Any] = ..., engine: int | str = ..., axis: int = ..., force_nd_im2col: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def ConvolutionDepthwise(self, *bottoms: Top, num_output: int = ..., bias_term: bool = ..., pad: int | Sequence[int] = ..., kernel_size: int | Sequence[int] = ..., stride: int | Sequence[int] = ..., dilation: int | Sequence[int] = ..., pad_h: int = ..., pad_w: int = ..., kernel_h: int = ..., kernel_w: int = ..., stride_h: int = ..., stride_w: int = ..., group: int = ..., weight_filler: Mapping[str, Any] = ..., bias_filler: Mapping[str, Any] = ..., engine: int | str = ..., axis: int = ..., force_nd_im2col: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Crop(self, *bottoms: Top, axis: int = ..., offset: int | Sequence[int] = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Data(self, *bottoms: Top, scale: float = ..., mirror: bool = ..., crop_size: int = ..., mean_file: str = ..., mean_value: float | Sequence[float] = ..., force_color: bool = ..., force_gray: bool = ..., source: str = ..., batch_size: int = ..., rand_skip: int = ..., backend: int | str = ..., force_encoded_color: bool = ..., prefetch: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Deconvolution(self, *bottoms: Top, num_output: int = ..., bias_term: bool = ..., pad: int | Sequence[int] = ..., kernel_size: int | Sequence[int] = ..., stride: int | Sequence[int] = ..., dilation: int | Sequence[int] = ..., pad_h: int = ..., pad_w: int = ..., kernel_h: int = ..., kernel_w: int = ..., stride_h: int = ..., stride_w: int = ..., group: int = ..., weight_filler: Mapping[str, Any] = ..., bias_filler: Mapping[str, Any] = ..., engine: int | str = ..., axis: int = ..., force_nd_im2col: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def DenseImageData(self, *bottoms: Top, source: str = ..., batch_size: int = ..., rand_skip: int = ..., backend: int | str = ..., scale: float = ..., mean_file: str = ..., crop_size: int = ..., mirror: bool = ..., force_encoded_color: bool = ..., prefetch: int = ..., mean_value: float | Sequence[float] = ..., force_color: bool = ..., force_gray: bool = ..., shuffle: bool = ..., new_height: int = ..., new_width: int = ..., is_color: bool = ..., root_folder: str = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def DepthwiseConvolution(self, *bottoms: Top, num_output: int = ..., bias_term: bool = ..., pad: int | Sequence[int] = ..., kernel_size: int | Sequence[int] = ..., stride: int | Sequence[int] = ..., dilation: int | Sequence[int] = ..., pad_h: int = ..., pad_w: int = ..., kernel_h: int = ..., kernel_w: int = ..., stride_h: int = ..., stride_w: int = ..., group: int = ..., weight_filler: Mapping[str, Any] = ..., bias_filler: Mapping[str, Any] = ..., engine: int | str = ..., axis: int = ..., force_nd_im2col: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Dropout(self, *bottoms: Top, dropout_ratio: float = ..., sample_weights_test: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def DummyData(self, *bottoms: Top, data_filler: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ..., shape: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ..., num: int | Sequence[int] = ..., channels: int | Sequence[int] = ..., height: int | Sequence[int] = ..., width: int | Sequence[int] = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def ELU(self, *bottoms: Top, alpha: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Eltwise(self, *bottoms: Top, operation: int | str = ..., coeff: float | Sequence[float] = ..., stable_prod_grad: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Embed(self, *bottoms: Top, num_output: int = ..., input_dim: int = ..., bias_term: bool = ..., weight_filler: Mapping[str, Any] = ..., bias_filler: Mapping[str, Any] = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def EuclideanLoss(self, *bottoms: Top, **fields: Unpack[LayerFields]) -> Any: ...
+    def Exp(self, *bottoms: Top, base: float = ..., scale: float = ..., shift: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Filter(self, *bottoms: Top, **fields: Unpack[LayerFields]) -> Any: ...
+    def Flatten(self, *bottoms: Top, axis: int = ..., end_axis: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def HDF5Data(self, *bottoms: Top, source: str = ..., batch_size: int = ..., rand_skip: int = ..., backend: int | str = ..., scale: float = ..., mean_file: str = ..., crop_size: int = ..., mirror: bool = ..., force_encoded_color: bool = ..., prefetch: int = ..., shuffle: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def HDF5Output(self, *bottoms: Top, file_name: str = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def HingeLoss(self, *bottoms: Top, norm: int | str = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Im2col(self, *bottoms: Top, num_output: int = ..., bias_term: bool = ..., pad: int | Sequence[int] = ..., kernel_size: int | Sequence[int] = ..., stride: int | Sequence[int] = ..., dilation: int | Sequence[int] = ..., pad_h: int = ..., pad_w: int = ..., kernel_h: int = ..., kernel_w: int = ..., stride_h: int = ..., stride_w: int = ..., group: int = ..., weight_filler: Mapping[str, Any] = ..., bias_filler: Mapping[str, Any] = ..., engine: int | str = ..., axis: int = ..., force_nd_im2col: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def ImageData(self, *bottoms: Top, source: str = ..., batch_size: int = ..., rand_skip: int = ..., backend: int | str = ..., scale: float = ..., mean_file: str = ..., crop_size: int = ..., mirror: bool = ..., force_encoded_color: bool = ..., prefetch: int = ..., mean_value: float | Sequence[float] = ..., force_color: bool = ..., force_gray: bool = ..., shuffle: bool = ..., new_height: int = ..., new_width: int = ..., is_color: bool = ..., root_folder: str = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def InfogainLoss(self, *bottoms: Top, ignore_label: int = ..., normalization: int | str = ..., normalize: bool = ..., class_weight: float | Sequence[float] = ..., weight_by_label_freqs: bool = ..., class_weighting: float | Sequence[float] = ..., source: str = ..., axis: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def InnerProduct(self, *bottoms: Top, num_output: int = ..., bias_term: bool = ..., weight_filler: Mapping[str, Any] = ..., bias_filler: Mapping[str, Any] = ..., axis: int = ..., transpose: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Input(self, *bottoms: Top, shape: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Interp(self, *bottoms: Top, height: int = ..., width: int = ..., zoom_factor: int = ..., shrink_factor: int = ..., pad_beg: int = ..., pad_end: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def LRN(self, *bottoms: Top, local_size: int = ..., alpha: float = ..., beta: float = ..., norm_region: int | str = ..., k: float = ..., engine: int | str = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def LSTM(self, *bottoms: Top, num_output: int = ..., weight_filler: Mapping[str, Any] = ..., bias_filler: Mapping[str, Any] = ..., debug_info: bool = ..., expose_hidden: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def LSTMUnit(self, *bottoms: Top, **fields: Unpack[LayerFields]) -> Any: ...
+    def Log(self, *bottoms: Top, base: float = ..., scale: float = ..., shift: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def MVN(self, *bottoms: Top, normalize_variance: bool = ..., across_channels: bool = ..., eps: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def MemoryData(self, *bottoms: Top, scale: float = ..., mirror: bool = ..., crop_size: int = ..., mean_file: str = ..., mean_value: float | Sequence[float] = ..., force_color: bool = ..., force_gray: bool = ..., batch_size: int = ..., channels: int = ..., height: int = ..., width: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def MultinomialLogisticLoss(self, *bottoms: Top, **fields: Unpack[LayerFields]) -> Any: ...
+    def Normalize(self, *bottoms: Top, normalize_type: str = ..., bp_norm: bool = ..., across_spatial: bool = ..., scale_filler: Mapping[str, Any] = ..., channel_shared: bool = ..., eps: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def PReLU(self, *bottoms: Top, filler: Mapping[str, Any] = ..., channel_shared: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Parameter(self, *bottoms: Top, shape: Mapping[str, Any] = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Permute(self, *bottoms: Top, order: int | Sequence[int] = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Pooling(self, *bottoms: Top, pool: int | str = ..., pad: int = ..., pad_h: int = ..., pad_w: int = ..., kernel_size: int = ..., kernel_h: int = ..., kernel_w: int = ..., stride: int = ..., stride_h: int = ..., stride_w: int = ..., engine: int | str = ..., global_pooling: bool = ..., round_mode: int | str = ..., ceil_mode: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Power(self, *bottoms: Top, power: float = ..., scale: float = ..., shift: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def PriorBox(self, *bottoms: Top, min_size: float | Sequence[float] = ..., max_size: float | Sequence[float] = ..., aspect_ratio: float | Sequence[float] = ..., flip: bool = ..., clip: bool = ..., variance: float | Sequence[float] = ..., img_size: int = ..., img_h: int = ..., img_w: int = ..., step: float = ..., step_h: float = ..., step_w: float = ..., offset: float = ..., denser_prior_boxes: bool = ..., densify: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Python(self, *bottoms: Top, module: str = ..., layer: str = ..., param_str: str = ..., share_in_parallel: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def RNN(self, *bottoms: Top, num_output: int = ..., weight_filler: Mapping[str, Any] = ..., bias_filler: Mapping[str, Any] = ..., debug_info: bool = ..., expose_hidden: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def ReLU(self, *bottoms: Top, negative_slope: float = ..., engine: int | str = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def ReLU6(self, *bottoms: Top, **fields: Unpack[LayerFields]) -> Any: ...
+    def Reduction(self, *bottoms: Top, operation: int | str = ..., axis: int = ..., coeff: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Reorg(self, *bottoms: Top, stride: int = ..., reverse: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Reshape(self, *bottoms: Top, shape: Mapping[str, Any] = ..., axis: int = ..., num_axes: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def SPP(self, *bottoms: Top, pyramid_height: int = ..., pool: int | str = ..., engine: int | str = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Scale(self, *bottoms: Top, axis: int = ..., num_axes: int = ..., filler: Mapping[str, Any] = ..., bias_term: bool = ..., bias_filler: Mapping[str, Any] = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def ShuffleChannel(self, *bottoms: Top, group: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Sigmoid(self, *bottoms: Top, engine: int | str = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def SigmoidCrossEntropyLoss(self, *bottoms: Top, ignore_label: int = ..., normalization: int | str = ..., normalize: bool = ..., class_weight: float | Sequence[float] = ..., weight_by_label_freqs: bool = ..., class_weighting: float | Sequence[float] = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Silence(self, *bottoms: Top, **fields: Unpack[LayerFields]) -> Any: ...
+    def Slice(self, *bottoms: Top, axis: int = ..., slice_point: int | Sequence[int] = ..., slice_dim: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Softmax(self, *bottoms: Top, engine: int | str = ..., axis: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def SoftmaxWithLoss(self, *bottoms: Top, ignore_label: int = ..., normalization: int | str = ..., normalize: bool = ..., class_weight: float | Sequence[float] = ..., weight_by_label_freqs: bool = ..., class_weighting: float | Sequence[float] = ..., engine: int | str = ..., axis: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def SpatialDropout(self, *bottoms: Top, dropout_ratio: float = ..., sample_weights_test: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Split(self, *bottoms: Top, **fields: Unpack[LayerFields]) -> Any: ...
+    def Swish(self, *bottoms: Top, beta: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def TanH(self, *bottoms: Top, engine: int | str = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Threshold(self, *bottoms: Top, threshold: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Tile(self, *bottoms: Top, axis: int = ..., tiles: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Upsample(self, *bottoms: Top, scale: int = ..., scale_h: int = ..., scale_w: int = ..., pad_out_h: bool = ..., pad_out_w: bool = ..., upsample_h: int = ..., upsample_w: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def WindowData(self, *bottoms: Top, source: str = ..., batch_size: int = ..., rand_skip: int = ..., backend: int | str = ..., scale: float = ..., mean_file: str = ..., crop_size: int = ..., mirror: bool = ..., force_encoded_color: bool = ..., prefetch: int = ..., mean_value: float | Sequence[float] = ..., force_color: bool = ..., force_gray: bool = ..., fg_threshold: float = ..., bg_threshold: float = ..., fg_fraction: float = ..., context_pad: int = ..., crop_mode: str = ..., cache_images: bool = ..., root_folder: str = ..., **fields: Unpack[LayerFields]) -> Any: ...
+
+class _BN:
+    LEARN: int
+    INFERENCE: int
+
+class _Convolution:
+    DEFAULT: int
+    CAFFE: int
+    CUDNN: int
+
+class _Data:
+    LEVELDB: int
+    LMDB: int
+
+class _Eltwise:
+    PROD: int
+    SUM: int
+    MAX: int
+
+class _Filler:
+    FAN_IN: int
+    FAN_OUT: int
+    AVERAGE: int
+
+class _HingeLoss:
+    L1: int
+    L2: int
+
+class _LRN:
+    ACROSS_CHANNELS: int
+    WITHIN_CHANNEL: int
+    DEFAULT: int
+    CAFFE: int
+    CUDNN: int
+
+class _Loss:
+    FULL: int
+    VALID: int
+    BATCH_SIZE: int
+    NONE: int
+
+class _Pooling:
+    MAX: int
+    AVE: int
+    STOCHASTIC: int
+    DEFAULT: int
+    CAFFE: int
+    CUDNN: int
+    CEIL: int
+    FLOOR: int
+
+class _PriorBox:
+    CORNER: int
+    CENTER_SIZE: int
+    CORNER_SIZE: int
+
+class _ReLU:
+    DEFAULT: int
+    CAFFE: int
+    CUDNN: int
+
+class _Reduction:
+    SUM: int
+    ASUM: int
+    SUMSQ: int
+    MEAN: int
+
+class _SPP:
+    MAX: int
+    AVE: int
+    STOCHASTIC: int
+    DEFAULT: int
+    CAFFE: int
+    CUDNN: int
+
+class _Sigmoid:
+    DEFAULT: int
+    CAFFE: int
+    CUDNN: int
+
+class _Softmax:
+    DEFAULT: int
+    CAFFE: int
+    CUDNN: int
+
+class _Solver:
+    HDF5: int
+    BINARYPROTO: int
+    CPU: int
+    GPU: int
+    SGD: int
+    NESTEROV: int
+    ADAGRAD: int
+    RMSPROP: int
+    ADADELTA: int
+    ADAM: int
+
+class _TanH:
+    DEFAULT: int
+    CAFFE: int
+    CUDNN: int
+
+class _V0Layer:
+    MAX: int
+    AVE: int
+    STOCHASTIC: int
+
+class _V1Layer:
+    NONE: int
+    ABSVAL: int
+    ACCURACY: int
+    ARGMAX: int
+    BNLL: int
+    CONCAT: int
+    CONTRASTIVE_LOSS: int
+    CONVOLUTION: int
+    DATA: int
+    DECONVOLUTION: int
+    DROPOUT: int
+    DUMMY_DATA: int
+    EUCLIDEAN_LOSS: int
+    ELTWISE: int
+    EXP: int
+    FLATTEN: int
+    HDF5_DATA: int
+    HDF5_OUTPUT: int
+    HINGE_LOSS: int
+    IM2COL: int
+    IMAGE_DATA: int
+    INFOGAIN_LOSS: int
+    INNER_PRODUCT: int
+    LRN: int
+    MEMORY_DATA: int
+    MULTINOMIAL_LOGISTIC_LOSS: int
+    MVN: int
+    POOLING: int
+    POWER: int
+    RELU: int
+    SIGMOID: int
+    SIGMOID_CROSS_ENTROPY_LOSS: int
+    SILENCE: int
+    SOFTMAX: int
+    SOFTMAX_LOSS: int
+    SPLIT: int
+    SLICE: int
+    TANH: int
+    WINDOW_DATA: int
+    THRESHOLD: int
+    STRICT: int
+    PERMISSIVE: int
+
+class Params:
+    """P: the enum values of the layers' messages."""
+
+    BN: _BN
+    Convolution: _Convolution
+    Data: _Data
+    Eltwise: _Eltwise
+    Filler: _Filler
+    HingeLoss: _HingeLoss
+    LRN: _LRN
+    Loss: _Loss
+    Pooling: _Pooling
+    PriorBox: _PriorBox
+    ReLU: _ReLU
+    Reduction: _Reduction
+    SPP: _SPP
+    Sigmoid: _Sigmoid
+    Softmax: _Softmax
+    Solver: _Solver
+    TanH: _TanH
+    V0Layer: _V0Layer
+    V1Layer: _V1Layer
