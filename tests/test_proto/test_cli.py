@@ -31,8 +31,8 @@ def raising(error):
         (FileNotFoundError(2, "No such file or directory", "a.txt"), "a.txt: No such file or directory"),
         (OSError(18, "Invalid cross-device link", "a", None, "b"), "a to b: Invalid cross-device link"),
         (OSError("stream closed"), "stream closed"),
-        (MemoryError("Unable to allocate 2 TiB"), "the memory is not enough: Unable to allocate 2 TiB"),
-        (MemoryError(), "the memory is not enough"),
+        (MemoryError("Unable to allocate 2 TiB"), "not enough memory: Unable to allocate 2 TiB"),
+        (MemoryError(), "not enough memory"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(error, line, capsys):
