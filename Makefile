@@ -4,7 +4,7 @@ VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 READY   = $(VENV)/.ready
 
-.PHONY: train test bench test-gpu bench-gpu gpu-day gpu-ready gpu-install clean
+.PHONY: train test docs bench test-gpu bench-gpu gpu-day gpu-ready gpu-install clean
 
 train: $(READY)
 	$(RUN) -m solver train models/demo/fcn8s_solver.prototxt --overwrite \
@@ -15,6 +15,10 @@ test: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pytest -n 2
+
+docs: $(READY)
+	$(RUN) -m pip install --quiet -e '.[docs]'
+	$(RUN) docs/make_site.py site
 
 bench: $(READY)
 	$(RUN) -m pip install --quiet -e '.[bench]'
@@ -65,4 +69,4 @@ $(READY): setup.py
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info runs
+	rm -rf $(VENV) build site *.egg-info runs

@@ -84,7 +84,7 @@ class Step:
     def _out_of_memory(self, error: MemoryError) -> ShapeFault:
         detail = f": {error}" if str(error) else ""
         return ShapeFault(
-            f"the memory is not enough{detail}; use smaller images, a smaller batch or fewer channels",
+            f"not enough memory{detail}; use smaller images, a smaller batch or fewer channels",
             self.where,
             self.label,
         )

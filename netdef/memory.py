@@ -48,7 +48,7 @@ def require_memory(steps: Sequence[Step], trains: bool) -> None:
     what = "weights and gradients" if trains else "weights"
     with step.located:
         raise ShapeFault(
-            f"the memory is not enough: the net needs {bytes_text(weights)} for {what} and at least "
+            f"not enough memory: the net needs {bytes_text(weights)} for {what} and at least "
             f"{bytes_text(blobs)} for blobs (the largest are here), and {bytes_text(left)} are left: "
             f"use {remedy}"
         )

@@ -195,7 +195,7 @@ def require_room(path, count: int) -> None:
     left = memory_left() if count > 1 << 28 else None
     if left is not None and count > left:
         raise fault(
-            path, f"the memory is not enough: an array in it takes {bytes_text(count)}, and {bytes_text(left)} are left"
+            path, f"not enough memory: an array in it takes {bytes_text(count)}, and {bytes_text(left)} are left"
         )
 
 

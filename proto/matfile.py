@@ -53,7 +53,7 @@ def _unpacked(packed, order: str):
         left = memory_left() if length > 1 << 28 else None
         if left is not None and length > left:
             raise ValueError(
-                f"the memory is not enough: a variable takes {bytes_text(length)}, and {bytes_text(left)} are left"
+                f"not enough memory: a variable takes {bytes_text(length)}, and {bytes_text(left)} are left"
             )
         data = head + stream.decompress(stream.unconsumed_tail, max(1, length))
     except zlib.error as error:

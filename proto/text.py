@@ -47,7 +47,7 @@ def parse(text: str, message_class, file: str = ""):
             raise explain(fault, parser.source) from None
         raise
     except MemoryError:
-        raise SyntaxFault(f"the memory is not enough for {len(text) / 1e6:.0f} MB of text", Where(file)) from None
+        raise SyntaxFault(f"not enough memory for {len(text) / 1e6:.0f} MB of text", Where(file)) from None
 
 
 _END = Token("end", "", 0)

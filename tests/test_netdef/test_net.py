@@ -421,5 +421,5 @@ def test_memory_that_is_not_enough_names_the_layer(monkeypatch):
         raise MemoryError("Unable to allocate 2 TiB")
 
     monkeypatch.setattr(net.layers[net.layer_names.index("c2")], "forward", forward)
-    with pytest.raises(ShapeFault, match=r"layer 'c2' \(Convolution\): the memory is not enough: Unable to all"):
+    with pytest.raises(ShapeFault, match=r"layer 'c2' \(Convolution\): not enough memory: Unable to all"):
         net.forward()
