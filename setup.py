@@ -25,16 +25,20 @@ EXTRAS = {
     "gpu-cuda13": ["cupy-cuda13x[ctk]>=14", "nvidia-cudnn-cu13>=9.2", "nvidia-cudnn-frontend>=1.18,<1.24"],
     "bench": ["torch>=2.2", "onnx>=1.16", "onnxruntime>=1.17", "openvino>=2024.0"],
     "docs": ["pdoc>=15"],
+    "completion": ["shtab>=1.7"],
     "dev": [
         "pytest>=8",
         "pytest-xdist>=3.5",
         "hypothesis>=6.100",
         "ruff>=0.6",
         "mypy>=1.10",
+        "pdoc>=15",
         "opencv-python-headless>=4.8,<5",
     ],
 }
-EXTRAS["all"] = [need for name in ("hdf5", "lmdb", "safetensors", "plots", "distributed") for need in EXTRAS[name]]
+EXTRAS["all"] = [
+    need for name in ("hdf5", "lmdb", "safetensors", "plots", "distributed", "completion") for need in EXTRAS[name]
+]
 
 # The repository keeps its folders at the root; installed, they lie below `demitasse`, since other packages use such
 # names too.
@@ -69,7 +73,7 @@ setup(
     package_dir={"": "demitasse/doors", "demitasse": "demitasse", "caffe": "caffe"}
     | {f"demitasse.{name}": name.replace(".", "/") for name in PARTS},
     py_modules=["solver", "netdef", "models"],
-    entry_points={"console_scripts": ["demitasse = demitasse.__main__:main", "caffe = demitasse.solver.__main__:main"]},
+    entry_points={"console_scripts": ["demitasse = demitasse.__main__:main", "caffe = demitasse.__main__:caffe"]},
     package_data={
         "demitasse": ["py.typed"],
         "caffe": ["py.typed"],

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
 
 from demitasse import __version__
+from demitasse.completion import script
+from demitasse.proto.cli import run_command
 from demitasse.proto.errors import did_you_mean
 
 # command: (package, the package's own name for it, what it does)
@@ -47,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     if given[0] in ("-V", "--version", "version"):
         print(f"demitasse {__version__}")
         return 0
+    if given[0] == "--print-completion":
+        return print_completion("demitasse", COMMANDS, given[1:])
     if given[0] not in COMMANDS:
         print(
             f"demitasse: unknown command '{given[0]}'{did_you_mean(given[0], COMMANDS)}; known: {', '.join(COMMANDS)}",
@@ -58,11 +63,34 @@ def main(arguments: list[str] | None = None) -> int:
     return run([command, *given[1:]])
 
 
+def print_completion(program: str, commands: Mapping[str, tuple[str, str, str]], shell: list[str]) -> int:
+    """Print what makes a shell complete a program's command lines; 2 where that cannot be."""
+
+    def run() -> None:
+        print(script(program, commands, shell[0] if shell else "(none)"))
+
+    return run_command(run)
+
+
+def caffe(arguments: list[str] | None = None) -> int:
+    """The command `caffe`: those of Caffe's own."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["--print-completion"]:
+        own = {name: entry for name, entry in COMMANDS.items() if entry[0] == "solver"}
+        return print_completion("caffe", own, given[1:])
+    return importlib.import_module("demitasse.solver.__main__").main(given)
+
+
 def _help() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {about}" for name, (_, _, about) in COMMANDS.items()]
     return "\n".join(
-        ["usage: demitasse COMMAND ...   (demitasse COMMAND --help lists its options; --version)", "", *lines]
+        [
+            "usage: demitasse COMMAND ...   (demitasse COMMAND --help lists its options)",
+            "       demitasse --version | --print-completion bash|zsh|tcsh",
+            "",
+            *lines,
+        ]
     )
 
 

@@ -46,16 +46,16 @@ def _options(given: list[str]):
     )
     parser.add_argument("--traceback", action="store_true", help=TRACEBACK)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-    for module in command_modules():
-        module.add_to(commands)
-    for command in commands.choices.values():  # after the command, too
-        command.add_argument("--traceback", action="store_true", default=SUPPRESS, help=TRACEBACK)
+    add_commands(commands)
     return parse(parser, commands, given)
 
 
-def command_modules():
-    """The modules of the commands, in the order in which --help lists them."""
-    return [import_module(f"demitasse.models.commands.{name}") for name in MODULES]
+def add_commands(commands) -> None:
+    """Add every command with its options to an argparse group of commands."""
+    for name in MODULES:
+        import_module(f"demitasse.models.commands.{name}").add_to(commands)
+    for command in commands.choices.values():  # after the command, too
+        command.add_argument("--traceback", action="store_true", default=SUPPRESS, help=TRACEBACK)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from demitasse.proto.errors import NetError, SchemaFault, printable
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out a command line: its exit status, 1 where `diff` found differences."""
-    options = _parser().parse_args(arguments)
+    parser = OneLineParser(prog="python -m netdef", description="Look at nets and weights; change their form")
+    add_commands(parser.add_subparsers(title="commands", required=True, metavar="COMMAND"))
+    options = parser.parse_args(arguments)
     return options.run(options) or 0
 
 
@@ -79,8 +81,8 @@ def _shapes(texts: Sequence[str]) -> dict[str, Shape]:
     return shapes
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(prog="python -m netdef", description="Look at nets and weights; change their form")
+def add_commands(commands) -> None:
+    """Add every command with its options to an argparse group of commands."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--traceback", action="store_true", help="show where in the program a mistake was noticed")
     net = argparse.ArgumentParser(add_help=False, parents=[common])
@@ -96,7 +98,6 @@ def _parser() -> argparse.ArgumentParser:
     net.add_argument("--level", type=int, default=0)
     net.add_argument("--stage", action="append", default=[], help="may be repeated")
     net.add_argument("--auto-crop", action="store_true", help="compute the offset of every Crop that has no crop_param")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name: str, run, parent, text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, parents=[parent], help=text, description=text)
@@ -116,4 +117,3 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("first", metavar="A")
     comparing.add_argument("second", metavar="B")
     command("types", _types, common, "all layer types")
-    return parser

@@ -83,15 +83,20 @@ COMMANDS = {
 }
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """The options of a command line; one line on stderr and exit status 2 where it makes no sense."""
-    parser = OneLineParser(prog="python -m solver", description="Train, test and time Caffe nets.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def add_commands(commands) -> None:
+    """Add every command with its options to an argparse group of commands."""
     for name, (add_options, help_text) in COMMANDS.items():
         command = commands.add_parser(name, help=help_text, description=help_text)
         add_options(command)
         _device_options(command)
         command.add_argument("--traceback", action="store_true", help="show where in the code a fault was found")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The options of a command line; one line on stderr and exit status 2 where it makes no sense."""
+    parser = OneLineParser(prog="python -m solver", description="Train, test and time Caffe nets.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_commands(commands)
     options, unknown = parser.parse_known_args([word for word in arguments if not GLOG_FLAGS.match(word)])
     if unknown:
         known = commands.choices[options.command]._option_string_actions

@@ -1,12 +1,14 @@
 """`demitasse COMMAND` knows every command of the packages, and passes their exit status on."""
 
 import re
+import shutil
+import subprocess
 from importlib import import_module
 
 import pytest
 
 from demitasse import __version__
-from demitasse.__main__ import COMMANDS, main
+from demitasse.__main__ import COMMANDS, caffe, main
 
 
 def names_of(parser):
@@ -43,3 +45,29 @@ def test_help_lists_every_command(capsys):
 def test_a_command_runs(capsys):
     assert main(["types"]) == 0
     assert "Deconvolution" in capsys.readouterr().out
+
+
+def completed(script, *words):
+    """What bash offers for the last word."""
+    line = " ".join(f"'{word}'" for word in words)
+    program = f"{script}\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _shtab_{words[0]}; echo ${{COMPREPLY[@]}}"
+    return subprocess.run(["bash", "-c", program], capture_output=True, text=True, timeout=30).stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_a_shell_completes_commands_options_and_choices(capsys):
+    pytest.importorskip("shtab")
+    assert main(["--print-completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    assert completed(script, "demitasse", "rec") == ["recipe"]
+    assert completed(script, "demitasse", "segment", "--wei") == ["--weights"]
+    assert completed(script, "demitasse", "train", "--precision", "tf") == ["tf32"]
+    assert caffe(["--print-completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    assert completed(script, "caffe", "tr") == ["train"] and completed(script, "caffe", "seg") == []
+    assert completed(script, "caffe", "train", "-sol") == ["-solver"]
+
+
+def test_an_unknown_shell(capsys):
+    assert main(["--print-completion", "fish"]) == 2
+    assert capsys.readouterr().err == "--print-completion fish: the shells are bash, zsh, tcsh\n"

@@ -15,8 +15,7 @@ def parsers():
     """{name: parser} of every command and every task."""
     root = OneLineParser(prog="python -m models")
     commands = root.add_subparsers(metavar="COMMAND")
-    for module in command_line.command_modules():
-        module.add_to(commands)
+    command_line.add_commands(commands)
     found = dict(commands.choices)
     tasks = next(a for a in found["prepare"]._actions if isinstance(a, argparse._SubParsersAction))
     return {**found, **{f"prepare {name}": parser for name, parser in tasks.choices.items()}}
