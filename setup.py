@@ -46,6 +46,7 @@ PARTS = [
     "proto",
     "layers",
     "layers.backend",
+    "layers.backend.contract",
     "layers.backend.reference",
     "layers.backend.cpu",
     "layers.backend.cpu.conv",

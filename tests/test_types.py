@@ -44,7 +44,7 @@ def checked(folder, *words):
 
 def test_types(installed):
     packages = [word for package in CHECKED for word in ("-p", package)]
-    assert checked(installed, *packages, "-m", "demitasse.layers.backend.contract").startswith("Success")
+    assert checked(installed, *packages, "-p", "demitasse.layers.backend.contract").startswith("Success")
 
 
 def test_a_user_s_mistakes_in_a_net_are_seen_before_it_runs(installed):

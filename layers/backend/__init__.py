@@ -1,17 +1,17 @@
 """Arrays and primitives on a device.  `make_backend` is the only way in.
 
-contract.py    what a backend offers: every primitive with shapes, dtypes and errors; capabilities
+contract/      what a backend offers: every primitive with shapes, dtypes and errors; capabilities
 reference/     the meaning of each primitive in plain code, by family; a backend of its own, "generic"
 gpu/  cpu/     what a device computes otherwise, in modules of the same names
 dispatch.py    the one rule that joins them: the device's own where it takes the arguments, else the reference's
 
-Adding a primitive: its signature and docstring in the Protocol of its family (contract.py), a function of that name
+Adding a primitive: its signature and docstring in the Protocol of its family (contract/), a function of that name
 in reference/FAMILY.py with the backend as its first argument, a test in
 tests/test_layers/test_reference_backend.py.
 Accelerating it on a device: a function of the same name and parameters in gpu/FAMILY.py or cpu/FAMILY.py, and
 `@takes(...)` above it if it does not take everything: the rest goes to the reference by itself.  What it needs of the
 device (memory, threads, a runtime) it finds on the backend, its first argument.
-Adding a family: a Protocol in contract.py, its name in dispatch.FAMILIES, reference/NAME.py.
+Adding a family: a Protocol in contract/, its name in dispatch.FAMILIES, reference/NAME.py.
 """
 
 from __future__ import annotations

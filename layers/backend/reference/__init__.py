@@ -1,7 +1,7 @@
 """The meaning of every primitive in plain code, generic over xp (NumPy or CuPy): slow, exact, of any float type.
 
 It is a backend of its own, "generic"; a device's package has modules of the same names for what it accelerates
-(dispatch.py).  What a primitive takes and gives is written in contract.py.
+(dispatch.py).  What a primitive takes and gives is written in contract/.
 """
 
 from __future__ import annotations

@@ -1,0 +1,80 @@
+"""Arrays, random numbers and products of matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from demitasse.layers.backend.reducer import Reducer
+
+Array = Any  # numpy.ndarray, cupy.ndarray, or a device's tensor that to_nchw takes
+Shape = Sequence[int]
+
+
+class Arrays(Protocol):
+    """Memory and transfers."""
+
+    def asarray(self, host: Any, dtype: Any = None) -> Array:
+        """A device array of a host array or a list; dtype None: the backend's float type.
+
+        It may share memory with `host`: whoever writes into `host` again hands in a copy.
+        """
+
+    def to_host(self, x: Array) -> np.ndarray:
+        """The NumPy array (N, C, spatial...) of a device array; it may share memory."""
+
+    def to_host_async(self, x: Array) -> Callable[[], np.ndarray]:
+        """A function that gives to_host of what x is now.  Work begun between the two need not be waited for."""
+
+    def to_nchw(self, x: Array) -> Array:
+        """x as an array (N, C, spatial...), where it is a channels-last tensor of the device; else x itself."""
+
+    def empty(self, shape: Shape, dtype: Any = None) -> Array: ...
+
+    def zeros(self, shape: Shape, dtype: Any = None) -> Array: ...
+
+    def concatenate(self, xs: Sequence[Array], axis: int) -> Array:
+        """The arrays one after the other along `axis`."""
+
+    def part(self, x: Array, axis: int, start: int, stop: int) -> Array:
+        """x from `start` to `stop` along `axis`."""
+
+    def synchronize(self) -> None:
+        """Wait until all that has been begun is done."""
+
+    def describe(self) -> list[str]:
+        """Lines for a user: what there is to compute on."""
+
+    def reducer(self, rank: int, size: int, share: Callable[[bytes], bytes]) -> Reducer | None:
+        """Sums over `size` processes, of which this one is number `rank`; None where the host is to do it.
+
+        share: gives every process the first one's bytes.  SolverFault where the library for it is missing.
+        """
+
+
+class Random(Protocol):
+    """Random numbers."""
+
+    def seed(self, n: int | None) -> None:
+        """Start the random numbers at seed n; None: anywhere."""
+
+    def random_state(self) -> dict:
+        """The state of every random number to come, as JSON values."""
+
+    def set_random_state(self, state: dict) -> None: ...
+
+    def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> Array:
+        """Uniform in [low, high)."""
+
+    def bernoulli(self, shape: Shape, p: float) -> Array:
+        """bool, True with probability p."""
+
+
+class Matmul(Protocol):
+    def matmul(
+        self, a: Array, b: Array, out: Array | None = None, add: bool = False, ta: bool = False, tb: bool = False
+    ) -> Array:
+        """a @ b of two matrices, a transposed first with `ta`, b with `tb`; written into `out`, or with `add` added to
+        it, where that is given."""
