@@ -48,13 +48,16 @@ def decode(xp, boxes, deltas, extra: float = 0.0):
     return xp.concatenate([centre - size / 2, centre + size / 2 - extra], axis=-1)
 
 
-def nms(xp, boxes, scores, threshold: float, top: int | None = None, extra: float = 0.0):
+def nms(xp, boxes, scores, threshold: float, top: int | None = None, extra: float = 0.0, eta: float = 1.0):
     """Non-maximum suppression: the indices of the boxes (N, 4) to keep, best score (N,) first, at most `top` of them.
 
     From the best on, a box is dropped if its overlap with one that is kept is above the threshold; of equal scores the
     earlier box goes first.  A block of boxes at a time is decided on, and then drops its like from all that follow.
+    eta below 1 (SSD): a threshold above 0.5 becomes eta times as much at each box that is kept.
     """
     order = xp.argsort(-scores, kind="stable")
+    if eta < 1:
+        return order[_adaptive(xp, iou(xp, boxes[order], boxes[order], extra), threshold, eta)][:top]
     kept, count = [order[:0]], 0
     while len(order) and (top is None or count < top):
         block, order = order[:BLOCK], order[BLOCK:]
@@ -63,6 +66,16 @@ def nms(xp, boxes, scores, threshold: float, top: int | None = None, extra: floa
         count += len(block)
         order = order[~(iou(xp, boxes[block], boxes[order], extra) > threshold).any(axis=0)]
     return xp.concatenate(kept)[:top]
+
+
+def _adaptive(xp, overlaps, threshold, eta):
+    """The indices that nms with this eta keeps, one after the other, where overlaps[i, j] is that of boxes i and j."""
+    kept: list[int] = []
+    for i in range(len(overlaps)):
+        if not kept or float(overlaps[i, kept].max()) <= threshold:
+            kept.append(i)
+            threshold *= eta if threshold > 0.5 else 1
+    return xp.asarray(kept, dtype="int64")
 
 
 def _survivors(xp, overlaps):

@@ -10,13 +10,14 @@ from demitasse.layers.fillers import fill
 from demitasse.layers.layer import layer_class
 from demitasse.netdef.fields import own_fields
 from demitasse.proto.errors import NetError
-from demitasse.proto.messages import FillerParameter
+from demitasse.proto.messages import BlobShape, FillerParameter
 from tests.test_layers.harness import Bench, Specimen, specimens
 
 # These choose among Caffe's own ways to compute.
 WITHOUT_EFFECT = {"engine", "force_nd_im2col", "debug_info"}
 BY_TYPE = {
     "Im2col": {"num_output", "bias_term", "group", "weight_filler", "bias_filler"},  # of the convolution it prepares
+    "DetectionOutput": {"visualize", "visualize_threshold", "save_file"},  # windows on a screen
     "InfogainLoss": {"source"},  # the specimens have their matrix as a bottom
     "ConvolutionDepthwise": {"bias_filler"},  # its specimen has no bias
 }
@@ -75,7 +76,14 @@ def changes(spec, message, field):
 def _values(field):
     if field.message_type:
         kind = type(field.message_type._concrete_class())
-        return [kind(type="constant", value=0.77)] if kind is FillerParameter else [kind(dim=[6, 1])]
+        if kind in (FillerParameter, BlobShape):
+            return [FillerParameter(type="constant", value=0.77) if kind is FillerParameter else BlobShape(dim=[6, 1])]
+        return [
+            kind(**{part.name: value})
+            for part in kind.DESCRIPTOR.fields
+            if not part.is_repeated
+            for value in _values(part)
+        ]
     if field.enum_type:
         return [value.number for value in field.enum_type.values]
     if field.type == field.TYPE_STRING:

@@ -1,0 +1,101 @@
+"""DetectionOutput (SSD, RefineDet): the boxes found in an image, from what a net predicts for each of its prior boxes.
+
+Bottoms: locations (N, P L 4) relative to P priors, one box each (L = 1) or with share_location: false one per class;
+scores (N, P classes); priors (1, 2, 4 P).  A fourth bottom, the images to draw on, is not read.
+A fourth and a fifth are RefineDet's first stage, the scores (N, 2 P) and locations (N, 4 P) that its priors are refined
+by: a prior whose object score there is below objectness_score finds nothing.
+Top: (1, 1, K, 7): a row (image, class, score, x1, y1, x2, y2) for each of the K boxes, corners as shares of the image;
+by image, then class, best score first.  Nothing found: a row for each image, -1 but for its number.
+
+For each class but background_label_id, the boxes that score above confidence_threshold (the best top_k of them) go
+through non-maximum suppression, and of all that is left in an image the best keep_top_k stay.
+save_output_param writes them to files too (data/detections.py).
+Source: "SSD: Single Shot MultiBox Detector" (Liu et al., 2016), 2.2 and 3; RefineDet (Zhang et al., 2018), 3.
+"""
+
+from demitasse.layers.boxes import nms
+from demitasse.layers.data.detections import make_writer
+from demitasse.layers.layer import Layer
+from demitasse.layers.priors import check_predictions, decode, split
+from demitasse.proto.errors import GraphFault, ShapeFault
+
+
+class DetectionOutput(Layer):
+    type = "DetectionOutput"
+    bottoms = (3, 5)
+    never_differentiable = (0, 1, 2, 3, 4)
+    shapes_from_data = True
+
+    def setup(self, shapes):
+        param = self.spec.detection_output_param
+        self.count, self.per_prior = check_predictions(shapes, param, self.type)
+        self.top_k = param.nms_param.top_k if param.nms_param.HasField("top_k") else -1
+        self.threshold = param.confidence_threshold if param.HasField("confidence_threshold") else float("-inf")
+        self.classes = [c for c in range(param.num_classes) if c != param.background_label_id]
+        self.writer = make_writer(param.save_output_param)
+        if len(shapes) == 5 and not param.share_location:
+            raise GraphFault("a first stage (bottoms 3 and 4) refines one box per prior: share_location must be true")
+        return []
+
+    def infer(self, shapes):
+        param = self.spec.detection_output_param
+        count, _ = check_predictions(shapes, param, self.type)
+        for i, each in ((3, 2), (4, 4)) if len(shapes) == 5 else ():
+            if shapes[i][0] != shapes[0][0] or shapes[i][1:2] != (count * each,):
+                raise ShapeFault(f"bottom {i} has shape {shapes[i]}: ({shapes[0][0]}, {count * each}) is expected")
+        each = min(count, self.top_k) if self.top_k >= 0 else count
+        most = each * len(self.classes)
+        return [(1, 1, shapes[0][0] * (min(most, param.keep_top_k) if param.keep_top_k >= 0 else most), 7)]
+
+    def forward(self, xs):
+        found = [self._of_image(i, *each) for i, each in enumerate(zip(*self._predictions(xs), strict=True))]
+        rows = self.be.concatenate(found, axis=0) if found else self.be.empty((0, 7))
+        if self.writer:
+            self.writer.add(self.be.to_host(rows), len(found))
+        if not len(rows):
+            rows = self.be.zeros((len(found), 7)) - 1
+            rows[:, 0] = self.xp.arange(len(found))
+        return [rows[None, None]]
+
+    def backward(self, dys, need):
+        return [None] * len(need)
+
+    def _predictions(self, xs):
+        """Boxes (N, P, L, 4) and scores (N, P, classes)."""
+        xp, param = self.xp, self.spec.detection_output_param
+        prior, variances = split(xp, xs[2])
+        scores = xs[1].reshape(len(xs[1]), prior.shape[0], param.num_classes)
+        if len(xs) == 5:
+            objects = xs[3].reshape(*scores.shape[:2], 2)[..., 1:] >= param.objectness_score
+            scores = xp.where(objects, scores, 0)
+            prior = decode(xp, param.code_type, prior, variances, xs[4].reshape(len(xs[4]), prior.shape[0], 4))[
+                :, :, None
+            ]
+        else:
+            prior = prior[:, None]
+        variances = 1 if param.variance_encoded_in_target else variances[:, None]
+        shape = (len(xs[0]), scores.shape[1], self.per_prior, 4)
+        return decode(xp, param.code_type, prior, variances, xs[0].reshape(shape)), scores
+
+    def _of_image(self, image, places, scores):
+        """The rows for one image, from its boxes (P, L, 4) and scores (P, classes)."""
+        xp, param, rows = self.xp, self.spec.detection_output_param, []
+        above = scores > self.threshold
+        some = self.be.to_host(above.any(axis=0))
+        for label in self.classes:
+            if not some[label]:
+                continue
+            (chosen,) = xp.nonzero(above[:, label])
+            if 0 <= self.top_k < len(chosen):
+                chosen = chosen[xp.argsort(-scores[chosen, label], kind="stable")[: self.top_k]]
+            score, place = scores[chosen, label], places[chosen, label if self.per_prior > 1 else 0]
+            kept = nms(xp, place, score, param.nms_param.nms_threshold, eta=param.nms_param.eta)
+            row = self.be.empty((len(kept), 7))
+            row[:, 0], row[:, 1], row[:, 2], row[:, 3:] = image, label, score[kept], place[kept]
+            rows.append(row)
+        if not rows:
+            return self.be.empty((0, 7))
+        found = xp.concatenate(rows)
+        if 0 <= param.keep_top_k < len(found):
+            found = found[xp.sort(xp.argsort(-found[:, 2], kind="stable")[: param.keep_top_k])]
+        return found
