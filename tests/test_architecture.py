@@ -22,6 +22,7 @@ SHARED_BY_LAYERS = {
     "anchors",
     "backend",
     "boxes",
+    "matching",
     "priors",
     "data",
     "fillers",
