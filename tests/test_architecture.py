@@ -22,6 +22,7 @@ SHARED_BY_LAYERS = {
     "anchors",
     "backend",
     "boxes",
+    "grids",
     "matching",
     "priors",
     "data",

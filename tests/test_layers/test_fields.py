@@ -18,6 +18,9 @@ WITHOUT_EFFECT = {"engine", "force_nd_im2col", "debug_info"}
 BY_TYPE = {
     "Im2col": {"num_output", "bias_term", "group", "weight_filler", "bias_filler"},  # of the convolution it prepares
     "DetectionOutput": {"visualize", "visualize_threshold", "save_file"},  # windows on a screen
+    "RegionLoss": {"side", "jitter", "absolute", "random"},  # of the map, which has it; of Darknet's data
+    "YoloDetectionOutput": {"side", "label_map_file"},
+    "Yolov3": {"side"},
     "InfogainLoss": {"source"},  # the specimens have their matrix as a bottom
     "ConvolutionDepthwise": {"bias_filler"},  # its specimen has no bias
 }
