@@ -30,6 +30,8 @@ class LayerFields(TypedDict, total=False):
     crop_param: Mapping[str, Any]
     data_param: Mapping[str, Any]
     dense_image_data_param: Mapping[str, Any]
+    detection_evaluate_param: Mapping[str, Any]
+    detection_output_param: Mapping[str, Any]
     dropout_param: Mapping[str, Any]
     dummy_data_param: Mapping[str, Any]
     eltwise_param: Mapping[str, Any]
@@ -48,6 +50,7 @@ class LayerFields(TypedDict, total=False):
     log_param: Mapping[str, Any]
     lrn_param: Mapping[str, Any]
     memory_data_param: Mapping[str, Any]
+    multibox_loss_param: Mapping[str, Any]
     mvn_param: Mapping[str, Any]
     norm_param: Mapping[str, Any]
     normalize_param: Mapping[str, Any]
@@ -62,6 +65,7 @@ class LayerFields(TypedDict, total=False):
     python_param: Mapping[str, Any]
     recurrent_param: Mapping[str, Any]
     reduction_param: Mapping[str, Any]
+    region_loss_param: Mapping[str, Any]
     relu_param: Mapping[str, Any]
     reorg_param: Mapping[str, Any]
     reshape_param: Mapping[str, Any]
@@ -81,6 +85,9 @@ class LayerFields(TypedDict, total=False):
     tile_param: Mapping[str, Any]
     upsample_param: Mapping[str, Any]
     window_data_param: Mapping[str, Any]
+    yolo_detection_output_param: Mapping[str, Any]
+    yolov3_detection_output_param: Mapping[str, Any]
+    yolov3_param: Mapping[str, Any]
     ntop: int  # how many tops it makes
     in_place: bool  # its top is its bottom
 
@@ -107,6 +114,8 @@ class Layers:
     def Deconvolution(self, *bottoms: Top, num_output: int = ..., bias_term: bool = ..., pad: int | Sequence[int] = ..., kernel_size: int | Sequence[int] = ..., stride: int | Sequence[int] = ..., dilation: int | Sequence[int] = ..., pad_h: int = ..., pad_w: int = ..., kernel_h: int = ..., kernel_w: int = ..., stride_h: int = ..., stride_w: int = ..., group: int = ..., weight_filler: Mapping[str, Any] = ..., bias_filler: Mapping[str, Any] = ..., engine: int | str = ..., axis: int = ..., force_nd_im2col: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def DenseImageData(self, *bottoms: Top, source: str = ..., batch_size: int = ..., rand_skip: int = ..., backend: int | str = ..., scale: float = ..., mean_file: str = ..., crop_size: int = ..., mirror: bool = ..., force_encoded_color: bool = ..., prefetch: int = ..., mean_value: float | Sequence[float] = ..., force_color: bool = ..., force_gray: bool = ..., shuffle: bool = ..., new_height: int = ..., new_width: int = ..., is_color: bool = ..., root_folder: str = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def DepthwiseConvolution(self, *bottoms: Top, num_output: int = ..., bias_term: bool = ..., pad: int | Sequence[int] = ..., kernel_size: int | Sequence[int] = ..., stride: int | Sequence[int] = ..., dilation: int | Sequence[int] = ..., pad_h: int = ..., pad_w: int = ..., kernel_h: int = ..., kernel_w: int = ..., stride_h: int = ..., stride_w: int = ..., group: int = ..., weight_filler: Mapping[str, Any] = ..., bias_filler: Mapping[str, Any] = ..., engine: int | str = ..., axis: int = ..., force_nd_im2col: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def DetectionEvaluate(self, *bottoms: Top, num_classes: int = ..., background_label_id: int = ..., overlap_threshold: float = ..., evaluate_difficult_gt: bool = ..., name_size_file: str = ..., resize_param: Mapping[str, Any] = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def DetectionOutput(self, *bottoms: Top, num_classes: int = ..., share_location: bool = ..., background_label_id: int = ..., nms_param: Mapping[str, Any] = ..., save_output_param: Mapping[str, Any] = ..., code_type: int | str = ..., keep_top_k: int = ..., variance_encoded_in_target: bool = ..., confidence_threshold: float = ..., visualize: bool = ..., visualize_threshold: float = ..., save_file: str = ..., objectness_score: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def Dropout(self, *bottoms: Top, dropout_ratio: float = ..., sample_weights_test: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def DummyData(self, *bottoms: Top, data_filler: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ..., shape: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ..., num: int | Sequence[int] = ..., channels: int | Sequence[int] = ..., height: int | Sequence[int] = ..., width: int | Sequence[int] = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def ELU(self, *bottoms: Top, alpha: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
@@ -131,6 +140,7 @@ class Layers:
     def Log(self, *bottoms: Top, base: float = ..., scale: float = ..., shift: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def MVN(self, *bottoms: Top, normalize_variance: bool = ..., across_channels: bool = ..., eps: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def MemoryData(self, *bottoms: Top, scale: float = ..., mirror: bool = ..., crop_size: int = ..., mean_file: str = ..., mean_value: float | Sequence[float] = ..., force_color: bool = ..., force_gray: bool = ..., batch_size: int = ..., channels: int = ..., height: int = ..., width: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def MultiBoxLoss(self, *bottoms: Top, ignore_label: int = ..., normalization: int | str = ..., normalize: bool = ..., pre_fixed_normalizer: float = ..., class_weight: float | Sequence[float] = ..., weight_by_label_freqs: bool = ..., class_weighting: float | Sequence[float] = ..., loc_loss_type: int | str = ..., conf_loss_type: int | str = ..., loc_weight: float = ..., num_classes: int = ..., share_location: bool = ..., match_type: int | str = ..., overlap_threshold: float = ..., use_prior_for_matching: bool = ..., background_label_id: int = ..., use_difficult_gt: bool = ..., do_neg_mining: bool = ..., neg_pos_ratio: float = ..., neg_overlap: float = ..., code_type: int | str = ..., encode_variance_in_target: bool = ..., map_object_to_agnostic: bool = ..., ignore_cross_boundary_bbox: bool = ..., bp_inside: bool = ..., mining_type: int | str = ..., nms_param: Mapping[str, Any] = ..., sample_size: int = ..., use_prior_for_nms: bool = ..., objectness_score: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def MultinomialLogisticLoss(self, *bottoms: Top, **fields: Unpack[LayerFields]) -> Any: ...
     def Normalize(self, *bottoms: Top, normalize_type: str = ..., bp_norm: bool = ..., across_spatial: bool = ..., scale_filler: Mapping[str, Any] = ..., channel_shared: bool = ..., eps: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def PReLU(self, *bottoms: Top, filler: Mapping[str, Any] = ..., channel_shared: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
@@ -148,6 +158,7 @@ class Layers:
     def ReLU(self, *bottoms: Top, negative_slope: float = ..., engine: int | str = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def ReLU6(self, *bottoms: Top, **fields: Unpack[LayerFields]) -> Any: ...
     def Reduction(self, *bottoms: Top, operation: int | str = ..., axis: int = ..., coeff: float = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def RegionLoss(self, *bottoms: Top, side: int = ..., num_class: int = ..., bias_match: int = ..., coords: int = ..., num: int = ..., softmax: int = ..., jitter: float = ..., rescore: int = ..., object_scale: float = ..., class_scale: float = ..., noobject_scale: float = ..., coord_scale: float = ..., absolute: int = ..., thresh: float = ..., random: int = ..., biases: float | Sequence[float] = ..., softmax_tree: str = ..., class_map: str = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def Reorg(self, *bottoms: Top, stride: int = ..., reverse: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def Reshape(self, *bottoms: Top, shape: Mapping[str, Any] = ..., axis: int = ..., num_axes: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def SPP(self, *bottoms: Top, pyramid_height: int = ..., pool: int | str = ..., engine: int | str = ..., **fields: Unpack[LayerFields]) -> Any: ...
@@ -170,6 +181,9 @@ class Layers:
     def Tile(self, *bottoms: Top, axis: int = ..., tiles: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def Upsample(self, *bottoms: Top, scale: int = ..., scale_h: int = ..., scale_w: int = ..., pad_out_h: bool = ..., pad_out_w: bool = ..., upsample_h: int = ..., upsample_w: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def WindowData(self, *bottoms: Top, source: str = ..., batch_size: int = ..., rand_skip: int = ..., backend: int | str = ..., scale: float = ..., mean_file: str = ..., crop_size: int = ..., mirror: bool = ..., force_encoded_color: bool = ..., prefetch: int = ..., mean_value: float | Sequence[float] = ..., force_color: bool = ..., force_gray: bool = ..., fg_threshold: float = ..., bg_threshold: float = ..., fg_fraction: float = ..., context_pad: int = ..., crop_mode: str = ..., cache_images: bool = ..., root_folder: str = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def YoloDetectionOutput(self, *bottoms: Top, side: int = ..., num_classes: int = ..., num_box: int = ..., coords: int = ..., confidence_threshold: float = ..., nms_threshold: float = ..., biases: float | Sequence[float] = ..., label_map_file: str = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Yolov3(self, *bottoms: Top, side: int = ..., num_class: int = ..., num: int = ..., object_scale: float = ..., class_scale: float = ..., noobject_scale: float = ..., coord_scale: float = ..., thresh: float = ..., anchors_scale: int = ..., biases: float | Sequence[float] = ..., mask: int | Sequence[int] = ..., use_logic_gradient: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Yolov3DetectionOutput(self, *bottoms: Top, num_classes: int = ..., num_box: int = ..., confidence_threshold: float = ..., nms_threshold: float = ..., biases: float | Sequence[float] = ..., anchors_scale: int | Sequence[int] = ..., mask_group_num: int = ..., mask: int | Sequence[int] = ..., **fields: Unpack[LayerFields]) -> Any: ...
 
 class _BN:
     LEARN: int
@@ -212,6 +226,17 @@ class _Loss:
     NONE: int
     PRE_FIXED: int
 
+class _MultiBoxLoss:
+    L2: int
+    SMOOTH_L1: int
+    SOFTMAX: int
+    LOGISTIC: int
+    BIPARTITE: int
+    PER_PREDICTION: int
+    NONE: int
+    MAX_NEGATIVE: int
+    HARD_EXAMPLE: int
+
 class _Pooling:
     MAX: int
     AVE: int
@@ -237,6 +262,19 @@ class _Reduction:
     ASUM: int
     SUMSQ: int
     MEAN: int
+
+class _Resize:
+    WARP: int
+    FIT_SMALL_SIZE: int
+    FIT_LARGE_SIZE_AND_PAD: int
+    CONSTANT: int
+    MIRRORED: int
+    REPEAT_NEAREST: int
+    LINEAR: int
+    AREA: int
+    NEAREST: int
+    CUBIC: int
+    LANCZOS4: int
 
 class _SPP:
     MAX: int
@@ -333,10 +371,12 @@ class Params:
     HingeLoss: _HingeLoss
     LRN: _LRN
     Loss: _Loss
+    MultiBoxLoss: _MultiBoxLoss
     Pooling: _Pooling
     PriorBox: _PriorBox
     ReLU: _ReLU
     Reduction: _Reduction
+    Resize: _Resize
     SPP: _SPP
     Sigmoid: _Sigmoid
     Softmax: _Softmax

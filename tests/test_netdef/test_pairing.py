@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.layers.data import datum
 from demitasse.layers.data.database import create_database
 from demitasse.netdef.net import Net
 from demitasse.netdef.plan import Plan
+from demitasse.proto.messages import Datum
 from demitasse.solver.__main__ import main as solver
 from tests.test_netdef.texts import blob, conv, layer
 
@@ -26,7 +26,8 @@ def folder(tmp_path_factory):
     for name, channels, count in (("img", 3, 8), ("lab", 1, 8), ("short", 1, 5)):
         with create_database(str(folder / name), "lmdb") as database:
             for number, image in enumerate(images[:count]):
-                record = datum.from_pixels(np.repeat(image, channels, 0), number % 3)
+                data = np.repeat(image, channels, 0).tobytes()
+                record = Datum(channels=channels, height=24, width=32, data=data, label=number % 3)
                 database.put(b"%08d" % number, record.SerializeToString())
     for number, image in enumerate(images):
         Image.fromarray(image[0]).save(folder / f"{number}.png")
