@@ -10,8 +10,8 @@ import pytest
 from demitasse.layers.backend.cpu import CpuBackend
 from demitasse.layers.backend.cpu import update as cpu_update
 from demitasse.layers.backend.cpu.allocator import MemoryPool
-from demitasse.layers.backend.cpu.conv import repeated_rows as cpu_border
-from demitasse.layers.backend.cpu.conv.algorithm import way
+from demitasse.layers.backend.cpu.conv import repeated_rows
+from demitasse.layers.backend.cpu.conv.algorithm import conv_plan
 from demitasse.layers.backend.cpu.threads.pool import Pool
 from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
 from demitasse.layers.backend.reference import ReferenceBackend
@@ -84,15 +84,15 @@ def test_convolution_in_every_direction(case):
             assert all(np.array_equal(y, o) for y, o in zip(results[0], other, strict=True))
 
 
-def test_which_strides_become_phases():
+def test_which_strides_become_polyphase():
     """Where that makes a tile transform possible which is expected to be faster; never with `exact`."""
     used = []
     for *shape, kernel, stride, pad, dilation, group in CONVOLUTIONS:
         n, c, k, height, width = shape
         geom = ConvGeometry(*((v, v) for v in (kernel, stride, pad, dilation)), group)
-        if way((n, c, height, width), k, geom, False, 2).over_phases:
+        if conv_plan((n, c, height, width), k, geom, False, 2).polyphase:
             used.append((kernel, stride, group))
-        assert way((n, c, height, width), k, geom, True, 2).over_phases is None
+        assert conv_plan((n, c, height, width), k, geom, True, 2).polyphase is None
     assert used == [(7, 2, 1), (11, 4, 2), (7, 2, 1)]
 
 
@@ -138,9 +138,9 @@ def test_wide_borders_are_computed_once(shape):
     for y, expected in zip(results, net(MEANING, x.astype(np.float64)), strict=True):
         assert error(y, expected) < 1e-4
     for image in results[:3]:
-        rows, columns = cpu_border.find(ours.pool, image, (1, 1), 3)
+        rows, columns = repeated_rows.find(ours, image, (1, 1), 3)
         assert rows.ratio * columns.ratio < 0.5
-    assert cpu_border.find(ours.pool, random(rng, 1, 2, 64, 64), (1, 1), 3) is None
+    assert repeated_rows.find(ours, random(rng, 1, 2, 64, 64), (1, 1), 3) is None
     results[0][0, 7, 20, 33] += 1  # one pixel in one channel
     assert (
         error(ours.conv_forward(results[0], w2, None, narrow), MEANING.conv_forward(results[0], w2, None, narrow))

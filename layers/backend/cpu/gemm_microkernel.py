@@ -1,9 +1,12 @@
 """The matrix product that everything rests on: C (+)= A^T B from packed operands, by register tiles.
 
 A is packed in blocks of 16 rows of C, (blocks, depth, 16); B is (depth, columns) with any distance between rows.
+A matrix inside a kernel is a NamedTuple of the flat array that holds it, and of where it lies there.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import llvmlite.binding
 import numpy as np
@@ -14,6 +17,42 @@ from numba.extending import intrinsic
 from demitasse.layers.backend.cpu.jit import kernel, kernel_of_sums
 from demitasse.layers.backend.cpu.simd import F32, I32, I64, Vec, Writer, void
 from demitasse.layers.backend.cpu.simd_ops import transpose_tile
+
+
+class Matrix(NamedTuple):
+    """Element (i, j) is data[start + i * ld + j]."""
+
+    data: np.ndarray
+    start: int
+    ld: int
+
+
+class Rows(NamedTuple):
+    """`count` rows of weights as they lie: element (i, p) is data[start + i * row_stride + p * step]."""
+
+    data: np.ndarray
+    start: int
+    row_stride: int
+    step: int
+    count: int
+
+
+class OffsetRows(NamedTuple):
+    """Rows that begin anywhere in an image: element (p, j) is data[start + offsets[first + p] + j]."""
+
+    data: np.ndarray
+    start: int
+    offsets: np.ndarray
+    first: int
+
+
+class PackedRows(NamedTuple):
+    """Blocks of 16 rows: element (16 * k + i, p) is data[start + k * block_stride + p * 16 + i], k < blocks."""
+
+    data: np.ndarray
+    start: int
+    block_stride: int
+    blocks: int
 
 
 def _tile_shape():
@@ -34,16 +73,30 @@ NARROW = 4  # columns that are not worth a vector
 DEPTH = 512  # rows of B that are worked through at a time
 
 
-def padded(columns):
+def padded(columns: int) -> int:
     """Elements from row to row of a matrix of `columns`: whole vectors and some, and not a power of two apart."""
     ld = -(-(columns + 15) // 16) * 16
     return ld + 16 if ld % 64 == 0 else ld
 
 
-def worked(columns):
-    """For how many columns `multiply` works where it is given so many."""
+def padded_columns(columns: int) -> int:
+    """For how many columns `multiply` computes where it is given so many."""
     rest = columns % STRIP
     return columns - rest + (rest if rest <= NARROW else -(-rest // TILE_LANES) * TILE_LANES)
+
+
+def operand(w, i):
+    """{name: value} of argument i, one of the NamedTuples above: integers as int64, `data` as a pointer to where it
+    starts, other arrays as Numba's structures."""
+    kind, fields = w.signature.args[i], {}
+    for j, name in enumerate(kind.fields):
+        value, own = w.b.extract_value(w.args[i], j), kind.types[j]
+        if isinstance(own, types.Array):
+            fields[name] = w.context.make_array(own)(w.context, w.b, value)
+        else:
+            fields[name] = w.context.cast(w.b, value, own, types.int64)
+    fields["data"] = w.at(fields["data"].data, fields["start"])
+    return fields
 
 
 def _lines(w, pointer, distance, count, n):
@@ -55,193 +108,182 @@ def _lines(w, pointer, distance, count, n):
     return lines
 
 
-def _sums(w, lines, step, pb, ldb, depth, vectors):
-    """The loop of a product: sums[i][j] of vectors j = the sum over p of lines[i][p * step] times row p at pb."""
-    b, placed = w.b, ldb.type.is_pointer
-    zero, entry = ir.Constant(I64, 0), b.block
-    head, body, done = (b.append_basic_block(name) for name in ("head", "body", "done"))
-    b.branch(head)
-    b.position_at_end(head)
-    p, at, qb = b.phi(I64), b.phi(I64), b.phi(pb.type)
-    for phi, start in ((p, zero), (at, zero), (qb, pb)):
+def _sums(w, lines, step, b, depth, vectors):
+    """The loop of a product: sums[i][j] of vectors j = the sum over p of lines[i][p * step] times row p of b.
+
+    b: operand of a Matrix or of OffsetRows.
+    """
+    build = w.b
+    zero, entry = ir.Constant(I64, 0), build.block
+    offsets = build.gep(b["offsets"].data, [b["first"]]) if "offsets" in b else None
+    head, body, done = (build.append_basic_block(name) for name in ("head", "body", "done"))
+    build.branch(head)
+    build.position_at_end(head)
+    p, at, row_b = build.phi(I64), build.phi(I64), build.phi(b["data"].type)
+    for phi, start in ((p, zero), (at, zero), (row_b, b["data"])):
         phi.add_incoming(start, entry)
-    sums = [[b.phi(w.type) for _ in range(vectors)] for _ in lines]
+    sums = [[build.phi(w.type) for _ in range(vectors)] for _ in lines]
     for row in sums:
         for phi in row:
             phi.add_incoming(w.zero().value, entry)
-    b.cbranch(b.icmp_signed("<", p, depth), body, done)
-    b.position_at_end(body)
-    place = w.at(pb, b.load(w.at(ldb, p))) if placed else qb
-    right = [w.load(w.at(place, j * TILE_LANES)) for j in range(vectors)]
+    build.cbranch(build.icmp_signed("<", p, depth), body, done)
+    build.position_at_end(body)
+    here = w.at(b["data"], build.load(w.at(offsets, p))) if offsets else row_b
+    right = [w.load(w.at(here, j * TILE_LANES)) for j in range(vectors)]
     for line, row in zip(lines, sums, strict=True):
-        left = w.splat(b.load(w.at(line, at)))
+        left = w.splat(build.load(w.at(line, at)))
         for vector, phi in zip(right, row, strict=True):
-            phi.add_incoming(w.fma(left, vector, Vec(b, phi)).value, body)
-    p.add_incoming(b.add(p, ir.Constant(I64, 1)), body)
-    at.add_incoming(b.add(at, step), body)
-    qb.add_incoming(qb if placed else w.at(qb, ldb), body)
-    b.branch(head)
-    b.position_at_end(done)
-    return [[Vec(b, phi) for phi in row] for row in sums]
+            phi.add_incoming(w.fma(left, vector, Vec(build, phi)).value, body)
+    p.add_incoming(build.add(p, ir.Constant(I64, 1)), body)
+    at.add_incoming(build.add(at, step), body)
+    row_b.add_incoming(row_b if offsets else w.at(row_b, b["ld"]), body)
+    build.branch(head)
+    build.position_at_end(done)
+    return [[Vec(build, phi) for phi in row] for row in sums]
 
 
 @intrinsic
-def multiply_tile(typing, a, ia, lda, step, n, b, ib, ldb, p0, c, ic, ldc, depth, add, rows, vectors):
+def multiply_tile(typing, a, b, c, depth, add, rows, vectors):
     """c[i, j] (+)= sum over p < depth of a[i, p] * b[p, j].
 
-    len(rows) rows i, len(vectors) * TILE_LANES columns j.  a[i, p] lies at a[ia + i * lda + p * step], of n rows: the
-    rest of the tile repeats the last one.  b[p, j] lies at b[ib + p * ldb + j], or where ldb is an array of places, at
-    b[ib + ldb[p0 + p] + j].  ldc: elements between rows; add: nonzero adds to c.  The sum runs upwards in p: the same
-    bits wherever the tile lies.
+    a: Rows, the last of which is repeated where there are fewer than len(rows); b: a Matrix or OffsetRows, of which
+    len(vectors) * TILE_LANES columns are read; c: a Matrix.  add: whether to add to c.  The sum runs upwards in p: the
+    same bits wherever the tile lies.
     """
 
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args, TILE_LANES)
-        lda, step, n, ldc, depth, add = (w.integer(i) for i in (2, 3, 4, 11, 12, 13))
-        ldb = w.pointer(7) if isinstance(signature.args[7], types.Array) else w.integer(7)
-        lines = _lines(w, w.pointer(0), lda, signature.args[14].count, n)
-        sums = _sums(w, lines, step, w.pointer(5), ldb, depth, signature.args[15].count)
+        a, b, c, depth, add = operand(w, 0), operand(w, 1), operand(w, 2), w.integer(3), w.integer(4)
+        lines = _lines(w, a["data"], a["row_stride"], signature.args[5].count, a["count"])
+        sums = _sums(w, lines, a["step"], b, depth, signature.args[6].count)
         with builder.if_else(builder.icmp_signed("!=", add, ir.Constant(I64, 0))) as (adding, setting):
             for branch, old in ((adding, True), (setting, False)):
                 with branch:
-                    line = w.pointer(9)
+                    line = c["data"]
                     for row in sums:
                         for j, value in enumerate(row):
-                            place = w.at(line, j * TILE_LANES)
-                            w.store(value + w.load(place) if old else value, place)
-                        line = w.at(line, ldc)
+                            here = w.at(line, j * TILE_LANES)
+                            w.store(value + w.load(here) if old else value, here)
+                        line = w.at(line, c["ld"])
         return context.get_dummy_value()
 
-    return void(a, ia, lda, step, n, b, ib, ldb, p0, c, ic, ldc, depth, add, rows, vectors), generate
+    return void(a, b, c, depth, add, rows, vectors), generate
 
 
 @intrinsic
-def convolve_tile(typing, a, ia, lda, step, n, b, ib, places, y, iy, ldy, bias, k, slope, rows, vectors):
-    """The first n rows of y = relu(bias[k :] + the product of multiply_tile with `places`, whole rows long)."""
+def convolve_tile(typing, w, x, y, bias, channel, slope, rows, vectors):
+    """y[i] = relu(the sum over p of w[i, p] * x[p] + bias[channel + i]) for the Rows w, at most len(rows) of them.
+
+    x: OffsetRows, all of them; y: a Matrix with a line for each row; len(vectors) * TILE_LANES columns.  slope 1: no
+    relu.
+    """
 
     def generate(context, builder, signature, args):
-        w = Writer(context, builder, signature, args, TILE_LANES)
-        lda, step, n, ldy = (w.integer(i) for i in (2, 3, 4, 10))
-        array = context.make_array(signature.args[7])(context, builder, args[7])
-        count, one = signature.args[14].count, ir.Constant(I64, 1)
-        lines = _lines(w, w.pointer(0), lda, count, n)
-        sums = _sums(w, lines, step, w.pointer(5), array.data, array.nitems, signature.args[15].count)
-        outs, biases = _lines(w, w.pointer(8), ldy, count, n), _lines(w, w.pointer(11), one, count, n)
-        slope = w.splat(args[13])
-        for row, line, number in zip(sums, outs, biases, strict=True):
-            shift = w.splat(builder.load(number))
+        writer = Writer(context, builder, signature, args, TILE_LANES)
+        w, x, y = operand(writer, 0), operand(writer, 1), operand(writer, 2)
+        count, one = signature.args[6].count, ir.Constant(I64, 1)
+        lines = _lines(writer, w["data"], w["row_stride"], count, w["count"])
+        sums = _sums(writer, lines, w["step"], x, x["offsets"].nitems, signature.args[7].count)
+        outs = _lines(writer, y["data"], y["ld"], count, w["count"])
+        biases = _lines(writer, writer.pointer(3), one, count, w["count"])
+        slope = writer.splat(args[5])
+        for row, line, bias in zip(sums, outs, biases, strict=True):
+            shift = writer.splat(builder.load(bias))
             for j, value in enumerate(row):
-                w.store(w.relu(value + shift, slope), w.at(line, j * TILE_LANES))
+                writer.store(writer.relu(value + shift, slope), writer.at(line, j * TILE_LANES))
         return context.get_dummy_value()
 
-    return void(a, ia, lda, step, n, b, ib, places, y, iy, ldy, bias, k, slope, rows, vectors), generate
+    return void(w, x, y, bias, channel, slope, rows, vectors), generate
 
 
 @intrinsic
-def multiply_columns(typing, a, ia, b, ib, ldb, c, ic, ldc, depth, add):
-    """c[i, j] (+)= sum over p < depth of a[ia + p * 16 + i] * b[ib + p * ldb + j] for 16 rows i and NARROW columns j,
-    with the same bits as multiply_tile's."""
+def multiply_columns(typing, a, b, c, depth, add):
+    """multiply_tile for one block of PackedRows and NARROW columns, with the same bits."""
 
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args)
-        pa, pb, pc = w.pointer(0), w.pointer(2), w.pointer(5)
-        ldb, ldc, depth, add = (w.integer(i) for i in (4, 7, 8, 9))
+        a, b, c, depth, add = operand(w, 0), operand(w, 1), operand(w, 2), w.integer(3), w.integer(4)
         entry, head = builder.block, builder.append_basic_block("head")
         body, done = builder.append_basic_block("body"), builder.append_basic_block("done")
         builder.branch(head)
         builder.position_at_end(head)
-        p, qa, qb = builder.phi(I64), builder.phi(pa.type), builder.phi(pb.type)
-        for phi, start in ((p, ir.Constant(I64, 0)), (qa, pa), (qb, pb)):
+        p, column_a, row_b = builder.phi(I64), builder.phi(a["data"].type), builder.phi(b["data"].type)
+        for phi, start in ((p, ir.Constant(I64, 0)), (column_a, a["data"]), (row_b, b["data"])):
             phi.add_incoming(start, entry)
         sums = [builder.phi(w.type) for _ in range(NARROW)]
         for phi in sums:
             phi.add_incoming(w.zero().value, entry)
         builder.cbranch(builder.icmp_signed("<", p, depth), body, done)
         builder.position_at_end(body)
-        left = w.load(qa)
+        left = w.load(column_a)
         for j, phi in enumerate(sums):
-            right = w.splat(builder.load(w.at(qb, j)))
+            right = w.splat(builder.load(w.at(row_b, j)))
             phi.add_incoming(w.fma(left, right, Vec(builder, phi)).value, body)
         p.add_incoming(builder.add(p, ir.Constant(I64, 1)), body)
-        qa.add_incoming(w.at(qa, 16), body)
-        qb.add_incoming(w.at(qb, ldb), body)
+        column_a.add_incoming(w.at(column_a, 16), body)
+        row_b.add_incoming(w.at(row_b, b["ld"]), body)
         builder.branch(head)
         builder.position_at_end(done)
-        adds = builder.icmp_signed("!=", add, ir.Constant(I64, 0))
+        adds, line = builder.icmp_signed("!=", add, ir.Constant(I64, 0)), c["data"]
         for i in range(16):
             for j, phi in enumerate(sums):
-                place, value = w.at(pc, j), builder.extract_element(phi, ir.Constant(I32, i))
-                old = builder.select(adds, builder.load(place), ir.Constant(F32, -0.0))
-                builder.store(builder.fadd(value, old), place)
-            pc = w.at(pc, ldc)
+                here, value = w.at(line, j), builder.extract_element(phi, ir.Constant(I32, i))
+                old = builder.select(adds, builder.load(here), ir.Constant(F32, -0.0))
+                builder.store(builder.fadd(value, old), here)
+            line = w.at(line, c["ld"])
         return context.get_dummy_value()
 
-    return void(a, ia, b, ib, ldb, c, ic, ldc, depth, add), generate
+    return void(a, b, c, depth, add), generate
 
 
 @kernel
-def multiply(a, ia, block_stride, blocks, b, ib, ldb, columns, c, ic, ldc, depth, add):
-    """c[16 * blocks rows, columns] (+)= a packed at ia, blocks block_stride apart, times b at ib.
+def multiply(a, b, c, columns, depth, add):
+    """c (+)= a b for PackedRows a and Matrices b (depth, columns) and c (16 * a.blocks, columns).
 
-    Reads and writes up to the next multiple of TILE_LANES columns.
+    Reads and writes padded_columns(columns) of them.
     """
     for j in range(0, columns, STRIP):
-        if columns - j <= NARROW:
-            for block in range(blocks):
-                left, place = ia + block * block_stride, ic + block * 16 * ldc + j
-                multiply_columns(a, left, b, ib + j, ldb, c, place, ldc, depth, add)
-            break
-        wide = min(TILE_VECTORS, (columns - j + TILE_LANES - 1) // TILE_LANES)
-        for block in range(blocks):
+        vectors = min(TILE_VECTORS, (columns - j + TILE_LANES - 1) // TILE_LANES)
+        right = Matrix(b.data, b.start + j, b.ld)
+        for block in range(a.blocks):
+            start, line = a.start + block * a.block_stride, c.start + block * 16 * c.ld + j
+            if columns - j <= NARROW:
+                multiply_columns(PackedRows(a.data, start, 0, 1), right, Matrix(c.data, line, c.ld), depth, add)
+                continue
             for i in range(0, 16, TILE_ROWS):
-                left, place = ia + block * block_stride + i, ic + (block * 16 + i) * ldc + j
-                if wide == 3:
-                    multiply_tile(
-                        a, left, 1, 16, TILE_ROWS, b, ib + j, ldb, 0, c, place, ldc, depth, add, ROWS, (0, 0, 0)
-                    )
-                elif wide == 2:
-                    multiply_tile(a, left, 1, 16, TILE_ROWS, b, ib + j, ldb, 0, c, place, ldc, depth, add, ROWS, (0, 0))
+                left, out = Rows(a.data, start + i, 1, 16, TILE_ROWS), Matrix(c.data, line + i * c.ld, c.ld)
+                if vectors == 3:
+                    multiply_tile(left, right, out, depth, add, ROWS, (0, 0, 0))
+                elif vectors == 2:
+                    multiply_tile(left, right, out, depth, add, ROWS, (0, 0))
                 else:
-                    multiply_tile(a, left, 1, 16, TILE_ROWS, b, ib + j, ldb, 0, c, place, ldc, depth, add, ROWS, (0,))
+                    multiply_tile(left, right, out, depth, add, ROWS, (0,))
 
 
 @kernel
-def multiply_deep(a, ia, block_stride, blocks, b, ib, ldb, columns, c, ic, ldc, depth, add):
+def multiply_deep(a, b, c, columns, depth, add):
     """multiply, the sum cut into parts so that a strip of b stays in the cache."""
     for p in range(0, depth, DEPTH):
-        multiply(
-            a,
-            ia + p * 16,
-            block_stride,
-            blocks,
-            b,
-            ib + p * ldb,
-            ldb,
-            columns,
-            c,
-            ic,
-            ldc,
-            min(DEPTH, depth - p),
-            add if p == 0 else 1,
-        )
+        left = PackedRows(a.data, a.start + p * 16, a.block_stride, a.blocks)
+        multiply(left, Matrix(b.data, b.start + p * b.ld, b.ld), c, columns, min(DEPTH, depth - p), add or p > 0)
 
 
 @kernel
-def transpose(a, ia, lda, rows, columns, b, ib, ldb, width):
-    """b[j, i] = a[i, j] for i < rows, j < columns; 0 for rows <= i < width (a multiple of 16)."""
+def transpose(a, rows, columns, b, width):
+    """b[j, i] = a[i, j] for i < rows, j < columns; 0 for rows <= i < width (a multiple of 16).  a, b: Matrices."""
     whole_rows, whole_columns = rows // 16 * 16, columns // 16 * 16
     for i in range(0, whole_rows, 16):
         for j in range(0, whole_columns, 16):
-            transpose_tile(a, ia + i * lda + j, lda, b, ib + j * ldb + i, ldb)
+            transpose_tile(a.data, a.start + i * a.ld + j, a.ld, b.data, b.start + j * b.ld + i, b.ld)
     for j in range(columns):
         for i in range(whole_rows if j < whole_columns else 0, width):
-            b[ib + j * ldb + i] = a[ia + i * lda + j] if i < rows else 0
+            b.data[b.start + j * b.ld + i] = a.data[a.start + i * a.ld + j] if i < rows else 0
 
 
 @kernel
 def fill(b, ib, n, value):
     """b[ib : ib + n] = value"""
-    for i in range(np.uint64(ib), np.uint64(ib + n)):  # unsigned: see cpu_elementwise
+    for i in range(np.uint64(ib), np.uint64(ib + n)):  # unsigned: see elementwise.py
         b[i] = value
 
 

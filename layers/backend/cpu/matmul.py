@@ -1,10 +1,40 @@
-"""The product of two matrices."""
+"""Products of two matrices, by the register tiles of gemm_microkernel."""
 
 from __future__ import annotations
 
-from demitasse.layers.backend.cpu import gemm
+from typing import NamedTuple
+
+import numpy as np
+
 from demitasse.layers.backend.cpu.accepts import floats
+from demitasse.layers.backend.cpu.gemm_microkernel import (
+    Matrix,
+    PackedRows,
+    multiply_deep,
+    padded,
+    transpose,
+)
+from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.simd_ops import copy
+from demitasse.layers.backend.cpu.threads.fork_join import enter
+from demitasse.layers.backend.cpu.threads.work_stealing import work
 from demitasse.layers.backend.dispatch import takes
+
+
+class GemmPlan(NamedTuple):
+    """How a product is cut into jobs, of some blocks of 16 rows and some columns each."""
+
+    rows: int
+    columns: int
+    depth: int
+    a_transposed: bool  # whether a and b are stored so
+    b_transposed: bool
+    c_transposed: bool  # whether c is to hold the product's transpose
+    add: bool  # to what c holds
+    job_blocks: int
+    job_columns: int
+    b_ld: int  # of packed b
+    c_ld: int  # of a job's product
 
 
 @takes(
@@ -14,6 +44,82 @@ from demitasse.layers.backend.dispatch import takes
 )
 def matmul(be, a, b, out=None, add=False, ta=False, tb=False):
     if out is None:
-        out, add = be.empty((a.shape[1] if ta else a.shape[0], b.shape[0] if tb else b.shape[1])), False
-    gemm.matmul(be.pool, be.memory, a, b, out, add, ta, tb)
+        out, add = (
+            be.memory.empty((a.shape[1] if ta else a.shape[0], b.shape[0] if tb else b.shape[1]), np.float32),
+            False,
+        )
+    (rows, columns), depth = out.shape, a.shape[0] if ta else a.shape[1]
+    tc = rows < columns and rows < 16  # few rows: better as columns of the transposed product
+    if tc:
+        a, b, ta, tb, rows, columns = b, a, not tb, not ta, columns, rows
+    job_blocks, job_columns = min(2, -(-rows // 16)), min(columns, 480)
+    b_ld, c_ld = padded(columns), padded(job_columns)
+    plan = GemmPlan(rows, columns, depth, bool(ta), bool(tb), tc, bool(add), job_blocks, job_columns, b_ld, c_ld)
+    packed_b = be.memory.empty(depth * b_ld, np.float32)
+    scratch = job_blocks * 16 * (depth + c_ld)
+    be.pool.run(_gemm, 2, a.reshape(-1), b.reshape(-1), out.reshape(-1), plan, packed_b, scratch=scratch)
     return out
+
+
+@kernel
+def _gemm(state, scratch, a, b, c, plan, packed_b):
+    """c (rows, columns) (+)= a (rows, depth) b (depth, columns); flat.
+
+    packed_b: b (depth, columns) with rows b_ld apart; scratch: packed a of one job, then its product.
+    """
+    me = enter(state)
+    u_floats = plan.job_blocks * 16 * plan.depth
+    my_u, my_q = scratch[me][:u_floats], scratch[me][u_floats:]
+    for job in work(state, me, 0, (plan.depth + 63) // 64):
+        _pack_rows_of_b(b, plan, job * 64, min((job + 1) * 64, plan.depth), packed_b)
+    blocks = (plan.rows + 15) // 16
+    parts = (blocks + plan.job_blocks - 1) // plan.job_blocks
+    for job in work(state, me, 1, parts * ((plan.columns + plan.job_columns - 1) // plan.job_columns)):
+        first, column = job % parts * plan.job_blocks, job // parts * plan.job_columns
+        last, n = min(first + plan.job_blocks, blocks), min(plan.job_columns, plan.columns - column)
+        for block in range(first, last):
+            _pack_block_of_a(a, plan, block, my_u, (block - first) * plan.depth * 16)
+        left, product = PackedRows(my_u, 0, plan.depth * 16, last - first), Matrix(my_q, 0, plan.c_ld)
+        multiply_deep(left, Matrix(packed_b, column, plan.b_ld), product, n, plan.depth, False)
+        for i in range(first * 16, min(last * 16, plan.rows)):
+            _store_row(my_q, (i - first * 16) * plan.c_ld, n, c, plan, i, column)
+
+
+@kernel
+def _pack_rows_of_b(b, plan, first, last, packed_b):
+    """Rows first ... last - 1 of b."""
+    if plan.b_transposed:
+        out = Matrix(packed_b, first * plan.b_ld, plan.b_ld)
+        transpose(Matrix(b, first, plan.depth), plan.columns, last - first, out, (plan.columns + 15) // 16 * 16)
+    else:
+        for p in range(first, last):
+            copy(b, p * plan.columns, packed_b, p * plan.b_ld, plan.columns)
+
+
+@kernel
+def _pack_block_of_a(a, plan, block, u, start):
+    """16 rows of a at u[start :], (depth, 16); 0 for those beyond the last."""
+    rows = min(16, plan.rows - block * 16)
+    if plan.a_transposed:
+        for p in range(plan.depth):
+            for i in range(rows):
+                u[start + p * 16 + i] = a[p * plan.rows + block * 16 + i]
+            for i in range(rows, 16):
+                u[start + p * 16 + i] = 0
+    else:
+        transpose(Matrix(a, block * 16 * plan.depth, plan.depth), rows, plan.depth, Matrix(u, start, 16), 16)
+
+
+@kernel
+def _store_row(q, iq, n, c, plan, row, column):
+    """n elements of the product, from (row, column), from q[iq :] to c."""
+    start = column * plan.rows + row if plan.c_transposed else row * plan.columns + column
+    step = plan.rows if plan.c_transposed else 1
+    if plan.add:
+        for j in range(n):
+            c[start + j * step] += q[iq + j]
+    elif plan.c_transposed:
+        for j in range(n):
+            c[start + j * step] = q[iq + j]
+    else:
+        copy(q, iq, c, start, n)

@@ -1,1 +1,16 @@
-"""Convolution on the CPU: the ways to compute one, and which is taken."""
+"""Convolution on the CPU: the algorithms, and which of them computes a given one.
+
+    algorithm               which way is expected to be fastest
+    direct_forward          a matrix product of the weights with the image as it lies (implicit im2col)
+    direct_backward         its gradients, by im2col and its adjoint
+    winograd_forward        tile transforms: a product per frequency instead of one per tap
+    winograd_backward       its gradients
+    winograd_transforms     the transforms of tiles and kernels, as vector code
+    winograd_matrices       the matrices of these transforms
+    im2col                  what lies under the taps of a kernel, gathered from an image or added back to it
+    polyphase               a convolution with a stride as one without
+    repeated_rows           constant regions: convolved once, then replicated
+    plan                    what all of them are launched with
+
+Each file holds its kernels and, at its end, what launches them.
+"""

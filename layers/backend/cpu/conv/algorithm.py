@@ -1,15 +1,16 @@
-"""Which kernel computes a convolution: over phases, by a tile transform or directly, and in which pieces."""
+"""Which algorithm computes a convolution: over polyphase components, by a tile transform or directly."""
 
 from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from demitasse.layers.backend.cpu.conv import direct_forward as cpu_direct
-from demitasse.layers.backend.cpu.conv import polyphase as cpu_strided
-from demitasse.layers.backend.cpu.conv import winograd_forward as cpu_winograd
-from demitasse.layers.backend.cpu.gemm_microkernel import worked
+from demitasse.layers.backend.cpu.conv.direct_forward import DirectForward, direct_forward
+from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch
+from demitasse.layers.backend.cpu.conv.polyphase import unstrided
+from demitasse.layers.backend.cpu.conv.winograd_forward import winograd_forward
+from demitasse.layers.backend.cpu.gemm_microkernel import padded_columns
 from demitasse.layers.backend.geometry import ConvGeometry
 
 TILES = {3: (2, 4, 6), 4: (2, 4), 5: (2, 4), 6: (2, 3), 7: (2,)}  # side of the kernel: sides of output tiles
@@ -19,7 +20,7 @@ def _tile_cost(c_in, k_out, out, m, r):
     """Of the products and the three transforms, as measured, in products of one input, output and pixel."""
     freqs, tiles_y, tiles_x = (m + r - 1) ** 2, -(-out[0] // m), -(-out[1] // m)
     groups = tiles_y * -(-tiles_x // 16)
-    return freqs * (c_in * k_out * (worked(tiles_y * tiles_x) + 9) + (400 * c_in + 40 * m * k_out) * groups)
+    return freqs * (c_in * k_out * (padded_columns(tiles_y * tiles_x) + 9) + (400 * c_in + 40 * m * k_out) * groups)
 
 
 def _direct_cost(c_in, k_out, geom, out):
@@ -47,38 +48,49 @@ def tile_size(c_in: int, k_out: int, geom: ConvGeometry, out: tuple[int, int]) -
     return _fastest_tile(c_in, k_out, r, out, _direct_cost(c_in, k_out, geom, out))
 
 
-def _over_phases(c_in: int, k_out: int, geom: ConvGeometry, out: tuple[int, int]) -> ConvGeometry | None:
-    """The geometry without a stride (see cpu_strided) where a tile transform over it is expected to be fastest."""
-    over_phases = cpu_strided.unstrided(geom)
-    if over_phases is None:
+def _polyphase(c_in: int, k_out: int, geom: ConvGeometry, out: tuple[int, ...]) -> ConvGeometry | None:
+    """The geometry without a stride (see polyphase) where a tile transform over it is expected to be fastest."""
+    over = unstrided(geom)
+    if over is None:
         return None
-    phases, limit = geom.stride[0] ** 2, 0.7 * _direct_cost(c_in, k_out, geom, out)  # sorting takes its time too
-    return over_phases if _fastest_tile(c_in * phases, k_out, over_phases.kernel[0], out, limit) else None
+    components, limit = geom.stride[0] ** 2, 0.7 * _direct_cost(c_in, k_out, geom, out)  # sorting takes its time too
+    return over if _fastest_tile(c_in * components, k_out, over.kernel[0], out, limit) else None
 
 
-@dataclass
-class Way:
-    """How a convolution is computed: over phases, with another geometry; else by a tile transform, or directly."""
+class ConvPlan(NamedTuple):
+    """How a convolution is computed: over polyphase components, with another geometry; else by a tile transform, or
+    directly."""
 
-    out: tuple[int, int]
-    over_phases: ConvGeometry | None
-    tile: int
-    steps: cpu_winograd.Steps | tuple | None
-    may_repeat: bool  # whether runs of equal lines in the image make runs of equal outputs
+    out: tuple[int, ...]
+    polyphase: ConvGeometry | None
+    tile: int  # m of the tile transform; 0: directly
+    launch: Launch | DirectForward | None
+    may_repeat: bool  # whether repeated rows in the image make repeated rows of outputs
 
 
 @functools.lru_cache(4096)
-def way(x_shape: tuple[int, ...], k_out: int, geom: ConvGeometry, exact: bool, threads: int) -> Way:
-    (n, c_in, *size), side, group = x_shape, geom.kernel[0], geom.group
-    out = geom.out_size(size)
+def conv_plan(x_shape: tuple[int, ...], k_out: int, geom: ConvGeometry, exact: bool, threads: int) -> ConvPlan:
+    """The plan of a convolution forward: x (N, C, H, W), k_out outputs.  exact: never by a tile transform."""
+    c_in, side, group = x_shape[1], geom.kernel[0], geom.group
+    out = geom.out_size(x_shape[2:])
     may_repeat = not exact and side > 1 and geom.kernel == (side, side) and geom.stride == geom.dilation == (1, 1)
-    over_phases = None if exact else _over_phases(c_in // group, k_out // group, geom, out)
-    if over_phases:
-        return Way(out, over_phases, 0, None, may_repeat)
+    polyphase = None if exact else _polyphase(c_in // group, k_out // group, geom, out)
+    if polyphase:
+        return ConvPlan(out, polyphase, 0, None, may_repeat)
     m = 0 if exact else tile_size(c_in // group, k_out // group, geom, out)
     if m:
-        images = n if group == 1 else 1
-        steps = cpu_winograd.Steps(images, c_in // group, k_out // group, out, m, side, threads)
-    else:
-        steps = cpu_direct.forward_steps(x_shape, k_out, geom, out)
-    return Way(out, None, m, steps, may_repeat)
+        shape = group_shape(x_shape, k_out, geom, out)
+        return ConvPlan(
+            out, None, m, winograd_forward(shape, m, threads, shape.c_in * side * side, side * side), may_repeat
+        )
+    shape = ConvShape.of(x_shape, k_out, geom, out)
+    row_stride = c_in // group * math.prod(geom.kernel)
+    return ConvPlan(out, None, 0, direct_forward(shape, row_stride, 1), may_repeat)
+
+
+def group_shape(x_shape: tuple[int, ...], k_out: int, geom: ConvGeometry, out: tuple[int, ...]) -> ConvShape:
+    """The shape of what the tile transforms compute at once: everything, or one group of one image."""
+    shape, group = ConvShape.of(x_shape, k_out, geom, out), geom.group
+    if group == 1:
+        return shape
+    return shape._replace(images=1, c_in=shape.c_in // group, k_out=k_out // group, group=1)

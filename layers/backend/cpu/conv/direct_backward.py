@@ -1,175 +1,249 @@
-"""Gradients of a convolution as matrix products, band by band; `sizes` and `Direct` are cpu_direct's."""
+"""Gradients of a convolution as matrix products, band by band: by im2col and its adjoint."""
 
 from __future__ import annotations
 
+import functools
+from typing import NamedTuple
+
 import numpy as np
 
-from demitasse.layers.backend.cpu.conv.im2col import add_line, gather, scatter, store_outputs
-from demitasse.layers.backend.cpu.gemm_microkernel import fill, multiply_deep, transpose
+from demitasse.layers.backend.cpu.conv.im2col import add_im2col_row, add_line, im2col_row, store_outputs
+from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
+from demitasse.layers.backend.cpu.gemm_microkernel import (
+    Matrix,
+    PackedRows,
+    fill,
+    multiply_deep,
+    padded,
+    transpose,
+)
 from demitasse.layers.backend.cpu.jit import kernel
 from demitasse.layers.backend.cpu.simd_ops import add_scaled, copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 
+# -- of the input ------------------------------------------------------------------------------------------------------
+
+
+class DataPlan(NamedTuple):
+    """A job is some channels of a group, for a band of output rows."""
+
+    shape: ConvShape
+    band_rows: int
+    job_channels: int
+    ld: int  # of dy and of the columns of a band
+
 
 @kernel
-def backward_data(state, scratch, dy, w, bias, slope, dx, sizes, steps, v):
-    """dx = the adjoint of the convolution, of dy; then relu(dx + bias).
+def _backward_data(state, scratch, dy, w, bias, slope, dx, plan, band):
+    """dx = the transposed convolution of dy; then relu(dx + bias).
 
-    A job owns some channels: their rows of w^T dy are added up in their planes of dx.  v: dy of a band; scratch: packed
-    w and columns of one job.
+    A job owns its channels: their rows of w^T dy are added up in their planes of dx.  band: dy of a band (K/group,
+    pixels); scratch: packed w and columns of one job.
     """
-    n_images, c_in, height, width, k_out, out_h, out_w, group = sizes[:8]
-    band_rows, job_channels, v_ld = steps
+    shape = plan.shape
     me = enter(state)
-    taps, c_group, k_group = sizes[8] * sizes[9], c_in // group, k_out // group
-    depth = c_group * taps
-    u_floats = (job_channels * taps + 15) // 16 * 16 * k_group
-    my_u, my_q = scratch[me][:u_floats], scratch[me][u_floats:]
-    jobs = (c_group + job_channels - 1) // job_channels
+    c_group, k_group = shape.c_in // shape.group, shape.k_out // shape.group
+    packed = (plan.job_channels * shape.kernel_y * shape.kernel_x + 15) // 16 * 16 * k_group
+    my_w, my_columns = scratch[me][:packed], scratch[me][packed:]
+    jobs = (c_group + plan.job_channels - 1) // plan.job_channels
     phase = -1
-    for part in range(n_images * group):
-        image, g = part // group, part % group
-        for row0 in range(0, out_h, band_rows):
-            row1 = min(row0 + band_rows, out_h)
-            pixels = (row1 - row0) * out_w
+    for part in range(shape.images * shape.group):
+        image, g = part // shape.group, part % shape.group
+        for row0 in range(0, shape.out_h, plan.band_rows):
+            row1 = min(row0 + plan.band_rows, shape.out_h)
+            pixels = (row1 - row0) * shape.out_w
             phase += 1
             for k in work(state, me, phase, k_group):
-                copy(dy, ((image * k_out + g * k_group + k) * out_h + row0) * out_w, v, k * v_ld, pixels)
+                start = ((image * shape.k_out + g * k_group + k) * shape.out_h + row0) * shape.out_w
+                copy(dy, start, band, k * plan.ld, pixels)
             phase += 1
             for job in work(state, me, phase, jobs):
-                first, last = job * job_channels, min((job + 1) * job_channels, c_group)
-                rows = (last - first) * taps
-                blocks = (rows + 15) // 16
-                for block in range(blocks):
-                    wide = min(16, rows - block * 16)
-                    start = g * k_group * depth + first * taps + block * 16
-                    for k in range(k_group):
-                        place = (block * k_group + k) * 16
-                        for i in range(wide):
-                            my_u[place + i] = w[start + k * depth + i]
-                        for i in range(wide, 16):
-                            my_u[place + i] = 0
-                multiply_deep(my_u, 0, k_group * 16, blocks, v, 0, v_ld, pixels, my_q, 0, v_ld, k_group, 0)
+                first, last = job * plan.job_channels, min((job + 1) * plan.job_channels, c_group)
+                left, columns = _pack_weights(w, g, first, last, shape, my_w), Matrix(my_columns, 0, plan.ld)
+                multiply_deep(left, Matrix(band, 0, plan.ld), columns, pixels, k_group, False)
                 for c in range(first, last):
-                    plane = (image * c_in + g * c_group + c) * height * width
-                    if row0 == 0:
-                        fill(dx, plane, height * width, np.float32(0))
-                    for tap in range(taps):
-                        scatter(
-                            my_q,
-                            ((c - first) * taps + tap) * v_ld,
-                            sizes,
-                            tap // sizes[9],
-                            tap % sizes[9],
-                            row0,
-                            row1,
-                            dx,
-                            plane,
-                        )
-                    if row1 == out_h and (slope != 1 or bias[g * c_group + c] != 0):
-                        store_outputs(dx, plane, height * width, dx, plane, bias[g * c_group + c], slope)
+                    row = (c - first) * shape.kernel_y * shape.kernel_x * plan.ld
+                    _add_channel(my_columns, row, plan, image, g * c_group + c, row0, row1, dx)
+                    if row1 == shape.out_h:
+                        plane = (image * shape.c_in + g * c_group + c) * shape.height * shape.width
+                        _epilogue(dx, plane, shape.height * shape.width, bias[g * c_group + c], slope)
 
 
 @kernel
-def backward_data_diagonal(state, dy, w, bias, slope, dx, sizes):
-    """backward_data where only w[i, i] is nonzero: each channel alone, line by line of dx."""
+def _pack_weights(w, g, first, last, shape, packed):
+    """PackedRows (channels first ... last - 1 and taps, K/group) of a group's weights."""
+    taps, k_group = shape.kernel_y * shape.kernel_x, shape.k_out // shape.group
+    depth, rows = shape.c_in // shape.group * taps, (last - first) * taps
+    blocks = (rows + 15) // 16
+    for block in range(blocks):
+        wide = min(16, rows - block * 16)
+        start = g * k_group * depth + first * taps + block * 16
+        for k in range(k_group):
+            here = (block * k_group + k) * 16
+            for i in range(wide):
+                packed[here + i] = w[start + k * depth + i]
+            for i in range(wide, 16):
+                packed[here + i] = 0
+    return PackedRows(packed, 0, k_group * 16, blocks)
+
+
+@kernel
+def _add_channel(columns, row, plan, image, c, row0, row1, dx):
+    """Adds the columns of one channel, its first tap's at columns[row :], to its plane of dx; clears that first."""
+    shape = plan.shape
+    plane = (image * shape.c_in + c) * shape.height * shape.width
+    if row0 == 0:
+        fill(dx, plane, shape.height * shape.width, np.float32(0))
+    for tap in range(shape.kernel_y * shape.kernel_x):
+        add_im2col_row(columns, row + tap * plan.ld, shape, tap, row0, row1, dx, plane)
+
+
+@kernel
+def _epilogue(x, ix, n, bias, slope):
+    """x = relu(x + bias) for n pixels at x[ix]."""
+    if slope != 1 or bias != 0:
+        store_outputs(x, ix, n, x, ix, bias, slope)
+
+
+@functools.lru_cache(4096)
+def _data_launch(shape: ConvShape) -> Launch:
+    taps, c_group, k_group = shape.kernel_y * shape.kernel_x, shape.c_in // shape.group, shape.k_out // shape.group
+    channels = max(1, min(c_group, 64 // taps))
+    rows = -(-channels * taps // 16) * 16
+    band_rows = band_size(shape.out_h, shape.out_w * max(rows * 4, k_group), 2 << 20)
+    ld, bands = padded(band_rows * shape.out_w), -(-shape.out_h // band_rows)
+    phases = 2 * shape.images * shape.group * bands
+    return Launch(DataPlan(shape, band_rows, channels, ld), phases, (k_group * ld,), rows * (k_group + ld))
+
+
+def direct_backward_data(be, shape: ConvShape, dy, w, bias, slope: float, dx) -> None:
+    """dx (N, C, H, W) = relu(transposed convolution of dy (N, K, OH, OW) + bias (C,)); slope 1: no relu."""
+    arrays = dy.reshape(-1), w.reshape(-1), bias, np.float32(slope), dx.reshape(-1)
+    _data_launch(shape).run(be, _backward_data, *arrays)
+
+
+# -- of the input, each channel alone ----------------------------------------------------------------------------------
+
+
+@kernel
+def _backward_data_diagonal(state, dy, w, bias, slope, dx, shape):
+    """_backward_data where only w[i, i] is nonzero: each channel alone, line by line of dx."""
     me = enter(state)
-    n_images, channels, height, width, _, out_h, out_w = sizes[:7]
-    taps_y, taps_x, stride_y, stride_x, pad_y, pad_x = sizes[8:14]
+    channels, taps_y, taps_x, area = shape.c_in, shape.kernel_y, shape.kernel_x, shape.height * shape.width
     wide = (taps_x + 15) // 16 * 16
     kernel_lines = np.zeros(taps_y * wide, np.float32)  # of lines of whole vectors, as `line` is
-    line = np.empty(max((out_w - 1) * stride_x + wide, pad_x + width), np.float32)
-    for job in work(state, me, 0, n_images * channels):
-        c, plane = job % channels, job * height * width
+    line = np.empty(max((shape.out_w - 1) * shape.stride_x + wide, shape.pad_x + shape.width), np.float32)
+    for job in work(state, me, 0, shape.images * channels):
+        c, plane = job % channels, job * area
         for tap in range(taps_y):
             copy(w, ((c * channels + c) * taps_y + tap) * taps_x, kernel_lines, tap * wide, taps_x)
-        for y in range(height):
+        for y in range(shape.height):
             fill(line, 0, line.size, np.float32(0))
-            for row in range(max(0, (y + pad_y - taps_y) // stride_y + 1), min(out_h, (y + pad_y) // stride_y + 1)):
-                tap = y + pad_y - row * stride_y
-                for column in range(out_w):
-                    value = dy[(job * out_h + row) * out_w + column]
+            top = y + shape.pad_y
+            first, end = max(0, (top - taps_y) // shape.stride_y + 1), min(shape.out_h, top // shape.stride_y + 1)
+            for row in range(first, end):
+                tap = top - row * shape.stride_y
+                for column in range(shape.out_w):
+                    value = dy[(job * shape.out_h + row) * shape.out_w + column]
                     for i in range(0, wide, 16):
-                        add_scaled(value, kernel_lines, tap * wide + i, line, column * stride_x + i)
-            copy(line, pad_x, dx, plane + y * width, width)
-        if slope != 1 or bias[c] != 0:
-            store_outputs(dx, plane, height * width, dx, plane, bias[c], slope)
+                        add_scaled(value, kernel_lines, tap * wide + i, line, column * shape.stride_x + i)
+            copy(line, shape.pad_x, dx, plane + y * shape.width, shape.width)
+        _epilogue(dx, plane, area, bias[c], slope)
+
+
+def direct_backward_data_diagonal(be, shape: ConvShape, dy, w, bias, slope: float, dx) -> None:
+    """direct_backward_data where only w[i, i] is nonzero and group and dilation are 1."""
+    arrays = dy.reshape(-1), w.reshape(-1), bias, np.float32(slope), dx.reshape(-1)
+    be.pool.run(_backward_data_diagonal, 1, *arrays, shape)
+
+
+# -- of the weights ----------------------------------------------------------------------------------------------------
+
+
+class WeightsPlan(NamedTuple):
+    """A job is some blocks of 16 outputs and some columns of dw (C/group * taps) of a group."""
+
+    shape: ConvShape
+    band_rows: int
+    job_blocks: int
+    job_columns: int
+    columns_ld: int  # of the columns of a band
+    dw_ld: int  # of a job's piece of dw
+    line_ld: int  # of the columns of one tap
 
 
 @kernel
-def backward_weights(state, scratch, x, dy, dw, sizes, steps, u, v):
+def _backward_weights(state, scratch, x, dy, dw, plan, packed_dy, columns):
     """Adds to dw the gradient of the convolution.  Bands follow each other, so the sum's order is fixed.
 
-    u: dy of a band, (blocks of 16 outputs, pixels, 16); v: its columns, (pixels, taps); scratch: columns of 16 taps at
-    a time, then a piece of dw.
+    packed_dy: dy of a band, (blocks of 16 outputs, pixels, 16); columns: its transposed im2col, (pixels, C/group *
+    taps); scratch: columns of 16 taps at a time, then a piece of dw.
     """
-    n_images, c_in, height, width, k_out, out_h, out_w, group = sizes[:8]
-    band_rows, job_blocks, job_columns, v_ld, q_ld, line_ld = steps
+    shape = plan.shape
     me = enter(state)
-    taps, c_group, k_group = sizes[8] * sizes[9], c_in // group, k_out // group
-    depth, blocks = c_group * taps, (k_group + 15) // 16
-    my_lines, my_q = scratch[me][: 16 * line_ld], scratch[me][16 * line_ld :]
+    depth = shape.c_in // shape.group * shape.kernel_y * shape.kernel_x
+    k_group = shape.k_out // shape.group
+    blocks, strips = (k_group + 15) // 16, (depth + 15) // 16
+    parts, pieces = (
+        (blocks + plan.job_blocks - 1) // plan.job_blocks,
+        (depth + plan.job_columns - 1) // plan.job_columns,
+    )
+    block_stride = plan.band_rows * shape.out_w * 16
+    my_lines, my_dw = scratch[me][: 16 * plan.line_ld], scratch[me][16 * plan.line_ld :]
     phase = -1
-    for part in range(n_images * group):
-        image, g = part // group, part % group
-        for row0 in range(0, out_h, band_rows):
-            row1 = min(row0 + band_rows, out_h)
-            pixels = (row1 - row0) * out_w
+    for part in range(shape.images * shape.group):
+        image, g = part // shape.group, part % shape.group
+        for row0 in range(0, shape.out_h, plan.band_rows):
+            row1 = min(row0 + plan.band_rows, shape.out_h)
+            pixels = (row1 - row0) * shape.out_w
             phase += 1
-            strips = (depth + 15) // 16
             for job in work(state, me, phase, blocks + strips):
                 if job < blocks:
-                    first = job * 16
-                    transpose(
-                        dy,
-                        ((image * k_out + g * k_group + first) * out_h + row0) * out_w,
-                        out_h * out_w,
-                        min(16, k_group - first),
-                        pixels,
-                        u,
-                        job * band_rows * out_w * 16,
-                        16,
-                        16,
-                    )
+                    start = ((image * shape.k_out + g * k_group + job * 16) * shape.out_h + row0) * shape.out_w
+                    left, out = Matrix(dy, start, shape.out_h * shape.out_w), Matrix(packed_dy, job * block_stride, 16)
+                    transpose(left, min(16, k_group - job * 16), pixels, out, 16)
                 else:
-                    first = (job - blocks) * 16
-                    rows = min(16, depth - first)
-                    for i in range(rows):
-                        c, tap = (first + i) // taps, (first + i) % taps
-                        gather(
-                            x,
-                            (image * c_in + g * c_group + c) * height * width,
-                            sizes,
-                            tap // sizes[9],
-                            tap % sizes[9],
-                            row0,
-                            row1,
-                            my_lines,
-                            i * line_ld,
-                        )
-                    transpose(my_lines, 0, line_ld, rows, pixels, v, first, v_ld, 16)
+                    _pack_columns(x, image, g, (job - blocks) * 16, row0, row1, plan, my_lines, columns)
             phase += 1
-            parts = (blocks + job_blocks - 1) // job_blocks
-            jobs = parts * ((depth + job_columns - 1) // job_columns)
-            for job in work(state, me, phase, jobs):
-                first, column = job % parts * job_blocks, job // parts * job_columns
-                last, n = min(first + job_blocks, blocks), min(job_columns, depth - column)
-                multiply_deep(
-                    u,
-                    first * band_rows * out_w * 16,
-                    band_rows * out_w * 16,
-                    last - first,
-                    v,
-                    column,
-                    v_ld,
-                    n,
-                    my_q,
-                    0,
-                    q_ld,
-                    pixels,
-                    0,
-                )
+            for job in work(state, me, phase, parts * pieces):
+                first, column = job % parts * plan.job_blocks, job // parts * plan.job_columns
+                last, n = min(first + plan.job_blocks, blocks), min(plan.job_columns, depth - column)
+                left = PackedRows(packed_dy, first * block_stride, block_stride, last - first)
+                right, product = Matrix(columns, column, plan.columns_ld), Matrix(my_dw, 0, plan.dw_ld)
+                multiply_deep(left, right, product, n, pixels, False)
                 for k in range(first * 16, min(last * 16, k_group)):
-                    place = (g * k_group + k) * depth + column
-                    add_line(my_q, (k - first * 16) * q_ld, dw, place, n)
+                    add_line(my_dw, (k - first * 16) * plan.dw_ld, dw, (g * k_group + k) * depth + column, n)
+
+
+@kernel
+def _pack_columns(x, image, g, first, row0, row1, plan, lines, columns):
+    """Rows first ... first + 15 of a group's im2col, transposed into `columns`; lines: memory for them."""
+    shape = plan.shape
+    taps, c_group = shape.kernel_y * shape.kernel_x, shape.c_in // shape.group
+    rows = min(16, c_group * taps - first)
+    for i in range(rows):
+        c, tap = (first + i) // taps, (first + i) % taps
+        plane = (image * shape.c_in + g * c_group + c) * shape.height * shape.width
+        im2col_row(x, plane, shape, tap, row0, row1, lines, i * plan.line_ld)
+    out = Matrix(columns, first, plan.columns_ld)
+    transpose(Matrix(lines, 0, plan.line_ld), rows, (row1 - row0) * shape.out_w, out, 16)
+
+
+@functools.lru_cache(4096)
+def _weights_launch(shape: ConvShape) -> Launch:
+    depth = shape.c_in // shape.group * shape.kernel_y * shape.kernel_x
+    blocks = -(-(shape.k_out // shape.group) // 16)
+    band_rows = band_size(shape.out_h, shape.out_w * (depth + blocks * 16), 4 << 20)
+    pixels, bands = band_rows * shape.out_w, -(-shape.out_h // band_rows)
+    job_blocks, job_columns = min(4, blocks), min(depth, 480)
+    columns_ld, dw_ld, line_ld = padded(depth), padded(job_columns), padded(pixels)
+    plan = WeightsPlan(shape, band_rows, job_blocks, job_columns, columns_ld, dw_ld, line_ld)
+    workspaces = blocks * pixels * 16, pixels * columns_ld
+    scratch = 16 * line_ld + job_blocks * 16 * dw_ld
+    return Launch(plan, 2 * shape.images * shape.group * bands, workspaces, scratch)
+
+
+def direct_backward_weights(be, shape: ConvShape, x, dy, dw) -> None:
+    """Adds to dw (K, C/group, taps) its gradient."""
+    _weights_launch(shape).run(be, _backward_weights, x.reshape(-1), dy.reshape(-1), dw.reshape(-1))

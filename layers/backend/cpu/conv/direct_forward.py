@@ -1,20 +1,22 @@
-"""Convolution as a matrix product of the weights, as they lie, with the image, almost as it lies.
+"""Convolution as a matrix product of the weights, as they lie, with the image, almost as it lies (implicit im2col).
 
 Row p of the product's right side is what weight p (a channel and a tap) is multiplied with: one pixel for every
 output.  In an image with its pad around it, lines of neighbouring outputs are lines of neighbouring pixels, so that
-row p is a piece of the image which begins at a place of its own: no im2col is ever built.  The image is framed band by
-band, a band being a run of output rows; with a stride, rows and columns are sorted by their remainders first.  Outputs
-are computed for the whole length of the framed lines; those beyond the end of an output line are left out.
-
-Images are flat arrays; `sizes` is (N, C, H, W, K, OH, OW, group, kernel y x, stride y x, pad y x, dilation y x),
-`steps` come from `forward_steps` and `Direct`.
+row p is a piece of the image which begins at an offset of its own: no im2col is ever built.  The image is framed band
+by band, a band being a run of output rows; with a stride, rows and columns are sorted by their remainders first
+(polyphase).  Outputs are computed for the whole length of the framed lines; those beyond the end of an output line are
+left out.
 """
 
 from __future__ import annotations
 
+import functools
+from typing import NamedTuple
+
 import numpy as np
 
-from demitasse.layers.backend.cpu.conv.im2col import frame, store_outputs
+from demitasse.layers.backend.cpu.conv.im2col import frame_plane, store_outputs
+from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
 from demitasse.layers.backend.cpu.gemm_microkernel import (
     DEPTH,
     ROWS,
@@ -22,9 +24,11 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
     TILE_LANES,
     TILE_ROWS,
     VECTORS,
+    Matrix,
+    OffsetRows,
+    Rows,
     convolve_tile,
     multiply_tile,
-    padded,
 )
 from demitasse.layers.backend.cpu.jit import kernel
 from demitasse.layers.backend.cpu.threads.fork_join import enter
@@ -33,194 +37,195 @@ from demitasse.layers.backend.cpu.threads.work_stealing import bands_of, part_of
 LONG = 8 * TILE_LANES  # pixels at a time where each group has one output
 
 
+class ForwardPlan(NamedTuple):
+    """A job is some outputs of a group (job_rows) and some pixels of a band (job_columns)."""
+
+    shape: ConvShape
+    row_stride: int  # between the weights of two outputs
+    step: int  # between two weights of one output
+    framed: bool  # whether a band is copied into a frame; else x itself is taken
+    band_rows: int  # of outputs
+    frame_rows: int  # of a channel, and of each of its polyphase components
+    ld: int  # pixels of a framed line
+    channel_size: int  # pixels of a framed channel
+    job_rows: int
+    job_columns: int
+
+
+class _Job(NamedTuple):
+    """Outputs k0 ... k1 - 1 of a group, and pixels column0 ... end - 1 of the `columns` that a band has, line after
+    line of the frame; the band begins at output row row0."""
+
+    image: int
+    row0: int
+    columns: int
+    group: int
+    k0: int
+    k1: int
+    column0: int
+    end: int
+
+
 @kernel
-def forward(state, scratch, x, w, w_row, w_step, bias, slope, y, sizes, steps, places, f):
+def _forward(state, scratch, x, w, bias, slope, y, offsets, plan, frame):
     """y = relu(convolution of x + bias).
 
-    w_row, w_step: how far the weights of two outputs, and two weights of one output, are apart.
-    places: where in the frame of a group's channels the row of each weight begins; f: the frame of a band, or x
-    itself where it needs none; scratch: outputs of a job's strip.
+    offsets: where in a group's framed channels the row of each weight begins; frame: of a band; scratch: outputs of a
+    job's strip.
     """
-    n_images, c_in, height, width, k_out, out_h, out_w, group = sizes[:8]
-    band_rows, frame_rows, ld, channel_size, job_rows, job_columns, framed = steps
+    shape = plan.shape
     me = enter(state)
-    my_q = scratch[me]
-    c_group, k_group = c_in // group, k_out // group
-    strip = LONG if k_group == 1 else STRIP
+    k_group = shape.k_out // shape.group
+    parts = (k_group + plan.job_rows - 1) // plan.job_rows
+    by_pixels = bands_of(state, shape.out_h, shape.out_w) > 1
+    pixels = frame if plan.framed else x
     phase = -1
-    for image in range(n_images):
-        for row0 in range(0, out_h, band_rows):
-            row1 = min(row0 + band_rows, out_h)
-            if framed:
+    for image in range(shape.images):
+        for row0 in range(0, shape.out_h, plan.band_rows):
+            if plan.framed:
                 phase += 1
-                bands = bands_of(state, frame_rows, ld)
-                for job in work(state, me, phase, c_in * bands):
-                    c, (first, end) = job % c_in, part_of(frame_rows, job // c_in, bands)
-                    plane, gap = (image * c_in + c) * height * width, (frame_rows - end + first) * ld
-                    frame(x, plane, sizes, row0 + first, end - first, ld, f, c * channel_size + first * ld, gap)
+                bands = bands_of(state, plan.frame_rows, plan.ld)
+                for job in work(state, me, phase, shape.c_in * bands):
+                    _frame_channel(x, image, job % shape.c_in, row0, job // shape.c_in, bands, plan, frame)
             phase += 1
-            columns = (row1 - row0 - 1) * ld + out_w
-            parts, pieces = (k_group + job_rows - 1) // job_rows, (columns + job_columns - 1) // job_columns
-            jobs, by_pixels = group * parts * pieces, bands_of(state, out_h, out_w) > 1
-            for job in work(state, me, phase, jobs):
-                part, piece = (job % (group * parts), job // (group * parts)) if by_pixels else divmod(job, pieces)
-                g, k0, column0 = part // parts, part % parts * job_rows, piece * job_columns
-                k1, end = min(k0 + job_rows, k_group), min(column0 + job_columns, columns)
-                start = ((0 if framed else image * c_in) + g * c_group) * channel_size
-                for column in range(column0, end, strip):
-                    n = min(strip, end - column)
-                    reach = strip if k_group == 1 else (n + TILE_LANES - 1) // TILE_LANES * TILE_LANES
-                    if not framed and column + reach > columns:  # nothing beyond the end may be read: some once more
-                        column, n = columns - reach, reach
-                    line, i = column // ld, column % ld
-                    left = g * k_group * len(places) + k0 * w_row
-                    top = ((image * k_out + g * k_group + k0) * out_h + row0 + line) * out_w + i
-                    if n == STRIP and (ld == out_w or i + n <= out_w) and len(places) <= DEPTH and k_group > 1:
-                        convolve(
-                            w,
-                            left,
-                            w_row,
-                            w_step,
-                            k1 - k0,
-                            f,
-                            start + column,
-                            places,
-                            y,
-                            top,
-                            out_h * out_w,
-                            bias,
-                            g * k_group + k0,
-                            slope,
-                        )
-                        continue
-                    multiply_placed(w, left, w_row, w_step, k1 - k0, f, start + column, places, n, my_q, strip)
-                    for k in range(k1 - k0):
-                        done, place, here = 0, top + k * out_h * out_w, i
-                        while done < n:
-                            wide = min(n - done, out_w - here)
-                            if wide > 0:
-                                store_outputs(my_q, k * strip + done, wide, y, place, bias[g * k_group + k0 + k], slope)
-                            done, place, here = done + ld - here, place + out_w - here, 0
+            columns = (min(plan.band_rows, shape.out_h - row0) - 1) * plan.ld + shape.out_w
+            pieces = (columns + plan.job_columns - 1) // plan.job_columns
+            for job in work(state, me, phase, shape.group * parts * pieces):
+                if by_pixels:
+                    part, piece = job % (shape.group * parts), job // (shape.group * parts)
+                else:
+                    part, piece = divmod(job, pieces)
+                k0, column0 = part % parts * plan.job_rows, piece * plan.job_columns
+                k1, end = min(k0 + plan.job_rows, k_group), min(column0 + plan.job_columns, columns)
+                outputs = _Job(image, row0, columns, part // parts, k0, k1, column0, end)
+                _convolve_job(pixels, w, bias, slope, y, offsets, plan, outputs, scratch[me])
 
 
 @kernel
-def convolve(w, iw, w_row, w_step, rows, x, ix, places, y, iy, ldy, bias, channel, slope):
-    """STRIP pixels of `rows` outputs, with nothing in between: the sums go from registers to y."""
-    for k in range(0, rows, TILE_ROWS):
-        convolve_tile(
-            w,
-            iw + k * w_row,
-            w_row,
-            w_step,
-            rows - k,
-            x,
-            ix,
-            places,
-            y,
-            iy + k * ldy,
-            ldy,
-            bias,
-            channel + k,
-            slope,
-            ROWS,
-            VECTORS,
-        )
+def _frame_channel(x, image, c, row0, band, bands, plan, frame):
+    """One of `bands` bands of a channel's frame, for outputs from row0."""
+    shape = plan.shape
+    first, end = part_of(plan.frame_rows, band, bands)
+    plane, gap = (image * shape.c_in + c) * shape.height * shape.width, (plan.frame_rows - end + first) * plan.ld
+    start = c * plan.channel_size + first * plan.ld
+    frame_plane(x, plane, shape, row0 + first, end - first, plan.ld, frame, start, gap)
 
 
 @kernel
-def multiply_placed(w, iw, w_row, w_step, rows, x, ix, places, columns, q, ldq):
-    """q (rows, columns) = w (rows, depth) at w[iw] times the rows of `columns` pixels at x[ix + places]."""
-    depth = len(places)
-    wide = (columns + TILE_LANES - 1) // TILE_LANES
+def _convolve_job(pixels, w, bias, slope, y, offsets, plan, job, q):
+    """The outputs of a job, a strip of pixels at a time; q: memory for a strip."""
+    shape = plan.shape
+    k_group = shape.k_out // shape.group
+    strip, channel, out_size = LONG if k_group == 1 else STRIP, job.group * k_group + job.k0, shape.out_h * shape.out_w
+    image_start = 0 if plan.framed else job.image * shape.c_in
+    start = (image_start + job.group * (shape.c_in // shape.group)) * plan.channel_size
+    first_weight = job.group * k_group * len(offsets) + job.k0 * plan.row_stride
+    weights = Rows(w, first_weight, plan.row_stride, plan.step, job.k1 - job.k0)
+    for column in range(job.column0, job.end, strip):
+        n = min(strip, job.end - column)
+        reach = strip if k_group == 1 else (n + TILE_LANES - 1) // TILE_LANES * TILE_LANES
+        if not plan.framed and column + reach > job.columns:  # nothing beyond the end may be read: some once more
+            column, n = job.columns - reach, reach
+        line, i = column // plan.ld, column % plan.ld
+        seen = OffsetRows(pixels, start + column, offsets, 0)
+        first_row = (job.image * shape.k_out + channel) * shape.out_h + job.row0 + line
+        out = Matrix(y, first_row * shape.out_w + i, out_size)
+        in_line = plan.ld == shape.out_w or i + n <= shape.out_w
+        if n == STRIP and in_line and len(offsets) <= DEPTH and k_group > 1:
+            _convolve_strip(weights, seen, out, bias, channel, slope)
+        else:
+            _multiply(weights, seen, n, Matrix(q, 0, strip))
+            for k in range(job.k1 - job.k0):
+                _store_strip(q, k * strip, n, y, out.start + k * out_size, i, plan, bias[channel + k], slope)
+
+
+@kernel
+def _convolve_strip(w, x, y, bias, channel, slope):
+    """STRIP pixels of all outputs, with no gap between lines: the sums go from registers to y."""
+    for k in range(0, w.count, TILE_ROWS):
+        left = Rows(w.data, w.start + k * w.row_stride, w.row_stride, w.step, w.count - k)
+        convolve_tile(left, x, Matrix(y.data, y.start + k * y.ld, y.ld), bias, channel + k, slope, ROWS, VECTORS)
+
+
+@kernel
+def _multiply(w, x, columns, q):
+    """q (rows, columns) = the Rows w times the OffsetRows x."""
+    depth = len(x.offsets)
+    vectors = (columns + TILE_LANES - 1) // TILE_LANES
     for p in range(0, depth, DEPTH):
-        n = min(DEPTH, depth - p)
-        if rows == 1:
-            multiply_tile(w, iw + p * w_step, 0, w_step, 1, x, ix, places, p, q, 0, ldq, n, p, (0,), (0,) * 8)
+        n, right = min(DEPTH, depth - p), OffsetRows(x.data, x.start, x.offsets, p)
+        if w.count == 1:
+            left = Rows(w.data, w.start + p * w.step, 0, w.step, 1)
+            multiply_tile(left, right, q, n, p > 0, (0,), (0,) * 8)
             continue
-        for k in range(0, rows, TILE_ROWS):
-            left, iq, m = iw + k * w_row + p * w_step, k * ldq, rows - k
-            if wide == 3:
-                multiply_tile(w, left, w_row, w_step, m, x, ix, places, p, q, iq, ldq, n, p, ROWS, (0, 0, 0))
-            elif wide == 2:
-                multiply_tile(w, left, w_row, w_step, m, x, ix, places, p, q, iq, ldq, n, p, ROWS, (0, 0))
+        for k in range(0, w.count, TILE_ROWS):
+            left = Rows(w.data, w.start + k * w.row_stride + p * w.step, w.row_stride, w.step, w.count - k)
+            out = Matrix(q.data, k * q.ld, q.ld)
+            if vectors == 3:
+                multiply_tile(left, right, out, n, p > 0, ROWS, (0, 0, 0))
+            elif vectors == 2:
+                multiply_tile(left, right, out, n, p > 0, ROWS, (0, 0))
             else:
-                multiply_tile(w, left, w_row, w_step, m, x, ix, places, p, q, iq, ldq, n, p, ROWS, (0,))
+                multiply_tile(left, right, out, n, p > 0, ROWS, (0,))
 
 
-def _bands(rows, row_floats, budget):
-    """(rows per band, bands) so that a band takes about `budget` floats."""
-    bands = max(1, min(rows, round(rows * row_floats / budget)))
-    band_rows = -(-rows // bands)
-    return band_rows, -(-rows // band_rows)
+@kernel
+def _store_strip(q, iq, n, y, iy, column, plan, bias, slope):
+    """y[iy :] = relu(n pixels of q + bias), less those beyond the end of an output line; the first is at `column`."""
+    out_w, done = plan.shape.out_w, 0
+    while done < n:
+        wide = min(n - done, out_w - column)
+        if wide > 0:
+            store_outputs(q, iq + done, wide, y, iy, bias, slope)
+        done, iy, column = done + plan.ld - column, iy + out_w - column, 0
 
 
-def forward_steps(x_shape, k_out, geom, out):
-    """(phases, sizes, steps, places, floats of the frame or 0 where x needs none, floats of scratch)"""
-    direct = Direct(x_shape, k_out, geom, out)
-    (n, c, *size), (rows, width) = x_shape, out
-    taps = [np.arange(k) * d for k, d in zip(geom.kernel, geom.dilation, strict=True)]
-    one_output = direct.k_group == 1
+class DirectForward(NamedTuple):
+    """A launch, and what it takes beside the arrays: where the row of each weight begins (see _forward)."""
+
+    launch: Launch
+    offsets: np.ndarray
+
+
+@functools.lru_cache(4096)
+def direct_forward(shape: ConvShape, row_stride: int, step: int) -> DirectForward:
+    """How that convolution is cut up.  row_stride, step: see ForwardPlan."""
+    c_group, k_group = shape.c_in // shape.group, shape.k_out // shape.group
+    taps = np.arange(shape.kernel_y) * shape.dilation_y, np.arange(shape.kernel_x) * shape.dilation_x
+    stride, rows, width = (shape.stride_y, shape.stride_x), shape.out_h, shape.out_w
+    one_output = k_group == 1
     strip = LONG if one_output else STRIP
-    framed = any(geom.pad) or max(geom.stride) > 1 or size[1] * (rows - 1) + width < strip
-    remainders = [min(s, t[-1] + 1) for s, t in zip(geom.stride, taps, strict=True)]
-    reach = [t[-1] // s for s, t in zip(geom.stride, taps, strict=True)]
-    ld = width + reach[1] if framed else size[1]
-    band_rows, bands = rows, 1
+    padded = shape.pad_y > 0 or shape.pad_x > 0
+    framed = padded or max(stride) > 1 or shape.width * (rows - 1) + width < strip
+    remainders = [min(s, t[-1] + 1) for s, t in zip(stride, taps, strict=True)]
+    reach = [t[-1] // s for s, t in zip(stride, taps, strict=True)]
+    ld, band_rows, frame_rows = shape.width, rows, shape.height
     if framed:
-        band_rows, bands = _bands(rows, c * remainders[0] * remainders[1] * ld, 1 << 18 if one_output else 1 << 19)
-    frame_rows = band_rows + reach[0] if framed else size[0]
-    channel_size = remainders[0] * remainders[1] * frame_rows * ld
-    row = taps[0] % geom.stride[0] * remainders[1] * frame_rows + taps[0] // geom.stride[0]
-    column = taps[1] % geom.stride[1] * frame_rows * ld + taps[1] // geom.stride[1]
-    places = (np.arange(direct.c_group)[:, None, None] * channel_size + row[:, None] * ld + column).reshape(-1)
-    columns = (band_rows - 1) * ld + width
-    depth = len(places)
-    job_rows = min(direct.k_group, 64, max(16, (1 << 17) // depth // 16 * 16))
-    work = max(1 << 18, direct.k_group * depth * columns // 32)
-    job_columns = strip * max(1, min(round(work / (job_rows * depth * strip)), -(-columns // strip)))
-    steps = band_rows, frame_rows, ld, channel_size, job_rows, job_columns, int(framed)
-    phases = (1 + framed) * n * bands
-    q_rows = -(-job_rows // TILE_ROWS) * TILE_ROWS
-    return phases, direct.sizes, steps, places, framed * (c * channel_size + strip), q_rows * strip
+        ld = width + reach[1]
+        components = remainders[0] * remainders[1]
+        band_rows = band_size(rows, shape.c_in * components * ld, 1 << 18 if one_output else 1 << 19)
+        frame_rows = band_rows + reach[0]
+    channel_size = int(remainders[0] * remainders[1] * frame_rows * ld)
+    row = taps[0] % stride[0] * remainders[1] * frame_rows + taps[0] // stride[0]
+    column = taps[1] % stride[1] * frame_rows * ld + taps[1] // stride[1]
+    offsets = (np.arange(c_group)[:, None, None] * channel_size + row[:, None] * ld + column).reshape(-1)
+    job_rows, job_columns = _job_size(k_group, len(offsets), (band_rows - 1) * ld + width, strip)
+    plan = ForwardPlan(
+        shape, row_stride, step, framed, band_rows, int(frame_rows), int(ld), channel_size, job_rows, job_columns
+    )
+    phases = (1 + framed) * shape.images * -(-rows // band_rows)
+    frame = shape.c_in * channel_size + strip if framed else 0
+    scratch = -(-job_rows // TILE_ROWS) * TILE_ROWS * strip
+    return DirectForward(Launch(plan, phases, (frame,), scratch), offsets)
 
 
-class Direct:
-    """How the gradients are cut up, and what workspace their kernels need."""
+def _job_size(k_group, depth, columns, strip):
+    """(outputs, pixels) of a job."""
+    rows = min(k_group, 64, max(16, (1 << 17) // depth // 16 * 16))
+    work = max(1 << 18, k_group * depth * columns // 32)
+    return rows, int(strip * max(1, min(round(work / (rows * depth * strip)), -(-columns // strip))))
 
-    def __init__(self, x_shape, k_out, geom, out):
-        n, c, height, width = x_shape
-        self.sizes = n, c, height, width, k_out, *out, geom.group, *geom.kernel, *geom.stride, *geom.pad, *geom.dilation
-        self.taps = geom.kernel[0] * geom.kernel[1]
-        self.parts, self.c_group, self.k_group = n * geom.group, c // geom.group, k_out // geom.group
-        self.depth, self.blocks = self.c_group * self.taps, -(-self.k_group // 16)
-        self.out = out
 
-    def backward_data(self):
-        """(phases, steps, floats of v, of scratch)"""
-        rows, width = self.out
-        channels = max(1, min(self.c_group, 64 // self.taps))
-        width_rows = -(-channels * self.taps // 16) * 16
-        band_rows, bands = _bands(rows, width * max(width_rows * 4, self.k_group), 2 << 20)
-        v_ld = padded(band_rows * width)
-        return (
-            2 * self.parts * bands,
-            (band_rows, channels, v_ld),
-            self.k_group * v_ld,
-            width_rows * (self.k_group + v_ld),
-        )
-
-    def backward_weights(self):
-        """(phases, steps, floats of u, of v, of scratch)"""
-        rows, width = self.out
-        band_rows, bands = _bands(rows, width * (self.depth + self.blocks * 16), 4 << 20)
-        pixels = band_rows * width
-        v_ld = padded(self.depth)
-        job_blocks, columns = min(4, self.blocks), min(self.depth, 480)
-        q_ld, line_ld = padded(columns), padded(pixels)
-        return (
-            2 * self.parts * bands,
-            (band_rows, job_blocks, columns, v_ld, q_ld, line_ld),
-            self.blocks * pixels * 16,
-            pixels * v_ld,
-            16 * line_ld + job_blocks * 16 * q_ld,
-        )
+def run_direct_forward(be, how: DirectForward, x, w, bias, slope: float, y) -> None:
+    """y (N, K, OH, OW) = relu(convolution of x (N, C, H, W) with the weights w + bias (K,)); slope 1: no relu."""
+    how.launch.run(be, _forward, x.reshape(-1), w.reshape(-1), bias, np.float32(slope), y.reshape(-1), how.offsets)

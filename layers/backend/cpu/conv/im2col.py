@@ -1,6 +1,7 @@
-"""What lies under the taps of a convolution: gathered from an image, or added back to it; outputs with bias and ReLU.
+"""Rows of im2col, gathered from an image, and their adjoint, added back to it; outputs with bias and ReLU (epilogue).
 
-Images are flat arrays; `sizes` is that of cpu_direct.
+Row (c, tap) of im2col holds, for every output pixel, the pixel of channel c that this tap of the kernel sees.  Images
+are flat arrays, `plane` is where one of an image's planes begins, `shape` a ConvShape.
 """
 
 from __future__ import annotations
@@ -36,39 +37,64 @@ def gather_line(x, ix, width, offset, stride, n, v, iv):
 
 
 @kernel
-def gather(x, plane, sizes, tap_y, tap_x, row0, row1, v, iv):
-    """v[iv :] = the pixels of the image plane at x[plane] that one tap sees under output rows row0 ... row1 - 1."""
-    height, width, out_w = sizes[2], sizes[3], sizes[6]
-    offset_y, offset_x = tap_y * sizes[14] - sizes[12], tap_x * sizes[15] - sizes[13]
-    alike = sizes[10] == 1 and sizes[11] == 1 and offset_x == 0 and out_w == width
-    if alike and row0 + offset_y >= 0 and row1 + offset_y <= height:
+def tap_offset(shape, tap):
+    """(rows, columns) from the first pixel of an output's window without pad to the one that the tap sees."""
+    y, x = tap // shape.kernel_x, tap % shape.kernel_x
+    return y * shape.dilation_y - shape.pad_y, x * shape.dilation_x - shape.pad_x
+
+
+@kernel
+def im2col_row(x, plane, shape, tap, row0, row1, v, iv):
+    """v[iv :] = the pixels of the plane that one tap sees under output rows row0 ... row1 - 1."""
+    height, width, out_w = shape.height, shape.width, shape.out_w
+    offset_y, offset_x = tap_offset(shape, tap)
+    in_line = shape.stride_y == 1 and shape.stride_x == 1 and offset_x == 0 and out_w == width
+    if in_line and row0 + offset_y >= 0 and row1 + offset_y <= height:
         copy(x, plane + (row0 + offset_y) * width, v, iv, (row1 - row0) * width)
         return
     for row in range(row0, row1):
-        y, line = row * sizes[10] + offset_y, iv + (row - row0) * out_w
+        y, line = row * shape.stride_y + offset_y, iv + (row - row0) * out_w
         if 0 <= y < height:
-            gather_line(x, plane + y * width, width, offset_x, sizes[11], out_w, v, line)
+            gather_line(x, plane + y * width, width, offset_x, shape.stride_x, out_w, v, line)
         else:
             fill(v, line, out_w, np.float32(0))
 
 
 @kernel
-def frame(x, plane, sizes, row0, rows, ld, f, start, gap):
-    """f[start :] = the image plane at x[plane] with its pad, rows and columns sorted by their remainders.
+def add_im2col_row(q, iq, shape, tap, row0, row1, x, plane):
+    """The adjoint of im2col_row: adds q[iq :] to the plane at x[plane]."""
+    height, width, out_w, stride_x = shape.height, shape.width, shape.out_w, shape.stride_x
+    offset_y, offset_x = tap_offset(shape, tap)
+    low = min(out_w, max(0, (stride_x - 1 - offset_x) // stride_x))
+    high = max(low, min(out_w, (width - 1 - offset_x) // stride_x + 1))
+    for row in range(row0, row1):
+        y, line = row * shape.stride_y + offset_y, iq + (row - row0) * out_w
+        if 0 <= y < height:
+            start = plane + y * width + offset_x
+            if stride_x == 1:
+                add_line(q, line + low, x, start + low, high - low)
+            else:
+                for i in range(low, high):
+                    x[start + i * stride_x] += q[line + i]
+
+
+@kernel
+def frame_plane(x, plane, shape, row0, rows, ld, frame, start, gap):
+    """frame[start :] = the plane with its pad, rows and columns sorted by their remainders (polyphase).
 
     For each remainder of rows by the vertical stride, and each of columns by the horizontal one, that some tap needs:
     `rows` lines of `ld` pixels, the first of which is the first that output row row0 sees; then a gap.  A tap then
     sees neighbours as neighbours.
     """
-    height, width = sizes[2], sizes[3]
-    for a in range(min(sizes[10], (sizes[8] - 1) * sizes[14] + 1)):
-        for b in range(min(sizes[11], (sizes[9] - 1) * sizes[15] + 1)):
+    for a in range(min(shape.stride_y, (shape.kernel_y - 1) * shape.dilation_y + 1)):
+        for b in range(min(shape.stride_x, (shape.kernel_x - 1) * shape.dilation_x + 1)):
             for row in range(row0, row0 + rows):
-                y = row * sizes[10] + a - sizes[12]
-                if 0 <= y < height:
-                    gather_line(x, plane + y * width, width, b - sizes[13], sizes[11], ld, f, start)
+                y = row * shape.stride_y + a - shape.pad_y
+                if 0 <= y < shape.height:
+                    line, offset = plane + y * shape.width, b - shape.pad_x
+                    gather_line(x, line, shape.width, offset, shape.stride_x, ld, frame, start)
                 else:
-                    fill(f, start, ld, np.float32(0))
+                    fill(frame, start, ld, np.float32(0))
                 start += ld
             start += gap
 
@@ -81,25 +107,6 @@ def add_line(q, iq, x, ix, n):
         add_scaled(np.float32(1), q, iq + i, x, ix + i)
     for i in range(whole, n):
         x[ix + i] += q[iq + i]
-
-
-@kernel
-def scatter(q, iq, sizes, tap_y, tap_x, row0, row1, x, plane):
-    """The adjoint of gather: adds q[iq :] to the image plane at x[plane]."""
-    height, width, out_w = sizes[2], sizes[3], sizes[6]
-    stride_y, stride_x = sizes[10], sizes[11]
-    offset_y, offset_x = tap_y * sizes[14] - sizes[12], tap_x * sizes[15] - sizes[13]
-    low = min(out_w, max(0, (stride_x - 1 - offset_x) // stride_x))
-    high = max(low, min(out_w, (width - 1 - offset_x) // stride_x + 1))
-    for row in range(row0, row1):
-        y, line = row * stride_y + offset_y, iq + (row - row0) * out_w
-        if 0 <= y < height:
-            start = plane + y * width + offset_x
-            if stride_x == 1:
-                add_line(q, line + low, x, start + low, high - low)
-            else:
-                for i in range(low, high):
-                    x[start + i * stride_x] += q[line + i]
 
 
 @kernel

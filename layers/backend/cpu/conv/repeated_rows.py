@@ -1,7 +1,8 @@
-"""Runs of equal rows and columns in an image, such as a wide zero padding makes: computed once, then copied.
+"""Repeated rows and columns in an image (constant regions, such as a wide zero padding): convolved once, then
+replicated.
 
-FCN pads its images by 100, and deep inside that border all rows are alike (and all columns), layer after layer.  A
-convolution then gives alike outputs, exactly: so each run is shortened to the height of the kernel, the small image
+FCN pads its images by 100, and deep inside that border all rows are equal (and all columns), layer after layer.  A
+convolution then gives equal outputs, exactly: so each run is shortened to the height of the kernel, the small image
 is convolved, and the one output row that lies wholly inside the run is repeated.  Runs are found by comparing the
 values, each time: nothing is assumed about where an image comes from.
 """
@@ -15,13 +16,13 @@ from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 
-LEAST_SIZE = 48  # of an image: smaller ones are not worth a look
-LEAST_RUN = 8  # rows that a run must be able to lose
-WORTH = 0.88  # the part of the area that may at most remain
+MIN_SIZE = 48  # of an image: smaller ones are not worth a look
+MIN_RUN = 8  # rows that a run must be able to lose
+MAX_AREA = 0.88  # the part of the area that may at most remain
 
 
 @kernel
-def differences(state, x, planes, height, width, row_runs, column_runs, rows, columns):
+def _differences(state, x, planes, height, width, row_runs, column_runs, rows, columns):
     """rows[plane, i] += pixels in which lines i and i + 1 differ; columns likewise; only within the given runs
     (n, 2).  A line that equals the one above it is skipped when columns are compared."""
     me = enter(state)
@@ -46,7 +47,7 @@ def differences(state, x, planes, height, width, row_runs, column_runs, rows, co
 
 
 @kernel
-def shorten(state, x, planes, height, width, rows, pieces, y, new_width):
+def _shorten(state, x, planes, height, width, rows, pieces, y, new_width):
     """y = the lines `rows` of each plane, of each line the pieces (from, to, length)."""
     me = enter(state)
     for plane in work(state, me, 0, planes):
@@ -57,7 +58,7 @@ def shorten(state, x, planes, height, width, rows, pieces, y, new_width):
 
 
 @kernel
-def lengthen(state, x, planes, height, width, rows, pieces, y, new_width):
+def _lengthen(state, x, planes, height, width, rows, pieces, y, new_width):
     """y = line rows[i] of x as line i; of each line pieces (from, to, length), or one pixel (from, to, -times)."""
     me = enter(state)
     for plane in work(state, me, 0, planes):
@@ -132,13 +133,13 @@ def _runs(same, least):
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a + 1 >= least]
 
 
-def find(pool, x, pad, taps):
+def find(be, x, pad, taps):
     """(rows, columns) as Axis, or None where not enough is alike.  x (N, C, H, W), stride and dilation 1."""
     planes, (height, width) = x.shape[0] * x.shape[1], x.shape[2:]
-    if min(height, width) < LEAST_SIZE:
+    if min(height, width) < MIN_SIZE:
         return None
-    least, some = taps + LEAST_RUN, x[0, :: max(1, x.shape[1] // 4)]
-    if max(pad) <= taps and not _glimpse(some[0], least) and not _glimpse(some[0].T, least):
+    least, some = taps + MIN_RUN, x[0, :: max(1, x.shape[1] // 4)]
+    if max(pad) <= taps and not _may_have_run(some[0], least) and not _may_have_run(some[0].T, least):
         return None
     few_columns, few_rows = some[:, :, ::4], some[:, ::4]  # enough to see that there is nothing, as mostly
     row_runs = _runs((few_columns[:, 1:] == few_columns[:, :-1]).all((0, 2)), least)
@@ -146,16 +147,16 @@ def find(pool, x, pad, taps):
     if row_runs or column_runs:
         rows, columns = np.zeros((planes, height), np.int32), np.zeros((planes, width), np.int32)
         lists = [np.array(runs, np.int64).reshape(-1, 2) for runs in (row_runs, column_runs)]
-        pool.run(differences, 1, x.reshape(-1), planes, height, width, *lists, rows, columns)
+        be.pool.run(_differences, 1, x.reshape(-1), planes, height, width, *lists, rows, columns)
         row_runs = [r for a, b in row_runs for r in _within(rows, a, b, least)]
         column_runs = [r for a, b in column_runs for r in _within(columns, a, b, least)]
     if not row_runs and not column_runs and max(pad) <= taps:
         return None
     axes = Axis(height, pad[0], taps, row_runs), Axis(width, pad[1], taps, column_runs)
-    return axes if axes[0].ratio * axes[1].ratio < WORTH else None
+    return axes if axes[0].ratio * axes[1].ratio < MAX_AREA else None
 
 
-def _glimpse(plane, least):
+def _may_have_run(plane, least):
     """Whether a plane may have a run of so many equal lines: no such run passes between the lines looked at."""
     step = least - 1
     return bool((plane[1::step] == plane[:-1:step]).all(1).any())
@@ -167,25 +168,25 @@ def _within(counts, first, last, least):
     return [(first + a, first + b) for a, b in _runs(same, least)]
 
 
-def small_image(pool, memory, x, rows, columns):
+def small_image(be, x, rows, columns):
     """x without the lines that the runs lose; x itself where none are lost."""
     n, c, height, width = x.shape
     if len(rows.kept) == height and len(columns.kept) == width:
         return x
-    y = memory.empty((n, c, len(rows.kept), len(columns.kept)), np.float32)
-    pool.run(
-        shorten, 1, x.reshape(-1), n * c, height, width, rows.kept, pieces_of(columns.kept), y.reshape(-1), y.shape[3]
+    y = be.memory.empty((n, c, len(rows.kept), len(columns.kept)), np.float32)
+    be.pool.run(
+        _shorten, 1, x.reshape(-1), n * c, height, width, rows.kept, pieces_of(columns.kept), y.reshape(-1), y.shape[3]
     )
     return y
 
 
-def whole_outputs(pool, memory, small, rows, columns, out=None):
+def whole_outputs(be, small, rows, columns, out=None):
     """The outputs of the whole image from those of the small one; in `out`, a flat array, where that is given."""
     n, k, height, width = small.shape
     shape = n, k, len(rows.source), len(columns.source)
-    y = memory.empty(shape, np.float32) if out is None else out.reshape(shape)
-    pool.run(
-        lengthen,
+    y = be.memory.empty(shape, np.float32) if out is None else out.reshape(shape)
+    be.pool.run(
+        _lengthen,
         1,
         small.reshape(-1),
         n * k,

@@ -1,308 +1,283 @@
 """Gradients by tile transforms: of the kernels, and of the input where the kernel is large.
 
     dU[f] = dM[f] V[f]^T, with dM[f] = A dy A^T and V[f] = B^T x B;     dw = G^T dU G
-    dV[f] = U[f]^T dM[f];     dx = the overlapping sum of B dV B^T, tile by tile       (the adjoint of `forward`)
+    dV[f] = U[f]^T dM[f];     dx = the overlapping sum of B dV B^T, tile by tile       (the adjoint of winograd_forward)
 
-(With 3x3 kernels dx is rather a convolution of dy with rotated kernels: cpu_winograd.forward.)  Sums over tiles run
+(With 3x3 kernels dx is rather a convolution of dy with rotated kernels, by winograd_forward.)  Sums over tiles run
 band after band, whatever the number of threads.
 """
 
 from __future__ import annotations
 
+import functools
+from typing import NamedTuple
+
 import numpy as np
 
-from demitasse.layers.backend.cpu.conv.winograd_forward import LINES, SKEW, read_patch, spread_inputs, transform_kernels
-from demitasse.layers.backend.cpu.conv.winograd_transforms import gradient_tile, scatter_tile, weight_gradient_tile
-from demitasse.layers.backend.cpu.gemm_microkernel import fill, multiply, padded, transpose
+from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
+from demitasse.layers.backend.cpu.conv.winograd_tiles import (
+    LINES,
+    SKEW,
+    Kernels,
+    Plane,
+    add_input_gradients,
+    add_kernel_gradients,
+    side_of,
+    transform_gradients,
+    transform_inputs,
+    transform_kernels,
+)
+from demitasse.layers.backend.cpu.conv.winograd_transforms import Tile
+from demitasse.layers.backend.cpu.gemm_microkernel import Matrix, PackedRows, fill, multiply, padded, transpose
 from demitasse.layers.backend.cpu.jit import kernel
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 
-
-@kernel
-def spread_gradients(dy, plane, height, width, row0, tiles_x, v, iv, v_plane, lines, m, r):
-    """A row of tiles of dy, from line row0, to v[iv :]."""
-    tile = len(m)
-    for t in range(0, tiles_x, 16):
-        column = t * tile
-        if row0 + tile <= height and column + 16 * tile <= width:
-            gradient_tile(dy, plane + row0 * width + column, width, v, iv + t, v_plane, m, r)
-        else:
-            read_patch(dy, plane, row0, column, tile, 16 * tile, height, width, lines)
-            gradient_tile(lines, 0, 16 * tile, v, iv + t, v_plane, m, r)
+BUDGET = 3 << 20  # floats of a band
 
 
 @kernel
-def backward_weights(state, scratch, x, dy, dw, sizes, steps, u, d, v, m, r):
+def _tiles_along(size, tile):
+    """How many tiles there are along an axis of so many outputs."""
+    return (size + len(tile.m) - 1) // len(tile.m)
+
+
+# -- of the kernels ----------------------------------------------------------------------------------------------------
+
+
+class WeightsPlan(NamedTuple):
+    """A band is some tile rows of an image, a job some blocks of 16 outputs, and one frequency if there are bands."""
+
+    shape: ConvShape
+    m: tuple[int, ...]  # their lengths: see Tile
+    r: tuple[int, ...]
+    band_rows: int
+    job_blocks: int
+    ld: int  # tiles of a band
+    one_band: bool
+
+
+class _WeightsLayout(NamedTuple):
+    """Floats from frequency to frequency: of 16 channels before they are transposed, of dM, V and dU; and between
+    rows of V and dU."""
+
+    part_plane: int
+    d_plane: int
+    v_plane: int
+    u_plane: int
+    c_ld: int
+
+
+@kernel
+def _weights_layout(plan):
+    """The _WeightsLayout of a plan."""
+    k_blocks, c_ld = (plan.shape.k_out + 15) // 16, (plan.shape.c_in + 15) // 16 * 16 + SKEW
+    u_blocks = plan.job_blocks if plan.one_band else k_blocks
+    ld = plan.ld
+    return _WeightsLayout(
+        16 * ld + SKEW, k_blocks * ld * 16 + SKEW, ld * c_ld + SKEW, u_blocks * 16 * c_ld + SKEW, c_ld
+    )
+
+
+@kernel
+def _backward_weights(state, scratch, x, dy, dw, plan, u, d, v):
     """Adds to dw (K, C, taps) its gradient.
 
-    sizes: N, C, H, W, K, OH, OW, pad above, pad left; steps: see `WeightSteps`.  d: dM of a band, (blocks of 16
-    outputs, tiles, 16) per frequency; v: V of a band, (tiles, inputs); u: dU of everything; scratch: lines, 16 channels
-    before they are turned round, and dU of one job where there is one band only.
+    d: dM of a band, (blocks of 16 outputs, tiles, 16) per frequency; v: V of a band, (tiles, inputs); u: dU of
+    everything; scratch: lines, 16 channels before they are transposed, and dU of one job where there is one band only.
     """
-    n_images, c_in, height, width, k_out, out_h, out_w, pad_y, pad_x = sizes
-    band_rows, job_blocks, ld, one_band = steps
+    shape, layout, tile = plan.shape, _weights_layout(plan), Tile(plan.m, plan.r)
     me = enter(state)
-    tile, a = len(m), len(m) + len(r) - 1
-    taps = len(r) * len(r)
-    tiles_y, tiles_x = (out_h + tile - 1) // tile, (out_w + tile - 1) // tile
-    k_blocks, c_blocks = (k_out + 15) // 16, (c_in + 15) // 16
-    c_ld = c_blocks * 16 + SKEW
-    d_plane, v_plane, part_plane = k_blocks * ld * 16 + SKEW, ld * c_ld + SKEW, 16 * ld + SKEW
+    freqs, taps = side_of(tile) * side_of(tile), len(tile.r) * len(tile.r)
+    tiles_y, tiles_x = _tiles_along(shape.out_h, tile), _tiles_along(shape.out_w, tile)
+    k_blocks, c_blocks = (shape.k_out + 15) // 16, (shape.c_in + 15) // 16
     my_lines, my_part = scratch[me][:LINES], scratch[me][LINES:]
-    my_u = scratch[me][LINES + a * a * part_plane :] if one_band else u
-    u_plane = (job_blocks if one_band else k_blocks) * 16 * c_ld + SKEW
-    parts = (k_blocks + job_blocks - 1) // job_blocks
+    my_u = my_part[freqs * layout.part_plane :] if plan.one_band else u
+    parts = (k_blocks + plan.job_blocks - 1) // plan.job_blocks
     phase = -1
-    for image in range(n_images):
-        for band in range(0, tiles_y, band_rows):
-            band_end = min(band + band_rows, tiles_y)
+    for image in range(shape.images):
+        for band in range(0, tiles_y, plan.band_rows):
+            band_end = min(band + plan.band_rows, tiles_y)
             tiles = (band_end - band) * tiles_x
             phase += 1
             for job in work(state, me, phase, k_blocks + c_blocks):  # transforms, 16 channels at a time
-                of_x = job < c_blocks
-                first = (job if of_x else job - c_blocks) * 16
-                channels = min(16, (c_in if of_x else k_out) - first)
-                for i in range(channels):
-                    for row in range(band, band_end):
-                        place = i * ld + (row - band) * tiles_x
-                        if of_x:
-                            spread_inputs(
-                                x,
-                                (image * c_in + first + i) * height * width,
-                                height,
-                                width,
-                                row * tile - pad_y,
-                                -pad_x,
-                                tiles_x,
-                                my_part,
-                                place,
-                                part_plane,
-                                my_lines,
-                                m,
-                                r,
-                            )
-                        else:
-                            spread_gradients(
-                                dy,
-                                (image * k_out + first + i) * out_h * out_w,
-                                out_h,
-                                out_w,
-                                row * tile,
-                                tiles_x,
-                                my_part,
-                                place,
-                                part_plane,
-                                my_lines,
-                                m,
-                                r,
-                            )
-                for f in range(a * a):
-                    if of_x:
-                        transpose(my_part, f * part_plane, ld, channels, tiles, v, f * v_plane + first, c_ld, 16)
-                    else:
-                        transpose(my_part, f * part_plane, ld, channels, tiles, d, f * d_plane + first * ld, 16, 16)
-            phase += 1
-            jobs = parts if one_band else parts * a * a
-            for job in work(state, me, phase, jobs):  # products
-                if one_band:
-                    first = job * job_blocks
-                    last = min(first + job_blocks, k_blocks)
-                    for f in range(a * a):
-                        multiply(
-                            d,
-                            f * d_plane + first * ld * 16,
-                            ld * 16,
-                            last - first,
-                            v,
-                            f * v_plane,
-                            c_ld,
-                            c_in,
-                            my_u,
-                            f * u_plane,
-                            c_ld,
-                            tiles,
-                            0,
-                        )
-                    for k in range(first * 16, min(last * 16, k_out)):
-                        add_kernels(my_u, (k - first * 16) * c_ld, u_plane, c_in, dw, k * c_in * taps, my_lines, m, r)
+                if job < c_blocks:
+                    _inputs_job(x, image, job, band, band_end, plan, my_part, my_lines, v)
                 else:
-                    f, first = job // parts, job % parts * job_blocks
-                    multiply(
-                        d,
-                        f * d_plane + first * ld * 16,
-                        ld * 16,
-                        min(job_blocks, k_blocks - first),
-                        v,
-                        f * v_plane,
-                        c_ld,
-                        c_in,
-                        my_u,
-                        f * u_plane + first * 16 * c_ld,
-                        c_ld,
-                        tiles,
-                        0 if phase == 1 else 1,
-                    )
-    if not one_band:
+                    _gradients_job(dy, image, job - c_blocks, band, band_end, plan, my_part, my_lines, d)
+            phase += 1
+            for job in work(state, me, phase, parts if plan.one_band else parts * freqs):  # products
+                if plan.one_band:
+                    first = job * plan.job_blocks
+                    last = min(first + plan.job_blocks, k_blocks)
+                    for f in range(freqs):
+                        _multiply_weights(d, v, f, first, last, tiles, plan, my_u, False)
+                    for k in range(first * 16, min(last * 16, shape.k_out)):
+                        spectrum = Matrix(my_u, (k - first * 16) * layout.c_ld, layout.u_plane)
+                        add_kernel_gradients(spectrum, shape.c_in, dw, k * shape.c_in * taps, my_lines, tile)
+                else:
+                    f, first = job // parts, job % parts * plan.job_blocks
+                    last = min(first + plan.job_blocks, k_blocks)
+                    _multiply_weights(d, v, f, first, last, tiles, plan, my_u, phase > 1)
+    if not plan.one_band:
         phase += 1
-        for k in work(state, me, phase, k_out):
-            add_kernels(my_u, k * c_ld, u_plane, c_in, dw, k * c_in * taps, my_lines, m, r)
+        for k in work(state, me, phase, shape.k_out):
+            spectrum = Matrix(my_u, k * layout.c_ld, layout.u_plane)
+            add_kernel_gradients(spectrum, shape.c_in, dw, k * shape.c_in * taps, my_lines, tile)
 
 
 @kernel
-def add_kernels(u, iu, u_plane, c_in, dw, place, scratch, m, r):
-    """dw[place :] += G^T dU G for all inputs of one output."""
-    taps = len(r) * len(r)
-    for c in range(0, c_in, 16):
-        weight_gradient_tile(u, iu + c, u_plane, scratch, 0, 16, m, r)
-        for i in range(min(16, c_in - c)):
-            for t in range(taps):
-                dw[place + (c + i) * taps + t] += scratch[t * 16 + i]
+def _inputs_job(x, image, block, band, band_end, plan, part, lines, v):
+    """V of 16 channels and the tile rows of a band."""
+    shape, layout, tile = plan.shape, _weights_layout(plan), Tile(plan.m, plan.r)
+    tiles_x, m, area = _tiles_along(shape.out_w, tile), len(tile.m), shape.height * shape.width
+    channels = min(16, shape.c_in - block * 16)
+    for i in range(channels):
+        plane = Plane(x, (image * shape.c_in + block * 16 + i) * area, shape.height, shape.width)
+        for row in range(band, band_end):
+            spectrum = Matrix(part, i * plan.ld + (row - band) * tiles_x, layout.part_plane)
+            transform_inputs(plane, row * m - shape.pad_y, -shape.pad_x, tiles_x, spectrum, lines, tile)
+    for f in range(side_of(tile) * side_of(tile)):
+        out = Matrix(v, f * layout.v_plane + block * 16, layout.c_ld)
+        transpose(Matrix(part, f * layout.part_plane, plan.ld), channels, (band_end - band) * tiles_x, out, 16)
 
 
 @kernel
-def backward_data(state, scratch, dy, w, dx, sizes, steps, v, q, m, r):
+def _gradients_job(dy, image, block, band, band_end, plan, part, lines, d):
+    """dM of 16 outputs and the tile rows of a band."""
+    shape, layout, tile = plan.shape, _weights_layout(plan), Tile(plan.m, plan.r)
+    tiles_x, area = _tiles_along(shape.out_w, tile), shape.out_h * shape.out_w
+    channels = min(16, shape.k_out - block * 16)
+    for i in range(channels):
+        plane = Plane(dy, (image * shape.k_out + block * 16 + i) * area, shape.out_h, shape.out_w)
+        for row in range(band, band_end):
+            spectrum = Matrix(part, i * plan.ld + (row - band) * tiles_x, layout.part_plane)
+            transform_gradients(plane, row * len(tile.m), tiles_x, spectrum, lines, tile)
+    for f in range(side_of(tile) * side_of(tile)):
+        out = Matrix(d, f * layout.d_plane + block * 16 * plan.ld, 16)
+        transpose(Matrix(part, f * layout.part_plane, plan.ld), channels, (band_end - band) * tiles_x, out, 16)
+
+
+@kernel
+def _multiply_weights(d, v, f, first, last, tiles, plan, u, add):
+    """dU (+)= dM V^T of blocks first ... last - 1 of outputs at frequency f."""
+    layout = _weights_layout(plan)
+    left = PackedRows(d, f * layout.d_plane + first * plan.ld * 16, plan.ld * 16, last - first)
+    start = f * layout.u_plane + (0 if plan.one_band else first * 16 * layout.c_ld)
+    out = Matrix(u, start, layout.c_ld)
+    multiply(left, Matrix(v, f * layout.v_plane, layout.c_ld), out, plan.shape.c_in, tiles, add)
+
+
+@functools.lru_cache(4096)
+def _weights_launch(shape: ConvShape, m: int) -> Launch:
+    r = shape.kernel_y
+    freqs = (m + r - 1) ** 2
+    tiles_y, tiles_x = -(-shape.out_h // m), -(-shape.out_w // m)
+    k_blocks, c_ld = -(-shape.k_out // 16), -(-shape.c_in // 16) * 16 + SKEW
+    budget = BUDGET if tiles_y * tiles_x > 256 else 1 << 30
+    rows = band_size(tiles_y, freqs * (shape.c_in + shape.k_out) * tiles_x, budget)
+    bands, ld = -(-tiles_y // rows), padded(rows * tiles_x)
+    one_band = shape.images * bands == 1
+    job_blocks = 1 if one_band else min(k_blocks, 4)
+    plan = WeightsPlan(shape, (0,) * m, (0,) * r, rows, job_blocks, ld, one_band)
+    u = freqs * ((job_blocks if one_band else k_blocks) * 16 * c_ld + SKEW)
+    workspaces = 0 if one_band else u, freqs * (k_blocks * ld * 16 + SKEW), freqs * (ld * c_ld + SKEW)
+    scratch = LINES + freqs * (16 * ld + SKEW) + (u if one_band else 0)
+    return Launch(plan, 2 * shape.images * bands + 1, workspaces, scratch)
+
+
+def winograd_backward_weights(be, shape: ConvShape, m: int, x, dy, dw) -> None:
+    """Adds to dw (K, C, taps) its gradient, by F(m x m, r x r)."""
+    _weights_launch(shape, m).run(be, _backward_weights, x.reshape(-1), dy.reshape(-1), dw.reshape(-1))
+
+
+# -- of the input ------------------------------------------------------------------------------------------------------
+
+
+class DataPlan(NamedTuple):
+    """A band is some outputs (k_part) of some tile rows, a job some blocks of 16 inputs."""
+
+    shape: ConvShape
+    m: tuple[int, ...]  # their lengths: see Tile
+    r: tuple[int, ...]
+    band_rows: int
+    k_part: int
+    job_blocks: int
+    ld: int  # tiles of a band
+
+
+@kernel
+def _backward_data(state, scratch, dy, w, dx, plan, v, q):
     """dx (N, C, H, W) of dy (N, K, OH, OW) by the adjoint of the tile transform.
 
-    A band is some outputs (k_part) of some tile rows: v holds its dM, q the dV of all inputs summed over outputs.
-    scratch: lines, and U of one job.
+    v: dM of a band; q: the dV of all inputs, summed over outputs; scratch: lines, and U of one job.
     """
-    n_images, c_in, height, width, k_out, out_h, out_w, pad_y, pad_x = sizes
-    band_rows, k_part, job_blocks, ld = steps
+    shape, tile = plan.shape, Tile(plan.m, plan.r)
     me = enter(state)
     my_lines, my_u = scratch[me][:LINES], scratch[me][LINES:]
-    tile, a = len(m), len(m) + len(r) - 1
-    taps = len(r) * len(r)
-    tiles_y, tiles_x = (out_h + tile - 1) // tile, (out_w + tile - 1) // tile
-    blocks = (c_in + 15) // 16
-    u_plane, v_plane, q_plane = job_blocks * k_part * 16 + SKEW, k_part * ld + SKEW, blocks * 16 * ld + SKEW
-    reach = 16 * tile + (a - 1) // tile * tile
+    tiles_y, tiles_x = _tiles_along(shape.out_h, tile), _tiles_along(shape.out_w, tile)
+    blocks, area = (shape.c_in + 15) // 16, shape.out_h * shape.out_w
+    v_plane, q_plane = plan.k_part * plan.ld + SKEW, blocks * 16 * plan.ld + SKEW
     phase = -1
-    for image in range(n_images):
-        for band in range(0, tiles_y, band_rows):
-            band_end = min(band + band_rows, tiles_y)
-            tiles = (band_end - band) * tiles_x
-            for k0 in range(0, k_out, k_part):
-                count = min(k_part, k_out - k0)
+    for image in range(shape.images):
+        for band in range(0, tiles_y, plan.band_rows):
+            band_end = min(band + plan.band_rows, tiles_y)
+            for k0 in range(0, shape.k_out, plan.k_part):
+                count = min(plan.k_part, shape.k_out - k0)
                 phase += 1
                 for k in work(state, me, phase, count):
+                    plane = Plane(dy, (image * shape.k_out + k0 + k) * area, shape.out_h, shape.out_w)
                     for row in range(band, band_end):
-                        spread_gradients(
-                            dy,
-                            (image * k_out + k0 + k) * out_h * out_w,
-                            out_h,
-                            out_w,
-                            row * tile,
-                            tiles_x,
-                            v,
-                            k * ld + (row - band) * tiles_x,
-                            v_plane,
-                            my_lines,
-                            m,
-                            r,
-                        )
+                        spectrum = Matrix(v, k * plan.ld + (row - band) * tiles_x, v_plane)
+                        transform_gradients(plane, row * len(tile.m), tiles_x, spectrum, my_lines, tile)
                 phase += 1
-                jobs = (blocks + job_blocks - 1) // job_blocks
-                for job in work(state, me, phase, jobs):
-                    first, last = job * job_blocks, min((job + 1) * job_blocks, blocks)
-                    for block in range(first, last):
-                        transform_kernels(
-                            w[k0 * c_in * taps :],
-                            taps,
-                            c_in * taps,
-                            block * 16,
-                            c_in,
-                            count,
-                            0,
-                            my_u,
-                            (block - first) * k_part * 16,
-                            u_plane,
-                            my_lines,
-                            m,
-                            r,
-                        )
-                    for f in range(a * a):
-                        multiply(
-                            my_u,
-                            f * u_plane,
-                            k_part * 16,
-                            last - first,
-                            v,
-                            f * v_plane,
-                            ld,
-                            tiles,
-                            q,
-                            f * q_plane + first * 16 * ld,
-                            ld,
-                            count,
-                            0 if k0 == 0 else 1,
-                        )
+                for job in work(state, me, phase, (blocks + plan.job_blocks - 1) // plan.job_blocks):
+                    _multiply_data(w, v, job, k0, count, (band_end - band) * tiles_x, plan, my_u, my_lines, q)
             phase += 1
-            for c in work(state, me, phase, c_in):
-                plane = (image * c_in + c) * height * width
+            for c in work(state, me, phase, shape.c_in):
+                start = (image * shape.c_in + c) * shape.height * shape.width
                 if band == 0:
-                    fill(dx, plane, height * width, np.float32(0))
+                    fill(dx, start, shape.height * shape.width, np.float32(0))
+                plane = Plane(dx, start, shape.height, shape.width)
                 for row in range(band, band_end):
-                    for t in range(0, tiles_x, 16):
-                        fill(my_lines, 0, a * reach, np.float32(0))
-                        scatter_tile(
-                            q,
-                            c * ld + (row - band) * tiles_x + t,
-                            q_plane,
-                            my_lines,
-                            0,
-                            reach,
-                            min(16, tiles_x - t),
-                            m,
-                            r,
-                        )
-                        row0, column0 = row * tile - pad_y, t * tile - pad_x
-                        wide = (min(16, tiles_x - t) - 1) * tile + a
-                        low, high = max(0, -column0), min(wide, width - column0)
-                        for i in range(max(0, -row0), min(a, height - row0)):
-                            start = plane + (row0 + i) * width + column0
-                            for j in range(low, high):
-                                dx[start + j] += my_lines[i * reach + j]
+                    spectrum, line = Matrix(q, c * plan.ld + (row - band) * tiles_x, q_plane), row * len(tile.m)
+                    add_input_gradients(spectrum, tiles_x, plane, line - shape.pad_y, -shape.pad_x, my_lines, tile)
 
 
-def _band_rows(tiles_y, floats_per_row, budget):
-    bands = max(1, min(tiles_y, round(tiles_y * floats_per_row / budget)))
-    return -(-tiles_y // bands)
+@kernel
+def _multiply_data(w, v, job, k0, count, tiles, plan, u, lines, q):
+    """q (+)= U^T dM of a job's inputs and the outputs k0 ... k0 + count - 1; u: memory for U."""
+    c_in, tile = plan.shape.c_in, Tile(plan.m, plan.r)
+    taps, freqs, blocks = len(tile.r) * len(tile.r), side_of(tile) * side_of(tile), (c_in + 15) // 16
+    first, last = job * plan.job_blocks, min((job + 1) * plan.job_blocks, blocks)
+    u_plane, v_plane = plan.job_blocks * plan.k_part * 16 + SKEW, plan.k_part * plan.ld + SKEW
+    q_plane = blocks * 16 * plan.ld + SKEW
+    transposed = Kernels(w, k0 * c_in * taps, taps, c_in * taps, False)
+    for block in range(first, last):
+        spectrum = Matrix(u, (block - first) * plan.k_part * 16, u_plane)
+        transform_kernels(transposed, block * 16, c_in, count, spectrum, lines, tile)
+    for f in range(freqs):
+        left = PackedRows(u, f * u_plane, plan.k_part * 16, last - first)
+        out = Matrix(q, f * q_plane + first * 16 * plan.ld, plan.ld)
+        multiply(left, Matrix(v, f * v_plane, plan.ld), out, tiles, count, k0 > 0)
 
 
-class WeightSteps:
-    """How backward_weights is cut up: phases, steps, floats of u, d and v, and of scratch."""
-
-    def __init__(self, n, c_in, k_out, out, m, r, budget=3 << 20):
-        freqs = (m + r - 1) ** 2
-        tiles_y, tiles_x = -(-out[0] // m), -(-out[1] // m)
-        k_blocks, c_blocks = -(-k_out // 16), -(-c_in // 16)
-        c_ld = c_blocks * 16 + SKEW
-        rows = _band_rows(tiles_y, freqs * (c_in + k_out) * tiles_x, budget if tiles_y * tiles_x > 256 else 1 << 30)
-        bands = -(-tiles_y // rows)
-        ld = padded(rows * tiles_x)
-        one = n * bands == 1
-        job = 1 if one else min(k_blocks, 4)
-        self.phases = 2 * n * bands + 1
-        self.steps = rows, job, ld, int(one)
-        u = freqs * ((job if one else k_blocks) * 16 * c_ld + SKEW)
-        self.shapes = 0 if one else u, freqs * (k_blocks * ld * 16 + SKEW), freqs * (ld * c_ld + SKEW)
-        self.scratch = LINES + freqs * (16 * ld + SKEW) + one * u
+@functools.lru_cache(4096)
+def _data_launch(shape: ConvShape, m: int) -> Launch:
+    r = shape.kernel_y
+    freqs = (m + r - 1) ** 2
+    tiles_y, tiles_x = -(-shape.out_h // m), -(-shape.out_w // m)
+    blocks = -(-shape.c_in // 16)
+    rows = band_size(tiles_y, freqs * shape.c_in * tiles_x, BUDGET)
+    bands, ld = -(-tiles_y // rows), padded(rows * tiles_x)
+    k_part = max(16, min(shape.k_out, BUDGET // (freqs * ld)))
+    job_blocks = min(2, blocks)
+    plan = DataPlan(shape, (0,) * m, (0,) * r, rows, k_part, job_blocks, ld)
+    workspaces = freqs * (k_part * ld + SKEW), freqs * (blocks * 16 * ld + SKEW)
+    scratch = LINES + freqs * (job_blocks * k_part * 16 + SKEW)
+    return Launch(plan, shape.images * bands * (2 * -(-shape.k_out // k_part) + 1), workspaces, scratch)
 
 
-class DataSteps:
-    """How backward_data is cut up: phases, steps, floats of v and q, and of scratch."""
-
-    def __init__(self, n, c_in, k_out, out, m, r, budget=3 << 20):
-        freqs = (m + r - 1) ** 2
-        tiles_y, tiles_x = -(-out[0] // m), -(-out[1] // m)
-        blocks = -(-c_in // 16)
-        rows = _band_rows(tiles_y, freqs * c_in * tiles_x, budget)
-        bands = -(-tiles_y // rows)
-        ld = padded(rows * tiles_x)
-        part = max(16, min(k_out, budget // (freqs * ld)))
-        job = min(2, blocks)
-        self.phases = n * bands * (2 * -(-k_out // part) + 1)
-        self.steps = rows, part, job, ld
-        self.shapes = freqs * (part * ld + SKEW), freqs * (blocks * 16 * ld + SKEW)
-        self.scratch = LINES + freqs * (job * part * 16 + SKEW)
+def winograd_backward_data(be, shape: ConvShape, m: int, dy, w, dx) -> None:
+    """dx (N, C, H, W) = the transposed convolution of dy (N, K, OH, OW), by the adjoint of F(m x m, r x r)."""
+    _data_launch(shape, m).run(be, _backward_data, dy.reshape(-1), w.reshape(-1), dx.reshape(-1))

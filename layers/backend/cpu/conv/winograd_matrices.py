@@ -39,3 +39,42 @@ def matrices(m: int, r: int) -> dict[str, list[list[Fraction]]]:
         poly = _times(poly, q)
     bt.append(poly)
     return {"AT": at, "A": [list(column) for column in zip(*at, strict=True)], "G": g, "BT": bt}
+
+
+def combine(matrix, xs):
+    """matrix times the vector xs of vectors.  Rows (or columns) of the points p and -p differ in the sign of the
+    odd entries only: their even and odd parts are computed once."""
+    rows, cols = len(matrix), len(matrix[0])
+
+    def linear(row, which):
+        total = None
+        for j in which:
+            if row[j] == 0:
+                continue
+            if total is None:
+                total = xs[j] if row[j] == 1 else xs[j] * row[j]
+            elif row[j] == 1:
+                total = total + xs[j]
+            elif row[j] == -1:
+                total = total - xs[j]
+            else:
+                total = total + xs[j] * row[j]
+        return total
+
+    paired = [i for i in range(rows - 1) if all(matrix[i + 1][j] == (-1) ** j * matrix[i][j] for j in range(cols))]
+    if paired:
+        out = []
+        for i in range(rows):
+            if i in paired:
+                even, odd = linear(matrix[i], range(0, cols, 2)), linear(matrix[i], range(1, cols, 2))
+                out += [even + odd, even - odd]
+            elif i - 1 not in paired:
+                out.append(linear(matrix[i], range(cols)))
+        return out
+    xs, matrix = list(xs), [list(row) for row in matrix]
+    for j in range(cols - 1):
+        if any(row[j] for row in matrix) and all(row[j + 1] == (-1) ** i * row[j] for i, row in enumerate(matrix)):
+            xs[j], xs[j + 1] = xs[j] + xs[j + 1], xs[j] - xs[j + 1]
+            for i, row in enumerate(matrix):
+                row[j], row[j + 1] = (0, row[j]) if i % 2 else (row[j], 0)
+    return [linear(row, range(cols)) for row in matrix]

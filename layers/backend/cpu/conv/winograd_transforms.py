@@ -1,53 +1,34 @@
-"""The tile transforms of cpu_toom as vector code, 16 tiles (or 16 channels of kernels) at a time.
+"""The tile transforms of winograd_matrices as vector code, 16 tiles (or 16 channels of kernels) at a time.
 
-m and r of F(m x m, r x r) are the lengths of the last two arguments.
+A spectrum is a Matrix with a row for each of the (m + r - 1)^2 frequencies.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from numba.extending import intrinsic
 
-from demitasse.layers.backend.cpu.conv.winograd_matrices import matrices
+from demitasse.layers.backend.cpu.conv.winograd_matrices import combine, matrices
+from demitasse.layers.backend.cpu.gemm_microkernel import operand
 from demitasse.layers.backend.cpu.simd import LANES, Vec, Writer, void
 
 
-def combine(matrix, xs):
-    """matrix times the vector xs of vectors.  Rows (or columns) of the points p and -p differ in the sign of the
-    odd entries only: their even and odd parts are computed once."""
-    rows, cols = len(matrix), len(matrix[0])
+class Tile(NamedTuple):
+    """m and r of F(m x m, r x r): the lengths of two tuples, which are known while code is written."""
 
-    def linear(row, which):
-        total = None
-        for j in which:
-            if row[j] == 0:
-                continue
-            if total is None:
-                total = xs[j] if row[j] == 1 else xs[j] * row[j]
-            elif row[j] == 1:
-                total = total + xs[j]
-            elif row[j] == -1:
-                total = total - xs[j]
-            else:
-                total = total + xs[j] * row[j]
-        return total
+    m: tuple[int, ...]
+    r: tuple[int, ...]
 
-    paired = [i for i in range(rows - 1) if all(matrix[i + 1][j] == (-1) ** j * matrix[i][j] for j in range(cols))]
-    if paired:
-        out = []
-        for i in range(rows):
-            if i in paired:
-                even, odd = linear(matrix[i], range(0, cols, 2)), linear(matrix[i], range(1, cols, 2))
-                out += [even + odd, even - odd]
-            elif i - 1 not in paired:
-                out.append(linear(matrix[i], range(cols)))
-        return out
-    xs, matrix = list(xs), [list(row) for row in matrix]
-    for j in range(cols - 1):
-        if any(row[j] for row in matrix) and all(row[j + 1] == (-1) ** i * row[j] for i, row in enumerate(matrix)):
-            xs[j], xs[j + 1] = xs[j] + xs[j + 1], xs[j] - xs[j + 1]
-            for i, row in enumerate(matrix):
-                row[j], row[j + 1] = (0, row[j]) if i % 2 else (row[j], 0)
-    return [linear(row, range(cols)) for row in matrix]
+
+def sizes_of(tile_type) -> tuple[int, int]:
+    """(m, r) of Numba's type of a Tile."""
+    m, r = tile_type.types
+    return m.count, r.count
+
+
+def _transposed(matrix):
+    return [list(column) for column in zip(*matrix, strict=True)]
 
 
 def _both_ways(matrix, grid):
@@ -56,123 +37,117 @@ def _both_ways(matrix, grid):
     return [combine(matrix, [column[i] for column in columns]) for i in range(len(matrix))]
 
 
-def _spread(name):
-    """An intrinsic from lines of pixels to frequencies: out[f] = (matrix . tile . matrix^T)[f] for 16 tiles."""
+def _load_grid(w, side, matrix):
+    """side x side vectors, from the rows of a Matrix (see operand)."""
+    pointer, grid = matrix["data"], []
+    for _ in range(side):
+        row = []
+        for _ in range(side):
+            row.append(w.load(pointer))
+            pointer = w.at(pointer, matrix["ld"])
+        grid.append(row)
+    return grid
+
+
+def _store_grid(w, grid, matrix):
+    """The inverse of _load_grid."""
+    pointer = matrix["data"]
+    for row in grid:
+        for value in row:
+            w.store(value, pointer)
+            pointer = w.at(pointer, matrix["ld"])
+
+
+def _pixels_to_spectrum(name):
+    """An intrinsic from lines of pixels to frequencies: spectrum[f] = (matrix . tile . matrix^T)[f] for 16 tiles."""
 
     @intrinsic
-    def spread(typing, lines, il, stride, out, io, plane, m, r):
+    def transform(typing, lines, spectrum, tile):
         def generate(context, builder, signature, args):
             w = Writer(context, builder, signature, args)
-            m, r = signature.args[6].count, signature.args[7].count
-            matrix = matrices(m, r)[name]
-            pointer, stride, po, plane = w.pointer(0), w.integer(2), w.pointer(3), w.integer(5)
-            grid = []
+            m, r = sizes_of(signature.args[2])
+            matrix, lines, spectrum = matrices(m, r)[name], operand(w, 0), operand(w, 1)
+            pointer, grid = lines["data"], []
             for _ in range(len(matrix[0])):
                 grid.append(w.deinterleave(pointer, m, len(matrix[0])))
-                pointer = w.at(pointer, stride)
-            for row in _both_ways(matrix, grid):
-                for value in row:
-                    w.store(value, po)
-                    po = w.at(po, plane)
+                pointer = w.at(pointer, lines["ld"])
+            _store_grid(w, _both_ways(matrix, grid), spectrum)
             return context.get_dummy_value()
 
-        return void(lines, il, stride, out, io, plane, m, r), generate
+        return void(lines, spectrum, tile), generate
 
-    return spread
+    return transform
 
 
-input_tile = _spread("BT")  # x -> V
-gradient_tile = _spread("A")  # dy -> dM
+input_tile = _pixels_to_spectrum("BT")  # x -> V
+gradient_tile = _pixels_to_spectrum("A")  # dy -> dM
 
 
 @intrinsic
-def output_tile(typing, freq, iq, plane, lines, il, stride, bias, slope, m, r):
-    """lines = relu(A^T freq A + bias) for 16 tiles: m lines of 16 m pixels.  slope 1: no relu."""
+def output_tile(typing, spectrum, lines, bias, slope, tile):
+    """lines = relu(A^T spectrum A + bias) for 16 tiles: m lines of 16 m pixels.  slope 1: no relu."""
 
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args)
-        m, r = signature.args[8].count, signature.args[9].count
-        matrix = matrices(m, r)["AT"]
-        pq, plane, pointer, stride = w.pointer(0), w.integer(2), w.pointer(3), w.integer(5)
-        bias, slope = w.splat(args[6]), w.splat(args[7])
-        grid = []
-        for _ in range(m + r - 1):
-            row = []
-            for _ in range(m + r - 1):
-                row.append(w.load(pq))
-                pq = w.at(pq, plane)
-            grid.append(row)
-        for row in _both_ways(matrix, grid):
+        m, r = sizes_of(signature.args[4])
+        spectrum, lines = operand(w, 0), operand(w, 1)
+        bias, slope = w.splat(args[2]), w.splat(args[3])
+        grid, pointer = _load_grid(w, m + r - 1, spectrum), lines["data"]
+        for row in _both_ways(matrices(m, r)["AT"], grid):
             row = [value + bias for value in row]
             row = [w.relu(value, slope) for value in row]
             for q, value in enumerate(w.interleave(row)):
                 w.store(value, w.at(pointer, q * LANES))
-            pointer = w.at(pointer, stride)
+            pointer = w.at(pointer, lines["ld"])
         return context.get_dummy_value()
 
-    return void(freq, iq, plane, lines, il, stride, bias, slope, m, r), generate
+    return void(spectrum, lines, bias, slope, tile), generate
 
 
 @intrinsic
-def scatter_tile(typing, freq, iq, plane, lines, il, stride, tiles, m, r):
-    """lines += B freq B^T for the first `tiles` of 16, m pixels apart and m + r - 1 wide: the adjoint of input_tile."""
+def add_input_gradient_tile(typing, spectrum, lines, tiles, tile):
+    """The adjoint of input_tile: lines += B spectrum B^T for the first `tiles` of 16, m pixels apart."""
 
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args)
-        m, r = signature.args[7].count, signature.args[8].count
-        a = m + r - 1
-        matrix = [list(column) for column in zip(*matrices(m, r)["BT"], strict=True)]
-        pq, plane, pointer, stride = w.pointer(0), w.integer(2), w.pointer(3), w.integer(5)
-        wanted = w.below(w.integer(6))
-        grid = []
-        for _ in range(a):
-            row = []
-            for _ in range(a):
-                row.append(Vec(builder, builder.select(wanted, w.load(pq).value, w.zero().value)))
-                pq = w.at(pq, plane)
-            grid.append(row)
-        nothing = w.zero()
-        for row in _both_ways(matrix, grid):
+        m, r = sizes_of(signature.args[3])
+        a, spectrum, lines = m + r - 1, operand(w, 0), operand(w, 1)
+        wanted, zero = w.below(w.integer(2)), w.zero()
+        grid = [
+            [Vec(builder, builder.select(wanted, value.value, zero.value)) for value in row]
+            for row in _load_grid(w, a, spectrum)
+        ]
+        pointer = lines["data"]
+        for row in _both_ways(_transposed(matrices(m, r)["BT"]), grid):
             for base in range(0, a, m):
-                part = [row[base + i] if base + i < a else nothing for i in range(m)]
+                part = [row[base + i] if base + i < a else zero for i in range(m)]
                 for q, value in enumerate(w.interleave(part)):
-                    place = w.at(pointer, base + q * LANES)
-                    w.store(value + w.load(place), place)
-            pointer = w.at(pointer, stride)
+                    here = w.at(pointer, base + q * LANES)
+                    w.store(value + w.load(here), here)
+            pointer = w.at(pointer, lines["ld"])
         return context.get_dummy_value()
 
-    return void(freq, iq, plane, lines, il, stride, tiles, m, r), generate
+    return void(spectrum, lines, tiles, tile), generate
 
 
-def _kernel_map(name, transpose, add):
-    """An intrinsic between kernels and frequencies, both (rows, 16 channels): out (+)= matrix . x . matrix^T."""
+def _between_kernels_and_spectrum(transpose):
+    """An intrinsic from the Matrix x to the Matrix out, (r * r, 16 channels) or (frequencies, 16 channels):
+    out = G . x . G^T, or with G transposed."""
 
     @intrinsic
-    def kernel_map(typing, x, ix, step, out, io, plane, m, r):
+    def transform(typing, x, out, tile):
         def generate(context, builder, signature, args):
             w = Writer(context, builder, signature, args)
-            matrix = matrices(signature.args[6].count, signature.args[7].count)[name]
-            if transpose:
-                matrix = [list(column) for column in zip(*matrix, strict=True)]
-            px, step, po, plane = w.pointer(0), w.integer(2), w.pointer(3), w.integer(5)
-            n = len(matrix[0])
-            grid = []
-            for _ in range(n):
-                row = []
-                for _ in range(n):
-                    row.append(w.load(px))
-                    px = w.at(px, step)
-                grid.append(row)
-            for row in _both_ways(matrix, grid):
-                for value in row:
-                    w.store(value + w.load(po) if add else value, po)
-                    po = w.at(po, plane)
+            matrix = matrices(*sizes_of(signature.args[2]))["G"]
+            matrix = _transposed(matrix) if transpose else matrix
+            grid = _load_grid(w, len(matrix[0]), operand(w, 0))
+            _store_grid(w, _both_ways(matrix, grid), operand(w, 1))
             return context.get_dummy_value()
 
-        return void(x, ix, step, out, io, plane, m, r), generate
+        return void(x, out, tile), generate
 
-    return kernel_map
+    return transform
 
 
-weight_tile = _kernel_map("G", False, False)  # w -> U
-weight_gradient_tile = _kernel_map("G", True, False)  # dU -> dw
+kernel_tile = _between_kernels_and_spectrum(False)  # w -> U
+kernel_gradient_tile = _between_kernels_and_spectrum(True)  # dU -> dw

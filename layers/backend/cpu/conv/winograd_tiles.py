@@ -1,0 +1,165 @@
+"""Tile transforms of whole rows of tiles and of the kernels of 16 channels, at the borders too."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from demitasse.layers.backend.cpu.conv.winograd_transforms import (
+    add_input_gradient_tile,
+    gradient_tile,
+    input_tile,
+    kernel_gradient_tile,
+    kernel_tile,
+    output_tile,
+)
+from demitasse.layers.backend.cpu.gemm_microkernel import Matrix, fill
+from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.simd_ops import copy, copy_window, transpose_tile
+
+LINES = 8192  # floats that these kernels need as `lines`
+SKEW = 16  # between frequencies: matrices a power of two apart would all share a few cache sets
+
+
+class Plane(NamedTuple):
+    """A plane (height, width) of an image, at pixels[start :]."""
+
+    pixels: np.ndarray
+    start: int
+    height: int
+    width: int
+
+
+class Kernels(NamedTuple):
+    """The kernel of output k and input c is at data[start + k * out_step + c * in_step :]."""
+
+    data: np.ndarray
+    start: int
+    out_step: int
+    in_step: int
+    rotated: bool  # whether they are meant rotated by 180 degrees
+
+
+@kernel
+def side_of(tile):
+    """m + r - 1: pixels that a tile sees, along each axis."""
+    return len(tile.m) + len(tile.r) - 1
+
+
+@kernel
+def reach_of(tile):
+    """Columns of the pixels that 16 tiles see, in whole steps."""
+    m = len(tile.m)
+    return 16 * m + (side_of(tile) - 1) // m * m
+
+
+@kernel
+def _read_kernels(w, start, step, rows, taps, out):
+    """out (taps, 16) = the kernels at w[start], w[start + step], ... of `rows` <= 16 channels; 0 for the others."""
+    whole = 0
+    if rows == 16:
+        while whole < taps and start + 15 * step + whole + 16 <= w.size:
+            transpose_tile(w, start + whole, step, out, whole * 16, 16)
+            whole += 16
+    for t in range(whole, taps):
+        for i in range(16):
+            out[t * 16 + i] = w[start + i * step + t] if i < rows else 0
+
+
+@kernel
+def transform_kernels(w, first, last, inputs, u, lines, tile):
+    """u = U of the outputs first ... last - 1 (16 at most) of the Kernels w, packed (inputs, 16) for each frequency."""
+    taps = len(tile.r) * len(tile.r)
+    for c in range(inputs):
+        start = w.start + first * w.out_step + c * w.in_step
+        _read_kernels(w.data, start, w.out_step, min(16, last - first), taps, lines)
+        taken = Matrix(lines, (taps - 1) * 16, -16) if w.rotated else Matrix(lines, 0, 16)
+        kernel_tile(taken, Matrix(u.data, u.start + c * 16, u.ld), tile)
+
+
+@kernel
+def add_kernel_gradients(u, c_in, dw, start, lines, tile):
+    """dw[start :] += G^T dU G for all inputs of one output; u: a spectrum of them."""
+    taps = len(tile.r) * len(tile.r)
+    for c in range(0, c_in, 16):
+        kernel_gradient_tile(Matrix(u.data, u.start + c, u.ld), Matrix(lines, 0, 16), tile)
+        for i in range(min(16, c_in - c)):
+            for t in range(taps):
+                dw[start + (c + i) * taps + t] += lines[t * 16 + i]
+
+
+@kernel
+def _read_patch(plane, row0, column0, rows, columns, lines):
+    """lines (rows, columns) = the patch of the Plane that begins at (row0, column0), 0 outside.
+
+    Writes up to 15 pixels more.
+    """
+    for i in range(rows):
+        row, line = row0 + i, i * columns
+        if row < 0 or row >= plane.height:
+            fill(lines, line, columns, np.float32(0))
+        else:
+            start = plane.start + row * plane.width + column0
+            for j in range(0, columns, 16):
+                copy_window(plane.pixels, start + j, -column0 - j, plane.width - column0 - j, lines, line + j)
+
+
+@kernel
+def transform_inputs(plane, row0, column0, tiles_x, v, lines, tile):
+    """v = the spectrum of a row of tiles of the Plane, the first at (row0, column0); of up to 15 tiles more."""
+    side, reach = side_of(tile), reach_of(tile)
+    inside = row0 >= 0 and row0 + side <= plane.height
+    for t in range(0, tiles_x, 16):
+        column, out = column0 + t * len(tile.m), Matrix(v.data, v.start + t, v.ld)
+        if inside and column >= 0 and column + reach <= plane.width:
+            input_tile(Matrix(plane.pixels, plane.start + row0 * plane.width + column, plane.width), out, tile)
+        else:
+            _read_patch(plane, row0, column, side, reach, lines)
+            input_tile(Matrix(lines, 0, reach), out, tile)
+
+
+@kernel
+def transform_gradients(plane, row0, tiles_x, v, lines, tile):
+    """v = the spectrum dM of a row of tiles of the Plane (of dy), from line row0; of up to 15 tiles more."""
+    m = len(tile.m)
+    for t in range(0, tiles_x, 16):
+        column, out = t * m, Matrix(v.data, v.start + t, v.ld)
+        if row0 + m <= plane.height and column + 16 * m <= plane.width:
+            gradient_tile(Matrix(plane.pixels, plane.start + row0 * plane.width + column, plane.width), out, tile)
+        else:
+            _read_patch(plane, row0, column, m, 16 * m, lines)
+            gradient_tile(Matrix(lines, 0, 16 * m), out, tile)
+
+
+@kernel
+def transform_outputs(q, bias, slope, tiles_x, plane, row0, lines, tile):
+    """The Plane from line row0 = relu(a row of tiles of the spectrum q + bias)."""
+    m = len(tile.m)
+    rows = min(m, plane.height - row0)
+    for t in range(0, tiles_x, 16):
+        column, spectrum = t * m, Matrix(q.data, q.start + t, q.ld)
+        start = plane.start + row0 * plane.width + column
+        if rows == m and column + 16 * m <= plane.width:
+            output_tile(spectrum, Matrix(plane.pixels, start, plane.width), bias, slope, tile)
+        else:
+            output_tile(spectrum, Matrix(lines, 0, 16 * m), bias, slope, tile)
+            for i in range(rows):
+                wide = min(16 * m, plane.width - column)
+                copy(lines, i * 16 * m, plane.pixels, start + i * plane.width, wide)
+
+
+@kernel
+def add_input_gradients(q, tiles_x, plane, row0, column0, lines, tile):
+    """The adjoint of transform_inputs: adds a row of tiles of the spectrum q, the first at (row0, column0)."""
+    m, side, reach = len(tile.m), side_of(tile), reach_of(tile)
+    for t in range(0, tiles_x, 16):
+        tiles = min(16, tiles_x - t)
+        fill(lines, 0, side * reach, np.float32(0))
+        add_input_gradient_tile(Matrix(q.data, q.start + t, q.ld), Matrix(lines, 0, reach), tiles, tile)
+        column = column0 + t * m
+        low, high = max(0, -column), min((tiles - 1) * m + side, plane.width - column)
+        for i in range(max(0, -row0), min(side, plane.height - row0)):
+            start = plane.start + (row0 + i) * plane.width + column
+            for j in range(low, high):
+                plane.pixels[start + j] += lines[i * reach + j]
