@@ -46,8 +46,8 @@ def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=Fal
     (n, k), channels, r = dy.shape[:2], w.shape[1] * geom.group, geom.kernel[0]
     bias, slope = _bias(b, channels), _slope(relu)
     dx = result(be, (n, channels, *spatial), out)
-    shape = ConvShape.of(dx.shape, k, geom, dy.shape[2:])
     if diagonal:
+        shape = ConvShape.of(dx.shape, k, geom, dy.shape[2:])
         direct_backward_data_diagonal(be, shape, dy, w, bias, slope, dx)
         return dx
     if geom.is_pointwise:  # a convolution with the transposed weights
@@ -69,7 +69,7 @@ def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=Fal
         for part_dy, part_w, _, part_dx in _groups(geom, dy, w, None, dx):
             winograd_backward_data(be, piece, TILES[r][-1], part_dy, part_w, part_dx)
         return dx
-    direct_backward_data(be, shape, dy, w, bias, slope, dx)
+    direct_backward_data(be, ConvShape.of(dx.shape, k, geom, dy.shape[2:]), dy, w, bias, slope, dx)
     return dx
 
 

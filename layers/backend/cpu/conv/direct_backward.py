@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from demitasse.layers.backend.cpu.conv.im2col import add_im2col_row, add_line, im2col_row, store_outputs
-from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
+from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size, packed
 from demitasse.layers.backend.cpu.gemm_microkernel import (
     Matrix,
     PackedRows,
@@ -35,12 +35,13 @@ class DataPlan(NamedTuple):
 
 
 @kernel
-def _backward_data(state, scratch, dy, w, bias, slope, dx, plan, band):
+def _backward_data(state, scratch, dy, w, bias, slope, dx, packed_plan, band):
     """dx = the transposed convolution of dy; then relu(dx + bias).
 
     A job owns its channels: their rows of w^T dy are added up in their planes of dx.  band: dy of a band (K/group,
     pixels); scratch: packed w and columns of one job.
     """
+    plan = DataPlan(ConvShape(*packed_plan[0]), *packed_plan[1:])
     shape = plan.shape
     me = enter(state)
     c_group, k_group = shape.c_in // shape.group, shape.k_out // shape.group
@@ -114,7 +115,7 @@ def _data_launch(shape: ConvShape) -> Launch:
     band_rows = band_size(shape.out_h, shape.out_w * max(rows * 4, k_group), 2 << 20)
     ld, bands = padded(band_rows * shape.out_w), -(-shape.out_h // band_rows)
     phases = 2 * shape.images * shape.group * bands
-    return Launch(DataPlan(shape, band_rows, channels, ld), phases, (k_group * ld,), rows * (k_group + ld))
+    return Launch(packed(DataPlan(shape, band_rows, channels, ld)), phases, (k_group * ld,), rows * (k_group + ld))
 
 
 def direct_backward_data(be, shape: ConvShape, dy, w, bias, slope: float, dx) -> None:
@@ -174,12 +175,13 @@ class WeightsPlan(NamedTuple):
 
 
 @kernel
-def _backward_weights(state, scratch, x, dy, dw, plan, packed_dy, columns):
+def _backward_weights(state, scratch, x, dy, dw, packed_plan, packed_dy, columns):
     """Adds to dw the gradient of the convolution.  Bands follow each other, so the sum's order is fixed.
 
     packed_dy: dy of a band, (blocks of 16 outputs, pixels, 16); columns: its transposed im2col, (pixels, C/group *
     taps); scratch: columns of 16 taps at a time, then a piece of dw.
     """
+    plan = WeightsPlan(ConvShape(*packed_plan[0]), *packed_plan[1:])
     shape = plan.shape
     me = enter(state)
     depth = shape.c_in // shape.group * shape.kernel_y * shape.kernel_x
@@ -241,7 +243,7 @@ def _weights_launch(shape: ConvShape) -> Launch:
     plan = WeightsPlan(shape, band_rows, job_blocks, job_columns, columns_ld, dw_ld, line_ld)
     workspaces = blocks * pixels * 16, pixels * columns_ld
     scratch = 16 * line_ld + job_blocks * 16 * dw_ld
-    return Launch(plan, 2 * shape.images * shape.group * bands, workspaces, scratch)
+    return Launch(packed(plan), 2 * shape.images * shape.group * bands, workspaces, scratch)
 
 
 def direct_backward_weights(be, shape: ConvShape, x, dy, dw) -> None:
