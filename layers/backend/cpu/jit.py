@@ -99,7 +99,8 @@ class _Cache(FunctionCache):
 
 
 def _compiled(function, freedom):
-    dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=freedom)(function)
+    # Without NRT there are no references to count, in every view of an array, and none that could be kept for ever.
+    dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=freedom, _nrt=False)(function)
     folder, before = _cache_folder(), numba.config.CACHE_DIR
     if folder:
         try:

@@ -34,16 +34,16 @@ def _exp(x):
 @takes(lambda x, axis: floats(x) and axes_along(x.shape, axis).inner >= 16)
 def softmax_forward(be, x, axis):
     y = be.empty(x.shape)
-    be.pool.run(_softmax_forward, 1, x.reshape(-1), y.reshape(-1), axes_along(x.shape, axis))
+    be.pool.run(_softmax_forward, 1, x.reshape(-1), y.reshape(-1), axes_along(x.shape, axis), scratch=2 * PIXELS)
     return y
 
 
 @kernel
-def _softmax_forward(state, x, y, axes):
+def _softmax_forward(state, scratch, x, y, axes):
     """y = exp(x - max) over its sum along the channels."""
     me, (outer, channels, inner) = enter(state), axes
     strips = (inner + PIXELS - 1) // PIXELS
-    top, total = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
+    top, total = scratch[me][:PIXELS], scratch[me][PIXELS : 2 * PIXELS]
     for job in work(state, me, 0, outer * strips):
         first = job % strips * PIXELS
         n, base = min(PIXELS, inner - first), job // strips * channels * inner + first

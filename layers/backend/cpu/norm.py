@@ -90,17 +90,18 @@ def _lrn_forward(state, x, y, scale, axes, size, alpha, beta, k):
 def lrn_backward(be, dy, x, y, scale, size, alpha, beta):
     dx = be.empty(x.shape)
     arrays = [a.reshape(-1) for a in (dy, x, y, scale, dx)]
-    be.pool.run(_lrn_backward, 1, *arrays, axes_along(x.shape, 1), size, np.float32(alpha), np.float32(beta))
+    numbers = size, np.float32(alpha), np.float32(beta)
+    scratch = (x.shape[1] + 1) * PIXELS
+    be.pool.run(_lrn_backward, 1, *arrays, axes_along(x.shape, 1), *numbers, scratch=scratch)
     return dx
 
 
 @kernel
-def _lrn_backward(state, dy, x, y, scale, dx, axes, size, alpha, beta):
+def _lrn_backward(state, scratch, dy, x, y, scale, dx, axes, size, alpha, beta):
     """dx = dy * scale ** -beta - 2 alpha beta / size * x * (sum of dy * y / scale over `size` channels)."""
     me, (outer, channels, inner) = enter(state), axes
     strips = (inner + PIXELS - 1) // PIXELS
-    ratio = np.empty((channels, PIXELS), np.float32)
-    around = np.empty(PIXELS, np.float32)
+    around, ratio = scratch[me][:PIXELS], scratch[me][PIXELS:]
     factor = np.float32(2) * alpha * beta / size
     for job in work(state, me, 0, outer * strips):
         first = job % strips * PIXELS
@@ -108,14 +109,14 @@ def _lrn_backward(state, dy, x, y, scale, dx, axes, size, alpha, beta):
         for c in range(channels):
             at = base + c * inner
             for i in range(n):
-                ratio[c, i] = dy[at + i] * y[at + i] / scale[at + i]
+                ratio[c * PIXELS + i] = dy[at + i] * y[at + i] / scale[at + i]
         for c in range(channels):
             at = base + c * inner
             for i in range(n):
                 around[i] = 0
             for other in range(max(0, c - size // 2), min(channels, c + size // 2 + 1)):
                 for i in range(n):
-                    around[i] += ratio[other, i]
+                    around[i] += ratio[other * PIXELS + i]
             if beta == np.float32(0.75):
                 for i in range(n):
                     dx[at + i] = dy[at + i] * _power(scale[at + i], np.float32(0.75)) - factor * x[at + i] * around[i]

@@ -57,12 +57,12 @@ def _sides(geom, spatial):
 def max_pool_forward(be, x, geom):
     y, index = be.empty((*x.shape[:2], *geom.out)), be.empty((*x.shape[:2], *geom.out), np.int32)
     arrays = x.reshape(-1), y.reshape(-1), index.reshape(-1)
-    be.pool.run(_max_forward, 1, *arrays, _windows(x.shape, geom), *_vector_window(geom))
+    be.pool.run(_max_forward, 1, *arrays, _windows(x.shape, geom), *_vector_window(geom), scratch=32)
     return y, index
 
 
 @kernel
-def _max_forward(state, x, y, index, geom, side, step):
+def _max_forward(state, scratch, x, y, index, geom, side, step):
     """The largest pixel of each window and its place in the plane; the first of equals wins.
 
     side, step: tuples as long as a square window's side and its stride, for vector code; step () for none.
@@ -71,7 +71,7 @@ def _max_forward(state, x, y, index, geom, side, step):
     low = min(geom.out_w, (geom.pad_x + geom.stride_x - 1) // geom.stride_x)  # windows wholly inside: low ... high - 1
     high = max(low, min(geom.out_w, (geom.width + geom.pad_x - geom.kernel_x) // geom.stride_x + 1))
     reach = 16 * geom.stride_x + geom.kernel_x + (geom.kernel_y - 1) * geom.width
-    best, place = np.empty(16, np.float32), np.empty(16, np.int32)
+    best, place = scratch[me][:16], scratch[me][16:32].view(np.int32)
     bands = bands_of(state, geom.out_h, geom.out_w)
     for job in work(state, me, 0, geom.planes * bands):
         plane, (row0, row1) = job % geom.planes, part_of(geom.out_h, job // geom.planes, bands)
@@ -117,15 +117,22 @@ def _max_row(x, start, y, index, iy, row, low, high, geom):
 @takes(lambda x, geom: floats(x) and _vector_window(geom)[1] != ())
 def max_pool(be, x, geom):
     y = be.empty((*x.shape[:2], *geom.out))
-    be.pool.run(_max_values, 1, x.reshape(-1), y.reshape(-1), _windows(x.shape, geom), *_vector_window(geom))
+    windows, arrays = _windows(x.shape, geom), (x.reshape(-1), y.reshape(-1))
+    be.pool.run(_max_values, 1, *arrays, windows, *_vector_window(geom), scratch=_line_floats.py_func(windows))
     return y
 
 
 @kernel
-def _max_values(state, x, y, geom, side, step):
+def _line_floats(geom):
+    """Of a line of pixels with all that vector code may read around it."""
+    return (geom.out_w + 32) * geom.stride_x + geom.kernel_x + geom.pad_x + geom.width + 16
+
+
+@kernel
+def _max_values(state, scratch, x, y, geom, side, step):
     """y of _max_forward alone: the largest of the lines first, then of the pixels; side and step are not ()."""
     me = enter(state)
-    line = np.empty((geom.out_w + 32) * geom.stride_x + geom.kernel_x + geom.pad_x + geom.width + 16, np.float32)
+    line = scratch[me][: _line_floats(geom)]
     fill(line, 0, line.size, np.float32(LOWEST))
     within = min(geom.out_w, (geom.width + geom.pad_x - 1) // geom.stride_x + 1)  # windows beyond hold no pixel
     bands = bands_of(state, geom.out_h, geom.out_w)
@@ -207,12 +214,13 @@ def _ave_forward(state, x, y, geom, heights, widths):
 @takes(lambda dy, geom, spatial: floats(dy))
 def ave_pool_backward(be, dy, geom, spatial):
     dx = be.empty((*dy.shape[:2], *spatial))
-    be.pool.run(_ave_backward, 1, dy.reshape(-1), dx.reshape(-1), _windows(dx.shape, geom), *_sides(geom, spatial))
+    windows, arrays = _windows(dx.shape, geom), (dy.reshape(-1), dx.reshape(-1))
+    be.pool.run(_ave_backward, 1, *arrays, windows, *_sides(geom, spatial), scratch=windows.out_w)
     return dx
 
 
 @kernel
-def _ave_backward(state, dy, dx, geom, heights, widths):
+def _ave_backward(state, scratch, dy, dx, geom, heights, widths):
     """Each dy spread evenly over its window."""
     me = enter(state)
     for plane in work(state, me, 0, geom.planes):
@@ -221,7 +229,7 @@ def _ave_backward(state, dy, dx, geom, heights, widths):
             fill(dx, plane * geom.height * geom.width, geom.height * geom.width, share)
             continue
         fill(dx, plane * geom.height * geom.width, geom.height * geom.width, np.float32(0))
-        shares = np.empty(geom.out_w, np.float32)
+        shares = scratch[me][: geom.out_w]
         for row in range(geom.out_h):
             start = (plane * geom.out_h + row) * geom.out_w
             for i in range(geom.out_w):

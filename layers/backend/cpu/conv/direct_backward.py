@@ -128,13 +128,13 @@ def direct_backward_data(be, shape: ConvShape, dy, w, bias, slope: float, dx) ->
 
 
 @kernel
-def _backward_data_diagonal(state, dy, w, bias, slope, dx, shape):
+def _backward_data_diagonal(state, scratch, dy, w, bias, slope, dx, shape):
     """_backward_data where only w[i, i] is nonzero: each channel alone, line by line of dx."""
     me = enter(state)
     channels, taps_y, taps_x, area = shape.c_in, shape.kernel_y, shape.kernel_x, shape.height * shape.width
     wide = (taps_x + 15) // 16 * 16
-    kernel_lines = np.zeros(taps_y * wide, np.float32)  # of lines of whole vectors, as `line` is
-    line = np.empty(max((shape.out_w - 1) * shape.stride_x + wide, shape.pad_x + shape.width), np.float32)
+    kernel_lines, line = scratch[me][: taps_y * wide], scratch[me][taps_y * wide :]  # of whole vectors
+    fill(kernel_lines, 0, kernel_lines.size, np.float32(0))
     for job in work(state, me, 0, shape.images * channels):
         c, plane = job % channels, job * area
         for tap in range(taps_y):
@@ -155,8 +155,10 @@ def _backward_data_diagonal(state, dy, w, bias, slope, dx, shape):
 
 def direct_backward_data_diagonal(be, shape: ConvShape, dy, w, bias, slope: float, dx) -> None:
     """direct_backward_data where only w[i, i] is nonzero and group and dilation are 1."""
+    wide = (shape.kernel_x + 15) // 16 * 16
+    most = max((shape.out_w - 1) * shape.stride_x, shape.pad_x + shape.width)
     arrays = dy.reshape(-1), w.reshape(-1), bias, np.float32(slope), dx.reshape(-1)
-    be.pool.run(_backward_data_diagonal, 1, *arrays, shape)
+    be.pool.run(_backward_data_diagonal, 1, *arrays, shape, scratch=(shape.kernel_y + 1) * wide + most)
 
 
 # -- of the weights ----------------------------------------------------------------------------------------------------
