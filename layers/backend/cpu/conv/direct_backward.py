@@ -128,12 +128,19 @@ def direct_backward_data(be, shape: ConvShape, dy, w, bias, slope: float, dx) ->
 
 
 @kernel
+def _line_sizes(shape):
+    """Floats of a line of taps, in whole vectors, and of a line of dx with its padding and what such vectors add."""
+    wide = (shape.kernel_x + 15) // 16 * 16
+    return wide, max((shape.out_w - 1) * shape.stride_x + wide, shape.pad_x + shape.width)
+
+
+@kernel
 def _backward_data_diagonal(state, scratch, dy, w, bias, slope, dx, shape):
     """_backward_data where only w[i, i] is nonzero: each channel alone, line by line of dx."""
     me = enter(state)
     channels, taps_y, taps_x, area = shape.c_in, shape.kernel_y, shape.kernel_x, shape.height * shape.width
-    wide = (taps_x + 15) // 16 * 16
-    kernel_lines, line = scratch[me][: taps_y * wide], scratch[me][taps_y * wide :]  # of whole vectors
+    wide, line_floats = _line_sizes(shape)
+    kernel_lines, line = scratch[me][: taps_y * wide], scratch[me][taps_y * wide : taps_y * wide + line_floats]
     fill(kernel_lines, 0, kernel_lines.size, np.float32(0))
     for job in work(state, me, 0, shape.images * channels):
         c, plane = job % channels, job * area
@@ -155,10 +162,9 @@ def _backward_data_diagonal(state, scratch, dy, w, bias, slope, dx, shape):
 
 def direct_backward_data_diagonal(be, shape: ConvShape, dy, w, bias, slope: float, dx) -> None:
     """direct_backward_data where only w[i, i] is nonzero and group and dilation are 1."""
-    wide = (shape.kernel_x + 15) // 16 * 16
-    most = max((shape.out_w - 1) * shape.stride_x, shape.pad_x + shape.width)
+    wide, line_floats = _line_sizes.py_func(shape)
     arrays = dy.reshape(-1), w.reshape(-1), bias, np.float32(slope), dx.reshape(-1)
-    be.pool.run(_backward_data_diagonal, 1, *arrays, shape, scratch=(shape.kernel_y + 1) * wide + most)
+    be.pool.run(_backward_data_diagonal, 1, *arrays, shape, scratch=shape.kernel_y * wide + line_floats)
 
 
 # -- of the weights ----------------------------------------------------------------------------------------------------
