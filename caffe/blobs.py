@@ -81,6 +81,7 @@ class NetBlob(Shaped):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Its sizes, as of the last run or `reshape`."""
         return self._values[-1].shape
 
     def reshape(self, *shape: int) -> None:
@@ -210,9 +211,11 @@ class ParamBlob(Shaped):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Its sizes, which the layer decides."""
         return self._param.shape
 
     def reshape(self, *shape: int) -> None:
+        """Refused, but to the shape that it has: the layer decides."""
         if tuple(shape) != self.shape:
             raise ShapeFault(
                 f"a learned blob keeps its shape {self.shape}: change the layer's fields instead of "
@@ -252,6 +255,7 @@ class ParamBlob(Shaped):
                 host.ours = False
 
     def clear_diff(self) -> None:
+        """Set the gradient to zero."""
         self.diff[...] = 0
 
 

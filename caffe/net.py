@@ -223,12 +223,15 @@ class Net(Shown):
         self._call(self._engine.before_forward, function, 0)
 
     def after_forward(self, function) -> None:
+        """Call function(layer index) after each layer's forward."""
         self._call(self._engine.after_forward, function, 1)
 
     def before_backward(self, function) -> None:
+        """Call function(layer index) before each layer's backward."""
         self._call(self._engine.before_backward, function, 1)
 
     def after_backward(self, function) -> None:
+        """Call function(layer index) after each layer's backward."""
         self._call(self._engine.after_backward, function, 0)
 
     def _call(self, hooks: list, function, after: int) -> None:

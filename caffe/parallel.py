@@ -14,22 +14,27 @@ class _Ranks:
 
 
 def solver_count() -> int:
+    """What set_solver_count was given; 1."""
     return _Ranks.count
 
 
 def set_solver_count(count: int) -> None:
+    """Kept, and without effect: mpirun starts the processes."""
     _Ranks.count = int(count)
 
 
 def solver_rank() -> int:
+    """What set_solver_rank was given; 0."""
     return _Ranks.rank
 
 
 def set_solver_rank(rank: int) -> None:
+    """Kept, and without effect."""
     _Ranks.rank = int(rank)
 
 
 def set_multiprocess(multiprocess: bool) -> None:
+    """Kept, and without effect."""
     _Ranks.multiprocess = bool(multiprocess)
 
 
@@ -46,6 +51,7 @@ class NCCL:
 
     @staticmethod
     def new_uid() -> str:
+        """Refused, with what to type in its place."""
         raise SolverFault(_INSTEAD)
 
 

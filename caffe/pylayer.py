@@ -43,24 +43,29 @@ class Shaped:
 
     @property
     def count(self) -> int:
+        """The number of values."""
         return math.prod(self.shape)
 
     # The four axes that every blob once had; missing ones count as 1.
 
     @property
     def num(self) -> int:
+        """The size of axis 0; 1 where there is none."""
         return self._axis(0)
 
     @property
     def channels(self) -> int:
+        """The size of axis 1; 1 where there is none."""
         return self._axis(1)
 
     @property
     def height(self) -> int:
+        """The size of axis 2; 1 where there is none."""
         return self._axis(2)
 
     @property
     def width(self) -> int:
+        """The size of axis 3; 1 where there is none."""
         return self._axis(3)
 
     def _axis(self, index: int) -> int:
@@ -114,6 +119,7 @@ class Blob(Shaped):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Its sizes, an axis each."""
         return self._shape
 
 

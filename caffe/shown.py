@@ -54,6 +54,7 @@ class Shown:
 
     @property
     def name(self) -> str:
+        """The net's name, as its text gives it."""
         return self._engine.name
 
     @property

@@ -118,26 +118,38 @@ class Solver:
 
 
 class SGDSolver(Solver):
+    """A Solver of type SGD, whatever its file says."""
+
     type = "SGD"
 
 
 class NesterovSolver(Solver):
+    """A Solver of type Nesterov, whatever its file says."""
+
     type = "Nesterov"
 
 
 class AdaGradSolver(Solver):
+    """A Solver of type AdaGrad, whatever its file says."""
+
     type = "AdaGrad"
 
 
 class RMSPropSolver(Solver):
+    """A Solver of type RMSProp, whatever its file says."""
+
     type = "RMSProp"
 
 
 class AdaDeltaSolver(Solver):
+    """A Solver of type AdaDelta, whatever its file says."""
+
     type = "AdaDelta"
 
 
 class AdamSolver(Solver):
+    """A Solver of type Adam, whatever its file says."""
+
     type = "Adam"
 
 

@@ -13,17 +13,21 @@ class Timer:
         self._taken = 0.0
 
     def start(self) -> None:
+        """Begin to measure."""
         self._begun = time.perf_counter()
 
     def stop(self) -> None:
+        """End measuring."""
         self._taken, self._begun = self._seconds(), None
 
     @property
     def ms(self) -> float:
+        """Milliseconds from start to stop, or to now."""
         return 1e3 * self._seconds()
 
     @property
     def us(self) -> float:
+        """Microseconds from start to stop, or to now."""
         return 1e6 * self._seconds()
 
     def _seconds(self) -> float:

@@ -97,4 +97,5 @@ class BN(Layer):
 
 
 def constant(value):
+    """A filler of one value."""
     return FillerParameter(type="constant", value=value)

@@ -49,11 +49,14 @@ class DatumRecords(Source):
         return super().uneven(shape, first)
 
     def close(self):
+        """Release the database."""
         super().close()
         self.reader.close()
 
 
 class Data(FeedLayer):
+    """Images and labels from an LMDB or LevelDB: tops (N, C, H, W), and (N,) where there are two."""
+
     type = "Data"
     tops = (1, 2)
 

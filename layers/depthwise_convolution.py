@@ -9,6 +9,8 @@ from demitasse.proto.messages import LayerParameter
 
 
 class DepthwiseConvolution(Convolution):
+    """A Convolution whose group is its number of channels."""
+
     type = "DepthwiseConvolution"
     fields = ("convolution_param",)
 
@@ -23,4 +25,6 @@ class DepthwiseConvolution(Convolution):
 
 
 class ConvolutionDepthwise(DepthwiseConvolution):
+    """The same under the name that some forks gave it."""
+
     type = "ConvolutionDepthwise"

@@ -136,6 +136,8 @@ class Hdf5Rows(Source):
 
 
 class HDF5Data(FeedLayer):
+    """Rows of the datasets that the tops are named after, from a list of HDF5 files."""
+
     type = "HDF5Data"
     fields = ("data_param",)
     tops = (1, None)

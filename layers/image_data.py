@@ -22,6 +22,8 @@ class LabelledImages(ListedSource):
 
 
 class ImageData(FeedLayer):
+    """Image files and labels of a list: tops (N, C, H, W) and (N,)."""
+
     type = "ImageData"
     tops = (2, 2)
 

@@ -50,6 +50,7 @@ class Param:
 
     @property
     def count(self) -> int:
+        """The number of values."""
         return math.prod(self.shape)
 
 
@@ -106,10 +107,12 @@ class Layer:
 
     @property
     def xp(self):
+        """The array module of the backend: NumPy, CuPy, or what computes as they do."""
         return self.be.xp
 
     @property
     def train(self) -> bool:
+        """Whether the net is in the TRAIN phase."""
         return self.phase == TRAIN
 
     def setup(self, shapes: list[Shape]) -> list[Param]:
@@ -121,6 +124,7 @@ class Layer:
         return [shapes[0]]
 
     def forward(self, xs: list[Array]) -> list[Array]:
+        """The tops (arrays of the shapes that `infer` gives) of the bottoms xs, which it never writes to."""
         raise NotImplementedError(self.type)
 
     def save_for_backward(self, xs: list[Array]) -> None:
@@ -169,6 +173,7 @@ class Layer:
         return {}
 
     def load_state(self, state: dict) -> None:
+        """Go on from what `state` gave."""
         pass
 
     def close(self) -> None:
@@ -229,6 +234,7 @@ class ReshapingLayer(Layer):
     """The base of layers whose top holds the bottom's numbers in the shape that infer gives."""
 
     def forward(self, xs):
+        """The bottom's values in the shape that `infer` gives: a view."""
         if self.keep:
             self.saved = xs[0].shape
         return [xs[0].reshape(self.infer([xs[0].shape])[0])]

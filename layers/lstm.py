@@ -20,6 +20,7 @@ class LSTM(RNN):
     gates = 4
 
     def output_params(self):
+        """The learned arrays between the hidden state and the output."""
         return []
 
     def parts(self, gates):

@@ -44,6 +44,7 @@ class RNN(Layer):
         return [*params, Param((rows, self.size), weights), *self.output_params()]
 
     def output_params(self):
+        """The learned arrays between the hidden state and the output."""
         field = self.spec.recurrent_param
         return [Param((self.size, self.size), field.weight_filler), Param((self.size,), field.bias_filler)]
 

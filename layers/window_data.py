@@ -108,6 +108,8 @@ class WindowSamples(Source):
 
 
 class WindowData(FeedLayer):
+    """Windows cut from images, as R-CNN was trained on: tops (N, C, crop, crop) and (N,)."""
+
     type = "WindowData"
     tops = (2, 2)
 

@@ -52,10 +52,12 @@ class Findings:
 
     @property
     def images(self) -> int:
+        """How many images have a label and can be used."""
         return len(self.taken)
 
     @property
     def faults(self) -> list[str]:
+        """Everything that is wrong, of the set and of single files."""
         return self.of_the_set + self.left_out
 
 

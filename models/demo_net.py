@@ -44,6 +44,7 @@ def nets() -> dict[str, NetParameter]:
 
 
 def solver() -> SolverParameter:
+    """The demo's solver."""
     return SolverParameter(
         train_net="fcn8s_train.prototxt",
         test_net=["fcn8s_val.prototxt"],

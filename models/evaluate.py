@@ -147,6 +147,7 @@ class Evaluation:
             yield example
 
     def scores(self, present_only: bool = False) -> dict[str, score.Scores]:
+        """{head: its scores} over what has been seen."""
         return {name: score.scores(matrix, present_only=present_only) for name, matrix in self.matrices.items()}
 
     def names(self, head: Head, file: str | None = None) -> list[str]:
@@ -167,6 +168,7 @@ class Evaluation:
         return "\n".join(filter(None, parts))
 
     def close(self) -> None:
+        """Release the net's files and threads."""
         self.net.close()
 
 

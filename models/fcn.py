@@ -41,6 +41,7 @@ class Source:
         return replace(self, module="", labels=())
 
     def add(self, n: NetSpec) -> None:
+        """Put the data layer, or the Inputs, into a net."""
         tops = [*self.images, *self.labels]
         if self.module:
             made = L.Python(module=self.module, layer=self.layer, param_str=repr(self.options), ntop=len(tops))

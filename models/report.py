@@ -27,6 +27,7 @@ class Extremes:
         self.ranked: list[tuple[float, Example]] = []
 
     def add(self, example: Example) -> None:
+        """Take an example, if it has a labelled pixel."""
         matrix = next(iter(example.matrices.values()))
         if not matrix.any():
             return  # no labelled pixel: nothing to rank by
@@ -40,10 +41,12 @@ class Extremes:
 
     @property
     def best(self) -> list[tuple[float, Example]]:
+        """(mean IU, example) of the best, the best first."""
         return self.ranked[: self.count]
 
     @property
     def worst(self) -> list[tuple[float, Example]]:
+        """(mean IU, example) of the worst, the worst first."""
         return self.ranked[self.count :][::-1]
 
 

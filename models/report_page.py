@@ -68,6 +68,7 @@ def _about(about: dict[str, str]) -> str:
 
 
 def metrics(result) -> str:
+    """The four scores of the paper, in a row."""
     values = (
         ("pixel accuracy", result.pixel_accuracy),
         ("mean accuracy", result.mean_accuracy),
@@ -84,6 +85,7 @@ def metrics(result) -> str:
 
 
 def class_table(result, names) -> str:
+    """A row for each class: its share of the pixels, accuracy and IU."""
     truth = result.matrix.sum(axis=1)
     rows = ["<tr><th class=name>class</th><th>share</th><th>accuracy</th><th>IU</th></tr>"]
     for c, name in enumerate(names):
@@ -160,6 +162,7 @@ def ticks(low: float, high: float, logarithmic: bool = False) -> list[float]:
 
 
 def figure(caption: str, pictures) -> str:
+    """A picture with its caption."""
     images = " ".join(f"<img alt='' src='{embedded(picture)}'>" for picture in pictures)
     return f"<figure>{images}<figcaption>{html.escape(caption)}</figcaption></figure>"
 

@@ -31,10 +31,12 @@ class Stage:
 
     @property
     def trains(self) -> bool:
+        """Whether it trains a net; else it makes a base from a classifier."""
         return self.name not in BASES
 
     @property
     def result(self) -> Path:
+        """The weights that the stage leaves."""
         return self.folder.with_name(self.folder.name + ".caffemodel")
 
     def newest_state(self) -> Path | None:

@@ -37,9 +37,11 @@ class Style:
     suffix: str = ""
 
     def channels(self, count: int, multiple: int = 1) -> int:
+        """A layer's channels at this width, a multiple of `multiple`."""
         return max(1, round(count * self.width / multiple)) * multiple
 
     def fillers(self) -> dict:
+        """The fillers of a layer that starts at random; {} for one whose weights are loaded."""
         return RANDOM if self.random else {}
 
 
@@ -52,6 +54,7 @@ def conv_relu(n: NetSpec, bottom: Top, names: tuple[str, str], style: Style, cou
 
 
 def max_pool(n: NetSpec, bottom: Top, name: str, style: Style, kernel: int = 2, **more) -> Top:
+    """Max pooling of stride 2."""
     n[name + style.suffix] = L.Pooling(bottom, pool=P.Pooling.MAX, kernel_size=kernel, stride=2, **more)
     return n[name + style.suffix]
 
@@ -101,6 +104,7 @@ def vgg(n: NetSpec, bottom: Top, style: Style, depths=(2, 2, 3, 3, 3), first="co
 
 
 def vgg19(n: NetSpec, bottom: Top, style: Style) -> Trunk:
+    """VGG19: a convolution more in each of the last three stages."""
     return vgg(n, bottom, style, depths=(2, 2, 4, 4, 4))
 
 

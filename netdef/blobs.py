@@ -58,6 +58,7 @@ class Gradients:
         self._ours: set[Value] = set()
 
     def add(self, value: Value, gradient: Array) -> None:
+        """Add a gradient to a value's; the first one is taken as it is."""
         if value not in self._sums:
             self._sums[value] = gradient
             return
@@ -83,6 +84,7 @@ class Gradients:
         return self._sums.pop(value, None)
 
     def get(self, value: Value) -> Array | None:
+        """A value's gradient so far, or None."""
         return self._sums.get(value)
 
     def all(self) -> dict[Value, Array]:
@@ -96,6 +98,7 @@ class Gradients:
         return other
 
     def clear(self) -> None:
+        """Forget all gradients."""
         self._sums.clear()
         self._ours.clear()
 

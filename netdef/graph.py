@@ -53,6 +53,7 @@ class Step:
 
     @property
     def name(self) -> str:
+        """The layer's name."""
         return self.spec.name
 
     @property
@@ -109,6 +110,7 @@ class _Located:
 
 
 def label_of(spec: LayerParameter) -> str:
+    """How messages speak of a layer: 'conv1' (Convolution)."""
     return f"'{spec.name}' ({spec.type or 'no type'})"
 
 

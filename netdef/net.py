@@ -114,14 +114,17 @@ class Net(Stored):
 
     @property
     def name(self) -> str:
+        """The net's name, as its text gives it."""
         return self.plan.message.name
 
     @property
     def layers(self) -> list[Layer]:
+        """All layers, in order."""
         return [step.layer for step in self.plan.steps]
 
     @property
     def layer_names(self) -> list[str]:
+        """The names of all layers, in order."""
         return [step.name for step in self.plan.steps]
 
     @property
@@ -131,10 +134,12 @@ class Net(Stored):
 
     @property
     def wheres(self) -> list[Where]:
+        """The place of each layer in its file."""
         return [step.where for step in self.plan.steps]
 
     @property
     def inputs(self) -> list[str]:
+        """The tops of Input layers."""
         return list(self.plan.inputs)
 
     @property
@@ -144,10 +149,12 @@ class Net(Stored):
 
     @property
     def blob_names(self) -> list[str]:
+        """The names of all blobs, in the order in which they are made."""
         return list(self.plan.newest)
 
     @property
     def shapes(self) -> dict[str, Shape]:
+        """{blob: its shape now}."""
         return {name: value.shape for name, value in self.plan.newest.items()}
 
     @property

@@ -49,10 +49,12 @@ class Box:
 
     @property
     def width(self) -> float:
+        """In points: as its lines need."""
         return 18 + max(len(self.title) * CHARACTER[12], len(self.detail) * CHARACTER[10])
 
     @property
     def colour(self) -> str:
+        """The colour of the layer's kind."""
         if not self.step.bottoms:
             return SOURCE
         return LOSS if self.step.cls.is_loss else COLOURS.get(self.step.spec.type, OTHER)

@@ -104,6 +104,7 @@ class Plan:
 
     @property
     def trains(self) -> bool:
+        """Whether the net is in the TRAIN phase."""
         return self.phase == TRAIN
 
     @property

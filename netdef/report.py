@@ -30,6 +30,7 @@ class Crop:
 
     @property
     def fits(self) -> bool:
+        """Whether the offset is the one that the coordinates ask for."""
         return self.right is not None and _one_if_equal(self.written) == _one_if_equal(self.right)
 
     def __str__(self) -> str:

@@ -24,10 +24,12 @@ class Sight:
 
     @property
     def stride(self) -> tuple[float, ...]:
+        """How many input pixels one step is, an axis each."""
         return tuple(1 / scale for scale in self.place.scale)
 
     @property
     def offset(self) -> tuple[float, ...]:
+        """Where the first pixel's middle lies in the input, in pixels, an axis each."""
         return self.place.inverse().shift
 
 

@@ -33,6 +33,7 @@ class Top:
         self.fn, self.n = fn, n
 
     def to_proto(self) -> NetParameter:
+        """The net of this top and all that it needs."""
         return to_proto(self)
 
 
@@ -57,6 +58,7 @@ class Function:
         return layer
 
     def to_proto(self) -> NetParameter:
+        """The net of this layer and all that it needs."""
         return to_proto(self)
 
 

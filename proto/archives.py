@@ -51,6 +51,7 @@ def _named(layers: dict[str, list]):
 
 
 def read_npz(path) -> dict[str, list]:
+    """{layer: arrays} of a .npz, float32; names are `layer/i` or `layer.weight`.  WeightsFault for a damaged one."""
     arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -117,6 +118,7 @@ def _read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path) -> np.ndarr
 
 
 def write_npz(path, layers: dict[str, list]) -> None:
+    """Write {layer: arrays} as `layer/i.npy`, float32, uncompressed; None (owned by another layer) is left out."""
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name, values in _named(layers):
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -164,6 +166,7 @@ def read_safetensors(data: memoryview, path) -> dict[str, list]:
 
 
 def write_safetensors(path, layers: dict[str, list]) -> None:
+    """Write {layer: arrays} as tensors `layer/i`, float32; None (owned by another layer) is left out."""
     header, chunks, at = {}, [], 0
     for name, values in _named(layers):
         header[name] = {"dtype": "F32", "shape": list(values.shape), "data_offsets": [at, at + values.nbytes]}

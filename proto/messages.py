@@ -134,16 +134,20 @@ class _SchemaParser:
 if hasattr(FieldDescriptor, "is_repeated"):
 
     def is_repeated(field: FieldDescriptor) -> bool:
+        """Whether a field holds a list."""
         return field.is_repeated
 
     def is_required(field: FieldDescriptor) -> bool:
+        """Whether a field must be given."""
         return field.is_required
 else:  # protobuf before 6.31; later versions warn of `label`
 
     def is_repeated(field: FieldDescriptor) -> bool:
+        """Whether a field holds a list."""
         return field.label == FieldDescriptor.LABEL_REPEATED  # type: ignore[attr-defined]
 
     def is_required(field: FieldDescriptor) -> bool:
+        """Whether a field must be given."""
         return field.label == FieldDescriptor.LABEL_REQUIRED  # type: ignore[attr-defined]
 
 

@@ -23,6 +23,7 @@ class Outline(NamedTuple):
 
     @property
     def label(self) -> str:
+        """How messages speak of the layer: 'conv1' (Convolution)."""
         kind = self.said.get("type")
         return f"'{self.said.get('name', '')}'" + (f" ({kind})" if kind else "")
 

@@ -52,6 +52,7 @@ class Source:
         self._line_starts = [0] + [match.end() for match in re.finditer("\n", text)]
 
     def where(self, offset: int, fields: dict | None = None) -> Where:
+        """The line and column, both from 1, of an offset into the text."""
         line = bisect.bisect_right(self._line_starts, offset)
         return Where(self.file, line, offset - self._line_starts[line - 1] + 1, {} if fields is None else fields)
 

@@ -76,6 +76,7 @@ def fields(buffer, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]
 
 
 def varint(value: int) -> bytes:
+    """A whole number (negative ones as 64 bits) in groups of seven bits, the lowest first."""
     value &= 0xFFFFFFFFFFFFFFFF
     out = bytearray()
     while value > 0x7F:
@@ -86,6 +87,7 @@ def varint(value: int) -> bytes:
 
 
 def tag(number: int, kind: int) -> bytes:
+    """The bytes before a field's value: its number and wire type."""
     return varint(number << 3 | kind)
 
 
@@ -205,6 +207,7 @@ def blob_chunks(data, diff=None) -> list:
 
 
 def size(chunks: list) -> int:
+    """The bytes of all chunks together."""
     return sum(len(chunk) for chunk in chunks)
 
 

@@ -34,9 +34,11 @@ class Hooks:
         self.net, self.log, self.xp = net, log, net.backend.xp
 
     def mean(self, array) -> float:
+        """The mean magnitude."""
         return float(self.xp.abs(array).mean()) if array.size else 0.0
 
     def forward(self, index: int) -> None:
+        """Log the tops of layer `index`."""
         step = self.net.plan.steps[index]
         for value in step.tops:
             self.log.detail(
@@ -46,6 +48,7 @@ class Hooks:
             self.log.detail(f"    [Forward] Layer {step.name}, param blob {p.name or i} data: {self.mean(p.data):g}")
 
     def backward(self, index: int) -> None:
+        """Log the gradients that layer `index` has sent down, and its params'."""
         step = self.net.plan.steps[index]
         for value, need in zip(step.bottoms, step.need, strict=True):
             gradient = self.net.run.gradient(value) if need else None
@@ -60,6 +63,7 @@ class Hooks:
             self.all_params()
 
     def all_params(self) -> None:
+        """Log the norms of all learned arrays and of their gradients."""
         data = [p.data for p in self.net.learnable]
         grads = [p.grad for p in self.net.learnable if p.grad is not None]
         self.log.detail(
@@ -69,7 +73,9 @@ class Hooks:
         )
 
     def l1(self, arrays) -> float:
+        """The sum of magnitudes."""
         return sum(float(self.xp.abs(a).sum()) for a in arrays)
 
     def l2(self, arrays) -> float:
+        """The root of the sum of squares."""
         return sum(float(self.xp.vdot(a, a)) for a in arrays) ** 0.5

@@ -104,6 +104,7 @@ def per_label_losses(net, outputs) -> dict[str, float]:
 
 
 def schedule_warnings(param) -> list[str]:
+    """Schedules that never do anything: steps beyond max_iter, fields that are missing."""
     lines = []
     if param.base_lr == 0:
         lines.append("base_lr is 0: nothing is learned")
@@ -125,6 +126,7 @@ def schedule_warnings(param) -> list[str]:
 
 
 def rate_warnings(net, param) -> list[str]:
+    """Rates at which nothing has ever been learned, in view of how the loss is summed."""
     if param.type not in ("SGD", "Nesterov"):
         return []
     lines = []

@@ -203,13 +203,16 @@ class HostReducer:
         self.requests: list = []
 
     def broadcast(self, array) -> None:
+        """Make the array what it is on the first rank."""
         self.comm.Bcast(array)
 
     def start(self, array) -> None:
+        """Begin to sum the array over the ranks."""
         self.requests.append(self.comm.Iallreduce(self.mpi.IN_PLACE, array))
         self.mpi.Request.Testall(self.requests)  # MPI moves on only while it is called
 
     def finish(self) -> None:
+        """Wait for all sums that were begun."""
         self.mpi.Request.Waitall(self.requests)
         self.requests.clear()
 

@@ -36,9 +36,11 @@ class Plot:
             raise SolverFault(f"cannot write the plot {self.path}: a folder, or in one that may not be written to")
 
     def train(self, iteration: int, loss: float) -> None:
+        """Add a point of the training loss."""
         self.losses.append((iteration, loss))
 
     def test(self, iteration: int, index: int, outputs) -> None:
+        """Add the outputs of test net `index` that are one number."""
         for output in outputs:
             if np.size(output.values) == 1:
                 name = f"{output.name} (test net {index})"

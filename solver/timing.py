@@ -39,6 +39,7 @@ class LayerClock:
         net.after_backward.append(lambda index: self._stop(self.backward, index))
 
     def reset(self) -> None:
+        """Forget what was measured."""
         self.forward[:] = self.backward[:] = [0.0] * len(self.forward)
 
     def _start(self, index: int) -> None:

@@ -12,7 +12,8 @@ everywhere else.  What it takes is declared at its head, and nowhere else:
     @takes(lambda x, slope: floats(x))
     def relu_forward(be, x, slope): ...
 
-Without `takes` it takes everything.  What a device has no function for is the reference's.
+Without `takes` it takes everything.  What a device has no function for is the reference's.  The docstrings of all are
+the contract's.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import importlib.util
 import inspect
 from collections.abc import Callable
 from types import ModuleType
+
+from demitasse.layers.backend import contract
 
 REFERENCE = "demitasse.layers.backend.reference"
 FAMILIES = (
@@ -72,12 +75,15 @@ def provides(package: str = REFERENCE):
 
     def install(cls):
         for name in FAMILIES:
+            protocol = getattr(contract, name.capitalize())
             meaning, device = primitives(family(REFERENCE, name)), family(package, name)
             own = primitives(device) if device else {}
             if own.keys() - meaning.keys():
                 raise TypeError(f"{package}.{name} has functions that are no primitives: {own.keys() - meaning.keys()}")
             for primitive, reference in meaning.items():
-                setattr(cls, primitive, _dispatched(own.get(primitive, reference), reference))
+                function = _dispatched(own.get(primitive, reference), reference)
+                function.__doc__ = function.__doc__ or getattr(protocol, primitive).__doc__
+                setattr(cls, primitive, function)
         return cls
 
     return install

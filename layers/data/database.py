@@ -93,6 +93,7 @@ class LmdbReader(_Reader):
             raise DataFault(f"{field}: the LMDB '{path}' is empty")
 
     def close(self) -> None:
+        """Release the file."""
         self._file.close()
 
     def read(self, index: int) -> tuple[bytes, bytes]:
@@ -184,6 +185,7 @@ class LevelDbReader(_Reader):
         yield from self._handle.database.iterator()
 
     def close(self) -> None:
+        """Release the database."""
         self._records = self._handle = None
 
 

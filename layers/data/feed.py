@@ -88,6 +88,7 @@ class Source:
         return np.random.default_rng((self.seed, epoch, count)).permutation(count)
 
     def close(self) -> None:
+        """Release files."""
         if self._pool is not None and self._process == os.getpid():
             self._pool.shutdown(wait=False)
         self._pool = None
@@ -172,6 +173,7 @@ class Feed:
             self._batches = None
 
     def close(self) -> None:
+        """End the thread that loads ahead."""
         self.stop()
         self.source.close()
 
@@ -235,6 +237,7 @@ class FeedLayer(Layer):
         return {"seed": self.feed.source.seed, "item": self.feed.item}
 
     def load_state(self, state: dict) -> None:
+        """Go on at the record where `state` was."""
         self.feed.restart(int(state["item"]), int(state["seed"]))
 
     def close(self) -> None:

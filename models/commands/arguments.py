@@ -71,12 +71,14 @@ def share(text: str) -> float:
 
 
 def add_width(parser: argparse.ArgumentParser) -> None:
+    """The option --width W."""
     parser.add_argument(
         "--width", type=share, default=1.0, metavar="W", help="multiply the trunk's channel counts (default: 1)"
     )
 
 
 def add_auto_crop(parser: argparse.ArgumentParser) -> None:
+    """The option --auto-crop."""
     parser.add_argument(
         "--auto-crop", action="store_true", help="compute the offset of every Crop that has no crop_param"
     )

@@ -14,6 +14,7 @@ from demitasse.proto.cli import progress
 
 
 def add_to(commands) -> None:
+    """The command `check` and its options."""
     parser = arguments.add_command(commands, "check", "look for what would stop a training on own images and labels")
     parser.add_argument("images", metavar="IMAGES", help="a folder")
     parser.add_argument("labels", metavar="LABELS", help="a folder of PNGs of the same names")
@@ -27,6 +28,7 @@ def add_to(commands) -> None:
 
 
 def run(options) -> int:
+    """Print what was found; 1 where there are faults."""
     names = options.classes and class_names(int(options.classes) if options.classes.isdigit() else options.classes)
     found = check(
         options.images,

@@ -27,6 +27,7 @@ from demitasse.proto.weights import read_weights, write_weights
 
 
 def add_to(commands) -> None:
+    """The command `prepare` and its options."""
     about = "make weights and data ready: surgery, labels, the demo's scenes"
     examples = __doc__.split("\n\n")[1]
     parser = arguments.add_command(
@@ -93,12 +94,14 @@ def _task(tasks, name: str, function, about: str, *positions: str) -> argparse.A
 
 
 def base(options) -> None:
+    """A classifier's weights, made convolutional."""
     weights, report = make_base(options.base, options.source, options.width)
     print(report)
     _write(options.out, weights, options.source)
 
 
 def interp(options) -> None:
+    """The weights with every fixed Deconvolution made bilinear."""
     layers = surgery.upsampling_layers(options.net)
     if not layers:
         raise WeightsFault(f"{options.net}: has no Deconvolution with lr_mult 0")
@@ -134,6 +137,7 @@ def classes(options) -> None:
 
 
 def rgbd(options) -> None:
+    """The weights with a first layer of more input channels."""
     weights = read_weights(options.source)
     if options.layer not in weights:
         raise WeightsFault(
@@ -151,6 +155,7 @@ def rgbd(options) -> None:
 
 
 def fuse(options) -> None:
+    """One net's weights from several nets', by suffix."""
     parts = [part.partition("=")[::2] for part in options.parts]
     if any(not path for _, path in parts):
         raise SchemaFault(f"{' '.join(options.parts)}: give each part as SUFFIX=WEIGHTS, such as color=a.caffemodel")
@@ -178,6 +183,7 @@ def labels(options) -> None:
 
 
 def demo(options) -> None:
+    """The scenes of models/demo, drawn."""
     from demitasse.models.data import scene_layers, scenes
 
     folder = scenes.write(

@@ -26,6 +26,7 @@ def shown(path: str | Path) -> str:
 
 
 def add_to(commands) -> None:
+    """The command `report` and its options."""
     parser = arguments.add_command(commands, "report", "a page about a run: curve, scores, best and worst images")
     parser.add_argument(
         "net",
@@ -56,6 +57,7 @@ def add_to(commands) -> None:
 
 
 def run(options) -> None:
+    """Score the net, and write the page, its pictures and the scores."""
     if not options.net.exists():
         raise DataFault(f"{options.net}: no such file or folder")
     folder = options.net if options.net.is_dir() else options.net.parent

@@ -13,6 +13,7 @@ from demitasse.proto.errors import DataFault
 
 
 def add_to(commands) -> None:
+    """The command `score` and its options."""
     parser = arguments.add_command(commands, "score", "score a net on the split that its data layer names")
     parser.add_argument("net", metavar="NET", help="a val or test prototxt")
     parser.add_argument("--weights", required=True, metavar="W,...", help="weights files, joined by commas")
@@ -36,6 +37,7 @@ def add_to(commands) -> None:
 
 
 def run(options) -> None:
+    """Score the net, and print the table."""
     heads = [Head(options.score, options.label)] if options.score else None
     evaluation = Evaluation(
         options.net,

@@ -57,6 +57,7 @@ def result_names(paths: Sequence[Path]) -> list[str]:
 
 
 def add_to(commands) -> None:
+    """The command `segment` and its options."""
     parser = arguments.add_command(commands, "segment", "label every pixel of images")
     parser.add_argument(
         "images",
@@ -102,6 +103,7 @@ def add_to(commands) -> None:
 
 
 def run(options) -> int:
+    """Segment every image; 1 where one could not be."""
     paths = find_images(options.images)
     for path in paths:
         if path.parent.resolve() == options.out.resolve():

@@ -161,6 +161,7 @@ def _only(sources: list[Path], stage: Stage, what: str) -> Path:
 
 
 def add_to(commands) -> None:
+    """The command `train` and its options."""
     parser = arguments.add_command(
         commands, "train", "run a net's recipe: every stage, each from the last one's weights"
     )
@@ -189,6 +190,7 @@ def add_to(commands) -> None:
 
 
 def run(options) -> int:
+    """Run the stages that are left; 130 where Ctrl-C stopped one."""
     out = options.out or Path("runs") / options.name
     steps = stages(options.name, out)
     print(f"{options.name}: data in {options.data}, files in {out}\n" + "\n".join(plan_lines(steps, options)))

@@ -13,6 +13,7 @@ from demitasse.proto.errors import SchemaFault
 
 
 def add_to(commands) -> None:
+    """The command `write` and its options."""
     parser = arguments.add_command(commands, "write", "write a net's train, test, deploy and solver prototxts")
     parser.add_argument(
         "name", metavar="NET", help="a net of `list`, `all` of them, `demo`, or `own`: a slim FCN-8s for own images"
@@ -43,6 +44,7 @@ def add_to(commands) -> None:
 
 
 def run(options) -> None:
+    """Write the nets, and print what was written."""
     if options.name == "demo":
         written = write_files(options.out / "demo", demo_net.files(), options.overwrite)
         print("\n".join(map(str, written)))

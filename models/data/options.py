@@ -23,28 +23,34 @@ class Option:
 
 
 def flag(default: bool) -> Option:
+    """True or False."""
     return Option(default, "True or False, without quotes", lambda value: isinstance(value, bool))
 
 
 def whole(default, least: int, most: int) -> Option:
+    """A whole number from `least` to `most`."""
     return Option(default, f"a whole number from {least} to {most}", lambda value: _whole(value, least, most))
 
 
 def share(default: float) -> Option:
+    """A number above 0 and at most 1."""
     return Option(default, "a number above 0 and at most 1", lambda value: _number(value) and 0 < value <= 1)
 
 
 def text(default) -> Option:
+    """A string."""
     return Option(default, "a text in quotes", lambda value: isinstance(value, str) and "\0" not in value)
 
 
 def texts(default) -> Option:
+    """A list of strings."""
     return Option(
         default, "a list of texts", lambda value: bool(_several(value)) and all(isinstance(one, str) for one in value)
     )
 
 
 def colour(default) -> Option:
+    """A mean or a colour, (blue, green, red)."""
     return Option(
         default,
         "three numbers, (blue, green, red)",
@@ -53,10 +59,12 @@ def colour(default) -> Option:
 
 
 def size(default) -> Option:
+    """(height, width) in pixels."""
     return Option(default, f"(height, width), whole numbers from 1 to {LARGEST}", _is_size)
 
 
 def side_or_size(default) -> Option:
+    """(height, width), or the shorter side, in pixels."""
     return Option(
         default,
         f"(height, width), or one number for the shorter side, from 1 to {LARGEST}",
@@ -65,6 +73,7 @@ def side_or_size(default) -> Option:
 
 
 def classes(default) -> Option:
+    """How many classes, their names, or a file of those."""
     return Option(
         default,
         "a whole number from 1 to 255, a list of names, or the path of a file with a name a line",

@@ -128,6 +128,7 @@ class SegDataLayer(caffe.Layer):
         return ()
 
     def load_sample(self, name: str, rng) -> tuple[np.ndarray, ...]:
+        """`load`, with its arrays checked to have one size."""
         arrays = self.load(name, rng)
         sizes = {array.shape[-2:] for array in arrays}
         if len(sizes) > 1:
@@ -139,18 +140,22 @@ class SegDataLayer(caffe.Layer):
         return arrays
 
     def reshape(self, bottom, top):
+        """Take the sizes of the current batch."""
         for blob, array in zip(top, self.feed.current().arrays, strict=True):
             blob.reshape(*array.shape)
 
     def forward(self, bottom, top):
+        """Give the current batch, and go on to the next."""
         arrays, self.delivered = self.feed.next()
         for blob, array in zip(top, arrays, strict=True):
             blob.data[...] = array
 
     def backward(self, top, propagate_down, bottom):
+        """Nothing: data have no gradient."""
         pass
 
     def state(self) -> dict:
+        """The place in the data, as JSON values."""
         return {"seed": self.feed.source.seed, "count": len(self.indices), "position": self.feed.item}
 
     def load_state(self, state: dict) -> None:
@@ -163,8 +168,10 @@ class SegDataLayer(caffe.Layer):
         self.feed.restart(state["position"], state["seed"])
 
     def shard(self, rank: int, size: int) -> None:
+        """Take only every size-th batch, from number `rank` on."""
         self.feed.shard(rank, size)
 
     def close(self) -> None:
+        """End the threads that load ahead."""
         if hasattr(self, "feed"):  # it is not where setup has failed
             self.feed.close()

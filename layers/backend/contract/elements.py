@@ -12,6 +12,8 @@ Shape = Sequence[int]
 
 
 class Elementwise(Protocol):
+    """Every element by itself; results have the shape of x."""
+
     def relu_forward(self, x: Array, slope: float) -> Array:
         """max(x, 0) + slope * min(x, 0); NaN stays NaN."""
 
@@ -38,6 +40,8 @@ class Elementwise(Protocol):
 
 
 class Norm(Protocol):
+    """Normalization over channels, batches or neighbours."""
+
     def affine(self, x: Array, centre: Array, scale: Array, shift: Array) -> Array:
         """(x - centre) * scale + shift; all three (C,), a value per channel (axis 1) of x."""
 
@@ -90,6 +94,8 @@ class Loss(Protocol):
 
 
 class Update(Protocol):
+    """The rules of a solver, as programs."""
+
     def update(self, program: UpdateProgram, tensors: Sequence[UpdateTensor]) -> None:
         """Run the program's steps on every element of each tensor's arrays, in place.
 

@@ -31,9 +31,11 @@ class Arrays(Protocol):
     def to_nchw(self, x: Array) -> Array:
         """x as an array (N, C, spatial...), where it is a channels-last tensor of the device; else x itself."""
 
-    def empty(self, shape: Shape, dtype: Any = None) -> Array: ...
+    def empty(self, shape: Shape, dtype: Any = None) -> Array:
+        """A new array, not initialized; dtype None: the backend's float type."""
 
-    def zeros(self, shape: Shape, dtype: Any = None) -> Array: ...
+    def zeros(self, shape: Shape, dtype: Any = None) -> Array:
+        """A new array of zeros; dtype None: the backend's float type."""
 
     def concatenate(self, xs: Sequence[Array], axis: int) -> Array:
         """The arrays one after the other along `axis`."""
@@ -63,7 +65,8 @@ class Random(Protocol):
     def random_state(self) -> dict:
         """The state of every random number to come, as JSON values."""
 
-    def set_random_state(self, state: dict) -> None: ...
+    def set_random_state(self, state: dict) -> None:
+        """Go on with the random numbers of a `random_state`."""
 
     def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> Array:
         """Uniform in [low, high)."""
@@ -73,6 +76,8 @@ class Random(Protocol):
 
 
 class Matmul(Protocol):
+    """Products of matrices."""
+
     def matmul(
         self, a: Array, b: Array, out: Array | None = None, add: bool = False, ta: bool = False, tb: bool = False
     ) -> Array:

@@ -35,6 +35,7 @@ class Arena:
 
     @property
     def empty(self) -> bool:
+        """Whether no block is in use."""
         return self.free == [(0, self.memory.nbytes)]
 
     def take(self, size: int) -> int | None:
@@ -46,6 +47,7 @@ class Arena:
         return None
 
     def give_back(self, start: int, end: int) -> None:
+        """Free the block from `start` to `end`, and join it with what is free beside it."""
         i = 0
         while i < len(self.free) and self.free[i][0] < start:
             i += 1

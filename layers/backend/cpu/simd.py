@@ -38,6 +38,7 @@ class Vec:
         return Vec(self.b, self.b.fmul(self.value, other, flags=FUSE))
 
     def shuffle(self, other, lanes):
+        """The lanes `lanes` of this vector followed by the other."""
         mask = ir.Constant(ir.VectorType(I32, len(lanes)), [ir.Constant(I32, n) for n in lanes])
         return Vec(self.b, self.b.shuffle_vector(self.value, other.value, mask))
 
@@ -50,6 +51,7 @@ class Writer:
         self.type = ir.VectorType(F32, lanes)
 
     def integer(self, i):
+        """Argument i as a 64 bit integer."""
         return self.context.cast(self.b, self.args[i], self.signature.args[i], types.int64)
 
     def pointer(self, i):
@@ -66,11 +68,13 @@ class Writer:
         return pointer
 
     def load(self, pointer):
+        """The vector at an address, which need not be aligned."""
         value = self.b.load(self.b.bitcast(pointer, self.type.as_pointer()))
         value.align = 4
         return Vec(self.b, value)
 
     def store(self, vec, pointer):
+        """Write a vector to an address, which need not be aligned."""
         self.b.store(vec.value, self.b.bitcast(pointer, vec.value.type.as_pointer())).align = 4
 
     def below(self, n):
@@ -98,16 +102,19 @@ class Writer:
         self.b.call(function, [vec.value, pointer, ir.Constant(I32, 4), mask])
 
     def splat(self, scalar):
+        """A vector with a scalar in every lane."""
         undefined = ir.Constant(self.type, ir.Undefined)
         one = self.b.insert_element(undefined, scalar, ir.Constant(I32, 0))
         return Vec(self.b, one).shuffle(Vec(self.b, undefined), [0] * self.type.count)
 
     def fma(self, x, y, z):
+        """x * y + z, rounded once."""
         name = f"llvm.fma.v{self.type.count}f32"
         function = cgutils.get_or_insert_function(self.b.module, ir.FunctionType(self.type, [self.type] * 3), name)
         return Vec(self.b, self.b.call(function, [x.value, y.value, z.value]))
 
     def zero(self):
+        """A vector of zeros."""
         return Vec(self.b, ir.Constant(self.type, [ir.Constant(F32, 0.0)] * self.type.count))
 
     def relu(self, x, slope):

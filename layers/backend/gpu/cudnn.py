@@ -50,6 +50,7 @@ class Cudnn:
         return NhwcTensor(self.layout, self._run(plan, [x.array, *operands]), x.scale), fused
 
     def backward_data(self, dy, w, geom, spatial):
+        """dx (N, C, *spatial) of dy; None where cuDNN has no plan for it."""
         image = (len(dy), w.shape[1] * geom.group, *spatial)
         plan = self.planner.plan(self._spec("dgrad", tuple(w.shape), geom), image)
         if plan is None:

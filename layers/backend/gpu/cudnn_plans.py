@@ -76,6 +76,7 @@ class Spec(NamedTuple):
 
     @property
     def wants_cores(self) -> bool:
+        """Whether tensor cores pay: channels last, and enough of them."""
         return self.channels_last and self.weights[1] >= CORE_CHANNELS and self.weights[0] >= CORE_CHANNELS
 
     @property
@@ -102,6 +103,7 @@ class Handle:
         self.cudnn, self.id, self.stream = cudnn, cudnn.create_handle(), None
 
     def use(self, stream: int) -> None:
+        """Put what follows on a CUDA stream."""
         if stream != self.stream:
             self.cudnn.set_stream(handle=self.id, stream=stream)
             self.stream = stream

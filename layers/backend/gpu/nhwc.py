@@ -39,11 +39,13 @@ class NhwcTensor:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
+        """(N, C, H, W), although memory has the channels last."""
         n, h, w, c = self.array.shape
         return n, c, h, w
 
     @property
     def size(self) -> int:
+        """The number of elements."""
         return self.array.size
 
     def __len__(self) -> int:
@@ -59,6 +61,7 @@ class NhwcTensor:
         return self if tuple(shape) == self.shape else self.to_nchw().reshape(shape)
 
     def copy(self) -> NhwcTensor:
+        """A tensor of memory of its own."""
         return NhwcTensor(self.layout, self.array.copy(), None if self.scale is None else self.scale.copy())
 
 
@@ -85,6 +88,7 @@ class NhwcLayout:
         return image
 
     def to_nchw(self, image: NhwcTensor):
+        """The array (N, C, H, W) float32 of a channels-last tensor."""
         n, c, h, w = image.shape
         x = self.xp.empty(image.shape, np.float32)
         if self.half:
@@ -98,6 +102,7 @@ class NhwcLayout:
         return NhwcTensor(self, self.xp.empty(shape, np.float16 if self.half else np.float32), like and like.scale)
 
     def unscaled(self, image: NhwcTensor) -> NhwcTensor:
+        """The same tensor with its scale multiplied in."""
         return image if image.scale is None else self._rescaled(image, None, 1.0, None)
 
     def near(self, most: float, x) -> NhwcTensor:

@@ -124,6 +124,7 @@ class CudaRuntime:
         return self._pinned[0].upload(host, self.uploads)
 
     def download(self, x) -> np.ndarray:
+        """The host copy of a device array, when it is computed."""
         return self.xp.asnumpy(x)
 
     def download_async(self, x):
@@ -142,6 +143,7 @@ class CudaRuntime:
             cublas.setMathMode(handle, cublas.CUBLAS_DEFAULT_MATH)
 
     def synchronize(self) -> None:
+        """Wait for all work on this thread's stream."""
         self.xp.cuda.get_current_stream().synchronize()
 
 

@@ -107,6 +107,7 @@ class Axis:
 
     @property
     def ratio(self):
+        """The share of the rows that must be computed."""
         return len(np.unique(self.source)) / len(self.source)
 
 
