@@ -32,6 +32,7 @@ def anchors_of(biases, chosen, field: str = "biases") -> list[tuple[float, float
 
 
 def sigmoid(xp, x):
+    """1 / (1 + exp(-x))."""
     return 0.5 * (1 + xp.tanh(0.5 * x))
 
 

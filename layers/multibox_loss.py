@@ -30,6 +30,8 @@ class Objects(NamedTuple):
 
 
 class MultiBoxLoss(LossLayer):
+    """The loss of SSD: locations and confidences of the boxes that match, and the hardest of those that do not."""
+
     type = "MultiBoxLoss"
     fields = ("multibox_loss_param", "loss_param")
     bottoms = (4, 6)

@@ -230,6 +230,7 @@ class FeedLayer(Layer):
         return [self.be.asarray(array) for array in self.feed.next().arrays]
 
     def shard(self, rank: int, size: int) -> None:
+        """Take only every size-th batch, from number `rank` on."""
         self.feed.shard(rank, size)
 
     def state(self) -> dict:
