@@ -4,7 +4,8 @@ A place is right if fewer than top_k other classes score at least as much as the
 wrong.  A second top holds the accuracy of each class (0 for a class without places).
 """
 
-from demitasse.layers.layer import Layer, axis_index, check_labels, transposed
+from demitasse.layers.labels import check_labels, transposed
+from demitasse.layers.layer import Layer, axis_index
 from demitasse.proto.errors import SchemaFault
 
 

@@ -2,7 +2,8 @@
 
 import math
 
-from demitasse.layers.layer import LossLayer, transposed
+from demitasse.layers.labels import transposed
+from demitasse.layers.layer import LossLayer
 from demitasse.proto.errors import ShapeFault
 
 

@@ -7,7 +7,8 @@ a second top holds the probabilities.
 
 import math
 
-from demitasse.layers.layer import LossLayer, axis_index, check_labels, transposed
+from demitasse.layers.labels import check_labels, transposed
+from demitasse.layers.layer import LossLayer, axis_index
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.weights import read_blob
 

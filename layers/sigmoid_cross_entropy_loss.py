@@ -6,7 +6,8 @@ ignore_label: `ignore_label: 0` ignores 0.9 too, and -1 is the value to choose.
 
 import math
 
-from demitasse.layers.layer import LossLayer, transposed
+from demitasse.layers.labels import transposed
+from demitasse.layers.layer import LossLayer
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import LossParameter
 

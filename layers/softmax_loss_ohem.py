@@ -9,7 +9,8 @@ Source: "R-FCN" (Dai et al., 2016), 2.2; "Training Region-based Object Detectors
 
 import math
 
-from demitasse.layers.layer import LossLayer, axis_index, check_labels
+from demitasse.layers.labels import check_labels
+from demitasse.layers.layer import LossLayer, axis_index
 
 
 class SoftmaxWithLossOHEM(LossLayer):

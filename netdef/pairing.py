@@ -69,6 +69,8 @@ def _origins(value: Value) -> tuple[list[Value], bool]:
 def _mismatch(value: Value, label: Value) -> str:
     """Why samples of these two tops do not belong together; empty where they do."""
     one, other = value.producer.layer.stream(), label.producer.layer.stream()
+    if one is None or other is None:
+        return ""
     order = _settings(one.order), _settings(other.order)
     looks = _settings(one.looks), _settings(other.looks)
     if one.order or other.order:

@@ -79,7 +79,8 @@ def progress(items: Iterable, total: int | None = None, unit: str = "image") -> 
 def run_command(run: Callable[[], int | None], with_traceback: bool = False) -> int:
     """The exit status of `run`; with_traceback: mistakes are raised on, to see where they were noticed."""
     _replace_closed_streams()
-    format_before, warnings.formatwarning = warnings.formatwarning, _warning_line
+    format_before = warnings.formatwarning
+    warnings.formatwarning = _warning_line  # type: ignore[assignment]  # it takes what it does not show
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to fail
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

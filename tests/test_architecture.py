@@ -27,6 +27,7 @@ SHARED_BY_LAYERS = {
     "priors",
     "data",
     "fillers",
+    "labels",
     "layer",
     "regions",
     "span",
