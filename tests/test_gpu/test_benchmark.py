@@ -7,11 +7,10 @@ from demitasse.proto.text import read_net
 from tests.test_gpu import shim
 from tests.test_gpu.test_device import FCN
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[bench]'")
-
 
 @pytest.fixture(autouse=True)
 def device(request, monkeypatch):
+    pytest.importorskip("torch", reason="torch is not installed: pip install '.[bench]'")
     if not shim.gpu_or_pretence(request, monkeypatch):
         monkeypatch.setattr(gpu.Ours, "memory", lambda self: 0.0)
         monkeypatch.setattr(gpu.Torch, "memory", lambda self: 0.0)

@@ -70,7 +70,7 @@ class Bench:
 
     def __init__(self, specimen: Specimen, backend: str = "generic", dtype: str = "float64", grads: bool = True):
         self.be = make_backend(backend, dtype=dtype)
-        self.spec = specimen.spec
+        self.specimen, self.spec = specimen, specimen.spec
         self.layer = layer_class(self.spec.type)(self.spec, specimen.phase, self.be)
         shapes = [i.shape for i in specimen.inputs]
         self.layer.params = self.layer.setup(shapes)

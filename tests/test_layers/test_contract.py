@@ -1,5 +1,6 @@
 """Every specimen through every clause of the layers' contract (see harness.py)."""
 
+import functools
 from contextlib import suppress
 
 import numpy as np
@@ -32,23 +33,66 @@ def each(specimens):
     return pytest.mark.parametrize("specimen", specimens, ids=lambda specimen: specimen.name)
 
 
-def those(condition):
-    """The specimens whose bench meets a condition; one that cannot be built is among them, to fail in its test."""
+met = {}  # (specimen's name, condition): whether it holds
 
-    def meets(specimen):
+
+def meets(specimen, condition):
+    """Whether its bench meets a condition; one that cannot be built does, to fail in its test."""
+    key = specimen.name, condition
+    if key not in met:
         try:
-            return condition(Bench(specimen))
+            met[key] = condition(Bench(specimen))
         except Exception:
-            return True
+            met[key] = True
+    return met[key]
 
-    return each([specimen for specimen in specimens() if meets(specimen)])
+
+def those(condition):
+    """A decorator: the test runs for the specimens whose bench meets a condition.
+
+    That is found out when the test runs, so that nothing is built while tests are collected; how many of them there
+    are is held by a test of its own.
+    """
+
+    def decorate(test):
+        @every_specimen
+        @functools.wraps(test)
+        def where_it_is_met(specimen, **fixtures):
+            if meets(specimen, condition):
+                test(specimen, **fixtures)
+
+        return where_it_is_met
+
+    return decorate
+
+
+def learns(bench):
+    return bool(bench.learned)
+
+
+def has_gradients_of_many_tops(bench):
+    return differentiable(bench) and len(bench.dys) > 1
+
+
+def draws(bench):
+    """Backends draw different numbers."""
+    return is_random(bench.specimen)
+
+
+def draws_nothing(bench):
+    return not is_random(bench.specimen)
 
 
 every_specimen = each(specimens())
-random_specimens = [specimen for specimen in specimens() if is_random(specimen)]  # backends draw different numbers
 those_with_gradients = those(differentiable)
-those_that_learn = those(lambda bench: bench.learned)
-those_with_gradients_and_many_tops = those(lambda bench: differentiable(bench) and len(bench.dys) > 1)
+
+
+@pytest.mark.parametrize(
+    "condition, least",
+    [(differentiable, 150), (learns, 30), (has_gradients_of_many_tops, 10), (draws, 5), (draws_nothing, 200)],
+)
+def test_many_specimens_meet_each_condition(condition, least):
+    assert sum(meets(specimen, condition) for specimen in specimens()) >= least
 
 
 def copies(arrays):
@@ -122,7 +166,7 @@ def test_backward_harms_nothing_and_keeps_to_what_is_needed(specimen):
     assert bench.backward([False] * len(bench.need)) == [None] * len(bench.need)
 
 
-@those_that_learn
+@those(learns)
 def test_parameter_gradients_accumulate_and_frozen_ones_are_skipped(specimen):
     bench = Bench(specimen)
     bench.forward()
@@ -137,7 +181,7 @@ def test_parameter_gradients_accumulate_and_frozen_ones_are_skipped(specimen):
         assert (dx is None and same is None) or np.array_equal(dx, same, equal_nan=True)
 
 
-@those_with_gradients_and_many_tops
+@those(has_gradients_of_many_tops)
 def test_a_missing_top_gradient_counts_as_zero(specimen):
     bench = Bench(specimen)
     bench.forward()
@@ -161,7 +205,7 @@ def test_float32_stays_float32_and_agrees_with_float64(specimen):
         results += [(a.grad, b.grad) for a, b in zip(single.learned, double.learned, strict=True)]
     for array, _ in results:
         assert array.dtype == np.float32
-    if specimen not in random_specimens:
+    if meets(specimen, draws_nothing):
         assert_near(results)
 
 
@@ -207,7 +251,7 @@ def test_smallest_inputs_work_or_are_refused(specimen, change):
         assert all(np.isfinite(param.grad).all() for param in bench.learned)
 
 
-@each([specimen for specimen in specimens() if specimen not in random_specimens])
+@those(draws_nothing)
 def test_backends_agree(specimen, backend_name, be):
     reference = Bench(specimen)
     bench = Bench(specimen, backend="generic", dtype="float32")
