@@ -16,6 +16,7 @@ CASES = "short cases about one subject, which are looked up side by side"
 ELSEWHERE = "about to be taken apart by subject"
 
 FILES = {
+    "layers/backend/contract.py": "all that a device offers, family after family, to be read in one place",
     "layers/backend/cpu/conv/winograd_backward.py": KERNEL,
     "layers/data/database.py": ELSEWHERE,
     "layers/layer.py": ELSEWHERE,

@@ -4,7 +4,8 @@ A scene is a landscape with up to six objects of eight classes: mostly in the co
 in any, plain, striped, chequered or speckled, of many sizes, tilted, in front of each other or half out of the
 picture, among clutter that belongs to no class; then blur, noise and uneven light.  Borders between labels are 255,
 as in VOC.
-Scene i of a seed is always the same, so a data set of any length is defined by (seed, size).
+Scene i of a seed is always the same, so a data set of any length is defined by (seed, size).  Beside the labels there
+are the boxes of what is to be seen of each object, for detectors.
 """
 
 from __future__ import annotations
@@ -18,136 +19,62 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from demitasse.models.data.annotations import Annotation, write_annotations
+from demitasse.models.data.scene_shapes import KINDS
 from demitasse.models.palette import save_labels
 from demitasse.proto.files import replacing, write_text
 
 CLASSES = ("background", "ball", "house", "tree", "car", "boat", "fish", "flower", "star")
 IGNORE = 255
+MIN_SEEN, MIN_SIDE = 0.3, 4  # of an object's pixels within the picture; pixels
 MEAN = (104.00699, 116.66877, 122.67892)  # BGR, as the published VOC nets subtract it
 
-Point = tuple[float, float]
-Part = tuple[list[Point], str]  # a polygon around (0, 0), and "body", "second", "dark" or "light"
-
-
-def _disc(x: float, y: float, rx: float, ry: float | None = None, role: str = "body") -> Part:
-    ry = rx if ry is None else ry
-    turn = [2 * math.pi * k / 24 for k in range(24)]
-    return [(x + rx * math.cos(t), y + ry * math.sin(t)) for t in turn], role
-
-
-def _box(x0: float, y0: float, x1: float, y1: float, role: str = "body") -> Part:
-    return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)], role
-
-
-def _ball(rng: random.Random) -> list[Part]:
-    return [_disc(0, 0, 1), _disc(-0.35, -0.35, 0.22, role="light")]
-
-
-def _house(rng: random.Random) -> list[Part]:
-    door = rng.uniform(-0.5, 0.3)
-    return [
-        _box(-0.8, -0.25, 0.8, 1),
-        ([(-1, -0.2), (rng.uniform(-0.3, 0.3), -1), (1, -0.2)], "second"),
-        _box(door, 0.4, door + 0.3, 1, "dark"),
-        _box(-0.6, 0.0, -0.25, 0.3, "light"),
-        _box(0.25, 0.0, 0.6, 0.3, "light"),
-    ]
-
-
-def _tree(rng: random.Random) -> list[Part]:
-    trunk = _box(-0.13, 0.1, 0.13, 1, "dark")
-    if rng.random() < 0.5:
-        return [trunk] + [
-            ([(-w, y + 0.5), (0, y - 0.35), (w, y + 0.5)], "body") for w, y in ((0.7, 0.1), (0.55, -0.25), (0.4, -0.6))
-        ]
-    return [trunk] + [
-        _disc(rng.uniform(-0.35, 0.35), rng.uniform(-0.6, -0.1), rng.uniform(0.35, 0.5)) for _ in range(5)
-    ]
-
-
-def _car(rng: random.Random) -> list[Part]:
-    return [
-        _box(-1, -0.14, 1, 0.4),
-        ([(-0.6, -0.1), (-0.35, -0.5), (0.4, -0.5), (0.7, -0.1)], "second"),
-        _box(-0.3, -0.42, 0.3, -0.14, "light"),
-        _disc(-0.55, 0.42, 0.24, role="dark"),
-        _disc(0.55, 0.42, 0.24, role="dark"),
-    ]
-
-
-def _boat(rng: random.Random) -> list[Part]:
-    return [
-        ([(-1, 0.35), (1, 0.35), (0.6, 0.85), (-0.65, 0.85)], "body"),
-        _box(-0.05, -1, 0.05, 0.35, "dark"),
-        ([(0.1, -0.95), (0.85, 0.2), (0.1, 0.2)], "light"),
-        ([(-0.1, -0.6), (-0.6, 0.2), (-0.1, 0.2)], "second"),
-    ]
-
-
-def _fish(rng: random.Random) -> list[Part]:
-    return [
-        ([(0.5, 0), (1, -0.45), (1, 0.45)], "second"),
-        _disc(-0.15, 0, 0.8, 0.42),
-        ([(-0.2, -0.35), (0.2, -0.7), (0.3, -0.3)], "second"),
-        _disc(-0.62, -0.08, 0.09, role="light"),
-        _disc(-0.62, -0.08, 0.05, role="dark"),
-    ]
-
-
-def _flower(rng: random.Random) -> list[Part]:
-    petals = rng.randint(5, 8)
-    around = [2 * math.pi * k / petals for k in range(petals)]
-    return (
-        [_box(-0.06, 0, 0.06, 1, "dark")]
-        + [_disc(0.42 * math.cos(t), -0.4 + 0.42 * math.sin(t), 0.27) for t in around]
-        + [_disc(0, -0.4, 0.22, role="second")]
-    )
-
-
-def _star(rng: random.Random) -> list[Part]:
-    points, inner = rng.choice((5, 6)), rng.uniform(0.38, 0.5)
-    turn = [math.pi * k / points - math.pi / 2 for k in range(2 * points)]
-    return [
-        (
-            [
-                ((inner if k % 2 else 1) * math.cos(t), (inner if k % 2 else 1) * math.sin(t))
-                for k, t in enumerate(turn)
-            ],
-            "body",
-        )
-    ]
-
-
-# Classes 1 to 8: how each is built, and the hue (0 red, 1/3 green, 2/3 blue) that most of its kind are near.
-KINDS = (
-    (_ball, 0.0),
-    (_house, 0.07),
-    (_tree, 0.33),
-    (_car, 0.62),
-    (_boat, 0.75),
-    (_fish, 0.52),
-    (_flower, 0.88),
-    (_star, 0.16),
-)
+LISTS = "ImageSets/Segmentation", "ImageSets/Main"
 
 
 def draw(seed: int, index: int, size: tuple[int, int] = (128, 128)) -> tuple[np.ndarray, np.ndarray]:
     """Scene `index` of `seed`: an (H, W, 3) uint8 RGB image and its (H, W) uint8 labels; size is (H, W)."""
+    image, labels, _ = draw_objects(seed, index, size)
+    return image, labels
+
+
+def draw_objects(
+    seed: int, index: int, size: tuple[int, int] = (128, 128)
+) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int, int, int, int]]]:
+    """draw's image and labels, and the objects: (class, x1, y1, x2, y2), the corners being the first and last pixels.
+
+    An object of which little is to be seen (less than MIN_SEEN of its pixels, or MIN_SIDE along an axis) is left out.
+    """
     rng = random.Random(f"{seed} {index}")
     noise = np.random.default_rng([seed, index])
     height, width = size
     fine = (2 * width, 2 * height)  # drawn at twice the size, for smooth edges
     image = _landscape(rng, noise, fine)
-    labels = Image.new("L", fine, 0)
+    owners, classes, areas = Image.new("L", fine, 0), [0], []  # which object each pixel shows; 0: none
     for _ in range(rng.randint(2, 6)):
         _clutter(rng, ImageDraw.Draw(image), fine)
-    for _ in range(rng.randint(2, 6)):
-        kind = rng.randrange(len(KINDS))
-        _paste(rng, noise, image, labels, kind + 1)
+    for number in range(1, rng.randint(2, 6) + 1):
+        classes.append(rng.randrange(len(KINDS)) + 1)
+        _paste(rng, noise, image, owners, classes[-1], number)
+        areas.append(owners.histogram()[number])
     small = image.resize((width, height), Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.6)))
     light = np.linspace(rng.uniform(0.75, 1.1), rng.uniform(0.75, 1.1), width, dtype=np.float32)[:, None]
     pixels = np.asarray(small, np.float32) * light + noise.normal(0, rng.uniform(2, 9), (height, width, 3))
-    return pixels.clip(0, 255).astype(np.uint8), _with_borders(np.asarray(labels)[::2, ::2])
+    owner = np.asarray(owners)[::2, ::2]
+    objects = [
+        (kind, *box)
+        for number, (kind, area) in enumerate(zip(classes[1:], areas, strict=True), 1)
+        if (box := _box_of(owner == number, MIN_SEEN * area / 4))
+    ]
+    return pixels.clip(0, 255).astype(np.uint8), _with_borders(np.array(classes, np.uint8)[owner]), objects
+
+
+def _box_of(seen: np.ndarray, least: float) -> tuple[int, int, int, int] | None:
+    """The corners of the pixels seen; None where they are fewer than `least` or their box is too narrow."""
+    ys, xs = np.nonzero(seen)
+    if len(ys) < max(1, least) or min(np.ptp(ys), np.ptp(xs)) + 1 < MIN_SIDE:
+        return None
+    return int(xs.min()), int(ys.min()), int(xs.max()), int(ys.max())
 
 
 def _colour(rng: random.Random, low: int = 10, high: int = 245) -> tuple[int, int, int]:
@@ -189,9 +116,9 @@ def _clutter(rng, canvas, size) -> None:
         canvas.rectangle((x, y, x + r * rng.uniform(0.1, 1), y + r * rng.uniform(0.1, 1)), fill=shade)
 
 
-def _paste(rng, noise, image: Image.Image, labels: Image.Image, label: int) -> None:
-    """Draw one object: its parts turned, scaled, moved, coloured; and its silhouette into the labels."""
-    shape, hue = KINDS[label - 1]
+def _paste(rng, noise, image: Image.Image, owners: Image.Image, kind: int, number: int) -> None:
+    """Draw one object: its parts turned, scaled, moved, coloured; and its silhouette, filled with its number."""
+    shape, hue = KINDS[kind - 1]
     scale = min(image.size) * math.exp(rng.uniform(math.log(0.14), math.log(0.34)))
     x, y, angle = rng.uniform(0, image.width), rng.uniform(0, image.height), rng.gauss(0, 0.25)
     flip, stretch = rng.choice((-1, 1)), rng.uniform(0.8, 1.25)
@@ -199,7 +126,7 @@ def _paste(rng, noise, image: Image.Image, labels: Image.Image, label: int) -> N
     typical = rng.random() < 0.8
     body, second = (_near(rng, hue, 0.04, 0.8) if typical else _colour(rng) for _ in range(2))
     shades = {"second": second, "dark": _colour(rng, 5, 70), "light": _colour(rng, 190, 255)}
-    canvas, labelled = ImageDraw.Draw(image), ImageDraw.Draw(labels)
+    canvas, silhouette = ImageDraw.Draw(image), ImageDraw.Draw(owners)
     reach = int(1.6 * scale) + 2
     corner = int(x) - reach, int(y) - reach  # of the square that holds the whole object
     surface = _texture(rng, noise, body, 2 * reach)
@@ -207,7 +134,7 @@ def _paste(rng, noise, image: Image.Image, labels: Image.Image, label: int) -> N
         placed = [
             (x + px * flip * stretch * cos - py * sin, y + px * flip * stretch * sin + py * cos) for px, py in points
         ]
-        labelled.polygon(placed, fill=label)
+        silhouette.polygon(placed, fill=number)
         if role == "body":
             mask = Image.new("1", surface.size, 0)
             ImageDraw.Draw(mask).polygon([(px - corner[0], py - corner[1]) for px, py in placed], fill=1)
@@ -254,23 +181,27 @@ def write(
 ) -> Path:
     """Write a data set in VOC layout; nothing is done where one of the same making is already complete.
 
-    folder/JPEGImages/*.jpg, SegmentationClass/*.png (palette), ImageSets/Segmentation/{train,val}.txt, classes.txt.
+    folder/JPEGImages/*.jpg, SegmentationClass/*.png (palette), Annotations/*.xml, classes.txt,
+    ImageSets/{Segmentation,Main}/{train,val}.txt.
     `progress` wraps the loop over the scenes (tqdm fits).
     """
-    folder, made = Path(folder), {"train": train, "val": val, "size": list(size), "seed": seed, "version": 3}
+    folder, made = Path(folder), {"train": train, "val": val, "size": list(size), "seed": seed, "version": 4}
     done = folder / "scenes.json"
     if done.is_file() and json.loads(done.read_text()) == made:
         return folder
-    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+    for name in ("JPEGImages", "SegmentationClass", "Annotations", *LISTS):
         (folder / name).mkdir(parents=True, exist_ok=True)
     names = [f"scene{i:05d}" for i in range(train + val)]
     for i in progress(range(len(names))):
-        image, labels = draw(seed, i, size)
+        image, labels, objects = draw_objects(seed, i, size)
         with replacing(folder / "JPEGImages" / f"{names[i]}.jpg") as temporary:
             Image.fromarray(image).save(temporary, format="JPEG", quality=92)
         save_labels(folder / "SegmentationClass" / f"{names[i]}.png", labels)
+        found = [Annotation(CLASSES[kind], corners) for kind, *corners in objects]
+        write_annotations(folder / "Annotations" / f"{names[i]}.xml", f"{names[i]}.jpg", size, found)
     for split, chosen in (("train", names[:train]), ("val", names[train:])):
-        write_text(folder / "ImageSets/Segmentation" / f"{split}.txt", "".join(f"{name}\n" for name in chosen))
+        for kind in LISTS:
+            write_text(folder / kind / f"{split}.txt", "".join(f"{name}\n" for name in chosen))
     write_text(folder / "classes.txt", "".join(f"{name}\n" for name in CLASSES))
     write_text(done, json.dumps(made))
     return folder
