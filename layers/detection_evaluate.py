@@ -26,6 +26,7 @@ class DetectionEvaluate(Layer):
     bottoms = (2, 2)
     never_differentiable = (0, 1)
     shapes_from_data = True
+    judges_boxes = True
 
     def setup(self, shapes):
         param = self.spec.detection_evaluate_param

@@ -10,7 +10,7 @@ from demitasse.proto.errors import SolverFault
 from demitasse.solver.bilinear import fill_zero_deconvolutions
 from demitasse.solver.diagnostics import unfed_inputs
 from demitasse.solver.log import MOST, Log, Silent
-from demitasse.solver.means import OutputMeans
+from demitasse.solver.means import OutputMeans, judged_outputs
 from demitasse.solver.signals import Signals
 from demitasse.solver.solver import Solver
 
@@ -90,17 +90,18 @@ def _test(options, log: Log) -> int:
     for line in unfed_inputs(net):
         log.warn(line)
     log.info(f"Running for {options.iterations} iterations.")
-    means, loss = OutputMeans(), 0.0
+    judged = judged_outputs(net)
+    means, loss = OutputMeans(judged, options.ap_version), 0.0
     for batch in range(options.iterations):
         outputs = {name: backend.to_host(array) for name, array in net.forward().items()}
         means.add(outputs)
-        for line in _lines(outputs):
+        for line in _lines({name: values for name, values in outputs.items() if name not in judged}):
             log.info(f"Batch {batch}, {line}")
         loss += net.loss
     log.info(f"Loss: {loss / options.iterations:g}")
     for line in means.notes():
         log.warn(line)
-    for line in _lines(means.means(), net):
+    for line in (*means.precision_lines(), *_lines(means.means(), net)):
         log.info(line)
     net.close()
     return 0

@@ -7,6 +7,7 @@ import re
 
 from demitasse.proto.cli import OneLineParser, add_device_options, whole_number
 from demitasse.proto.errors import SolverFault, did_you_mean
+from demitasse.solver.precision import VERSIONS
 
 GLOG_FLAGS = re.compile(r"--?(alsologtostderr|logtostderr|minloglevel|log_dir|v)(=.*)?$")
 
@@ -45,6 +46,13 @@ def _train_options(parser) -> None:
 def _test_options(parser) -> None:
     _net_options(parser, 50)
     parser.add_argument("-weights", "--weights", metavar="W,...", help="the weights to test, joined by commas")
+    parser.add_argument(
+        "-ap_version",
+        "--ap-version",
+        choices=VERSIONS,
+        default="Integral",
+        help="how the average precision of DetectionEvaluate's boxes is computed (default: %(default)s)",
+    )
 
 
 def _time_options(parser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from demitasse.solver.display import as_outputs
-from demitasse.solver.means import OutputMeans
+from demitasse.solver.means import OutputMeans, judged_outputs
 from demitasse.solver.signals import STOP
 
 
@@ -16,7 +16,7 @@ def run_test_net(solver, index: int) -> dict[str, np.ndarray]:
         return {}
     net.share_with(solver.net)
     solver.log.info(f"Iteration {solver.iter}, Testing net (#{index})")
-    outputs, loss = OutputMeans(), 0.0
+    outputs, loss = OutputMeans(judged_outputs(net), solver.param.ap_version), 0.0
     with solver.display.debug_lines(net), solver.backend.frozen_weights():
         for _ in range(batches):
             outputs.add({name: solver.backend.to_host(array) for name, array in net.forward().items()})
@@ -26,6 +26,9 @@ def run_test_net(solver, index: int) -> dict[str, np.ndarray]:
                 return {}
     for line in outputs.notes():
         solver.log.warn(line)
+    if solver.param.show_per_class_result:
+        for line in outputs.precision_lines():
+            solver.log.info(line)
     means = outputs.means()
     mean_loss = loss / batches if solver.param.test_compute_loss else None
     solver.log.test(solver.iter, index, as_outputs(net, means), mean_loss)
