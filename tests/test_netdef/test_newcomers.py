@@ -18,12 +18,12 @@ def conv(rest: str) -> str:
 
 
 NETS = [
-    (layer("PriorBox", "prior_box_param { min_size: 30 }"), "2:1: layer 'c' (PriorBox): unknown layer type 'PriorBox'"),
+    (layer("Blurpool", "blurpool_param { min_size: 30 }"), "2:1: layer 'c' (Blurpool): unknown layer type 'Blurpool'"),
     (
-        layer("PriorBox", "prior_box_param { }") + layer("DetectionOutput") + layer("ROIPooling"),
-        "nor are these types of the net known: DetectionOutput, ROIPooling",
+        layer("Blurpool", "blurpool_param { }") + layer("FocusWindow") + layer("ShapeAttention"),
+        "nor are these types of the net known: FocusWindow, ShapeAttention",
     ),
-    (layer("ROIPooling") + layer("PriorBox"), "nor are these types of the net known: PriorBox"),
+    (layer("ShapeAttention") + layer("Blurpool"), "nor are these types of the net known: Blurpool"),
     (layer("CrossEntropyLoss"), "unknown layer type 'CrossEntropyLoss' (Caffe's word is SoftmaxWithLoss)"),
     (layer("Conv2d"), "(Caffe's word is Convolution)"),
     (layer("Linear"), "(Caffe's word is InnerProduct)"),

@@ -90,16 +90,19 @@ def _lrn_forward(state, x, y, scale, axes, size, alpha, beta, k):
 def lrn_backward(be, dy, x, y, scale, size, alpha, beta):
     dx = be.empty(x.shape)
     arrays = [a.reshape(-1) for a in (dy, x, y, scale, dx)]
-    numbers = size, np.float32(alpha), np.float32(beta)
+    lrn = size, np.float32(alpha), np.float32(beta)
     scratch = (x.shape[1] + 1) * PIXELS
-    be.pool.run(_lrn_backward, 1, *arrays, axes_along(x.shape, 1), *numbers, scratch=scratch)
+    be.pool.run(_lrn_backward, 1, *arrays, axes_along(x.shape, 1), lrn, scratch=scratch)
     return dx
 
 
 @kernel
-def _lrn_backward(state, scratch, dy, x, y, scale, dx, axes, size, alpha, beta):
-    """dx = dy * scale ** -beta - 2 alpha beta / size * x * (sum of dy * y / scale over `size` channels)."""
-    me, (outer, channels, inner) = enter(state), axes
+def _lrn_backward(state, scratch, dy, x, y, scale, dx, axes, lrn):
+    """dx = dy * scale ** -beta - 2 alpha beta / size * x * (sum of dy * y / scale over `size` channels).
+
+    lrn: (size, alpha, beta).
+    """
+    me, (outer, channels, inner), (size, alpha, beta) = enter(state), axes, lrn
     strips = (inner + PIXELS - 1) // PIXELS
     around, ratio = scratch[me][:PIXELS], scratch[me][PIXELS:]
     factor = np.float32(2) * alpha * beta / size

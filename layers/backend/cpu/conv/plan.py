@@ -38,6 +38,7 @@ class ConvShape(NamedTuple):
 
     @classmethod
     def of(cls, x_shape: tuple[int, ...], k_out: int, geom: ConvGeometry, out: tuple[int, ...]) -> ConvShape:
+        """Of x (N, C, H, W) convolved to k_out channels of size `out`."""
         return cls(*x_shape, k_out, *out, geom.group, *geom.kernel, *geom.stride, *geom.pad, *geom.dilation)
 
 
