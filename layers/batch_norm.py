@@ -1,5 +1,8 @@
 """BatchNorm: y = (x - mean) / sqrt(variance + eps) per channel; scale and shift are left to a Scale layer.
 
+NVIDIA's fork may do both at once: with scale_bias (or one of their fillers) y = scale * that + bias, which are two more
+params (C,), of 1 and 0 at the start.
+
 TRAIN uses the statistics of the batch, TEST the running ones (`use_global_stats` overrides).  Three blobs,
 never learned: running sums of mean (C,) and variance (C,), and the factor (1,) by which they are to be divided.
 A pass over batch statistics multiplies all three by moving_average_fraction, then adds mean, n / (n - 1) * variance
@@ -8,6 +11,7 @@ and 1.
 
 from demitasse.layers.layer import Layer, Param
 from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.messages import FillerParameter
 
 
 class BatchNorm(Layer):
@@ -19,12 +23,16 @@ class BatchNorm(Layer):
         return not self.keep  # backward needs the numbers, and so do the statistics of a batch
 
     def setup(self, shapes):
-        self.channels = shapes[0][1] if len(shapes[0]) > 1 else 1
-        if any(param.HasField("lr_mult") and param.lr_mult for param in self.spec.param):
+        self.channels, field = shapes[0][1] if len(shapes[0]) > 1 else 1, self.spec.batch_norm_param
+        if any(param.HasField("lr_mult") and param.lr_mult for param in self.spec.param[:3]):
             raise SchemaFault("the running statistics are not learned by the solver: write lr_mult: 0, or no param")
         params = [Param((self.channels,)), Param((self.channels,)), Param((1,))]
         for param in params:
             param.lr_mult = param.decay_mult = 0.0
+        self.scaled = field.scale_bias or field.HasField("scale_filler") or field.HasField("bias_filler")
+        if self.scaled:
+            one = field.scale_filler if field.HasField("scale_filler") else FillerParameter(type="constant", value=1)
+            params += [Param((self.channels,), one), Param((self.channels,), field.bias_filler)]
         return params
 
     def infer(self, shapes):
@@ -39,7 +47,7 @@ class BatchNorm(Layer):
     def forward(self, xs):
         be, xp, field = self.be, self.xp, self.spec.batch_norm_param
         x = xs[0].reshape(-1, 1) if xs[0].ndim == 1 else xs[0]
-        sums = [param.data for param in self.params]
+        sums = [param.data for param in self.params[:3]]
         use_global = field.use_global_stats if field.HasField("use_global_stats") else not self.train
         if use_global:
             factor = xp.where(sums[2] == 0, 0, 1 / xp.where(sums[2] == 0, 1, sums[2]))
@@ -51,19 +59,26 @@ class BatchNorm(Layer):
                 total *= field.moving_average_fraction
                 total += new
         scale = 1 / xp.sqrt(variance + field.eps)
-        y = be.affine(x, mean, scale, be.zeros(scale.shape))
-        if self.keep:
-            self.saved = (None if use_global else y), scale
+        zero = be.zeros(scale.shape)
+        gamma, beta = (param.data for param in self.params[3:]) if self.scaled else (1, zero)
+        y = be.affine(x, mean, scale * gamma, beta)
+        if self.keep and self.scaled:
+            self.saved = be.affine(x, mean, scale, zero), scale, use_global
+        elif self.keep:
+            self.saved = None if use_global else y, scale, use_global
         return [y.reshape(xs[0].shape)]
 
     def backward(self, dys, need):
+        unit, scale, use_global = self.saved
+        dy, zero = dys[0].reshape(-1, 1) if dys[0].ndim == 1 else dys[0], self.be.zeros(scale.shape)
+        if self.scaled:
+            gamma, beta = self.params[3:]
+            if gamma.grad is not None:
+                gamma.grad += (dy * unit).sum((0, *range(2, dy.ndim)))
+            if beta.grad is not None:
+                self.be.bias_backward(dy, beta.grad)
+            dy = self.be.affine(dy, zero, gamma.data, zero)
         if not need[0]:
             return [None]
-        y, scale = self.saved
-        dy = dys[0].reshape(-1, 1) if dys[0].ndim == 1 else dys[0]
-        if y is None:
-            zero = self.be.zeros(scale.shape)
-            dx = self.be.affine(dy, zero, scale, zero)
-        else:
-            dx = self.be.normalize_backward(dy, y, scale)
+        dx = self.be.affine(dy, zero, scale, zero) if use_global else self.be.normalize_backward(dy, unit, scale)
         return [dx.reshape(dys[0].shape)]

@@ -2,12 +2,15 @@
 
     out = ceil((in + 2 pad - kernel) / stride) + 1          (floor with round_mode: FLOOR or ceil_mode: false)
 
-With pad, a last window that would begin beyond the image and its near pad is dropped.  AVE divides by the window's
-area in image and pad.  Without pad a stride larger than the kernel can leave a last window without a single pixel:
-its top is 0 and it passes no gradient.  A second top of MAX holds the index of each winner within its plane.
+With one or more than two spatial axes kernel_size stands for all, or kernel_shape { dim: ... } and its like give one
+each.  With pad, a last window that would begin beyond the image and its near pad is dropped.  AVE divides by the
+window's area in image and pad.  Without pad a stride larger than the kernel can leave a last window without a single
+pixel: its top is 0 and it passes no gradient.  A second top of MAX holds the index of each winner within its plane.
 """
 
 from __future__ import annotations
+
+import math
 
 from demitasse.layers.backend.geometry import PoolGeometry
 from demitasse.layers.layer import Layer
@@ -20,63 +23,61 @@ class Pooling(Layer):
     tops = (1, 2)
 
     def setup(self, shapes):
-        param = self.spec.pooling_param
+        param, axes = self.spec.pooling_param, len(shapes[0]) - 2
         self.method = param.pool
-        if len(self.spec.top) > 1 and self.method != PoolingParameter.MAX:
-            raise SchemaFault("a second top (the mask of winners) exists for pool: MAX only")
-        self.takes_nhwc = self.method != PoolingParameter.STOCHASTIC and len(self.spec.top) < 2
+        if len(self.spec.top) > 1 and (self.method != PoolingParameter.MAX or axes != 2):
+            raise SchemaFault("a second top (the mask of winners) exists for pool: MAX only, over 2 spatial axes")
+        if self.method == PoolingParameter.STOCHASTIC and axes > 2:
+            raise SchemaFault(f"pool: STOCHASTIC is for 1 or 2 spatial axes, the bottom has {axes}")
+        self.takes_nhwc = self.method != PoolingParameter.STOCHASTIC and len(self.spec.top) < 2 and axes == 2
         self.floor = _rounds_down(param)
-        self.stride = _pair(param, "stride", 1)
-        self.pad = _pair(param, "pad", 0)
+        self.stride = _sizes(param, "stride", axes, 1)
+        self.pad = _sizes(param, "pad", axes, 0)
         if param.global_pooling:
             self._check_global(param)
             self.kernel = None
             return []
-        self.kernel = _pair(param, "kernel_size")
+        self.kernel = _sizes(param, "kernel_size", axes)
         self._check_sizes()
         return []
 
     def infer(self, shapes):
-        if len(shapes[0]) != 4:
-            raise ShapeFault(f"the bottom has shape {shapes[0]}: Pooling takes 4 axes (N, C, height, width)")
-        out = self._geometry(shapes[0]).out
+        (shape,) = shapes
+        if len(shape) < 3 or len(shape) != 2 + len(self.stride):
+            axes = "(N, C, height, width)" if len(self.stride) < 3 else f"(N, C and {len(self.stride)} more)"
+            raise ShapeFault(f"the bottom has shape {shape}: Pooling takes {2 + (len(self.stride) or 2)} axes {axes}")
+        out = self._out(shape)
         if min(out) < 1:
             raise ShapeFault(
-                "a window of {}x{} does not fit into the bottom's {}x{}: use a larger bottom or a smaller "
-                "kernel_size".format(*self.kernel, *shapes[0][2:])
+                f"a window of {_by(self.kernel)} does not fit into the bottom's {_by(shape[2:])}: use a larger bottom "
+                "or a smaller kernel_size"
             )
-        return [(*shapes[0][:2], *out)] * max(1, len(self.spec.top))
+        return [(*shape[:2], *out)] * max(1, len(self.spec.top))
 
     def forward(self, xs):
-        (x,), index = xs, None
-        geometry = self._geometry(x.shape)
-        if self.method == PoolingParameter.MAX and not self.keep and len(self.spec.top) < 2:
-            y = self.be.max_pool(x, geometry)
-        elif self.method == PoolingParameter.MAX:
-            y, index = self.be.max_pool_forward(x, geometry)
-        elif self.method == PoolingParameter.AVE:
-            y = self.be.ave_pool_forward(x, geometry)
-        else:
-            y, index = self.be.stochastic_pool_forward(x, geometry, self.train)
+        (x,), index, saved = xs, None, []
+        y = x
+        for view, geometry in self._stages(x.shape):
+            x = y if y.shape == view else y.reshape(view)
+            y, index = self._pool(x, geometry)
+            if self.keep:
+                needs_values = self.method == PoolingParameter.STOCHASTIC and not self.train
+                saved.append((geometry, view, index, (x, y) if needs_values else None))
         if self.keep:
-            needs_values = self.method == PoolingParameter.STOCHASTIC and not self.train
-            self.saved = geometry, x.shape[2:], index, (x, y) if needs_values else None
-        return [y] if len(self.spec.top) < 2 else [y, index.astype(x.dtype)]
+            self.saved = xs[0].shape, saved
+        if len(self.stride) != 2:
+            y = y.reshape(*xs[0].shape[:2], *self._out(xs[0].shape))
+        return [y] if len(self.spec.top) < 2 else [y, index.astype(xs[0].dtype)]
 
     def backward(self, dys, need):
         if not need[0] or dys[0] is None:
             return [None]
-        geometry, spatial, index, values = self.saved
-        if index is not None:
-            return [self.be.max_pool_backward(dys[0], index, geometry, spatial)]
-        if values is None:
-            return [self.be.ave_pool_backward(dys[0], geometry, spatial)]
-        # y = sum(x^2) / sum(x): with the mean m = sum(x) / area, AVE's backward spreads dy / m as dy / sum(x).
-        (x, y), xp = values, self.xp
-        mean = self.be.ave_pool_forward(x, geometry)
-        share = xp.where(mean > 0, dys[0] / xp.where(mean > 0, mean, 1), 0)
-        spread = self.be.ave_pool_backward
-        return [2 * x * spread(share, geometry, spatial) - spread(share * y, geometry, spatial)]
+        (shape, saved), dx = self.saved, dys[0]
+        for geometry, view, index, values in reversed(saved):
+            if len(self.stride) != 2:
+                dx = dx.reshape(*view[:2], *geometry.out)
+            dx = self._unpool(dx, geometry, view[2:], index, values)
+        return [dx if len(self.stride) == 2 else dx.reshape(shape)]
 
     def window(self):
         return self.kernel or (1,)
@@ -87,25 +88,64 @@ class Pooling(Layer):
         each = list(zip(self.kernel, self.stride, self.pad, strict=True))
         return 2, tuple(1 / s for _, s, _ in each), tuple((p - (k - 1) / 2) / s for k, s, p in each)
 
-    def _geometry(self, shape):
-        """The windows over a bottom of `shape`."""
-        kernel, out = self.kernel or shape[2:], []
-        for n, k, s, p in zip(shape[2:], kernel, self.stride, self.pad, strict=True):
+    def _pool(self, x, geometry):
+        """(y, index of what was taken or None) of a bottom (N, C, height, width)."""
+        if self.method == PoolingParameter.MAX and not self.keep and len(self.spec.top) < 2:
+            return self.be.max_pool(x, geometry), None
+        if self.method == PoolingParameter.MAX:
+            return self.be.max_pool_forward(x, geometry)
+        if self.method == PoolingParameter.AVE:
+            return self.be.ave_pool_forward(x, geometry), None
+        return self.be.stochastic_pool_forward(x, geometry, self.train)
+
+    def _unpool(self, dy, geometry, spatial, index, values):
+        if index is not None:
+            return self.be.max_pool_backward(dy, index, geometry, spatial)
+        if values is None:
+            return self.be.ave_pool_backward(dy, geometry, spatial)
+        # y = sum(x^2) / sum(x): with the mean m = sum(x) / area, AVE's backward spreads dy / m as dy / sum(x).
+        (x, y), xp = values, self.xp
+        mean = self.be.ave_pool_forward(x, geometry)
+        share = xp.where(mean > 0, dy / xp.where(mean > 0, mean, 1), 0)
+        spread = self.be.ave_pool_backward
+        return 2 * x * spread(share, geometry, spatial) - spread(share * y, geometry, spatial)
+
+    def _out(self, shape) -> tuple[int, ...]:
+        """The top's sizes for a bottom of `shape`."""
+        out = []
+        for n, k, s, p in zip(shape[2:], self.kernel or shape[2:], self.stride, self.pad, strict=True):
             room = n + 2 * p - k
             size = (room // s if self.floor else -(-room // s)) + 1
             if any(self.pad) and (size - 1) * s >= n + p:
                 size -= 1
             out.append(size)
-        return PoolGeometry(tuple(kernel), self.stride, self.pad, tuple(out))
+        return tuple(out)
+
+    def _stages(self, shape):
+        """(view of a bottom of `shape` as (N, C, height, width), windows over that), one after the other.
+
+        The largest and the mean of a box are those of its planes' largest and means: the last two axes are pooled
+        together, every axis before them alone.
+        """
+        sizes, out, (n, channels, *spatial) = self.kernel or shape[2:], self._out(shape), shape
+        each = list(zip(sizes, self.stride, self.pad, out, strict=True))
+        if len(spatial) == 1:  # a column
+            spatial, each = [*spatial, 1], [*each, (1, 1, 0, 1)]
+        view = (n, channels * math.prod(spatial[:-2]), *spatial[-2:])
+        yield view, PoolGeometry(*zip(*each[-2:], strict=True))
+        for axis in range(len(spatial) - 3, -1, -1):
+            rest = math.prod(out[axis + 1 :])
+            view = (n, channels * math.prod(spatial[:axis]), spatial[axis], rest)
+            yield view, PoolGeometry(*zip(each[axis], (1, 1, 0, rest), strict=True))
 
     def _check_global(self, param):
-        if any(map(param.HasField, ("kernel_size", "kernel_h", "kernel_w"))):
+        if any(map(param.HasField, ("kernel_size", "kernel_h", "kernel_w", "kernel_shape"))):
             raise SchemaFault("global_pooling takes the whole image as its window: leave out the kernel's size")
-        if self.pad != (0, 0) or self.stride != (1, 1):
+        if any(self.pad) or any(s != 1 for s in self.stride):
             raise SchemaFault("global_pooling has one window: leave out pad and stride")
 
     def _check_sizes(self):
-        if min(self.kernel) < 1 or min(self.stride) < 1:
+        if any(k < 1 for k in self.kernel) or any(s < 1 for s in self.stride):
             raise SchemaFault(f"kernel {self.kernel} and stride {self.stride} must be at least 1")
         if any(self.pad) and self.method == PoolingParameter.STOCHASTIC:
             raise SchemaFault("pool: STOCHASTIC has no pad: a pixel of the pad cannot be drawn")
@@ -125,15 +165,22 @@ def _rounds_down(param) -> bool:
     return floor
 
 
-def _pair(param, field, default=None):
-    """(vertical, horizontal) size from `field` or from its _h and _w; not from both."""
+def _sizes(param, field, axes, default=None):
+    """A size for each spatial axis: from `field`, from its _h and _w, or from its shape; from one of them."""
     short = "kernel" if field == "kernel_size" else field
-    names = [f"{short}_h", f"{short}_w"]
-    given = [name for name in names if param.HasField(name)]
+    names, shape = [f"{short}_h", f"{short}_w"], f"{short}_shape"
+    given = [name for name in [*names, shape] if param.HasField(name)]
     if given and param.HasField(field):
         raise SchemaFault(f"{field} and {given[0]} are both given: write one of the two forms")
+    if shape in given:
+        sizes = tuple(getattr(param, shape).dim)
+        if len(sizes) != axes or len(given) > 1:
+            raise SchemaFault(f"{shape} {list(sizes)} has to give one size for each of the {axes} spatial axes")
+        return sizes
     if len(given) == 1:
         raise SchemaFault(f"{given[0]} is given alone: write {names[0]} and {names[1]}")
+    if given and axes > 2:
+        raise SchemaFault(f"{names[0]} and {names[1]} are for 2 spatial axes, here are {axes}: write {shape}")
     if given:
         return tuple(int(getattr(param, name)) for name in names)
     if default is None and not param.HasField(field):
@@ -141,4 +188,8 @@ def _pair(param, field, default=None):
             "kernel_size is missing: write pooling_param { kernel_size: 2 }, kernel_h and kernel_w, "
             "or global_pooling: true"
         )
-    return (int(getattr(param, field)),) * 2
+    return (int(getattr(param, field)),) * axes
+
+
+def _by(sizes) -> str:
+    return "x".join(str(n) for n in sizes)

@@ -33,14 +33,6 @@ _TYPES = {  # layer types in small letters without underscores -> Caffe's
 }
 _CAFFES = {word: caffes for words, caffes in _TYPES.items() for word in words.split()}
 
-_FORKS = {  # fields of a message that a fork has added -> what to do
-    (
-        "BatchNormParameter",
-        field,
-    ): "it belongs to NVIDIA's fork: write a Scale layer with bias_term: true after this one"
-    for field in ("scale_filler", "bias_filler", "scale_bias", "engine")
-}
-
 _FIELDS = {  # other frameworks' fields -> Caffe's, where the message has that
     "filters out_channels units num_filter nout": "num_output",
     "padding": "pad",
@@ -81,11 +73,6 @@ def type_hint(name: str, known) -> str:
     """A hint at what an unknown layer type may be meant to be; may be empty."""
     caffes = _CAFFES.get(name.lower().replace("_", ""))
     return f" (Caffe's word is {caffes})" if caffes else did_you_mean(name, known)
-
-
-def field_hint(message: str, field: str) -> str:
-    """What to do about a field that only a fork of Caffe has; empty where none is known."""
-    return _FORKS.get((message, field), "")
 
 
 def other_field(field: str, known) -> str:

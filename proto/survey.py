@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault, Where
 from demitasse.proto.tokens import Source, Token, unquote
+from demitasse.proto.upgrade import todays_type
 
 require_type: Callable[[str, Sequence[str]], object] | None = None
 
@@ -32,38 +33,50 @@ def survey(source: Source) -> list[Outline]:
     """The layers of a net's text, as far as its words can be told apart."""
     layers: list[Outline] = []
     before: list[Token] = []  # the last two words
-    depth = 0
+    v1, depth = False, 0
     try:
         for token in source.tokens():
             if token.text in ("{", "<"):
                 name = next((word for word in reversed(before) if word.text != ":"), token)
-                if not depth and name.text == "layer":
+                if not depth and name.text in ("layer", "layers"):
+                    v1 = name.text == "layers"
                     layers.append(Outline(source.where(name.offset), {}))
                 depth += 1
             elif token.text in ("}", ">"):
                 depth -= 1
             elif depth == 1 and layers and token.kind == "string" and before[0].text in ("name", "type"):
                 layers[-1].said.setdefault(before[0].text, unquote(token, source).decode("utf-8", "replace"))
+            elif depth == 1 and v1 and token.kind == "name" and before[0].text == "type":
+                layers[-1].said.setdefault("type", todays_type(token.text))
             before = [*before[-1:], token]
     except SyntaxFault:
         pass
     return layers
 
 
-def explain(fault: SchemaFault, source: Source) -> NetError:
-    """The fault of a field as one of its layer; where the type of that is not known, that is what is wrong."""
-    layers = survey(source)
-    if fault.where is None:
-        return fault
-    place = fault.where.line, fault.where.column
-    layer = next((one for one in reversed(layers) if (one.where.line, one.where.column) <= place), None)
-    if not layer or not layer.said:
-        return fault
-    fault.layer = fault.layer or layer.label
-    if require_type and "type" in layer.said:
+def layer_at(where: Where, layers: list[Outline]) -> Outline | None:
+    """The layer at a place."""
+    place = where.line, where.column
+    return next((one for one in reversed(layers) if (one.where.line, one.where.column) <= place and one.said), None)
+
+
+def unknown_type_at(where: Where, layers: list[Outline]) -> SchemaFault | None:
+    """The fault of the layer at a place, if that is of a type that is not known."""
+    layer = layer_at(where, layers)
+    if layer and require_type and "type" in layer.said:
         try:
             require_type(layer.said["type"], [other.said.get("type", "") for other in layers])
         except SchemaFault as unknown:
             unknown.where, unknown.layer = layer.where, layer.label
             return unknown
-    return fault
+    return None
+
+
+def explain(fault: SchemaFault, source: Source) -> NetError:
+    """The fault of a field as one of its layer; where the type of that is not known, that is what is wrong."""
+    if fault.where is None:
+        return fault
+    layers = survey(source)
+    if layer := layer_at(fault.where, layers):
+        fault.layer = fault.layer or layer.label
+    return unknown_type_at(fault.where, layers) or fault

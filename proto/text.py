@@ -12,13 +12,13 @@ from __future__ import annotations
 import re
 
 from demitasse.proto import messages, upgrade
-from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault, Where, did_you_mean
+from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault, Where
 from demitasse.proto.messages import is_repeated, is_required
-from demitasse.proto.other_words import field_hint, other_field
 from demitasse.proto.printing import format
 from demitasse.proto.survey import explain
 from demitasse.proto.text_files import text_of
 from demitasse.proto.tokens import Source, Token, shortened
+from demitasse.proto.unknown_fields import UnknownFields, describe
 from demitasse.proto.values import scalar
 
 __all__ = ["format", "parse", "read_net", "read_solver", "text_of"]
@@ -40,14 +40,16 @@ def parse(text: str, message_class, file: str = ""):
     """
     parser = _Parser(Source(text, file))
     try:
-        return parser.parse(message_class()), parser.marks
+        message = parser.parse(message_class())
     except NetError as fault:
         parser.look_for_a_quote(fault)
-        if isinstance(fault, SchemaFault) and fault.where and parser.in_a_layer():
+        if isinstance(fault, SchemaFault) and fault.where and parser.in_a_layer(("LayerParameter",)):
             raise explain(fault, parser.source) from None
         raise
     except MemoryError:
         raise SyntaxFault(f"not enough memory for {len(text) / 1e6:.0f} MB of text", Where(file)) from None
+    parser.unknown.warn()
+    return message, parser.marks
 
 
 _END = Token("end", "", 0)
@@ -74,6 +76,7 @@ class _Parser:
         self.marks: dict[str, Where] = {}
         self.stack: list[_Open] = []
         self.closed: tuple[_Open, Token] | None = None  # the message closed last, and its brace
+        self.unknown = UnknownFields(source)
 
     def parse(self, message):
         stack = self.stack
@@ -96,8 +99,8 @@ class _Parser:
             else:
                 self.unexpected(inner, token)
 
-    def in_a_layer(self) -> bool:
-        return len(self.stack) > 1 and self.stack[1].message.DESCRIPTOR.name == "LayerParameter"
+    def in_a_layer(self, forms: tuple[str, ...] = ("LayerParameter", "V1LayerParameter")) -> bool:
+        return len(self.stack) > 1 and self.stack[1].message.DESCRIPTOR.name in forms
 
     def look_for_a_quote(self, fault: NetError) -> None:
         """Where a quote is missing, words and strings change places up to the end of the line: SyntaxFault there."""
@@ -136,7 +139,11 @@ class _Parser:
         """Read one field; a message in it is returned opened."""
         field, path = inner.fields.get(name.text), inner.path_of(name.text)
         if field is None:
-            raise SchemaFault(self.unknown(inner, shortened(name.text)), self.where(name))
+            what = describe(self.stack, self.closed, name.text, lambda token: self.where(token).line)
+            if not self.unknown.passes(inner.message.DESCRIPTOR.name, name, self.in_a_layer()):
+                raise SchemaFault(what, self.where(name))
+            self.read_over(inner, name)
+            return None
         if not is_repeated(field) and path in self.marks:
             raise SyntaxFault(
                 f"{name.text} is given twice, here and at line {self.marks[path].line}, but takes one value",
@@ -158,6 +165,27 @@ class _Parser:
             self.add_values(field, getattr(inner.message, name.text), path, listed)
         self.take(",;")
         return None
+
+    def read_over(self, inner: _Open, name: Token) -> None:
+        """Pass over the value of a field that the schema does not have."""
+        self.take(":")
+        if self.ahead.text not in ("{", "<", "["):
+            self.take("-")
+            if self.ahead.kind in ("symbol", "end"):
+                self.unexpected(inner, self.next())
+            while self.next().kind == self.ahead.kind == "string":  # "adjacent" "strings" are one
+                pass
+        else:
+            opened, depth = _Open(inner.message, name.text, brace=self.ahead), 0
+            while True:
+                token = self.next()
+                if token.kind == "end":
+                    self.unexpected(opened, token)
+                if token.kind == "symbol":
+                    depth += (token.text in "{<[") - (token.text in "}>]")
+                if not depth:
+                    break
+        self.take(",;")
 
     def open_message(self, inner: _Open, name: str, place: Token, in_list: bool) -> _Open:
         brace = self.next()
@@ -211,38 +239,6 @@ class _Parser:
                 f"{name}: {number},{digits} has a comma where a decimal point belongs: write {number}.{digits}",
                 self.where(self.ahead),
             )
-
-    def unknown(self, inner: _Open, name: str) -> str:
-        """What to say of a field that a message does not have: where it belongs, or what it may be meant to be."""
-        kind = inner.message.DESCRIPTOR
-        what = f"{kind.name} has no field '{name}'"
-        homes = [
-            field.name + " { }"
-            for field in kind.fields
-            if field.message_type and name in field.message_type.fields_by_name
-        ]
-        if hint := field_hint(kind.name, name) or other_field(name, inner.fields):
-            return f"{what}: {hint}"
-        if self.closed and self.has_closed(inner, name):
-            closed, brace = self.closed
-            line = self.where(brace).line
-            return f"{what}: is the '{brace.text}' of line {line} one too many? It closes {closed.name}"
-        if inner.brace and any(name in outer.fields for outer in self.stack[:-1]):
-            line = self.where(inner.brace).line
-            return f"{what}: is the '{inner.brace.text}' of {inner.name} (line {line}) not closed?"
-        if kind.name == "NetParameter" and name in messages.SolverParameter.DESCRIPTOR.fields_by_name:
-            return f"{what}, a solver has: is this the solver's file instead of the net's?"
-        if kind.name == "SolverParameter" and name in messages.NetParameter.DESCRIPTOR.fields_by_name:
-            return f"{what}, a net has: is this the net's file instead of the solver's?"
-        if 0 < len(homes) <= 6:
-            return f"{what}: it belongs in {' or '.join(homes)}"
-        return what + did_you_mean(name, inner.fields)
-
-    def has_closed(self, inner: _Open, name: str) -> bool:
-        """Whether the message closed last lay in this one, and has a field of the name."""
-        if not self.closed or name not in self.closed[0].fields:
-            return False
-        return self.closed[0].path.rpartition(".")[0] == inner.path
 
     def check_required(self, closed: _Open) -> None:
         for field in closed.message.DESCRIPTOR.fields:

@@ -12,6 +12,7 @@ import re
 
 from demitasse.proto.errors import SchemaFault, Where, located
 from demitasse.proto.messages import LayerParameter, NetParameter, SolverParameter, V1LayerParameter, is_repeated
+from demitasse.proto.upgrade_forks import upgrade_fork_layer
 from demitasse.proto.upgrade_v0 import renamed, upgrade_layers
 
 Marks = dict[str, Where]
@@ -28,6 +29,10 @@ _V1_NAMES = {
     "RELU": "ReLU",
     "TANH": "TanH",
     "SOFTMAX_LOSS": "SoftmaxWithLoss",
+    "CONVOLUTION3D": "Convolution3D",
+    "DECONVOLUTION3D": "Deconvolution3D",
+    "POOLING3D": "Pooling3D",
+    "VOXEL_SOFTMAX_LOSS": "VoxelSoftmaxWithLoss",
 }
 _V1_FIELDS = {
     "param": "param[{}].name",
@@ -63,7 +68,9 @@ def upgrade_net(net: NetParameter, marks: Marks | None = None) -> list[Where]:
         del net.layers[:]
     if net.input:
         wheres.insert(0, _upgrade_inputs(net, marks))
-    for layer in net.layer:
+    for layer, where in zip(net.layer, wheres, strict=True):
+        with located(where, f"'{layer.name}' ({layer.type})"):
+            upgrade_fork_layer(layer)
         if layer.type == "BatchNorm" and len(layer.param) == 3:
             for param in layer.param:
                 param.lr_mult = param.decay_mult = 0
@@ -84,8 +91,10 @@ def _layer_places(marks: Marks, name: str, count: int) -> list[Where]:
 
 def _upgrade_v1(old: V1LayerParameter, new: LayerParameter, where: Where) -> Where:
     _move_transformation(old)
-    type_name = V1LayerParameter.LayerType.Name(old.type)
-    new.type = _V1_NAMES.get(type_name, "".join(word.capitalize() for word in type_name.split("_")))
+    if old.HasField("softmaxloss_param"):
+        old.loss_param.MergeFrom(old.softmaxloss_param)
+        old.ClearField("softmaxloss_param")
+    new.type = todays_type(V1LayerParameter.LayerType.Name(old.type))
     for name, attribute in (
         ("param", "name"),
         ("blob_share_mode", "share_mode"),
@@ -111,6 +120,11 @@ def _upgrade_v1(old: V1LayerParameter, new: LayerParameter, where: Where) -> Whe
         return _V1_FIELDS[name].format(index.rstrip("]") or 0) if name in _V1_FIELDS else path
 
     return renamed(where, rename)
+
+
+def todays_type(v1: str) -> str:
+    """Today's name of a V1 layer type: "Convolution" of CONVOLUTION."""
+    return _V1_NAMES.get(v1, "".join(word.capitalize() for word in v1.split("_")))
 
 
 def _move_transformation(layer: V1LayerParameter) -> None:

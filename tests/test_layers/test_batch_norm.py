@@ -113,3 +113,19 @@ def test_statistics_of_the_batch_come_from_learn_only():
         build("type: 'BN' bottom: 'x' top: 'y' top: 'm' bn_param { bn_mode: INFERENCE }", (2, 3))
     with pytest.raises(ShapeFault, match="scales for 3 channels"):
         build(BN.format(""), (2, 3)).infer([(2, 4)])
+
+
+@pytest.mark.parametrize("phase", [TRAIN, TEST])
+def test_nvidias_scale_and_bias_are_those_of_a_scale_layer(phase):
+    plain = build(NORM.format(""), X.shape, phase=phase)
+    layer = build(NORM.format("scale_bias: true"), X.shape, phase=phase)
+    assert [param.lr_mult for param in layer.params] == [0, 0, 0, 1, 1]
+    for param, other in zip(layer.params, plain.params, strict=False):
+        param.data[...] = other.data[...] = 2
+    gamma, beta = (param.data.reshape(1, 3, 1, 1) for param in layer.params[3:])
+    unit, dy = plain.forward([X])[0], normal(*X.shape, seed=4)
+    np.testing.assert_allclose(layer.forward([X])[0], gamma * unit + beta)
+    (dx,) = layer.backward([dy], [True])
+    np.testing.assert_allclose(dx, plain.backward([dy * gamma], [True])[0])
+    np.testing.assert_allclose(layer.params[3].grad, (dy * unit).sum((0, 2, 3)))
+    np.testing.assert_allclose(layer.params[4].grad, dy.sum((0, 2, 3)))

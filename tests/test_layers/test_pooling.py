@@ -102,7 +102,7 @@ def test_coordinates():
         ("kernel_size: 20 stride: 2", (1, 3, 8, 8), "20x20 does not fit"),
         ("kernel_size: 2 global_pooling: true", (1, 3, 8, 8), "leave out the kernel"),
         ("stride: 2 global_pooling: true", (1, 3, 8, 8), "leave out pad and stride"),
-        ("kernel_size: 2", (1, 3, 8), "takes 4 axes"),
+        ("kernel_size: 2", (1, 3), "takes 4 axes"),
         ("kernel_size: 3 pad: 1 pool: STOCHASTIC", (1, 3, 8, 8), "STOCHASTIC has no pad"),
     ],
 )
@@ -126,3 +126,17 @@ def test_an_image_that_has_become_too_small_is_refused():
 def test_the_two_words_for_rounding_may_not_contradict(fields):
     with pytest.raises(SchemaFault, match="round_mode and ceil_mode contradict each other: leave one of them out"):
         build(POOL.format(f"pool: MAX kernel_size: 2 {fields}"), (1, 2, 9, 9))
+
+
+@pytest.mark.parametrize("method, reduce", [("MAX", np.max), ("AVE", np.mean)])
+def test_boxes_are_pooled_as_their_windows(method, reduce):
+    text = f"type: 'Pooling' bottom: 'x' top: 'y' pooling_param {{ pool: {method} "
+    layer = build(
+        text + "kernel_shape { dim: 2 dim: 3 dim: 2 } stride_shape { dim: 2 dim: 1 dim: 2 } }", (1, 2, 4, 5, 6)
+    )
+    x = normal(1, 2, 4, 5, 6)
+    (y,) = layer.forward([x])
+    assert y.shape == (1, 2, 2, 3, 3)
+    for c, d, h, w in np.ndindex(y.shape[1:]):
+        box = x[0, c, 2 * d : 2 * d + 2, h : h + 3, 2 * w : 2 * w + 2]
+        np.testing.assert_allclose(y[0, c, d, h, w], reduce(box))

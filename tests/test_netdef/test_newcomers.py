@@ -29,10 +29,6 @@ NETS = [
     (layer("Linear"), "(Caffe's word is InnerProduct)"),
     (layer("max_pool"), "(Caffe's word is Pooling with pool: MAX)"),
     (
-        layer("BatchNorm", "batch_norm_param { scale_filler { } }"),
-        "layer 'c' (BatchNorm): BatchNormParameter has no field 'scale_filler': it belongs to NVIDIA's fork",
-    ),
-    (
         'layer { name: "c" convolution_param { num_output: 1 } } type: "Convolution" }\n',
         "2:57: NetParameter has no field 'type': is the '}' of line 2 one too many? It closes layer",
     ),

@@ -156,7 +156,7 @@ MISTAKES = [
     (layer("propagate_down: yes"), SchemaFault, "propagate_down takes true or false, not yes"),
     (layer("pooling_param { pool: MAXX }"), SchemaFault, "one of MAX, AVE, STOCHASTIC (did you mean 'MAX'?), not MAXX"),
     (layer("pooling_param { pool: 7 }"), SchemaFault, "pool takes one of MAX, AVE, STOCHASTIC, not 7"),
-    (layer('include { phase: "TEST" }'), SchemaFault, "TRAIN, TEST (did you mean 'TEST'?), not \"TEST\""),
+    (layer('include { phase: "TEST" }'), SchemaFault, "TRAIN, TEST, RUN (did you mean 'TEST'?), not \"TEST\""),
     ("layers { type: CONVOLUTOIN }", SchemaFault, "(did you mean 'CONVOLUTION'?), not CONVOLUTOIN"),
     ("layers { type: 'ReLU' }", SchemaFault, "(with a type in quotes it is today's form: write `layer {`, not `lay"),
     (layer("clip_param { min: 0 }"), SchemaFault, "1:19: clip_param has no max, which it needs"),

@@ -164,7 +164,9 @@ def test_every_v1_type_has_todays_name():
         "AbsVal Accuracy ArgMax BNLL Concat ContrastiveLoss Convolution Data Deconvolution Dropout DummyData "
         "EuclideanLoss Eltwise Exp Flatten HDF5Data HDF5Output HingeLoss Im2col ImageData InfogainLoss InnerProduct "
         "LRN MemoryData MultinomialLogisticLoss MVN Pooling Power ReLU Sigmoid SigmoidCrossEntropyLoss Silence "
-        "Softmax SoftmaxWithLoss Split Slice TanH WindowData Threshold".split()
+        "Softmax SoftmaxWithLoss Split Slice TanH WindowData Threshold "
+        "ColinearConvolution Crop ImageSegData Interp MatWrite MultiStageMeanfield Padding SegAccuracy VideoData "
+        "VideoSegmentationData VideoWithVoxelTruthData".split()
     )
 
 

@@ -1,0 +1,110 @@
+"""What forks of Caffe call things that Caffe has too: their layers in Caffe's words, in place.
+
+DeepLab's `hole` is `dilation`; C3D's Convolution3D, Deconvolution3D and Pooling3D, and video-caffe's NdConvolution and
+NdPooling, are Convolution, Deconvolution and Pooling over the axes depth, height, width; SENet's CuDNNBatchNorm is
+PSPNet's BN, whose four blobs it has.
+"""
+
+from __future__ import annotations
+
+from demitasse.proto.errors import SchemaFault
+from demitasse.proto.messages import LayerParameter
+
+_TYPES = {
+    "Convolution3D": "Convolution",
+    "Deconvolution3D": "Deconvolution",
+    "NdConvolution": "Convolution",
+    "Pooling3D": "Pooling",
+    "NdPooling": "Pooling",
+    "CuDNNBatchNorm": "BN",
+    "VoxelSoftmax": "Softmax",
+    "VoxelSoftmaxWithLoss": "SoftmaxWithLoss",
+}
+_MESSAGES = {
+    "convolution3d_param": "convolution_param",
+    "pooling3d_param": "pooling_param",
+    "cudnn_batch_norm_param": "bn_param",
+}
+
+
+def upgrade_fork_layer(layer: LayerParameter) -> None:
+    """Bring a layer of a fork into Caffe's words, in place."""
+    of_three_axes = layer.type in ("Convolution3D", "Deconvolution3D", "Pooling3D")
+    if layer.type == "CuDNNBatchNorm":
+        layer.bn_param.frozen = False  # one of the fields that say it is PSPNet's form
+    layer.type = _TYPES.get(layer.type, layer.type)
+    for name, todays in _MESSAGES.items():
+        if layer.HasField(name):
+            getattr(layer, todays).MergeFrom(getattr(layer, name))
+            layer.ClearField(name)
+    if layer.bn_param.HasField("scale_filler") and layer.bn_param.HasField("frozen"):
+        _rename(layer.bn_param, "scale_filler", "slope_filler")
+    if layer.HasField("convolution_param"):
+        _upgrade_convolution(layer.convolution_param, of_three_axes)
+    if layer.HasField("pooling_param"):
+        _upgrade_pooling(layer.pooling_param, of_three_axes)
+
+
+def _rename(message, name: str, todays: str) -> None:
+    getattr(message, todays).CopyFrom(getattr(message, name))
+    message.ClearField(name)
+
+
+def _upgrade_convolution(param, of_three_axes: bool) -> None:
+    holes = [param.hole] if param.HasField("hole") else [param.hole_h, param.hole_w] if param.HasField("hole_h") else []
+    if holes:
+        _set(param, "dilation", holes)
+    for short, shape in (("kernel_size", "kernel_shape"), ("stride", "stride_shape"), ("pad", "pad_shape")):
+        if param.HasField(shape):
+            _set(param, short, list(getattr(param, shape).dim))
+    if of_three_axes or param.HasField("kernel_depth"):
+        for field, depth, default in (
+            ("kernel_size", "kernel_depth", 1),
+            ("stride", "temporal_stride", 1),
+            ("pad", "temporal_pad", 0),
+            ("dilation", "temporal_dilation", 1),
+        ):
+            plane = _plane(param, field, default)
+            del getattr(param, field)[:]
+            _set(param, field, [getattr(param, depth) if param.HasField(depth) else default, *plane])
+    for name in ("hole", "hole_h", "hole_w", "kernel_shape", "stride_shape", "pad_shape"):
+        param.ClearField(name)
+    for name in ("kernel_depth", "temporal_stride", "temporal_pad", "temporal_dilation"):
+        param.ClearField(name)
+
+
+def _plane(param, field: str, default: int) -> list[int]:
+    """The sizes for height and width that a convolution_param gives; its _h and _w are cleared."""
+    short = "kernel" if field == "kernel_size" else field
+    pair = [f"{short}_h", f"{short}_w"]
+    if field != "dilation" and any(map(param.HasField, pair)):
+        sizes = [getattr(param, name) for name in pair]
+        for name in pair:
+            param.ClearField(name)
+        return sizes
+    given = list(getattr(param, field)) or [default]
+    return given * 2 if len(given) == 1 else given
+
+
+def _set(param, field: str, values: list[int]) -> None:
+    if getattr(param, field):
+        raise SchemaFault(f"{field} is given twice, in Caffe's words and in those of a fork: keep one of them")
+    getattr(param, field).extend(values)
+
+
+def _upgrade_pooling(param, of_three_axes: bool) -> None:
+    if not of_three_axes and not param.HasField("kernel_depth"):
+        return
+    for short, field, depth, shape, default in (
+        ("kernel", "kernel_size", "kernel_depth", "kernel_shape", 1),
+        ("stride", "stride", "temporal_stride", "stride_shape", 1),
+        ("pad", "pad", "temporal_pad", "pad_shape", 0),
+    ):
+        plane = [
+            getattr(param, f"{short}_{side}" if param.HasField(f"{short}_{side}") else field) or default
+            for side in "hw"
+        ]
+        first = getattr(param, depth) if param.HasField(depth) else default
+        getattr(param, shape).dim.extend([first, *plane])
+        for name in (depth, field, f"{short}_h", f"{short}_w"):
+            param.ClearField(name)

@@ -1,0 +1,92 @@
+"""Layers of forks in Caffe's words; fields of forks that are read over."""
+
+import pytest
+
+from demitasse.netdef.plan import Plan
+from demitasse.proto.errors import SchemaFault, SyntaxFault
+from demitasse.proto.text import read_net
+
+DATA = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }\n'
+
+
+def layer_of(text):
+    net, _ = read_net(text + "\n", "n.prototxt")
+    return net.layer[0]
+
+
+def test_the_holes_of_deeplab_are_dilations():
+    layer = layer_of(
+        "layers { name: 'c' type: CONVOLUTION convolution_param { num_output: 1 kernel_size: 3 hole: 2 } }"
+    )
+    assert layer.type == "Convolution" and list(layer.convolution_param.dilation) == [2]
+    layer = layer_of("layer { name: 'c' type: 'Convolution' convolution_param { hole_h: 2 hole_w: 4 } }")
+    assert list(layer.convolution_param.dilation) == [2, 4] and not layer.convolution_param.HasField("hole_h")
+    with pytest.raises(SchemaFault, match=r"n.prototxt:1:1: layer 'c' .Convolution.: dilation is given twice"):
+        layer_of("layer { name: 'c' type: 'Convolution' convolution_param { hole: 2 dilation: 2 } }")
+
+
+def test_the_boxes_of_c3d_are_those_of_three_axes():
+    text = "kernel_size: 3 kernel_depth: 2 pad: 1 temporal_pad: 0 stride: 2"
+    layer = layer_of(f"layers {{ name: 'c' type: CONVOLUTION3D convolution_param {{ num_output: 4 {text} }} }}")
+    param = layer.convolution_param
+    assert layer.type == "Convolution"
+    assert [list(sizes) for sizes in (param.kernel_size, param.pad, param.stride)] == [[2, 3, 3], [0, 1, 1], [1, 2, 2]]
+    layer = layer_of("layer { type: 'Pooling3D' pooling3d_param { kernel_size: 2 stride: 2 kernel_depth: 1 } }")
+    param = layer.pooling_param
+    assert layer.type == "Pooling" and not param.HasField("kernel_size")
+    assert [list(shape.dim) for shape in (param.kernel_shape, param.stride_shape)] == [[1, 2, 2], [1, 2, 2]]
+
+
+def test_the_axes_of_video_caffe():
+    layer = layer_of("layer { type: 'NdConvolution' convolution_param { kernel_shape { dim: 3 dim: 5 } } }")
+    assert layer.type == "Convolution" and list(layer.convolution_param.kernel_size) == [3, 5]
+
+
+def test_senets_batch_norm_is_pspnets():
+    layer = layer_of(
+        "layer { type: 'CuDNNBatchNorm' cudnn_batch_norm_param { momentum: 0.95 scale_filler { value: 2 } } }"
+    )
+    assert layer.type == "BN" and layer.bn_param.slope_filler.value == 2
+    assert layer.bn_param.HasField("frozen") and not layer.bn_param.HasField("scale_filler")
+
+
+def test_fields_that_change_no_number_are_one_warning():
+    text = (
+        "default_forward_type: FLOAT16\nname: 'n'\n"
+        + DATA.replace("type:", "forward_type: FLOAT type:")
+        + DATA.replace('"d"', '"e"').replace("type:", "forward_type: FLOAT type:")
+    )
+    with pytest.warns(UserWarning) as caught:
+        net, _ = read_net(text, "n.prototxt")
+    assert len(net.layer) == 2 and len(caught) == 1
+    said = str(caught[0].message)
+    assert said.startswith("n.prototxt: without effect here: default_forward_type (NVIDIA: ") and "\n" not in said
+    assert (
+        "in line 1" in said and "forward_type (NVIDIA: the precision is chosen by --precision) in line 3 and 1" in said
+    )
+
+
+@pytest.mark.parametrize(
+    "value", ["1", "-2.5", "A", '"a" "b"', "{ b: 1 c { d: [1, 2] } }", ": < b: 1 >", "[{ b: 1 }, {}]"]
+)
+def test_a_layer_that_is_not_built_may_have_any_fields(value):
+    unknown = f'layer {{ name: "x" type: "FilmData" top: "y" include {{ phase: TRAIN }} film_param {value} }}\n'
+    if value[0] not in "{:[":
+        unknown = unknown.replace("film_param", "film_param:")
+    with pytest.warns(UserWarning, match=r"film_param \(of 'x' \(FilmData\), whose type is not known\) in line 2"):
+        assert len(Plan(DATA + unknown, "TEST").steps) == 1
+    with pytest.warns(UserWarning), pytest.raises(SchemaFault, match="2:1: layer 'x' .FilmData.: unknown layer type"):
+        Plan(DATA + unknown, "TRAIN")
+
+
+@pytest.mark.parametrize(
+    "text, error, says",
+    [
+        ("layer { type: 'FilmData' film_param { a: 1 ", SyntaxFault, "the '{' of film_param .line 1. is not closed"),
+        ("layer { type: 'ReLU' film_param { a: 1 } }", SchemaFault, "LayerParameter has no field 'film_param'"),
+        ("layer { type: 'FilmData' }\nfilm: 1", SchemaFault, "NetParameter has no field 'film'"),
+    ],
+)
+def test_other_unknown_fields_are_faults(text, error, says):
+    with pytest.raises(error, match=says):
+        read_net(text + "\n")
