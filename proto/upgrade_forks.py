@@ -39,6 +39,10 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
             layer.ClearField(name)
     if layer.bn_param.HasField("scale_filler") and layer.bn_param.HasField("frozen"):
         _rename(layer.bn_param, "scale_filler", "slope_filler")
+    batch_norm = layer.batch_norm_param
+    if batch_norm.scale_bias or batch_norm.HasField("scale_filler") or batch_norm.HasField("bias_filler"):
+        for param in layer.param[:3]:  # NVIDIA's solver passes by the running statistics, whatever stands here
+            param.lr_mult = param.decay_mult = 0
     if layer.HasField("convolution_param"):
         _upgrade_convolution(layer.convolution_param, of_three_axes)
     if layer.HasField("pooling_param"):
