@@ -1,6 +1,7 @@
 """InnerProduct: each row of bottom values (all axes from `axis` on) times learned weights, plus a bias.
 
-Weights are (num_output, values), or (values, num_output) with `transpose`; the bias is (num_output,).
+Weights are (num_output, values), or (values, num_output) with `transpose`; the bias is (num_output,).  With `normalize`
+(AMSoftmax's fork) each output's weights count as if of length 1: an item of length 1 then gives cosines.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class InnerProduct(Layer):
 
     def forward(self, xs):
         be, (x,), transpose = self.be, xs, self.spec.inner_product_param.transpose
-        y = be.matmul(self._rows(x), self.params[0].data, tb=not transpose)
+        y = be.matmul(self._rows(x), self._weight()[0], tb=not transpose)
         if len(self.params) > 1:
             y += self.params[1].data
         if self.relu is not None:
@@ -54,16 +55,28 @@ class InnerProduct(Layer):
         dy, rows = dys[0].reshape(-1, self.spec.inner_product_param.num_output), self._rows(x)
         if y is not None:
             dy = be.relu_backward(dy, y, self.relu)
-        weight, *bias = self.params
+        (weight, *bias), (used, length) = self.params, self._weight()
         if weight.grad is not None:
             left, right = (rows, dy) if transpose else (dy, rows)
-            be.matmul(left, right, out=weight.grad, add=True, ta=True)
+            if length is None:
+                be.matmul(left, right, out=weight.grad, add=True, ta=True)
+            else:
+                dw = be.matmul(left, right, ta=True)
+                weight.grad += (dw - used * (dw * used).sum(0 if transpose else 1, keepdims=True)) / length
         if bias and bias[0].grad is not None:
             be.bias_backward(dy, bias[0].grad)
-        return [be.matmul(dy, weight.data, tb=transpose).reshape(x.shape) if need[0] else None]
+        return [be.matmul(dy, used, tb=transpose).reshape(x.shape) if need[0] else None]
 
     def macs(self, bottom_shapes, top_shapes):
         return math.prod(top_shapes[0]) * self.values
+
+    def _weight(self):
+        """(weights to multiply by, the lengths that they were divided by or None)."""
+        param, weight = self.spec.inner_product_param, self.params[0].data
+        if not param.normalize:
+            return weight, None
+        length = self.xp.sqrt(self.xp.square(weight).sum(0 if param.transpose else 1, keepdims=True))
+        return weight / length, length
 
     def _rows(self, x):
         return x.reshape(math.prod(x.shape[: self.axis]), self.values)

@@ -2,7 +2,7 @@
 
 DeepLab's `hole` is `dilation`; C3D's Convolution3D, Deconvolution3D and Pooling3D, and video-caffe's NdConvolution and
 NdPooling, are Convolution, Deconvolution and Pooling over the axes depth, height, width; SENet's CuDNNBatchNorm is
-PSPNet's BN, whose four blobs it has.
+PSPNet's BN, whose four blobs it has; CRNN's Transpose is Permute.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ _TYPES = {
     "Pooling3D": "Pooling",
     "NdPooling": "Pooling",
     "CuDNNBatchNorm": "BN",
+    "Transpose": "Permute",
     "VoxelSoftmax": "Softmax",
     "VoxelSoftmaxWithLoss": "SoftmaxWithLoss",
 }
@@ -43,6 +44,9 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
     if batch_norm.scale_bias or batch_norm.HasField("scale_filler") or batch_norm.HasField("bias_filler"):
         for param in layer.param[:3]:  # NVIDIA's solver passes by the running statistics, whatever stands here
             param.lr_mult = param.decay_mult = 0
+    if layer.type == "Permute" and layer.HasField("transpose_param"):
+        layer.permute_param.order.extend(layer.transpose_param.dim)
+        layer.ClearField("transpose_param")
     if layer.HasField("convolution_param"):
         _upgrade_convolution(layer.convolution_param, of_three_axes)
     if layer.HasField("pooling_param"):

@@ -1,0 +1,21 @@
+"""Reverse (CTPN, OpenCL Caffe): the bottom with the order along `axis` (0: that of time steps) turned round."""
+
+from demitasse.layers.layer import Layer, axis_index
+
+
+class Reverse(Layer):
+    type = "Reverse"
+
+    def infer(self, shapes):
+        axis_index(self.spec.reverse_param.axis, shapes[0])
+        return [shapes[0]]
+
+    def forward(self, xs):
+        return [self._reversed(xs[0])]
+
+    def backward(self, dys, need):
+        return [self._reversed(dys[0]) if need[0] else None]
+
+    def _reversed(self, x):
+        axis = axis_index(self.spec.reverse_param.axis, x.shape)
+        return self.xp.ascontiguousarray(x[(slice(None),) * axis + (slice(None, None, -1),)])
