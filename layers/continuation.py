@@ -8,7 +8,19 @@ from demitasse.layers.layer import Layer
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
-class ContinuationIndicator(Layer):
+class Continuation(Layer):
+    """The base of both: a top of the shape that infer gives."""
+
+    def forward(self, xs):
+        top = self.be.zeros(self.infer([x.shape for x in xs])[0])
+        top[1:] = 1
+        return [top]
+
+    def backward(self, dys, need):
+        return [None for _ in need]
+
+
+class ContinuationIndicator(Continuation):
     type = "ContinuationIndicator"
     bottoms = (0, 0)
 
@@ -22,22 +34,10 @@ class ContinuationIndicator(Layer):
         param = self.spec.continuation_indicator_param
         return [(param.time_step, param.batch_size)]
 
-    def forward(self, xs):
-        top = self.be.zeros(self.infer([x.shape for x in xs])[0])
-        top[1:] = 1
-        return [top]
 
-    def backward(self, dys, need):
-        return [None for _ in need]
-
-
-class RecurrentCont(ContinuationIndicator):
+class RecurrentCont(Continuation):
     type = "RecurrentCont"
-    bottoms = (1, 1)
     never_differentiable = (0,)
-
-    def setup(self, shapes):
-        return []
 
     def infer(self, shapes):
         (shape,) = shapes

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from demitasse.proto import survey
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import LossParameter
-from demitasse.proto.other_words import type_hint
+from demitasse.proto.other_words import fork_hint, type_hint
 
 Shape = tuple[int, ...]
 Array = Any
@@ -280,7 +280,11 @@ def layer_class(type_name: str, others: Iterable[str] = ()) -> type[Layer]:
         if not type_name:
             raise SchemaFault('no type given: write, say, type: "Convolution"')
         unknown = [name for name in dict.fromkeys(others) if name and name not in _classes and name != type_name]
-        also = f"; nor are these types of the net known: {', '.join(unknown)}" if unknown else ""
+        also = (
+            f"; nor are these types of the net known: {', '.join(name + fork_hint(name) for name in unknown)}"
+            if unknown
+            else ""
+        )
         raise SchemaFault(
             f"unknown layer type '{type_name}'{type_hint(type_name, _classes)}; "
             f"`python -m netdef types` lists them all{also}"

@@ -46,6 +46,25 @@ _FIELDS = {  # other frameworks' fields -> Caffe's, where the message has that
     "eps epsilon": "eps",
     "ignore_index": "ignore_label",
 }
+_FORK_TYPES = {  # layer types that only a fork has, and that are not known here
+    "MyCaffe": "AccuracyDecode AccuracyEncoding CategoricalTransformation ChannelEmbedding DataSequence DataTemporal "
+    "Debug Decode GateAddNorm GRN Knn LayerNorm LstmAttention MemoryLoss MultiheadAttentionInterp NLLLoss "
+    "QuantileAccuracy QuantileLoss ReshapeTemporal SoftmaxCrossEntropy2Loss TokenizedData TransformerBlock TripletLoss "
+    "UnPooling VarSelNet",
+    "NVIDIA": "DetectNetTransformation TRT",
+    "joyousrabbit's fork": "BestmatchLoss BitsData BlackpointData CityscapesData CityscapesSegData CvpppData "
+    "CvpppSegData RandomData VocData VocSegData",
+    "OpenPose": "CPMData",
+    "SSTD": "MaskPooling MaskResize",
+    "C3D": "VideoSegmentationData VideoWithVoxelTruthData",
+    "Auto_pruning": "CConvolution CInnerProduct",
+    "CRF-RNN": "MultiStageMeanfield",
+    "CRNN": "CtcLoss LabelsequenceAccuracy",
+    "MobileNet-YOLO": "AssistedExcitation LaneData SegmentationEvaluate YoloSeg",
+    "video_triplet": "Norm RankHardLoss",
+}
+_FORK_OF = {name: fork for fork, names in _FORK_TYPES.items() for name in names.split()}
+
 _OWN_LAYER = ("activation", "relu", "non_linearity", "act")
 
 _CHARACTERS = {  # what no prototxt has outside strings -> what to write
@@ -69,8 +88,15 @@ _CHARACTERS = {  # what no prototxt has outside strings -> what to write
 }
 
 
+def fork_hint(name: str) -> str:
+    """ " (of MyCaffe)" for a layer type that only a fork has; may be empty."""
+    return f" (of {_FORK_OF[name]})" if name in _FORK_OF else ""
+
+
 def type_hint(name: str, known) -> str:
     """A hint at what an unknown layer type may be meant to be; may be empty."""
+    if hint := fork_hint(name):
+        return hint
     caffes = _CAFFES.get(name.lower().replace("_", ""))
     return f" (Caffe's word is {caffes})" if caffes else did_you_mean(name, known)
 

@@ -18,12 +18,12 @@ def conv(rest: str) -> str:
 
 
 NETS = [
-    (layer("Blurpool", "blurpool_param { min_size: 30 }"), "2:1: layer 'c' (Blurpool): unknown layer type 'Blurpool'"),
+    (layer("Knn", "knn_param { k: 30 }"), "2:1: layer 'c' (Knn): unknown layer type 'Knn' (of MyCaffe)"),
     (
-        layer("Blurpool", "blurpool_param { }") + layer("FocusWindow") + layer("ShapeAttention"),
-        "nor are these types of the net known: FocusWindow, ShapeAttention",
+        layer("Knn", "knn_param { }") + layer("Decode") + layer("TRT") + layer("Mine"),
+        "nor are these types of the net known: Decode (of MyCaffe), TRT (of NVIDIA), Mine",
     ),
-    (layer("ShapeAttention") + layer("Blurpool"), "nor are these types of the net known: Blurpool"),
+    (layer("Mine") + layer("Mine2"), "nor are these types of the net known: Mine2"),
     (layer("CrossEntropyLoss"), "unknown layer type 'CrossEntropyLoss' (Caffe's word is SoftmaxWithLoss)"),
     (layer("Conv2d"), "(Caffe's word is Convolution)"),
     (layer("Linear"), "(Caffe's word is InnerProduct)"),

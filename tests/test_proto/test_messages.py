@@ -55,6 +55,7 @@ def test_message_has_caffes_fields(name):
 # Values of forks' enums, where Caffe's have no such number.
 FORKS = {
     "Phase": {"RUN": 2},
+    "LossParameter.NormalizationMode": {"PRE_FIXED": 2003},
     "DataParameter.DB": {"IMAGEDB": 2},
     "V1LayerParameter.LayerType": {
         value.name: value.number
