@@ -26,6 +26,7 @@ from demitasse.netdef.words import at
 from demitasse.proto.errors import GraphFault, SchemaFault, Where
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.text import read_net
+from demitasse.proto.unknown_fields import require_none_refused
 
 
 class Plan:
@@ -91,6 +92,7 @@ class Plan:
                     step.spec.phase = self.phase
                 if auto_crop:
                     set_offset(step)
+                require_none_refused(step.spec, step.where)
                 step.layer = step.cls(step.spec, step.spec.phase, backend)
                 step.layer.folder = os.path.dirname(step.where.file)
                 step.layer.params = step.layer.setup(shapes)

@@ -15,6 +15,7 @@ from demitasse.proto.files import map_file, replacing
 from demitasse.proto.messages import NetParameter, SolverParameter
 from demitasse.proto.text import format as format_message
 from demitasse.proto.text import parse, read_net, text_of
+from demitasse.proto.unknown_fields import require_none_refused
 from demitasse.proto.weights import read_model, read_weights, write_weights
 
 IMAGE_AXES = 4
@@ -73,7 +74,7 @@ def upgrade(source: str, target: str) -> str:
 
 def _upgraded_text(source: str) -> NetParameter | SolverParameter:
     try:
-        return read_net(source)[0]
+        net, wheres = read_net(source)
     except NetError as not_a_net:
         try:
             solver, marks = parse(text_of(source)[0], SolverParameter, source)
@@ -81,6 +82,9 @@ def _upgraded_text(source: str) -> NetParameter | SolverParameter:
             raise not_a_net from None
         generations.upgrade_solver(solver, marks)
         return solver
+    for layer, where in zip(net.layer, wheres, strict=True):
+        require_none_refused(layer, where)  # a field that counts would be lost
+    return net
 
 
 ENDINGS = (".caffemodel", ".h5", ".hdf5", ".npz", ".safetensors")

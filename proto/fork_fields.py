@@ -1,7 +1,9 @@
-"""Fields of Caffe's forks that say nothing about the numbers: they are read over, with one warning for a file.
+"""Fields of Caffe's forks that the schema does not have.
 
-A field belongs here only if leaving it out changes no value that a net computes, or if it speaks to something that is
-refused elsewhere (MyCaffe's image database).  Whatever else a fork has added is in caffe.proto, or is a fault.
+IDLE ones say nothing about the numbers: they are read over, with one warning for a file.  A field belongs there only if
+leaving it out changes no value that a net computes, or if it speaks to something that is refused elsewhere (MyCaffe's
+image database).  REFUSED ones do count: a net with them can be read, but the layer that has them cannot be built, and
+inputs may stand in for it.  Whatever else a fork has added is in caffe.proto, or is a fault.
 """
 
 from __future__ import annotations
@@ -11,13 +13,16 @@ from typing import NamedTuple
 ANY = ""  # a message of any type
 
 
-class Idle(NamedTuple):
-    """Fields of a message, the fork they come from, and why nothing is lost without them."""
+class ForkFields(NamedTuple):
+    """Fields of a message, the fork they come from, and why nothing is lost without them, or what to do."""
 
     message: str
     fields: str
     fork: str
     why: str
+
+    def says(self, field: str) -> str:
+        return f"{field} ({self.fork}: {self.why})"
 
 
 PRECISION = "the precision is chosen by --precision"
@@ -27,36 +32,82 @@ READING = "how fast data is read, not what"
 IMAGE_DATABASE = "it speaks to MyCaffe's image database, which is not read here"
 
 IDLE = (
-    Idle("NetParameter", "default_forward_type default_backward_type", "NVIDIA", PRECISION),
-    Idle("NetParameter", "default_forward_math default_backward_math", "NVIDIA", PRECISION),
-    Idle("LayerParameter", "forward_type backward_type forward_math backward_math", "NVIDIA", PRECISION),
-    Idle("NetParameter", "default_cudnn_math_override", "NVIDIA", PRECISION),
-    Idle("LayerParameter", "cudnn_math_override", "NVIDIA", PRECISION),
-    Idle("NetParameter", "global_grad_scale global_grad_scale_adaptive", "NVIDIA", "gradients are scaled back again"),
-    Idle("NetParameter", "eltwise_mem_sharing reduce_buckets", "NVIDIA", MEMORY),
-    Idle("NetParameter", "default_conv_algos_override", "NVIDIA", ALGORITHM),
-    Idle("ConvolutionParameter", "conv_algos_override cudnn_convolution_algo_seeker", "NVIDIA", ALGORITHM),
-    Idle("ConvolutionParameter", "cudnn_workspace_limit cudnn_worspace_allow_on_groups", "MyCaffe", MEMORY),
-    Idle("RecurrentParameter", "cudnn_enable_tensor_cores use_cudnn_rnn8_if_supported", "MyCaffe", ALGORITHM),
-    Idle(ANY, "engine", "NVIDIA, Intel and others", ALGORITHM),
-    Idle("LayerParameter", "strict_dim", "DeepLab", "how a weights file is matched"),
-    Idle("V1LayerParameter", "strict_dim", "DeepLab", "how a weights file is matched"),
-    Idle("DataParameter", "cache threads parser_threads", "NVIDIA", READING),
-    Idle("ImageDataParameter", "cache precache threads", "NVIDIA", READING),
-    Idle("TransformationParameter", "use_gpu_transform", "NVIDIA", ALGORITHM),
-    Idle("MemoryDataParameter", "source share_in_parallel", "pynetbuilder", "left over from another data layer"),
-    Idle("ImageDataParameter", "show_data", "C3D", "it opens a window"),
-    Idle("TransformationParameter", "use_imagedb_mean use_image_mean color_order", "MyCaffe", IMAGE_DATABASE),
-    Idle("TransformationParameter", "label_mapping", "MyCaffe", IMAGE_DATABASE),
-    Idle("DataParameter", "enable_random_selection enable_pair_selection display_timing", "MyCaffe", IMAGE_DATABASE),
-    Idle("DataParameter", "images_per_blob output_all_labels balance_matches label_type", "MyCaffe", IMAGE_DATABASE),
-    Idle("LayerParameter", "max_bottom_count", "MyCaffe", "it holds in the phase RUN only"),
-    Idle("AccuracyParameter", "min_is_better", "AMSoftmax", "it tells its solver which snapshot to keep"),
-    Idle("AccuracyParameter", "enable_simple_accuracy", "MyCaffe", "another way to the same number"),
+    ForkFields("NetParameter", "default_forward_type default_backward_type", "NVIDIA", PRECISION),
+    ForkFields("NetParameter", "default_forward_math default_backward_math", "NVIDIA", PRECISION),
+    ForkFields("LayerParameter", "forward_type backward_type forward_math backward_math", "NVIDIA", PRECISION),
+    ForkFields("NetParameter", "default_cudnn_math_override", "NVIDIA", PRECISION),
+    ForkFields("LayerParameter", "cudnn_math_override", "NVIDIA", PRECISION),
+    ForkFields(
+        "NetParameter", "global_grad_scale global_grad_scale_adaptive", "NVIDIA", "gradients are scaled back again"
+    ),
+    ForkFields("NetParameter", "eltwise_mem_sharing reduce_buckets", "NVIDIA", MEMORY),
+    ForkFields("NetParameter", "default_conv_algos_override", "NVIDIA", ALGORITHM),
+    ForkFields("ConvolutionParameter", "conv_algos_override cudnn_convolution_algo_seeker", "NVIDIA", ALGORITHM),
+    ForkFields("ConvolutionParameter", "cudnn_workspace_limit cudnn_worspace_allow_on_groups", "MyCaffe", MEMORY),
+    ForkFields("RecurrentParameter", "cudnn_enable_tensor_cores use_cudnn_rnn8_if_supported", "MyCaffe", ALGORITHM),
+    ForkFields(ANY, "engine", "NVIDIA, Intel and others", ALGORITHM),
+    ForkFields("LayerParameter", "strict_dim", "DeepLab", "how a weights file is matched"),
+    ForkFields("V1LayerParameter", "strict_dim", "DeepLab", "how a weights file is matched"),
+    ForkFields("DataParameter", "cache threads parser_threads", "NVIDIA", READING),
+    ForkFields("ImageDataParameter", "cache precache threads", "NVIDIA", READING),
+    ForkFields("TransformationParameter", "use_gpu_transform", "NVIDIA", ALGORITHM),
+    ForkFields("MemoryDataParameter", "source share_in_parallel", "pynetbuilder", "left over from another data layer"),
+    ForkFields("ImageDataParameter", "show_data", "C3D", "it opens a window"),
+    ForkFields("TransformationParameter", "use_imagedb_mean use_image_mean color_order", "MyCaffe", IMAGE_DATABASE),
+    ForkFields("TransformationParameter", "label_mapping", "MyCaffe", IMAGE_DATABASE),
+    ForkFields(
+        "DataParameter", "enable_random_selection enable_pair_selection display_timing", "MyCaffe", IMAGE_DATABASE
+    ),
+    ForkFields(
+        "DataParameter", "images_per_blob output_all_labels balance_matches label_type", "MyCaffe", IMAGE_DATABASE
+    ),
+    ForkFields("LayerParameter", "max_bottom_count", "MyCaffe", "it holds in the phase RUN only"),
+    ForkFields("AccuracyParameter", "min_is_better", "AMSoftmax", "it tells its solver which snapshot to keep"),
+    ForkFields("AccuracyParameter", "enable_simple_accuracy", "MyCaffe", "another way to the same number"),
 )
-_FOUND = {(idle.message, field): idle for idle in IDLE for field in idle.fields.split()}
+WITHOUT = "train without it, or let another program prepare the data"
+OTHER_FORM = "the layer has another form there, which is not known here"
+REFUSED = (
+    ForkFields(
+        "TransformationParameter", "img_rand_resize_lower img_rand_resize_upper allow_upscale", "NVIDIA", WITHOUT
+    ),
+    ForkFields("TransformationParameter", "horizontal_stretch_lower horizontal_stretch_upper", "NVIDIA", WITHOUT),
+    ForkFields("TransformationParameter", "vertical_stretch_lower vertical_stretch_upper", "NVIDIA", WITHOUT),
+    ForkFields("DataParameter", "shuffle", "NVIDIA", "shuffle when the database is made (convert_imageset --shuffle)"),
+    ForkFields("TransformationParameter", "scale_ratios max_distort multi_scale", "temporal segments", WITHOUT),
+    ForkFields("TransformationParameter", "fix_crop more_fix_crop is_flow stride", "temporal segments", WITHOUT),
+    ForkFields("TransformationParameter", "scale_factors", "COCO-Stuff", WITHOUT),
+    ForkFields("TransformationParameter", "max_rotation_angle max_color_shift min_contrast", "MobileUnet", WITHOUT),
+    ForkFields("TransformationParameter", "max_contrast contrast_brightness_adjustment", "MobileUnet", WITHOUT),
+    ForkFields("TransformationParameter", "smooth_filtering max_smooth apply_probability", "MobileUnet", WITHOUT),
+    ForkFields("TransformationParameter", "distortion_param mask_param noise_param", "MyCaffe", WITHOUT),
+    ForkFields("TransformationParameter", "expansion_param", "MyCaffe", WITHOUT),
+    ForkFields("ImageDataParameter", "new_dim bicubic", "channel pruning", "use new_height and new_width"),
+    ForkFields("DenseImageDataParameter", "label_divide_factor", "ENet", "make the label images smaller beforehand"),
+    ForkFields("MemoryDataParameter", "label_channels label_height label_width label_type", "MyCaffe", OTHER_FORM),
+    ForkFields("ContrastiveLossParameter", "output_matches", "MyCaffe", OTHER_FORM),
+    ForkFields("EltwiseParameter", "allow_single_batch_input", "MyCaffe", OTHER_FORM),
+    ForkFields("InnerProductParameter", "enable_noise sigma_init", "MyCaffe", OTHER_FORM),
+    ForkFields("InnerProductParameter", "output_contains_predictions", "MyCaffe", OTHER_FORM),
+    ForkFields("LayerParameter", "freeze_learning", "MyCaffe", "write param { lr_mult: 0 } for each learned array"),
+    ForkFields("SoftmaxParameter", "algorithm algorithm_train", "MyCaffe", "write a Log layer after it"),
+    ForkFields("SoftmaxParameter", "normalize_type", "AMSoftmax", OTHER_FORM),
+    ForkFields(
+        "RecurrentParameter", "dropout_ratio dropout_seed num_layers batch_first bidirectional", "MyCaffe", OTHER_FORM
+    ),
+    ForkFields("RecurrentParameter", "expose_hidden_input expose_hidden_output", "MyCaffe", "write expose_hidden"),
+    ForkFields("RecurrentParameter", "auto_repeat_hidden_states_across_layers", "MyCaffe", OTHER_FORM),
+)
+_IDLE, _REFUSED = (
+    {(found.message, field): found for found in fields for field in found.fields.split()} for fields in (IDLE, REFUSED)
+)
 
 
-def idle_field(message: str, field: str) -> Idle | None:
+def idle_field(message: str, field: str) -> ForkFields | None:
     """What is known of a field that the schema lacks, if it may be read over."""
-    return _FOUND.get((message, field)) or _FOUND.get((ANY, field))
+    return _IDLE.get((message, field)) or _IDLE.get((ANY, field))
+
+
+def refused_field(message: str, field: str) -> ForkFields | None:
+    """What is known of a field that the schema lacks, if a layer that has it is to be refused."""
+    return _REFUSED.get((message, field))

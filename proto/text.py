@@ -13,12 +13,13 @@ import re
 
 from demitasse.proto import messages, upgrade
 from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault, Where
+from demitasse.proto.fork_fields import refused_field
 from demitasse.proto.messages import is_repeated, is_required
 from demitasse.proto.printing import format
 from demitasse.proto.survey import explain
 from demitasse.proto.text_files import text_of
 from demitasse.proto.tokens import Source, Token, shortened
-from demitasse.proto.unknown_fields import UnknownFields, describe
+from demitasse.proto.unknown_fields import REFUSED_MARK, UnknownFields, describe
 from demitasse.proto.values import scalar
 
 __all__ = ["format", "parse", "read_net", "read_solver", "text_of"]
@@ -140,7 +141,9 @@ class _Parser:
         field, path = inner.fields.get(name.text), inner.path_of(name.text)
         if field is None:
             what = describe(self.stack, self.closed, name.text, lambda token: self.where(token).line)
-            if not self.unknown.passes(inner.message.DESCRIPTOR.name, name, self.in_a_layer()):
+            if refused_field(inner.message.DESCRIPTOR.name, name.text):
+                self.marks[inner.path_of(REFUSED_MARK + name.text)] = self.where(name)
+            elif not self.unknown.passes(inner.message.DESCRIPTOR.name, name, self.in_a_layer()):
                 raise SchemaFault(what, self.where(name))
             self.read_over(inner, name)
             return None

@@ -5,11 +5,14 @@ from __future__ import annotations
 import warnings
 
 from demitasse.proto import messages
-from demitasse.proto.errors import did_you_mean
-from demitasse.proto.fork_fields import idle_field
+from demitasse.proto.errors import SchemaFault, Where, did_you_mean
+from demitasse.proto.fork_fields import idle_field, refused_field
+from demitasse.proto.messages import LayerParameter
 from demitasse.proto.other_words import other_field
 from demitasse.proto.survey import Outline, survey, unknown_type_at
 from demitasse.proto.tokens import Source, Token, shortened
+
+REFUSED_MARK = "?"  # before the name of a field in the places of a layer: read over, but the layer cannot be built
 
 
 class UnknownFields:
@@ -27,7 +30,7 @@ class UnknownFields:
         """
         where = self.source.where(name.offset)
         if idle := idle_field(message, name.text):
-            said = f"{name.text} ({idle.fork}: {idle.why})"
+            said = idle.says(name.text)
         elif in_layer and (unknown := self._unknown_type_at(where)):
             said = f"{name.text} (of {unknown.layer}, whose type is not known)"
         else:
@@ -46,6 +49,22 @@ class UnknownFields:
             fields = "; ".join(f"{said} in line {_few(lines)}" for said, lines in self.idle.items())
             file = self.source.file and f"{self.source.file}: "
             warnings.warn(f"{file}without effect here: {fields}", stacklevel=4)
+
+
+def require_none_refused(layer: LayerParameter, where: Where) -> None:
+    """SchemaFault where a layer is to be built that has one of the fields that `refused` marks."""
+    for path, place in where.fields.items():
+        parent, mark, name = path.rpartition(REFUSED_MARK)
+        if not mark:
+            continue
+        message = layer
+        for step in parent.split(".")[:-1]:
+            if step not in message.DESCRIPTOR.fields_by_name or not message.HasField(step):
+                break  # inputs have taken the place of the layer
+            message = getattr(message, step)
+        else:
+            if found := refused_field(message.DESCRIPTOR.name, name):
+                raise SchemaFault(f"{message.DESCRIPTOR.name} has no field {found.says(name)}", place)
 
 
 def _few(lines: list[str]) -> str:

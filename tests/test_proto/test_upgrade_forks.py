@@ -79,6 +79,18 @@ def test_a_layer_that_is_not_built_may_have_any_fields(value):
         Plan(DATA + unknown, "TRAIN")
 
 
+def test_fields_that_count_are_refused_where_their_layer_is_built():
+    fields = 'transform_param { img_rand_resize_lower: 256 } data_param { source: "x" batch_size: 1 }'
+    text = f'layer {{ name: "x" type: "Data" top: "x" {fields} }}\n'
+    with pytest.raises(SchemaFault) as caught:
+        Plan(text, "TRAIN")
+    assert str(caught.value).startswith(
+        "1:59: layer 'x' (Data): TransformationParameter has no field img_rand_resize_l"
+    )
+    assert "(NVIDIA: train without it" in str(caught.value)
+    assert Plan(text, "TRAIN", inputs={"x": (1, 3, 8, 8)}).steps
+
+
 @pytest.mark.parametrize(
     "text, error, says",
     [
