@@ -75,7 +75,7 @@ REFUSED = (
     ForkFields("TransformationParameter", "vertical_stretch_lower vertical_stretch_upper", "NVIDIA", WITHOUT),
     ForkFields("DataParameter", "shuffle", "NVIDIA", "shuffle when the database is made (convert_imageset --shuffle)"),
     ForkFields("TransformationParameter", "scale_ratios max_distort multi_scale", "temporal segments", WITHOUT),
-    ForkFields("TransformationParameter", "fix_crop more_fix_crop is_flow stride", "temporal segments", WITHOUT),
+    ForkFields("TransformationParameter", "fix_crop more_fix_crop stride", "temporal segments", WITHOUT),
     ForkFields("TransformationParameter", "scale_factors", "COCO-Stuff", WITHOUT),
     ForkFields("TransformationParameter", "max_rotation_angle max_color_shift min_contrast", "MobileUnet", WITHOUT),
     ForkFields("TransformationParameter", "max_contrast contrast_brightness_adjustment", "MobileUnet", WITHOUT),

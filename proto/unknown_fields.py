@@ -79,7 +79,7 @@ def describe(stack, closed, name: str, line_of) -> str:
     inner, name = stack[-1], shortened(name)
     kind = inner.message.DESCRIPTOR
     what = f"{kind.name} has no field '{name}'"
-    homes = {}  # one for each kind of message: forks have other names for some
+    homes: dict[str, str] = {}  # one for each kind of message: forks have other names for some
     for field in kind.fields:
         if field.message_type and name in field.message_type.fields_by_name and field.number < 2000:
             homes.setdefault(field.message_type.name, field.name + " { }")

@@ -40,7 +40,12 @@ _V1_FIELDS = {
     "blobs_lr": "param[{}].lr_mult",
     "weight_decay": "param[{}].decay_mult",
 }
-_TRANSFORMED = {"DATA": "data_param", "IMAGE_DATA": "image_data_param", "WINDOW_DATA": "window_data_param"}
+_TRANSFORMED = {
+    "DATA": "data_param",
+    "IMAGE_DATA": "image_data_param",
+    "WINDOW_DATA": "window_data_param",
+    "VIDEO_DATA": "image_data_param",  # C3D
+}
 _SOLVER_TYPES = {
     "SGD": "SGD",
     "NESTEROV": "Nesterov",

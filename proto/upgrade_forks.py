@@ -2,7 +2,7 @@
 
 DeepLab's `hole` is `dilation`; C3D's Convolution3D, Deconvolution3D and Pooling3D, and video-caffe's NdConvolution and
 NdPooling, are Convolution, Deconvolution and Pooling over the axes depth, height, width; SENet's CuDNNBatchNorm is
-PSPNet's BN, whose four blobs it has; CRNN's Transpose is Permute.
+PSPNet's BN, whose four blobs it has; C3D's first VIDEO_DATA kept its fields in image_data_param; CRNN's Transpose is Permute.
 """
 
 from __future__ import annotations
@@ -47,6 +47,10 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
     if layer.type == "Permute" and layer.HasField("transpose_param"):
         layer.permute_param.order.extend(layer.transpose_param.dim)
         layer.ClearField("transpose_param")
+    if layer.type == "VideoData" and layer.HasField("image_data_param"):
+        for field, value in layer.image_data_param.ListFields():
+            setattr(layer.video_data_param, field.name, value)
+        layer.ClearField("image_data_param")
     if layer.HasField("convolution_param"):
         _upgrade_convolution(layer.convolution_param, of_three_axes)
     if layer.HasField("pooling_param"):
