@@ -6,7 +6,8 @@ to run of `iteration` on: bias_base + (1 + bias_gamma * iteration) ** bias_power
 bias_max.  TEST adds nothing, unless transform_test says so.
 """
 
-from demitasse.layers.layer import Layer, check_labels
+from demitasse.layers.labels import check_labels
+from demitasse.layers.layer import Layer
 
 
 class LabelSpecificAdd(Layer):

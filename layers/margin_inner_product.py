@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 
-from demitasse.layers.layer import Layer, Param, axis_index, check_labels
+from demitasse.layers.labels import check_labels
+from demitasse.layers.layer import Layer, Param, axis_index
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
 CHEBYSHEV = {1: (0, 1), 2: (-1, 0, 2), 3: (0, -3, 0, 4), 4: (1, 0, -8, 0, 8)}  # cos(m t) by powers of cos(t)

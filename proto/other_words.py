@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from demitasse.proto.errors import did_you_mean
 
 _TYPES = {  # layer types in small letters without underscores -> Caffe's
@@ -117,4 +119,7 @@ def other_field(field: str, known) -> str:
 
 def character_hint(character: str) -> str:
     """ ": a comment begins with #" for a character that has no place in a prototxt; may be empty."""
-    return f": {_CHARACTERS[character]}" if character in _CHARACTERS else ""
+    if character in _CHARACTERS:
+        return f": {_CHARACTERS[character]}"
+    plain = unicodedata.normalize("NFKC", character)
+    return f": write {plain}" if plain != character and plain.isascii() and plain.isprintable() else ""

@@ -14,7 +14,8 @@ import re
 from demitasse.proto import messages, upgrade
 from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault, Where
 from demitasse.proto.fork_fields import refused_field
-from demitasse.proto.messages import is_repeated, is_required
+from demitasse.proto.meant import as_meant
+from demitasse.proto.messages import FieldDescriptor, is_repeated, is_required
 from demitasse.proto.printing import format
 from demitasse.proto.survey import explain
 from demitasse.proto.text_files import text_of
@@ -42,11 +43,12 @@ def parse(text: str, message_class, file: str = ""):
     parser = _Parser(Source(text, file))
     try:
         message = parser.parse(message_class())
-    except NetError as fault:
-        parser.look_for_a_quote(fault)
+    except NetError as found:
+        parser.look_for_a_quote(found)
+        fault = as_meant(found, parser.value_at, parser.source)
         if isinstance(fault, SchemaFault) and fault.where and parser.in_a_layer(("LayerParameter",)):
             raise explain(fault, parser.source) from None
-        raise
+        raise fault from None
     except MemoryError:
         raise SyntaxFault(f"not enough memory for {len(text) / 1e6:.0f} MB of text", Where(file)) from None
     parser.unknown.warn()
@@ -76,6 +78,7 @@ class _Parser:
         self.ahead = next(self.tokens)
         self.marks: dict[str, Where] = {}
         self.stack: list[_Open] = []
+        self.value_at: tuple[FieldDescriptor, int] | None = None  # the scalar read last: its field and its offset
         self.closed: tuple[_Open, Token] | None = None  # the message closed last, and its brace
         self.unknown = UnknownFields(source)
 
@@ -224,6 +227,7 @@ class _Parser:
 
     def value(self, field):
         """The Python value of the scalar that comes next."""
+        self.value_at = field, self.ahead.offset
         minus = "-" if self.take("-") else ""
         tokens = [self.next()]
         while tokens[-1].kind == "string" and self.ahead.kind == "string":  # "adjacent" "strings" are one

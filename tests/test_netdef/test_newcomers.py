@@ -59,7 +59,7 @@ NETS = [
         layer("Reshape", "reshape_param { shape { dim: (1, 2) } }"),
         "values are written one by one (dim: 1 dim: 3)",
     ),
-    (layer("Power", "power_param { scale: 10^-3 }"), "powers of ten are written 1e-3"),
+    (layer("Power", "power_param { scale: 10^-3 }"), "nothing is computed in a prototxt: write scale: 0.001"),
     ("<<<<<<< HEAD\n", "is it the mark of an unsettled git merge?"),
     ('{ "name": "x" }\n', "JSON is not prototxt"),
 ]
