@@ -9,6 +9,7 @@ import numpy as np
 from caffe import io
 from caffe.net import Net
 from demitasse.layers.layer import TEST
+from demitasse.proto.errors import ShapeFault
 
 
 def make_transformer(net: Net, mean, input_scale, raw_scale, channel_swap) -> io.Transformer:
@@ -48,6 +49,11 @@ class Classifier(Net):
         self.transformer = make_transformer(self, mean, input_scale, raw_scale, channel_swap)
         self.crop_dims = np.array(self.blobs[self.inputs[0]].shape[2:])
         self.image_dims = self.crop_dims if image_dims is None else np.array(image_dims)
+        if self.image_dims.shape != (2,) or (self.image_dims < self.crop_dims).any():
+            raise ShapeFault(
+                f"image_dims is {image_dims}, but crops of {'x'.join(map(str, self.crop_dims))}, the size of input "
+                f"'{self.inputs[0]}', are cut out: give (height, width), at least as large"
+            )
 
     def predict(self, inputs: Sequence[np.ndarray], oversample: bool = True) -> np.ndarray:
         """The net's first output for images (H, W, C) from 0 to 1.
@@ -55,6 +61,8 @@ class Classifier(Net):
         oversample: the mean over four corners, the centre and their mirror images, (N, numbers); else that of the
         centre alone, in the shape that the net gives it.
         """
+        io.require_images(inputs, "predict([image, ...])")
+        io.warn_of_range(inputs, self.transformer.raw_scale.get(self.inputs[0]))
         images = [io.resize_image(image, self.image_dims) for image in inputs]
         if oversample:
             crops = io.oversample(images, self.crop_dims)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -41,7 +42,8 @@ class Detector(Net):
         Returns for every window {"window": window, "prediction": scores, "filename": image file}.
         """
         found, crops = [], []
-        for filename, windows in images_windows:
+        for pair in images_windows:
+            filename, windows = _pair(pair)
             image = load_image(filename)
             for window in windows:
                 crops.append(self.crop(image, window))
@@ -85,3 +87,18 @@ class Detector(Net):
         """What preprocess turns into zeros, so that it counts for nothing."""
         zeros = np.zeros((self.blobs[name].shape[1], size, size), np.float32)
         return self.transformer.deprocess(name, zeros).reshape(size, size, -1)
+
+
+def _pair(pair) -> tuple[str, Sequence]:
+    """(image file, its windows), as detect_windows takes them in a list."""
+    if isinstance(pair, (str, os.PathLike)) or len(pair) != 2:
+        raise ShapeFault(
+            f"detect_windows takes a list of pairs, not {pair!r}: give [(image file, [(ymin, xmin, ymax, xmax), ...]), "
+            "...]"
+        )
+    filename, windows = pair
+    if np.ndim(windows) != 2 or np.shape(windows)[1] != 4:
+        raise ShapeFault(
+            f"the windows of {filename} have shape {np.shape(windows)}: give a list of (ymin, xmin, ymax, xmax)"
+        )
+    return filename, windows

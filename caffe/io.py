@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -112,6 +113,27 @@ def resize_image(im, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarr
     return ndimage.zoom(im, zoom, order=interp_order, mode="nearest", grid_mode=True)
 
 
+def require_images(images, call: str) -> None:
+    """ShapeFault where one image is given in place of a list; `call` shows how a list is."""
+    if isinstance(images, (str, os.PathLike)):
+        raise TypeError(f"images are arrays, not a path: caffe.io.load_image({str(images)!r}) reads one")
+    if isinstance(images, np.ndarray) and images.ndim == 3:
+        raise ShapeFault(f"this is one image of shape {images.shape}, but a list is taken: {call}")
+    if not len(images):
+        raise ShapeFault(f"there is no image in the list: {call}")
+
+
+def warn_of_range(images, raw_scale: float | None) -> None:
+    """A warning where images from 0 to 255 meet a raw_scale that is for images from 0 to 1."""
+    largest = max((float(np.max(image)) for image in images if np.size(image)), default=0.0)
+    if raw_scale is not None and raw_scale * largest > 1000:  # 255 is what images reach
+        warnings.warn(
+            f"raw_scale {raw_scale:g} is for images from 0 to 1, as caffe.io.load_image gives them, but these reach "
+            f"{largest:g}: divide them by 255, or leave raw_scale out",
+            stacklevel=3,
+        )
+
+
 def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.ndarray:
     """(10 N, h, w, C): of each image the four corners and the centre, then their mirror images."""
     height, width = (int(size) for size in crop_dims)
@@ -146,6 +168,7 @@ class Transformer:
         if isinstance(data, (str, os.PathLike)):
             raise TypeError(f"an array is expected, not a path: caffe.io.load_image({str(data)!r}) reads one")
         array = np.asarray(data, np.float32)
+        warn_of_range([array], self.raw_scale.get(in_))
         size = tuple(self.inputs[in_][2:])
         if array.shape[:2] != size:
             array = resize_image(array, size)
@@ -204,6 +227,8 @@ class Transformer:
             mean = mean[:, None, None]
         elif mean.ndim == 2:
             mean = mean[None]
+        elif mean.ndim == 4 and len(mean) == 1:  # as blobproto_to_array gives the mean of a .binaryproto
+            mean = mean[0]
         if mean.ndim != 3 or len(mean) not in (1, shape[1]):
             raise ShapeFault(
                 f"a mean of shape {mean.shape} does not fit input '{in_}' of shape {shape}: give one "

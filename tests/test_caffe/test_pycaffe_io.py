@@ -1,5 +1,7 @@
 """caffe.io, Classifier and Detector."""
 
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -195,3 +197,42 @@ def test_paths_and_orders_that_cannot_be_meant():
         transformer.set_channel_swap("data", (3, 2, 1))
     with pytest.raises(ShapeFault, match="transpose"):
         transformer.set_transpose("data", (2, 2, 1))
+
+
+def test_what_a_classifier_cannot_take(files):
+    image = RNG.random((11, 9, 3))
+    with pytest.raises(ShapeFault, match=r"image_dims is \(4, 8\), but crops of 6x6, the size of input 'data'"):
+        caffe.Classifier(*files, image_dims=(4, 8))
+    with pytest.raises(ShapeFault, match=r"image_dims is 8, but crops"):
+        caffe.Classifier(*files, image_dims=8)
+    classifier = caffe.Classifier(*files)
+    with pytest.raises(ShapeFault, match=r"one image of shape \(11, 9, 3\), but a list is taken: predict\(\[image"):
+        classifier.predict(image)
+    with pytest.raises(ShapeFault, match="there is no image in the list"):
+        classifier.predict([])
+    with pytest.raises(TypeError, match=r"caffe.io.load_image\('cat.jpg'\) reads one"):
+        classifier.predict("cat.jpg")
+
+
+def test_images_of_bytes_and_a_raw_scale_for_shares(files):
+    classifier, image = caffe.Classifier(*files, raw_scale=255), RNG.random((8, 8, 3))
+    with pytest.warns(UserWarning, match="raw_scale 255 is for images from 0 to 1, .* divide them by 255"):
+        classifier.predict([(image * 255).astype(np.uint8)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier.predict([image])
+        caffe.Classifier(*files).predict([image * 255])
+
+
+def test_the_mean_of_a_binaryproto_with_its_batch_axis():
+    transformer, mean = caffe.io.Transformer({"data": (1, 3, 4, 6)}), RNG.random((1, 3, 4, 6))
+    transformer.set_mean("data", mean)
+    np.testing.assert_array_equal(transformer.mean["data"], mean[0].astype(np.float32))
+
+
+def test_windows_without_their_pairs(files):
+    detector = caffe.Detector(*files)
+    with pytest.raises(ShapeFault, match=r"takes a list of pairs, not 'a.png': give \[\(image file, \[\(ymin"):
+        detector.detect_windows(["a.png"])
+    with pytest.raises(ShapeFault, match=r"the windows of a.png have shape \(4,\): give a list of \(ymin"):
+        detector.detect_windows([("a.png", (0, 0, 2, 2))])
