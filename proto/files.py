@@ -73,14 +73,14 @@ def _elsewhere() -> Iterator[Path]:
 
 
 def remove_leftovers(prefix) -> None:
-    """Remove what killed processes have left of files whose paths began with `prefix`."""
+    """Remove what killed processes have left of files and folders whose paths began with `prefix`."""
     folder, name = os.path.split(os.path.abspath(prefix))
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             pid = re.fullmatch(rf"\.{re.escape(name)}.*\.([0-9]+)\.tmp", entry.name)
             if pid and not _lives(int(pid[1])):
                 with contextlib.suppress(OSError):
-                    os.unlink(entry.path)
+                    shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
 
 
 def _lives(pid: int) -> bool:

@@ -73,7 +73,7 @@ class Solver:
         existing: str = "refuse",
     ):
         self.log = log or Log()
-        self.requests = requests or (lambda: NONE)
+        self.requests, self._may_be_asked = requests or (lambda: NONE), requests is not None
         self.ranks = ranks or Alone()
         self.param, self.where = read_solver(source)
         self.param.type = type or self.param.type
@@ -126,7 +126,7 @@ class Solver:
         """Before the first iteration: what would go wrong is better said now."""
         if self._begun:
             return
-        if writes:
+        if writes or self._may_be_asked:  # a Ctrl-C asks for a snapshot too
             snapshots.require_room(self)
             self._claim()
         self.log.begin(self.run, self.ours, self.existing == "replace", self.iter)

@@ -16,6 +16,7 @@ import weakref
 from demitasse.layers.data.files import require_file
 from demitasse.layers.data.lmdb_file import LmdbFile
 from demitasse.proto.errors import DataFault
+from demitasse.proto.files import remove_leftovers
 
 # LevelDB refuses a second opening: its readers share one.  A database is known by its LOCK (device, inode), which is
 # held open: one made anew in its place is another.
@@ -206,7 +207,9 @@ class _Writer:
     def __init__(self, path: str):
         self.path = path
         self._whole = os.path.abspath(path)
-        self._folder = f"{self._whole}.partial-{secrets.token_hex(4)}"  # no leftover of a killed run has that name
+        remove_leftovers(self._whole)  # of a process that was killed while it wrote
+        folder, name = os.path.split(self._whole)
+        self._folder = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.{os.getpid()}.tmp")
         self._pending, self._bytes = [], 0
         try:
             os.mkdir(self._folder)

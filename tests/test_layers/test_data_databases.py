@@ -1,6 +1,8 @@
 """Data: LMDB and LevelDB of Datum records; order, wrapping, faults, and the databases' own safety."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -280,7 +282,8 @@ def test_a_failed_conversion_leaves_nothing(tmp_path):
 def test_until_it_is_whole_a_database_has_another_name(tmp_path):
     with create_database(str(tmp_path / "db"), "lmdb") as database:
         database.put(b"k", b"v")
-        assert [name.split("-")[0] for name in os.listdir(tmp_path)] == ["db.partial"]
+        (name,) = os.listdir(tmp_path)
+        assert name.startswith(".db.") and name.endswith(f".{os.getpid()}.tmp")
     assert os.listdir(tmp_path) == ["db"]
     with pytest.raises(DataFault, match="db' exists already; remove it"):
         create_database(str(tmp_path / "db"), "lmdb")
@@ -344,3 +347,14 @@ def test_grey_among_colour_and_unmarked_files_have_their_remedies(tmp_path):
             database.put(b"k", Datum(data=encode_image(picture, name)).SerializeToString())
         with pytest.raises(DataFault, match=f"its bytes are a {kind} file: such a Datum needs encoded: true"):
             data(tmp_path / name)
+
+
+def test_what_a_killed_writer_has_left_is_removed_by_the_next(tmp_path):
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    left, other = tmp_path / f".db.00ff00ff.{int(done.stdout)}.tmp", tmp_path / f".db.00ff00ff.{os.getpid()}.tmp"
+    for folder in (left, other):
+        folder.mkdir()
+        (folder / "data.mdb").write_bytes(b"half")
+    with create_database(str(tmp_path / "db"), "lmdb") as database:
+        database.put(b"0", b"x")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [other.name, "db"]  # that process lives

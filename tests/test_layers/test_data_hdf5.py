@@ -1,5 +1,7 @@
 """HDF5Data and HDF5Output: rows across files, shuffles, restarts, and files that do not fit."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -167,6 +169,28 @@ def test_output_is_appended_and_whole_after_every_batch(tmp_path, be):
     spec.hdf5_output_param.file_name = ""
     with pytest.raises(SchemaFault, match="file_name is not given"):
         layer_class("HDF5Output")(spec, 1, be).setup([(2, 3), (2,)])
+
+
+def test_a_full_disk_spoils_no_batch_that_is_written(tmp_path, monkeypatch):
+    be, path = make_backend("generic"), tmp_path / "out.h5"
+    spec = LayerParameter(type="HDF5Output", bottom=["a", "b"])
+    spec.hdf5_output_param.file_name = str(path)
+    made = layer_class("HDF5Output")(spec, 1, be)
+    made.setup([(2, 3), (2,)])
+    made.forward([be.zeros((2, 3)), be.zeros((2,))])
+    before, usage = path.read_bytes(), type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**9, 10**9, 1000))
+    with pytest.raises(DataFault, match="cannot take the batch: .* are free; the batches before it are whole"):
+        made.forward([be.zeros((2, 3)), be.zeros((2,))])
+    assert path.read_bytes() == before and [entry.name for entry in tmp_path.iterdir()] == ["out.h5"]
+
+
+def test_no_output_takes_the_place_of_a_device(tmp_path):
+    for name in ("/dev/null", str(tmp_path)):
+        spec = LayerParameter(type="HDF5Output", bottom=["a", "b"])
+        spec.hdf5_output_param.file_name = name
+        with pytest.raises(SchemaFault, match="is a folder or a device: name a file"):
+            layer_class("HDF5Output")(spec, 1, make_backend("generic")).setup([(2, 3), (2,)])
 
 
 def test_what_is_written_can_be_read(tmp_path, files):

@@ -74,6 +74,14 @@ def test_a_second_run_of_the_same_prefix_is_refused_and_changes_nothing(train, t
         assert words in lines[-1]
 
 
+def test_a_run_that_writes_only_when_asked_is_refused_too(train, make, tmp_path):
+    """Ctrl-C asks for a snapshot: that it would be refused is no news for the end of a run."""
+    train()
+    with pytest.raises(SolverFault, match="snapshot_prefix: snap holds 6 files of run"):
+        make("snapshot_after_train: false", existing="refuse", requests=lambda: 0).solve(1)
+    make("snapshot_after_train: false", existing="refuse").solve(1)  # a script that asks for none
+
+
 def test_with_overwrite_the_earlier_runs_files_go_when_there_is_a_snapshot(train, make, tmp_path):
     train("--log", "run.jsonl")
     old = run_of_log("run.jsonl")
