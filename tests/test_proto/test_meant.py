@@ -86,5 +86,5 @@ def test_what_cannot_be_guessed_is_said_as_it_was(text, says):
 
 
 def test_what_a_prototxt_may_hold_is_read_as_before():
-    solver = parse("base_lr: .5f momentum: 1.e-2; stepvalue: [1, 2] stepvalue: 0x10 max_iter: 010", SolverParameter)
+    solver, _ = parse("base_lr: .5f momentum: 1.e-2; stepvalue: [1, 2] stepvalue: 0x10 max_iter: 010", SolverParameter)
     assert (solver.base_lr, list(solver.stepvalue), solver.max_iter) == (0.5, [1, 2, 16], 8)
