@@ -34,6 +34,7 @@ COMMANDS = {
     "recipe": ("models", "train", "run a net's recipe: every stage, each from the last one's weights"),
     "score": ("models", "score", "score a net on the split that its data layer names"),
     "segment": ("models", "segment", "label every pixel of images"),
+    "detect": ("models", "detect", "find objects in images: boxes, classes, scores"),
     "report": ("models", "report", "a page about a run: curve, scores, best and worst images"),
     "convert_imageset": ("models", "convert_imageset", "write the images of a listing to an LMDB or LevelDB"),
     "compute_image_mean": ("models", "compute_image_mean", "the mean image of a database"),

@@ -25,6 +25,7 @@ class DetectionOutput(Layer):
     bottoms = (3, 5)
     never_differentiable = (0, 1, 2, 3, 4)
     shapes_from_data = True
+    finds_boxes = True
 
     def setup(self, shapes):
         param = self.spec.detection_output_param

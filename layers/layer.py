@@ -89,6 +89,7 @@ class Layer:
     concatenates = False  # its top is its bottoms one after the other along `axis`, and not copied if they lie so
     crops = False  # it cuts bottom 0 to bottom 1 by crop_param, whose offset follows from the coordinates of both
     multiplies = False  # its first param multiplies the bottom: where that is all zero, the top says nothing
+    finds_boxes = False  # its top is boxes found: rows (image, class, score, x1, y1, x2, y2), in shares of the image
     judges_boxes = False  # its top says of boxes whether they are right, of which average precision is made
     later_tops_send = True  # False: what a script writes into the diffs of tops after the first has no effect (Caffe's)
     folder = ""  # of the prototxt, set by the net before setup: Python layers' modules may lie there

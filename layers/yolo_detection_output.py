@@ -18,6 +18,7 @@ class YoloDetectionOutput(Layer):
     bottoms = (1, 2)
     never_differentiable = (0, 1)
     shapes_from_data = True
+    finds_boxes = True
 
     def setup(self, shapes):
         param = self.spec.yolo_detection_output_param

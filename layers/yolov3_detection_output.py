@@ -17,6 +17,7 @@ class Yolov3DetectionOutput(Layer):
     type = "Yolov3DetectionOutput"
     bottoms = (1, None)
     shapes_from_data = True
+    finds_boxes = True
 
     def setup(self, shapes):
         param, maps = self.spec.yolov3_detection_output_param, len(shapes)

@@ -17,6 +17,7 @@ MODULES = (
     "train",
     "score",
     "segment",
+    "detect",
     "report",
     "convert_imageset",
     "compute_image_mean",

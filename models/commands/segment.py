@@ -118,7 +118,7 @@ def run(options) -> int:
         options.net,
         options.weights,
         backend=BackendOptions.of(options).make(),
-        mean=_mean(options.mean),
+        mean=mean_of(options.mean),
         scale=options.scale,
         rgb=options.rgb,
         blob=options.blob,
@@ -173,7 +173,8 @@ def _segment(segmenter: Segmenter, image: np.ndarray, options, name: str) -> set
     return set(np.unique(labels).tolist())
 
 
-def _mean(text: str) -> list[float]:
+def mean_of(text: str) -> list[float]:
+    """The mean that --mean gives: its numbers, or a .binaryproto's means of channels."""
     if text.endswith(".binaryproto"):
         from demitasse.proto.weights import read_mean
 
