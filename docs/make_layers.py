@@ -16,10 +16,11 @@ What a layer does in full, the shapes of its bottoms and tops and its learned ar
 `layers/`; its fields, with defaults, in `proto/caffe.proto`.  Where a type behaves otherwise than in Caffe:
 [differences.md](differences.md).  A type of your own: [adding-a-layer.md](adding-a-layer.md).
 
-`1+` means one or more, `1-2` one or two.  Types without a fork are those of Caffe (BVLC, 1.0).
+`1+` means one or more, `1-2` one or two.  Types without a fork are those of Caffe (BVLC, 1.0); what differs among forks
+and where their layers come from: [forks.md](forks.md).
 
-| Type | Bottoms | Tops | What it does | Fields | Fork |
-|---|---|---|---|---|---|
+| Type | Bottoms | Tops | What it does | Fields | Fork | Source |
+|---|---|---|---|---|---|---|
 """
 
 
@@ -30,16 +31,17 @@ def count(bounds) -> str:
 
 def row(name) -> str:
     cls = layer_class(name)
-    head = re.match(
-        r"(?P<names>[\w, ]+?)(?: \((?P<fork>[^)]*)\))?: (?P<text>.*?)\.?(?:\.\s|$)",
-        sys.modules[cls.__module__].__doc__.strip(),
-        re.DOTALL,
-    )
+    doc = sys.modules[cls.__module__].__doc__.strip()
+    head = re.match(r"(?P<names>[\w, ]+?)(?: \((?P<fork>[^)]*)\))?: (?P<text>.*?)\.?(?:\.\s|$)", doc, re.DOTALL)
     assert head and name in head["names"].split(", "), f"{cls.__module__}: begin the docstring with '{name}: '"
     text = " ".join(head["text"].split()).replace("|", "\\|")
     link = f"[{name}](../layers/{cls.__module__.rpartition('.')[2]}.py)"
     named = ", ".join(f"`{field}`" for field in own_fields(cls))
-    return f"| {link} | {count(cls.bottoms)} | {count(cls.tops)} | {text} | {named} | {head['fork'] or ''} |\n"
+    source = re.search(r"^Sources?: (.*)\Z", doc, re.DOTALL | re.MULTILINE)
+    source = " ".join(source[1].split()).rstrip(".") if source else ""
+    return (
+        f"| {link} | {count(cls.bottoms)} | {count(cls.tops)} | {text} | {named} | {head['fork'] or ''} | {source} |\n"
+    )
 
 
 def page() -> str:

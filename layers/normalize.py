@@ -1,12 +1,13 @@
 """Normalize (SSD, NormFace): x over its length, in SSD's form times a learned scale.
 
-With norm_param (SSD; "ParseNet", Liu et al., 2015): the length is the Euclidean one of all numbers of an item, or
+With norm_param (SSD): the length is the Euclidean one of all numbers of an item, or
 with across_spatial: false that of the channels at each pixel.  Param: one scale, shape (), or with
 channel_shared: false one per channel, (C,); 1 at the start.
 
-Without norm_param (happynear's fork; "NormFace", Wang et al., 2017): the length, Euclidean or with
+Without norm_param (happynear's fork): the length, Euclidean or with
 normalize_type: "L1" the sum of absolute values, is that of the channels at each pixel; nothing is learned.  A second
 top holds the lengths, (N, 1, spatial...); its gradient counts with bp_norm only.
+Sources: "ParseNet: Looking Wider to See Better" (Liu et al., 2015); "NormFace" (Wang et al., 2017).
 """
 
 from demitasse.layers.layer import Layer, Param
