@@ -27,12 +27,7 @@ COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b")
 
 def page(*, title, curves, extremes, about, heads, panels) -> str:
     """heads: [(head, its Scores, its classes' names)]; panels: a function that gives an example's pictures."""
-    parts = [f"<h1>{html.escape(title)}</h1>", _about(about)]
-    if curves:
-        parts.append(
-            "<h2>Curve</h2>"
-            + "".join(curve(name, points, COLOURS[i % len(COLOURS)]) for i, (name, points) in enumerate(curves.items()))
-        )
+    parts = _begin(title, curves, about)
     for head, result, names in heads:
         which = f" of {html.escape(head.label)}" if len(heads) > 1 else ""
         parts += [
@@ -53,6 +48,36 @@ def page(*, title, curves, extremes, about, heads, panels) -> str:
             parts += [
                 figure(f"{example.name}: mean IU {iu:.3f}", panels(example, score_blob)) for iu, example in examples
             ]
+    return _document(title, parts)
+
+
+def detection_page(*, title, curves, about, mean, by_class, names, pictures) -> str:
+    """mean, by_class: average precision; pictures: pairs (true boxes, boxes found)."""
+    rows = "".join(
+        f"<tr><td class=name>{_patch(label)}{html.escape(names[label])}</td><td>{_number(precision)}</td></tr>"
+        for label, precision in by_class.items()
+    )
+    parts = _begin(title, curves, about) + [
+        "<h2>Average precision</h2>",
+        f"<table class=big><tr><td>{_number(mean)}</td></tr><tr><th class=name>mean over the classes</th></tr></table>",
+        f"<table><tr><th class=name>class</th><th>average precision</th></tr>{rows}</table>",
+        "<h2>First images</h2><p>True boxes, boxes found.</p>",
+    ]
+    parts += [figure("", pair) for pair in pictures]
+    return _document(title, parts)
+
+
+def _begin(title: str, curves, about: dict[str, str]) -> list[str]:
+    parts = [f"<h1>{html.escape(title)}</h1>", _about(about)]
+    if curves:
+        parts.append(
+            "<h2>Curve</h2>"
+            + "".join(curve(name, points, COLOURS[i % len(COLOURS)]) for i, (name, points) in enumerate(curves.items()))
+        )
+    return parts
+
+
+def _document(title: str, parts: list[str]) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
@@ -89,9 +114,8 @@ def class_table(result, names) -> str:
     truth = result.matrix.sum(axis=1)
     rows = ["<tr><th class=name>class</th><th>share</th><th>accuracy</th><th>IU</th></tr>"]
     for c, name in enumerate(names):
-        red, green, blue = PALETTE[c % 256]
         rows.append(
-            f"<tr><td class=name><span class=patch style='background:rgb({red},{green},{blue})'></span>"
+            f"<tr><td class=name>{_patch(c)}"
             f"{html.escape(name)}</td><td>{truth[c] / max(1, truth.sum()):.3f}</td>"
             f"<td>{_number(result.class_accuracy[c])}</td><td>{_number(result.class_iu[c])}</td></tr>"
         )
@@ -173,6 +197,11 @@ def embedded(picture: np.ndarray) -> str:
     few = len(np.unique(picture.reshape(-1, 3)[::7], axis=0)) < 256
     Image.fromarray(picture).save(buffer, "PNG" if few else "JPEG", **({} if few else {"quality": 88}))
     return f"data:image/{'png' if few else 'jpeg'};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _patch(label: int) -> str:
+    red, green, blue = PALETTE[label % 256]
+    return f"<span class=patch style='background:rgb({red},{green},{blue})'></span>"
 
 
 def _number(value: float) -> str:

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from demitasse.layers.backend.options import BackendOptions
 from demitasse.models import report_page
+from demitasse.models.class_names import names_of
 from demitasse.models.commands import arguments
+from demitasse.models.detection_report import DetectionRun, judges_boxes, text_of
 from demitasse.models.evaluate import Evaluation
-from demitasse.models.palette import save_picture
+from demitasse.models.palette import beside, save_picture
 from demitasse.models.report import Extremes, curves, find_file, log_of, newest_weights, panels, run_lines, sheet
 from demitasse.proto.cli import add_device_options, progress, whole_number
 from demitasse.proto.errors import DataFault
 from demitasse.proto.files import write_text
+from demitasse.proto.text import read_solver
 
 
 def shown(path: str | Path) -> str:
@@ -63,6 +68,9 @@ def run(options) -> None:
     folder = options.net if options.net.is_dir() else options.net.parent
     net = find_file(folder, ("val.prototxt", "test.prototxt")) if options.net.is_dir() else options.net
     weights = options.weights or newest_weights(folder, options.run_folder)
+    if judges_boxes(net):
+        _report_boxes(options, folder, net, weights)
+        return
     extremes = Extremes(options.images)
     evaluation = Evaluation(net, weights, backend=BackendOptions.of(options).make())
     try:
@@ -89,6 +97,43 @@ def run(options) -> None:
         evaluation.close()
     write_text(
         options.run_folder / "scores.txt", "".join(f"{key} {value}\n" for key, value in about.items()) + f"{text}\n"
+    )
+    save_picture(options.run_folder / "pictures.png", picture)
+    write_text(options.run_folder / "report.html", page)
+    print(text)
+    print(f"wrote report.html, pictures.png and scores.txt into {options.run_folder}")
+
+
+def _report_boxes(options, folder: Path, net: Path, weights) -> None:
+    """The page of a detector: as many batches as its solver tests with."""
+    param, _ = read_solver(str(find_file(folder, ("solver.prototxt",))))
+    if not param.test_iter:
+        raise DataFault(f"{folder}: its solver has no test_iter: it says how many batches a test has")
+    run = DetectionRun(net, str(weights), param.ap_version, BackendOptions.of(options).make())
+    try:
+        arguments.warn_of_missing(run.net)
+        names = names_of(options.classes, (), run.step.spec.detection_evaluate_param.num_classes, net)
+        for _ in progress(range(param.test_iter[0]), param.test_iter[0]):
+            run.batch(options.images, names)
+        mean, by_class = run.precision()
+        log = log_of(weights, options.log or options.run_folder / "log.jsonl")
+        about = {"net": shown(net), "weights": ",".join(map(shown, str(weights).split(","))), **run_lines(log)}
+        about = {**about, "images": str(run.count), "average precision": param.ap_version}
+        page = report_page.detection_page(
+            title=run.net.name or folder.name,
+            curves=curves(log),
+            about=about,
+            mean=mean,
+            by_class=by_class,
+            names=names,
+            pictures=run.pictures,
+        )
+        picture = np.concatenate([beside(pair) for pair in run.pictures])
+    finally:
+        run.close()
+    text = text_of(mean, by_class, names)
+    write_text(
+        options.run_folder / "scores.txt", "".join(f"{key} {value}\n" for key, value in about.items()) + text + "\n"
     )
     save_picture(options.run_folder / "pictures.png", picture)
     write_text(options.run_folder / "report.html", page)

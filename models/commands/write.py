@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from demitasse.models import demo_net, own_dataset, recipes
+from demitasse.models import demo_net, own_dataset, recipes, ssd_demo
 from demitasse.models.commands import arguments
 from demitasse.models.data.folder_layers import class_names
 from demitasse.models.text_files import write_files
 from demitasse.proto.cli import progress, whole_number
 from demitasse.proto.errors import SchemaFault
 
+DEMOS = {"demo": ("demo", demo_net.files), "ssd-demo": ("ssd_demo", ssd_demo.files)}
+
 
 def add_to(commands) -> None:
     """The command `write` and its options."""
     parser = arguments.add_command(commands, "write", "write a net's train, test, deploy and solver prototxts")
     parser.add_argument(
-        "name", metavar="NET", help="a net of `list`, `all` of them, `demo`, or `own`: a slim FCN-8s for own images"
+        "name",
+        metavar="NET",
+        help="a net of `list`, `all` of them, `demo`, `ssd-demo`, or `own`: a slim FCN-8s for own images",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write to; each net gets a folder in it")
     parser.add_argument(
@@ -45,8 +49,9 @@ def add_to(commands) -> None:
 
 def run(options) -> None:
     """Write the nets, and print what was written."""
-    if options.name == "demo":
-        written = write_files(options.out / "demo", demo_net.files(), options.overwrite)
+    if options.name in DEMOS:
+        folder, files = DEMOS[options.name]
+        written = write_files(options.out / folder, files(), options.overwrite)
         print("\n".join(map(str, written)))
         return
     classes = options.classes and (int(options.classes) if options.classes.isdigit() else options.classes)

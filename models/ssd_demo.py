@@ -1,0 +1,134 @@
+"""A small SSD and its solver on drawn scenes, the files in models/ssd_demo/.
+
+    python -m models write ssd-demo models        writes them anew
+
+Five pairs of convolutions from random weights, with boxes predicted from the maps of 12, 6 and 3 cells a side, and the
+published training: priors matched at an overlap of 0.5, three hard negatives for each.
+"""
+
+from __future__ import annotations
+
+from demitasse.models.data.scene_layers import SIZE, VAL
+from demitasse.models.data.scenes import CLASSES
+from demitasse.netdef.spec import L, NetSpec
+from demitasse.proto import text
+from demitasse.proto.messages import NetParameter, SolverParameter
+
+BATCH, TEST_BATCH, ITERATIONS = 8, 10, 1000
+WIDTHS = (8, 16, 32, 64, 96, 96)  # channels of the stages, each half the size of the one before
+HEADS = {3: (14, 26), 4: (26, 46), 5: (46, 78)}  # by stage: the sides of its square boxes
+RATIOS = [2]
+PER_CELL = 2 + 2 * len(RATIOS)
+
+
+def net(phase: str) -> NetParameter:
+    """The net that is trained ("train"), tested ("val") or used ("deploy")."""
+    n = NetSpec()
+    if phase == "deploy":
+        n.data = L.Input(shape={"dim": [1, 3, *SIZE]})
+    else:
+        options = {"split": phase, "batch_size": BATCH if phase == "train" else TEST_BATCH, "seed": 1337}
+        n.data, n.label = L.Python(module="box_layers", layer="SceneBoxDataLayer", ntop=2, param_str=repr(options))
+    top, heads = n.data, []
+    for stage, width in enumerate(WIDTHS):
+        for part in "ab"[: 1 if stage == len(WIDTHS) - 1 else 2]:
+            name = f"conv{stage + 1}{part}"
+            n[name] = _conv(top, width)
+            n[f"relu{stage + 1}{part}"] = top = L.ReLU(n[name], in_place=True)
+        if stage in HEADS:
+            heads.append(_head(n, top, f"conv{stage + 1}", HEADS[stage]))
+        if stage + 1 < len(WIDTHS):
+            n[f"pool{stage + 1}"] = top = L.Pooling(top, kernel_size=2, stride=2)
+    for name, parts in zip(("loc", "conf", "priors"), zip(*heads, strict=True), strict=True):
+        n[name] = L.Concat(*parts, axis=2 if name == "priors" else 1)
+    if phase == "train":
+        n.loss = L.MultiBoxLoss(
+            n.loc,
+            n.conf,
+            n.priors,
+            n.label,
+            num_classes=len(CLASSES),
+            code_type="CENTER_SIZE",
+            propagate_down=[True, True, False, False],
+        )
+    else:
+        _detections(n)
+    if phase == "val":
+        n.precision = L.DetectionEvaluate(n.found, n.label, num_classes=len(CLASSES))
+    message = n.to_proto()
+    message.name = f"demo-ssd-{phase}"
+    return message
+
+
+def _conv(bottom, channels: int):
+    return L.Convolution(bottom, num_output=channels, kernel_size=3, pad=1, weight_filler={"type": "msra"})
+
+
+def _head(n: NetSpec, top, name: str, sides: tuple[int, int]):
+    """What the boxes of a map are predicted from: places, scores and priors."""
+    flat = []
+    for kind, each in (("loc", 4), ("conf", len(CLASSES))):
+        n[f"{name}_{kind}"] = L.Convolution(
+            top, num_output=PER_CELL * each, kernel_size=3, pad=1, weight_filler={"type": "xavier"}
+        )
+        n[f"{name}_{kind}_perm"] = L.Permute(n[f"{name}_{kind}"], order=[0, 2, 3, 1])
+        n[f"{name}_{kind}_flat"] = L.Flatten(n[f"{name}_{kind}_perm"])
+        flat.append(n[f"{name}_{kind}_flat"])
+    n[f"{name}_priors"] = L.PriorBox(
+        top, n.data, min_size=[sides[0]], max_size=[sides[1]], aspect_ratio=RATIOS, variance=[0.1, 0.1, 0.2, 0.2]
+    )
+    return (*flat, n[f"{name}_priors"])
+
+
+def _detections(n: NetSpec) -> None:
+    n.conf_rows = L.Reshape(n.conf, shape={"dim": [0, -1, len(CLASSES)]})
+    n.conf_prob = L.Softmax(n.conf_rows, axis=2)
+    n.conf_flat = L.Flatten(n.conf_prob)
+    n.found = L.DetectionOutput(
+        n.loc,
+        n.conf_flat,
+        n.priors,
+        detection_output_param={
+            "num_classes": len(CLASSES),
+            "code_type": "CENTER_SIZE",
+            "nms_param": {"nms_threshold": 0.45, "top_k": 100},
+            "keep_top_k": 50,
+            "confidence_threshold": 0.01,
+        },
+    )
+
+
+def solver() -> SolverParameter:
+    """How it is trained and tested."""
+    return SolverParameter(
+        train_net="train.prototxt",
+        test_net=["val.prototxt"],
+        test_iter=[VAL // TEST_BATCH],
+        test_interval=500,
+        test_initialization=False,
+        eval_type="detection",
+        ap_version="MaxIntegral",
+        show_per_class_result=True,
+        type="Adam",
+        base_lr=0.001,
+        lr_policy="poly",
+        power=0.9,
+        momentum=0.9,
+        momentum2=0.999,
+        max_iter=ITERATIONS,
+        display=50,
+        average_loss=50,
+        snapshot=500,
+        snapshot_prefix="runs/ssd-demo/ssd",
+        random_seed=1,
+        solver_mode=SolverParameter.CPU,
+    )
+
+
+def files() -> dict[str, str]:
+    """File name -> text."""
+    head = "# A small SSD on drawn scenes.  Written by `python -m models write ssd-demo models`.\n"
+    written = {f"{phase}.prototxt": net(phase) for phase in ("train", "val", "deploy")}
+    written["solver.prototxt"] = solver()
+    texts = {name: head + text.format(message) for name, message in written.items()}
+    return {**texts, "classes.txt": "".join(f"{name}\n" for name in CLASSES)}
