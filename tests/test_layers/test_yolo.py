@@ -191,3 +191,18 @@ def test_mistakes():
         region_loss(x, OBJECTS, "softmax_tree: 'coco.tree'")
     with pytest.raises(GraphFault, match="mask_group_num is 2, but there are 1 maps"):
         build("type: 'Yolov3DetectionOutput' bottom: 'a' top: 'y'", x.shape)
+
+
+def test_yolo_seg_weighs_the_pixels_of_rare_classes_more():
+    x, wanted = normal(2, 2, 3, 3), np.zeros((2, 2, 3, 3))
+    wanted[0, 0, 0], wanted[1, 1] = 1, 1
+    pixels = wanted.sum(axis=(2, 3))
+    text = "type: 'YoloSeg' bottom: 'x' bottom: 'm' %s top: 'l' yolo_seg_param { object_scale: 0.5 }"
+    plain = -(wanted * np.log(sigmoid(x)) + (1 - wanted) * np.log(1 - sigmoid(x)))
+    layer = build(text % "", x.shape, x.shape)
+    assert float(layer.forward([x, wanted])[0]) == pytest.approx(0.5 * plain.sum() / 2)
+    weights = np.where(wanted > 0, np.asarray([2 - 3 / 15, 2 - 9 / 9])[:, None, None], 1)
+    layer = build(text % "bottom: 'p'", x.shape, x.shape, pixels.shape)
+    assert float(layer.forward([x, wanted, pixels])[0]) == pytest.approx(0.5 * (weights * plain).sum() / 2)
+    with pytest.raises(ShapeFault, match="must have one shape"):
+        build(text % "", x.shape, (2, 2, 3, 4))
