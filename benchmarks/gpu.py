@@ -190,7 +190,7 @@ def floors(net, precision: str, train: bool) -> tuple[float, float]:
     for step in net.plan.steps:
         bottoms, tops = ([value.shape for value in values] for values in (step.bottoms, step.tops))
         operations += 2 * step.layer.macs(bottoms, tops)
-        if step.relu is not None or step.cls.type not in ("ReLU", "Dropout", "Input"):
+        if step.cls.type not in ("ReLU", "Dropout", "Input"):
             moved += width * sum(int(np.prod(shape)) for shape in (*bottoms, *tops))
             moved += width * sum(p.count for p in step.layer.params)
     if not train:

@@ -95,11 +95,11 @@ class NetBlob(Shaped):
 
     @property
     def _gpu_data_ptr(self) -> int:
-        return _pointer(self._engine.run.array(self._values[-1]))
+        return _pointer(self._engine.executor.array(self._values[-1]))
 
     @property
     def _gpu_diff_ptr(self) -> int:
-        return _pointer(self._engine.run.gradient(self._values[0]))
+        return _pointer(self._engine.executor.gradient(self._values[0]))
 
     # -- data ----------------------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ class NetBlob(Shaped):
     def _made(self) -> np.ndarray:
         """What the engine has of it, newest first; zeros where that is nothing."""
         candidates = [self._current] if self._current else self._values[::-1]
-        for array in map(self._engine.run.array, candidates):
+        for array in map(self._engine.executor.array, candidates):
             if array is not None and array.shape == self.shape:
                 return self._engine.backend.to_host(array)
         return np.zeros(self.shape, np.float32)
@@ -127,13 +127,13 @@ class NetBlob(Shaped):
         host.ours = host.ours and self._on_host
         if host.array is None:
             return
-        array = self._engine.run.array(value)
+        array = self._engine.executor.array(value)
         if host.array.shape != array.shape:
             host.array = None
         elif self._on_host:
             host.take(array)
             if value is self._values[-1]:  # earlier ones stay the engine's: their numbers will not last
-                self._engine.run.put(value, host.array)
+                self._engine.executor.put(value, host.array)
 
     def lend(self, first: int) -> None:
         """Let the layers from index `first` on read what the script has written."""
@@ -145,16 +145,16 @@ class NetBlob(Shaped):
             array, self._data.ours = self._engine.backend.asarray(array.copy()), False
         elif value is not self._values[-1]:
             array = array.copy()
-        self._engine.run.put(value, array)
+        self._engine.executor.put(value, array)
 
     def fill_gap(self, first: int) -> None:
         """Zeros, as in Caffe's fresh memory, where a layer from `first` on would read what nobody has made."""
         value = self._before(first)
         if value is None or not any(reader.index >= first for reader in value.readers):
             return
-        array = self._engine.run.array(value)
+        array = self._engine.executor.array(value)
         if array is None or array.shape != value.shape:
-            self._engine.run.put(value, self._engine.backend.zeros(value.shape))
+            self._engine.executor.put(value, self._engine.backend.zeros(value.shape))
 
     def _before(self, first: int) -> Value | None:
         """What the name means where layer `first` begins."""
@@ -172,7 +172,7 @@ class NetBlob(Shaped):
 
     def _sent(self) -> np.ndarray:
         """The gradient the engine has of it; a loss begins at its weight, all else at zero."""
-        for gradient in map(self._engine.run.gradient, self._values):
+        for gradient in map(self._engine.executor.gradient, self._values):
             if gradient is not None and gradient.shape == self.shape:
                 return self._engine.backend.to_host(gradient)
         return np.full(self.shape, self._values[-1].loss_weight, np.float32)
@@ -181,7 +181,7 @@ class NetBlob(Shaped):
         """A layer has just sent this value a gradient."""
         host = self._diff
         host.ours = host.ours and self._on_host
-        gradient = self._engine.run.gradient(value)
+        gradient = self._engine.executor.gradient(value)
         if gradient is not None and host.holds(gradient.shape):
             host.take(gradient)
 

@@ -172,21 +172,21 @@ class Net(Shown):
 
     def _loss_starts(self, first: int, last: int) -> dict[str, np.ndarray]:
         """{loss: its weight} of those in the pass that no forward has made; the engine knows of the others."""
-        run = self._engine.run
+        executor = self._engine.executor
         return {
             value.name: np.full(value.shape, value.loss_weight, np.float32)
             for value in self._engine.plan.losses
-            if first <= value.producer.index <= last and run.array(value) is None
+            if first <= value.producer.index <= last and executor.array(value) is None
         }
 
     def _make_up(self, first: int, last: int) -> None:
         """Let layers whose forward has not run save what their backward needs of the blobs as they are."""
         for step in self._engine.plan.steps[first : last + 1]:
-            if step.backward and not self._engine.run.has_run(step):
+            if step.backward and not self._engine.executor.has_run(step):
                 self._lend(step.index)
                 for value in step.bottoms:
                     self.blobs[value.name].fill_gap(step.index)
-                self._engine.run.make_up(step)
+                self._engine.executor.make_up(step)
 
     def _fill(self, what: str, given, names, method: str, kind: str) -> None:
         if given:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from demitasse.layers.backend.geometry import ConvGeometry
-from demitasse.layers.layer import Array, Layer, Param, Shape, axis_index
+from demitasse.layers.layer import Layer, Param, Shape, axis_index
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
@@ -19,8 +19,6 @@ class Convolution(Layer):
     bottoms = tops = (1, None)
     same_count = True
     fuses_relu = writes_into = takes_nhwc = multiplies = True
-    relu: float | None = None  # the slope of a ReLU that the plan has put into this layer, as a last step
-    out: Array | None = None  # where the next output may be written: a flat array, set anew by the plan
 
     def setup(self, shapes):
         param = self.spec.convolution_param
@@ -37,20 +35,20 @@ class Convolution(Layer):
     def infer(self, shapes):
         return [self._top_shape(shape) for shape in shapes]
 
-    def forward(self, xs):
-        ys, self.out = [self._forward_one(x) for x in xs], None
+    def forward(self, xs, relu=None, out=None):
+        ys = [self._forward_one(x, relu, out) for x in xs]
         if self.keep:
-            self.saved = xs, ys if self.relu is not None else None
+            self.saved = xs, ys if relu is not None else None
         return ys
 
-    def backward(self, dys, need):
+    def backward(self, dys, need, relu=None):
         xs, ys = self.saved
         dxs = [None] * len(xs)
         for i, (x, dy) in enumerate(zip(xs, dys, strict=True)):
             if dy is None:
                 continue
-            if self.relu is not None:
-                dy = self.be.relu_backward(dy, ys[i], self.relu)
+            if relu is not None:
+                dy = self.be.relu_backward(dy, ys[i], relu)
             dxs[i] = self._backward_one(x, dy, need[i])
         return dxs
 
@@ -72,9 +70,9 @@ class Convolution(Layer):
     def _out_size(self, spatial):
         return self.geometry.out_size(spatial)
 
-    def _forward_one(self, x):
+    def _forward_one(self, x, relu, out):
         weight, bias = self._weight_and_bias()
-        y = self.be.conv_forward(self._images(x), weight, bias, self.geometry, self.relu, self.out)
+        y = self.be.conv_forward(self._images(x), weight, bias, self.geometry, relu, out)
         return y.reshape(*x.shape[: self.axis], *y.shape[1:])
 
     def _backward_one(self, x, dy, need):

@@ -34,7 +34,7 @@ class Deconvolution(Convolution):
     def _out_size(self, spatial):
         return self.geometry.in_size(spatial)
 
-    def _forward_one(self, x):
+    def _forward_one(self, x, relu, out):
         (weight, bias), top_shape = self._weight_and_bias(), self._top_shape(x.shape)
         y = self.be.conv_backward_data(
             self._images(x),
@@ -42,9 +42,9 @@ class Deconvolution(Convolution):
             self.geometry,
             top_shape[self.axis + 1 :],
             bias,
-            self.relu,
+            relu,
             self._is_diagonal(),
-            self.out,
+            out,
         )
         return y.reshape(top_shape)
 

@@ -15,7 +15,6 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 class InnerProduct(Layer):
     type = "InnerProduct"
     fuses_relu = multiplies = True
-    relu: float | None = None  # the slope of a ReLU that the plan has put into this layer, as a last step
 
     def setup(self, shapes):
         param = self.spec.inner_product_param
@@ -39,22 +38,22 @@ class InnerProduct(Layer):
             )
         return [(*shape[: self.axis], self.spec.inner_product_param.num_output)]
 
-    def forward(self, xs):
+    def forward(self, xs, relu=None):
         be, (x,), transpose = self.be, xs, self.spec.inner_product_param.transpose
         y = be.matmul(self._rows(x), self._weight()[0], tb=not transpose)
         if len(self.params) > 1:
             y += self.params[1].data
-        if self.relu is not None:
-            y = be.relu_forward(y, self.relu)
+        if relu is not None:
+            y = be.relu_forward(y, relu)
         if self.keep:
-            self.saved = x, y if self.relu is not None else None
+            self.saved = x, y if relu is not None else None
         return [y.reshape(*x.shape[: self.axis], y.shape[1])]
 
-    def backward(self, dys, need):
+    def backward(self, dys, need, relu=None):
         be, transpose, (x, y) = self.be, self.spec.inner_product_param.transpose, self.saved
         dy, rows = dys[0].reshape(-1, self.spec.inner_product_param.num_output), self._rows(x)
-        if y is not None:
-            dy = be.relu_backward(dy, y, self.relu)
+        if relu is not None:
+            dy = be.relu_backward(dy, y, relu)
         (weight, *bias), (used, length) = self.params, self._weight()
         if weight.grad is not None:
             left, right = (rows, dy) if transpose else (dy, rows)

@@ -83,9 +83,9 @@ class Layer:
     # What it can do for those who run it, who ask for this and never for its type:
     given_by_user = False  # its tops are arrays that the user gives: it does not run (Input)
     takes_nhwc = False  # it only hands arrays to primitives, which may have a channels-last form of their own
-    fuses_relu = False  # it can apply a ReLU to what it has just computed
+    fuses_relu = False  # forward and backward take `relu`, the slope (0 or more) of a ReLU to apply to the tops at once
     relu_slope: float | None = None  # the slope for negative numbers, of a layer that is a ReLU and no more
-    writes_into = False  # it can write its top where it is told to
+    writes_into = False  # forward takes `out`, a flat array to write its only top into
     concatenates = False  # its top is its bottoms one after the other along `axis`, and not copied if they lie so
     crops = False  # it cuts bottom 0 to bottom 1 by crop_param, whose offset follows from the coordinates of both
     multiplies = False  # its first param multiplies the bottom: where that is all zero, the top says nothing

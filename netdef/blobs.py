@@ -87,16 +87,6 @@ class Gradients:
         """A value's gradient so far, or None."""
         return self._sums.get(value)
 
-    def all(self) -> dict[Value, Array]:
-        """{value: what has been sent for it so far}."""
-        return dict(self._sums)
-
-    def copy(self) -> Gradients:
-        """The same sums, of which neither changes the other's."""
-        other = Gradients(self._backend)
-        other._sums, other._ours = dict(self._sums), set(self._ours)
-        return other
-
     def clear(self) -> None:
         """Forget all gradients."""
         self._sums.clear()

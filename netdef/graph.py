@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NoReturn
 
 from demitasse.layers.layer import TEST, TRAIN, Layer, Shape, layer_class
 from demitasse.netdef.words import at, count_text, some, times_text
@@ -25,7 +26,6 @@ class Value:
     slot: int  # which top of the producer it is
     readers: list[Step] = field(default_factory=list)  # in order; a layer that reads it twice is there twice
     loss_weight: float = 0.0  # its share in the net's loss
-    join: Step | None = None  # a Concat in whose array it may be written
     shape: Shape = ()  # the newest inferred one
 
 
@@ -42,9 +42,6 @@ class Step:
     layer: Layer = None  # type: ignore[assignment]  # until the plan sets it up
     need: list[bool] = field(default_factory=list)  # which bottoms get a gradient
     backward: bool = False  # whether it takes part in the backward pass
-    relu: Step | None = None  # an in-place ReLU to be run in the same call
-    last_uses: list[Value] = field(default_factory=list)  # values that nobody reads after this step
-    relu_slope: float = 0.0  # that ReLU's for negative numbers
     sized_for: list[Shape] | None = None  # the bottom shapes of the last `infer`
     is_input: bool = field(init=False)
 
@@ -81,6 +78,13 @@ class Step:
             if hasattr(error, "add_note"):  # a Python layer's own; notes exist since Python 3.11
                 error.add_note(f"in layer {self.label}{at(self.where)}")
         return error
+
+    def reraise(self, error: Exception) -> NoReturn:
+        """What leaving `located` by this error does; for where entering it at every call would cost too much."""
+        other = self.located_error(error)
+        if other is not error:
+            raise other from None
+        raise error
 
     def _out_of_memory(self, error: MemoryError) -> ShapeFault:
         detail = f": {error}" if str(error) else ""

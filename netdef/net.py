@@ -16,12 +16,12 @@ from typing import Any
 
 from demitasse.layers.backend import make_backend
 from demitasse.layers.layer import Array, Layer, Param, Shape
-from demitasse.netdef.fusion import fuse_relus, join_in_place
+from demitasse.netdef.executor import Executor
 from demitasse.netdef.graph import Step, Value
 from demitasse.netdef.loading import LoadReport
 from demitasse.netdef.params import allocate_grads, fill_params
-from demitasse.netdef.plan import Plan, plan_lifetimes
-from demitasse.netdef.run import Run
+from demitasse.netdef.plan import Plan
+from demitasse.netdef.program import Choices, Program
 from demitasse.netdef.stored import Stored
 from demitasse.netdef.turns import alone
 from demitasse.netdef.words import some
@@ -41,7 +41,7 @@ class Net(Stored):
     fuse: run an in-place ReLU inside the layer before it, and have convolutions write into the Concat that they feed.
 
     blobs, grads: {blob: array, or its gradient} of what is there at the moment, newest values.
-    run: the same by value, for those who put arrays of their own in place (netdef.run.Run).
+    executor: the same by value, for those who put arrays of their own in place (netdef.executor.Executor).
     load_report: what `weights` had in common with the net.
     lock: held during each of the calls below, so that threads may share the net: each gets the results of its own
         call.  Hold it (`with net.lock:`) to make several calls, or a call and a look at `blobs`, one.
@@ -77,23 +77,27 @@ class Net(Stored):
 
     def _build(self, keep: str | Iterable[str], fuse: bool, weights) -> None:
         """Put arrays to the plan."""
-        kept = _kept_names(keep, self.plan.newest)
-        plan_lifetimes(self.plan.steps, kept)
-        if fuse:
-            # where all blobs are kept layers are to save those, not images of the backend's
-            if kept is not None or not self.backend.capabilities.nhwc:
-                fuse_relus(self.plan.steps)
-            if kept is not None and self.backend.capabilities.writes_into_out:
-                join_in_place(self.plan.steps, kept)
-        self._goes_back = self.plan.trains or kept is None or self.plan.message.force_backward
-        self.run = Run(self.plan, self.backend, kept)
-        self.blobs, self.grads = self.run.blobs, self.run.grads
+        choices = self._choices(keep, fuse)
+        self._goes_back = self.plan.trains or choices.keeps_all or self.plan.message.force_backward
+        self.executor = Executor(self.plan, self.backend, choices)
+        self.blobs, self.grads = self.executor.blobs, self.executor.grads
         self.before_forward: list[Callable[[int], None]] = []
         self.after_forward: list[Callable[[int], None]] = []
         self.before_backward: list[Callable[[int], None]] = []
         self.after_backward: list[Callable[[int], None]] = []
         self.load_report = self._take(weights) if weights else None
         self._allocate()
+
+    def _choices(self, keep: str | Iterable[str], fuse: bool) -> Choices:
+        can, kept = self.backend.capabilities, _kept_names(keep, self.plan.newest)
+        keeps_all = kept is None
+        return Choices(
+            stay=frozenset(value for value in self.plan.values if keeps_all or value.name in kept),
+            keeps_all=keeps_all,
+            fuses=fuse and not (keeps_all and can.nhwc),  # layers are to save what a user sees, not tensors of a device
+            joins=fuse and not keeps_all and can.writes_into_out,
+            nhwc=can.nhwc,
+        )
 
     def _take(self, weights) -> LoadReport:
         return self.share_with(weights) if isinstance(weights, Net) else self.load(weights)
@@ -192,17 +196,25 @@ class Net(Stored):
         first, last = self._index(start, 0), self._index(end, len(self.plan.steps) - 1)
         fed = {self._value_before(name, first): self._copy(array) for name, array in (inputs or {}).items()}
         self.plan.resize({value.name: array.shape for value, array in fed.items()}, first, last)
-        self.run.begin_forward(first, last)
+        program = self.executor.begin_forward(first, last)
         for value, array in fed.items():
-            self.run.put(value, array)
-        for step in self.plan.steps[first : last + 1]:
-            if self.before_forward:
-                _call(self.before_forward, step)
-            self.run.forward(step, last)
-            if self.after_forward:
-                _call(self.after_forward, step)
+            self.executor.put(value, array)
+        if self.before_forward or self.after_forward:
+            self._forward_watched(program, first, last)
+        else:
+            for call in program.calls:
+                self.executor.forward(call)
         names = self.outputs if end is None else [value.name for value in self.plan.steps[last].tops]
         return {name: self.blobs[name] for name in names}
+
+    def _forward_watched(self, program: Program, first: int, last: int) -> None:
+        """The program, with the hooks around each layer: also around those that run in another one's call."""
+        for step in self.plan.steps[first : last + 1]:
+            _call(self.before_forward, step)
+            call = program.by_step.get(step)
+            if call is not None and call.step is step:
+                self.executor.forward(call)
+            _call(self.after_forward, step)
 
     @alone
     def backward(
@@ -217,10 +229,10 @@ class Net(Stored):
         self._check_backward()
         last, first = self._index(start, len(self.plan.steps) - 1), self._index(end, 0)
         given = {self._value_before(name, last + 1): self.backend.asarray(grad) for name, grad in (grads or {}).items()}
-        self.run.begin_backward(first, last, start is None, given)
+        self.executor.begin_backward(first, last, start is None, given)
         for step in reversed(self.plan.steps[first : last + 1]):
             _call(self.before_backward, step)
-            self.run.backward(step)
+            self.executor.backward(step)
             _call(self.after_backward, step)
 
     @property
@@ -231,7 +243,7 @@ class Net(Stored):
     @alone
     def loss_later(self) -> Callable[[], float]:
         """`loss`, asked for now: a function that waits for it, but not for what is started in between."""
-        terms = [(weight, self.backend.to_host_async(array)) for weight, array in self.run.losses()]
+        terms = [(weight, self.backend.to_host_async(array)) for weight, array in self.executor.losses()]
         if self.plan.losses and not terms:
             raise GraphFault("there is no loss before forward has run")
 

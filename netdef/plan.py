@@ -59,6 +59,7 @@ class Plan:
         self.by_name = {step.name: step for step in reversed(self.steps)}  # the first of a name, as in pycaffe
         self._advised: set[str] = set()
         self.settled = False  # whether only an input's shape can change any other
+        self.sizes = 0  # counts up whenever some shape has changed
         try:
             self._set_up(backend, auto_crop)
             warn_of_net(self.steps, self._advised)
@@ -155,10 +156,23 @@ class Plan:
 
     def reshape_value(self, value: Value, shape: Shape) -> None:
         """Give a value another shape, for `resize` to take up: inputs keep it, other layers say their own anew."""
-        value.shape = tuple(int(size) for size in shape)
         if not value.producer.is_input:
             value.producer.sized_for = None
+        self.resize_value(value, tuple(int(size) for size in shape))
+
+    def resize_value(self, value: Value, shape: Shape) -> None:
+        """Take up the shape that a value has turned out to have; the layers behind it are to be sized anew."""
+        value.shape = shape
         self.settled = False
+        self.sizes += 1
+
+    def size_step(self, step: Step) -> None:
+        """Infer the shapes of a layer's tops, where those of its bottoms have changed since that was done."""
+        shapes = [value.shape for value in step.bottoms]
+        if shapes != step.sized_for:
+            infer(step, shapes)
+            self.settled = False
+            self.sizes += 1
 
     def resize(self, given: Mapping[str, Shape], first: int = 0, last: int | None = None) -> None:
         """Infer the shapes of steps[first..last] where something has changed, with new shapes for inputs.
@@ -178,7 +192,8 @@ class Plan:
                 for step in self.steps[first : None if last is None else last + 1]
                 if not step.is_input
             ]
-            if any(changed):
+            if any(changed) or wanted != self._fitting:
+                self.sizes += 1
                 self._require_memory()
         except BaseException:
             self._restore(before)
@@ -190,6 +205,7 @@ class Plan:
     def _restore(self, shapes: Mapping[Value, Shape]) -> None:
         """Take back a `resize` that did not fit, the layers' own sizes with it."""
         self.settled = False
+        self.sizes += 1
         for value, shape in shapes.items():
             value.shape = shape
         for step in self.steps:
@@ -240,18 +256,3 @@ def infer(step: Step, shapes: Sequence[Shape]) -> None:
     for value, shape in zip(step.tops, step.layer.infer(list(shapes)), strict=True):
         value.shape = tuple(int(size) for size in shape)
     step.sized_for = list(shapes)
-
-
-def plan_lifetimes(steps: Sequence[Step], kept: Iterable[str] | None) -> None:
-    """Fill in `last_uses` of every step: the values that may be dropped once it has run.
-
-    Losses, values that nobody reads and the blobs named in `kept` stay; kept None: everything stays.
-    """
-    for step in steps:
-        step.last_uses = []
-    if kept is None:
-        return
-    kept = set(kept)
-    for value in (value for step in steps for value in step.tops):
-        if value.readers and not value.loss_weight and value.name not in kept:
-            value.readers[-1].last_uses.append(value)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from demitasse.netdef.coords import above_value, crop_offset, map_between
-from demitasse.netdef.fusion import fuse_relus
-from demitasse.netdef.graph import Step, Value
-from demitasse.netdef.plan import Plan, plan_lifetimes
+from demitasse.netdef.graph import Step
+from demitasse.netdef.plan import Plan
+from demitasse.netdef.program import Choices, compile_program
 from demitasse.netdef.sight import Sight, sights
 from demitasse.netdef.words import shape_text
 from demitasse.proto.errors import GraphFault, printable
@@ -77,18 +77,12 @@ def macs(step: Step) -> int:
 
 def live_most(plan: Plan) -> tuple[int, str]:
     """The largest number of values alive at once in a forward pass, and the layer where that is."""
-    plan_lifetimes(plan.steps, plan.inputs)
-    fuse_relus(plan.steps)
-    absorbed = {step.relu for step in plan.steps if step.relu}
-    alive: dict[Value, int] = {}
-    most = (0, "")
-    for step in plan.steps:
-        if step in absorbed:
-            continue
-        tops = step.relu.tops if step.relu else step.tops
-        alive.update((value, math.prod(value.shape)) for value in tops)
-        most = max(most, (sum(alive.values()), step.name), key=lambda pair: pair[0])
-        for value in step.last_uses:
+    alive = {value: math.prod(value.shape) for value in plan.inputs.values()}
+    most = sum(alive.values()), plan.steps[0].name
+    for call in compile_program(plan.steps, Choices()).calls:
+        alive.update((value, math.prod(value.shape)) for value in call.tops)
+        most = max(most, (sum(alive.values()), call.step.name), key=lambda pair: pair[0])
+        for value in call.frees:
             alive.pop(value, None)
     return most
 

@@ -41,9 +41,8 @@ class Hooks:
         """Log the tops of layer `index`."""
         step = self.net.plan.steps[index]
         for value in step.tops:
-            self.log.detail(
-                f"    [Forward] Layer {step.name}, top blob {value.name} data: {self.mean(self.net.run.array(value)):g}"
-            )
+            mean = self.mean(self.net.executor.array(value))
+            self.log.detail(f"    [Forward] Layer {step.name}, top blob {value.name} data: {mean:g}")
         for i, p in enumerate(step.layer.params):
             self.log.detail(f"    [Forward] Layer {step.name}, param blob {p.name or i} data: {self.mean(p.data):g}")
 
@@ -51,7 +50,7 @@ class Hooks:
         """Log the gradients that layer `index` has sent down, and its params'."""
         step = self.net.plan.steps[index]
         for value, need in zip(step.bottoms, step.need, strict=True):
-            gradient = self.net.run.gradient(value) if need else None
+            gradient = self.net.executor.gradient(value) if need else None
             if gradient is not None:
                 self.log.detail(
                     f"    [Backward] Layer {step.name}, bottom blob {value.name} diff: {self.mean(gradient):g}"

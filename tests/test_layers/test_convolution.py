@@ -39,12 +39,13 @@ def test_deconvolution_sizes_are_those_of_fcn(kernel, stride, size, out):
 @pytest.mark.parametrize("slope", [0.0, 0.1])
 def test_a_fused_relu_is_a_relu(form, slope):
     text, x = form.format("num_output: 3" + (" kernel_size: 3" if form is not INNER else "")), normal(2, 4, 5, 6)
-    apart, fused = build(text, x.shape), build(text, x.shape, relu=slope)
-    (plain,), (y,) = apart.forward([x]), fused.forward([x])
+    apart, fused = build(text, x.shape), build(text, x.shape)
+    (plain,), (y,) = apart.forward([x]), fused.forward([x], relu=slope)
     np.testing.assert_allclose(y, np.where(plain > 0, plain, slope * plain), atol=1e-12)
     dy = normal(*y.shape, seed=1)
     kept = dy.copy()
-    (dx,), (expected,) = fused.backward([dy], [True]), apart.backward([np.where(plain > 0, dy, slope * dy)], [True])
+    (dx,) = fused.backward([dy], [True], relu=slope)
+    (expected,) = apart.backward([np.where(plain > 0, dy, slope * dy)], [True])
     np.testing.assert_allclose(dx, expected, atol=1e-12)
     for param, other in zip(fused.params, apart.params, strict=True):
         np.testing.assert_allclose(param.grad, other.grad, atol=1e-12)

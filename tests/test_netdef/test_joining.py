@@ -90,7 +90,7 @@ def test_parts_of_a_run_and_blobs_put_in_between(data):
 
     def put(index):
         if net.layer_names[index] == "b":
-            net.run.put(net.plan.by_name["a_relu"].tops[0], other)
+            net.executor.put(net.plan.by_name["a_relu"].tops[0], other)
 
     net.after_forward.append(put)
     changed = net.forward({"data": data})["c"]

@@ -74,9 +74,9 @@ def test_in_place_layers_leave_the_values_before_them_alone():
     net = build(SMALL, keep="all", fuse=False)
     net.forward(FEED)
     before, after = (step.tops[0] for step in net.plan.steps if step.name in ("c1", "r1"))
-    assert (net.run.array(before) < 0).any()
-    np.testing.assert_array_equal(net.blobs["c1"], np.maximum(net.run.array(before), 0))
-    assert net.blobs["c1"] is net.run.array(after)
+    assert (net.executor.array(before) < 0).any()
+    np.testing.assert_array_equal(net.blobs["c1"], np.maximum(net.executor.array(before), 0))
+    assert net.blobs["c1"] is net.executor.array(after)
 
 
 def test_the_gradient_seen_of_a_blob_is_that_before_its_in_place_layers():

@@ -1,0 +1,256 @@
+"""The arrays of a net from forward to backward: what is alive, what has run, gradients on their way down.
+
+A forward pass is a list of calls (netdef/program.py), compiled once for each set of sizes; the executor runs it.
+Memory follows the list: a value is dropped after its last reader, what a layer has saved after its backward, a
+gradient once its producer has taken it.  Layers keep what they need themselves (`saved`), so values can go even where
+a backward pass follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from demitasse.layers.layer import Array, Shape
+from demitasse.netdef.blobs import Blobs, Gradients
+from demitasse.netdef.graph import Step, Value
+from demitasse.netdef.plan import Plan
+from demitasse.netdef.program import Call, Choices, Program, Slot, compile_program
+from demitasse.netdef.words import shape_text
+from demitasse.proto.errors import GraphFault
+
+KEEPING = "keep=[...] names blobs to keep, keep='all' keeps every one"
+
+
+class Executor:
+    """One net's arrays, and its passes over them."""
+
+    def __init__(self, plan: Plan, backend, choices: Choices):
+        self.plan, self.backend, self.choices = plan, backend, choices
+        self._programs: dict[tuple[int, int], Program] = {}  # of the present sizes, by the first and the last step
+        self._sizes = plan.sizes  # which sizes those are
+        self._inputs: dict[Value, Array] = {}  # what the user gave, for good
+        self._arrays: dict[Value, Array] = {}  # what the layers have made and somebody still needs
+        self._wholes: dict[Step, Array] = {}  # what Concats will return, while its pieces are being made
+        self._moved = False  # whether a size has shown only on the way: then slots do not count
+        self._calls: dict[Step, Call] = {}  # by which call each step ran last
+        self._ready: dict[Step, list[Shape] | None] = {}  # steps that can go backward: the bottom shapes they ran at
+        self._sums = Gradients(backend)  # gradients on their way down
+        self._grads: dict[Value, Array] = {}  # gradients kept for reading
+        values: dict[str, list[Value]] = {}
+        for value in plan.values:
+            values.setdefault(value.name, []).append(value)
+        newest_first = {name: found[::-1] for name, found in values.items()}
+        self.blobs = Blobs(newest_first, self.array, f"holds nothing now: run forward; {KEEPING}")
+        self.grads = Blobs(values, self.gradient, f"has no gradient now: run backward; {KEEPING}")
+
+    # -- values ------------------------------------------------------------------------------------
+
+    def array(self, value: Value) -> Array | None:
+        """What the value holds now.  An input that nobody has set holds zeros."""
+        if not value.producer.is_input:
+            return self._as_nchw(value, self._arrays)
+        array = self._inputs.get(value)
+        if array is None or array.shape != value.shape:
+            array = self._inputs[value] = self.backend.zeros(value.shape)
+        return array
+
+    def _as_nchw(self, value: Value, held: dict[Value, Array]) -> Array | None:
+        """What is held, which from now on is an array: whoever has it may write to it."""
+        array = held.get(value)
+        if array is not None and self.choices.nhwc:
+            array = held[value] = self.backend.to_nchw(array)
+        return array
+
+    def put(self, value: Value, array: Array) -> None:
+        """Set an input for good, or another value for the layers that still have to run."""
+        (self._inputs if value.producer.is_input else self._arrays)[value] = array
+        self._resize(value, array.shape)
+
+    def _resize(self, value: Value, shape: Shape) -> None:
+        if value.shape != shape:
+            self._moved = True
+            self.plan.resize_value(value, shape)
+
+    def losses(self) -> list[tuple[float, Array]]:
+        """(weight, array) of each loss that there is at the moment."""
+        return [(value.loss_weight, self.array(value)) for value in self.plan.losses if value in self._arrays]
+
+    def forget(self) -> None:
+        """Drop what the last run has left, before the next one allocates anything."""
+        self._arrays.clear()
+        self._sums.clear()
+        self._grads.clear()
+        self._calls.clear()
+        self._ready.clear()
+        for step in self.plan.steps:
+            step.layer.saved = None
+
+    # -- forward -----------------------------------------------------------------------------------
+
+    def begin_forward(self, first: int, last: int) -> Program:
+        """Make ready for steps[first..last], and what to run of them; nothing of an earlier run counts any more."""
+        if first == 0:
+            self.forget()
+        self._wholes.clear()
+        self._moved = False
+        program = self._program(first, last)
+        for earlier in {self._calls[step] for step in program.by_step if step in self._calls}:
+            if earlier.relu is not None:  # both, or one of the two alone?
+                self._calls.pop(earlier.relu, None)
+                self._calls[earlier.step] = self._program(earlier.step.index, earlier.step.index).by_step[earlier.step]
+        self._calls.update(program.by_step)
+        return program
+
+    def _program(self, first: int, last: int) -> Program:
+        if self._sizes != self.plan.sizes:
+            self._programs.clear()
+            self._sizes = self.plan.sizes
+        program = self._programs.get((first, last))
+        if program is None:
+            program = compile_program(self.plan.steps[first : last + 1], self.choices)
+            self._programs[first, last] = program
+        return program
+
+    def forward(self, call: Call) -> None:
+        """Run one call of the program that begin_forward gave."""
+        held, step, layer = self._arrays, call.step, call.layer
+        try:
+            if self._moved:
+                self.plan.size_step(step)
+            xs = [held[value] if value in held else self._alive(value) for value in call.bottoms]
+            if call.bottoms_to_nchw:
+                xs = [self.backend.to_nchw(x) for x in xs]
+            if call.slot is None:
+                arrays = layer.forward(xs, **call.epilogue)
+            else:
+                arrays = layer.forward(xs, out=self._place(call.slot), **call.epilogue)
+            if call.tops_to_nchw:
+                arrays = [self.backend.to_nchw(array) for array in arrays]
+        except Exception as error:
+            step.reraise(error)
+        for value, array in zip(call.tops, arrays, strict=True):
+            if array.shape != value.shape:  # some shapes depend on the data
+                self._resize(value, array.shape)
+            held[value] = array
+        if layer.keep:
+            self._ready[step] = step.sized_for
+        for value in call.frees:
+            held.pop(value, None)
+
+    def _place(self, slot: Slot) -> Array | None:
+        """Where a layer is to write its top: a flat array."""
+        if self._moved:
+            return None
+        if slot.whole not in self._wholes:
+            self._wholes[slot.whole] = self.backend.empty(slot.size)
+        whole = self._wholes[slot.whole]
+        if slot.last:
+            del self._wholes[slot.whole]
+        return whole[slot.start : slot.stop]
+
+    def _alive(self, value: Value) -> Array:
+        array = self.array(value)
+        if array is None:
+            raise GraphFault(
+                f"reads blob '{value.name}', which holds nothing now: give it in forward's inputs, "
+                f"or start further up; {KEEPING}"
+            )
+        return array
+
+    def has_run(self, step: Step) -> bool:
+        """Whether the layer can go backward: its forward has run, at the sizes that its bottoms have now."""
+        return step in self._ready and self._ready[step] == step.sized_for
+
+    def make_up(self, step: Step) -> None:
+        """Let a layer that has not run save what its backward needs of its bottoms as they are; its tops stay."""
+        call = self._program(step.index, step.index).by_step[step]
+        with step.located:
+            self.plan.size_step(step)
+            xs = [self._alive(value) for value in call.bottoms]
+            step.layer.save_for_backward([self.backend.to_nchw(x) for x in xs] if call.bottoms_to_nchw else xs)
+        self._calls[step] = call
+        self._ready[step] = step.sized_for
+
+    # -- backward ----------------------------------------------------------------------------------
+
+    def begin_backward(self, first: int, last: int, afresh: bool, given: Mapping[Value, Array]) -> None:
+        """Put the gradients in place that a pass over steps[first..last] begins from: the losses', and those given."""
+        if afresh:
+            self._sums.clear()
+            self._grads.clear()
+        for value in self._sums.waiting():  # of an earlier pass over these layers, which send anew
+            if value.readers and all(first <= reader.index <= last for reader in value.readers):
+                self._sums.take(value)
+        for value in self.plan.losses:
+            if first <= value.producer.index <= last and value in self._arrays:
+                seed = self.backend.xp.full(value.shape, value.loss_weight, self.backend.dtype)
+                self._sums.add(value, seed)
+        for value, gradient in given.items():
+            if tuple(gradient.shape) != value.shape:
+                raise GraphFault(
+                    f"the gradient given for blob '{value.name}' is {shape_text(gradient.shape)}, "
+                    f"the blob {shape_text(value.shape)}"
+                )
+            self._sums.put(value, gradient)
+        if not self._sums and not self._grads:
+            raise GraphFault(
+                "backward has no gradient to begin from: run forward up to a loss first, or give grads={blob: gradient}"
+            )
+
+    def backward(self, step: Step) -> None:
+        """Take the gradients of the tops of the call by which the step ran, leave those of its bottoms.
+
+        Nothing where none has arrived, and for a ReLU that ran in another layer's call.
+        """
+        call = self._calls.get(step)
+        if not step.backward or (call is not None and call.relu is step):
+            return
+        dys = [self._arrived(value) for value in (step.tops if call is None else call.tops)]
+        if all(dy is None for dy in dys):
+            return
+        try:
+            if call is None or step not in self._ready:
+                raise GraphFault("has nothing saved to go back from: run forward again first")
+            if call.bottoms_to_nchw:
+                dys = [self.backend.to_nchw(dy) for dy in dys]
+            dxs = step.layer.backward(dys, list(step.need), **call.epilogue)
+            if call.tops_to_nchw:
+                dxs = [self.backend.to_nchw(dx) for dx in dxs]
+        except Exception as error:
+            step.reraise(error)
+        for value, dx, need in zip(step.bottoms, dxs, step.need, strict=True):
+            if need and dx is not None:
+                self._sums.add(value, dx)
+        if not self.choices.keeps_all:
+            step.layer.saved = None
+            del self._ready[step]
+
+    def _arrived(self, value: Value) -> Array | None:
+        """The sum of what the value's readers have sent, or what an earlier, partial pass has kept of it."""
+        gradient = self._sums.take(value)
+        if gradient is None:
+            return self._grads.get(value)
+        if self.choices.keeps_all or value in self.choices.stay:
+            self._grads[value] = gradient
+        return gradient
+
+    def gradient(self, value: Value) -> Array | None:
+        """The gradient of a value, for reading: waiting for its producer to take it, or kept."""
+        waiting = self._sums.get(value)
+        if waiting is not None:
+            plain = self.backend.to_nchw(waiting)
+            if plain is not waiting:
+                self._sums.put(value, plain)  # whoever has it may write to it
+            return plain
+        if value in self._grads:
+            return self._as_nchw(value, self._grads)
+        call = self._calls.get(value.producer)
+        if call is None or call.relu is None or value in call.tops:
+            return None
+        (top,) = call.tops
+        after, output = self.gradient(top), self.array(top)
+        return (
+            None
+            if after is None or output is None
+            else self.backend.relu_backward(after, output, call.epilogue["relu"])
+        )
