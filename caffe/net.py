@@ -63,8 +63,8 @@ class Net(Shown):
                 fuse=False,
             )
         )
-        if self._engine.plan.message.debug_info:
-            debug.attach(self._engine, make_log())
+        if self.engine.plan.message.debug_info:
+            debug.attach(self.engine, make_log())
         if weights:
             self.copy_from(weights)
 
@@ -89,7 +89,7 @@ class Net(Shown):
     def lock(self):
         """Held during each call, so that threads may share the net; hold it to make several calls, or a call and a
         look at `blobs`, one."""
-        return self._engine.lock
+        return self.engine.lock
 
     @alone
     def forward(self, blobs=None, start=None, end=None, **kwargs) -> dict[str, np.ndarray]:
@@ -143,17 +143,17 @@ class Net(Shown):
     @alone
     def _forward(self, first: int, last: int) -> float:
         """Run layers by their indices; the loss."""
-        self._lend(first)
+        self.lend(first)
         if first:
             for blob in self.blobs.values():
                 blob.fill_gap(first)
-        self._engine.forward(start=first, end=last)
-        return self._engine.loss if last == len(self.layers) - 1 else 0.0
+        self.engine.forward(start=first, end=last)
+        return self.engine.loss if last == len(self.layers) - 1 else 0.0
 
     @alone
     def _backward(self, last: int, first: int) -> None:
         """Run layers backward by their indices."""
-        steps = self._engine.plan.steps
+        steps = self.engine.plan.steps
         if not any(step.backward for step in steps):
             warnings.warn(
                 "backward has nothing to do: no loss, or force_backward: true, reaches a layer that learns",
@@ -165,28 +165,28 @@ class Net(Shown):
         starts = {name: blob.start_of(first, last, with_zeros) for name, blob in self.blobs.items()}
         self._make_up(first, last)
         grads = self._loss_starts(first, last) | {name: diff for name, diff in starts.items() if diff is not None}
-        self._lend(last + 1)
-        if not grads and not self._engine.plan.losses and last == len(steps) - 1:
+        self.lend(last + 1)
+        if not grads and not self.engine.plan.losses and last == len(steps) - 1:
             return  # all diffs are zero, and so would be what follows from them
-        self._engine.backward(start=last if last < len(steps) - 1 else None, end=first, grads=grads)
+        self.engine.backward(start=last if last < len(steps) - 1 else None, end=first, grads=grads)
 
     def _loss_starts(self, first: int, last: int) -> dict[str, np.ndarray]:
         """{loss: its weight} of those in the pass that no forward has made; the engine knows of the others."""
-        executor = self._engine.executor
+        executor = self.engine.executor
         return {
             value.name: np.full(value.shape, value.loss_weight, np.float32)
-            for value in self._engine.plan.losses
+            for value in self.engine.plan.losses
             if first <= value.producer.index <= last and executor.array(value) is None
         }
 
     def _make_up(self, first: int, last: int) -> None:
         """Let layers whose forward has not run save what their backward needs of the blobs as they are."""
-        for step in self._engine.plan.steps[first : last + 1]:
-            if step.backward and not self._engine.executor.has_run(step):
-                self._lend(step.index)
+        for step in self.engine.plan.steps[first : last + 1]:
+            if step.backward and not self.engine.executor.has_run(step):
+                self.lend(step.index)
                 for value in step.bottoms:
                     self.blobs[value.name].fill_gap(step.index)
-                self._engine.executor.make_up(step)
+                self.engine.executor.make_up(step)
 
     def _fill(self, what: str, given, names, method: str, kind: str) -> None:
         if given:
@@ -203,14 +203,14 @@ class Net(Shown):
     # -- between scripts and the engine ------------------------------------------------------------
 
     def _made(self, index: int) -> None:
-        for value in self._engine.plan.steps[index].tops:
+        for value in self.engine.plan.steps[index].tops:
             self.blobs[value.name].made(value)
 
     def _sent(self, index: int) -> None:
-        for value in self._engine.plan.steps[index].bottoms:
+        for value in self.engine.plan.steps[index].bottoms:
             self.blobs[value.name].sent(value)
 
-    def _lend(self, first: int = 0) -> None:
+    def lend(self, first: int = 0) -> None:
         """Let the engine have what the script has written, for a run from layer `first` on."""
         for blob in self.blobs.values():
             blob.lend(first)
@@ -220,24 +220,24 @@ class Net(Shown):
 
     def before_forward(self, function) -> None:
         """Call function(layer index) before each layer's forward; the next three likewise."""
-        self._call(self._engine.before_forward, function, 0)
+        self._call(self.engine.before_forward, function, 0)
 
     def after_forward(self, function) -> None:
         """Call function(layer index) after each layer's forward."""
-        self._call(self._engine.after_forward, function, 1)
+        self._call(self.engine.after_forward, function, 1)
 
     def before_backward(self, function) -> None:
         """Call function(layer index) before each layer's backward."""
-        self._call(self._engine.before_backward, function, 1)
+        self._call(self.engine.before_backward, function, 1)
 
     def after_backward(self, function) -> None:
         """Call function(layer index) after each layer's backward."""
-        self._call(self._engine.after_backward, function, 0)
+        self._call(self.engine.after_backward, function, 0)
 
     def _call(self, hooks: list, function, after: int) -> None:
         def hook(index: int) -> None:
             function(index)
-            self._lend(index + after)  # it may have written to blobs
+            self.lend(index + after)  # it may have written to blobs
 
         hooks.append(hook)
 
@@ -246,7 +246,7 @@ class Net(Shown):
     @alone
     def reshape(self) -> None:
         """Bring all blobs to the sizes that follow from the inputs' (forward does that too)."""
-        self._engine.reshape({})
+        self.engine.reshape({})
 
     @alone
     def clear_param_diffs(self) -> None:
@@ -254,14 +254,14 @@ class Net(Shown):
         for blobs in self.params.values():
             for blob in blobs:
                 blob.clear_diff()
-        self._lend()
+        self.lend()
 
     @alone
     def copy_from(self, path) -> None:
         """Load weights by layer name from a file of any format; several joined by commas."""
         require_weights(path)
-        self._lend()
-        report = self._engine.load(path)
+        self.lend()
+        report = self.engine.load(path)
         if not report.complete:
             make_log().warn(str(report))
 
@@ -270,8 +270,8 @@ class Net(Shown):
     @alone
     def share_with(self, other: Net) -> None:
         """Use the other net's weights in the layers of the same names: the same arrays."""
-        other._lend()
-        report = self._engine.share_with(other._engine)
+        other.lend()
+        report = self.engine.share_with(other.engine)
         if not report.complete:
             make_log().warn(
                 f"shared the weights of {count_text(len(report.matched), 'layer')}"
@@ -282,19 +282,19 @@ class Net(Shown):
     @alone
     def save(self, path) -> None:
         """Write the weights as a .caffemodel (or .npz, .safetensors, .h5 by the path's ending)."""
-        self._lend()
-        self._engine.save(path)
+        self.lend()
+        self.engine.save(path)
 
     @alone
     def save_hdf5(self, path) -> None:
         """Write the weights as HDF5, whatever the path's ending."""
-        self._lend()
-        self._engine.save(path, ending=".h5")
+        self.lend()
+        self.engine.save(path, ending=".h5")
 
     @alone
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
         """Give a net whose first layer is MemoryData images (N, C, H, W) and labels (N, 1, 1, 1) or (N,), float32."""
-        layer = self._engine.layers[0]
+        layer = self.engine.layers[0]
         if layer.type != "MemoryData":
             raise GraphFault(f"set_input_arrays needs a net whose first layer is MemoryData, not {layer.type}")
         layer.set_input_arrays(*input_arrays(data, labels))

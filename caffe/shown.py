@@ -27,7 +27,7 @@ class Shown:
     """
 
     def __init__(self, engine: Engine):
-        self._engine, plan = engine, engine.plan
+        self.engine, plan = engine, engine.plan
         values = {}
         for value in plan.values:
             values.setdefault(value.name, []).append(value)
@@ -55,26 +55,26 @@ class Shown:
     @property
     def name(self) -> str:
         """The net's name, as its text gives it."""
-        return self._engine.name
+        return self.engine.name
 
     @property
     def inputs(self) -> list[str]:
         """The tops of Input layers."""
-        return self._engine.inputs
+        return self.engine.inputs
 
     @property
     def outputs(self) -> list[str]:
         """The blobs that no layer reads, in alphabetical order."""
-        return self._engine.outputs
+        return self.engine.outputs
 
     @property
     def blob_loss_weights(self) -> OrderedDict:
         """{blob: its weight in the loss}."""
-        return OrderedDict((name, value.loss_weight) for name, value in self._engine.plan.newest.items())
+        return OrderedDict((name, value.loss_weight) for name, value in self.engine.plan.newest.items())
 
     @property
     def _layer_names(self) -> list[str]:
-        return self._engine.layer_names
+        return self.engine.layer_names
 
     @property
     def _blob_names(self) -> list[str]:
@@ -97,10 +97,10 @@ class Shown:
         return self._indices(self.outputs)
 
     def _tops(self, layer: int) -> list[str]:
-        return [value.name for value in self._engine.plan.steps[layer].tops]
+        return [value.name for value in self.engine.plan.steps[layer].tops]
 
     def _bottoms(self, layer: int) -> list[str]:
-        return [value.name for value in self._engine.plan.steps[layer].bottoms]
+        return [value.name for value in self.engine.plan.steps[layer].bottoms]
 
     def _top_ids(self, layer: int) -> list[int]:
         return self._indices(self._tops(layer))

@@ -114,7 +114,7 @@ class Solver:
 
     def _lend(self) -> None:
         for net in (self.net, *self.test_nets):
-            net._lend()
+            net.lend()
 
 
 class SGDSolver(Solver):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from demitasse.layers.backend.dispatch import FAMILIES
+from demitasse.layers.layer import layer_types
 
 ROOT = Path(__file__).resolve().parents[1]
 BACKEND = ROOT / "layers" / "backend"
@@ -134,6 +135,44 @@ def test_nets_and_solvers_do_not_ask_which_device_it_is():
                 assert node.attr not in ("runtime", "ptr"), f"{path}:{node.lineno}"
             if isinstance(node, ast.Constant) and path.name not in options:
                 assert node.value not in ("gpu", "generic"), f"{path}:{node.lineno}"
+
+
+# Private names of other libraries that have no public way to the same.
+FOREIGN = {"_cache_path", "_source_stamp", "_index_name", "_actions", "_SubParsersAction", "_option_string_actions"}
+FOREIGN |= {"_getframe", "_replace", "_asdict", "_fields"}
+
+
+def private_names(tree):
+    """(those that a module's own classes and functions have, the attribute nodes that name one of another object)."""
+    nodes = list(ast.walk(tree))
+    own = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+    own |= {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    own |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return own, [
+        node
+        for node in nodes
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+    ]
+
+
+def test_nobody_reaches_into_the_private_attributes_of_another_file_s_objects():
+    for path in sources(*PACKAGES, "caffe"):
+        own, used = private_names(ast.parse(path.read_text(encoding="utf-8")))
+        for node in used:
+            assert node.attr in own | FOREIGN, f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
+
+
+def test_nets_and_solvers_keep_no_list_of_layer_types():
+    """A layer declares what it can do, at the head of layers/layer.py."""
+    types = set(layer_types())
+    for path in sources("netdef", "solver"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.Tuple, ast.List, ast.Set)) and len(node.elts) > 1:
+                named = [element.value for element in node.elts if isinstance(element, ast.Constant)]
+                assert len(named) < len(node.elts) or not types.issuperset(named), f"{path}:{node.lineno}: {named}"
 
 
 @pytest.mark.parametrize("framework", ["torch", "tensorflow", "onnxruntime", "openvino", "jax", "pickle"])

@@ -112,7 +112,7 @@ def test_a_solver_agrees_with_caffe(name, tmp_path, monkeypatch):
     solver.snapshot()
     assert list(tmp_path.glob("snap*_iter_10.caffemodel*")), "no snapshot"
     for net in (solver.net, *solver.test_nets):
-        net._engine.close()
+        net.engine.close()
 
 
 def test_all_cases_are_here():

@@ -203,7 +203,7 @@ def test_weights_of_several_files(tmp_path):
     first, second = build(tmp_path), build(tmp_path)
     first.save(tmp_path / "a.caffemodel")
     second.params["conv2"][0].data[...] = 2
-    second._engine.save(tmp_path / "b,c.npz")
+    second.engine.save(tmp_path / "b,c.npz")
     both = f"{tmp_path}/a.caffemodel, {tmp_path}/a.caffemodel"
     net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST, weights=both)
     np.testing.assert_array_equal(net.params["conv1"][0].data, first.params["conv1"][0].data)
