@@ -8,7 +8,7 @@ from caffe import _caffe, coord_map, draw, io, net_spec, proto  # noqa: F401 (sc
 from caffe.classifier import Classifier
 from caffe.detector import Detector
 from caffe.log import init_log, log
-from caffe.mode import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+from caffe.mode import set_device, set_exact, set_mode_cpu, set_mode_gpu, set_random_seed
 from caffe.net import Net
 from caffe.net_spec import NetSpec, layers, params, to_proto
 from caffe.parallel import (
@@ -67,6 +67,7 @@ __all__ = [
     "params",
     "proto",
     "set_device",
+    "set_exact",
     "set_mode_cpu",
     "set_mode_gpu",
     "set_multiprocess",

@@ -77,7 +77,7 @@ class NetBlob(Shaped):
         self._engine, self._values = engine, values
         self._on_host = engine.backend.xp is np
         self._data, self._diff = _HostCopy(), _HostCopy()
-        self._current: Value | None = None  # the value made last
+        self.current: Value | None = None  # the value made last
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -106,6 +106,7 @@ class NetBlob(Shaped):
     def _data_array(self) -> np.ndarray:
         if not self._data.holds(self.shape):
             self._data.take(self._made())
+            self._engine.executor.on_made.update((value, self.made) for value in self._values)
         return self._data.array
 
     def let_go(self) -> None:
@@ -115,15 +116,15 @@ class NetBlob(Shaped):
 
     def _made(self) -> np.ndarray:
         """What the engine has of it, newest first; zeros where that is nothing."""
-        candidates = [self._current] if self._current else self._values[::-1]
+        candidates = [self.current] if self.current else self._values[::-1]
         for array in map(self._engine.executor.array, candidates):
             if array is not None and array.shape == self.shape:
                 return self._engine.backend.to_host(array)
         return np.zeros(self.shape, np.float32)
 
     def made(self, value: Value) -> None:
-        """A layer has just made this value."""
-        host, self._current = self._data, value
+        """A layer has just made this value, of a blob that has been looked at."""
+        host = self._data
         host.ours = host.ours and self._on_host
         if host.array is None:
             return
@@ -137,6 +138,8 @@ class NetBlob(Shaped):
 
     def lend(self, first: int) -> None:
         """Let the layers from index `first` on read what the script has written."""
+        if self._data.array is None:
+            return
         value = self._before(first)
         if value is None or not self._data.holds(value.shape):
             return
@@ -152,9 +155,14 @@ class NetBlob(Shaped):
         value = self._before(first)
         if value is None or not any(reader.index >= first for reader in value.readers):
             return
-        array = self._engine.executor.array(value)
+        executor = self._engine.executor
+        array = executor.array(value)
+        if array is None and self.current is not None:  # an in-place layer has overwritten it, as in Caffe
+            array = executor.array(self.current)
+            if array is not None:
+                executor.put(value, array)
         if array is None or array.shape != value.shape:
-            self._engine.executor.put(value, self._engine.backend.zeros(value.shape))
+            executor.put(value, self._engine.backend.zeros(value.shape))
 
     def _before(self, first: int) -> Value | None:
         """What the name means where layer `first` begins."""
@@ -180,6 +188,8 @@ class NetBlob(Shaped):
     def sent(self, value: Value) -> None:
         """A layer has just sent this value a gradient."""
         host = self._diff
+        if host.array is None:
+            return
         host.ours = host.ours and self._on_host
         gradient = self._engine.executor.gradient(value)
         if gradient is not None and host.holds(gradient.shape):

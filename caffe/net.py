@@ -6,8 +6,9 @@
     net.forward()
     labels = net.blobs["score"].data[0].argmax(axis=0)
 
-Every blob and gradient stays readable, and every layer runs on its own.  Blobs that Caffe generates where a blob is
-read twice (*_split_*) do not exist here: a value is simply read twice, and its diff is the sum.
+Every blob and gradient stays readable.  An in-place ReLU runs in the call of the layer before it, as nobody could tell
+unless by functions called between layers: then every layer runs on its own.  Blobs that Caffe generates where a blob
+is read twice (*_split_*) do not exist here: a value is simply read twice, and its diff is the sum.
 """
 
 from __future__ import annotations
@@ -59,18 +60,18 @@ class Net(Shown):
                 level=level,
                 stages=stages or (),
                 auto_crop=auto_crop,
-                keep="all",
-                fuse=False,
+                keep="newest",
             )
         )
         if self.engine.plan.message.debug_info:
+            self.engine.executor.run_singly()
             debug.attach(self.engine, make_log())
         if weights:
             self.copy_from(weights)
 
     @classmethod
     def of(cls, engine: Engine) -> Net:
-        """The facade of a net that is there already (built with keep="all" and fuse=False)."""
+        """The facade of a net that is there already (built with keep="newest" or "all")."""
         net = cls.__new__(cls)
         net._show(engine)
         return net
@@ -80,8 +81,9 @@ class Net(Shown):
         self._thread: int | None = None  # that ran the net last
         self._several = False  # whether more than one thread has run it
         self._returned: set[str] = set()  # blobs whose memory `forward` has handed out
-        engine.after_forward.append(self._made)
-        engine.after_backward.append(self._sent)
+        self._watched = False  # whether a script looks on between layers
+        engine.forward_done.append(self._made)
+        engine.backward_done.append(self._sent)
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -202,13 +204,19 @@ class Net(Shown):
 
     # -- between scripts and the engine ------------------------------------------------------------
 
-    def _made(self, index: int) -> None:
-        for value in self.engine.plan.steps[index].tops:
-            self.blobs[value.name].made(value)
+    def _made(self, first: int, last: int) -> None:
+        """Layers first ... last have run forward."""
+        holds = self.engine.executor.holds
+        for step in self.engine.plan.steps[first : last + 1]:
+            for value in step.tops:
+                if holds(value):
+                    self.blobs[value.name].current = value
 
-    def _sent(self, index: int) -> None:
-        for value in self.engine.plan.steps[index].bottoms:
-            self.blobs[value.name].sent(value)
+    def _sent(self, first: int, last: int) -> None:
+        """Layers last ... first have run backward."""
+        for step in reversed(self.engine.plan.steps[first : last + 1]):
+            for value in step.bottoms:
+                self.blobs[value.name].sent(value)
 
     def lend(self, first: int = 0) -> None:
         """Let the engine have what the script has written, for a run from layer `first` on."""
@@ -219,7 +227,10 @@ class Net(Shown):
                 blob.lend()
 
     def before_forward(self, function) -> None:
-        """Call function(layer index) before each layer's forward; the next three likewise."""
+        """Call function(layer index) before each layer's forward; the next three likewise.
+
+        From then on each layer runs in a call of its own, so that every blob can be looked at in between.
+        """
         self._call(self.engine.before_forward, function, 0)
 
     def after_forward(self, function) -> None:
@@ -235,6 +246,12 @@ class Net(Shown):
         self._call(self.engine.after_backward, function, 0)
 
     def _call(self, hooks: list, function, after: int) -> None:
+        if not self._watched:
+            self._watched = True
+            self.engine.executor.run_singly()
+            self.engine.after_forward.insert(0, lambda index: self._made(index, index))
+            self.engine.after_backward.insert(0, lambda index: self._sent(index, index))
+
         def hook(index: int) -> None:
             function(index)
             self.lend(index + after)  # it may have written to blobs

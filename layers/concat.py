@@ -7,7 +7,11 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 class Concat(Layer):
     type = "Concat"
     bottoms = (1, None)
-    takes_nhwc = concatenates = True
+    takes_nhwc = True
+
+    @property
+    def joins_along(self):
+        return self.axis
 
     def setup(self, shapes):
         param = self.spec.concat_param

@@ -46,7 +46,7 @@ class InfogainLoss(LossLayer):
         return [(), scores][: max(len(self.spec.top), 1)]
 
     def advice(self, shapes):
-        return transposed(shapes[0], shapes[1], self.axis)
+        return transposed(shapes[0], shapes[1], self._axis(shapes[0]))
 
     def forward(self, xs):
         xp, x, param = self.xp, xs[0], self.spec.loss_param

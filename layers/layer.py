@@ -86,7 +86,7 @@ class Layer:
     fuses_relu = False  # forward and backward take `relu`, the slope (0 or more) of a ReLU to apply to the tops at once
     relu_slope: float | None = None  # the slope for negative numbers, of a layer that is a ReLU and no more
     writes_into = False  # forward takes `out`, a flat array to write its only top into
-    concatenates = False  # its top is its bottoms one after the other along `axis`, and not copied if they lie so
+    joins_along: int | None = None  # the axis along which its top is its bottoms in a row: not copied if they lie so
     crops = False  # it cuts bottom 0 to bottom 1 by crop_param, whose offset follows from the coordinates of both
     multiplies = False  # its first param multiplies the bottom: where that is all zero, the top says nothing
     finds_boxes = False  # its top is boxes found: rows (image, class, score, x1, y1, x2, y2), in shares of the image

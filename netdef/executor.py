@@ -8,7 +8,7 @@ a backward pass follows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from demitasse.layers.layer import Array, Shape
 from demitasse.netdef.blobs import Blobs, Gradients
@@ -28,6 +28,7 @@ class Executor:
         self.plan, self.backend, self.choices = plan, backend, choices
         self._programs: dict[tuple[int, int], Program] = {}  # of the present sizes, by the first and the last step
         self._sizes = plan.sizes  # which sizes those are
+        self.on_made: dict[Value, Callable[[Value], None]] = {}  # called as soon as the value has been made
         self._inputs: dict[Value, Array] = {}  # what the user gave, for good
         self._arrays: dict[Value, Array] = {}  # what the layers have made and somebody still needs
         self._wholes: dict[Step, Array] = {}  # what Concats will return, while its pieces are being made
@@ -53,6 +54,10 @@ class Executor:
         if array is None or array.shape != value.shape:
             array = self._inputs[value] = self.backend.zeros(value.shape)
         return array
+
+    def holds(self, value: Value) -> bool:
+        """Whether a layer has made the value and it is still there."""
+        return value in self._arrays
 
     def _as_nchw(self, value: Value, held: dict[Value, Array]) -> Array | None:
         """What is held, which from now on is an array: whoever has it may write to it."""
@@ -123,7 +128,7 @@ class Executor:
             if call.slot is None:
                 arrays = layer.forward(xs, **call.epilogue)
             else:
-                arrays = layer.forward(xs, out=self._place(call.slot), **call.epilogue)
+                arrays = layer.forward(xs, **call.epilogue, **{"out": self._place(call.slot)})
             if call.tops_to_nchw:
                 arrays = [self.backend.to_nchw(array) for array in arrays]
         except Exception as error:
@@ -132,6 +137,8 @@ class Executor:
             if array.shape != value.shape:  # some shapes depend on the data
                 self._resize(value, array.shape)
             held[value] = array
+            if value in self.on_made:
+                self.on_made[value](value)
         if layer.keep:
             self._ready[step] = step.sized_for
         for value in call.frees:
@@ -157,9 +164,17 @@ class Executor:
             )
         return array
 
+    def run_singly(self) -> None:
+        """From now on let every layer run in a call of its own: for those who look at blobs between layers."""
+        if self.choices.fuses or self.choices.joins:
+            self.choices = self.choices._replace(fuses=False, joins=False)
+            self._programs.clear()
+
     def has_run(self, step: Step) -> bool:
         """Whether the layer can go backward: its forward has run, at the sizes that its bottoms have now."""
-        return step in self._ready and self._ready[step] == step.sized_for
+        call = self._calls.get(step)
+        ran = step if call is None else call.step
+        return ran in self._ready and self._ready[ran] == ran.sized_for
 
     def make_up(self, step: Step) -> None:
         """Let a layer that has not run save what its backward needs of its bottoms as they are; its tops stay."""
@@ -205,7 +220,11 @@ class Executor:
         call = self._calls.get(step)
         if not step.backward or (call is not None and call.relu is step):
             return
-        dys = [self._arrived(value) for value in (step.tops if call is None else call.tops)]
+        tops, epilogue = (step.tops, {}) if call is None else (call.tops, call.epilogue)
+        if epilogue and self._sums.get(step.tops[0]) is not None:  # given for what the layer makes before its ReLU
+            self._sums.take(tops[0])
+            tops, epilogue = step.tops, {}
+        dys = [self._arrived(value) for value in tops]
         if all(dy is None for dy in dys):
             return
         try:
@@ -213,7 +232,7 @@ class Executor:
                 raise GraphFault("has nothing saved to go back from: run forward again first")
             if call.bottoms_to_nchw:
                 dys = [self.backend.to_nchw(dy) for dy in dys]
-            dxs = step.layer.backward(dys, list(step.need), **call.epilogue)
+            dxs = step.layer.backward(dys, list(step.need), **epilogue)
             if call.tops_to_nchw:
                 dxs = [self.backend.to_nchw(dx) for dx in dxs]
         except Exception as error:

@@ -36,7 +36,8 @@ class Net(Stored):
     weights: what `load` takes, loaded at once; or another net, whose arrays are shared (`share_with`).
     seed: for fillers and dropout.
     keep: "needed" drops values and gradients after their last use, so that memory is that of the live ones;
-        "all" keeps every blob and gradient readable, and lets a net in the TEST phase run backward;
+        "all" keeps every value and gradient readable, and lets a net in the TEST phase run backward;
+        "newest" is "all" but for what in-place layers overwrite in Caffe: then a blob holds its newest value only;
         a list of blob names keeps those beside what is needed.  Inputs, outputs and losses always stay.
     fuse: run an in-place ReLU inside the layer before it, and have convolutions write into the Concat that they feed.
 
@@ -46,6 +47,8 @@ class Net(Stored):
     lock: held during each of the calls below, so that threads may share the net: each gets the results of its own
         call.  Hold it (`with net.lock:`) to make several calls, or a call and a look at `blobs`, one.
     before_forward, after_forward, before_backward, after_backward: lists of functions called with a layer's index.
+    forward_done, backward_done: lists of functions called after a pass, also one that has failed, with the indices of
+        its first and last layers.
     """
 
     def __init__(
@@ -85,19 +88,37 @@ class Net(Stored):
         self.after_forward: list[Callable[[int], None]] = []
         self.before_backward: list[Callable[[int], None]] = []
         self.after_backward: list[Callable[[int], None]] = []
+        self.forward_done: list[Callable[[int, int], None]] = []
+        self.backward_done: list[Callable[[int, int], None]] = []
         self.load_report = self._take(weights) if weights else None
         self._allocate()
 
     def _choices(self, keep: str | Iterable[str], fuse: bool) -> Choices:
-        can, kept = self.backend.capabilities, _kept_names(keep, self.plan.newest)
-        keeps_all = kept is None
+        can, keeps_all = self.backend.capabilities, keep in ("all", "newest")
         return Choices(
-            stay=frozenset(value for value in self.plan.values if keeps_all or value.name in kept),
+            stay=frozenset(self._kept(keep)),
             keeps_all=keeps_all,
             fuses=fuse and not (keeps_all and can.nhwc),  # layers are to save what a user sees, not tensors of a device
             joins=fuse and not keeps_all and can.writes_into_out,
             nhwc=can.nhwc,
         )
+
+    def _kept(self, keep: str | Iterable[str]) -> Iterable[Value]:
+        """The values that are to stay beside those that are needed."""
+        if isinstance(keep, str):
+            kept: dict[str, Iterable[Value]] = {
+                "needed": (),
+                "newest": self.plan.newest.values(),
+                "all": self.plan.values,
+            }
+            if keep not in kept:
+                raise SchemaFault(f"keep is 'needed', 'newest', 'all' or a list of blob names, not '{keep}'")
+            return kept[keep]
+        names = set(keep)
+        for name in names:
+            if name not in self.plan.newest:
+                raise GraphFault(f"the net has no blob '{name}' to keep{did_you_mean(name, self.plan.newest)}")
+        return [value for value in self.plan.values if value.name in names]
 
     def _take(self, weights) -> LoadReport:
         return self.share_with(weights) if isinstance(weights, Net) else self.load(weights)
@@ -199,11 +220,15 @@ class Net(Stored):
         program = self.executor.begin_forward(first, last)
         for value, array in fed.items():
             self.executor.put(value, array)
-        if self.before_forward or self.after_forward:
-            self._forward_watched(program, first, last)
-        else:
-            for call in program.calls:
-                self.executor.forward(call)
+        try:
+            if self.before_forward or self.after_forward:
+                self._forward_watched(program, first, last)
+            else:
+                for call in program.calls:
+                    self.executor.forward(call)
+        finally:
+            for done in self.forward_done:
+                done(first, last)
         names = self.outputs if end is None else [value.name for value in self.plan.steps[last].tops]
         return {name: self.blobs[name] for name in names}
 
@@ -230,10 +255,14 @@ class Net(Stored):
         last, first = self._index(start, len(self.plan.steps) - 1), self._index(end, 0)
         given = {self._value_before(name, last + 1): self.backend.asarray(grad) for name, grad in (grads or {}).items()}
         self.executor.begin_backward(first, last, start is None, given)
-        for step in reversed(self.plan.steps[first : last + 1]):
-            _call(self.before_backward, step)
-            self.executor.backward(step)
-            _call(self.after_backward, step)
+        try:
+            for step in reversed(self.plan.steps[first : last + 1]):
+                _call(self.before_backward, step)
+                self.executor.backward(step)
+                _call(self.after_backward, step)
+        finally:
+            for done in self.backward_done:
+                done(first, last)
 
     @property
     def loss(self) -> float:
@@ -306,17 +335,6 @@ class Net(Stored):
             raise GraphFault(
                 "a net in the TEST phase saves nothing for backward: build it with keep='all', or in the TRAIN phase"
             )
-
-
-def _kept_names(keep: str | Iterable[str], known: Iterable[str]) -> set[str] | None:
-    if isinstance(keep, str):
-        if keep not in ("needed", "all"):
-            raise SchemaFault(f"keep is 'needed', 'all' or a list of blob names, not '{keep}'")
-        return None if keep == "all" else set()
-    for name in keep:
-        if name not in known:
-            raise GraphFault(f"the net has no blob '{name}' to keep{did_you_mean(name, known)}")
-    return set(keep)
 
 
 def _call(hooks: list[Callable[[int], None]], step: Step) -> None:

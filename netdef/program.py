@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from demitasse.layers.layer import Layer
 from demitasse.netdef.graph import Step, Value
@@ -49,7 +49,7 @@ class Call:
     bottoms: tuple[Value, ...]
     tops: tuple[Value, ...]  # the ReLU's, if there is one
     relu: Step | None
-    epilogue: dict[str, float]  # what the layer is to apply to its top: {"relu": slope}, or nothing
+    epilogue: dict[str, Any]  # what the layer is to apply to its top: {"relu": slope}, or nothing
     bottoms_to_nchw: bool  # the layer takes no channels-last tensors
     tops_to_nchw: bool  # those who look at blobs want none
     slot: Slot | None = None  # where it is to write its top
@@ -113,21 +113,21 @@ def _place_pieces(calls: Sequence[Call], stay: frozenset[Value]) -> None:
     """Give slots to the calls that make all that a Concat joins; a value lies in one Concat's array at most."""
     makers = {value: call for call in calls for value in call.tops}
     for join in calls:
-        pieces = join.bottoms if join.layer.concatenates else ()
-        if stay.isdisjoint((*join.tops, *pieces)) and _can_be_placed(join, [makers.get(value) for value in pieces]):
-            start, size = 0, math.prod(join.tops[0].shape)
-            last = max(makers[value].step.index for value in pieces)
-            for value in pieces:
-                call, stop = makers[value], start + math.prod(value.shape)
+        pieces = [makers[value] for value in join.bottoms if value in makers]
+        if stay.isdisjoint((*join.tops, *join.bottoms)) and _can_be_placed(join, pieces):
+            start, size, last = 0, math.prod(join.tops[0].shape), max(call.step.index for call in pieces)
+            for call in pieces:
+                stop = start + math.prod(call.tops[0].shape)
                 call.slot = Slot(join.step, size, start, stop, call.step.index == last)
                 start = stop
 
 
-def _can_be_placed(join: Call, makers: Sequence[Call | None]) -> bool:
-    if not makers or len(set(makers)) < len(makers) or None in makers:
+def _can_be_placed(join: Call, pieces: Sequence[Call]) -> bool:
+    axis = join.layer.joins_along
+    if axis is None or len(set(pieces)) != len(join.bottoms):
         return False
-    shape, axis = join.tops[0].shape, join.layer.axis
+    shape = join.tops[0].shape
     one_block = math.prod(shape[:axis]) == 1  # else the pieces of several images alternate
     whole = math.prod(shape) == sum(math.prod(value.shape) for value in join.bottoms)
-    free = all(call.layer.writes_into and len(call.tops) == 1 and call.slot is None for call in makers)
+    free = all(call.layer.writes_into and len(call.tops) == 1 and call.slot is None for call in pieces)
     return one_block and whole and free

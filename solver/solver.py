@@ -42,7 +42,7 @@ class Solver:
     snapshot: a .solverstate (or .solverstate.h5) to go on from.
     level, stages: beside those of train_state.  seed, type: instead of random_seed and the file's `type`.
     auto_crop: as in netdef.net.Net.
-    every_blob: keep all blobs and gradients of all nets, each layer run on its own (pycaffe reads and writes them).
+    every_blob: keep the blobs and gradients of all nets (pycaffe reads and writes them).
     log: a Log; None: Caffe's lines on stderr.  requests: a function that gives NONE, SNAPSHOT or STOP.
     ranks: the processes that train together (solver.distributed).
     existing: what becomes of the files that another run has left at snapshot_prefix or in the log: "refuse" to train,
@@ -82,8 +82,8 @@ class Solver:
         self.backend = backend or training_backend(self.param, device, self.ranks, self.log.warn)
         asked = self.param.random_seed if seed is None else seed
         self.backend.seed(self.ranks.common_seed(asked if asked >= 0 else None))
-        whole = every_blob or self.param.debug_info
-        options = {"keep": "all" if whole else "needed", "fuse": not whole, "auto_crop": auto_crop}
+        keep = "all" if self.param.debug_info else "newest" if every_blob else "needed"
+        options = {"keep": keep, "fuse": not self.param.debug_info, "auto_crop": auto_crop}
         with placed(self.where):
             self.net = build_train_net(self.param, self.find, self.backend, level=level, stages=stages, **options)
             self.test_nets = build_test_nets(self.param, self.find, self.backend, **options)
