@@ -25,15 +25,15 @@ from caffe.files import require_file, require_weights
 from caffe.given import blob_names, check_names, fill, input_arrays
 from caffe.log import make_log
 from caffe.shown import Shown
+from caffe.stored import Stored
 from demitasse.netdef.net import Net as Engine
 from demitasse.netdef.turns import alone
-from demitasse.netdef.words import count_text, some
 from demitasse.proto.errors import GraphFault
 from demitasse.proto.messages import NetParameter
 from demitasse.solver import debug
 
 
-class Net(Shown):
+class Net(Stored):
     """Net(network_file, phase, level=0, stages=None, weights=None), or Net(network_file, weights, phase) as of old.
 
     network_file: a prototxt, or a NetParameter.  phase: caffe.TRAIN or caffe.TEST.  auto_crop: as in netdef.net.Net.
@@ -218,14 +218,6 @@ class Net(Shown):
             for value in step.bottoms:
                 self.blobs[value.name].sent(value)
 
-    def lend(self, first: int = 0) -> None:
-        """Let the engine have what the script has written, for a run from layer `first` on."""
-        for blob in self.blobs.values():
-            blob.lend(first)
-        for blobs in self.params.values():
-            for blob in blobs:
-                blob.lend()
-
     def before_forward(self, function) -> None:
         """Call function(layer index) before each layer's forward; the next three likewise.
 
@@ -272,41 +264,6 @@ class Net(Shown):
             for blob in blobs:
                 blob.clear_diff()
         self.lend()
-
-    @alone
-    def copy_from(self, path) -> None:
-        """Load weights by layer name from a file of any format; several joined by commas."""
-        require_weights(path)
-        self.lend()
-        report = self.engine.load(path)
-        if not report.complete:
-            make_log().warn(str(report))
-
-    load_hdf5 = copy_from
-
-    @alone
-    def share_with(self, other: Net) -> None:
-        """Use the other net's weights in the layers of the same names: the same arrays."""
-        other.lend()
-        report = self.engine.share_with(other.engine)
-        if not report.complete:
-            make_log().warn(
-                f"shared the weights of {count_text(len(report.matched), 'layer')}"
-                + f"; not in the other net, so left as they were: {some(report.missing, 12)}" * bool(report.missing)
-                + f"; only in the other net, so not used: {some(report.unused, 12)}" * bool(report.unused)
-            )
-
-    @alone
-    def save(self, path) -> None:
-        """Write the weights as a .caffemodel (or .npz, .safetensors, .h5 by the path's ending)."""
-        self.lend()
-        self.engine.save(path)
-
-    @alone
-    def save_hdf5(self, path) -> None:
-        """Write the weights as HDF5, whatever the path's ending."""
-        self.lend()
-        self.engine.save(path, ending=".h5")
 
     @alone
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:

@@ -15,21 +15,21 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from demitasse.layers.backend import make_backend
-from demitasse.layers.layer import Array, Layer, Param, Shape
+from demitasse.layers.layer import Array, Shape
+from demitasse.netdef.contents import Contents
 from demitasse.netdef.executor import Executor
 from demitasse.netdef.graph import Step, Value
 from demitasse.netdef.loading import LoadReport
 from demitasse.netdef.params import allocate_grads, fill_params
 from demitasse.netdef.plan import Plan
 from demitasse.netdef.program import Choices, Program
-from demitasse.netdef.stored import Stored
 from demitasse.netdef.turns import alone
 from demitasse.netdef.words import some
 from demitasse.proto.errors import GraphFault, SchemaFault, Where, did_you_mean
-from demitasse.proto.messages import LayerParameter, NetParameter
+from demitasse.proto.messages import NetParameter
 
 
-class Net(Stored):
+class Net(Contents):
     """A net that computes.
 
     source, phase, level, stages, inputs, auto_crop: as in Plan.  backend: from make_backend; None: the CPU.
@@ -134,63 +134,6 @@ class Net(Stored):
                     shared,
                     self.backend,
                 )
-
-    # -- what is in it -----------------------------------------------------------------------------
-
-    @property
-    def name(self) -> str:
-        """The net's name, as its text gives it."""
-        return self.plan.message.name
-
-    @property
-    def layers(self) -> list[Layer]:
-        """All layers, in order."""
-        return [step.layer for step in self.plan.steps]
-
-    @property
-    def layer_names(self) -> list[str]:
-        """The names of all layers, in order."""
-        return [step.name for step in self.plan.steps]
-
-    @property
-    def specs(self) -> list[LayerParameter]:
-        """The layers' messages, upgraded to today's form."""
-        return [step.spec for step in self.plan.steps]
-
-    @property
-    def wheres(self) -> list[Where]:
-        """The place of each layer in its file."""
-        return [step.where for step in self.plan.steps]
-
-    @property
-    def inputs(self) -> list[str]:
-        """The tops of Input layers."""
-        return list(self.plan.inputs)
-
-    @property
-    def outputs(self) -> list[str]:
-        """The blobs that no layer reads, in alphabetical order."""
-        return self.plan.outputs
-
-    @property
-    def blob_names(self) -> list[str]:
-        """The names of all blobs, in the order in which they are made."""
-        return list(self.plan.newest)
-
-    @property
-    def shapes(self) -> dict[str, Shape]:
-        """{blob: its shape now}."""
-        return {name: value.shape for name, value in self.plan.newest.items()}
-
-    @property
-    def params(self) -> dict[str, list[Param]]:
-        """{layer: its learned arrays}, of the layers that have some."""
-        return self.plan.params
-
-    @property
-    def learnable(self) -> list[Param]:
-        """Every learned array once, in order: of shared ones the first."""
-        return self.plan.learnable
 
     # -- running -----------------------------------------------------------------------------------
 

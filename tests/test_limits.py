@@ -19,8 +19,6 @@ FILES = {
     "layers/backend/contract.py": "all that a device offers, family after family, to be read in one place",
     "layers/backend/cpu/conv/winograd_backward.py": KERNEL,
     "layers/data/database.py": ELSEWHERE,
-    "layers/layer.py": ELSEWHERE,
-    "netdef/net.py": ELSEWHERE,
     "tests/test_gpu/test_images.py": CASES,
     "tests/test_layers/test_cpu_backend.py": CASES,
     "tests/test_layers/test_data_databases.py": CASES,

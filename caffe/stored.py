@@ -1,0 +1,56 @@
+"""What a net takes from weights files and from other nets, and what it writes."""
+
+from __future__ import annotations
+
+from caffe.files import require_weights
+from caffe.log import make_log
+from caffe.shown import Shown
+from demitasse.netdef.turns import alone
+from demitasse.netdef.words import count_text, some
+
+
+class Stored(Shown):
+    """The part of a caffe.Net that outlives it."""
+
+    def lend(self, first: int = 0) -> None:
+        """Let the engine have what the script has written, for a run from layer `first` on."""
+        for blob in self.blobs.values():
+            blob.lend(first)
+        for blobs in self.params.values():
+            for blob in blobs:
+                blob.lend()
+
+    @alone
+    def copy_from(self, path) -> None:
+        """Load weights by layer name from a file of any format; several joined by commas."""
+        require_weights(path)
+        self.lend()
+        report = self.engine.load(path)
+        if not report.complete:
+            make_log().warn(str(report))
+
+    load_hdf5 = copy_from
+
+    @alone
+    def share_with(self, other: Stored) -> None:
+        """Use the other net's weights in the layers of the same names: the same arrays."""
+        other.lend()
+        report = self.engine.share_with(other.engine)
+        if not report.complete:
+            make_log().warn(
+                f"shared the weights of {count_text(len(report.matched), 'layer')}"
+                + f"; not in the other net, so left as they were: {some(report.missing, 12)}" * bool(report.missing)
+                + f"; only in the other net, so not used: {some(report.unused, 12)}" * bool(report.unused)
+            )
+
+    @alone
+    def save(self, path) -> None:
+        """Write the weights as a .caffemodel (or .npz, .safetensors, .h5 by the path's ending)."""
+        self.lend()
+        self.engine.save(path)
+
+    @alone
+    def save_hdf5(self, path) -> None:
+        """Write the weights as HDF5, whatever the path's ending."""
+        self.lend()
+        self.engine.save(path, ending=".h5")
