@@ -167,8 +167,7 @@ class Net(Contents):
             if self.before_forward or self.after_forward:
                 self._forward_watched(program, first, last)
             else:
-                for call in program.calls:
-                    self.executor.forward(call)
+                self.executor.forward(program.calls)
         finally:
             for done in self.forward_done:
                 done(first, last)
@@ -181,7 +180,7 @@ class Net(Contents):
             _call(self.before_forward, step)
             call = program.by_step.get(step)
             if call is not None and call.step is step:
-                self.executor.forward(call)
+                self.executor.forward([call])
             _call(self.after_forward, step)
 
     @alone
