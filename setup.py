@@ -58,6 +58,9 @@ PARTS = [
     "models",
     "models.commands",
     "models.data",
+    "models.data.SSH.layers",
+    "models.data.roi_data_layer",
+    "models.data.rpn",
 ]
 
 setup(

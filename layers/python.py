@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 import sys
 from functools import cached_property
 
@@ -137,7 +138,7 @@ class Python(Layer):
         search = [*folders, DATA_LAYERS]
         sys.path += [folder for folder in dict.fromkeys(search) if folder not in sys.path]  # its imports find more
         importlib.invalidate_caches()
-        module = _imported(name)
+        module = _imported(name) or _built_in(name)
         if module:
             return module
         raise SchemaFault(
@@ -192,6 +193,15 @@ class Python(Layer):
         for blob, param in zip(self.blobs, self.params, strict=True):
             if blob.data is not self.be.to_host(param.data):
                 param.data[...] = self.be.asarray(blob.data)
+
+
+def _built_in(name):
+    """The module of that name in models/data, such as rpn.proposal_layer where the user's rpn has none; or None."""
+    if not re.fullmatch(r"\w+(\.\w+)+", name) or not os.path.isfile(
+        os.path.join(DATA_LAYERS, *name.split(".")) + ".py"
+    ):
+        return None
+    return _imported(f"demitasse.models.data.{name}")
 
 
 def _imported(name):

@@ -1,8 +1,9 @@
 """SmoothL1Loss (Fast R-CNN, SSD): quadratic for small differences, linear for large ones, summed and divided by N.
 
-Bottoms: prediction and target, of one shape (N, ...); then, both optional and of that shape, weights of the differences
-(inside weights) and of the losses (outside weights).  With d = inside * (prediction - target) a number's loss is
-outside * f(d), f(d) = (sigma * d)^2 / 2 where |d| < 1 / sigma^2, else |d| - 1 / (2 * sigma^2).  Top: a number.
+Bottoms: prediction and target, of one shape (N, ...) but for axes of size 1; then, both optional and of that shape,
+weights of the differences (inside weights) and of the losses (outside weights).  With d = inside * (prediction -
+target) a number's loss is outside * f(d), f(d) = (sigma * d)^2 / 2 where |d| < 1 / sigma^2, else
+|d| - 1 / (2 * sigma^2).  Top: a number.
 SSD's form is the one with 2 or 3 bottoms.  Prediction and target get gradients.
 Source: "Fast R-CNN" (Girshick, 2015), equation 3.
 """
@@ -25,23 +26,27 @@ class SmoothL1Loss(LossLayer):
 
     def infer(self, shapes):
         for i, shape in enumerate(shapes):
-            if shape != shapes[0]:
-                raise ShapeFault(f"bottom {i} has shape {shape}, but bottom 0 has {shapes[0]}: they must be equal")
+            if shape[:1] != shapes[0][:1] or [n for n in shape if n != 1] != [n for n in shapes[0] if n != 1]:
+                raise ShapeFault(
+                    f"bottom {i} has shape {shape}, but bottom 0 has {shapes[0]}: they must be equal, axes of 1 aside"
+                )
         return [()]
 
     def forward(self, xs):
+        shape, xs = xs[1].shape, [x.reshape(xs[0].shape) for x in xs]
         difference, xp = self._weighted(xs[0] - xs[1], xs[2:3]), self.xp
         size = abs(difference)
         losses = xp.where(size < 1 / self.square, 0.5 * self.square * size**2, size - 0.5 / self.square)
         divisor = max(1, len(difference))
         if self.keep:
             slope = self._weighted(xp.clip(self.square * difference, -1, 1), xs[2:])
-            self.saved = slope / divisor
+            self.saved = slope / divisor, shape
         return [self._weighted(losses, xs[3:]).sum() / divisor]
 
     def backward(self, dys, need):
-        dx = self.saved * dys[0]
-        return [dx if need[0] else None, -dx if need[1] else None, *(None for _ in need[2:])]
+        slope, shape = self.saved
+        dx = slope * dys[0]
+        return [dx if need[0] else None, -dx.reshape(shape) if need[1] else None, *(None for _ in need[2:])]
 
     @staticmethod
     def _weighted(x, weights):

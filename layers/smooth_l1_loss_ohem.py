@@ -1,9 +1,9 @@
 """SmoothL1LossOHEM (R-FCN): SmoothL1Loss with sigma 1, which can also tell the loss of each item.
 
-Bottoms: prediction and target (N, C, ...), and optionally weights of that shape, by which their differences are
-multiplied.  Tops: the sum of all losses over what loss_param says (VALID and FULL: N times the places of an item,
-BATCH_SIZE: N, PRE_FIXED: pre_fixed_normalizer, NONE: 1; never less than 1); and, if named, the sums over the channels,
-(N, 1, ...), for BoxAnnotatorOHEM to choose by.
+Bottoms: prediction and target (N, C, ...), of one shape but for axes of size 1, and optionally weights of that shape,
+by which their differences are multiplied.  Tops: the sum of all losses over what loss_param says (VALID and FULL: N
+times the places of an item, BATCH_SIZE: N, PRE_FIXED: pre_fixed_normalizer, NONE: 1; never less than 1); and, if named,
+the sums over the channels, (N, 1, ...), for BoxAnnotatorOHEM to choose by.
 Source: "R-FCN" (Dai et al., 2016), 2.2; "Training Region-based Object Detectors with Online Hard Example Mining"
 (Shrivastava et al., 2016).
 """
@@ -30,14 +30,16 @@ class SmoothL1LossOHEM(LossLayer):
 
     def infer(self, shapes):
         for i, shape in enumerate(shapes):
-            if shape != shapes[0] or len(shape) < 2:
+            same = shape[:1] == shapes[0][:1] and [n for n in shape if n != 1] == [n for n in shapes[0] if n != 1]
+            if not same or len(shape) < 2:
                 raise ShapeFault(
-                    f"bottom {i} has shape {shape}, but bottom 0 has {shapes[0]}: they must be equal, with two axes "
-                    "or more (items, channels)"
+                    f"bottom {i} has shape {shape}, but bottom 0 has {shapes[0]}: they must be equal, axes of 1 aside, "
+                    "with two axes or more (items, channels)"
                 )
         return [(), (shapes[0][0], 1, *shapes[0][2:])][: max(1, len(self.spec.top))]
 
     def forward(self, xs):
+        shape, xs = xs[1].shape, [x.reshape(xs[0].shape) for x in xs]
         difference = xs[0] - xs[1]
         weight = xs[2] if len(xs) > 2 else None
         if weight is not None:
@@ -47,13 +49,13 @@ class SmoothL1LossOHEM(LossLayer):
         divisor = self.divisor(len(size), math.prod(size.shape[2:]))
         if self.keep:
             slope = self.xp.clip(difference, -1, 1)
-            self.saved = slope if weight is None else slope * weight, divisor
+            self.saved = slope if weight is None else slope * weight, divisor, shape
         return [losses.sum() / divisor, losses.sum(axis=1, keepdims=True)][: max(1, len(self.spec.top))]
 
     def backward(self, dys, need):
-        slope, divisor = self.saved
+        slope, divisor, shape = self.saved
         scale = 0 if dys[0] is None else dys[0] / divisor
         if len(dys) > 1 and dys[1] is not None:
             scale = scale + dys[1]
         dx = slope * scale
-        return [dx if need[0] else None, -dx if need[1] else None, *(None for _ in need[2:])]
+        return [dx if need[0] else None, -dx.reshape(shape) if need[1] else None, *(None for _ in need[2:])]

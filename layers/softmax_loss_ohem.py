@@ -1,7 +1,8 @@
 """SoftmaxWithLossOHEM (R-FCN): SoftmaxWithLoss, which can also tell the loss of each place.
 
 Bottoms: scores and labels, one for each place of the scores; tops: the loss, the probabilities, and the loss of each
-place, in the labels' shape and 0 where the label is `ignore_label`, for BoxAnnotatorOHEM to choose by.  The sum is
+place, in the scores' shape with 1 for the classes and 0 where the label is `ignore_label`, for BoxAnnotatorOHEM to
+choose by.  The sum is
 divided as in SoftmaxWithLoss, or by pre_fixed_normalizer with normalization: PRE_FIXED.
 Source: "R-FCN" (Dai et al., 2016), 2.2; "Training Region-based Object Detectors with Online Hard Example Mining"
 (Shrivastava et al., 2016).
@@ -29,7 +30,7 @@ class SoftmaxWithLossOHEM(LossLayer):
 
     def infer(self, shapes):
         check_labels(*shapes, self.axis)
-        return [(), *shapes][: max(1, len(self.spec.top))]
+        return [(), shapes[0], self._places(shapes[0])][: max(1, len(self.spec.top))]
 
     def forward(self, xs):
         scores, labels = xs[0], xs[1].astype("int32")
@@ -53,21 +54,21 @@ class SoftmaxWithLossOHEM(LossLayer):
             parts.append(self.be.softmax_backward(dys[1], prob, self.axis))
         scale = 0 if dys[0] is None else dys[0] / divisor
         if len(dys) > 2 and dys[2] is not None:
-            scale = scale + dys[2].reshape(self._places(prob.shape))
+            scale = scale + dys[2]
         if len(dys) > 2 or dys[0] is not None:
             each = self.be.softmax_loss_backward(prob, labels, self.axis, self.ignore, 1, self._weights())
             parts.append(each * self.xp.asarray(scale, prob.dtype))
         return [sum(parts[1:], parts[0]), None]
 
     def _losses(self, prob, labels, weights):
-        """The loss of each place, in the labels' shape."""
+        """The loss of each place."""
         shape = self._places(prob.shape)
         classes, counts = self.be.checked_labels(prob.shape, labels, self.axis, self.ignore)
         chosen = self.xp.take_along_axis(prob, classes.reshape(shape), axis=self.axis)
         losses = -self.xp.log(self.xp.maximum(chosen, self.xp.finfo(prob.dtype).tiny))
         if weights is not None:
             losses = losses * weights[classes].reshape(shape)
-        return self.xp.where(counts.reshape(shape), losses, 0).reshape(labels.shape)
+        return self.xp.where(counts.reshape(shape), losses, 0)
 
     def _places(self, shape):
         return (*shape[: self.axis], 1, *shape[self.axis + 1 :])
