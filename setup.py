@@ -23,6 +23,7 @@ EXTRAS = {
     "distributed": ["mpi4py>=4.0", "mpich>=4.2; platform_system == 'Linux'"],
     "gpu": ["cupy-cuda12x[ctk]>=14", "nvidia-cudnn-cu12>=9.2", "nvidia-cudnn-frontend>=1.18,<1.24"],
     "gpu-cuda13": ["cupy-cuda13x[ctk]>=14", "nvidia-cudnn-cu13>=9.2", "nvidia-cudnn-frontend>=1.18,<1.24"],
+    "onnx": ["onnx>=1.16"],
     "bench": ["torch>=2.2", "onnx>=1.16", "onnxruntime>=1.17", "openvino>=2024.0"],
     "docs": ["pdoc>=15"],
     "completion": ["shtab>=1.7"],
@@ -34,11 +35,12 @@ EXTRAS = {
         "mypy>=1.10",
         "pdoc>=15",
         "opencv-python-headless>=4.8,<5",
+        "onnx>=1.16",
+        "onnxruntime>=1.17",
     ],
 }
-EXTRAS["all"] = [
-    need for name in ("hdf5", "lmdb", "safetensors", "plots", "distributed", "completion") for need in EXTRAS[name]
-]
+WHOLE = ("hdf5", "lmdb", "safetensors", "plots", "distributed", "completion", "onnx")
+EXTRAS["all"] = [need for name in WHOLE for need in EXTRAS[name]]
 
 # The repository keeps its folders at the root; installed, they lie below `demitasse`, since other packages use such
 # names too.
@@ -53,7 +55,9 @@ PARTS = [
     "layers.backend.cpu.threads",
     "layers.backend.gpu",
     "layers.data",
+    "layers.onnx",
     "netdef",
+    "netdef.onnx",
     "solver",
     "models",
     "models.commands",

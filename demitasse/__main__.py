@@ -24,7 +24,7 @@ COMMANDS = {
     "show": ("netdef", "show", "a table of a net's sizes, params, costs and Crop offsets"),
     "draw": ("netdef", "draw", "a picture of a net"),
     "upgrade": ("netdef", "upgrade", "bring a net, a solver or a .caffemodel to today's form"),
-    "convert": ("netdef", "convert", "weights of any format to .caffemodel, .h5, .npz or .safetensors"),
+    "convert": ("netdef", "convert", "weights of any format to another; nets to ONNX"),
     "diff": ("netdef", "diff", "compare two nets or two weights files"),
     "types": ("netdef", "types", "all layer types"),
     "list": ("models", "list", "the nets of the FCN family"),

@@ -14,3 +14,6 @@ class AbsVal(Layer):
 
     def backward(self, dys, need):
         return [dys[0] * self.xp.sign(self.saved) if need[0] else None]
+
+    def to_onnx(self, graph, xs):
+        return [graph.node("Abs", xs[0])]

@@ -6,6 +6,7 @@ wrong.  A second top holds the accuracy of each class (0 for a class without pla
 
 from demitasse.layers.labels import check_labels, transposed
 from demitasse.layers.layer import Layer, axis_index
+from demitasse.layers.onnx.labels import onnx_labels
 from demitasse.proto.errors import SchemaFault
 
 
@@ -45,3 +46,22 @@ class Accuracy(Layer):
             places, hits = (xp.bincount(labels[chosen], minlength=classes) for chosen in (valid, right))
             tops.append(self.be.asarray(hits / xp.maximum(places, 1)))
         return tops
+
+    def to_onnx(self, graph, xs):
+        scores, labels = xs
+        labels, valid = onnx_labels(graph, scores, labels, self.axis, self.ignore)
+        own = graph.node("GatherElements", scores, labels, axis=self.axis)
+        as_high = graph.sum(graph.cast(scores >= own, "float32"), [self.axis]) - 1.0  # besides the label itself
+        hits = graph.cast(as_high < float(self.spec.accuracy_param.top_k), "float32") * valid
+        tops = [(hits, valid, range(len(scores.shape)))]
+        if len(self.spec.top) > 1:
+            classes = graph.reshape(
+                graph.arange(graph.size(scores, self.axis)), [-1, *[1] * len(scores.shape[self.axis + 1 :])]
+            )
+            own = graph.cast(labels.equals(classes), "float32")
+            others = [axis for axis in range(len(scores.shape)) if axis != self.axis]
+            tops.append((hits * own, valid * own, others))
+        return [
+            graph.sum(right, axes, keep=False) / graph.clip(graph.sum(places, axes, keep=False), low=1.0)
+            for right, places, axes in tops
+        ]

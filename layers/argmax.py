@@ -47,6 +47,23 @@ class ArgMax(Layer):
     def backward(self, dys, need):
         return [None]
 
+    def to_onnx(self, graph, xs):
+        (x,), param = xs, self.spec.argmax_param
+        axes = len(x.shape)
+        axis = param.axis % axes if param.HasField("axis") else 1
+        rows = x if param.HasField("axis") else graph.node("Flatten", x, axis=1)
+        back = [graph.constant([n], "int64") for n in (-1, -(2**31), axis, -1)]  # from the end on
+        n = graph.size(x, axis) if rows is x else math.prod(graph.sizes(x)[1:])
+        top = graph.constant([param.top_k], "int64")
+        # of equal values TopK takes the earlier, so it sees the row from its end
+        values, index = graph.node("TopK", graph.node("Slice", rows, *back), top, axis=axis, outputs=2)
+        index.dtype = "int64"
+        index = graph.cast(n - 1 - index, "float32")
+        if rows is x:
+            return [values if param.out_max_val else index]
+        tops = [index, values] if param.out_max_val else [index]
+        return [graph.reshape(graph.concat(tops, 1), [-1, len(tops), param.top_k, *[1] * (axes - 3)])]
+
     def _axis(self, shape):
         """Along which axis the rows lie; None: each item is one."""
         param = self.spec.argmax_param

@@ -30,3 +30,7 @@ class Axpy(Layer):
         (dy,), (shape, column, x) = dys, self.saved
         dscale = (dy * x).sum(tuple(range(2, x.ndim))).reshape(shape) if need[0] else None
         return [dscale, dy * column if need[1] else None, dy if need[2] else None]
+
+    def to_onnx(self, graph, xs):
+        scale, x, y = xs
+        return [graph.reshape(scale, [*graph.sizes(x)[:2], *(1 for _ in x.shape[2:])]) * x + y]

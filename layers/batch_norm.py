@@ -82,3 +82,24 @@ class BatchNorm(Layer):
             return [None]
         dx = self.be.affine(dy, zero, scale, zero) if use_global else self.be.normalize_backward(dy, unit, scale)
         return [dx.reshape(dys[0].shape)]
+
+    def to_onnx(self, graph, xs):
+        (x,), field = xs, self.spec.batch_norm_param
+        if field.HasField("use_global_stats") and not field.use_global_stats:
+            axes = [axis for axis in range(len(x.shape)) if axis != 1 or len(x.shape) < 2]
+            apart = x - graph.mean(x, axes)
+            y = apart / graph.node("Sqrt", graph.mean(apart * apart, axes) + field.eps)
+            column = (-1, *(1 for _ in x.shape[2:]))
+            return [y * graph.param(3, shape=column) + graph.param(4, shape=column) if self.scaled else y]
+        mean, variance, factor = graph.params[:3]
+        scale = 1 / factor[0] if factor[0] else 0  # the file's sums are written as the means they stand for
+        graph.stand_in(2, [1.0])
+        unit = [graph.constant([value] * self.channels) for value in (1.0, 0.0)]
+        affine = [graph.param(3), graph.param(4)] if self.scaled else unit
+        rows = graph.reshape(x, [-1, 1]) if len(x.shape) < 2 else x
+        y = graph.node(
+            "BatchNormalization",
+            *(rows, *affine, graph.param(0, values=mean * scale), graph.param(1, values=variance * scale)),
+            epsilon=field.eps,
+        )
+        return [graph.reshape(y, [-1]) if rows is not x else y]

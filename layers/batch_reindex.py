@@ -39,3 +39,6 @@ class BatchReindex(Layer):
         dx = self.be.zeros(shape)
         self.xp.add.at(dx, index, dys[0])
         return [dx, None]
+
+    def to_onnx(self, graph, xs):
+        return [graph.gather(xs[0], graph.cast(xs[1], "int64"), 0)]

@@ -25,3 +25,6 @@ class Bias(SpanLayer):
         if self.params and self.params[0].grad is not None:
             self.params[0].grad += self.summed(dy, self.saved)
         return [dy if need[0] else None, self.summed(dy, self.saved) if need[1:] == [True] else None][: len(need)]
+
+    def to_onnx(self, graph, xs):
+        return [xs[0] + self.stretched_in(graph, xs, 0)]

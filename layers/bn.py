@@ -95,6 +95,23 @@ class BN(Layer):
             dx += be.affine(y, zero, dys[2].reshape(-1) * 2 / (n * unit), zero)
         return [dx]
 
+    def to_onnx(self, graph, xs):
+        (x,), field, channels = xs, self.spec.bn_param, self.params[0].shape[1]
+        scale, shift, *sums = (graph.param(i, shape=(channels,)) for i in range(len(self.params)))
+        column = (channels, *(1 for _ in x.shape[2:]))
+        if self.running:
+            return [graph.node("BatchNormalization", x, scale, shift, *sums, epsilon=field.eps)]
+        scale, shift = (graph.reshape(blob, column) for blob in (scale, shift))
+        if self.merged:
+            return [x * scale + shift]
+        axes = [0, *range(2, len(x.shape))]
+        mean = graph.mean(x, axes)
+        apart = x - mean
+        variance = graph.mean(apart * apart, axes)
+        y = apart / graph.node("Sqrt", variance + SEGNET_EPS) * scale + shift
+        blobs = [graph.reshape(blob, (1, channels, 1, 1)) for blob in (mean, variance)[: len(self.spec.top) - 1]]
+        return [y, *blobs]
+
 
 def constant(value):
     """A filler of one value."""

@@ -15,3 +15,6 @@ class BNLL(Layer):
 
     def backward(self, dys, need):
         return [dys[0] * self.be.sigmoid(self.saved) if need[0] else None]
+
+    def to_onnx(self, graph, xs):
+        return [graph.node("Softplus", xs[0])]

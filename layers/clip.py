@@ -25,3 +25,6 @@ class Clip(Layer):
     def backward(self, dys, need):
         param, x = self.spec.clip_param, self.saved
         return [dys[0] * ((x >= param.min) & (x <= param.max)) if need[0] else None]
+
+    def to_onnx(self, graph, xs):
+        return [graph.clip(xs[0], self.spec.clip_param.min, self.spec.clip_param.max)]

@@ -45,6 +45,9 @@ class Concat(Layer):
             start += size
         return dxs
 
+    def to_onnx(self, graph, xs):
+        return [graph.concat(xs, self.axis)]
+
     def coords(self):
         # Joined channels or images stay where they are; joined rows do not.
         return (2, (1.0,), (0.0,)) if self.axis < 2 else None

@@ -37,3 +37,13 @@ class ContrastiveLoss(LossLayer):
 
     def backward(self, dys, need):
         return [dys[0] * self.saved if need[0] else None, -dys[0] * self.saved if need[1] else None, None]
+
+    def to_onnx(self, graph, xs):
+        (a, b, same), param = xs, self.spec.contrastive_loss_param
+        apart, n = graph.node("Flatten", a - b, axis=1), graph.as_float(graph.size(a, 0))
+        square = graph.sum(apart * apart, [1])
+        same = graph.cast(graph.reshape(same, [-1, 1]), "int64").equals(0)
+        gap = param.margin - (square if param.legacy_version else graph.node("Sqrt", square))
+        gap = graph.clip(gap, low=0.0)
+        losses = graph.where(same, gap if param.legacy_version else gap * gap, square)
+        return [graph.sum(losses, [0, 1], keep=False) / graph.scalar(n * 2.0)]

@@ -11,6 +11,7 @@ import math
 
 from demitasse.layers.backend.geometry import ConvGeometry
 from demitasse.layers.layer import Layer, Param, Shape, axis_index
+from demitasse.layers.onnx.windows import conv_attrs, on_images
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
@@ -18,6 +19,7 @@ class Convolution(Layer):
     type = "Convolution"
     bottoms = tops = (1, None)
     same_count = True
+    onnx_operator = "Conv"
     fuses_relu = writes_into = takes_nhwc = multiplies = True
 
     def setup(self, shapes):
@@ -51,6 +53,14 @@ class Convolution(Layer):
                 dy = self.be.relu_backward(dy, ys[i], relu)
             dxs[i] = self._backward_one(x, dy, need[i])
         return dxs
+
+    def to_onnx(self, graph, xs):
+        params = [graph.param(i) for i in range(len(self.params))]
+
+        def convolved(x):
+            return graph.node(self.onnx_operator, x, *params, **conv_attrs(self.geometry))
+
+        return [on_images(graph, x, self.axis, convolved) for x in xs]
 
     def coords(self):
         shifts = [(p - d * (k - 1) / 2) / s for k, s, p, d in self._per_axis()]

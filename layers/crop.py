@@ -60,6 +60,12 @@ class Crop(Layer):
         dx[self._window(source, reference)] = dys[0]
         return [dx, None]
 
+    def to_onnx(self, graph, xs):
+        source, reference = xs
+        axes, starts = range(self.axis, len(source.shape)), self.offsets[self.axis :]
+        ends = [start + graph.size(reference, axis) for start, axis in zip(starts, axes, strict=True)]
+        return [graph.slice(source, starts, ends, axes)]
+
     def _window(self, source, reference):
         top = source[: self.axis] + reference[self.axis :]
         return tuple(slice(start, start + size) for start, size in zip(self.offsets, top, strict=True))

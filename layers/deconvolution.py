@@ -17,6 +17,7 @@ from demitasse.layers.convolution import Convolution, by
 class Deconvolution(Convolution):
     type = "Deconvolution"
     fields = ("convolution_param",)
+    onnx_operator = "ConvTranspose"
 
     def coords(self):
         shifts = [d * (k - 1) / 2 - p for k, _, p, d in self._per_axis()]

@@ -54,6 +54,14 @@ class Eltwise(Layer):
             return [dy * (self.saved == i) if n else None for i, n in enumerate(need)]
         return [dy * self._others(i) if n else None for i, n in enumerate(need)]
 
+    def to_onnx(self, graph, xs):
+        if self.operation == EltwiseParameter.MAX:
+            return [graph.node("Max", *xs)]
+        first, *others = xs if self.operation == EltwiseParameter.PROD else map(_times, xs, self.coeffs)
+        for other in others:
+            first = first * other if self.operation == EltwiseParameter.PROD else first + other
+        return [first]
+
     def coords(self):
         return SAME_COORDS
 

@@ -16,3 +16,6 @@ class ELU(Layer):
     def backward(self, dys, need):
         xp, x, alpha = self.xp, self.saved, self.spec.elu_param.alpha
         return [dys[0] * xp.where(x > 0, 1, alpha * xp.exp(xp.minimum(x, 0))) if need[0] else None]
+
+    def to_onnx(self, graph, xs):
+        return [graph.node("Elu", xs[0], alpha=self.spec.elu_param.alpha)]

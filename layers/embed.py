@@ -48,3 +48,7 @@ class Embed(Layer):
         if bias and bias[0] is not None:
             bias[0] += dys[0].reshape(-1, dys[0].shape[-1]).sum(0)
         return [None]
+
+    def to_onnx(self, graph, xs):
+        rows = graph.gather(graph.param(0), graph.cast(xs[0], "int64"), 0)
+        return [rows + graph.param(1) if len(self.params) > 1 else rows]

@@ -31,3 +31,8 @@ class EuclideanLoss(LossLayer):
         apart, n, b_shape = self.saved
         slope = dys[0] / n
         return [slope * apart if need[0] else None, (-slope * apart).reshape(b_shape) if need[1] else None]
+
+    def to_onnx(self, graph, xs):
+        a, b = (graph.reshape(x, [-1]) for x in xs)
+        apart, n = a - b, graph.as_float(graph.size(xs[0], 0))
+        return [graph.sum(apart * apart, [0], keep=False) / graph.scalar(n * 2.0)]

@@ -26,3 +26,6 @@ class Exp(Layer):
 
     def backward(self, dys, need):
         return [dys[0] * self.saved * self.rate if need[0] else None]
+
+    def to_onnx(self, graph, xs):
+        return [graph.node("Exp", self.start + self.rate * xs[0])]

@@ -48,3 +48,8 @@ class Filter(Layer):
             if dx is not None and dy is not None:
                 dx[chosen] = dy
         return [*dxs, None]
+
+    def to_onnx(self, graph, xs):
+        *items, selector = xs
+        chosen = graph.cast(graph.reshape(selector, [-1]), "bool")
+        return [graph.node("Compress", x, chosen, axis=0) for x in items]

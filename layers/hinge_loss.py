@@ -32,3 +32,12 @@ class HingeLoss(LossLayer):
 
     def backward(self, dys, need):
         return [dys[0] * self.saved if need[0] else None, None]
+
+    def to_onnx(self, graph, xs):
+        x = graph.node("Flatten", xs[0], axis=1)
+        labels = graph.reshape(graph.cast(xs[1], "int64"), [-1, 1])
+        own = labels.equals(graph.arange(math.prod(graph.sizes(xs[0])[1:])))
+        terms = graph.clip(1.0 + graph.where(own, -x, x), low=0.0)
+        if self.spec.hinge_loss_param.norm == HingeLossParameter.L2:
+            terms = terms * terms
+        return [graph.sum(terms, [0, 1], keep=False) / graph.scalar(graph.as_float(graph.size(xs[0], 0)))]

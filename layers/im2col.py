@@ -7,6 +7,7 @@ import math
 
 from demitasse.layers.convolution import by, read_geometry
 from demitasse.layers.layer import Layer, axis_index
+from demitasse.layers.onnx.windows import im2col
 from demitasse.proto.errors import ShapeFault
 
 
@@ -45,6 +46,9 @@ class Im2col(Layer):
         (dy,), shape, axis = dys, self.saved, self.axis
         columns = dy.reshape(math.prod(shape[:axis]), *dy.shape[axis:])
         return [self.be.col2im(columns, self.geometry, shape[axis], shape[axis + 1 :]).reshape(shape)]
+
+    def to_onnx(self, graph, xs):
+        return [im2col(graph, xs[0], self.axis, self.geometry)]
 
     def window(self):
         return tuple(d * (k - 1) + 1 for k, d in zip(self.geometry.kernel, self.geometry.dilation, strict=True))

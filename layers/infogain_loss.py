@@ -9,6 +9,7 @@ import math
 
 from demitasse.layers.labels import check_labels, transposed
 from demitasse.layers.layer import LossLayer, axis_index
+from demitasse.layers.onnx.labels import around, divisor, onnx_labels
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.weights import read_blob
 
@@ -77,6 +78,25 @@ class InfogainLoss(LossLayer):
         if len(dys) > 1 and dys[1] is not None:
             dx += self.be.softmax_backward(dys[1], prob, axis)
         return [dx, *nothing]
+
+    def to_onnx(self, graph, xs):
+        x, param = xs[0], self.spec.loss_param
+        axis = self.spec.infogain_loss_param.axis % len(x.shape)
+        classes = x.shape[axis]
+        matrix = xs[2] if len(xs) > 2 else graph.constant(self.matrix)
+        matrix = graph.reshape(matrix, [classes, classes])
+        if weights := self.class_weights(classes):
+            matrix = matrix * graph.constant([[weight] for weight in weights])
+        ignore = param.ignore_label if param.HasField("ignore_label") else None
+        labels, valid = onnx_labels(graph, x, xs[1], axis, ignore)
+        flat = graph.node("Squeeze", labels, graph.constant([axis], "int64"))
+        places = len(x.shape) - 1  # the rows' classes come last and belong at `axis`
+        rows = graph.transpose(graph.gather(matrix, flat, 0), [*range(axis), places, *range(axis, places)]) * valid
+        prob = graph.node("Softmax", x, axis=axis)
+        terms = rows * graph.node("Log", graph.clip(prob, low=LEAST))
+        total = graph.sum(terms, range(len(x.shape)), keep=False)
+        over = divisor(graph, self, *around(graph, x, axis), None if ignore is None else valid)
+        return [-total / over, prob][: max(len(self.spec.top), 1)]
 
     def _axis(self, scores):
         """Where the classes lie."""

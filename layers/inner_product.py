@@ -66,6 +66,16 @@ class InnerProduct(Layer):
             be.bias_backward(dy, bias[0].grad)
         return [be.matmul(dy, used, tb=transpose).reshape(x.shape) if need[0] else None]
 
+    def to_onnx(self, graph, xs):
+        (x,), param = xs, self.spec.inner_product_param
+        rows = x if len(x.shape) == 2 and self.axis == 1 else graph.node("Flatten", x, axis=self.axis)
+        weight, *bias = (graph.param(i) for i in range(len(self.params)))
+        if param.normalize:
+            squares = graph.sum(weight * weight, [0 if param.transpose else 1])
+            weight = weight / graph.node("Sqrt", squares)
+        y = graph.node("Gemm", rows, weight, *bias, transB=int(not param.transpose))
+        return [y if self.axis == 1 else graph.reshape(y, [*graph.sizes(x)[: self.axis], param.num_output])]
+
     def macs(self, bottom_shapes, top_shapes):
         return math.prod(top_shapes[0]) * self.values
 

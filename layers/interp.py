@@ -75,6 +75,20 @@ class Interp(Layer):
         rows, columns = self.saved
         return [self.xp.matmul(rows.T, self.xp.matmul(dys[0], columns)), *[None] * (len(need) - 1)]
 
+    def to_onnx(self, graph, xs):
+        x, field = xs[0], self.spec.interp_param
+        used = [n + (field.pad_beg + field.pad_end) for n in graph.sizes(x)[2:]]
+        if field.pad_beg or field.pad_end:
+            ends = [n - field.pad_beg for n in used]
+            x = graph.slice(x, [-field.pad_beg] * 2, ends, [2, 3])
+        if len(xs) == 2:
+            out = graph.sizes(xs[1])[2:]
+        elif field.HasField("height"):
+            out = field.height, field.width
+        else:
+            out = [((n - 1) // field.shrink_factor) * field.zoom_factor + 1 for n in used]
+        return [graph.resize(x, [*graph.sizes(xs[0])[:2], *out], "linear", "align_corners")]
+
     def coords(self):
         used, out = self._sizes(self.first_shapes)
         scale = tuple((after - 1) / max(n - 1, 1) for after, n in zip(out, used, strict=True))

@@ -149,6 +149,10 @@ class Layer:
         """Of a data layer how its samples follow each other; None for all others, which read what they are given."""
         return None
 
+    def to_onnx(self, graph, xs: list) -> list:
+        """The tops of TEST as operators that `graph` (layers.onnx.graph) makes of the bottoms xs, for all sizes."""
+        raise SchemaFault(f"{self.type} has no translation to ONNX")
+
     def check(self) -> None:
         """Raise the fault in what the last forward was given, if there is one that would have kept it waiting for the
         device.  Asked where a loss is not finite: such a fault makes it NaN."""
@@ -176,7 +180,6 @@ class Layer:
 
     def load_state(self, state: dict) -> None:
         """Go on from what `state` gave."""
-        pass
 
     def close(self) -> None:
         """Release files and threads."""
@@ -195,22 +198,23 @@ class LossLayer(Layer):
         `normalization` wins over the older `normalize` (true: VALID, false: BATCH_SIZE); never less than 1.
         An int, or a device array of shape () where `valid` is one and counts.
         """
-        param = self.spec.loss_param
-        mode = default
-        if param.HasField("normalization"):
-            mode = param.normalization
-        elif param.HasField("normalize"):
-            mode = LossParameter.VALID if param.normalize else LossParameter.BATCH_SIZE
         full = outer * inner
         divisors = {
             LossParameter.FULL: full,
             LossParameter.VALID: full if valid is None else valid,
             LossParameter.BATCH_SIZE: outer,
             LossParameter.NONE: 1,
-            LossParameter.PRE_FIXED: param.pre_fixed_normalizer,
+            LossParameter.PRE_FIXED: self.spec.loss_param.pre_fixed_normalizer,
         }
-        divisor = divisors[mode]
+        divisor = divisors[self.normalization(default)]
         return max(1, divisor) if isinstance(divisor, int | float) else self.xp.maximum(divisor, 1)
+
+    def normalization(self, default: int) -> int:
+        """How the sum of losses is divided, as a LossParameter says it."""
+        param = self.spec.loss_param
+        older = LossParameter.VALID if param.normalize else LossParameter.BATCH_SIZE
+        newer = param.normalization if param.HasField("normalization") else default
+        return older if param.HasField("normalize") and not param.HasField("normalization") else newer
 
     def class_weights(self, classes: int) -> list[float]:
         """By what the loss of each place is multiplied, one weight for each class of its label; empty: by 1."""

@@ -27,3 +27,7 @@ class Log(Layer):
     def backward(self, dys, need):
         slope = self.unit * self.spec.log_param.scale
         return [dys[0] * slope / self.saved if need[0] else None]
+
+    def to_onnx(self, graph, xs):
+        param = self.spec.log_param
+        return [graph.node("Log", param.shift + param.scale * xs[0]) * self.unit]

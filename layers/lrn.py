@@ -50,6 +50,17 @@ class LRN(Layer):
         through_mean = self.be.ave_pool_backward(dy * y / scale, self._geometry(x), x.shape[2:])
         return [dy * scale**-param.beta - (2 * param.alpha * param.beta) * x * through_mean]
 
+    def to_onnx(self, graph, xs):
+        (x,), param = xs, self.spec.lrn_param
+        n, alpha, beta = param.local_size, param.alpha, param.beta
+        if self.within:
+            window = {"kernel_shape": [n, n], "strides": [1, 1], "pads": [n // 2] * 4, "count_include_pad": 1}
+            mean = graph.node("AveragePool", x * x, **window)
+            return [x / (1.0 + alpha * mean) ** beta]
+        images = x if len(x.shape) == 4 else graph.reshape(x, [*graph.sizes(x)[:2], -1, 1])
+        y = graph.node("LRN", images, size=n, alpha=alpha, beta=beta, bias=param.k)
+        return [y if images is x else graph.reshape(y, graph.sizes(x))]
+
     def coords(self):
         return SAME_COORDS
 

@@ -57,3 +57,16 @@ class LSTM(RNN):
             dg[...] = dc * i * (1 - g * g)
             dh, dc = cont[t] * be.matmul(dgates[t], wh.data), dc * kept
         return self.gradients(dgates, wh, cont * h[:-1], inputs, [dh, dc], need)
+
+    def onnx_step(self, graph, gate, cont, states, wh):
+        """h and c (N, H) after a step, as in RNN."""
+        (h, c), size = states, self.size
+        gate = gate + graph.node("Gemm", cont * h, wh, transB=1)
+        i, f, o, g = (graph.slice(gate, [k * size], [(k + 1) * size], [1]) for k in range(4))
+        i, f, o = (graph.node("Sigmoid", part) for part in (i, f, o))
+        c = cont * f * c + i * graph.node("Tanh", g)
+        return [o * graph.node("Tanh", c), c]
+
+    def onnx_output(self, graph, h, params):
+        """The top, of the states h (T, N, H) and the learned arrays from Wh on."""
+        return h

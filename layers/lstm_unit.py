@@ -47,3 +47,12 @@ class LSTMUnit(Layer):
             dc * i * (1 - g * g),
         ]
         return [dc * kept if need[0] else None, self.xp.concatenate(gates, axis=-1) if need[1] else None, None]
+
+    def to_onnx(self, graph, xs):
+        before, gates, cont = xs
+        size = graph.size(before, 2)
+        i, f, o, g = (graph.slice(gates, [k * size], [(k + 1) * size], [2]) for k in range(4))
+        i, f, o = (graph.node("Sigmoid", gate) for gate in (i, f, o))
+        cont = graph.node("Unsqueeze", cont, graph.constant([2], "int64"))
+        c = cont * f * before + i * graph.node("Tanh", g)
+        return [c, o * graph.node("Tanh", c)]

@@ -34,3 +34,10 @@ class MultinomialLogisticLoss(LossLayer):
 
     def backward(self, dys, need):
         return [dys[0] * self.saved if need[0] else None, None]
+
+    def to_onnx(self, graph, xs):
+        x = graph.node("Flatten", xs[0], axis=1)
+        labels = graph.reshape(graph.cast(xs[1], "int64"), [-1, 1])
+        picked = graph.clip(graph.node("GatherElements", x, labels, axis=1), low=LEAST)
+        total = graph.sum(graph.node("Log", picked), [0, 1], keep=False)
+        return [-total / graph.scalar(graph.as_float(graph.size(xs[0], 0)))]

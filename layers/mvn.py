@@ -34,6 +34,15 @@ class MVN(Layer):
             dx /= spread
         return [dx.reshape(dys[0].shape)]
 
+    def to_onnx(self, graph, xs):
+        (x,), param = xs, self.spec.mvn_param
+        axes = range(1 if param.across_channels else 2, len(x.shape))
+        y = x - (graph.mean(x, axes) if axes else x)
+        if not param.normalize_variance:
+            return [y]
+        square = y * y
+        return [y / (graph.node("Sqrt", graph.mean(square, axes) if axes else square) + param.eps)]
+
     def _rows(self, x):
         """x as a matrix whose rows are normalised."""
         axes = 1 if self.spec.mvn_param.across_channels else 2

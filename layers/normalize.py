@@ -74,6 +74,17 @@ class Normalize(Layer):
             dx = dx + dys[1] * along
         return [dx]
 
+    def to_onnx(self, graph, xs):
+        (x,), param = xs, self.spec.norm_param
+        axes = range(1, len(x.shape)) if self.scaled and param.across_spatial else (1,)
+        if self.sum_of_squares:
+            length = graph.node("Sqrt", graph.sum(x * x, axes) + param.eps)
+        else:
+            length = graph.sum(graph.node("Abs", x), axes) + param.eps
+        column = () if param.channel_shared else (-1, *(1 for _ in x.shape[2:]))
+        y = x / length * graph.param(0, shape=column) if self.scaled else x / length
+        return [y, length][: max(1, len(self.spec.top))]
+
     def _axes(self, x) -> tuple[int, ...]:
         """The axes that the length is taken over."""
         return tuple(range(1, x.ndim)) if self.scaled and self.spec.norm_param.across_spatial else (1,)

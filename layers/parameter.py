@@ -26,3 +26,6 @@ class Parameter(Layer):
         if self.params[0].grad is not None:
             self.params[0].grad += dys[0]
         return []
+
+    def to_onnx(self, graph, xs):
+        return [graph.param(0)]

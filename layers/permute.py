@@ -23,6 +23,10 @@ class Permute(Layer):
         back = sorted(range(len(order)), key=order.__getitem__)
         return [self.xp.ascontiguousarray(dys[0].transpose(back)) if need[0] else None]
 
+    def to_onnx(self, graph, xs):
+        order = list(self.spec.permute_param.order)
+        return [graph.transpose(xs[0], [*order, *(axis for axis in range(len(xs[0].shape)) if axis not in order)])]
+
     def _order(self, axes):
         """Where each of so many axes of the top comes from."""
         order = list(self.spec.permute_param.order)

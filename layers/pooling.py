@@ -14,6 +14,7 @@ import math
 
 from demitasse.layers.backend.geometry import PoolGeometry
 from demitasse.layers.layer import Layer
+from demitasse.layers.onnx.windows import Windows
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import PoolingParameter
 
@@ -78,6 +79,18 @@ class Pooling(Layer):
                 dx = dx.reshape(*view[:2], *geometry.out)
             dx = self._unpool(dx, geometry, view[2:], index, values)
         return [dx if len(self.stride) == 2 else dx.reshape(shape)]
+
+    def to_onnx(self, graph, xs):
+        (x,), method = xs, self.method
+        if self.kernel is None and method == PoolingParameter.AVE:
+            return [graph.node("GlobalAveragePool", x)]
+        if self.kernel is None and method == PoolingParameter.MAX and len(self.spec.top) < 2:
+            return [graph.node("GlobalMaxPool", x)]
+        kernel = self.kernel or graph.sizes(x)[2:]
+        windows = Windows(graph, x, kernel, self.stride, self.pad, self.floor)
+        if method == PoolingParameter.MAX:
+            return windows.max(mask=len(self.spec.top) > 1)
+        return [windows.mean() if method == PoolingParameter.AVE else windows.expected()]
 
     def window(self):
         return self.kernel or (1,)

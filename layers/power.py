@@ -22,3 +22,8 @@ class Power(Layer):
         if slope == 0 or param.power == 1:
             return [dys[0] * slope]
         return [dys[0] * slope * self.saved ** (param.power - 1)]  # defined at 0 too, unlike y / inner
+
+    def to_onnx(self, graph, xs):
+        param = self.spec.power_param
+        inner = param.shift + param.scale * xs[0]
+        return [inner**param.power if param.power != 1 else inner]

@@ -37,3 +37,7 @@ class PReLU(Layer):
             axes = (0, *range(2, x.ndim)) if slope.shape else None
             slope.grad += (dy * self.xp.minimum(x, 0)).sum(axes)
         return [self.be.prelu_backward(dy, x, slope.data) if need[0] else None]
+
+    def to_onnx(self, graph, xs):
+        column = (-1, *(1 for _ in xs[0].shape[2:]))
+        return [graph.node("PRelu", xs[0], graph.param(0, shape=column))]

@@ -34,6 +34,16 @@ class Reduction(Layer):
             return [2 * dy * x]
         return [xp.ascontiguousarray(xp.broadcast_to(dy, x.shape))]
 
+    def to_onnx(self, graph, xs):
+        (x,), param = xs, self.spec.reduction_param
+        axes = range(param.axis % len(x.shape), len(x.shape))
+        if param.operation == ReductionParameter.ASUM:
+            x = graph.node("Abs", x)
+        elif param.operation == ReductionParameter.SUMSQ:
+            x = x * x
+        reduce = graph.mean if param.operation == ReductionParameter.MEAN else graph.sum
+        return [reduce(x, axes, keep=False) * param.coeff]
+
     def _axis(self, shape):
         return axis_index(self.spec.reduction_param.axis, shape, "reduction_param.axis")
 

@@ -22,3 +22,7 @@ class ReLU(Layer):
 
     def backward(self, dys, need):
         return [self.be.relu_backward(dys[0], self.saved, self.relu_slope) if need[0] else None]
+
+    def to_onnx(self, graph, xs):
+        slope = self.spec.relu_param.negative_slope
+        return [graph.node("LeakyRelu", xs[0], alpha=slope) if slope else graph.node("Relu", xs[0])]

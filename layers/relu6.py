@@ -16,3 +16,6 @@ class ReLU6(Layer):
     def backward(self, dys, need):
         y = self.saved
         return [dys[0] * ((y > 0) & (y < 6)) if need[0] else None]
+
+    def to_onnx(self, graph, xs):
+        return [graph.clip(xs[0], 0.0, 6.0)]

@@ -46,3 +46,11 @@ class Reshape(ReshapingLayer):
                 f"{tuple(wanted)}: change reshape_param.shape"
             )
         return [top]
+
+    def to_onnx(self, graph, xs):
+        (x,), param = xs, self.spec.reshape_param
+        axes = len(x.shape)
+        start = param.axis if param.axis >= 0 else axes + param.axis + 1
+        end = axes if param.num_axes == -1 else start + param.num_axes
+        # 0 copies the axis of the same place, in ONNX too
+        return [graph.reshape(x, [*[0] * start, *param.shape.dim, *graph.sizes(x)[end:]])]

@@ -131,6 +131,33 @@ class RNN(Layer):
             dh[t] += cont[t] * be.matmul(dgates[t], wh.data)
         return self.gradients(dgates, wh, cont * h[:-1], inputs, [dh[0]], need)
 
+    def to_onnx(self, graph, xs):
+        """A Scan over the steps; the states that an earlier run has left are no part of the graph."""
+        (x, cont), size, rows = xs[:2], self.size, self.gates * self.size
+        wx, b, *middle = (graph.param(i) for i in range(len(self.params)))
+        gates = graph.node("Gemm", graph.node("Flatten", x, axis=2), wx, b, transB=1)
+        gates = graph.reshape(gates, [*graph.sizes(x)[:2], rows])
+        if self.static:
+            gates = gates + graph.node("Gemm", graph.node("Flatten", xs[2], axis=1), middle.pop(0), transB=1)
+        given = [graph.reshape(state, [-1, size]) for state in xs[2 + self.static :]]
+        states = given or [graph.filled([graph.size(x, 1), size]) for _ in self.states]
+        cont = graph.node("Unsqueeze", cont, graph.constant([2], "int64"))
+        body, (*before, gate, go) = graph.body([size] * len(states) + [rows, 1])
+        after = self.onnx_step(body, gate, go, before, middle[0])
+        *last, h = graph.scan(body, after + [body.node("Identity", after[0])], [*states, gates, cont], scanned=2)
+        exposed = [graph.reshape(state, [1, -1, size]) for state in last] if len(self.spec.top) > 1 else []
+        return [self.onnx_output(graph, h, middle), *exposed]
+
+    def onnx_step(self, graph, gate, cont, states, wh):
+        """The states (N, H) after a step, from its gates' inputs (N, gates * H) and cont (N, 1)."""
+        return [graph.node("Tanh", gate + graph.node("Gemm", cont * states[0], wh, transB=1))]
+
+    def onnx_output(self, graph, h, params):
+        """The top, of the states h (T, N, H) and the learned arrays from Wh on."""
+        _, wo, bo = params
+        y = graph.node("MatMul", h, graph.transpose(wo, [1, 0])) + bo
+        return graph.node("Tanh", y)
+
     def state(self):
         return {"carried": [self.be.to_host(state).tolist() for state in self.carried]} if self.carried else {}
 

@@ -44,6 +44,10 @@ class Scale(SpanLayer):
             learned.grad += dscale
         return [dy * self.stretched(scale, x.ndim) if need[0] else None, dscale][: len(need)]
 
+    def to_onnx(self, graph, xs):
+        y = xs[0] * self.stretched_in(graph, xs, 0)
+        return [y + self.stretched_in(graph, xs[:1], len(self.params) - 1) if self._bias() else y]
+
     def _by_channel(self):
         """Whether there is a learned number for each channel, axis 1."""
         return bool(self.params) and self.first == 1 and len(self.params[0].shape) == 1 == len(self.spec.bottom)

@@ -25,6 +25,12 @@ class ShuffleChannel(Layer):
             return [None]
         return [self.transposed(dys[0], dys[0].shape[1] // self.spec.shuffle_channel_param.group)]
 
+    def to_onnx(self, graph, xs):
+        group, sizes = self.spec.shuffle_channel_param.group, graph.sizes(xs[0])
+        matrix = graph.reshape(xs[0], [sizes[0], group, sizes[1] // group, *sizes[2:]])
+        turned = graph.transpose(matrix, [0, 2, 1, *range(3, len(sizes) + 1)])
+        return [graph.reshape(turned, sizes)]
+
     def transposed(self, x, rows):
         """x with its channels, seen as a matrix of so many rows, in the order of the transposed matrix."""
         n, channels, *spatial = x.shape

@@ -16,3 +16,6 @@ class Sigmoid(Layer):
     def backward(self, dys, need):
         y = self.saved
         return [dys[0] * y * (1 - y) if need[0] else None]
+
+    def to_onnx(self, graph, xs):
+        return [graph.node("Sigmoid", xs[0])]

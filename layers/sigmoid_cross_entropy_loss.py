@@ -8,6 +8,7 @@ import math
 
 from demitasse.layers.labels import transposed
 from demitasse.layers.layer import LossLayer
+from demitasse.layers.onnx.labels import divisor
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import LossParameter
 
@@ -51,3 +52,16 @@ class SigmoidCrossEntropyLoss(LossLayer):
         x, target, valid = self.saved
         dx = (self.be.sigmoid(x) - target) * (dys[0] / self.over)
         return [dx if valid is None else dx * valid, None]
+
+    def to_onnx(self, graph, xs):
+        x, param = xs[0], self.spec.loss_param
+        target = graph.reshape(xs[1], graph.sizes(x))
+        losses = graph.clip(x, low=0.0) - x * target + graph.node("Softplus", -graph.node("Abs", x))
+        valid = None
+        if param.HasField("ignore_label"):
+            ignored = graph.cast(target, "int64").equals(param.ignore_label)
+            valid = graph.where(ignored, 0.0, 1.0)
+            losses = losses * valid
+        total = graph.sum(losses, range(len(x.shape)), keep=False)
+        n, *inner = graph.sizes(x)
+        return [total / divisor(graph, self, n, math.prod(inner), valid, LossParameter.BATCH_SIZE)]

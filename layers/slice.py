@@ -44,6 +44,15 @@ class Slice(Layer):
         ]
         return [self.xp.concatenate(parts, axis=self.axis)]
 
+    def to_onnx(self, graph, xs):
+        (x,), tops, points = xs, len(self.spec.top), list(self.spec.slice_param.slice_point)
+        size = graph.size(x, self.axis)
+        edges = [0, *(points or (size // tops * i for i in range(1, tops))), size]
+        if tops == 1:
+            return [x]
+        parts = graph.vector([end - start for start, end in zip(edges, edges[1:], strict=False)])
+        return graph.node("Split", x, parts, axis=self.axis, outputs=tops)
+
     def coords(self):
         return (2, (1.0,), (0.0,)) if self.axis < 2 else None  # as of Concat
 

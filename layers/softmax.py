@@ -20,3 +20,6 @@ class Softmax(Layer):
 
     def backward(self, dys, need):
         return [self.be.softmax_backward(dys[0], *self.saved) if need[0] else None]
+
+    def to_onnx(self, graph, xs):
+        return [graph.node("Softmax", xs[0], axis=self.spec.softmax_param.axis % len(xs[0].shape))]

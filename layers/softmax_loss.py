@@ -11,7 +11,10 @@ import math
 
 from demitasse.layers.labels import check_labels, transposed
 from demitasse.layers.layer import LossLayer, axis_index
+from demitasse.layers.onnx.labels import around, divisor, onnx_labels
 from demitasse.proto.errors import ShapeFault
+
+LOG_LEAST = math.log(1.17549435e-38)  # of the smallest probability that a loss is told of
 
 
 class SoftmaxWithLoss(LossLayer):
@@ -59,6 +62,17 @@ class SoftmaxWithLoss(LossLayer):
             through_prob = self.be.softmax_backward(dys[1], prob, self.axis)
             dx = through_prob if dx is None else dx + through_prob
         return [dx, None]
+
+    def to_onnx(self, graph, xs):
+        scores, axis = xs[0], self.axis
+        labels, valid = onnx_labels(graph, scores, xs[1], axis, self.ignore)
+        least = graph.clip(graph.node("LogSoftmax", scores, axis=axis), low=LOG_LEAST)
+        terms = graph.node("GatherElements", least, labels, axis=axis) * valid
+        if self.weights:
+            terms = terms * graph.gather(graph.constant(self.weights), labels, 0)
+        total = graph.sum(terms, range(len(scores.shape)), keep=False)
+        loss = -total / divisor(graph, self, *around(graph, scores, axis), valid)
+        return [loss, graph.node("Softmax", scores, axis=axis)][: max(1, len(self.spec.top))]
 
     def check(self):
         shape, labels = self.seen

@@ -39,6 +39,13 @@ class SpanLayer(Layer):
         """The operand, to be combined with an array of so many axes."""
         return operand.reshape(*operand.shape, *(1,) * (axes - self.first - operand.ndim))
 
+    def stretched_in(self, graph, xs, index: int):
+        """The operand in an ONNX graph: bottom 1 where it is there, else the learned array of this index."""
+        axes = len(xs[0].shape)
+        operand = graph.sizes(xs[1]) if len(xs) > 1 else self.params[index].shape
+        stretched = (*operand, *(1,) * (axes - self.first - len(operand)))
+        return graph.reshape(xs[1], stretched) if len(xs) > 1 else graph.param(index, shape=stretched)
+
     def summed(self, dy, operand: Shape):
         """dy summed over the axes that an operand of this shape does not span."""
         last = self.first + len(operand)

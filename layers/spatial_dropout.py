@@ -34,3 +34,8 @@ class SpatialDropout(Layer):
         if not need[0]:
             return [None]
         return [dys[0] if self.saved is None else dys[0] * self.saved]
+
+    def to_onnx(self, graph, xs):
+        if self.train or self.spec.spatial_dropout_param.sample_weights_test:
+            raise SchemaFault("sample_weights_test draws random numbers in every run, which ONNX cannot: take it out")
+        return [xs[0]]

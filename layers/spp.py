@@ -8,6 +8,7 @@ import math
 
 from demitasse.layers.backend.geometry import PoolGeometry
 from demitasse.layers.layer import Layer
+from demitasse.layers.onnx.windows import bins
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import SPPParameter
 
@@ -76,3 +77,9 @@ class SPP(Layer):
                 dx += self.be.max_pool_backward(part, index, level, shape[2:])
             start = end
         return [dx]
+
+    def to_onnx(self, graph, xs):
+        (x,), param = xs, self.spec.spp_param
+        largest = param.pool == SPPParameter.MAX
+        levels = [bins(graph, x, 2**level, largest) for level in range(param.pyramid_height)]
+        return levels if len(levels) == 1 else [graph.concat([graph.node("Flatten", y, axis=1) for y in levels], 1)]

@@ -17,3 +17,6 @@ class Swish(Layer):
         x, gate = self.saved
         slope = 1 + self.spec.swish_param.beta * x * (1 - gate)
         return [dys[0] * gate * slope if need[0] else None]
+
+    def to_onnx(self, graph, xs):
+        return [xs[0] * graph.node("Sigmoid", self.spec.swish_param.beta * xs[0])]

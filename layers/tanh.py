@@ -15,3 +15,6 @@ class TanH(Layer):
 
     def backward(self, dys, need):
         return [dys[0] * (1 - self.xp.square(self.saved)) if need[0] else None]
+
+    def to_onnx(self, graph, xs):
+        return [graph.node("Tanh", xs[0])]

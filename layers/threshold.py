@@ -13,3 +13,6 @@ class Threshold(Layer):
 
     def backward(self, dys, need):
         return [None]
+
+    def to_onnx(self, graph, xs):
+        return [graph.cast(xs[0] > self.spec.threshold_param.threshold, "float32")]

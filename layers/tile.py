@@ -28,5 +28,10 @@ class Tile(Layer):
         copies = dys[0].reshape(*shape[:axis], tiles, shape[axis] // tiles, *shape[axis + 1 :])
         return [copies.sum(axis)]
 
+    def to_onnx(self, graph, xs):
+        (x,), param = xs, self.spec.tile_param
+        axis = param.axis % len(x.shape)
+        return [graph.node("Tile", x, graph.vector([param.tiles if i == axis else 1 for i in range(len(x.shape))]))]
+
     def _axis(self, shape):
         return axis_index(self.spec.tile_param.axis, shape, "tile_param.axis")

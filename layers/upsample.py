@@ -69,5 +69,25 @@ class Upsample(Layer):
         n, c, h, w = self.saved
         return [dy.reshape(n, c, h, self.scale[0], w, self.scale[1]).sum((3, 5))]
 
+    def to_onnx(self, graph, xs):
+        x, field = xs[0], self.spec.upsample_param
+        n, channels, *spatial = graph.sizes(x)
+        if len(xs) == 1:
+            return [
+                graph.resize(
+                    x,
+                    [n, channels, *(a * s for a, s in zip(spatial, self.scale, strict=True))],
+                    "nearest",
+                    "asymmetric",
+                )
+            ]
+        cut = field.pad_out_h, field.pad_out_w
+        out = [a * s - c for a, s, c in zip(spatial, self.scale, cut, strict=True)]
+        out = self.size if all(self.size) else out
+        flat, place = (graph.reshape(y, [n, channels, -1]) for y in (x, graph.cast(xs[1], "int64")))
+        planes = graph.filled([n, channels, out[0] * out[1]])
+        y = graph.node("ScatterElements", planes, place, flat, axis=2)
+        return [graph.reshape(y, [n, channels, *out])]
+
     def coords(self):
         return 2, tuple(map(float, self.scale)), tuple((s - 1) / 2 for s in self.scale)

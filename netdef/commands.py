@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from demitasse.layers.layer import Shape, layer_class, layer_types
 from demitasse.netdef import tools
+from demitasse.netdef.onnx import command as onnx
 from demitasse.netdef.picture import draw
 from demitasse.netdef.plan import Plan
 from demitasse.netdef.report import table
@@ -47,6 +48,11 @@ def _upgrade(options) -> None:
 
 
 def _convert(options) -> None:
+    if options.target.lower().endswith(".onnx"):
+        told = {"fixed": options.fixed}
+        inputs = tools.complete_inputs(options.source, _shapes(options.input), "TEST")
+        print(onnx.export_file(options.source, options.target, options.weights, inputs, **told))
+        return
     print(tools.convert(options.source, options.target, options.net))
 
 
@@ -108,11 +114,12 @@ def add_commands(commands) -> None:
     drawing = command("draw", _draw, net, "a picture of the net")
     drawing.add_argument("picture", metavar="OUT", help=".svg or .png")
     upgrading = command("upgrade", _upgrade, common, "bring a net, a solver or a .caffemodel to today's form")
-    converting = command("convert", _convert, common, "weights of any format to .caffemodel, .h5, .npz or .safetensors")
+    converting = command("convert", _convert, common, "weights of any format to another; nets to ONNX")
     for parser_of_two in (upgrading, converting):
         parser_of_two.add_argument("source", metavar="IN")
         parser_of_two.add_argument("target", metavar="OUT")
     converting.add_argument("--net", help="the .prototxt whose layer descriptions go into a .caffemodel")
+    onnx.add_options(converting)
     comparing = command("diff", _diff, common, "compare two nets or two weights files; exit status 1 if they differ")
     comparing.add_argument("first", metavar="A")
     comparing.add_argument("second", metavar="B")

@@ -31,6 +31,7 @@ SHARED_BY_LAYERS = {
     "labels",
     "layer",
     "regions",
+    "onnx",
     "span",
 }
 # Types that work on the host: they read files or run the user's Python.
@@ -98,6 +99,11 @@ def test_device_libraries_have_one_home(library, homes):
             if module.split(".")[0] == library:
                 backend = path.relative_to(ROOT).parts[:2] == ("layers", "backend")
                 assert backend and path.relative_to(BACKEND).parts[0].startswith(homes), f"{path} imports {library}"
+
+
+def test_the_onnx_package_has_one_home():
+    homes = {path for path in sources(*PACKAGES, "caffe") if "onnx" in {m.split(".")[0] for m, _ in imports(path)}}
+    assert homes == {ROOT / "proto" / "onnx_file.py"}
 
 
 def modules_of_backend(*names):

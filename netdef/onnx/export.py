@@ -1,0 +1,91 @@
+"""A net as an ONNX graph: each layer says its own part (`Layer.to_onnx`), values join them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from demitasse.layers.layer import Layer, Param
+from demitasse.layers.onnx.graph import FLOAT, Graph, Tensor
+from demitasse.netdef.graph import Step, Value
+from demitasse.netdef.onnx.sizes import fixed_sizes, free_sizes
+from demitasse.netdef.plan import Plan
+from demitasse.proto.errors import SchemaFault
+from demitasse.proto.onnx_file import Model, write
+
+
+def model_of(plan: Plan, arrays: Mapping[Param, np.ndarray], *, fixed: bool = False) -> Model:
+    """The graph of a plan with these learned arrays.
+
+    fixed: sizes are constants, as the plan has them; else batch, height and width are free where the net allows.
+    Raises SchemaFault, naming the layer, for what ONNX cannot say.
+    """
+    _require_translations(plan)
+    shapes, inputs = (fixed_sizes if fixed else free_sizes)(plan)
+    names = _names(plan)
+    graph, tensors = Graph(reserved=names.values()), {}
+    for step in plan.steps:
+        with step.located:
+            for value, top in zip(step.tops, _translated(graph, step, tensors, shapes, arrays), strict=True):
+                tensors[value] = top if step.is_input else graph.name(top, names[value], shapes[value])
+    outputs = {
+        names[value]: (FLOAT, [f"{name}_{axis}" if size is None else size for axis, size in enumerate(shapes[value])])
+        for name, value in plan.newest.items()
+        if name in plan.outputs and not value.producer.is_input
+    }
+    if not outputs:
+        raise SchemaFault("the net has no output: every blob is read by another layer, or is an input", plan.wheres[0])
+    about = {name: (FLOAT, sizes) for name, sizes in inputs.items()}
+    return Model(graph.finished_nodes(), graph.arrays, about, outputs, {}, plan.message.name)
+
+
+def _require_translations(plan: Plan) -> None:
+    """SchemaFault that names all layers whose type has no translation."""
+    lacking = [step for step in plan.steps if not step.is_input and type(step.layer).to_onnx is Layer.to_onnx]
+    data = [step.tops[0].name for step in lacking if not step.bottoms and step.tops]
+    if lacking:
+        others = f"; nor has {', '.join(step.label for step in lacking[1:])}" if lacking[1:] else ""
+        remedy = f"give the size of what takes its place, as --input {data[0]}=1x3x500x500" if data else "take it out"
+        with lacking[0].located:
+            raise SchemaFault(f"{lacking[0].cls.type} has no translation to ONNX{others}: {remedy}")
+
+
+def _translated(graph: Graph, step: Step, tensors, shapes, arrays) -> list[Tensor]:
+    if step.is_input:
+        return [graph.input(value.name, shapes[value]) for value in step.tops]
+    graph.begin_layer(step.name, [arrays[param] for param in step.layer.params])
+    return step.layer.to_onnx(graph, [tensors[value] for value in step.bottoms])
+
+
+def _names(plan: Plan) -> dict[Value, str]:
+    """What values are called: inputs and the newest of a blob as it, others (in place) after their layer too."""
+    newest = {plan.inputs.get(name, value) for name, value in plan.newest.items()}
+    taken = set(plan.newest)
+    names = {}
+    for value in plan.values:
+        name = value.name
+        if value not in newest:
+            name = f"{value.name}/{value.producer.name}"
+            while name in taken:
+                name += "'"
+            taken.add(name)
+        names[value] = name
+    return names
+
+
+def arrays_of(net) -> dict[Param, np.ndarray]:
+    """The learned arrays of a Net on the host."""
+    return {
+        param: net.backend.to_host(net.plan.shared.get(param, param).data)
+        for step in net.plan.steps
+        for param in step.layer.params
+    }
+
+
+def export(net, path: str | os.PathLike, *, fixed: bool = False) -> Model:
+    """Write a net (netdef.net.Net) as an ONNX file; returns what was written."""
+    model = model_of(net.plan, arrays_of(net), fixed=fixed)
+    write(path, model)
+    return model

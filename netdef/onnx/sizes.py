@@ -1,0 +1,95 @@
+"""Which sizes of a net may differ from run to run: the net itself is asked, by inferring its shapes anew.
+
+Every axis of an input is lengthened: alone, or together with the other inputs' axes of the same size, or with all in
+the same place.  What the layers accept is free, and what follows from it is free too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from demitasse.layers.layer import Shape
+from demitasse.netdef.graph import Value
+from demitasse.netdef.plan import Plan
+from demitasse.proto.errors import NetError
+
+LONGER = 96  # by how much: a multiple of most nets' strides, so that what fits together still does
+IMAGE = ("batch", "channels", "height", "width")
+Free = tuple[int | None, ...]
+Axis = tuple[str, int]
+
+
+def free_sizes(plan: Plan) -> tuple[dict[Value, Free], dict[str, list]]:
+    """(the shapes of all values, None where a size is free; those of the inputs with names for what is free)."""
+    shapes, names = _inferred(plan, {}), {}
+    for axis in _axes(plan):
+        alike = {other for other in _axes(plan) if _alike(plan, axis, other)}
+        everywhere = {other for other in _axes(plan) if other[1] == axis[1]}
+        for tried, meant in (({axis}, {axis}), (alike, alike), (everywhere, {axis})):
+            if axis not in names and (other := _lengthened(plan, tried)):
+                shapes = _merged(shapes, other)
+                names.update(dict.fromkeys(meant - set(names), _symbol(plan, meant)))
+    inputs = {
+        name: [names.get((name, i), size) for i, size in enumerate(value.shape)] for name, value in plan.inputs.items()
+    }
+    return shapes, inputs
+
+
+def fixed_sizes(plan: Plan) -> tuple[dict[Value, Free], dict[str, list]]:
+    """The same, with nothing free but what the data decide (Filter)."""
+    shapes = _inferred(plan, {})
+    return shapes, {name: list(value.shape) for name, value in plan.inputs.items()}
+
+
+def _inferred(plan: Plan, inputs: Mapping[str, Shape]) -> dict[Value, Free]:
+    """The shapes of all values for these of the inputs; None for sizes that the data decide."""
+    shapes: dict[Value, Shape] = {}
+    decided: set[Value] = set()
+    for step in plan.steps:
+        given = [shapes[value] for value in step.bottoms]
+        if step.is_input:
+            made: Iterable[Shape] = [inputs.get(value.name, value.shape) for value in step.tops]
+        else:
+            with step.located:
+                made = step.layer.infer(given)
+        shapes.update(zip(step.tops, (tuple(shape) for shape in made), strict=True))
+        if step.cls.shapes_from_data or decided & set(step.bottoms):
+            decided |= set(step.tops)
+    return {value: (None, *shape[1:]) if value in decided and shape else shape for value, shape in shapes.items()}
+
+
+def _lengthened(plan: Plan, group: Iterable[Axis]) -> dict[Value, Free] | None:
+    """The shapes with these axes lengthened; None where a layer refuses."""
+    inputs = {name: list(value.shape) for name, value in plan.inputs.items()}
+    for name, axis in group:
+        inputs[name][axis] += LONGER
+    try:
+        return _inferred(plan, {name: tuple(shape) for name, shape in inputs.items()})
+    except NetError:
+        return None
+
+
+def _merged(shapes: Mapping[Value, Free], others: Mapping[Value, Free]) -> dict[Value, Free]:
+    return {
+        value: tuple(a if a == b else None for a, b in zip(shape, others[value], strict=True))
+        for value, shape in shapes.items()
+    }
+
+
+def _axes(plan: Plan) -> list[Axis]:
+    """The axes of the inputs but their channels."""
+    return [(name, i) for name, value in plan.inputs.items() for i in range(len(value.shape)) if i != 1]
+
+
+def _alike(plan: Plan, axis: Axis, other: Axis) -> bool:
+    size = plan.inputs[axis[0]].shape[axis[1]]
+    return axis[1] == other[1] and plan.inputs[other[0]].shape[other[1]] == size
+
+
+def _symbol(plan: Plan, group: set[Axis]) -> str:
+    """batch, height, width of the first input or of several; others by their input's name and axis."""
+    name, axis = min(group, key=_axes(plan).index)
+    common = name == next(iter(plan.inputs)) or len(group) > 1
+    if common and (axis == 0 or len(plan.inputs[name].shape) == len(IMAGE)):
+        return IMAGE[axis]
+    return f"{name}_{axis}"

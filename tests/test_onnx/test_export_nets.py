@@ -1,0 +1,67 @@
+"""Whole nets in ONNX Runtime: FCNs from one file at three sizes, in few channels (all with DEMITASSE_FULL=1)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demitasse.netdef.net import Net
+from demitasse.proto.onnx_file import read
+from demitasse.proto.text import read_net
+from tests.test_netdef import goldens
+from tests.test_onnx.peers import differences, run
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+DEPLOYED = sorted(path.parent.name for path in MODELS.glob("*/deploy.prototxt"))
+SIZES = [(40, 56), (33, 47), (61, 48)]
+UNET_SIZES = [(64, 96), (32, 48), (96, 80)]  # it halves its image four times
+SEVERAL = {"voc-fcn8s", "voc-fcn-alexnet", "nyud-fcn32s-color-d"}
+TOLERANCE = 1e-4
+
+
+def narrow(path, channels=16):
+    """A net of as many layers with no more than so many channels, but for its classes."""
+    message, _ = read_net(path)
+    for layer in message.layer:
+        if layer.type == "Convolution" and not layer.name.startswith("score"):
+            layer.convolution_param.num_output = min(channels, layer.convolution_param.num_output)
+    return message
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in SEVERAL else pytest.param(name, marks=pytest.mark.full) for name in DEPLOYED]
+)
+def test_one_file_for_all_sizes(name, tmp_path):
+    net = Net(narrow(MODELS / name / "deploy.prototxt"))
+    net.load(goldens.made_up_weights(net.plan.steps))
+    net.to_onnx(tmp_path / "net.onnx")
+    channels = {blob: net.shapes[blob][1] for blob in net.inputs}
+    free = {blob: ("float32", ["batch", count, "height", "width"]) for blob, count in channels.items()}
+    assert read(tmp_path / "net.onnx").inputs == free
+    random = np.random.default_rng(0)
+    for size in SIZES if name != "voc-unet" else UNET_SIZES:
+        images = {
+            blob: random.standard_normal((1, count, *size)).astype(np.float32) * 50 for blob, count in channels.items()
+        }
+        expected = net.forward(images)
+        assert differences(run(tmp_path / "net.onnx", images), expected, TOLERANCE) == []
+
+
+@pytest.mark.parametrize("name", list(goldens.table("net_values")))
+@pytest.mark.full
+def test_golden_nets(name, tmp_path):
+    """Real Caffe's scores, out of ONNX Runtime, at the places that the golden file has."""
+    golden = goldens.table("net_values")[name]
+    message, _ = read_net(golden["net"])
+    net = Net(message)
+    net.load(goldens.made_up_weights(net.plan.steps))
+    net.to_onnx(tmp_path / "net.onnx")
+    inputs = {blob: array.astype(np.float32) for blob, array in goldens.made_up_inputs(*golden["size"]).items()}
+    got = run(tmp_path / "net.onnx", inputs)
+    expected = goldens.arrays("net_values")
+    for blob, array in got.items():
+        if f"{name}:val:{blob}" in expected:
+            there = expected[f"{name}:val:{blob}"]
+            error = np.abs(goldens.sampled(blob, array, len(there)) - there).max()
+            assert error <= TOLERANCE * golden["blobs"][blob], (blob, error)
+    assert not golden["loss"] or float(got["loss"]) == pytest.approx(golden["loss"], rel=TOLERANCE)
