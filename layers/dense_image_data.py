@@ -40,7 +40,8 @@ class DenseImageData(FeedLayer):
     tops = (2, 2)
 
     def open(self):
-        fields, transform = self.spec.dense_image_data_param, Transformer(self.spec.transform_param, self.train)
+        fields = self.spec.dense_image_data_param
+        transform = Transformer(self.spec.transform_param, self.train, others=())
         if fields.mean_file:
             raise SchemaFault("dense_image_data_param: mean_file is read by none; give it in transform_param")
         entries = read_pairs(fields.source, "dense_image_data_param: source")

@@ -115,4 +115,5 @@ class WindowData(FeedLayer):
 
     def open(self):
         fields = self.spec.window_data_param
-        return WindowSamples(fields, Transformer(self.spec.transform_param, self.train)), fields.batch_size, 0
+        transform = Transformer(self.spec.transform_param, self.train, others=())
+        return WindowSamples(fields, transform), fields.batch_size, 0

@@ -37,6 +37,7 @@ class Source:
     costly = True  # whether loading pays several threads: decoding does, copying does not
     draws = False  # whether `load` needs an rng
     padding: Sequence[float] | None = None  # per top, what fills up samples that are smaller than others of their batch
+    shapes_vary = False  # from batch to batch: a sample does not tell those of its batch
     seed = 0
 
     def __init__(self):
@@ -135,10 +136,12 @@ class Feed:
         self._batches: Prefetcher | None = None  # from the first `next` on
 
     def shapes(self) -> list[tuple[int, ...]]:
-        """The shapes of the next batch.  Before the first batch is asked for, one sample tells, and no thread runs."""
+        """The shapes of the next batch.  Before the first batch is asked for, mostly one sample tells, and no thread
+        runs."""
         if self._batches is None:
-            sample = self.source.batch(range(self.item + self.rank, self.item + self.rank + 1))
-            return [(self.batch, *array.shape[1:]) for array in sample.arrays]
+            first, count = self.item + self.rank, self.batch if self.source.shapes_vary else 1
+            arrays = self.source.batch(range(first, first + count * self.size, self.size)).arrays
+            return [array.shape if self.source.shapes_vary else (self.batch, *array.shape[1:]) for array in arrays]
         return [array.shape for array in self.current().arrays]
 
     def current(self) -> Batch:

@@ -1,4 +1,4 @@
-"""TransformationParameter: crop, mirror, subtract the mean, scale; in Caffe's order and float32 arithmetic."""
+"""TransformationParameter: resize, crop, mirror, subtract the mean, scale; in Caffe's order and float32 arithmetic."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from demitasse.layers.data.files import require_file
-from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.data.resampling import Resizer
+from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 from demitasse.proto.weights import read_mean
+
+# Fields that not all layers with a transform_param read.
+OF_SOME_LAYERS = ("resize_param", "emit_constraint", "distort_param", "expand_param")
 
 
 @dataclass(frozen=True)
@@ -31,16 +35,28 @@ class Transformer:
     """What a transform_param asks for, in a phase.
 
     Crops are random in TRAIN and central in TEST; `mirror: true` flips at random in both, as Caffe does.
+    others: the fields that the layer reads itself; of those it does not read, SchemaFault.
     """
 
-    def __init__(self, fields, train: bool):
+    def __init__(self, fields, train: bool, others: tuple[str, ...] = ("resize_param",)):
         if fields.force_color and fields.force_gray:
             raise SchemaFault("transform_param: force_color and force_gray exclude each other; keep one")
         if fields.HasField("mean_file") and len(fields.mean_value):
             raise SchemaFault("transform_param: mean_file and mean_value exclude each other; keep one")
+        for name in OF_SOME_LAYERS:
+            if fields.HasField(name) and name not in others:
+                raise SchemaFault(f"transform_param: this type of layer does not read {name}; remove it")
+        if bool(fields.crop_h) != bool(fields.crop_w) or (fields.crop_h and fields.crop_size):
+            raise SchemaFault(
+                f"transform_param: crop_size {fields.crop_size}, crop_h {fields.crop_h}, crop_w {fields.crop_w}: "
+                "give crop_size, or crop_h and crop_w"
+            )
         self.crop, self.mirror, self.scale = fields.crop_size, fields.mirror, np.float32(fields.scale)
+        self.crop_shape = (fields.crop_h or fields.crop_size, fields.crop_w or fields.crop_size)
+        self.resizer = Resizer(fields.resize_param) if fields.HasField("resize_param") else None
         self.color = True if fields.force_color else False if fields.force_gray else None
-        self.random = bool(self.mirror or (train and self.crop))  # whether `window` draws
+        # Whether `resize` or `window` draws.
+        self.random = bool((self.resizer and self.resizer.random) or self.mirror or (train and self.crop_shape[0]))
         self._random_crop = train
         crop = f"crop_size: {self.crop}" if train and self.crop else ""
         self.drawn = tuple(filter(None, (crop, "mirror: true" * self.mirror)))  # the settings that do
@@ -53,19 +69,30 @@ class Transformer:
     def window(self, height: int, width: int, rng, place: str) -> Window:
         """Where to cut an image of this size; rng (numpy Generator) is needed where `random`."""
         mirror = bool(self.mirror and rng.integers(2))
-        if not self.crop:
+        rows, cols = self.crop_shape
+        if not rows:
             return Window(0, 0, height, width, mirror)
-        if self.crop > min(height, width):
+        if rows > height or cols > width:
             raise ShapeFault(
-                f"{place}: crop_size {self.crop} exceeds the image's {height} x {width} (height x width); "
-                "crop less or resize the images"
+                f"{place}: crop_size {_by(self.crop_shape) if rows != cols else rows} exceeds the image's "
+                f"{height} x {width} (height x width); crop less or resize the images"
             )
-        down, right = height - self.crop, width - self.crop
+        down, right = height - rows, width - cols
         if self._random_crop:
             top, left = int(rng.integers(down + 1)), int(rng.integers(right + 1))
         else:
             top, left = down // 2, right // 2
-        return Window(top, left, self.crop, self.crop, mirror)
+        return Window(top, left, rows, cols, mirror)
+
+    def resize(self, image: np.ndarray, rng, place: str):
+        """A (C, H, W) image as resize_param asks for, and the box (x1, y1, x2, y2) that it fills, in shares of the
+        new sides."""
+        if self.resizer is None:
+            return image, (0.0, 0.0, 1.0, 1.0)
+        if image.dtype != np.uint8:
+            raise DataFault(f"{place}: resize_param is for images of 8 bits; store the records at the size they need")
+        resized, filled = self.resizer(image.transpose(1, 2, 0), rng)
+        return resized.transpose(2, 0, 1), filled
 
     def apply(self, image: np.ndarray, window: Window, place: str) -> np.ndarray:
         """(C, H, W) of any number type to the window's float32 pixels: (pixel - mean) * scale."""
@@ -94,7 +121,8 @@ class Transformer:
             )
 
     def __call__(self, image: np.ndarray, rng, place: str) -> np.ndarray:
-        """A (C, H, W) image, cut at a window drawn for it."""
+        """A (C, H, W) image, resized, and cut at a window drawn for it."""
+        image, _ = self.resize(image, rng, place)
         return self.apply(image, self.window(*image.shape[1:], rng, place), place)
 
 

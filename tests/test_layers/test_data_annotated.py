@@ -1,0 +1,220 @@
+"""AnnotatedData: boxes stay on what they are drawn around, through every change of the image."""
+
+import numpy as np
+import pytest
+
+from demitasse.layers.data import annotations, augmentation
+from demitasse.layers.data.database import create_database
+from demitasse.layers.data.images import encode_image
+from demitasse.layers.data.resampling import Resizer, resize_by
+from demitasse.proto import messages
+from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
+from demitasse.proto.messages import AnnotatedDatum, ResizeParameter
+from demitasse.proto.text import parse
+from tests.test_layers.data_sets import batches, layer, same, write_database
+
+DARK, BRIGHT = 40, 230
+
+
+def fields(kind, text):
+    """A message of a prototxt's words."""
+    return parse(text, getattr(messages, kind))[0]
+
+
+def record(image, boxes, encoding=None):
+    """The bytes of an AnnotatedDatum: boxes of (label, x1, y1, x2, y2, difficult) in pixels."""
+    made = AnnotatedDatum(type=AnnotatedDatum.BBOX)
+    height, width, channels = image.shape
+    if encoding:
+        made.datum.encoded, made.datum.data = True, encode_image(image, encoding)
+    else:
+        made.datum.channels, made.datum.height, made.datum.width = channels, height, width
+        made.datum.data = image.transpose(2, 0, 1).tobytes()
+    for label, x1, y1, x2, y2, difficult in boxes:
+        group = made.annotation_group.add(group_label=label)
+        box = group.annotation.add(instance_id=len(made.annotation_group) - 1).bbox
+        box.xmin, box.ymin, box.xmax, box.ymax = x1 / width, y1 / height, x2 / width, y2 / height
+        box.difficult = difficult
+    return made.SerializeToString()
+
+
+def scene(rng):
+    """A dark image with a bright rectangle, and the rectangle's box."""
+    height, width = (int(side) for side in rng.integers(40, 70, 2))
+    x1, y1 = int(rng.integers(width // 2)), int(rng.integers(height // 2))
+    x2, y2 = int(rng.integers(x1 + 10, width + 1)), int(rng.integers(y1 + 10, height + 1))
+    image = np.full((height, width, 3), DARK, np.uint8)
+    image[y1:y2, x1:x2] = BRIGHT
+    return image, (3, x1, y1, x2, y2, False)
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "db"
+    with create_database(str(path), "lmdb") as database:
+        for i in range(6):
+            image, box = scene(rng)
+            database.put(b"%d" % i, record(image, [box], "png" if i % 2 else None))
+    return path
+
+
+def annotated(source, transform="", samplers="", batch=3, phase="TRAIN", seed=1):
+    text = f"""name: "d" type: "AnnotatedData" top: "data" top: "label" transform_param {{ {transform} }}
+        data_param {{ source: "{source}" batch_size: {batch} backend: LMDB }} annotated_data_param {{ {samplers} }}"""
+    return layer(text, phase, seed)
+
+
+RESIZE = "resize_param { height: 50 width: 60 interp_mode: LINEAR interp_mode: AREA interp_mode: CUBIC }"
+SAMPLER = """batch_sampler { max_sample: 1 max_trials: 1 }
+batch_sampler { sampler { min_scale: 0.3 max_scale: 1 min_aspect_ratio: 0.5 max_aspect_ratio: 2 }
+  sample_constraint { min_jaccard_overlap: 0.1 } max_sample: 1 max_trials: 50 }"""
+CHANGES = [
+    "",
+    "mirror: true",
+    "expand_param { prob: 1 max_expand_ratio: 3 }",
+    "mirror: true expand_param { max_expand_ratio: 2 } emit_constraint { emit_type: CENTER } mean_value: 40",
+    "distort_param { brightness_prob: 1 brightness_delta: 20 hue_prob: 1 hue_delta: 18 random_order_prob: 0.5 }",
+    "crop_h: 40 crop_w: 55",
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("samplers", ["", SAMPLER])
+def test_boxes_stay_on_their_objects(scenes, change, samplers):
+    """In what comes out, a pixel is bright if and only if it is in the box, to a pixel and a half at its border."""
+    data = annotated(scenes, RESIZE + change, samplers)
+    found = 0
+    for images, labels in batches(data, 8):
+        rows = labels[0, 0]
+        assert labels.shape[:2] == (1, 1) and labels.shape[3] == 8
+        for item, image in enumerate(images):
+            height, width = image.shape[1:]
+            bright = image.mean(axis=0) > image.mean(axis=0).min() + 90
+            boxes = rows[rows[:, 0] == item]
+            if not len(boxes):
+                assert bright.mean() < 0.6  # cut away but for a rest whose centre is outside
+                continue
+            (_, label, instance, x1, y1, x2, y2, difficult) = boxes[0]
+            assert (label, instance, difficult) == (3, 0, 0) and 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1
+            y, x = np.nonzero(bright)
+            edges = np.array([x1 * width, y1 * height, x2 * width, y2 * height])
+            assert np.abs(edges - [x.min(), y.min(), x.max() + 1, y.max() + 1]).max() < 2.6
+            found += 1
+    assert found > 15
+    data.close()
+
+
+def test_without_changes_the_record_comes_out(scenes):
+    data = annotated(scenes, batch=1, phase="TEST")
+    image, box = scene(np.random.default_rng(0))
+    pixels, labels = data.forward([])
+    assert np.array_equal(pixels[0], image.transpose(2, 0, 1))
+    height, width = image.shape[:2]
+    assert np.allclose(labels[0, 0], [[0, 3, 0, box[1] / width, box[2] / height, box[3] / width, box[4] / height, 0]])
+    data.close()
+
+
+def test_restarts_repeat_the_bits_and_seeds_differ(scenes):
+    change = RESIZE + CHANGES[3]
+    one, other = annotated(scenes, change, SAMPLER), annotated(scenes, change, SAMPLER, seed=2)
+    batches(one, 3)
+    other.load_state(one.state())
+    expected = batches(one, 3)
+    assert same(expected, batches(other, 3))
+    assert not same(expected, batches(annotated(scenes, change, SAMPLER, seed=5), 3))
+
+
+def test_images_without_boxes_and_difficult_ones(tmp_path):
+    image = np.full((20, 30, 3), DARK, np.uint8)
+    two = [(1, 3, 2, 15, 12, True), (7, 0, 0, 30, 20, False), (2, 5, 5, 5, 9, False)]  # the last has no area
+    with create_database(str(tmp_path / "db"), "lmdb") as database:
+        for i, boxes in enumerate([[], two, []]):
+            database.put(b"%d" % i, record(image, boxes))
+    data = annotated(tmp_path / "db", batch=3)
+    labels = data.forward([])[1][0, 0]
+    assert labels[:, [0, 1, 2, 7]].tolist() == [[1, 1, 0, 1], [1, 7, 1, 0]]
+    data.close()
+    data = annotated(tmp_path / "db", batch=1)
+    assert (data.forward([])[1] == -1).all()
+    data.close()
+
+
+def test_what_is_emitted_where_a_part_is_cut_out():
+    rows = np.zeros((3, 8), np.float32)
+    rows[:, annotations.CORNERS] = [[0.1, 0.1, 0.3, 0.3], [0.4, 0.4, 0.8, 0.8], [0.45, 0.45, 0.55, 0.55]]
+    window = (0.0, 0.0, 0.5, 0.5)
+
+    def kept(emit):
+        return annotations.project(rows, window, emit and fields("EmitConstraint", emit))[:, annotations.CORNERS]
+
+    assert np.allclose(kept(None), [[0.2, 0.2, 0.6, 0.6], [0.8, 0.8, 1, 1], [0.9, 0.9, 1, 1]], atol=1e-6)
+    assert len(kept("emit_type: CENTER\n")) == 2
+    assert np.allclose(kept("emit_type: MIN_OVERLAP emit_overlap: 0.5\n"), [[0.2, 0.2, 0.6, 0.6]], atol=1e-6)
+
+
+def test_windows_meet_their_constraints():
+    corners = np.array([[0.2, 0.3, 0.5, 0.7]])
+    text = """sampler { min_scale: 0.3 max_scale: 0.9 min_aspect_ratio: 0.5 max_aspect_ratio: 2 }
+        sample_constraint { min_jaccard_overlap: 0.5 min_object_coverage: 0.7 } max_sample: 1 max_trials: 500"""
+    rng, found = np.random.default_rng(1), []
+    for _ in range(40):
+        found.append(augmentation.sample_window([fields("BatchSampler", text)], corners, rng))
+    for x1, y1, x2, y2 in filter(None, found):
+        assert 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1 and 0.3 <= ((x2 - x1) * (y2 - y1)) ** 0.5 <= 0.9
+        common = (min(x2, 0.5) - max(x1, 0.2)) * (min(y2, 0.7) - max(y1, 0.3))
+        assert common / 0.12 >= 0.7 and common / (0.12 + (x2 - x1) * (y2 - y1) - common) >= 0.5
+    assert sum(window is not None for window in found) > 30
+    never = fields("BatchSampler", "sampler { min_scale: 0.1 max_scale: 0.1 } " + text[text.index("sample_c") :])
+    assert augmentation.sample_window([never], corners, rng) is None
+
+
+@pytest.mark.parametrize("kind", ["AREA", "CUBIC", "LANCZOS4", "LINEAR", "NEAREST"])
+@pytest.mark.parametrize("size", [(20, 31), (70, 90), (20, 90), (5, 7)])
+def test_interpolations_are_opencv_s(kind, size):
+    cv2 = pytest.importorskip("cv2")
+    image = np.random.default_rng(1).integers(0, 256, (37, 53, 3)).astype(np.uint8)
+    theirs = cv2.resize(image, size[::-1], interpolation=getattr(cv2, f"INTER_{kind}"))
+    ours = resize_by(image, *size, getattr(ResizeParameter, kind))
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+def test_hues_are_opencv_s():
+    cv2 = pytest.importorskip("cv2")
+    image = np.random.default_rng(1).integers(0, 256, (30, 40, 3)).astype(np.uint8)
+    theirs = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(float)
+    hue, saturation, value = augmentation.to_hsv(image.astype(np.float32))
+    turned = np.abs(hue - theirs[..., 0])
+    assert np.minimum(turned, 180 - turned).max() <= 1 and np.abs(saturation * 255 - theirs[..., 1]).max() <= 1
+    assert np.array_equal(value, theirs[..., 2])
+    assert np.abs(augmentation.from_hsv(hue, saturation, value) - image).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    "mode, size, filled",
+    [
+        ("WARP", (50, 60), (0, 0, 1, 1)),
+        ("FIT_SMALL_SIZE", (50, 100), (0, 0, 1, 1)),
+        ("FIT_LARGE_SIZE_AND_PAD", (50, 60), (0, 0.2, 1, 0.8)),
+    ],
+)
+@pytest.mark.parametrize("pad_mode", ["CONSTANT", "MIRRORED", "REPEAT_NEAREST"])
+def test_three_ways_to_a_size(mode, size, filled, pad_mode):
+    text = f"height: 50 width: 60 resize_mode: {mode} pad_mode: {pad_mode} pad_value: 7\n"
+    image, found = Resizer(fields("ResizeParameter", text))(np.full((40, 80, 3), BRIGHT, np.uint8), None)
+    assert image.shape[:2] == size and np.allclose(found, filled)
+    assert (image[0] == (7 if found[1] and pad_mode == "CONSTANT" else BRIGHT)).all()
+    assert (image[len(image) // 2] == BRIGHT).all()
+
+
+def test_mistakes_are_told(scenes, tmp_path):
+    with pytest.raises(SchemaFault, match="resize_param: height 3 and width 0: give both"):
+        annotated(scenes, "resize_param { height: 3 }")
+    with pytest.raises(SchemaFault, match="max_scale 2: they must lie between 0 and 1"):
+        annotated(scenes, samplers="batch_sampler { sampler { max_scale: 2 } }")
+    with pytest.raises(ShapeFault, match="give transform_param { resize_param { } }, or use batch_size 1"):
+        annotated(scenes, batch=6).forward([])
+    plain = write_database(tmp_path / "plain", np.zeros((2, 3, 8, 8), np.uint8), [1, 2])
+    with pytest.raises(DataFault, match="key '00000000' of .*plain: not an AnnotatedDatum.*convert_annoset"):
+        annotated(plain)
+    with pytest.raises(SchemaFault, match="this type of layer does not read expand_param"):
+        layer(f'type: "Data" top: "d" data_param {{ source: "{plain}" }} transform_param {{ expand_param {{ }} }}')
