@@ -13,7 +13,7 @@ from demitasse.layers.data import annotations, augmentation, datum
 from demitasse.layers.data.database import open_database
 from demitasse.layers.data.feed import FeedLayer, Source
 from demitasse.layers.data.transform import OF_SOME_LAYERS, Transformer
-from demitasse.proto.errors import DataFault, ShapeFault
+from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 
 
 class AnnotatedRecords(Source):
@@ -21,38 +21,38 @@ class AnnotatedRecords(Source):
 
     draws = shapes_vary = True
 
-    def __init__(self, path: str, transform: Transformer, fields, samplers, tops: int):
-        """fields: the transform_param; samplers: the batch_samplers."""
+    def __init__(self, path: str, transform: Transformer, fields, annotated, tops: int):
+        """fields: the transform_param; annotated: the annotated_data_param."""
         super().__init__()
-        self.transform, self.fields, self.samplers, self.tops = transform, fields, samplers, tops
-        augmentation.check_samplers(samplers)
+        self.transform, self.fields, self.annotated, self.tops = transform, fields, annotated, tops
+        self.emit = fields.emit_constraint if fields.HasField("emit_constraint") else None
         self.reader = open_database(path, "data_param: source")
+        self.count = self.reader.count
+
+    def records(self, indices):
+        """A batch is resized by one resize_param: of several, each is drawn for the share of batches in its prob."""
+        shares = np.array([each.prob for each in self.fields.resize_param]) if len(self.fields.resize_param) > 1 else 1
+        draw = np.random.default_rng((self.seed, indices[0], 1)).random()
+        turn = int((np.cumsum(shares) / np.sum(shares) <= draw).sum())
+        return [(*self.find(index), turn) for index in indices]
 
     def find(self, index):
         key, value = self.reader.read(index)
         return value, self.reader.place(key)
 
     def load(self, record, rng):
-        value, place = record
+        value, place, turn = record
         message, rows = annotations.parse(value, place)
         image = datum.pixels(message, self.transform.color, place)
         self.transform.check_channels(len(image), place)
         image, rows = self._augment(image, rows, rng, place)
-        image, filled = self.transform.resize(image, rng, place)
-        rows = annotations.place_in(rows, filled)
+        image, filled = self.transform.resize(image, rng, place, turn)
         height, width = image.shape[1:]
         cut = self.transform.window(height, width, rng, place)
-        rows = annotations.project(
-            rows,
-            (cut.left / width, cut.top / height, (cut.left + cut.width) / width, (cut.top + cut.height) / height),
-            self._emit,
-        )
+        seen = cut.left / width, cut.top / height, (cut.left + cut.width) / width, (cut.top + cut.height) / height
+        rows = annotations.project(annotations.place_in(rows, filled), seen, self.emit)
         rows = annotations.mirrored(rows) if cut.mirror else rows
         return [self.transform.apply(image, cut, place), rows][: self.tops], place
-
-    @property
-    def _emit(self):
-        return self.fields.emit_constraint if self.fields.HasField("emit_constraint") else None
 
     def _augment(self, image, rows, rng, place):
         """The (C, H, W) image in other colours, on a larger canvas, and a part of that; with its rows."""
@@ -68,26 +68,36 @@ class AnnotatedRecords(Source):
                 raise ShapeFault(f"{place}: the image has {image.shape[2]} channel(s), its mean {len(mean)}")
             image, filled = augmentation.expand(image, self.fields.expand_param, mean, rng)
             rows = annotations.place_in(rows, filled)
-        window = augmentation.sample_window(self.samplers, rows[:, annotations.CORNERS], rng)
+        window = self._window(rows, rng)
         if window is not None:
             height, width = image.shape[:2]
             left, top, right, bottom = (np.array(window) * ((width, height) * 2)).astype(int).tolist()
             right, bottom = max(right, left + 1), max(bottom, top + 1)
             image = image[top:bottom, left:right]
             # As seen from the whole pixels that were cut out; SSD sees them from the window, up to a pixel off.
-            rows = annotations.project(rows, (left / width, top / height, right / width, bottom / height), self._emit)
+            rows = annotations.project(rows, (left / width, top / height, right / width, bottom / height), self.emit)
         return image.transpose(2, 0, 1), rows
+
+    def _window(self, rows, rng):
+        """What to cut out of the image; None: all of it."""
+        if self.annotated.yolo_data_type:
+            return augmentation.jittered_window(self.annotated.yolo_data_jitter, rng)
+        return augmentation.sample_window(self.annotated.batch_sampler, rows[:, annotations.CORNERS], rng)
 
     def stack(self, samples):
         tops = super().stack([(arrays[:1], name) for arrays, name in samples])
         if self.tops > 1:
-            tops.append(annotations.label_blob([arrays[1] for arrays, _ in samples]))
+            boxes = [arrays[1] for arrays, _ in samples]
+            names = [name for _, name in samples]
+            darknet = self.annotated.yolo_data_type
+            tops.append(annotations.darknet_blob(boxes, names) if darknet else annotations.label_blob(boxes))
         return tops
 
     def uneven(self, shape, first):
         return "give transform_param { resize_param { } }, or use batch_size 1"
 
     def close(self):
+        """Release the database."""
         super().close()
         self.reader.close()
 
@@ -95,14 +105,40 @@ class AnnotatedRecords(Source):
 class AnnotatedData(FeedLayer):
     """Tops: images (N, C, H, W), and the boxes of the whole batch, (1, 1, boxes, 8): a row is (the image's place in
     the batch, label, instance, xmin, ymin, xmax, ymax, difficult), corners in shares of the image's sides; where there
-    is no box, one row of -1."""
+    is no box, one row of -1.  With yolo_data_type 1 the boxes are (N, 1, 300, 5), annotations.darknet_blob's.
+
+    A net is sized from resize_param or the crop without the database being there, as if each image had one box.
+    """
 
     type = "AnnotatedData"
     tops = (1, 2)
 
+    def setup(self, shapes):
+        fields, annotated = self.spec.transform_param, self.spec.annotated_data_param
+        augmentation.check_samplers(annotated.batch_sampler)
+        if annotated.yolo_data_type not in (0, 1):
+            raise SchemaFault(f"yolo_data_type {annotated.yolo_data_type} is not known: 0 or 1")
+        if not 0 <= annotated.yolo_data_jitter < 1:
+            raise SchemaFault(f"yolo_data_jitter {annotated.yolo_data_jitter:g} is not at least 0 and below 1")
+        self.transform = Transformer(fields, self.train, others=OF_SOME_LAYERS)
+        sizes = self.transform.sizes
+        self.known = None
+        if self.be is not None or sizes is None:
+            return super().setup(shapes)
+        batch = self.spec.data_param.batch_size
+        boxes = (batch, 1, annotations.DARKNET_ROWS, 5) if annotated.yolo_data_type else (1, 1, batch, 8)
+        self.known = [(batch, 1 if self.transform.color is False else 3, *sizes), boxes][: len(self.spec.top)]
+        return []
+
     def open(self):
-        fields, transform_fields = self.spec.data_param, self.spec.transform_param
-        transform = Transformer(transform_fields, self.train, others=OF_SOME_LAYERS)
-        samplers = list(self.spec.annotated_data_param.batch_sampler)
-        source = AnnotatedRecords(fields.source, transform, transform_fields, samplers, len(self.spec.top))
+        fields, annotated = self.spec.data_param, self.spec.annotated_data_param
+        source = AnnotatedRecords(
+            fields.source, self.transform, self.spec.transform_param, annotated, len(self.spec.top)
+        )
         return source, fields.batch_size, fields.rand_skip
+
+    def infer(self, shapes):
+        return self.known or super().infer(shapes)
+
+    def stream(self):
+        return None if self.known else super().stream()

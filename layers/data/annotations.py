@@ -14,6 +14,7 @@ from demitasse.proto.errors import DataFault
 from demitasse.proto.messages import AnnotatedDatum, EmitConstraint
 
 COLUMNS = 8
+DARKNET_ROWS = 300
 ITEM, LABEL, INSTANCE, DIFFICULT = 0, 1, 2, 7
 CORNERS = slice(3, 7)
 WHOLE = (0.0, 0.0, 1.0, 1.0)  # (x1, y1, x2, y2) of the image
@@ -80,6 +81,19 @@ def mirrored(rows: np.ndarray) -> np.ndarray:
     flipped = rows.copy()
     flipped[:, 3], flipped[:, 5] = 1 - rows[:, 5], 1 - rows[:, 3]
     return flipped
+
+
+def darknet_blob(images: list[np.ndarray], names: list[str]) -> np.ndarray:
+    """(N, 1, 300, 5): for each image rows (class, counted from 0 without a background; centre x, y, width, height),
+    and zeros after the last; difficult objects are left out."""
+    blob = np.zeros((len(images), 1, DARKNET_ROWS, 5), np.float32)
+    for item, (rows, name) in enumerate(zip(images, names, strict=True)):
+        rows = rows[rows[:, DIFFICULT] == 0]
+        if len(rows) > DARKNET_ROWS:
+            raise DataFault(f"{name}: {len(rows)} boxes, but yolo_data_type: 1 has room for {DARKNET_ROWS}")
+        first, last = rows[:, 3:5], rows[:, 5:7]
+        blob[item, 0, : len(rows)] = np.concatenate([rows[:, LABEL, None] - 1, (first + last) / 2, last - first], 1)
+    return blob
 
 
 def label_blob(images: list[np.ndarray]) -> np.ndarray:

@@ -123,6 +123,13 @@ def sample_window(samplers, corners: np.ndarray, rng) -> tuple[float, ...] | Non
     return found[int(rng.integers(len(found)))] if found else None
 
 
+def jittered_window(jitter: float, rng) -> tuple[float, ...]:
+    """A window of at least 1 - jitter of each side, anywhere in the image (darknet's)."""
+    width, height = rng.uniform(1 - jitter, 1, 2)
+    left, top = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
+    return left, top, left + width, top + height
+
+
 def check_samplers(samplers) -> None:
     """SchemaFault where a batch_sampler cannot be followed."""
     for fields in samplers:

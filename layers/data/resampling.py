@@ -15,12 +15,18 @@ CUBIC_SHARPNESS = -0.75  # OpenCV's; others take -0.5
 
 
 class Resizer:
-    """What a resize_param asks for; its interpolation is drawn for every image where several are given."""
+    """What a resize_param asks for; its interpolation is drawn for every image where several are given.
 
-    def __init__(self, fields):
+    certain: its `prob` is the share of batches that it is drawn for, among several resize_param.
+    """
+
+    def __init__(self, fields, certain: bool = False):
         if not fields.height or not fields.width:
             raise SchemaFault(f"resize_param: height {fields.height} and width {fields.width}: give both")
-        self.mode, self.size, self.prob = fields.resize_mode, (fields.height, fields.width), fields.prob
+        self.mode, self.size = fields.resize_mode, (fields.height, fields.width)
+        self.prob = 1 if certain else fields.prob
+        fixed = self.prob >= 1 and self.mode != ResizeParameter.FIT_SMALL_SIZE
+        self.result = self.size if fixed else None  # where it is the same for every image
         self.kinds = list(fields.interp_mode) or [ResizeParameter.LINEAR]
         self.pad_mode, self.pad_value = fields.pad_mode, np.array(fields.pad_value or [0], np.float32)
         self.random = self.prob < 1 or len(self.kinds) > 1

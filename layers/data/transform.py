@@ -43,9 +43,9 @@ class Transformer:
             raise SchemaFault("transform_param: force_color and force_gray exclude each other; keep one")
         if fields.HasField("mean_file") and len(fields.mean_value):
             raise SchemaFault("transform_param: mean_file and mean_value exclude each other; keep one")
-        for name in OF_SOME_LAYERS:
-            if fields.HasField(name) and name not in others:
-                raise SchemaFault(f"transform_param: this type of layer does not read {name}; remove it")
+        for field, _ in fields.ListFields():
+            if field.name in OF_SOME_LAYERS and field.name not in others:
+                raise SchemaFault(f"transform_param: this type of layer does not read {field.name}; remove it")
         if bool(fields.crop_h) != bool(fields.crop_w) or (fields.crop_h and fields.crop_size):
             raise SchemaFault(
                 f"transform_param: crop_size {fields.crop_size}, crop_h {fields.crop_h}, crop_w {fields.crop_w}: "
@@ -53,10 +53,13 @@ class Transformer:
             )
         self.crop, self.mirror, self.scale = fields.crop_size, fields.mirror, np.float32(fields.scale)
         self.crop_shape = (fields.crop_h or fields.crop_size, fields.crop_w or fields.crop_size)
-        self.resizer = Resizer(fields.resize_param) if fields.HasField("resize_param") else None
+        several = len(fields.resize_param) > 1
+        if several and others != OF_SOME_LAYERS:
+            raise SchemaFault("transform_param: several resize_param hold for AnnotatedData only; keep one")
+        self.resizers = [Resizer(each, certain=several) for each in fields.resize_param]
         self.color = True if fields.force_color else False if fields.force_gray else None
         # Whether `resize` or `window` draws.
-        self.random = bool((self.resizer and self.resizer.random) or self.mirror or (train and self.crop_shape[0]))
+        self.random = bool(self.mirror or (train and self.crop_shape[0]) or any(each.random for each in self.resizers))
         self._random_crop = train
         crop = f"crop_size: {self.crop}" if train and self.crop else ""
         self.drawn = tuple(filter(None, (crop, "mirror: true" * self.mirror)))  # the settings that do
@@ -65,6 +68,13 @@ class Transformer:
         if self.mean_file:
             require_file(self.mean_file, "transform_param: mean_file")
             self.mean = read_mean(self.mean_file)
+
+    @property
+    def sizes(self) -> tuple[int, int] | None:
+        """(height, width) of all that comes out; None where that depends on the image."""
+        if self.crop_shape[0]:
+            return self.crop_shape
+        return self.resizers[0].result if self.resizers else None
 
     def window(self, height: int, width: int, rng, place: str) -> Window:
         """Where to cut an image of this size; rng (numpy Generator) is needed where `random`."""
@@ -84,14 +94,14 @@ class Transformer:
             top, left = down // 2, right // 2
         return Window(top, left, rows, cols, mirror)
 
-    def resize(self, image: np.ndarray, rng, place: str):
-        """A (C, H, W) image as resize_param asks for, and the box (x1, y1, x2, y2) that it fills, in shares of the
-        new sides."""
-        if self.resizer is None:
+    def resize(self, image: np.ndarray, rng, place: str, turn: int = 0):
+        """A (C, H, W) image as resize_param number `turn` asks for, and the box (x1, y1, x2, y2) that it fills, in
+        shares of the new sides."""
+        if not self.resizers:
             return image, (0.0, 0.0, 1.0, 1.0)
         if image.dtype != np.uint8:
             raise DataFault(f"{place}: resize_param is for images of 8 bits; store the records at the size they need")
-        resized, filled = self.resizer(image.transpose(1, 2, 0), rng)
+        resized, filled = self.resizers[turn](image.transpose(1, 2, 0), rng)
         return resized.transpose(2, 0, 1), filled
 
     def apply(self, image: np.ndarray, window: Window, place: str) -> np.ndarray:

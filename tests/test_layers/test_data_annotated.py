@@ -7,6 +7,7 @@ from demitasse.layers.data import annotations, augmentation
 from demitasse.layers.data.database import create_database
 from demitasse.layers.data.images import encode_image
 from demitasse.layers.data.resampling import Resizer, resize_by
+from demitasse.layers.layer import layer_class
 from demitasse.proto import messages
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 from demitasse.proto.messages import AnnotatedDatum, ResizeParameter
@@ -218,3 +219,38 @@ def test_mistakes_are_told(scenes, tmp_path):
         annotated(plain)
     with pytest.raises(SchemaFault, match="this type of layer does not read expand_param"):
         layer(f'type: "Data" top: "d" data_param {{ source: "{plain}" }} transform_param {{ expand_param {{ }} }}')
+
+
+def test_labels_of_darknet(scenes):
+    data = annotated(scenes, "resize_param { height: 30 width: 40 }", "yolo_data_type: 1 yolo_data_jitter: 0")
+    _, labels = data.forward([])
+    _, box = scene(np.random.default_rng(0))
+    image, _ = scene(np.random.default_rng(0))
+    height, width = image.shape[:2]
+    assert labels.shape == (3, 1, 300, 5) and not labels[:, :, 1:].any()
+    _, x1, y1, x2, y2, _ = box
+    expected = [2, (x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
+    assert np.allclose(labels[0, 0, 0], expected, atol=1e-6)
+    data.close()
+
+
+def test_a_batch_has_one_of_several_sizes(scenes):
+    sizes = "".join(f"resize_param {{ prob: 0.25 height: {side} width: {side} }} " for side in (16, 24, 32, 40))
+    data = annotated(scenes, sizes, batch=2)
+    found = {images.shape for images, _ in batches(data, 40)}
+    assert found == {(2, 3, side, side) for side in (16, 24, 32, 40)}
+    data.close()
+
+
+def test_a_net_is_sized_without_its_database():
+    text = """type: "AnnotatedData" top: "data" top: "label" data_param { source: "nowhere" batch_size: 4 }
+        transform_param { resize_param { height: 30 width: 40 } %s } annotated_data_param { %s }"""
+    for transform, annotated_fields, shapes in (
+        ("", "", [(4, 3, 30, 40), (1, 1, 4, 8)]),
+        ("crop_size: 20", "", [(4, 3, 20, 20), (1, 1, 4, 8)]),
+        ("force_gray: true", "yolo_data_type: 1", [(4, 1, 30, 40), (4, 1, 300, 5)]),
+    ):
+        net = parse(f"layer {{ {text % (transform, annotated_fields)} }}", messages.NetParameter)[0]
+        made = layer_class("AnnotatedData")(net.layer[0])
+        assert made.setup([]) == [] and made.infer([]) == shapes and made.stream() is None
+        made.close()
