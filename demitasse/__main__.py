@@ -37,6 +37,7 @@ COMMANDS = {
     "detect": ("models", "detect", "find objects in images: boxes, classes, scores"),
     "report": ("models", "report", "a page about a run: curve, scores, best and worst images"),
     "convert_imageset": ("models", "convert_imageset", "write the images of a listing to an LMDB or LevelDB"),
+    "convert_annoset": ("models", "convert_annoset", "write images and boxes of XML files to a database for SSD"),
     "compute_image_mean": ("models", "compute_image_mean", "the mean image of a database"),
     "extract_features": ("models", "extract_features", "write blobs of a net that reads data to databases"),
 }

@@ -20,6 +20,7 @@ MODULES = (
     "detect",
     "report",
     "convert_imageset",
+    "convert_annoset",
     "compute_image_mean",
     "extract_features",
 )

@@ -54,13 +54,13 @@ def convert_imageset(
     def load(entry: Entry):
         place = f"image '{below(root, entry.name)}' ({listing}:{entry.line})"
         try:
-            return _record(read_file(below(root, entry.name), place), entry, place, gray, size, kind), place
+            return make_record(read_file(below(root, entry.name), place), entry, place, gray, size, kind), place
         except DataFault as fault:
             return fault, place
 
     written, first = 0, None
     with create_database(database, backend) as records:
-        for number, (record, place) in enumerate(_ahead(load, entries)):
+        for number, (record, place) in enumerate(load_ahead(load, entries)):
             if isinstance(record, DataFault):
                 report(f"left out: {record}")
                 continue
@@ -84,7 +84,7 @@ def convert_imageset(
     return written
 
 
-def _record(data: bytes, entry: Entry, place: str, gray: bool, size, kind: str | None):
+def make_record(data: bytes, entry: Entry, place: str, gray: bool, size, kind: str | None):
     """(Datum, its image's shape); kind: how to encode, "" for raw pixels, None for the file's own type."""
     image = decode_image(data, not gray, place)
     if size:
@@ -99,7 +99,7 @@ def _record(data: bytes, entry: Entry, place: str, gray: bool, size, kind: str |
     return Datum(data=data if keeps else encode_image(image, wanted), encoded=True, label=entry.label), image.shape
 
 
-def _ahead(load, items: Iterable) -> Iterator:
+def load_ahead(load, items: Iterable) -> Iterator:
     """load(item) of each item in order, computed by threads a little ahead."""
     threads = min(8, os.cpu_count() or 1)
     waiting: deque = deque()
