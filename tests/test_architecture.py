@@ -37,7 +37,9 @@ SHARED_BY_LAYERS = {
 # Types that work on the host: they read files or run the user's Python.
 HOST_LAYERS = {
     "database_data",
+    "annotated_data",
     "image_data",
+    "image_seg_data",
     "hdf5_data",
     "hdf5_output",
     "memory_data",

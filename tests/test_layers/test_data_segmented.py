@@ -1,0 +1,80 @@
+"""ImageSegData: labels stay on their pixels through scale, fill, crop and mirror; its three kinds of labels."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from demitasse.layers.layer import layer_class
+from demitasse.proto import messages
+from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.text import parse
+from tests.test_layers.data_sets import batches, layer
+
+SIZES = [(30, 44), (20, 70), (50, 18)]
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Images whose pixels are 10 times their label, and lists of each kind."""
+    rng = np.random.default_rng(0)
+    for i, size in enumerate(SIZES):
+        labels = np.repeat(np.repeat(rng.integers(0, 20, (size[0] // 2, size[1] // 2)), 2, 0), 2, 1).astype(np.uint8)
+        Image.fromarray(np.repeat(labels[:, :, None] * np.uint8(10), 3, 2)).save(tmp_path / f"{i}.png")
+        Image.fromarray(labels).save(tmp_path / f"l{i}.png")
+    for kind, line in (("PIXEL", "{0}.png l{0}.png\n"), ("IMAGE", "{0}.png 7\n"), ("NONE", "{0}.png\n")):
+        (tmp_path / f"{kind}.txt").write_text("".join(line.format(i) for i in range(3)))
+    return tmp_path
+
+
+def made(folder, kind="PIXEL", transform="crop_size: 32", phase="TRAIN", more="", tops=3):
+    names = "".join(f'top: "t{i}" ' for i in range(tops))
+    return layer(
+        f"""type: "ImageSegData" {names} transform_param {{ {transform} }}
+        image_data_param {{ source: "{folder}/{kind}.txt" root_folder: "{folder}" batch_size: 3 label_type: {kind}
+            {more} }}""",
+        phase,
+    )
+
+
+@pytest.mark.parametrize("transform", ["crop_size: 32", "crop_h: 24 crop_w: 48 mirror: true mean_value: 50"])
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_labels_stay_on_their_pixels(pairs, transform, phase):
+    mean = 50 if "mean" in transform else 0
+    data = made(pairs, transform=transform, phase=phase)
+    for images, labels, seen in batches(data, 6):
+        assert seen.shape == (3, 1, 1, 2)
+        for image, label, (rows, cols), size in zip(images, labels[:, 0], seen[:, 0, 0], SIZES, strict=True):
+            inside = label != 255
+            assert (rows, cols) == (min(size[0], label.shape[0]), min(size[1], label.shape[1]))
+            assert inside.sum() == rows * cols
+            assert np.array_equal(image[0][inside] + mean, label[inside] * 10) and not image[:, ~inside].any()
+    data.close()
+
+
+def test_scales_are_drawn_while_training(pairs):
+    text = "crop_size: 120 scale_factors: 1 scale_factors: 2"
+    data = made(pairs, transform=text)
+    found = {tuple(row) for _, _, seen in batches(data, 12) for row in seen[:, 0, 0].tolist()}
+    assert found == {(rows * k, cols * k) for rows, cols in SIZES for k in (1, 2) if cols * k <= 120} | {(40, 120)}
+    assert batches(made(pairs, transform=text, phase="TEST"), 1)[0][2][:, 0, 0].tolist() == [list(s) for s in SIZES]
+
+
+def test_kinds_of_labels_and_a_size(pairs):
+    sized = "new_height: 32 new_width: 32"
+    assert (made(pairs, "IMAGE", more=sized).forward([])[1] == 7).all()
+    images, labels = made(pairs, "NONE", more=f"{sized} ignore_label: 254", tops=2).forward([])
+    assert images.shape == (3, 3, 32, 32) and (labels == 254).all()
+
+
+def test_a_net_is_sized_without_its_data_and_mistakes_are_told(pairs):
+    text = """layer { type: "ImageSegData" top: "data" top: "label" transform_param { crop_size: 9 }
+        image_data_param { source: "nowhere" batch_size: 2 } }"""
+    sized = layer_class("ImageSegData")(parse(text, messages.NetParameter)[0].layer[0])
+    assert sized.setup([]) == [] and sized.infer([]) == [(2, 3, 9, 9), (2, 1, 9, 9)] and sized.stream() is None
+    with pytest.raises(ShapeFault, match="resize or crop to one size"):
+        made(pairs, transform="").forward([])
+    with pytest.raises(SchemaFault, match="scale_factors must be above 0, not -1"):
+        made(pairs, transform="scale_factors: -1")
+    Image.fromarray(np.zeros((3, 4), np.uint8)).save(pairs / "l0.png")
+    with pytest.raises(ShapeFault, match="l0.png' .*is 3 x 4 but its image is 30 x 44"):
+        made(pairs)
