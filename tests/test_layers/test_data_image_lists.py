@@ -212,7 +212,7 @@ def test_dense_mistakes_are_named(pairs):
     with pytest.raises(ShapeFault, match=r"label image '.*1_label.png' \(.*:2\) is 5 x 5 but its image is 12 x 16"):
         made.forward([])
     Image.new("RGB", (16, 12)).save(pairs.parent / "0_label.png")
-    with pytest.raises(DataFault, match="label image '.*0_label.png' .*:1.: a label image has one channel"):
+    with pytest.raises(DataFault, match="label image '.*0_label.png' .*:1.: is a picture of colours"):
         dense(pairs)
     pairs.write_text("0.png\n")
     with pytest.raises(DataFault, match="list.txt:1: '0.png' is not two names"):
