@@ -18,7 +18,6 @@ EXTRAS = {
     "hdf5": ["h5py>=3.8"],
     "lmdb": ["lmdb>=1.4"],
     "leveldb": ["plyvel>=1.5"],
-    "safetensors": ["safetensors>=0.4"],
     "plots": ["matplotlib>=3.6"],
     "distributed": ["mpi4py>=4.0", "mpich>=4.2; platform_system == 'Linux'"],
     "gpu": ["cupy-cuda12x[ctk]>=14", "nvidia-cudnn-cu12>=9.2", "nvidia-cudnn-frontend>=1.18,<1.24"],
@@ -33,13 +32,14 @@ EXTRAS = {
         "hypothesis>=6.100",
         "ruff>=0.6",
         "mypy>=1.10",
+        "safetensors>=0.4",
         "pdoc>=15",
         "opencv-python-headless>=4.8,<5",
         "onnx>=1.16",
         "onnxruntime>=1.17",
     ],
 }
-WHOLE = ("hdf5", "lmdb", "safetensors", "plots", "distributed", "completion", "onnx")
+WHOLE = ("hdf5", "lmdb", "plots", "distributed", "completion", "onnx")
 EXTRAS["all"] = [need for name in WHOLE for need in EXTRAS[name]]
 
 # The repository keeps its folders at the root; installed, they lie below `demitasse`, since other packages use such

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -72,10 +73,22 @@ def _bilinear(shape, filler, rng, dtype):
     """Every (i, j) gets the same kernel, so it upsamples only where group == channels (or i == j is what is kept)."""
     if len(shape) != 4 or shape[2] != shape[3]:
         raise ShapeFault(f"filler 'bilinear' needs a 4-D array with a square kernel, not shape {shape}")
-    size = shape[3]
+    return np.broadcast_to(bilinear_kernel(shape[3]).astype(dtype), shape).copy()
+
+
+def bilinear_kernel(size: int) -> np.ndarray:
+    """(size, size) float64: the kernel that interpolates linearly when it upsamples by ceil(size / 2)."""
     half = math.ceil(size / 2)
     ramp = 1 - np.abs(np.arange(size) / half - (size - 1) / (2 * half))
-    return np.broadcast_to(np.outer(ramp, ramp).astype(dtype), shape).copy()
+    return np.outer(ramp, ramp)
+
+
+def diagonal_bilinear(shape: Sequence[int]) -> np.ndarray:
+    """Weights (in, out / group, k, k), float32, of a Deconvolution that upsamples each channel by itself."""
+    channels, per_group, size, _ = shape
+    weights, every = np.zeros(shape, np.float32), np.arange(channels)
+    weights[every, every % per_group] = bilinear_kernel(size)
+    return weights
 
 
 _FILLERS = {

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from demitasse.layers.fillers import diagonal_bilinear
 from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import ShapeFault, WeightsFault
 from demitasse.proto.messages import NetParameter
@@ -80,14 +81,6 @@ def transplant(
     return taken, report
 
 
-def bilinear(size: int) -> np.ndarray:
-    """(size, size) float32: the kernel that interpolates linearly when it upsamples by (size + 1) // 2."""
-    factor = (size + 1) // 2
-    centre = factor - 1 if size % 2 else factor - 0.5
-    line = 1 - abs(np.arange(size) - centre) / factor
-    return np.outer(line, line).astype(np.float32)
-
-
 def interp(shapes: Shapes, layers: Iterable[str]) -> Weights:
     """Weights with which these Deconvolution layers interpolate, each channel on its own: the bilinear kernel on
     the diagonal of (channels, channels or 1, k, k), zeros elsewhere.  Raises ShapeFault for other shapes."""
@@ -99,9 +92,7 @@ def interp(shapes: Shapes, layers: Iterable[str]) -> Weights:
                 f"layer '{name}' cannot interpolate with weights of shape {shape}: as many channels out "
                 "as in (or a group for each) and a square kernel are needed"
             )
-        weight = np.zeros(shape, np.float32)
-        weight[range(inputs), range(inputs) if outputs == inputs else 0] = bilinear(height)
-        made[name] = [weight]
+        made[name] = [diagonal_bilinear(shape)]
     return made
 
 

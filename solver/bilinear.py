@@ -1,11 +1,8 @@
-"""Upsampling weights: bilinear interpolation on the diagonal of a Deconvolution, as FCN's surgery.interp sets them."""
+"""Upsampling weights: bilinear interpolation on the diagonal of a Deconvolution."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from demitasse.layers.fillers import fill
-from demitasse.proto.messages import FillerParameter
+from demitasse.layers.fillers import diagonal_bilinear
 
 
 def fill_zero_deconvolutions(net) -> list[str]:
@@ -19,13 +16,3 @@ def fill_zero_deconvolutions(net) -> list[str]:
             weights.data[...] = net.backend.asarray(diagonal_bilinear(weights.shape))
             filled.append(step.name)
     return filled
-
-
-def diagonal_bilinear(shape) -> np.ndarray:
-    """Weights (in, out / group, k, k) that enlarge each channel by itself."""
-    channels, per_group = shape[:2]
-    weights = np.zeros(shape, np.float32)
-    every = np.arange(channels)
-    bilinear = fill((1, 1, *shape[2:]), FillerParameter(type="bilinear"), np.random.default_rng(0))
-    weights[every, every % per_group] = bilinear[0, 0]
-    return weights

@@ -91,7 +91,6 @@ def test_a_missing_gpu_is_one_line(monkeypatch):
     monkeypatch.setattr(gpu_runtime, "_cupy", lambda: fake_cupy.FakeCupy(devices=0))
     with pytest.raises(SolverFault, match=r"^GPU 0 was asked for, but no GPU was found: use --device cpu"):
         make_backend("gpu")
-    assert gpu_runtime.device_count() == 0
     monkeypatch.setattr(gpu_runtime, "_cupy", lambda: fake_cupy.FakeCupy(devices=2))
     with pytest.raises(SolverFault, match=r"^GPU 2 was asked for, but this machine has 2, numbered from 0"):
         make_backend("gpu:2")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from demitasse.layers.fillers import bilinear_kernel
 from demitasse.models.data import scenes
 from demitasse.models.fcn import NO_BIAS, Source
-from demitasse.models.surgery import bilinear
 from demitasse.models.trunks import Style, squeezenet
 from demitasse.netdef.net import Net
 from demitasse.netdef.spec import L, NetSpec
@@ -63,7 +63,7 @@ def test_the_net_starts_from_the_classifier(out, classifier):
         np.testing.assert_array_equal(start[name][0], old[name][0])
     for name in UPSAMPLING:
         (weight,) = start[name]
-        np.testing.assert_array_equal(weight[4, 4], bilinear(weight.shape[-1]))
+        np.testing.assert_array_equal(weight[4, 4], bilinear_kernel(weight.shape[-1]).astype(np.float32))
         assert not weight[4, 5].any()
 
 

@@ -5,13 +5,13 @@ import pytest
 
 from demitasse.models import surgery
 from demitasse.models.base_weights import BASES, make_base, trunk_shapes
-from demitasse.models.dense import dilated, shift_and_stitch, sliding_windows
 from demitasse.models.fcn import Source, fcn
 from demitasse.netdef.net import Net
 from demitasse.netdef.spec import L, NetSpec
 from demitasse.proto.errors import ShapeFault, WeightsFault
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.weights import write_weights
+from examples.dense import dilated, shift_and_stitch, sliding_windows
 
 rng = np.random.default_rng(7)
 

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from demitasse.layers.fillers import fill
+from demitasse.layers.fillers import diagonal_bilinear, fill
 from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import SolverFault
 from demitasse.proto.messages import FillerParameter
 from demitasse.proto.text import read_net, read_solver
 from demitasse.solver import diagnostics
-from demitasse.solver.bilinear import diagonal_bilinear, fill_zero_deconvolutions
+from demitasse.solver.bilinear import fill_zero_deconvolutions
 from demitasse.solver.solver import Solver
 from tests.test_solver import small
 

@@ -210,11 +210,3 @@ def _device_count(cupy) -> int:
         return cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError:
         return 0
-
-
-def device_count() -> int:
-    """How many GPUs can be used; 0 too where CuPy is missing."""
-    try:
-        return _device_count(_cupy())
-    except SolverFault:
-        return 0
