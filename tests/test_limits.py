@@ -9,16 +9,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LINES_OF_A_FILE, LINES_OF_A_FUNCTION, PARAMETERS = 300, 60, 10
 
-KERNEL = "one loop nest compiled by Numba: its parts would pass tiles through memory, or more arguments than it has"
 HOT = "a Numba kernel's inner call: sizes and strides stay in registers, which a tuple of them would not"
 PUBLIC = "what a user types, by keyword only; the rest of it has defaults"
 CASES = "short cases about one subject, which are looked up side by side"
-ELSEWHERE = "about to be taken apart by subject"
 
 FILES = {
-    "layers/backend/contract.py": "all that a device offers, family after family, to be read in one place",
-    "layers/backend/cpu/conv/winograd_backward.py": KERNEL,
-    "layers/data/database.py": ELSEWHERE,
     "tests/test_gpu/test_images.py": CASES,
     "tests/test_layers/test_cpu_backend.py": CASES,
     "tests/test_layers/test_data_databases.py": CASES,
@@ -31,32 +26,9 @@ FILES = {
     "tests/test_solver/test_command_line.py": CASES,
     "tests/test_solver/test_diagnostics.py": CASES,
 }
-FUNCTIONS = {
-    "layers/backend/cpu/conv/direct_backward.py backward_weights": KERNEL,
-    "layers/backend/cpu/conv/direct_forward.py forward": KERNEL,
-    "layers/backend/cpu/conv/winograd_backward.py backward_data": KERNEL,
-    "layers/backend/cpu/conv/winograd_backward.py backward_weights": KERNEL,
-    "layers/backend/cpu/conv/winograd_forward.py forward": KERNEL,
-}
+FUNCTIONS: dict[str, str] = {}
 SIGNATURES = {
     "benchmarks/gpu.py compare": "a table's columns: the options of one command",
-    "layers/backend/cpu/conv/direct_forward.py convolve": HOT,
-    "layers/backend/cpu/conv/direct_forward.py forward": HOT,
-    "layers/backend/cpu/conv/direct_forward.py multiply_placed": HOT,
-    "layers/backend/cpu/conv/winograd_backward.py backward_data": HOT,
-    "layers/backend/cpu/conv/winograd_backward.py backward_weights": HOT,
-    "layers/backend/cpu/conv/winograd_backward.py spread_gradients": HOT,
-    "layers/backend/cpu/conv/winograd_forward.py __init__": HOT,
-    "layers/backend/cpu/conv/winograd_forward.py forward": HOT,
-    "layers/backend/cpu/conv/winograd_forward.py gather_outputs": HOT,
-    "layers/backend/cpu/conv/winograd_forward.py spread_inputs": HOT,
-    "layers/backend/cpu/conv/winograd_forward.py transform_kernels": HOT,
-    "layers/backend/cpu/conv/winograd_transforms.py output_tile": HOT,
-    "layers/backend/cpu/gemm_microkernel.py convolve_tile": HOT,
-    "layers/backend/cpu/gemm_microkernel.py multiply": HOT,
-    "layers/backend/cpu/gemm_microkernel.py multiply_columns": HOT,
-    "layers/backend/cpu/gemm_microkernel.py multiply_deep": HOT,
-    "layers/backend/cpu/gemm_microkernel.py multiply_tile": HOT,
     "layers/backend/cpu/simd_pooling.py max_tile": HOT,
     "models/commands/convert_imageset.py convert_imageset": PUBLIC,
     "models/fcn.py fcn": PUBLIC,

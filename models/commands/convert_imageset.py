@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from demitasse.layers.data.database import create_database
+from demitasse.layers.data.database_writer import create_database
 from demitasse.layers.data.files import below, read_file
 from demitasse.layers.data.images import decode_image, encode_image, resize
 from demitasse.layers.data.listing import Entry, read_labelled
@@ -52,23 +52,23 @@ def convert_imageset(
     kind = encode_type or (None if encoded else "")
 
     def load(entry: Entry):
-        place = f"image '{below(root, entry.name)}' ({listing}:{entry.line})"
+        name = f"image '{below(root, entry.name)}' ({listing}:{entry.line})"
         try:
-            return make_record(read_file(below(root, entry.name), place), entry, place, gray, size, kind), place
+            return make_record(read_file(below(root, entry.name), name), entry, name, gray, size, kind), name
         except DataFault as fault:
-            return fault, place
+            return fault, name
 
     written, first = 0, None
     with create_database(database, backend) as records:
-        for number, (record, place) in enumerate(load_ahead(load, entries)):
+        for number, (record, name) in enumerate(load_ahead(load, entries)):
             if isinstance(record, DataFault):
                 report(f"left out: {record}")
                 continue
             message, shape = record
-            first = first or (shape, place)
+            first = first or (shape, name)
             if check_size and shape != first[0]:
                 raise ShapeFault(
-                    f"{place} is {shape_text(shape)}, but {first[1]} is {shape_text(first[0])} (height x width x "
+                    f"{name} is {shape_text(shape)}, but {first[1]} is {shape_text(first[0])} (height x width x "
                     "channels); resize them, or leave check_size away"
                 )
             records.put(
@@ -84,9 +84,9 @@ def convert_imageset(
     return written
 
 
-def make_record(data: bytes, entry: Entry, place: str, gray: bool, size, kind: str | None):
+def make_record(data: bytes, entry: Entry, name: str, gray: bool, size, kind: str | None):
     """(Datum, its image's shape); kind: how to encode, "" for raw pixels, None for the file's own type."""
-    image = decode_image(data, not gray, place)
+    image = decode_image(data, not gray, name)
     if size:
         image = resize(image, *size)
     if kind == "":
@@ -94,8 +94,8 @@ def make_record(data: bytes, entry: Entry, place: str, gray: bool, size, kind: s
     own = os.path.splitext(entry.name)[1].lower().lstrip(".")
     wanted = (kind or own).lower().lstrip(".")
     same_type = wanted == own or {wanted, own} == {"jpg", "jpeg"}
-    # A file goes in as it is only if it decodes to the wanted channels without being told to.
-    keeps = same_type and not size and decode_image(data, None, place).shape == image.shape
+    # A file goes in as it is only if it decodes to the wanted channels without being asked to.
+    keeps = same_type and not size and decode_image(data, None, name).shape == image.shape
     return Datum(data=data if keeps else encode_image(image, wanted), encoded=True, label=entry.label), image.shape
 
 

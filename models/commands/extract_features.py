@@ -7,7 +7,7 @@ import contextlib
 import numpy as np
 
 from demitasse.layers.backend import make_backend
-from demitasse.layers.data.database import create_database
+from demitasse.layers.data.database_writer import create_database
 from demitasse.models.commands import arguments
 from demitasse.proto.arrays import array_to_datum
 from demitasse.proto.errors import GraphFault, ShapeFault

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from demitasse.layers.backend import make_backend
-from demitasse.layers.data.database import create_database
+from demitasse.layers.data.database_writer import create_database
 from demitasse.layers.layer import TEST, TRAIN, layer_class
 from demitasse.proto.arrays import array_to_datum
 from demitasse.proto.messages import NetParameter

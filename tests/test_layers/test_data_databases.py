@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.layers.data.database import create_database, open_database
+from demitasse.layers.data.database import open_database
+from demitasse.layers.data.database_writer import create_database
 from demitasse.layers.data.images import encode_image
 from demitasse.proto.arrays import array_to_datum
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault

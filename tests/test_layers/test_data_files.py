@@ -100,7 +100,7 @@ def test_two_nets_of_a_leveldb_and_one_made_anew(tmp_path):
 FULL = """
 import resource, signal, sys
 import numpy as np
-from demitasse.layers.data.database import create_database
+from demitasse.layers.data.database_writer import create_database
 from demitasse.proto.errors import DataFault
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)

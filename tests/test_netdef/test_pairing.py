@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.layers.data.database import create_database
+from demitasse.layers.data.database_writer import create_database
 from demitasse.netdef.net import Net
 from demitasse.netdef.plan import Plan
 from demitasse.proto.messages import Datum
