@@ -166,7 +166,7 @@ def _scores(
 
 
 def _score(features: Top, classes: int) -> Top:
-    """Class scores of each place.  Without a filler they start at zero, as in the paper."""
+    """Class scores of each pixel.  Without a filler they start at zero, as in the paper."""
     return L.Convolution(features, num_output=classes, kernel_size=1, pad=0, param=LEARNED)
 
 

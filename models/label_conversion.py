@@ -66,8 +66,8 @@ class Conversion:
     def _of_colours(self, path: Path) -> np.ndarray:
         shown = read.image(path)
         codes = shown.astype(np.int64) @ [65536, 256, 1]
-        place = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
-        wrong = self._codes[place] != codes
+        index = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
+        wrong = self._codes[index] != codes
         if wrong.any() and not self.others:
             y, x = np.argwhere(wrong)[0]
             red, green, blue = shown[y, x]
@@ -76,11 +76,11 @@ class Conversion:
                 f"{len(self._codes)}); --colours FILE names others, --others makes them 255, --values takes the "
                 "stored values instead of their colours"
             )
-        return np.where(wrong, read.IGNORE, self._order[place]).astype(np.uint8)
+        return np.where(wrong, read.IGNORE, self._order[index]).astype(np.uint8)
 
 
 def _mode(path: Path) -> str:
-    """Of the stored picture; a file that is none is told by whoever reads it."""
+    """Of the stored picture; whoever reads a file that is none says so."""
     try:
         with Image.open(path) as picture:
             return picture.mode

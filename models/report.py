@@ -66,7 +66,7 @@ def find_file(folder: Path, endings: tuple[str, ...]) -> Path:
 
 def newest_weights(folder: Path, run: Path) -> Path:
     """The latest snapshot's weights: where the folder's solver writes them, or in the run's folder."""
-    places = [run]
+    candidates = [run]
     prefix = None
     try:
         solver = find_file(folder, ("solver.prototxt",))
@@ -75,18 +75,19 @@ def newest_weights(folder: Path, run: Path) -> Path:
     if solver:
         param, _ = read_solver(str(solver))
         prefix = Path(Finder(str(solver)).for_writing(param.snapshot_prefix or "snapshot"))
-        places.insert(0, prefix.parent)
-    for place in places:
-        start = prefix.name if prefix and place == prefix.parent else ""
+        candidates.insert(0, prefix.parent)
+    for home in candidates:
+        start = prefix.name if prefix and home == prefix.parent else ""
         found = {}
-        for path in place.glob("*.caffemodel*") if place.is_dir() else ():
+        for path in home.glob("*.caffemodel*") if home.is_dir() else ():
             iteration = re.fullmatch(re.escape(start) + r".*_iter_(\d+)\.caffemodel(\.h5)?", path.name)
             if iteration:
                 found[int(iteration[1])] = path
         if found:
             return found[max(found)]
     raise WeightsFault(
-        f"no snapshot's weights in {' or '.join(map(str, dict.fromkeys(places)))}: train first, or give --weights FILE"
+        f"no snapshot's weights in {' or '.join(map(str, dict.fromkeys(candidates)))}: "
+        "train first, or give --weights FILE"
     )
 
 
@@ -139,8 +140,8 @@ def curves(events: list[dict]) -> dict[str, list[tuple[int, float]]]:
 
 def run_lines(events: list[dict]) -> dict[str, str]:
     """What a log says of its run, and how far it went: {"run": ..., "begun": ..., ...}; as little as it knows."""
-    told = [event["run"] for event in events if event.get("event") == "run" and isinstance(event.get("run"), dict)]
-    about = {{"id": "run"}.get(key, key): str(value) for key, value in (told[-1] if told else {}).items()}
+    runs = [event["run"] for event in events if event.get("event") == "run" and isinstance(event.get("run"), dict)]
+    about = {{"id": "run"}.get(key, key): str(value) for key, value in (runs[-1] if runs else {}).items()}
     iterations = [event["iteration"] for event in events if isinstance(event.get("iteration"), int)]
     return {**about, "iterations": str(max(iterations))} if iterations else about
 

@@ -147,22 +147,22 @@ def curve(name: str, points: list[tuple[int, float]], colour: str, width: int = 
     low, high = min(scaled), max(scaled)
     left, bottom = 80, 30
 
-    def place(x, y):
+    def point(x, y):
         return (
             left + (x - min(xs)) / max(1, max(xs) - min(xs)) * (width - left - 10),
             10 + (high - y) / ((high - low) or 1) * (height - bottom - 10),
         )
 
-    line = " ".join(f"{px:.1f},{py:.1f}" for px, py in (place(x, y) for x, y in zip(xs, scaled, strict=True)))
+    line = " ".join(f"{px:.1f},{py:.1f}" for px, py in (point(x, y) for x, y in zip(xs, scaled, strict=True)))
     marks = []
     for value in ticks(min(ys), max(ys), logarithmic):
-        _, py = place(xs[0], math.log10(value) if logarithmic else value)
+        _, py = point(xs[0], math.log10(value) if logarithmic else value)
         marks.append(
             f"<line x1='{left}' x2='{width - 10}' y1='{py:.1f}' y2='{py:.1f}' stroke='#ddd'/>"
             f"<text x='{left - 6}' y='{py + 4:.1f}' text-anchor='end'>{value:.4g}</text>"
         )
     for value in ticks(min(xs), max(xs)):
-        px, _ = place(value, low)
+        px, _ = point(value, low)
         marks.append(f"<text x='{px:.1f}' y='{height - 10}' text-anchor='middle'>{value:g}</text>")
     return (
         f"<figure><figcaption>{html.escape(name)}, by iteration{' (logarithmic)' if logarithmic else ''}"

@@ -1,6 +1,6 @@
 """Patchwise training and class balancing as sampling of the loss (FCN paper, arXiv 1411.4038, sections 3.4 and 4.3).
 
-Training on random patches is training on whole images with a loss that counts at some places only: the places'
+Training on random patches is training on whole images with a loss that counts at some pixels only: the pixels'
 receptive fields are the patches, and what they share is computed once.  So a patch is left out by giving its pixels
 the label that the loss ignores.  The paper finds that whole images learn as well per iteration and faster per second;
 leaving out half the terms means that twice the images are needed for a batch of the same effective size.

@@ -110,7 +110,7 @@ def table(result: Scores, names: Sequence[str] = ()) -> str:
 
 
 def doubt(result: Scores, names: Sequence[str] = ()) -> str:
-    """Why the scores of a truth with fewer than two classes say nothing; "" for any other."""
+    """Why the scores of a truth with fewer than two classes mean nothing; "" for any other."""
     there = np.flatnonzero(result.matrix.sum(axis=1))
     if len(there) > 1:
         return ""
@@ -119,7 +119,7 @@ def doubt(result: Scores, names: Sequence[str] = ()) -> str:
     name = f"{there[0]}" + (f" ({names[there[0]]})" if there[0] < len(names) else "")
     return (
         f"every labelled pixel of the truth is class {name}: calling everything so would score 1, and these numbers "
-        "say nothing; `python -m models check` looks at the labels"
+        "mean nothing; `python -m models check` looks at the labels"
     )
 
 

@@ -28,14 +28,14 @@ def _layers(arrays: dict[str, np.ndarray], path) -> dict[str, list]:
         layer, _, index = key.rpartition("/")
         module, _, role = key.rpartition(".")
         if layer and re.fullmatch("[0-9]{1,4}", index):
-            place = layer, int(index)
+            slot = layer, int(index)
         elif module and role in _ROLES:
-            place = module, _ROLES[role]
+            slot = module, _ROLES[role]
         else:
-            place = key, 0
-        if place[1] in found.setdefault(place[0], {}):
-            raise fault(path, f"layer '{place[0]}' has array {place[1]} twice")
-        found[place[0]][place[1]] = values
+            slot = key, 0
+        if slot[1] in found.setdefault(slot[0], {}):
+            raise fault(path, f"layer '{slot[0]}' has array {slot[1]} twice")
+        found[slot[0]][slot[1]] = values
     return {name: [some.get(i) for i in range(max(some) + 1)] for name, some in found.items()}
 
 

@@ -62,8 +62,8 @@ def read_net(data: memoryview, path) -> tuple[NetParameter, list[tuple[str, Blob
     try:
         for number, kind, at, start, stop in wire.fields(data, 0, len(data)):
             if kind == wire.BYTES and number in _GENERATIONS:
-                generation, places = _GENERATIONS[number]
-                text, blobs = _cut(data, start, stop, *places)
+                generation, fields = _GENERATIONS[number]
+                text, blobs = _cut(data, start, stop, *fields)
                 layers.append((_parsed(generation, text), blobs))
             else:
                 rest.append(data[at:stop])

@@ -103,8 +103,8 @@ def run_command(run: Callable[[], int | None], with_traceback: bool = False) -> 
             _empty(stream)
 
 
-def _warning_line(message, *place) -> str:
-    """A warning as commands show it: without the place in our code that it came from."""
+def _warning_line(message, *location) -> str:
+    """A warning as commands show it: without the location in our code that it came from."""
     return f"warning: {printable(' '.join(str(message).split()))}\n"
 
 
@@ -175,6 +175,6 @@ def _of_users_code(error: Exception) -> str:
     lines += traceback.StackSummary.from_list(frames).format()
     vars(error)["__notes__"] = []  # the last line says where
     lines += traceback.format_exception_only(type(error), error)
-    place = getattr(error, "layer_place", "")
+    location = getattr(error, "layer_place", "")
     what = " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
-    return f"{''.join(lines)}{place}{': ' * bool(place)}{code} raised {what}{'; ' * bool(remedy)}{remedy}"
+    return f"{''.join(lines)}{location}{': ' * bool(location)}{code} raised {what}{'; ' * bool(remedy)}{remedy}"

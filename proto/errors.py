@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Where:
-    """A place in a text file: of a message, and of the fields set in it."""
+    """A location in a text file: of a message, and of the fields set in it."""
 
     file: str = ""
     line: int = 0
@@ -20,10 +20,10 @@ class Where:
     fields: dict = field(default_factory=dict, compare=False, repr=False)  # "kernel_size" -> Where
 
     def __str__(self) -> str:
-        place = [self.file] if self.file else []
+        location = [self.file] if self.file else []
         if self.line:
-            place += [str(self.line), str(self.column or 1)]
-        return ":".join(place)
+            location += [str(self.line), str(self.column or 1)]
+        return ":".join(location)
 
 
 class NetError(Exception):
@@ -55,7 +55,7 @@ class ShapeFault(NetError):
 
 
 class LabelFault(NetError):
-    """A label outside the classes of a loss or a metric.  label: which, where the layer might be told to ignore it."""
+    """A label outside the classes of a loss or a metric.  label: which, where the layer can ignore it."""
 
     label: int | None = None
 
@@ -88,7 +88,7 @@ def foreign(error: Exception, code: str, remedy: str = "") -> Exception:
 
 @contextlib.contextmanager
 def located(where: Where | None, layer: str | None = None):
-    """Add the place and the layer (as "'name' (Type)") to any NetError raised inside, where they are not set yet."""
+    """Add the location and the layer (as "'name' (Type)") to any NetError raised inside, where they are not set yet."""
     try:
         yield
     except NetError as error:

@@ -1,4 +1,4 @@
-"""Binary files: mapped into memory for reading, replaced whole when written, told apart by their first bytes."""
+"""Binary files: mapped into memory for reading, replaced whole when written, recognised by their first bytes."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def map_file(path) -> memoryview:
     """The bytes of a file, read as they are touched.  Raises WeightsFault: missing, empty, a folder."""
     path = os.fspath(path)
     try:
-        if _is_node(path):  # told before it is opened: a FIFO could be waited for without end
+        if _is_node(path):  # refused before it is opened: a FIFO could be waited for without end
             raise fault(path, "not a regular file")
         with open(path, "rb") as file:
             about = os.fstat(file.fileno())

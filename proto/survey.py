@@ -55,13 +55,13 @@ def survey(source: Source) -> list[Outline]:
 
 
 def layer_at(where: Where, layers: list[Outline]) -> Outline | None:
-    """The layer at a place."""
-    place = where.line, where.column
-    return next((one for one in reversed(layers) if (one.where.line, one.where.column) <= place and one.said), None)
+    """The layer at a location."""
+    location = where.line, where.column
+    return next((one for one in reversed(layers) if (one.where.line, one.where.column) <= location and one.said), None)
 
 
 def unknown_type_at(where: Where, layers: list[Outline]) -> SchemaFault | None:
-    """The fault of the layer at a place, if that is of a type that is not known."""
+    """The fault of the layer at a location, if that is of a type that is not known."""
     layer = layer_at(where, layers)
     if layer and require_type and "type" in layer.said:
         try:

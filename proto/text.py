@@ -25,7 +25,7 @@ from demitasse.proto.values import scalar
 
 __all__ = ["format", "parse", "read_net", "read_solver", "text_of"]
 
-MARKED = 10000  # values of one field whose places are kept
+MARKED = 10000  # values of one field whose locations are kept
 
 _HINTS = {
     "/": ": a comment begins with #",
@@ -193,7 +193,7 @@ class _Parser:
                     break
         self.take(",;")
 
-    def open_message(self, inner: _Open, name: str, place: Token, in_list: bool) -> _Open:
+    def open_message(self, inner: _Open, name: str, location: Token, in_list: bool) -> _Open:
         brace = self.next()
         if brace.kind != "symbol" or brace.text not in _CLOSER:
             fields = inner.fields[name].message_type.fields_by_name
@@ -203,7 +203,7 @@ class _Parser:
         value, path = getattr(inner.message, name), inner.path_of(name)
         if is_repeated(inner.fields[name]):
             path = f"{path}[{len(value)}]"
-            self.marks[path] = self.where(place)
+            self.marks[path] = self.where(location)
             value = value.add()
         else:
             value.SetInParent()
@@ -262,7 +262,7 @@ def _shown(token: Token) -> str:
 def read_net(source, file: str = ""):
     """(NetParameter, wheres) of a path, a text with a newline in it, or a message (which is left as it is).
 
-    The net is upgraded to today's form; wheres[i] is the place of net.layer[i], its `fields` those of
+    The net is upgraded to today's form; wheres[i] is the location of net.layer[i], its `fields` those of
     what is set in it ("convolution_param.kernel_size").  `file` names a text in faults.
     """
     if isinstance(source, messages.NetParameter):
@@ -277,7 +277,7 @@ def read_net(source, file: str = ""):
 def read_solver(source, file: str = ""):
     """(SolverParameter, where) of a path, a text with a newline in it, or a message; upgraded.
 
-    where.fields holds the place of every field.  A snapshot_prefix that is missing, or that is a
+    where.fields holds the location of every field.  A snapshot_prefix that is missing, or that is a
     folder, becomes what Caffe makes of it: the solver file's name without its ending.
     """
     if isinstance(source, messages.SolverParameter):

@@ -1,4 +1,4 @@
-"""Words of a prototxt: names, numbers, strings and symbols, each with its place in the file."""
+"""Words of a prototxt: names, numbers, strings and symbols, each with its location in the file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Token(NamedTuple):
 
 
 class Source:
-    """A text with its file's name: cut into tokens, offsets to places."""
+    """A text with its file's name: cut into tokens, offsets to locations."""
 
     def __init__(self, text: str, file: str = ""):
         self.text, self.file = text, file

@@ -12,7 +12,7 @@ from demitasse.proto.other_words import other_field
 from demitasse.proto.survey import Outline, survey, unknown_type_at
 from demitasse.proto.tokens import Source, Token, shortened
 
-REFUSED_MARK = "?"  # before the name of a field in the places of a layer: read over, but the layer cannot be built
+REFUSED_MARK = "?"  # before the name of a field in the locations of a layer: read over, but the layer cannot be built
 
 
 class UnknownFields:
@@ -53,7 +53,7 @@ class UnknownFields:
 
 def require_none_refused(layer: LayerParameter, where: Where) -> None:
     """SchemaFault where a layer is to be built that has one of the fields that `refused` marks."""
-    for path, place in where.fields.items():
+    for path, location in where.fields.items():
         parent, mark, name = path.rpartition(REFUSED_MARK)
         if not mark:
             continue
@@ -64,7 +64,7 @@ def require_none_refused(layer: LayerParameter, where: Where) -> None:
             message = getattr(message, step)
         else:
             if found := refused_field(message.DESCRIPTOR.name, name):
-                raise SchemaFault(f"{message.DESCRIPTOR.name} has no field {found.says(name)}", place)
+                raise SchemaFault(f"{message.DESCRIPTOR.name} has no field {found.says(name)}", location)
 
 
 def _few(lines: list[str]) -> str:

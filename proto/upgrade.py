@@ -1,4 +1,4 @@
-"""Nets and solvers of older Caffe in today's form: messages to messages, with the places of their layers.
+"""Nets and solvers of older Caffe in today's form: messages to messages, with the locations of their layers.
 
 In Caffe's order: V0 layers (2013) to V1, the image transformation out of the V1 data layers, V1 layers
 (2013/14) to today's, `input:` fields to an Input layer, BatchNorm's three blobs out of the solver's
@@ -57,7 +57,7 @@ _SOLVER_TYPES = {
 
 
 def upgrade_net(net: NetParameter, marks: Marks | None = None) -> list[Where]:
-    """Bring a net to today's form, in place; the place of each of its layers then, from the marks of its text."""
+    """Bring a net to today's form, in place; the location of each of its layers then, from the marks of its text."""
     marks = marks or {}
     if net.layers and net.layer:
         raise SchemaFault(
@@ -65,7 +65,7 @@ def upgrade_net(net: NetParameter, marks: Marks | None = None) -> list[Where]:
             'layer { type: "Convolution" ... }',
             marks.get("layers"),
         )
-    wheres = _layer_places(marks, "layers", len(net.layers)) or _layer_places(marks, "layer", len(net.layer))
+    wheres = _layer_locations(marks, "layers", len(net.layers)) or _layer_locations(marks, "layer", len(net.layer))
     if any(layer.HasField("layer") for layer in net.layers):
         wheres = upgrade_layers(net, wheres)
     if net.layers:
@@ -82,16 +82,19 @@ def upgrade_net(net: NetParameter, marks: Marks | None = None) -> list[Where]:
     return wheres
 
 
-def _layer_places(marks: Marks, name: str, count: int) -> list[Where]:
+def _layer_locations(marks: Marks, name: str, count: int) -> list[Where]:
     """A Where for each layer, its fields taken from the marks below `name[i]`."""
     fields: list[Marks] = [{} for _ in range(count)]
-    for path, place in marks.items():
+    for path, location in marks.items():
         if path.startswith(name + "["):
             index, _, rest = path[len(name) + 1 :].partition("]")
             if rest:
-                fields[int(index)][rest[1:]] = place
-    places = [marks.get(f"{name}[{i}]", Where()) for i in range(count)]
-    return [Where(place.file, place.line, place.column, inside) for place, inside in zip(places, fields, strict=True)]
+                fields[int(index)][rest[1:]] = location
+    locations = [marks.get(f"{name}[{i}]", Where()) for i in range(count)]
+    return [
+        Where(location.file, location.line, location.column, inside)
+        for location, inside in zip(locations, fields, strict=True)
+    ]
 
 
 def _upgrade_v1(old: V1LayerParameter, new: LayerParameter, where: Where) -> Where:

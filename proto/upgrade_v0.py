@@ -1,4 +1,4 @@
-"""Layers of 2013 (`layers { layer { ... } bottom: ... }`) in the form of 2014, with their places."""
+"""Layers of 2013 (`layers { layer { ... } bottom: ... }`) in the form of 2014, with their locations."""
 
 from __future__ import annotations
 
@@ -75,18 +75,18 @@ _EVERY_TYPE = {
 
 
 def upgrade_layers(net: NetParameter, wheres: list[Where]) -> list[Where]:
-    """Bring net.layers from V0 to V1, in place; the places of the layers that remain."""
+    """Bring net.layers from V0 to V1, in place; the locations of the layers that remain."""
     kept = _fuse_padding(net, wheres)
     layers = [_upgrade_layer(layer, where) for layer, where in kept]
-    places = [renamed(where, partial(_renamed, kind=layer.layer.type)) for layer, where in kept]
+    locations = [renamed(where, partial(_renamed, kind=layer.layer.type)) for layer, where in kept]
     del net.layers[:]
     net.layers.extend(layers)
-    return places
+    return locations
 
 
 def renamed(where: Where, rename: Callable[[str], str | None]) -> Where:
-    """The place with its fields' paths renamed; None drops one."""
-    fields = {new: place for old, place in where.fields.items() if (new := rename(old))}
+    """The location with its fields' paths renamed; None drops one."""
+    fields = {new: location for old, location in where.fields.items() if (new := rename(old))}
     return Where(where.file, where.line, where.column, fields)
 
 
@@ -139,9 +139,9 @@ def _upgrade_layer(old: V1LayerParameter, where: Where) -> V1LayerParameter:
                 continue
             path = _path(field.name, inner.type)
             if path is None:
-                place = f"{where}: " if where.line else ""
+                location = f"{where}: " if where.line else ""
                 warnings.warn(
-                    f"{place}layer '{inner.name}': '{field.name}' means nothing to a layer of V0 type "
+                    f"{location}layer '{inner.name}': '{field.name}' means nothing to a layer of V0 type "
                     f"'{inner.type}' and is dropped",
                     stacklevel=2,
                 )

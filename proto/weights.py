@@ -44,7 +44,7 @@ _FOREIGN_ENDINGS = (".mat", ".pt", ".pth", ".pkl", ".pickle", ".onnx", ".pb", ".
 def read_weights(path) -> dict[str, list[np.ndarray]]:
     """{layer name: its arrays} in the file's order, float32, of the layers that have any.
 
-    The format is told by the content: .caffemodel of every generation, .caffemodel.h5, .npz, .safetensors,
+    The format is recognised by the content: .caffemodel of every generation, .caffemodel.h5, .npz, .safetensors,
     MatConvNet's .mat.  Arrays may be read-only views of the file, and not aligned: copy them to where they
     are to be used.  Legacy shapes stay four-dimensional.  In .h5, an array that another layer owns is None.
     NaN is kept, with a warning.  Raises WeightsFault.

@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _end_all(ranks, error: BaseException, with_traceback: bool) -> int:
-    """Tell the error and end every rank, since the others would wait for this one for ever; the exit status, for MPI
+    """Tell the error and end every rank, since the others would wait for this one without end; the exit status, for MPI
     may take a moment to end this one too."""
     if ranks.rank:
         time.sleep(FIRST_SAYS)  # if it is the same mistake there, which ends this one meanwhile

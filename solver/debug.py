@@ -28,7 +28,7 @@ def attach(net, log) -> Hooks:
 
 
 class Hooks:
-    """What a net calls after each layer, to be told to a log."""
+    """What a net calls after each layer, to log what it has made."""
 
     def __init__(self, net, log):
         self.net, self.log, self.xp = net, log, net.backend.xp

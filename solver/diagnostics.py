@@ -82,8 +82,8 @@ def _softmax_losses(net) -> list:
     for step in net.plan.steps:
         if step.cls.type == "SoftmaxWithLoss" and step.tops[0].loss_weight:
             shape = step.bottoms[1].shape
-            places, images = math.prod(shape), shape[0] if shape else 1
-            found.append((step, places / step.layer.divisor(images, places // images) if places else 1.0))
+            pixels, images = math.prod(shape), shape[0] if shape else 1
+            found.append((step, pixels / step.layer.divisor(images, pixels // images) if pixels else 1.0))
     return found
 
 
@@ -110,7 +110,7 @@ def schedule_warnings(param) -> list[str]:
         lines.append("base_lr is 0: nothing is learned")
     if param.lr_policy == "multistep" and not param.stepvalue:
         lines.append(
-            "lr_policy is multistep without a stepvalue: the rate stays at base_lr for ever; add, say, "
+            "lr_policy is multistep without a stepvalue: the rate stays at base_lr; add, say, "
             f"stepvalue: {max(1, param.max_iter // 2)}"
         )
     if param.lr_policy in ("step", "multistep", "exp") and param.gamma >= 1:

@@ -47,6 +47,6 @@ class Display:
         self.begin()
 
     def debug_lines(self, net, shown: bool = True):
-        """A context in which the net's passes are told blob by blob, where debug_info asks for that."""
+        """A context in which the net's passes are logged blob by blob, where debug_info asks for that."""
         wanted = shown and self.solver.param.debug_info
         return debug.lines(net, self.solver.log) if wanted else contextlib.nullcontext()

@@ -99,7 +99,7 @@ class Silent:
     def python_warnings(self) -> Iterator[None]:
         """Inside, Python's warnings (of a net that is built, of its data) are lines of this log."""
         before = warnings.showwarning
-        warnings.showwarning = lambda message, *place, **more: self.warn(" ".join(str(message).split()))
+        warnings.showwarning = lambda message, *location, **more: self.warn(" ".join(str(message).split()))
         try:
             yield
         finally:

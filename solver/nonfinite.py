@@ -8,7 +8,7 @@ from demitasse.proto.errors import SolverFault
 
 
 def loss_fault(solver, loss: float, state_before: dict) -> SolverFault:
-    """The fault for a loss that is not finite: it names the first place where a value is not.
+    """The fault for a loss that is not finite: it names the first layer where a value is not.
 
     That is, in the order of what came first: weights before any update of this run; data of the iteration before,
     whose gradients spoilt the weights although the loss was still finite; weights after an update; and of this
@@ -29,11 +29,11 @@ def loss_fault(solver, loss: float, state_before: dict) -> SolverFault:
         )
     if spoilt:
         for state in solver.states_before:
-            step, place = _first_not_finite(net, state)
+            step, location = _first_not_finite(net, state)
             if step and not step.bottoms:
                 return SolverFault(
-                    f"{what}; the data of this layer held a NaN or an infinity in iteration {iteration - 1} ({place}), "
-                    "which its update has put into the weights: correct them",
+                    f"{what}; the data of this layer held a NaN or an infinity in iteration {iteration - 1} "
+                    f"({location}), which its update has put into the weights: correct them",
                     step.where,
                     step.label,
                 )
@@ -44,13 +44,13 @@ def loss_fault(solver, loss: float, state_before: dict) -> SolverFault:
             step.where,
             step.label,
         )
-    step, place = _first_not_finite(net, state_before)
+    step, location = _first_not_finite(net, state_before)
     if step is None:
         return SolverFault(f"{what}, and finite when the same pass is run again: {remedy}")
     why = (
-        f"the first values that are not finite come out of this layer ({place}): {remedy}"
+        f"the first values that are not finite come out of this layer ({location}): {remedy}"
         if step.bottoms
-        else f"the data of this layer hold a NaN or an infinity ({place}): correct them"
+        else f"the data of this layer hold a NaN or an infinity ({location}): correct them"
     )
     return SolverFault(f"{what}; {why}", step.where, step.label)
 
@@ -66,7 +66,7 @@ def _spoilt_weights(net):
 
 
 def _first_not_finite(net, state: dict):
-    """(step, place) of the first layer that gives a value which is not finite in the pass that begins at `state`;
+    """(step, location) of the first layer that gives a value which is not finite in the pass that begins at `state`;
     (None, "") where none does."""
     found: list[tuple] = []
 
@@ -75,7 +75,7 @@ def _first_not_finite(net, state: dict):
         for value in step.tops if not found else ():
             array = net.blobs.get(value.name)
             if array is not None and not bool(net.backend.xp.isfinite(array).all()):
-                found.append((step, _place(net, value.name, array)))
+                found.append((step, _locate(net, value.name, array)))
                 break
 
     now = net.state()
@@ -89,7 +89,7 @@ def _first_not_finite(net, state: dict):
     return found[0] if found else (None, "")
 
 
-def _place(net, name: str, array) -> str:
+def _locate(net, name: str, array) -> str:
     """ "blob data, image 2, at 0,5,7": where the first value that is not finite stands."""
     values = net.backend.to_host(array)
     index = [int(i) for i in np.argwhere(~np.isfinite(values))[0]]

@@ -15,7 +15,7 @@ from demitasse.proto.files import ZERO_BYTE, near_file
 
 
 class Finder:
-    """Finds the files that a solver names; `say` is told of every one that is not simply in the working directory."""
+    """Finds the files that a solver names; `say` is called where one is not simply in the working directory."""
 
     def __init__(self, solver_file: str, say: Callable[[str], None] = lambda text: None):
         self.folder = os.path.dirname(solver_file)
@@ -23,7 +23,7 @@ class Finder:
         self.said: set[str] = set()
 
     def __call__(self, path: str, what: str) -> str:
-        """The path that exists; SolverFault names both places where neither does."""
+        """The path that exists; SolverFault names both paths where neither does."""
         if not path:
             raise SolverFault(f'{what} is "": give a file')
         beside = os.path.join(self.folder, path)
@@ -51,7 +51,7 @@ class Finder:
             self.say(text)
 
     def for_writing(self, prefix: str) -> str:
-        """The prefix of files to be written: in the first of the two places that has its folder already;
+        """The prefix of files to be written: in the first of the two folders that is there already;
         a folder that neither has is made in the working directory (for ./folder/..., beside the solver)."""
         folder, beside = os.path.dirname(prefix), os.path.join(self.folder, prefix)
         if from_file(prefix) and os.path.normpath(folder) != ".":
@@ -71,8 +71,8 @@ def from_file(path: str) -> bool:
 def located(path: str, folder: str) -> str:
     """A path that a file in `folder` names: where there is something by that name."""
     beside = os.path.normpath(os.path.join(folder, path))
-    places = (beside, path) if from_file(path) else (path, beside)
-    return next((place for place in places if os.path.exists(place)), places[0])
+    candidates = (beside, path) if from_file(path) else (path, beside)
+    return next((path for path in candidates if os.path.exists(path)), candidates[0])
 
 
 def require_writable(prefix: str) -> None:

@@ -155,13 +155,13 @@ def _find_weights(named: str, state: str) -> str:
     """The weights of a state: where it says (from the working directory), or beside it, under the name that it
     says or under its own."""
     beside = os.path.join(os.path.dirname(state), os.path.basename(named))
-    places = (named, beside, state.replace(".solverstate", ".caffemodel"))
-    for path in places:
+    candidates = (named, beside, state.replace(".solverstate", ".caffemodel"))
+    for path in candidates:
         if os.path.isfile(path):
             return path
     raise WeightsFault(
         f"{state} belongs to the weights {named}, which are neither there nor beside it, "
-        f"at {' or '.join(dict.fromkeys(places[1:]))}"
+        f"at {' or '.join(dict.fromkeys(candidates[1:]))}"
     )
 
 
@@ -219,7 +219,7 @@ def _load_side(solver, side: dict) -> None:
 
 
 def _require_counts(net, state: dict) -> None:
-    """ValueError for a negative whole number in the state of a layer of ours: they are seeds, places and counts."""
+    """ValueError for a negative whole number in the state of a layer of ours: they are seeds, positions and counts."""
     for name, entry in state["layers"].items():
         step = net.plan.by_name.get(name)
         if step is not None and step.cls.type != "Python":

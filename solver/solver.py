@@ -3,7 +3,7 @@
     iteration i:  test if due -> clear gradients -> iter_size times forward and backward -> display
                   -> update with the rate of i -> i + 1 -> snapshot if due
 
-`iter` counts the updates done.  A run that is killed goes on from its last snapshot with the same bits.
+`iter` counts the updates done.  A run that is killed resumes from its last snapshot with the same bits.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Solver:
 
     run: this run's identity; restore takes over that of the run it resumes.
 
-    Faults of settings, files and nets are NetErrors that name their place.
+    Faults of settings, files and nets are NetErrors that name file, line and layer.
     """
 
     def __init__(

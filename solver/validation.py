@@ -1,4 +1,4 @@
-"""The fields of a SolverParameter, checked before anything is built, and their places for faults."""
+"""The fields of a SolverParameter, checked before anything is built, and their locations for faults."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ LEAST = {"average_loss": 1, "max_iter": 0, "display": 0, "snapshot": 0, "test_in
 
 @contextlib.contextmanager
 def placed(where: Where):
-    """Add to any NetError raised inside the place of the field that it speaks of, if it has no place yet."""
+    """Add to any NetError raised inside the location of the field that it speaks of, if it has no location yet."""
     try:
         yield
     except NetError as fault:
         if fault.where is None:
             words = re.findall(r"\w+", fault.what)
-            places = [where.fields[mark] for word in words for mark in (word, f"{word}[0]") if mark in where.fields]
-            fault.where = places[0] if places else where
+            locations = [where.fields[mark] for word in words for mark in (word, f"{word}[0]") if mark in where.fields]
+            fault.where = locations[0] if locations else where
         raise
 
 
 def check_settings(param, where: Where) -> None:
-    """SolverFault, with the place of the field it speaks of, for settings that cannot work."""
+    """SolverFault, with the location of the field it speaks of, for settings that cannot work."""
     with placed(where):
         check_policy(param)
         check_update(param)

@@ -165,7 +165,7 @@ def fuse(options) -> None:
 
 
 def labels(options) -> None:
-    """Every picture of a folder; what is no class is a fault with its place."""
+    """Every picture of a folder; what is no class is a fault with its pixel."""
     convert_folder(
         Path(options.source),
         Path(options.out),

@@ -64,9 +64,9 @@ def save_predictions(folder: Path, example: Example) -> None:
     name = Path(example.name)
     name = name.with_suffix("") if name.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif") else name
     for head, labels in example.predicted.items():
-        place = (folder / head if len(example.predicted) > 1 else folder) / f"{name}.png"
-        require_replaceable(place)
-        save_labels(place, labels, comment=PREDICTED)
+        path = (folder / head if len(example.predicted) > 1 else folder) / f"{name}.png"
+        require_replaceable(path)
+        save_labels(path, labels, comment=PREDICTED)
 
 
 def _refuse_inside_data(folder: Path, source) -> None:

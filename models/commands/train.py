@@ -46,7 +46,7 @@ def plan_lines(steps: list[Stage], options) -> list[str]:
     lines = []
     for stage in steps:
         state = stage.newest_state()
-        status = "done" if stage.result.exists() else f"goes on from {state.name}" if state else "to do"
+        status = "done" if stage.result.exists() else f"resumes from {state.name}" if state else "to do"
         if not stage.trains:
             lines.append(f"{stage.number}  {stage.name:22} {BASES[stage.name][1]} made convolutional [{status}]")
             continue
@@ -200,7 +200,7 @@ def run(options) -> int:
     for stage in left:
         print(f"\nstage {stage.number}: {stage.name}", flush=True)
         if not run_stage(stage, before, options):
-            print("stopped; the same command goes on from here", file=sys.stderr)
+            print("stopped; the same command resumes from here", file=sys.stderr)
             return 130
         before[stage.name] = stage.result
     print(f"{steps[-1].result} is trained")

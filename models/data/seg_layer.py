@@ -71,7 +71,7 @@ class SegDataLayer(caffe.Layer):
     options: dict[str, options.Option] = {}
     paths: tuple[str, ...] = ()  # options that are files or folders: found as the files of a solver are
     top_names: tuple[str, ...] = ("data", "label")  # what load() returns
-    about = ""  # what the data set is, where it is to be had and how it is laid out: told where its folder is missing
+    about = ""  # what the data set is, where it is to be had and how it is laid out: for a fault
     net_folder = ""  # of the prototxt; set before setup
 
     def open(self, options: dict[str, Any]) -> list[str]:
@@ -155,7 +155,7 @@ class SegDataLayer(caffe.Layer):
         pass
 
     def state(self) -> dict:
-        """The place in the data, as JSON values."""
+        """The position in the data, as JSON values."""
         return {"seed": self.feed.source.seed, "count": len(self.indices), "position": self.feed.item}
 
     def load_state(self, state: dict) -> None:

@@ -77,7 +77,7 @@ def test_two_stages_and_a_run_that_was_killed(data, tmp_path, capsys, monkeypatc
     capsys.readouterr()
     assert main(command(data, tmp_path / "torn", "--no-score", start=None)) == 0
     shown = capsys.readouterr().out
-    assert shown.count("[done]") == 2 and "goes on from train_iter_2.solverstate" in shown
+    assert shown.count("[done]") == 2 and "resumes from train_iter_2.solverstate" in shown
     whole, torn = (read_weights(tmp_path / run / "2-voc-fcn16s.caffemodel") for run in ("whole", "torn"))
     assert all(np.array_equal(a, b) for name in whole for a, b in zip(whole[name], torn[name], strict=True))
     assert whole["upscore2"][0][3, 3].max() > 0 and whole["upscore2"][0][3, 4].max() == 0

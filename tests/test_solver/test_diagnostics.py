@@ -311,7 +311,7 @@ def test_a_layer_that_makes_the_first_nan(make):
 @pytest.mark.parametrize(
     "fields, words",
     [
-        ('lr_policy: "multistep" gamma: 0.1', "multistep without a stepvalue: the rate stays at base_lr for ever"),
+        ('lr_policy: "multistep" gamma: 0.1', "multistep without a stepvalue: the rate stays at base_lr"),
         ('lr_policy: "fixed"', ""),
         ('lr_policy: "step" stepsize: 2 gamma: 2', "gamma is 2: with lr_policy step the rate grows"),
         ('lr_policy: "exp" gamma: 1', "gamma is 1: with lr_policy exp the rate stays at base_lr"),
