@@ -26,7 +26,8 @@ def as_meant(fault: NetError, value_at: tuple | None, source: Source) -> NetErro
     if not value_at or not fault.where:
         return fault
     field, offset = value_at
-    written, where = _WRITTEN.match(source.text, offset)[0].strip(" \t,;"), source.where(offset)
+    found, where = _WRITTEN.match(source.text, offset), source.where(offset)
+    written = found[0].strip(" \t,;") if found else ""
     inside = 0 <= fault.where.column - where.column <= len(written) and fault.where.line == where.line
     what = remedy(field, written) if inside else ""
     if not what or what.endswith(f" {field.name}: {written}"):  # it is well written, but wrong
