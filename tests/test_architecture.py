@@ -46,6 +46,7 @@ HOST_LAYERS = {
     "dummy_data",
     "window_data",
     "dense_image_data",
+    "video_data",
     "python",
     "layer",
     "fillers",

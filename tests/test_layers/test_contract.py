@@ -21,6 +21,7 @@ WITHOUT_SPECIMEN = {
     "Input",
     "MemoryData",
     "Python",
+    "VideoData",
     "WindowData",
 }
 

@@ -1,0 +1,134 @@
+"""VideoData (C3D, video-caffe, temporal segment networks): clips of films whose frames are image files.
+
+Clips (C3D, video-caffe): lines "folder start label", tops (N, C, new_length, H, W) and labels (N,); with
+use_temporal_jitter a clip begins anywhere from `start` on, in TRAIN.  Segments (any of num_segments, modality and
+name_pattern is set): lines "folder frames label"; each of num_segments equal parts of a film gives new_length frames,
+from its middle in TEST, from anywhere in it in TRAIN; the top is (N, all their channels, H, W).  Frames count from 1.
+All frames of a sample are cropped and mirrored alike; a flow's x changes its sign with that (transform_param is_flow).
+
+A net is sized from new_height and crop_size without the data being there.  Film files are not decoded: cut them into
+frames (ffmpeg -i film.avi film/%06d.jpg).
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from demitasse.layers.data.feed import FeedLayer
+from demitasse.layers.data.images import read_image, resize
+from demitasse.layers.data.listing import Entry, ListedSource, read_lines
+from demitasse.layers.data.transform import Transformer
+from demitasse.proto.errors import DataFault, SchemaFault
+from demitasse.proto.messages import VideoDataParameter
+
+FRAME_NAMES = ("%06d.jpg", "image_%04d.jpg", "img_%05d.jpg")  # C3D's, video-caffe's, temporal segments'
+FLOW_NAME = "flow_%c_%05d.jpg"
+FIELD = "video_data_param: source"
+
+
+class Films(ListedSource):
+    """Clips, or segments, of the films that a text file lists."""
+
+    def __init__(self, fields, entries, transform, train: bool, segments: bool, is_flow: bool):
+        super().__init__(fields, "video_data_param", entries, transform)
+        self.segments, self.train, self.is_flow = segments, train, is_flow
+        self.flow = fields.modality == VideoDataParameter.FLOW
+        self.draws = self.draws or (train and (segments or fields.use_temporal_jitter))
+
+    def load(self, record, rng):
+        (number, label), place = record.label, self.place("film", record.name, record)
+        folder = self.path(record.name)
+        if not os.path.isdir(folder):
+            raise DataFault(f"{place} is no folder of frames; film files are not decoded: cut them into images")
+        starts = self.starts(folder, number, rng, place)
+        frames = [self.frame(folder, start + i, place) for start in starts for i in range(self.fields.new_length)]
+        window = self.transform.window(*frames[0].shape[1:], rng, place)
+        if self.segments:
+            clip = self.transform.apply(np.concatenate(frames), window, place)
+        else:
+            clip = np.stack([self.transform.apply(frame, window, place) for frame in frames], axis=1)
+        if window.mirror and self.is_flow:
+            clip[::2] *= -1  # after the mean: a flow of 0 is at 128
+        return [clip, np.float32(label)], place
+
+    def starts(self, folder: str, number: int, rng, place: str) -> list[int]:
+        """The first frames of the clips of a sample."""
+        length = self.fields.new_length
+        if not self.segments:
+            if not (self.train and self.fields.use_temporal_jitter):
+                return [number]
+            return [number + int(rng.integers(max(1, len(os.listdir(folder)) - number - length + 2)))]
+        part = number // self.fields.num_segments
+        room = part - length
+        if room < 0:
+            raise DataFault(f"{place}: {number} frames are too few for {self.fields.num_segments} clips of {length}")
+        offsets = (int(rng.integers(room + 1)) if self.train else room // 2 for _ in range(self.fields.num_segments))
+        return [1 + i * part + offset for i, offset in enumerate(offsets)]
+
+    def frame(self, folder: str, number: int, place: str) -> np.ndarray:
+        """(C, H, W) of a frame."""
+        if self.flow:
+            name = self.fields.name_pattern or FLOW_NAME
+            images = [self.image(folder, name.replace("%c", axis), number, False, place) for axis in "xy"]
+            return np.concatenate(images)
+        names = (name for name in FRAME_NAMES if os.path.exists(os.path.join(folder, name % number)))
+        name = self.fields.name_pattern or next(names, FRAME_NAMES[0])
+        return self.image(folder, name, number, self.color, place)
+
+    def image(self, folder: str, name: str, number: int, color: bool, place: str) -> np.ndarray:
+        try:
+            path = os.path.join(folder, name % number)
+        except (TypeError, ValueError):
+            raise SchemaFault(f"name_pattern '{name}' takes a frame's number, as in img_%05d.jpg") from None
+        image = read_image(path, color, f"frame {number} of {place}: '{path}'")
+        return (resize(image, *self.size) if self.size else image).transpose(2, 0, 1)
+
+
+class VideoData(FeedLayer):
+    type = "VideoData"
+    fields = ("video_data_param", "transform_param", "data_param")
+    tops = (1, 2)
+
+    def setup(self, shapes):
+        fields, crop = self.spec.video_data_param, self.spec.transform_param.crop_size
+        self.segments = any(map(fields.HasField, ("num_segments", "modality", "name_pattern")))
+        if not fields.new_length or not fields.num_segments or not fields.batch_size:
+            raise SchemaFault("new_length, num_segments and batch_size must be at least 1")
+        sizes = (crop, crop) if crop else (fields.new_height, fields.new_width)
+        if not all(sizes):
+            raise SchemaFault("the size of a frame is not known: give new_height and new_width, or crop_size")
+        channels = 2 if fields.modality == VideoDataParameter.FLOW else 3 if fields.is_color else 1
+        frames = (channels, fields.new_length)
+        if self.segments:
+            frames = (channels * fields.new_length * fields.num_segments,)
+        self.shape = (fields.batch_size, *frames, *sizes)
+        return super().setup(shapes) if self.be is not None else []
+
+    def open(self):
+        fields, transform = self.spec.video_data_param, Transformer(self.spec.transform_param, self.train)
+        films = Films(
+            fields, read_films(fields.source), transform, self.train, self.segments, self.spec.transform_param.is_flow
+        )
+        return films, fields.batch_size, fields.rand_skip
+
+    def infer(self, shapes):
+        return [self.shape, self.shape[:1]][: len(self.spec.top)]
+
+    def forward(self, xs):
+        return super().forward(xs)[: len(self.spec.top)]
+
+
+def read_films(source: str) -> list[Entry]:
+    """Lines "folder number label"; each entry's label is (number, label)."""
+    entries = []
+    for line, text in read_lines(source, FIELD, "a film: its folder, its first frame (or how many), its label"):
+        try:
+            name, number, label = text.rsplit(None, 2)
+            entries.append(Entry(name, (int(number), int(label)), line))
+        except ValueError:
+            raise DataFault(
+                f"{source}:{line}: '{text}' is not a folder and two whole numbers, as in a/film 1 7"
+            ) from None
+    return entries

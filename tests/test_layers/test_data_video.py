@@ -1,0 +1,96 @@
+"""VideoData: which frames make a sample, how they lie in the top, and what is said where they are missing."""
+
+from contextlib import closing
+
+import pytest
+from PIL import Image
+
+from demitasse.netdef.net import Net
+from demitasse.netdef.plan import Plan
+from demitasse.proto.errors import NetError
+
+
+@pytest.fixture
+def films(tmp_path):
+    """Two films of nine frames of 6 x 8; every pixel of frame n of film k is 10 k + n, blue, green and red alike."""
+    for film in range(2):
+        folder = tmp_path / f"film{film}"
+        folder.mkdir()
+        for n in range(1, 10):
+            Image.new("RGB", (8, 6), (10 * film + n,) * 3).save(folder / f"{n:06d}.png")
+            for axis, value in (("x", 100 + n), ("y", 50 + n)):
+                Image.new("L", (8, 6), value).save(folder / f"flow_{axis}_{n}.png")
+    return tmp_path
+
+
+def data_net(films, lines, fields, phase="TEST", transform="crop_size: 4"):
+    (films / "list.txt").write_text(lines)
+    text = (
+        f'layer {{ name: "data" type: "VideoData" top: "data" top: "label" transform_param {{ {transform} }}'
+        f' video_data_param {{ source: "{films / "list.txt"}" root_folder: "{films}/" batch_size: 2 {fields} }} }}\n'
+    )
+    return closing(Net(text, phase, seed=1))
+
+
+CLIPS = "film0 2 7\nfilm1 5 3\n"
+
+
+def test_a_clip_begins_at_its_first_frame(films):
+    with data_net(films, CLIPS, 'new_length: 3 name_pattern: "%06d.png" num_segments: 1') as net:
+        assert net.shapes["data"] == (2, 9, 4, 4)  # one segment: channels of all frames in a row
+    for film in range(2):
+        for n in range(1, 10):
+            (films / f"film{film}" / f"{n:06d}.jpg").write_bytes((films / f"film{film}" / f"{n:06d}.png").read_bytes())
+    with data_net(films, CLIPS, "new_length: 3") as net:
+        tops = net.forward()
+        assert net.shapes["data"] == (2, 3, 3, 4, 4) and list(net.blobs["label"]) == [7, 3]
+        frames = net.blobs["data"][:, 0, :, 0, 0]
+        assert frames.tolist() == [[2, 3, 4], [15, 16, 17]] and tops
+
+
+def test_segments_give_their_middles_in_test_and_any_part_in_train(films):
+    lines = "film0 9 1\nfilm1 9 0\n"
+    fields = 'num_segments: 3 name_pattern: "%06d.png"'
+    with data_net(films, lines, fields) as net:
+        net.forward()
+        assert net.blobs["data"][0, ::3, 0, 0].tolist() == [2, 5, 8]
+    seen = set()
+    with data_net(films, lines, fields, "TRAIN") as net:
+        for _ in range(20):
+            net.forward()
+            seen |= set(net.blobs["data"][0, ::3, 0, 0].tolist())
+    assert seen == set(range(1, 10))
+
+
+def test_a_mirrored_flow_points_the_other_way(films):
+    fields = 'modality: FLOW name_pattern: "flow_%c_%d.png" new_length: 2'
+    transform = "crop_size: 4 mirror: true is_flow: true mean_value: 100"
+    with data_net(films, "film0 2 1\n", fields, "TRAIN", transform) as net:
+        for _ in range(8):
+            net.forward()
+            for x0, y0, x1, y1 in net.blobs["data"][:, :, 0, 0]:
+                assert (abs(x0), y0, abs(x1), y1) == (1, -49, 2, -48) and x0 * x1 > 0
+
+
+def test_a_net_is_sized_without_its_films():
+    fields = 'source: "nowhere" new_length: 16 new_height: 12 new_width: 17'
+    text = 'layer {{ name: "d" type: "VideoData" top: "d" video_data_param {{ {} }} }}\n'
+    assert Plan(text.format(fields), "TRAIN").steps[0].tops[0].shape == (1, 3, 16, 12, 17)
+    with pytest.raises(NetError, match="give new_height and new_width, or crop_size"):
+        Plan(text.format("new_length: 16"), "TRAIN")
+    with pytest.raises(NetError, match="nowhere"):
+        Net(text.format(fields), "TRAIN")
+
+
+@pytest.mark.parametrize(
+    "lines, fields, says",
+    [
+        ("film0 2\n", "", "is not a folder and two whole numbers"),
+        ("film7 2 1\n", "", "is no folder of frames"),
+        ("film0 2 1\n", 'num_segments: 3 name_pattern: "%06d.png"', "2 frames are too few for 3 clips of 1"),
+        ("film0 2 1\n", 'name_pattern: "frame.png"', "takes a frame's number"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(films, lines, fields, says):
+    with pytest.raises(NetError, match=says), data_net(films, lines, fields) as net:
+        net.forward()
