@@ -1,6 +1,7 @@
 """VideoData (C3D, video-caffe, temporal segment networks): clips of films whose frames are image files.
 
-Clips (C3D, video-caffe): lines "folder start label", tops (N, C, new_length, H, W) and labels (N,); with
+Clips (C3D, video-caffe): lines "folder start label", tops (N, C, new_length, H, W) and labels (N,); sampling_rate 2
+takes every other frame; with
 use_temporal_jitter a clip begins anywhere from `start` on, in TRAIN.  Segments (any of num_segments, modality and
 name_pattern is set): lines "folder frames label"; each of num_segments equal parts of a film gives new_length frames,
 from its middle in TEST, from anywhere in it in TRAIN; the top is (N, all their channels, H, W).  Frames count from 1.
@@ -43,7 +44,8 @@ class Films(ListedSource):
         if not os.path.isdir(folder):
             raise DataFault(f"{place} is no folder of frames; film files are not decoded: cut them into images")
         starts = self.starts(folder, number, rng, place)
-        frames = [self.frame(folder, start + i, place) for start in starts for i in range(self.fields.new_length)]
+        steps = range(0, self.fields.new_length * self.fields.sampling_rate, self.fields.sampling_rate)
+        frames = [self.frame(folder, start + step, place) for start in starts for step in steps]
         window = self.transform.window(*frames[0].shape[1:], rng, place)
         if self.segments:
             clip = self.transform.apply(np.concatenate(frames), window, place)
@@ -55,7 +57,7 @@ class Films(ListedSource):
 
     def starts(self, folder: str, number: int, rng, place: str) -> list[int]:
         """The first frames of the clips of a sample."""
-        length = self.fields.new_length
+        length = (self.fields.new_length - 1) * self.fields.sampling_rate + 1
         if not self.segments:
             if not (self.train and self.fields.use_temporal_jitter):
                 return [number]
@@ -94,8 +96,8 @@ class VideoData(FeedLayer):
     def setup(self, shapes):
         fields, crop = self.spec.video_data_param, self.spec.transform_param.crop_size
         self.segments = any(map(fields.HasField, ("num_segments", "modality", "name_pattern")))
-        if not fields.new_length or not fields.num_segments or not fields.batch_size:
-            raise SchemaFault("new_length, num_segments and batch_size must be at least 1")
+        if not all((fields.new_length, fields.num_segments, fields.batch_size, fields.sampling_rate)):
+            raise SchemaFault("new_length, num_segments, batch_size and sampling_rate must be at least 1")
         sizes = (crop, crop) if crop else (fields.new_height, fields.new_width)
         if not all(sizes):
             raise SchemaFault("the size of a frame is not known: give new_height and new_width, or crop_size")
@@ -112,6 +114,9 @@ class VideoData(FeedLayer):
             fields, read_films(fields.source), transform, self.train, self.segments, self.spec.transform_param.is_flow
         )
         return films, fields.batch_size, fields.rand_skip
+
+    def stream(self):
+        return super().stream() if self.be is not None else None
 
     def infer(self, shapes):
         return [self.shape, self.shape[:1]][: len(self.spec.top)]

@@ -47,6 +47,7 @@ HOST_LAYERS = {
     "window_data",
     "dense_image_data",
     "video_data",
+    "mat_write",
     "python",
     "layer",
     "fillers",

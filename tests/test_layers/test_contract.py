@@ -20,6 +20,7 @@ WITHOUT_SPECIMEN = {
     "ImageData",
     "Input",
     "MemoryData",
+    "MatWrite",
     "Python",
     "VideoData",
     "WindowData",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from demitasse.layers.layer import TEST
+from demitasse.proto import matfile
 from demitasse.proto.errors import NetError
 from tests.test_layers.building import build, normal
 
@@ -122,3 +123,30 @@ def test_weights_of_length_one():
 def test_absolute_differences_over_the_batch():
     a, b = normal(3, 4), normal(3, 4, seed=1)
     np.testing.assert_allclose(build("type: 'L1Loss'", a.shape, b.shape).forward([a, b])[0], np.abs(a - b).sum() / 3)
+
+
+def test_accuracy_of_a_segmentation():
+    x, labels = normal(2, 3, 4, 5), np.random.default_rng(2).integers(0, 4, (2, 1, 4, 5)).astype(float)
+    fields = "seg_accuracy_param { ignore_label: 3 reset: false }"
+    layer = build(f"type: 'SegAccuracy' {fields}", x.shape, labels.shape)
+    found, true = x.argmax(1)[labels[:, 0] != 3], labels[:, 0][labels[:, 0] != 3]
+    recall = [np.mean(found[true == c] == c) for c in range(3)]
+    overlap = [np.sum((found == c) & (true == c)) / np.sum((found == c) | (true == c)) for c in range(3)]
+    expected = [np.mean(found == true), np.mean(recall), np.mean(overlap)]
+    for _ in range(2):  # the same batch again: the same shares
+        np.testing.assert_allclose(layer.forward([x, labels])[0].reshape(-1), expected)
+    assert layer.counts.sum() == 2 * len(true)
+
+
+def test_items_go_to_matlab_files_of_their_names(tmp_path):
+    (tmp_path / "list.txt").write_text("one.jpg\ntwo.jpg\nthree.jpg\n")
+    fields = f'prefix: "{tmp_path}/out/" source: "{tmp_path}/list.txt" strip: 4'
+    layer = build(f"type: 'MatWrite' mat_write_param {{ {fields} }}", (2, 3, 4, 5))
+    x = normal(2, 3, 4, 5)
+    layer.forward([x])
+    layer.forward([-x])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"{name}_blob_0.mat" for name in ("one", "three", "two")
+    ]
+    data = matfile.read((tmp_path / "out" / "two_blob_0.mat").read_bytes())["data"]
+    assert np.array_equal(data.reshape(5, 4, 3), x[1].transpose(2, 1, 0))
