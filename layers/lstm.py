@@ -18,6 +18,7 @@ class LSTM(RNN):
     bottoms, tops = (2, 5), (1, 3)
     states = ("h", "c")
     gates = 4
+    bound = 0.0  # of what comes back to the gates, where it is set (Lstm)
 
     def output_params(self):
         """The learned arrays between the hidden state and the output."""
@@ -55,6 +56,8 @@ class LSTM(RNN):
             df[...] = dc * c[t] * kept * (1 - kept)  # Caffe's, exact where cont is 0 or 1
             do[...] = dh * squashed * o * (1 - o)
             dg[...] = dc * i * (1 - g * g)
+            if self.bound:
+                dgates[t] = xp.clip(dgates[t], -self.bound, self.bound)
             dh, dc = cont[t] * be.matmul(dgates[t], wh.data), dc * kept
         return self.gradients(dgates, wh, cont * h[:-1], inputs, [dh, dc], need)
 

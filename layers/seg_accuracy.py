@@ -6,7 +6,8 @@ of this batch, or with `reset: false` of all batches so far.  Pixels of seg_accu
 nor do classes that are neither there nor found.
 """
 
-from demitasse.layers.layer import Layer, check_labels
+from demitasse.layers.labels import check_labels
+from demitasse.layers.layer import Layer
 from demitasse.proto.errors import ShapeFault
 
 

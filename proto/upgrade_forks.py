@@ -18,6 +18,7 @@ _TYPES = {
     "Pooling3D": "Pooling",
     "NdPooling": "Pooling",
     "CuDNNBatchNorm": "BN",
+    "LstmSimple": "Lstm",
     "Transpose": "Permute",
     "VoxelSoftmax": "Softmax",
     "VoxelSoftmaxWithLoss": "SoftmaxWithLoss",
@@ -26,6 +27,7 @@ _MESSAGES = {
     "convolution3d_param": "convolution_param",
     "pooling3d_param": "pooling_param",
     "cudnn_batch_norm_param": "bn_param",
+    "lstm_simple_param": "lstm_param",
 }
 
 
@@ -48,6 +50,8 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
     if layer.type == "Permute" and layer.HasField("transpose_param"):
         layer.permute_param.order.extend(layer.transpose_param.dim)
         layer.ClearField("transpose_param")
+    if layer.type == "Lstm" and layer.HasField("recurrent_param"):  # MyCaffe's word
+        layer.type = "LSTM"
     if layer.type == "VideoData" and layer.HasField("image_data_param"):
         for field, value in layer.image_data_param.ListFields():
             setattr(layer.video_data_param, field.name, value)

@@ -18,6 +18,7 @@ SIDEWAYS = {
     ("depthwise_convolution", "convolution"),
     ("im2col", "convolution"),
     ("lstm", "rnn"),
+    ("sequence_lstm", "lstm"),
 }
 SHARED_BY_LAYERS = {
     "anchors",

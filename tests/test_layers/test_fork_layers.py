@@ -150,3 +150,16 @@ def test_items_go_to_matlab_files_of_their_names(tmp_path):
     ]
     data = matfile.read((tmp_path / "out" / "two_blob_0.mat").read_bytes())["data"]
     assert np.array_equal(data.reshape(5, 4, 3), x[1].transpose(2, 1, 0))
+
+
+def test_lstm_over_items_is_lstm_with_its_params_in_another_order():
+    x = normal(6, 4, seed=5)
+    layer = build("type: 'Lstm' lstm_param { num_output: 3 batch_size: 2 clipping_threshold: 0.1 }", x.shape)
+    caffes = build("type: 'LSTM' top: 'y' recurrent_param { num_output: 3 }", (3, 2, 4), (3, 2))
+    for mine, other in zip(caffes.params, (0, 2, 1), strict=True):
+        mine.data = layer.params[other].data
+    cont = np.array([[0.0, 0], [1, 1], [1, 1]])
+    (y,) = layer.forward([x])
+    np.testing.assert_allclose(y.reshape(3, 2, 3), caffes.forward([x.reshape(3, 2, 4), cont])[0])
+    (dx,) = layer.backward([100 * normal(6, 3)], [True])
+    assert np.abs(dx).max() <= 0.1 * np.abs(layer.params[0].data).sum(0).max()
