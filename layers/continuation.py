@@ -21,6 +21,8 @@ class Continuation(Layer):
 
 
 class ContinuationIndicator(Continuation):
+    """Sizes from the fields."""
+
     type = "ContinuationIndicator"
     bottoms = (0, 0)
 
@@ -36,6 +38,8 @@ class ContinuationIndicator(Continuation):
 
 
 class RecurrentCont(Continuation):
+    """Sizes from the bottom."""
+
     type = "RecurrentCont"
     never_differentiable = (0,)
 

@@ -21,6 +21,8 @@ CHEBYSHEV = {1: (0, 1), 2: (-1, 0, 2), 3: (0, -3, 0, 4), 4: (1, 0, -8, 0, 8)}  #
 
 
 class MarginInnerProduct(Layer):
+    """SphereFace's form: weights of length 1."""
+
     type = "MarginInnerProduct"
     fields = ("margin_inner_product_param",)
     bottoms, tops = (2, 2), (1, 2)
@@ -108,6 +110,8 @@ class MarginInnerProduct(Layer):
 
 
 class LargeMarginInnerProduct(MarginInnerProduct):
+    """Large-margin softmax: weights of any length."""
+
     type = "LargeMarginInnerProduct"
     fields = ("large_margin_inner_product_param",)
     unit_weights = False

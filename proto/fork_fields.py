@@ -22,6 +22,7 @@ class ForkFields(NamedTuple):
     why: str
 
     def says(self, field: str) -> str:
+        """The field with its fork and its reason, for a message."""
         return f"{field} ({self.fork}: {self.why})"
 
 
