@@ -80,6 +80,7 @@ class Films(ListedSource):
         return self.image(folder, name, number, self.color, place)
 
     def image(self, folder: str, name: str, number: int, color: bool, place: str) -> np.ndarray:
+        """(C, H, W) of one image file of a frame."""
         try:
             path = os.path.join(folder, name % number)
         except (TypeError, ValueError):
@@ -89,6 +90,8 @@ class Films(ListedSource):
 
 
 class VideoData(FeedLayer):
+    """Tops: clips (N, C, new_length, H, W), or segments (N, all channels, H, W), and if wanted labels (N,)."""
+
     type = "VideoData"
     fields = ("video_data_param", "transform_param", "data_param")
     tops = (1, 2)

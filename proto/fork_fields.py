@@ -63,6 +63,7 @@ IDLE = (
         "DataParameter", "images_per_blob output_all_labels balance_matches label_type", "MyCaffe", IMAGE_DATABASE
     ),
     ForkFields("LayerParameter", "max_bottom_count", "MyCaffe", "it holds in the phase RUN only"),
+    ForkFields("SolverParameter", "store_blobs_in_old_format", "NVIDIA", "files are those that Caffe reads"),
     ForkFields("AccuracyParameter", "min_is_better", "AMSoftmax", "it tells its solver which snapshot to keep"),
     ForkFields("AccuracyParameter", "enable_simple_accuracy", "MyCaffe", "another way to the same number"),
 )
@@ -96,6 +97,8 @@ REFUSED = (
     ForkFields(
         "RecurrentParameter", "dropout_ratio dropout_seed num_layers batch_first bidirectional", "MyCaffe", OTHER_FORM
     ),
+    ForkFields("SolverParameter", "larc larc_policy larc_eta larc_turbo", "NVIDIA", "rates are those of the solver"),
+    ForkFields("SolverParameter", "plateau_winsize", "SSD", "say with lr_policy multistep when the rate falls"),
     ForkFields("RecurrentParameter", "expose_hidden_input expose_hidden_output", "MyCaffe", "write expose_hidden"),
     ForkFields("RecurrentParameter", "auto_repeat_hidden_states_across_layers", "MyCaffe", OTHER_FORM),
 )

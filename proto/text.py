@@ -144,7 +144,7 @@ class _Parser:
         field, path = inner.fields.get(name.text), inner.path_of(name.text)
         if field is None:
             what = describe(self.stack, self.closed, name.text, lambda token: self.where(token).line)
-            if refused_field(inner.message.DESCRIPTOR.name, name.text):
+            if self.in_a_layer() and refused_field(inner.message.DESCRIPTOR.name, name.text):
                 self.marks[inner.path_of(REFUSED_MARK + name.text)] = self.where(name)
             elif not self.unknown.passes(inner.message.DESCRIPTOR.name, name, self.in_a_layer()):
                 raise SchemaFault(what, self.where(name))

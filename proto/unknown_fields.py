@@ -83,6 +83,8 @@ def describe(stack, closed, name: str, line_of) -> str:
     for field in kind.fields:
         if field.message_type and name in field.message_type.fields_by_name and field.number < 2000:
             homes.setdefault(field.message_type.name, field.name + " { }")
+    if found := refused_field(kind.name, name):
+        return f"{kind.name} has no field {found.says(name)}"
     if hint := other_field(name, inner.fields):
         return f"{what}: {hint}"
     if closed and name in closed[0].fields and closed[0].path.rpartition(".")[0] == inner.path:

@@ -1,6 +1,7 @@
 """ENet's Python layer `spatial_dropout`: drops whole channels of an item, as the layer type SpatialDropout does.
 
-    python_param { module: "spatial_dropout"  layer: "SpatialDropoutLayer"  param_str: "{'phase': 'TRAIN', 'p': '0.1'}" }
+    python_param { module: "spatial_dropout"  layer: "SpatialDropoutLayer"
+                   param_str: "{'phase': 'TRAIN', 'p': '0.1'}" }
 
 A module of the name that lies beside the prototxt goes before this one.
 """

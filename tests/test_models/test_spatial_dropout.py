@@ -7,7 +7,8 @@ from demitasse.netdef.net import Net
 NET = """
 layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 4 dim: 50 dim: 2 dim: 3 } } }
 layer { name: "drop" type: "Python" bottom: "x" top: "y"
-        python_param { module: "spatial_dropout" layer: "SpatialDropoutLayer" param_str: "{'phase': '%s', 'p': '0.5'}" } }
+        python_param { module: "spatial_dropout" layer: "SpatialDropoutLayer"
+                       param_str: "{'phase': '%s', 'p': '0.5'}" } }
 """
 
 

@@ -22,6 +22,13 @@ class Fields(SimpleNamespace):
                 "stepsize": 0,
                 "max_iter": 0,
                 "stepvalue": [],
+                "stagelr": [],
+                "stageiter": [],
+                "min_lr": 0.0,
+                "rampup_interval": 0,
+                "rampup_lr": 0.0,
+                "warmup_iter": 0,
+                "warmup_start_lr": 0.0,
                 **given,
             }
         )
@@ -48,6 +55,10 @@ def rate(iteration, policy, **fields):
         ("multistep", {"gamma": 0.1, "stepvalue": [0]}, {0: 0.05, 1: 0.05}),
         ("multistep", {"gamma": 0.1, "stepvalue": [2, 2, 5]}, {1: 0.5, 2: 0.005, 4: 0.005, 5: 0.0005}),
         ("poly", {"power": 2.0, "max_iter": 10}, {0: 0.5, 5: 0.125, 10: 0.0, 11: 0.0, 1000: 0.0}),
+        ("poly", {"power": 2.0, "max_iter": 10, "min_lr": 0.1}, {0: 0.5, 5: 0.2, 10: 0.1, 1000: 0.1}),
+        ("multifixed", {"stagelr": [0.1, 0.3, 0.2], "stageiter": [2, 2, 5]}, {0: 0.1, 1: 0.1, 2: 0.2, 5: 0.2, 9: 0.2}),
+        ("fixed", {"rampup_interval": 4, "rampup_lr": 0.1}, {0: 0.1, 1: 0.2, 3: 0.4, 4: 0.5}),
+        ("exp", {"gamma": 0.9, "warmup_iter": 2}, {0: 0.0, 1: 0.25, 2: 0.405}),
         ("sigmoid", {"gamma": -1.0, "stepsize": 5}, {0: 0.5 / (1 + math.exp(-5)), 5: 0.25, 10**6: 0.0}),
         ("sigmoid", {"gamma": 1.0, "stepsize": 5}, {0: 0.5 / (1 + math.exp(5)), 10**6: 0.5}),
     ],
@@ -100,3 +111,17 @@ def test_fields_that_cannot_work(fields, words):
     for word in words:
         assert word in str(fault.value)
     assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    "fields, says",
+    [
+        ({"stagelr": [0.1], "stageiter": []}, "1 stagelr and 0 stageiter"),
+        ({"stagelr": [0.1, 0.2], "stageiter": [5, 3]}, "stageiter must not fall"),
+        ({"stagelr": [-0.1], "stageiter": [5]}, "0 or more"),
+        ({"stagelr": [0.1], "stageiter": [5], "rampup_interval": 1, "warmup_iter": 1}, "say the same"),
+    ],
+)
+def test_stages_that_cannot_be(fields, says):
+    with pytest.raises(SolverFault, match=says):
+        rate(0, "multifixed", **fields)
