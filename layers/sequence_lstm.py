@@ -26,11 +26,11 @@ class Lstm(Layer):
         param = self.spec.lstm_param
         if not param.num_output or not param.batch_size:
             raise SchemaFault("lstm_param needs num_output, and a batch_size of at least 1")
-        spec = LayerParameter(type="LSTM", top=["y"])
-        spec.recurrent_param.num_output = param.num_output
-        spec.recurrent_param.weight_filler.CopyFrom(param.weight_filler)
-        spec.recurrent_param.bias_filler.CopyFrom(param.bias_filler)
-        self.lstm = LSTM(spec, self.phase, self.be)
+        inner = LayerParameter(type="LSTM", top=["y"])
+        inner.recurrent_param.num_output = param.num_output
+        inner.recurrent_param.weight_filler.CopyFrom(param.weight_filler)
+        inner.recurrent_param.bias_filler.CopyFrom(param.bias_filler)
+        self.lstm = LSTM(inner, self.phase, self.be)
         self.lstm.bound = param.clipping_threshold
         steps = self._steps(shapes[0])
         wx, b, wh = self.lstm.setup([steps, steps[:2]])
