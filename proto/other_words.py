@@ -60,7 +60,6 @@ _FORK_TYPES = {  # layer types that only a fork has, and that are not known here
     "SSTD": "MaskPooling MaskResize",
     "C3D": "VideoSegmentationData VideoWithVoxelTruthData",
     "Auto_pruning": "CConvolution CInnerProduct",
-    "CRF-RNN": "MultiStageMeanfield",
     "CRNN": "CtcLoss LabelsequenceAccuracy",
     "MobileNet-YOLO": "AssistedExcitation LaneData SegmentationEvaluate YoloSeg",
     "video_triplet": "Norm RankHardLoss",

@@ -26,6 +26,7 @@ SHARED_BY_LAYERS = {
     "boxes",
     "grids",
     "matching",
+    "permutohedral",
     "priors",
     "data",
     "fillers",
