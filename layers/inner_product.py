@@ -1,7 +1,8 @@
 """InnerProduct: each row of bottom values (all axes from `axis` on) times learned weights, plus a bias.
 
 Weights are (num_output, values), or (values, num_output) with `transpose`; the bias is (num_output,).  With `normalize`
-(AMSoftmax's fork) each output's weights count as if of length 1: an item of length 1 then gives cosines.
+(AMSoftmax's fork) each output's weights count as if of length 1: an item of length 1 then gives cosines.  With
+`min_top_axes` (MyCaffe) the top has so many axes at least, the last ones 1.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class InnerProduct(Layer):
                 f"the bottom has shape {shape}: {values} values from axis {self.axis} on, but the weights "
                 f"are for {self.values} (a Convolution takes any size)"
             )
-        return [(*shape[: self.axis], self.spec.inner_product_param.num_output)]
+        top = (*shape[: self.axis], self.spec.inner_product_param.num_output)
+        return [top + (1,) * (self.spec.inner_product_param.min_top_axes - len(top))]
 
     def forward(self, xs, relu=None):
         be, (x,), transpose = self.be, xs, self.spec.inner_product_param.transpose
@@ -47,7 +49,7 @@ class InnerProduct(Layer):
             y = be.relu_forward(y, relu)
         if self.keep:
             self.saved = x, y if relu is not None else None
-        return [y.reshape(*x.shape[: self.axis], y.shape[1])]
+        return [y.reshape(self.infer([x.shape])[0])]
 
     def backward(self, dys, need, relu=None):
         be, transpose, (x, y) = self.be, self.spec.inner_product_param.transpose, self.saved
