@@ -1,6 +1,8 @@
 """Axpy (SENet): scale * x + y, with one scale per channel of an item.
 
 Bottoms: scale (N, C) or (N, C, 1, 1), x and y (N, C, ...); the top has x's shape.
+
+Source: "Squeeze-and-excitation networks" (Hu et al., 2017).
 """
 
 from demitasse.layers.layer import Layer

@@ -6,6 +6,8 @@ statistics have been merged into scale and shift.
 PSPNet, ICNet (any of slope_filler, bias_filler, momentum, eps, frozen is set): two more blobs, never learned, the
 running mean and variance, which TEST takes in place of the batch's; each TRAIN pass makes them momentum * old +
 (1 - momentum) * new.  frozen: the running ones in TRAIN too, and nothing is learned.
+
+Source: the prototxts and weights of SegNet, ENet, PSPNet and ICNet.
 """
 
 from demitasse.layers.layer import Layer, Param

@@ -1,6 +1,8 @@
 """ChannelScale (AMSoftmax): every item, or every pixel of it, times a number of its own.
 
 Bottoms: x (N, C, spatial...) and the numbers (N,) or (N, 1, spatial...), such as the lengths that Normalize puts out.
+
+Source: the prototxts of AMSoftmax.
 """
 
 from demitasse.layers.layer import Layer

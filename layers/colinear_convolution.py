@@ -3,6 +3,8 @@
 With the P values v of a window (channels, rows, columns), y = v' Q v + w v + b.  Params: b (1, 1, 1, num_output),
 w (num_output, C / group, k, k), Q (1, num_output, P, P); each counts with bias_term, linear_term, quadratic_term only,
 and is (1, 1, 1, num_output) without effect otherwise.  `symmetric`: only Q's upper half counts, and stands for both.
+
+Source: the fork's behaviour, written down as a quadratic form.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 ContinuationIndicator has no bottom and a top (time_step, batch_size); RecurrentCont takes the sizes of its top (T, N)
 from its bottom (T, N, ...).  In both every sequence begins with the batch.
+
+Source: the second bottom of Caffe's LSTM.
 """
 
 from demitasse.layers.layer import Layer

@@ -2,6 +2,8 @@
 
 The label image goes through the same crop and mirror as its image, and is resized by nearest neighbour; it is read
 as class indices, so a palette PNG (PASCAL VOC's form) gives its indices, where the fork read its colours' grey.
+
+Source: the prototxts and lists of SegNet.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """DepthwiseConvolution, ConvolutionDepthwise (MobileNet forks): a Convolution of each channel on its own.
 
 `group` is the number of channels where the prototxt does not say it; else everything is Convolution's.
+
+Source: "MobileNets" (Howard et al., 2017).
 """
 
 from demitasse.layers.convolution import Convolution

@@ -1,4 +1,7 @@
-"""Flip (AMSoftmax): images mirrored, left to right with flip_width (the default), upside down with flip_height."""
+"""Flip (AMSoftmax): images mirrored, left to right with flip_width (the default), upside down with flip_height.
+
+Source: what the prototxts of AMSoftmax do with it.
+"""
 
 from demitasse.layers.layer import Layer
 from demitasse.proto.errors import ShapeFault

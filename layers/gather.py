@@ -2,6 +2,8 @@
 
 The fork has it for training on several GPUs at once, each of which sees a part of the batch.  Here a net sees all of
 its batch, so that each top is its bottom.
+
+Source: the prototxts of temporal segment networks.
 """
 
 from demitasse.layers.layer import Layer

@@ -3,6 +3,8 @@
 The bottom (N, C, H, W) first loses -pad_beg rows and columns at its beginning and -pad_end at its end.  The size that
 remains is n; the top has n + (n - 1) * (zoom_factor - 1) after (n - 1) / shrink_factor + 1, or height x width, or the
 size of a second bottom.  Resizing is linear, so it is a matrix from the left (rows) and one from the right (columns).
+
+Source: the prototxts of DeepLab and PSPNet.
 """
 
 from demitasse.layers.layer import Layer

@@ -1,6 +1,8 @@
 """L1Loss (NVIDIA's DetectNet): sum(|a - b|) / N over bottoms of equal count and batch size N; both get a gradient.
 
 EuclideanLoss with absolute values in place of squares, and without its factor 1/2.
+
+Source: the prototxts of NVIDIA's DetectNet.
 """
 
 import math

@@ -1,9 +1,10 @@
 """LabelSpecificAdd (AMSoftmax): adds `bias`, a negative margin, to the score of each item's label, in TRAIN.
 
-After "Additive margin softmax for face verification" (Wang et al., 2018): a label has to win by the margin.  Bottoms:
-scores (N, C), labels (N,).  Tops: scores and, if wanted, the bias, shape (1,).  With bias_gamma the bias grows from run
-to run of `iteration` on: bias_base + (1 + bias_gamma * iteration) ** bias_power - 1, held between bias_min and
-bias_max.  TEST adds nothing, unless transform_test says so.
+A label then has to win by the margin.  Bottoms: scores (N, C), labels (N,).  Tops: scores and, if wanted, the bias,
+shape (1,).  With bias_gamma the bias grows from run to run of `iteration` on: bias_base + (1 + bias_gamma * iteration)
+** bias_power - 1, held between bias_min and bias_max.  TEST adds nothing, unless transform_test says so.
+
+Source: "Additive margin softmax for face verification" (Wang et al., 2018).
 """
 
 from demitasse.layers.labels import check_labels

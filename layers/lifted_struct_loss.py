@@ -1,10 +1,11 @@
 """LiftedStructSimilaritySoftmaxLoss (Deep Metric Learning): all pairs of a batch against all its negatives.
 
-After "Deep metric learning via lifted structured feature embedding" (Song et al., 2016).  Bottoms: embeddings (N, D),
-labels (N,).  With the distances d, over the P pairs i < j of one label,
+Bottoms: embeddings (N, D), labels (N,).  With the distances d, over the P pairs i < j of one label,
 
     J(i, j) = log(sum of exp(margin - d) over the negatives of i and those of j) + d(i, j)
     loss = sum of max(0, J)^2 / 2P
+
+Source: "Deep metric learning via lifted structured feature embedding" (Song et al., 2016).
 """
 
 import math

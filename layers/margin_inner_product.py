@@ -7,6 +7,8 @@ LargeMarginInnerProduct as it is ("Large-margin softmax", Liu et al., 2016).
 
 Bottoms: x (N, D), labels (N,).  Tops: scores (N, num_output) and, if wanted, lambda (1,), which falls from run to run:
 max(lambda_min, base * (1 + gamma * iteration) ** -power).  Params: weights (num_output, D).
+
+Source: "SphereFace" (Liu et al., 2017), "Large-margin softmax loss" (Liu et al., 2016).
 """
 
 from __future__ import annotations

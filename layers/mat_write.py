@@ -3,6 +3,8 @@
 `source` lists a name a line (`strip` letters at its end are left out); item n of the data set goes to
 prefix + name + _blob_<bottom>.mat, as a variable `data` with the axes (width, height, channels, 1), in every period-th
 batch.  The names begin again after the last one.
+
+Source: the prototxts and MATLAB scripts of DeepLab.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Mish (YOLOv4's fork): y = x * tanh(log(1 + exp(x))).
 
-After "Mish: a self regularized non-monotonic activation function" (Misra, 2019).
+Source: "Mish: a self regularized non-monotonic activation function" (Misra, 2019).
 """
 
 from demitasse.layers.layer import Layer

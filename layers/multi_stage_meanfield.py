@@ -1,14 +1,15 @@
 """MultiStageMeanfield (CRF-RNN): mean-field inference of a fully connected conditional random field, in num_iterations.
 
-After "Conditional random fields as recurrent neural networks" (Zheng et al., 2015).  Bottoms: unary scores and the
-scores to begin with, both (N, L, H, W), and the image (N, C, H, W), without a gradient.  In each iteration, with
-probabilities p = softmax(q),
+Bottoms: unary scores and the scores to begin with, both (N, L, H, W), and the image (N, C, H, W), without a gradient.
+In each iteration, with probabilities p = softmax(q),
 
     q = unary - compatibility @ (spatial @ Gs(p) + bilateral @ Gb(p))
 
 where Gs, Gb are means under Gaussian weights of pixels near in place (theta_gamma), and in place (theta_alpha) and
 colour (theta_beta); on the permutohedral lattice.  Top: q (N, L, H, W).  Params (1, 1, L, L): spatial, bilateral,
 compatibility; at the start spatial_filter_weight, bilateral_filter_weight and -1 on the diagonal.
+
+Source: "Conditional random fields as recurrent neural networks" (Zheng et al., 2015).
 """
 
 from __future__ import annotations

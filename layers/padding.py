@@ -1,6 +1,8 @@
 """Padding (DeepLab): rows and columns of zeros, pad_beg before and pad_end after the image; negative: left out there.
 
 The bottom is (N, C, height, width), the top (N, C, height + pad_beg + pad_end, width + pad_beg + pad_end).
+
+Source: the prototxts of DeepLab (Chen et al., 2014).
 """
 
 from demitasse.layers.layer import Layer

@@ -1,4 +1,7 @@
-"""ReLU6 (MobileNet forks): y = x held between 0 and 6."""
+"""ReLU6 (MobileNet forks): y = x held between 0 and 6.
+
+Source: "Convolutional deep belief networks on CIFAR-10" (Krizhevsky, 2010).
+"""
 
 from demitasse.layers.layer import Layer
 

@@ -1,4 +1,7 @@
-"""Reverse (CTPN, OpenCL Caffe): the bottom with the order along `axis` (0: that of time steps) turned round."""
+"""Reverse (CTPN, OpenCL Caffe): the bottom with the order along `axis` (0: that of time steps) turned round.
+
+Source: the recurrent nets of CTPN (Tian et al., 2016).
+"""
 
 from demitasse.layers.layer import Layer, axis_index
 

@@ -4,6 +4,8 @@ union.
 Bottoms: scores (N, C, H, W), labels (N, 1, H, W) or (N, H, W).  Top: the three measures, (1, 1, 1, 3), from the counts
 of this batch, or with `reset: false` of all batches so far.  Pixels of seg_accuracy_param's ignore_label do not count,
 nor do classes that are neither there nor found.
+
+Source: measures of "Fully convolutional networks for semantic segmentation" (Long et al., 2015).
 """
 
 from demitasse.layers.labels import check_labels

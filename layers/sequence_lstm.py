@@ -4,6 +4,8 @@ Bottoms: x (T, N, D), or (T * N, ...) where batch_size says N; and if wanted cli
 where a sequence begins.  Without it each sequence begins with the bottom; with it the state is carried from one
 forward to the next.  Top: (T, N, H) or (T * N, H).  Gates and their order are LSTM's; its params stand in another
 order: Wx (4H, D), Wh (4H, H), b (4H,).
+
+Source: Caffe's LSTM; the order of params is that of junhyukoh's fork.
 """
 
 from __future__ import annotations

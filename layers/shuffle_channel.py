@@ -1,6 +1,8 @@
 """ShuffleChannel (ShuffleNet): mixes what the groups of a convolution made.
 
 The C channels, `group` groups in a row, come out as the first of every group, the second of every group, ...
+
+Source: "ShuffleNet" (Zhang et al., 2017).
 """
 
 from demitasse.layers.layer import Layer

@@ -1,8 +1,9 @@
 """SigmoidCrossEntropyBalanceLoss (HED, OSVOS): cross entropy of sigmoid(x) in which both classes weigh as much.
 
-After "Holistically-nested edge detection" (Xie and Tu, 2015): a pixel of an edge (target above 0.5) weighs the share of
-pixels without one, and the other way round; shares are those of the image.  The sum over all pixels is divided by the
-batch size.  Pixels of loss_param's ignore_label do not count.
+A pixel of an edge (target above 0.5) weighs the share of pixels without one, and the other way round; shares are those
+of the image.  The sum over all pixels is divided by the batch size.  Pixels of loss_param's ignore_label do not count.
+
+Source: "Holistically-nested edge detection" (Xie and Tu, 2015).
 """
 
 import math

@@ -1,5 +1,8 @@
 """SpatialDropout (ENet): drops whole channels of an item, with probability dropout_ratio; scales the rest by
-1 / (1 - dropout_ratio).  TEST copies, unless sample_weights_test is set."""
+1 / (1 - dropout_ratio).  TEST copies, unless sample_weights_test is set.
+
+Source: "ENet" (Paszke et al., 2016); "Efficient object localization" (Tompson et al., 2015).
+"""
 
 from demitasse.layers.layer import Layer
 from demitasse.proto.errors import SchemaFault, ShapeFault

@@ -4,6 +4,8 @@ Bottoms: x (N, C, H, W) and the mask, the pooling layer's second top, with the p
 the top; the rest of the top is 0.  The top measures upsample_h x upsample_w, or scale times the bottom (scale_h and
 scale_w for each axis) less pad_out_h and pad_out_w, the rows and columns that pooling had cut off.
 Without a mask (as in the YOLO forks) every value is repeated scale x scale times.
+
+Source: "SegNet" (Badrinarayanan et al., 2015).
 """
 
 import math

@@ -9,6 +9,8 @@ All frames of a sample are cropped and mirrored alike; a flow's x changes its si
 
 A net is sized from new_height and crop_size without the data being there.  Film files are not decoded: cut them into
 frames (ffmpeg -i film.avi film/%06d.jpg).
+
+Source: the prototxts and lists of C3D (Tran et al., 2015) and temporal segment networks (Wang et al., 2016).
 """
 
 from __future__ import annotations
