@@ -61,7 +61,7 @@ _FORK_TYPES = {  # layer types that only a fork has, and that are not known here
     "C3D": "VideoSegmentationData VideoWithVoxelTruthData",
     "Auto_pruning": "CConvolution CInnerProduct",
     "CRNN": "CtcLoss LabelsequenceAccuracy",
-    "MobileNet-YOLO": "AssistedExcitation LaneData SegmentationEvaluate YoloSeg",
+    "MobileNet-YOLO": "AssistedExcitation LaneData SegmentationEvaluate",
     "video_triplet": "Norm RankHardLoss",
 }
 _FORK_OF = {name: fork for fork, names in _FORK_TYPES.items() for name in names.split()}

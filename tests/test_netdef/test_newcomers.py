@@ -2,8 +2,10 @@
 
 import pytest
 
+from demitasse.layers.layer import layer_types
 from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import NetError
+from demitasse.proto.other_words import fork_hint
 from demitasse.proto.text import read_solver
 
 DATA = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }\n'
@@ -63,6 +65,10 @@ NETS = [
     ("<<<<<<< HEAD\n", "is it the mark of an unsettled git merge?"),
     ('{ "name": "x" }\n', "JSON is not prototxt"),
 ]
+
+
+def test_no_known_type_is_called_a_fork_s():
+    assert not [name for name in layer_types() if fork_hint(name)]
 
 
 @pytest.mark.parametrize("text, says", NETS, ids=[says[-30:] for _, says in NETS])
