@@ -12,7 +12,7 @@ import os
 import random
 from collections.abc import Mapping
 
-from demitasse.layers.data.database import create_database
+from demitasse.layers.data.database_writer import create_database
 from demitasse.layers.data.detections import read_label_map
 from demitasse.layers.data.files import below, read_file
 from demitasse.layers.data.images import decode_image

@@ -25,7 +25,8 @@ def model_of(plan: Plan, arrays: Mapping[Param, np.ndarray], *, fixed: bool = Fa
     _require_translations(plan)
     shapes, inputs = (fixed_sizes if fixed else free_sizes)(plan)
     names = _names(plan)
-    graph, tensors = Graph(reserved=names.values()), {}
+    graph = Graph(reserved=names.values())
+    tensors: dict[Value, Tensor] = {}
     for step in plan.steps:
         with step.located:
             for value, top in zip(step.tops, _translated(graph, step, tensors, shapes, arrays), strict=True):

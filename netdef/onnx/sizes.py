@@ -21,7 +21,8 @@ Axis = tuple[str, int]
 
 def free_sizes(plan: Plan) -> tuple[dict[Value, Free], dict[str, list]]:
     """(the shapes of all values, None where a size is free; those of the inputs with names for what is free)."""
-    shapes, names = _inferred(plan, {}), {}
+    shapes = _inferred(plan, {})
+    names: dict[tuple[str, int], str] = {}
     for axis in _axes(plan):
         alike = {other for other in _axes(plan) if _alike(plan, axis, other)}
         everywhere = {other for other in _axes(plan) if other[1] == axis[1]}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from demitasse.layers.data import annotations, augmentation
-from demitasse.layers.data.database import create_database
+from demitasse.layers.data.database_writer import create_database
 from demitasse.layers.data.images import encode_image
 from demitasse.layers.data.resampling import Resizer, resize_by
 from demitasse.layers.layer import layer_class
