@@ -102,3 +102,13 @@ def folder(root: Path, names=("p.jpg", "q.png", "r.png"), size=(20, 24), classes
         Image.fromarray(labels(size, len(classes), i)).save(root / "labels" / f"{Path(name).stem}.png")
     text(root / "classes.txt", classes)
     return root
+
+
+def cityscapes(root: Path, names=("bern_000001_000019", "ulm_000000_000019"), size=(16, 32), split="train"):
+    for i, name in enumerate(names):
+        city = name.partition("_")[0]
+        picture(root / f"leftImg8bit/{split}/{city}/{name}_leftImg8bit.png", size, i)
+        path = root / f"gtFine/{split}/{city}/{name}_gtFine_labelIds.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(labels(size, 34, i)).save(path)
+    return root

@@ -9,6 +9,7 @@ import scipy.io
 from PIL import Image
 
 from demitasse.layers.data.feed import Feed, stack_padded
+from demitasse.models.data.cityscapes_layers import CityscapesSegDataLayer
 from demitasse.models.data.folder_layers import FolderSegDataLayer
 from demitasse.models.data.nyud_layers import NYUDSegDataLayer
 from demitasse.models.data.pascalcontext_layers import PASCALContextSegDataLayer
@@ -108,6 +109,18 @@ def test_pascal_context(tmp_path):
     _, label = run.step()
     stored = scipy.io.loadmat(tmp_path / "pascal-context/trainval/2008_1.mat")["LabelMap"].astype(int)
     assert np.array_equal(label[0, 0], np.where((stored % 4 == 0) & (stored <= 236), stored // 4, 0))
+
+
+def test_cityscapes(tmp_path):
+    root = str(minis.cityscapes(tmp_path))
+    run = Run(CityscapesSegDataLayer, cityscapes_dir=root, split="train", randomize=False)
+    data, label = run.step()
+    assert run.layer.delivered == ["bern/bern_000001_000019"] and data.shape == (1, 3, 16, 32)
+    stored = np.asarray(Image.open(tmp_path / "gtFine/train/bern/bern_000001_000019_gtFine_labelIds.png"))
+    assert set(np.unique(label[0, 0][stored == 7])) == {0} and set(np.unique(label[0, 0][stored == 33])) == {18}
+    assert set(np.unique(label[0, 0][stored < 7])) == {255} and len(run.layer.names_of("label")) == 19
+    with pytest.raises(DataFault, match="leftImg8bit/test: there are no .*_leftImg8bit.png"):
+        Run(CityscapesSegDataLayer, cityscapes_dir=root, split="test")
 
 
 def test_scenes_are_drawn_on_first_use(tmp_path):
