@@ -2,8 +2,8 @@
 
     python -m models write ssd-demo models        writes them anew
 
-Five pairs of convolutions from random weights, with boxes predicted from the maps of 12, 6 and 3 cells a side, and the
-published training: priors matched at an overlap of 0.5, three hard negatives for each.
+Eleven normalised convolutions from random weights, with boxes predicted from the maps of 12, 6 and 3 cells a side, and
+the published training: priors matched at an overlap of 0.5, three hard negatives for each.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ def net(phase: str) -> NetParameter:
     top, heads = n.data, []
     for stage, width in enumerate(WIDTHS):
         for part in "ab"[: 1 if stage == len(WIDTHS) - 1 else 2]:
-            name = f"conv{stage + 1}{part}"
-            n[name] = _conv(top, width)
-            n[f"relu{stage + 1}{part}"] = top = L.ReLU(n[name], in_place=True)
+            top = _conv(n, top, f"{stage + 1}{part}", width)
         if stage in HEADS:
             heads.append(_head(n, top, f"conv{stage + 1}", HEADS[stage]))
         if stage + 1 < len(WIDTHS):
@@ -60,8 +58,15 @@ def net(phase: str) -> NetParameter:
     return message
 
 
-def _conv(bottom, channels: int):
-    return L.Convolution(bottom, num_output=channels, kernel_size=3, pad=1, weight_filler={"type": "msra"})
+def _conv(n: NetSpec, bottom, name: str, channels: int):
+    """A convolution, batch normalisation and ReLU."""
+    n[f"conv{name}"] = L.Convolution(
+        bottom, num_output=channels, kernel_size=3, pad=1, bias_term=False, weight_filler={"type": "msra"}
+    )
+    n[f"norm{name}"] = L.BatchNorm(n[f"conv{name}"], moving_average_fraction=0.95, in_place=True)
+    n[f"scale{name}"] = L.Scale(n[f"norm{name}"], bias_term=True, in_place=True)
+    n[f"relu{name}"] = L.ReLU(n[f"scale{name}"], in_place=True)
+    return n[f"relu{name}"]
 
 
 def _head(n: NetSpec, top, name: str, sides: tuple[int, int]):
@@ -110,7 +115,7 @@ def solver() -> SolverParameter:
         ap_version="MaxIntegral",
         show_per_class_result=True,
         type="Adam",
-        base_lr=0.001,
+        base_lr=0.002,
         lr_policy="poly",
         power=0.9,
         momentum=0.9,

@@ -27,7 +27,8 @@ def published():
     if not ARCHIVE.is_file():
         return [pytest.param("", marks=pytest.mark.skip(reason=f"{ARCHIVE} is not there"))]
     with tarfile.open(ARCHIVE) as archive:
-        listed = json.load(archive.extractfile("list.json"))
+        member = next(each for each in archive if each.name.removeprefix("./") == "list.json")
+        listed = json.load(archive.extractfile(member))
     return [each["net"] for each in listed if not each["inputs"]]
 
 
