@@ -58,6 +58,7 @@ PARTS = [
     "layers.onnx",
     "netdef",
     "netdef.onnx",
+    "netdef.onnx.operators",
     "solver",
     "models",
     "models.commands",

@@ -53,6 +53,9 @@ def _convert(options) -> None:
         inputs = tools.complete_inputs(options.source, _shapes(options.input), "TEST")
         print(onnx.export_file(options.source, options.target, options.weights, inputs, **told))
         return
+    if options.source.lower().endswith(".onnx"):
+        print(onnx.import_file(options.source, options.target, _shapes(options.input)))
+        return
     print(tools.convert(options.source, options.target, options.net))
 
 

@@ -6,6 +6,7 @@ import argparse
 import warnings
 
 from demitasse.netdef.net import Net
+from demitasse.netdef.onnx.back import import_file
 from demitasse.netdef.onnx.export import export
 from demitasse.netdef.words import count_text
 from demitasse.proto.errors import WeightsFault, Where, printable
@@ -40,3 +41,6 @@ def export_file(source: str, target: str, weights: str | None, inputs: dict, **o
         net.close()
     sizes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, (_, shape) in model.inputs.items())
     return f"wrote {printable(target)}: {count_text(len(model.nodes), 'operator')}, inputs {printable(sizes)}"
+
+
+__all__ = ["add_options", "export_file", "import_file"]

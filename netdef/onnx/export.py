@@ -10,6 +10,7 @@ import numpy as np
 from demitasse.layers.layer import Layer, Param
 from demitasse.layers.onnx.graph import FLOAT, Graph, Tensor
 from demitasse.netdef.graph import Step, Value
+from demitasse.netdef.onnx.origin import remember
 from demitasse.netdef.onnx.sizes import fixed_sizes, free_sizes
 from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import SchemaFault
@@ -39,7 +40,9 @@ def model_of(plan: Plan, arrays: Mapping[Param, np.ndarray], *, fixed: bool = Fa
     if not outputs:
         raise SchemaFault("the net has no output: every blob is read by another layer, or is an input", plan.wheres[0])
     about = {name: (FLOAT, sizes) for name, sizes in inputs.items()}
-    return Model(graph.finished_nodes(), graph.arrays, about, outputs, {}, plan.message.name)
+    model = Model(graph.finished_nodes(), graph.arrays, about, outputs, {}, plan.message.name)
+    remember(model, plan, graph)
+    return model
 
 
 def _require_translations(plan: Plan) -> None:

@@ -1,0 +1,62 @@
+"""An ONNX graph as a Caffe net: operator by operator (netdef.onnx.operators), each checked by the layer it becomes.
+
+Sizes must be known: what a graph computes of shapes is computed here, once and for all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from demitasse.layers.layer import Shape
+from demitasse.netdef.onnx.builder import Blob, Builder, Unsupported, layer_of
+from demitasse.netdef.onnx.operators.constants import constant_of
+from demitasse.netdef.onnx.origin import recalled
+from demitasse.netdef.words import count_text, some
+from demitasse.proto.errors import NetError, SchemaFault, Where, located, printable
+from demitasse.proto.files import write_text
+from demitasse.proto.messages import NetParameter
+from demitasse.proto.onnx_file import Model, read
+from demitasse.proto.text import format as format_message
+from demitasse.proto.weights import write_weights
+
+
+def net_of(model: Model, sizes: Mapping[str, Shape]) -> tuple[NetParameter, dict[str, list[np.ndarray]]]:
+    """The net and its learned arrays.  SchemaFault names every operator that has no layer, and why."""
+    if not sizes and (known := recalled(model)):
+        return known
+    builder, faults = Builder(model, sizes), []
+    for node in model.nodes:
+        inputs = [name for name in node.inputs if name]
+        if any(name not in builder.values for name in inputs):
+            continue  # of one that has no layer
+        try:
+            if not constant_of(builder, node):
+                layer_of(builder, node)
+        except (Unsupported, NetError) as error:
+            faults.append(f"{node.op} '{node.outputs[0]}' ({error.what if isinstance(error, NetError) else error})")
+    if faults:
+        raise SchemaFault(f"no Caffe layer for {count_text(len(faults), 'operator')}: {some(faults, 6)}")
+    for name in model.outputs:
+        _call(builder, name)
+    return builder.net, builder.weights
+
+
+def _call(builder: Builder, name: str) -> None:
+    """Let an output have the name that the graph gives it, where it is another's."""
+    value = builder.values.get(name)
+    if isinstance(value, Blob) and value.name != name:
+        builder.layer("Split", [value], name)
+
+
+def import_file(source: str, folder: str, sizes: Mapping[str, Shape]) -> str:
+    """Write an ONNX file as NAME.prototxt and NAME.caffemodel into a folder; returns what to tell the user."""
+    with located(Where(source), None):
+        net, weights = net_of(read(source), sizes)
+    os.makedirs(folder, exist_ok=True)
+    stem = os.path.join(folder, os.path.splitext(os.path.basename(source))[0])
+    write_text(f"{stem}.prototxt", format_message(net))
+    write_weights(f"{stem}.caffemodel", weights, net=net)
+    return f"wrote {printable(stem)}.prototxt and .caffemodel: {count_text(len(net.layer), 'layer')}"

@@ -1,0 +1,102 @@
+"""A Caffe net in the making, out of an ONNX graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from demitasse.layers.layer import Shape, layer_class
+from demitasse.proto.errors import SchemaFault
+from demitasse.proto.messages import LayerParameter, NetParameter
+from demitasse.proto.onnx_file import Model, Node
+
+
+class Blob(NamedTuple):
+    """A value of the net that is built, as opposed to a constant array."""
+
+    name: str
+    shape: Shape
+
+
+class Unsupported(Exception):
+    """Why an operator has no layer."""
+
+
+class Builder:
+    """The net in the making: layers, their learned arrays, and what each name of the graph stands for."""
+
+    def __init__(self, model: Model, sizes: Mapping[str, Shape]):
+        self.net = NetParameter(name=model.name)
+        self.weights: dict[str, list[np.ndarray]] = {}
+        self.values: dict[str, Blob | np.ndarray] = dict(model.arrays)
+        for name, (_, shape) in model.inputs.items():
+            shape = sizes.get(name, shape)
+            free = [str(size) for size in shape if not isinstance(size, int)]
+            if free:
+                raise SchemaFault(
+                    f"the input '{name}' has sizes that a run brings ({', '.join(free)}), and a prototxt names all: "
+                    f"give them, as --input {name}=1x3x224x224"
+                )
+            layer = self.net.layer.add(name=name, type="Input", top=[name])
+            layer.input_param.shape.add(dim=shape)
+            self.values[name] = Blob(name, tuple(shape))
+
+    def value(self, name: str) -> Blob | np.ndarray | None:
+        """What a node reads; None where it leaves an input out."""
+        return self.values[name] if name else None
+
+    def layer(
+        self,
+        kind: str,
+        bottoms: Sequence[Blob],
+        tops: str | Sequence[str],
+        arrays: Sequence[np.ndarray] = (),
+        fill: Callable[[LayerParameter], None] = lambda spec: None,
+    ) -> Blob:
+        """Add a layer, whose first top is given back; `fill` sets its fields.  A top's name is that of the graph."""
+        tops = [tops] if isinstance(tops, str) else list(tops)
+        spec = LayerParameter(name=tops[0], type=kind, bottom=[blob.name for blob in bottoms], top=tops)
+        fill(spec)
+        layer = layer_class(kind)(spec)
+        shapes = [blob.shape for blob in bottoms]
+        params = layer.params = layer.setup(shapes)
+        if len(params) != len(arrays) or any(p.count != a.size for p, a in zip(params, arrays, strict=True)):
+            raise Unsupported(f"its weights do not fit a {kind}")
+        for top, shape in zip(tops, layer.infer(shapes), strict=True):
+            self.values[top] = Blob(top, tuple(shape))
+        self.net.layer.append(spec)
+        if arrays:
+            pairs = zip(params, arrays, strict=True)
+            self.weights[spec.name] = [np.asarray(array, np.float32).reshape(param.shape) for param, array in pairs]
+        return self.values[tops[0]]
+
+
+OPERATORS: dict[str, Callable[[Builder, Node, list], None]] = {}
+
+
+def operator(*names: str):
+    """Register a function for operators of these names: function(builder, node, inputs)."""
+
+    def register(function):
+        OPERATORS.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def layer_of(builder: Builder, node: Node) -> None:
+    """Add the layers that a node becomes.  Unsupported where there are none."""
+    if node.op not in OPERATORS:
+        raise Unsupported("no layer computes it")
+    OPERATORS[node.op](builder, node, [builder.value(name) for name in node.inputs])
+
+
+def reshaped(builder: Builder, x: Blob, out: str, sizes) -> Blob:
+    """x in other sizes."""
+
+    def fill(spec):
+        spec.reshape_param.shape.dim.extend(int(size) for size in sizes)
+
+    return builder.layer("Reshape", [x], out, fill=fill)

@@ -1,0 +1,127 @@
+"""Pooling and resizing as layers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, operator, reshaped
+from demitasse.netdef.onnx.operators.constants import axes_of
+from demitasse.netdef.onnx.operators.convolutions import window_of
+from demitasse.proto.messages import PoolingParameter
+
+
+@operator("MaxPool", "AveragePool")
+def _pooling(builder: Builder, node: Node, inputs: list) -> None:
+    (x,), largest = inputs, node.op == "MaxPool"
+    kernel, stride, dilation, before, behind = window_of(node, len(x.shape) - 2)
+    if len(kernel) != 2 or set(dilation) != {1} or len(node.outputs) > 1:
+        raise Unsupported("a dilated window, a second output, or other than two image axes")
+    if not largest and any(before + behind) and not node.attrs.get("count_include_pad", 0):
+        raise Unsupported("a mean that leaves the pad out (count_include_pad: 0)")
+    ceil = bool(node.attrs.get("ceil_mode", 0))
+    room = [n + p + q - k for n, p, q, k in zip(x.shape[2:], before, behind, kernel, strict=True)]
+    wanted = [(-(-r // s) if ceil else r // s) + 1 for r, s in zip(room, stride, strict=True)]
+
+    def fill(spec, floor=False):
+        param = spec.pooling_param
+        param.pool = PoolingParameter.MAX if largest else PoolingParameter.AVE
+        param.kernel_h, param.kernel_w = kernel
+        param.stride_h, param.stride_w = stride
+        if any(before):
+            param.pad_h, param.pad_w = before
+        if floor:
+            param.round_mode = PoolingParameter.FLOOR
+
+    for floor in (False, True):
+        top = builder.layer("Pooling", [x], node.outputs[0], fill=lambda spec, floor=floor: fill(spec, floor))
+        if list(top.shape[2:]) == wanted:
+            return
+        del builder.net.layer[-1]
+    raise Unsupported(f"its {wanted} windows are none of Caffe's")
+
+
+@operator("GlobalAveragePool", "GlobalMaxPool")
+def _global_pooling(builder: Builder, node: Node, inputs: list) -> None:
+    def fill(spec):
+        spec.pooling_param.pool = PoolingParameter.MAX if "Max" in node.op else PoolingParameter.AVE
+        spec.pooling_param.global_pooling = True
+
+    builder.layer("Pooling", inputs, node.outputs[0], fill=fill)
+
+
+@operator("ReduceMean")
+def _mean(builder: Builder, node: Node, inputs: list) -> None:
+    x, *axes = inputs
+    if sorted(axis % len(x.shape) for axis in axes_of(node, axes)) != [2, 3] or len(x.shape) != 4:
+        raise Unsupported("a mean over other axes than height and width")
+    keep, out = node.attrs.get("keepdims", 1), node.outputs[0]
+    pooled = Node("GlobalAveragePool", node.inputs, [out if keep else f"{out}/pooled"])
+    _global_pooling(builder, pooled, [x])
+    if not keep:
+        reshaped(builder, builder.values[f"{out}/pooled"], out, x.shape[:2])
+
+
+@operator("Resize", "Upsample")
+def _resize(builder: Builder, node: Node, inputs: list) -> None:
+    x, *rest = inputs
+    given = [value for value in rest if isinstance(value, np.ndarray) and value.size == len(x.shape)]
+    if not given:
+        raise Unsupported("sizes that are computed in the run")
+    sizes = given[-1]
+    whole = np.issubdtype(sizes.dtype, np.integer)
+    out = [int(n) if whole else math.floor(n * size) for n, size in zip(sizes, x.shape, strict=True)]
+    mode, how = node.attrs.get("mode", "nearest"), node.attrs.get("coordinate_transformation_mode", "half_pixel")
+    factors = {b / a for a, b in zip(x.shape[2:], out[2:], strict=True)}
+    factor = int(next(iter(factors))) if len(factors) == 1 and next(iter(factors)).is_integer() else 0
+    if out[:2] != list(x.shape[:2]) or len(out) != 4:
+        raise Unsupported("a resizing of other axes than height and width")
+    if mode == "linear" and how == "align_corners":
+
+        def fill(spec):
+            spec.interp_param.height, spec.interp_param.width = out[2:]
+
+        builder.layer("Interp", [x], node.outputs[0], fill=fill)
+    elif mode == "linear" and factor and how in ("half_pixel", "pytorch_half_pixel"):
+        _half_pixel(builder, x, node.outputs[0], factor)
+    elif mode == "nearest" and factor > 1 and how in ("asymmetric", "half_pixel"):
+
+        def repeat(spec):
+            spec.upsample_param.scale = factor
+
+        builder.layer("Upsample", [x], node.outputs[0], fill=repeat)
+    else:
+        raise Unsupported(f"mode {mode}, {how}, from {x.shape[2:]} to {tuple(out[2:])}")
+
+
+def _half_pixel(builder: Builder, x: Blob, out: str, factor: int) -> None:
+    """Bilinear upsampling whose border is the image's last pixel on: a Deconvolution, over the part of its kernel that
+    lay on the image."""
+    size, channels = 2 * factor - factor % 2, x.shape[1]
+    line = 1 - np.abs(np.arange(size) - (size - 1) / 2) / factor
+    kernel = np.broadcast_to(np.outer(line, line), (channels, 1, size, size))
+
+    def fill(spec):
+        param = spec.convolution_param
+        param.num_output, param.group, param.bias_term = channels, channels, False
+        param.kernel_size.append(size)
+        param.stride.append(factor)
+        param.pad.append(-(-(factor - 1) // 2))
+
+    top = builder.layer("Deconvolution", [x], f"{out}/bilinear", [kernel], fill)
+    shares = [_share(n, factor, line, size) for n in x.shape[2:]]
+
+    def scale(spec):
+        spec.scale_param.axis, spec.scale_param.num_axes = 2, 2
+
+    builder.layer("Scale", [top], out, [1 / np.outer(*shares)], scale)
+
+
+def _share(count: int, factor: int, line: np.ndarray, size: int) -> np.ndarray:
+    """How much of the kernel lies on the image, at each pixel of a line of the top."""
+    whole = np.zeros(factor * (count - 1) + size)
+    for i in range(count):
+        whole[i * factor : i * factor + size] += line
+    pad = -(-(factor - 1) // 2)
+    return whole[pad : len(whole) - pad]
