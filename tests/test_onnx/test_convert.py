@@ -1,0 +1,48 @@
+"""`convert` with an .onnx file on either side."""
+
+import numpy as np
+import pytest
+
+from demitasse.netdef.__main__ import main
+from demitasse.netdef.net import Net
+from tests.test_onnx.peers import differences, made_up, run
+from tests.test_onnx.test_back import SMALL
+
+
+@pytest.fixture
+def small(tmp_path):
+    (tmp_path / "net.prototxt").write_text(SMALL)
+    net = Net(tmp_path / "net.prototxt")
+    made_up(net)
+    net.save(tmp_path / "net.caffemodel")
+    return net
+
+
+def convert(tmp_path, *words):
+    return main(["convert", *(str(tmp_path / word) if word[0] != "-" and "=" not in word else word for word in words)])
+
+
+def test_there_and_back(small, tmp_path, capsys):
+    assert convert(tmp_path, "net.prototxt", "net.onnx", "--weights", "net.caffemodel") == 0
+    assert "inputs data batchx3x12x14" in capsys.readouterr().out
+    image = np.random.default_rng(0).standard_normal((1, 3, 12, 14)).astype(np.float32)
+    expected = {blob: np.array(array) for blob, array in small.forward({"data": image}).items()}
+    assert differences(run(tmp_path / "net.onnx", {"data": image}), expected, 1e-4) == []
+    assert convert(tmp_path, "net.onnx", "out") == 0
+    back = Net(tmp_path / "out/net.prototxt", weights=str(tmp_path / "out/net.caffemodel"))
+    assert differences(back.forward({"data": image}), expected) == []
+
+
+def test_refusals_are_one_line(small, tmp_path, capsys):
+    assert convert(tmp_path, "net.prototxt", "net.onnx") == 2
+    assert "give what they have learned as --weights" in capsys.readouterr().err
+    text = 'layer { name: "d" type: "MemoryData" top: "x" top: "l" memory_data_param { batch_size: 1 channels: 1 '
+    text += 'height: 4 width: 4 } }\nlayer { name: "s" type: "Softmax" bottom: "x" top: "y" }\n'
+    (tmp_path / "data.prototxt").write_text(text)
+    assert convert(tmp_path, "data.prototxt", "net.onnx") == 2
+    error = capsys.readouterr().err
+    assert "layer 'd' (MemoryData): MemoryData has no translation to ONNX" in error and "--input x=" in error
+    assert error.count("\n") == 1 and not (tmp_path / "net.onnx").exists()
+    (tmp_path / "bad.onnx").write_bytes(b"\x08\x07\xff\xff")
+    assert convert(tmp_path, "bad.onnx", "out") == 2
+    assert "bad.onnx: not an ONNX file" in capsys.readouterr().err
