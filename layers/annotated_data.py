@@ -80,7 +80,7 @@ class AnnotatedRecords(Source):
 
     def _window(self, rows, rng):
         """What to cut out of the image; None: all of it."""
-        if self.annotated.yolo_data_type:
+        if self.annotated.yolo_data_type and not self.annotated.batch_sampler:
             return augmentation.jittered_window(self.annotated.yolo_data_jitter, rng)
         return augmentation.sample_window(self.annotated.batch_sampler, rows[:, annotations.CORNERS], rng)
 
@@ -90,6 +90,8 @@ class AnnotatedRecords(Source):
             boxes = [arrays[1] for arrays, _ in samples]
             names = [name for _, name in samples]
             darknet = self.annotated.yolo_data_type
+            if darknet and not self.annotated.train_diffcult:
+                boxes = [rows[rows[:, annotations.DIFFICULT] == 0] for rows in boxes]
             tops.append(annotations.darknet_blob(boxes, names) if darknet else annotations.label_blob(boxes))
         return tops
 

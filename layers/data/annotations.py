@@ -85,10 +85,9 @@ def mirrored(rows: np.ndarray) -> np.ndarray:
 
 def darknet_blob(images: list[np.ndarray], names: list[str]) -> np.ndarray:
     """(N, 1, 300, 5): for each image rows (class, counted from 0 without a background; centre x, y, width, height),
-    and zeros after the last; difficult objects are left out."""
+    and zeros after the last."""
     blob = np.zeros((len(images), 1, DARKNET_ROWS, 5), np.float32)
     for item, (rows, name) in enumerate(zip(images, names, strict=True)):
-        rows = rows[rows[:, DIFFICULT] == 0]
         if len(rows) > DARKNET_ROWS:
             raise DataFault(f"{name}: {len(rows)} boxes, but yolo_data_type: 1 has room for {DARKNET_ROWS}")
         first, last = rows[:, 3:5], rows[:, 5:7]

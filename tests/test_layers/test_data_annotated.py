@@ -234,6 +234,17 @@ def test_labels_of_darknet(scenes):
     data.close()
 
 
+@pytest.mark.parametrize("more, classes", [("", [6]), ("train_diffcult: true", [0, 6])])
+def test_difficult_objects_of_darknet(tmp_path, more, classes):
+    image = np.full((20, 30, 3), DARK, np.uint8)
+    with create_database(str(tmp_path / "db"), "lmdb") as database:
+        database.put(b"0", record(image, [(1, 3, 2, 15, 12, True), (7, 0, 0, 30, 20, False)]))
+    data = annotated(tmp_path / "db", "", f"yolo_data_type: 1 yolo_data_jitter: 0 {more}", batch=1)
+    labels = data.forward([])[1][0, 0]
+    assert labels[labels[:, 3] > 0, 0].tolist() == classes
+    data.close()
+
+
 def test_a_batch_has_one_of_several_sizes(scenes):
     sizes = "".join(f"resize_param {{ prob: 0.25 height: {side} width: {side} }} " for side in (16, 24, 32, 40))
     data = annotated(scenes, sizes, batch=2)
