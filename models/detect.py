@@ -34,7 +34,7 @@ class Detector:
     the inputs data and im_info and the blobs rois, cls_prob and bbox_pred of Faster R-CNN.
 
     mean: BGR, or one number; subtracted before `scale` multiplies.  rgb: the net was trained on RGB.
-    threshold: the least score of a box.
+    threshold: the least score of a box.  short_side: what an R-CNN's images are resized to.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Detector:
         scale: float = 1.0,
         rgb: bool = False,
         threshold: float = 0.5,
+        short_side: int = SHORT_SIDE,
     ):
         self.net = Net(net, "TEST", backend=backend, weights=str(weights), keep=_kept(net))
         shapes = self.net.shapes
@@ -66,7 +67,7 @@ class Detector:
         if len(mean) not in (1, channels):
             raise ShapeFault(f"the mean has {len(mean)} values, input '{self.input}' has {channels} channels")
         self.channels, self.mean = channels, np.asarray(mean, np.float32)
-        self.scale, self.rgb, self.threshold = scale, rgb, threshold
+        self.scale, self.rgb, self.threshold, self.short_side = scale, rgb, threshold, short_side
 
     def __call__(self, image: np.ndarray) -> list[Found]:
         """The boxes in an (H, W, 3) uint8 RGB image, best first."""
@@ -100,7 +101,7 @@ class Detector:
 
     def _by_regions(self, image) -> list[Found]:
         height, width = image.shape[:2]
-        scale = min(SHORT_SIDE / min(height, width), LONG_SIDE / max(height, width))
+        scale = min(self.short_side / min(height, width), LONG_SIDE / SHORT_SIDE * self.short_side / max(height, width))
         size = round(height * scale), round(width * scale)
         self.net.forward({self.input: self._blob(image, *size), "im_info": np.asarray([[*size, scale]], np.float32)})
         rois, scores, deltas = (self._host(name) for name in REGIONS)

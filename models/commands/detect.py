@@ -12,9 +12,9 @@ from demitasse.models.commands import arguments
 from demitasse.models.commands.segment import find_images, mean_of, result_names
 from demitasse.models.data import read
 from demitasse.models.data.scenes import MEAN
-from demitasse.models.detect import Detector, Found, draw_boxes
+from demitasse.models.detect import SHORT_SIDE, Detector, Found, draw_boxes
 from demitasse.models.palette import save_picture
-from demitasse.proto.cli import add_device_options, progress
+from demitasse.proto.cli import add_device_options, progress, whole_number
 from demitasse.proto.errors import DataFault, ShapeFault
 from demitasse.proto.files import write_text
 
@@ -44,6 +44,13 @@ def add_to(commands) -> None:
     parser.add_argument(
         "--scale", type=arguments.finite, default=1.0, metavar="S", help="multiplies after the mean is off (default: 1)"
     )
+    parser.add_argument(
+        "--short-side",
+        type=whole_number,
+        default=SHORT_SIDE,
+        metavar="N",
+        help="what an R-CNN's images are resized to (default: %(default)s)",
+    )
     parser.add_argument("--rgb", action="store_true", help="the net takes RGB (default: BGR, as Caffe's nets do)")
     parser.add_argument(
         "--classes",
@@ -68,6 +75,7 @@ def run(options) -> int:
         scale=options.scale,
         rgb=options.rgb,
         threshold=options.threshold,
+        short_side=options.short_side,
     )
     arguments.warn_of_missing(detector.net)
     lines, bad = [], 0

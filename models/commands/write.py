@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from demitasse.models import demo_net, own_dataset, recipes, ssd_demo
+from demitasse.models import demo_net, own_dataset, rcnn_demo, recipes, ssd_demo
 from demitasse.models.commands import arguments
 from demitasse.models.data.folder_layers import class_names
 from demitasse.models.text_files import write_files
 from demitasse.proto.cli import progress, whole_number
 from demitasse.proto.errors import SchemaFault
 
-DEMOS = {"demo": ("demo", demo_net.files), "ssd-demo": ("ssd_demo", ssd_demo.files)}
+DEMOS = {
+    "demo": ("demo", demo_net.files),
+    "rcnn-demo": ("rcnn_demo", rcnn_demo.files),
+    "ssd-demo": ("ssd_demo", ssd_demo.files),
+}
 
 
 def add_to(commands) -> None:
@@ -20,7 +24,7 @@ def add_to(commands) -> None:
     parser.add_argument(
         "name",
         metavar="NET",
-        help="a net of `list`, `all` of them, `demo`, `ssd-demo`, or `own`: a slim FCN-8s for own images",
+        help="a net of `list`, `all` of them, `demo`, `ssd-demo`, `rcnn-demo`, or `own`: a slim FCN-8s for own images",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write to; each net gets a folder in it")
     parser.add_argument(
