@@ -49,9 +49,8 @@ def _upgrade(options) -> None:
 
 def _convert(options) -> None:
     if options.target.lower().endswith(".onnx"):
-        told = {"fixed": options.fixed}
         inputs = tools.complete_inputs(options.source, _shapes(options.input), "TEST")
-        print(onnx.export_file(options.source, options.target, options.weights, inputs, **told))
+        print(onnx.export_file(options, inputs))
         return
     if options.source.lower().endswith(".onnx"):
         print(onnx.import_file(options.source, options.target, _shapes(options.input)))

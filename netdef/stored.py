@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from demitasse.layers.layer import Layer
 from demitasse.netdef.loading import LoadReport, match_weights
-from demitasse.netdef.onnx.export import export
+from demitasse.netdef.onnx.export import Way, export
 from demitasse.netdef.turns import Turns, alone
 from demitasse.netdef.words import shape_text
 from demitasse.netdef.written import written
@@ -84,13 +84,13 @@ class Stored(Turns):
         return report
 
     @alone
-    def to_onnx(self, path: str | os.PathLike, *, fixed: bool = False) -> None:
+    def to_onnx(self, path: str | os.PathLike, **way) -> None:
         """Write the net as it stands as an ONNX file, for the TEST phase.
 
-        fixed: all sizes as constants; else batch, height and width are free where the layers allow.
-        SchemaFault, naming the layers, where ONNX cannot say what they do.
+        way: fixed, fold, fp16, image, preprocess, as netdef.onnx.export.Way has them; without `fixed` batch, height
+        and width are free where the layers allow.  SchemaFault, naming the layers, where ONNX cannot say what they do.
         """
-        export(self, path, fixed=fixed)
+        export(self, path, Way(**way))
 
     def to_message(self) -> NetParameter:
         """The net of this phase as Caffe would write it; its `blobs` say shapes and hold no values."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 import warnings
 
 from demitasse.netdef.net import Net
 from demitasse.netdef.onnx.back import import_file
-from demitasse.netdef.onnx.export import export
+from demitasse.netdef.onnx.export import Way, export
+from demitasse.netdef.onnx.preprocess import Preprocessing
 from demitasse.netdef.words import count_text
-from demitasse.proto.errors import WeightsFault, Where, printable
+from demitasse.proto.errors import SchemaFault, WeightsFault, Where, printable
+from demitasse.proto.text import text_of
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -24,23 +27,50 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the size of an input, or of what a data layer makes, which becomes an input; may be repeated",
     )
     group.add_argument("--fixed", action="store_true", help="write all sizes as constants, batch, height and width too")
+    group.add_argument("--fold", action="store_true", help="take BatchNorm and Scale into the convolutions before them")
+    group.add_argument("--fp16", action="store_true", help="half precision, but for inputs and outputs")
+    group.add_argument("--preprocess", action="store_true", help="let the file take an RGB image: uint8, N x H x W x 3")
+    group.add_argument("--mean", metavar="104,117,123", help="what is taken from each channel, in the net's order")
+    group.add_argument("--scale", type=float, default=1.0, help="what pixels are multiplied by, once the mean is taken")
+    group.add_argument("--rgb", action="store_true", help="the net's order of channels is RGB (BGR unless given)")
+    group.add_argument("--resize", metavar="HxW", help="what every image is resized to, bilinearly")
+    group.add_argument("--classes", metavar="FILE", help="the classes' names, a line each, for the file's metadata")
 
 
-def export_file(source: str, target: str, weights: str | None, inputs: dict, **options) -> str:
+def export_file(options: argparse.Namespace, inputs: dict) -> str:
     """Write a prototxt with its weights as an ONNX file; returns what to tell the user."""
+    source = options.source
+    way = Way(options.fixed, options.fold, options.fp16, _image(options), options.preprocess)
     net = Net(source, "TEST", inputs=inputs)
     try:
-        if net.params and not weights:
+        if net.params and not options.weights:
             raise WeightsFault("the net has layers that learn: give what they have learned as --weights", Where(source))
-        if weights:
-            report = net.load(weights)
+        if options.weights:
+            report = net.load(options.weights)
             if report.missing:
                 warnings.warn(str(report), stacklevel=2)
-        model = export(net, target, **options)
+        model = export(net, options.target, way)
     finally:
         net.close()
     sizes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, (_, shape) in model.inputs.items())
-    return f"wrote {printable(target)}: {count_text(len(model.nodes), 'operator')}, inputs {printable(sizes)}"
+    return f"wrote {printable(options.target)}: {count_text(len(model.nodes), 'operator')}, inputs {printable(sizes)}"
+
+
+def _image(options) -> Preprocessing | None:
+    """What the options say of the images; None where they say nothing."""
+    given = (options.mean, options.resize, options.classes, options.rgb, options.preprocess, options.scale != 1)
+    if not any(given):
+        return None
+    try:
+        mean = [float(number) for number in (options.mean or "").split(",") if number]
+    except ValueError:
+        raise SchemaFault(f"--mean {options.mean}: write a number for each channel, as 104,117,123") from None
+    match = re.fullmatch(r"(\d+)x(\d+)", options.resize or "")
+    if options.resize and not match:
+        raise SchemaFault(f"--resize {options.resize}: write height x width, as 224x224")
+    size = (int(match[1]), int(match[2])) if match else None
+    classes = text_of(options.classes)[0].split("\n") if options.classes else []
+    return Preprocessing(mean, options.scale, options.rgb, size, [name.strip() for name in classes if name.strip()])
 
 
 __all__ = ["add_options", "export_file", "import_file"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,20 +12,34 @@ from demitasse.layers.layer import Layer, Param
 from demitasse.layers.onnx.graph import FLOAT, Graph, Tensor
 from demitasse.netdef.graph import Step, Value
 from demitasse.netdef.onnx.origin import remember
+from demitasse.netdef.onnx.passes import fold, halve, prune
+from demitasse.netdef.onnx.preprocess import Preprocessing
 from demitasse.netdef.onnx.sizes import fixed_sizes, free_sizes
 from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import SchemaFault
 from demitasse.proto.onnx_file import Model, write
 
 
-def model_of(plan: Plan, arrays: Mapping[Param, np.ndarray], *, fixed: bool = False) -> Model:
-    """The graph of a plan with these learned arrays.
+class Way(NamedTuple):
+    """How a graph is written.
 
     fixed: sizes are constants, as the plan has them; else batch, height and width are free where the net allows.
-    Raises SchemaFault, naming the layer, for what ONNX cannot say.
+    fold: without copies, and with the scales and shifts behind convolutions in their weights.
+    fp16: in half precision, but for inputs and outputs.
+    image: how an image becomes the net's input, said in the metadata; with `preprocess` the graph does it.
     """
+
+    fixed: bool = False
+    fold: bool = False
+    fp16: bool = False
+    image: Preprocessing | None = None
+    preprocess: bool = False
+
+
+def model_of(plan: Plan, arrays: Mapping[Param, np.ndarray], way: Way) -> Model:
+    """The graph of a plan with these learned arrays.  SchemaFault, naming the layer, for what ONNX cannot say."""
     _require_translations(plan)
-    shapes, inputs = (fixed_sizes if fixed else free_sizes)(plan)
+    shapes, inputs = (fixed_sizes if way.fixed else free_sizes)(plan)
     names = _names(plan)
     graph = Graph(reserved=names.values())
     tensors: dict[Value, Tensor] = {}
@@ -41,7 +56,17 @@ def model_of(plan: Plan, arrays: Mapping[Param, np.ndarray], *, fixed: bool = Fa
         raise SchemaFault("the net has no output: every blob is read by another layer, or is an input", plan.wheres[0])
     about = {name: (FLOAT, sizes) for name, sizes in inputs.items()}
     model = Model(graph.finished_nodes(), graph.arrays, about, outputs, {}, plan.message.name)
-    remember(model, plan, graph)
+    prune(model)
+    if way.fold:
+        fold(model)
+    if way.fp16:
+        halve(model)
+    if way.image and way.preprocess:
+        way.image.take_in(model)
+    if way.image:
+        way.image.describe(model)
+    if not (way.fold or way.preprocess):
+        remember(model, plan, graph)
     return model
 
 
@@ -88,8 +113,8 @@ def arrays_of(net) -> dict[Param, np.ndarray]:
     }
 
 
-def export(net, path: str | os.PathLike, *, fixed: bool = False) -> Model:
+def export(net, path: str | os.PathLike, way: Way) -> Model:
     """Write a net (netdef.net.Net) as an ONNX file; returns what was written."""
-    model = model_of(net.plan, arrays_of(net), fixed=fixed)
+    model = model_of(net.plan, arrays_of(net), way)
     write(path, model)
     return model

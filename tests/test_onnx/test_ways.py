@@ -1,0 +1,95 @@
+"""What a file can be written with: folded, in half precision, with its preprocessing, with weights beside it."""
+
+import numpy as np
+import pytest
+
+from demitasse.netdef.net import Net
+from demitasse.netdef.onnx.preprocess import Preprocessing
+from demitasse.proto import onnx_file
+from tests.test_onnx.peers import differences, made_up, run
+
+NET = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 16 dim: 20 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 4 kernel_size: 3 stride: 2 pad: 1 bias_term: false } }
+layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "drop" type: "Dropout" bottom: "conv" top: "drop" }
+layer { name: "up" type: "Deconvolution" bottom: "drop" top: "up"
+        convolution_param { num_output: 4 kernel_size: 4 stride: 2 pad: 1 } }
+layer { name: "bias" type: "Scale" bottom: "up" top: "bias" }
+layer { name: "prob" type: "Softmax" bottom: "bias" top: "prob" }
+"""
+
+
+@pytest.fixture
+def net():
+    net = Net(NET)
+    made_up(net)
+    return net
+
+
+def image(height=24, width=20):
+    return np.random.default_rng(0).integers(0, 256, (1, height, width, 3)).astype(np.uint8)
+
+
+def expected(net, pixels):
+    return {blob: np.array(array) for blob, array in net.forward({"data": pixels.astype(np.float32)}).items()}
+
+
+def test_folded(net, tmp_path):
+    net.to_onnx(tmp_path / "net.onnx", fold=True)
+    operators = [node.op for node in onnx_file.read(tmp_path / "net.onnx").nodes]
+    assert operators == ["Conv", "Relu", "ConvTranspose", "Softmax"]
+    pixels = np.random.default_rng(0).standard_normal((2, 3, 24, 28))
+    assert differences(run(tmp_path / "net.onnx", {"data": pixels.astype(np.float32)}), expected(net, pixels)) == []
+
+
+def test_half_precision(net, tmp_path):
+    net.to_onnx(tmp_path / "net.onnx", fp16=True)
+    model = onnx_file.read(tmp_path / "net.onnx")
+    assert {str(array.dtype) for array in model.arrays.values()} <= {"float16", "int64"}
+    pixels = np.random.default_rng(0).standard_normal((1, 3, 16, 20))
+    got = run(tmp_path / "net.onnx", {"data": pixels.astype(np.float32)})
+    assert differences(got, expected(net, pixels), 1e-2) == []
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+def test_the_file_eats_an_image(net, rgb, tmp_path):
+    way = Preprocessing(mean=[10, 20, 30], scale=0.017, rgb=rgb, classes=["a", "b"])
+    net.to_onnx(tmp_path / "net.onnx", image=way, preprocess=True)
+    model = onnx_file.read(tmp_path / "net.onnx")
+    assert model.inputs == {"image": ("uint8", ["batch", "height", "width", 3])}
+    assert model.metadata["classes"] == "a\nb" and model.metadata["mean"] == "10,20,30"
+    ordered = image() if rgb else image()[..., ::-1]
+    pixels = (ordered.astype(np.float32) - [10, 20, 30]).transpose(0, 3, 1, 2) * 0.017
+    assert differences(run(tmp_path / "net.onnx", {"image": image()}), expected(net, pixels), 1e-4) == []
+
+
+def test_the_file_resizes_an_image(net, tmp_path):
+    net.to_onnx(tmp_path / "net.onnx", image=Preprocessing(resize=(32, 40)), preprocess=True)
+    ordered = image(16, 20)[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
+    twice = np.array(Net(TWICE).forward({"data": ordered})["data2"])
+    inner = expected(net, twice)["prob"][..., 2:-2, 2:-2]
+    got = run(tmp_path / "net.onnx", {"image": image(16, 20)})["prob"]
+    assert got.shape == (1, 4, 32, 40)
+    assert differences({"prob": got[..., 2:-2, 2:-2]}, {"prob": inner}, 1e-3) == []  # Deconvolution's border is darker
+
+
+TWICE = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 16 dim: 20 } } }
+layer { name: "data2" type: "Deconvolution" bottom: "data" top: "data2" convolution_param {
+        num_output: 3 group: 3 kernel_size: 4 stride: 2 pad: 1 bias_term: false weight_filler { type: "bilinear" } } }
+"""
+
+
+def test_large_weights_lie_beside_the_file(net, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_file, "LARGEST", 100)
+    monkeypatch.setattr(onnx_file, "SMALL", 64)
+    net.to_onnx(tmp_path / "net.onnx")
+    assert (tmp_path / "net.onnx.data").stat().st_size >= 4 * (4 * 3 * 9 + 4 * 4 * 16)
+    pixels = np.random.default_rng(0).standard_normal((1, 3, 16, 20))
+    got = run(tmp_path / "net.onnx", {"data": pixels.astype(np.float32)})
+    assert differences(got, expected(net, pixels)) == []
+    assert onnx_file.read(tmp_path / "net.onnx").arrays["conv.0"].shape == (4, 3, 3, 3)
