@@ -10,35 +10,29 @@ from __future__ import annotations
 import numpy as np
 
 from demitasse.layers.data import annotations, augmentation, datum
-from demitasse.layers.data.database import open_database
-from demitasse.layers.data.feed import FeedLayer, Source
+from demitasse.layers.data.feed import FeedLayer
+from demitasse.layers.data.records import DatabaseSource
 from demitasse.layers.data.transform import OF_SOME_LAYERS, Transformer
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 
 
-class AnnotatedRecords(Source):
-    """The records of a database, over and over."""
+class AnnotatedRecords(DatabaseSource):
+    """AnnotatedDatum records of a database."""
 
     draws = shapes_vary = True
 
-    def __init__(self, path: str, transform: Transformer, fields, annotated, tops: int):
-        """fields: the transform_param; annotated: the annotated_data_param."""
-        super().__init__()
-        self.transform, self.fields, self.annotated, self.tops = transform, fields, annotated, tops
-        self.emit = fields.emit_constraint if fields.HasField("emit_constraint") else None
-        self.reader = open_database(path, "data_param: source")
-        self.count = self.reader.count
+    def __init__(self, spec, transform: Transformer):
+        """spec: the layer's LayerParameter."""
+        super().__init__(spec.data_param, transform)
+        self.fields, self.annotated, self.tops = spec.transform_param, spec.annotated_data_param, len(spec.top)
+        self.emit = self.fields.emit_constraint if self.fields.HasField("emit_constraint") else None
 
     def records(self, indices):
         """A batch is resized by one resize_param: of several, each is drawn for the share of batches in its prob."""
         shares = np.array([each.prob for each in self.fields.resize_param]) if len(self.fields.resize_param) > 1 else 1
         draw = np.random.default_rng((self.seed, indices[0], 1)).random()
         turn = int((np.cumsum(shares) / np.sum(shares) <= draw).sum())
-        return [(*self.find(index), turn) for index in indices]
-
-    def find(self, index):
-        key, value = self.reader.read(index)
-        return value, self.reader.place(key)
+        return [(*self.read(index), turn) for index in indices]
 
     def load(self, record, rng):
         value, place, turn = record
@@ -98,11 +92,6 @@ class AnnotatedRecords(Source):
     def uneven(self, shape, first):
         return "give transform_param { resize_param { } }, or use batch_size 1"
 
-    def close(self):
-        """Release the database."""
-        super().close()
-        self.reader.close()
-
 
 class AnnotatedData(FeedLayer):
     """Tops: images (N, C, H, W), and the boxes of the whole batch, (1, 1, boxes, 8): a row is (the image's place in
@@ -133,11 +122,8 @@ class AnnotatedData(FeedLayer):
         return []
 
     def open(self):
-        fields, annotated = self.spec.data_param, self.spec.annotated_data_param
-        source = AnnotatedRecords(
-            fields.source, self.transform, self.spec.transform_param, annotated, len(self.spec.top)
-        )
-        return source, fields.batch_size, fields.rand_skip
+        fields = self.spec.data_param
+        return AnnotatedRecords(self.spec, self.transform), fields.batch_size, fields.rand_skip
 
     def infer(self, shapes):
         return self.known or super().infer(shapes)

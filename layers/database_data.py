@@ -7,25 +7,22 @@ import warnings
 import numpy as np
 
 from demitasse.layers.data import datum
-from demitasse.layers.data.database import open_database
-from demitasse.layers.data.feed import FeedLayer, Source
+from demitasse.layers.data.feed import FeedLayer
+from demitasse.layers.data.records import DatabaseSource
 from demitasse.layers.data.transform import Transformer
 from demitasse.proto.errors import ShapeFault
 
 
-class DatumRecords(Source):
-    """The records of a database, over and over."""
+class DatumRecords(DatabaseSource):
+    """Datum records of a database."""
 
-    def __init__(self, path: str, transform: Transformer, tops: int):
-        super().__init__()
-        self.transform, self.tops = transform, tops
-        self.draws, self._hinted = transform.random, False
-        self.reader = open_database(path, "data_param: source")
-        self.count = self.reader.count
+    def __init__(self, fields, transform: Transformer, tops: int):
+        """fields: the data_param."""
+        super().__init__(fields, transform)
+        self.tops, self.draws, self._hinted = tops, transform.random, False
 
     def find(self, index):
-        key, value = self.reader.read(index)
-        place = self.reader.place(key)
+        value, place = self.read(index)
         message = datum.parse(value, place)
         self.costly = message.encoded or len(value) > 1 << 15
         return message, place
@@ -48,11 +45,6 @@ class DatumRecords(Source):
             return "give transform_param { force_color: true } (or force_gray: true), or convert all to one kind"
         return super().uneven(shape, first)
 
-    def close(self):
-        """Release the database."""
-        super().close()
-        self.reader.close()
-
 
 class Data(FeedLayer):
     """Images and labels from an LMDB or LevelDB: tops (N, C, H, W), and (N,) where there are two."""
@@ -65,4 +57,4 @@ class Data(FeedLayer):
         transform = Transformer(self.spec.transform_param, self.train)
         if fields.force_encoded_color and transform.color is None:
             transform.color = True
-        return DatumRecords(fields.source, transform, len(self.spec.top)), fields.batch_size, fields.rand_skip
+        return DatumRecords(fields, transform, len(self.spec.top)), fields.batch_size, fields.rand_skip

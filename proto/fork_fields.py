@@ -75,7 +75,6 @@ REFUSED = (
     ),
     ForkFields("TransformationParameter", "horizontal_stretch_lower horizontal_stretch_upper", "NVIDIA", WITHOUT),
     ForkFields("TransformationParameter", "vertical_stretch_lower vertical_stretch_upper", "NVIDIA", WITHOUT),
-    ForkFields("DataParameter", "shuffle", "NVIDIA", "shuffle when the database is made (convert_imageset --shuffle)"),
     ForkFields("TransformationParameter", "scale_ratios max_distort multi_scale", "temporal segments", WITHOUT),
     ForkFields("TransformationParameter", "fix_crop more_fix_crop stride", "temporal segments", WITHOUT),
     ForkFields("TransformationParameter", "scale_factors", "COCO-Stuff", WITHOUT),

@@ -10,6 +10,8 @@ import importlib
 import os
 import threading
 import weakref
+from bisect import bisect_right
+from itertools import accumulate
 
 from demitasse.layers.data.files import require_file
 from demitasse.layers.data.lmdb_file import LmdbFile
@@ -74,6 +76,7 @@ class LmdbReader(_Reader):
             reason = getattr(error, "strerror", None) or error
             raise DataFault(f"{field}: '{path}' is not a readable LMDB: {reason}") from None
         self.count = self._file.count
+        self._leaves = None  # the pages that hold records, and how many lie in them and all before
         self._places, self._at = self._file.places(), -1  # where `_place` is, in the order of keys
         if not self.count:
             self.close()
@@ -98,6 +101,21 @@ class LmdbReader(_Reader):
             return self._file.record(self._place)
         except (OSError, ValueError) as error:
             self._at = -1
+            raise DataFault(f"'{self.path}' is damaged at record {index} of {self.count}: {error}") from None
+
+    def read_anywhere(self, index: int) -> tuple[bytes, bytes]:
+        """(key, value) of record `index`, for reading in any order: the first call looks through all pages once."""
+        try:
+            if self._leaves is None:
+                leaves = [(number, len(nodes)) for number, _, nodes in self._file.leaves()]
+                self._leaves = [number for number, _ in leaves], list(accumulate(count for _, count in leaves))
+            numbers, ends = self._leaves
+            leaf = bisect_right(ends, index)
+            if leaf == len(ends):
+                raise self._file.damage("there are no more records")
+            first = ends[leaf - 1] if leaf else 0
+            return self._file.record(self._file.place(numbers[leaf], index - first))
+        except (OSError, ValueError, IndexError) as error:
             raise DataFault(f"'{self.path}' is damaged at record {index} of {self.count}: {error}") from None
 
     def __iter__(self):

@@ -42,6 +42,7 @@ class Source:
 
     def __init__(self):
         self._pool, self._process = None, 0
+        self._shuffled = None, None  # (seed, epoch) and its order
 
     def find(self, index: int):
         """The record of sample `index`: called in order, by one thread at a time."""
@@ -87,6 +88,13 @@ class Source:
     def order(self, epoch: int, count: int) -> np.ndarray:
         """The shuffled order of an epoch's items."""
         return np.random.default_rng((self.seed, epoch, count)).permutation(count)
+
+    def shuffled(self, index: int) -> int:
+        """Which of `count` items sample `index` is, where they come in another order in every epoch."""
+        epoch, place = divmod(index, self.count)
+        if self._shuffled[0] != (self.seed, epoch):
+            self._shuffled = (self.seed, epoch), self.order(epoch, self.count)
+        return int(self._shuffled[1][place])
 
     def close(self) -> None:
         """Release files."""

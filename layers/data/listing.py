@@ -82,15 +82,9 @@ class ListedSource(Source):
         self.color = fields.is_color if transform.color is None else transform.color
         self.draws, self.count = transform.random, len(entries)
         self.shuffles = "shuffle: true" * fields.shuffle
-        self._shuffled = None, None  # (seed, epoch) and its order
 
     def find(self, index: int) -> Entry:
-        epoch, place = divmod(index, len(self.entries))
-        if self.fields.shuffle:
-            if self._shuffled[0] != (self.seed, epoch):
-                self._shuffled = (self.seed, epoch), self.order(epoch, len(self.entries))
-            place = self._shuffled[1][place]
-        return self.entries[place]
+        return self.entries[self.shuffled(index) if self.fields.shuffle else index % len(self.entries)]
 
     def path(self, name: str) -> str:
         """A listed name below root_folder."""

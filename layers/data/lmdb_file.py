@@ -86,6 +86,17 @@ class LmdbFile:
 
     def places(self, skip: int = 0) -> Iterator[tuple[bytes, int]]:
         """Where each record is (its page, and the offset in it), in the order of keys, after the first `skip`."""
+        for _, page, nodes in self.leaves():
+            yield from ((page, node) for node in nodes[skip:])
+            skip = max(0, skip - len(nodes))
+
+    def place(self, leaf: int, number: int) -> tuple[bytes, int]:
+        """Where record `number` of the page `leaf` is."""
+        page, _, nodes = self._page(leaf)
+        return page, nodes[number]
+
+    def leaves(self) -> Iterator[tuple[int, bytes, tuple[int, ...]]]:
+        """(number, bytes, offsets of the records) of each page that holds some, in the order of keys."""
         todo: list[Iterator[int]] = [iter([] if self.root == NOWHERE else [self.root])]
         seen = 0
         while todo:
@@ -101,11 +112,8 @@ class LmdbFile:
                 todo.append(iter([_below(page, node) for node in nodes]))
             elif not flags & LEAF:
                 raise self.damage(f"page {number} holds no records")
-            elif skip >= len(nodes):
-                skip -= len(nodes)
             else:
-                yield from ((page, node) for node in nodes[skip:])
-                skip = 0
+                yield number, page, nodes
 
     def _page(self, number: int) -> tuple[bytes, int, tuple[int, ...]]:
         """(its bytes, flags, offsets of the nodes)."""

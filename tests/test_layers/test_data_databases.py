@@ -359,3 +359,25 @@ def test_what_a_killed_writer_has_left_is_removed_by_the_next(tmp_path):
     with create_database(str(tmp_path / "db"), "lmdb") as database:
         database.put(b"0", b"x")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [other.name, "db"]  # that process lives
+
+
+@pytest.mark.parametrize("count", [1, 7, 700])
+def test_shuffled_epochs_hold_every_record_once(tmp_path, count):
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 256, (count, 1, 2, int(rng.integers(2, 9)))).astype(np.uint8)
+    source = write_database(tmp_path / "db", values, range(count))
+    text = (
+        f'type: "Data" top: "data" top: "label" data_param {{ source: "{source}" batch_size: {count} shuffle: true }}'
+    )
+    data, other = layer(text), layer(text, seed=2)
+    first, second = batches(data, 2)
+    state = data.state()
+    for images, labels in (first, second):
+        assert sorted(labels.tolist()) == list(range(count))
+        assert np.array_equal(images, values[labels.astype(int)])
+    assert count == 1 or not np.array_equal(first[1], second[1])
+    other.load_state(state)
+    assert same(batches(data, 2), batches(other, 2))
+    assert data.stream().order == ("shuffle: true",)
+    data.close()
+    other.close()
