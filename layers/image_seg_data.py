@@ -74,15 +74,15 @@ class SegmentedImages(ListedSource):
 
 
 class ImageSegData(FeedLayer):
-    """Tops: images (N, C, H, W), labels (N, 1, H, W), and where there are three the height and width of the part that
-    is image, (N, 1, 1, 2).
+    """Tops: images (N, C, H, W); labels (N, 1, H, W); the height and width of the part that is image, (N, 1, 1, 2).  The
+    later ones may be missing.
 
     A net is sized from crop_size, or new_height and new_width, without the data being there.
     """
 
     type = "ImageSegData"
     fields = ("image_data_param", "transform_param", "data_param")
-    tops = (2, 3)
+    tops = (1, 3)
 
     def setup(self, shapes):
         self.transform = Transformer(self.spec.transform_param, self.train, others=OF_SEGMENTATION)

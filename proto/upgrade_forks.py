@@ -3,7 +3,7 @@
 DeepLab's `hole` is `dilation`; C3D's Convolution3D, Deconvolution3D and Pooling3D, and video-caffe's NdConvolution and
 NdPooling, are Convolution, Deconvolution and Pooling over the axes depth, height, width; SENet's CuDNNBatchNorm is
 PSPNet's BN, whose four blobs it has; C3D's first VIDEO_DATA kept its fields in image_data_param; CRNN's Transpose
-is Permute.
+is Permute; DeepLab's first ImageSegData said has_label.
 """
 
 from __future__ import annotations
@@ -56,6 +56,10 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         for field, value in layer.image_data_param.ListFields():
             setattr(layer.video_data_param, field.name, value)
         layer.ClearField("image_data_param")
+    if layer.type == "ImageSegData" and layer.image_data_param.HasField("has_label"):
+        images = layer.image_data_param
+        images.label_type = images.PIXEL if images.has_label else images.NONE
+        images.ClearField("has_label")
     if layer.HasField("convolution_param"):
         _upgrade_convolution(layer.convolution_param, of_three_axes)
     if layer.HasField("pooling_param"):

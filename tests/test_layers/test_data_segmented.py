@@ -8,6 +8,7 @@ from demitasse.layers.layer import layer_class
 from demitasse.proto import messages
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.text import parse
+from demitasse.proto.upgrade import upgrade_net
 from tests.test_layers.data_sets import batches, layer
 
 SIZES = [(30, 44), (20, 70), (50, 18)]
@@ -64,6 +65,16 @@ def test_kinds_of_labels_and_a_size(pairs):
     assert (made(pairs, "IMAGE", more=sized).forward([])[1] == 7).all()
     images, labels = made(pairs, "NONE", more=f"{sized} ignore_label: 254", tops=2).forward([])
     assert images.shape == (3, 3, 32, 32) and (labels == 254).all()
+
+
+@pytest.mark.parametrize("word, kind", [("true", "PIXEL"), ("false", "NONE")])
+def test_the_word_of_deeplab_s_first_version(word, kind):
+    text = f"layers {{ type: IMAGE_SEG_DATA top: 'a' top: 'b' image_data_param {{ has_label: {word} }} }}"
+    net, marks = parse(text, messages.NetParameter)
+    upgrade_net(net, marks)
+    fields = net.layer[0].image_data_param
+    assert net.layer[0].type == "ImageSegData" and fields.label_type == getattr(fields, kind)
+    assert not fields.HasField("has_label")
 
 
 def test_a_net_is_sized_without_its_data_and_mistakes_are_told(pairs):
