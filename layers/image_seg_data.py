@@ -74,8 +74,8 @@ class SegmentedImages(ListedSource):
 
 
 class ImageSegData(FeedLayer):
-    """Tops: images (N, C, H, W); labels (N, 1, H, W); the height and width of the part that is image, (N, 1, 1, 2).  The
-    later ones may be missing.
+    """Tops: images (N, C, H, W); labels (N, 1, H, W); the height and width of the part that is image, (N, 1, 1, 2).
+    The later ones may be missing.
 
     A net is sized from crop_size, or new_height and new_width, without the data being there.
     """
