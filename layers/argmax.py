@@ -52,11 +52,10 @@ class ArgMax(Layer):
         axes = len(x.shape)
         axis = param.axis % axes if param.HasField("axis") else 1
         rows = x if param.HasField("axis") else graph.node("Flatten", x, axis=1)
-        back = [graph.constant([n], "int64") for n in (-1, -(2**31), axis, -1)]  # from the end on
         n = graph.size(x, axis) if rows is x else math.prod(graph.sizes(x)[1:])
         top = graph.constant([param.top_k], "int64")
         # of equal values TopK takes the earlier, so it sees the row from its end
-        values, index = graph.node("TopK", graph.node("Slice", rows, *back), top, axis=axis, outputs=2)
+        values, index = graph.node("TopK", graph.reversed(rows, [axis]), top, axis=axis, outputs=2)
         index.dtype = "int64"
         index = graph.cast(n - 1 - index, "float32")
         if rows is x:

@@ -33,3 +33,7 @@ class ChannelScale(Layer):
             axes = tuple(axis for axis in range(1, x.ndim) if scale.shape[axis] == 1)
             dscale = (dy * x).sum(axes).reshape(shape)
         return [dy * scale if need[0] else None, dscale]
+
+    def to_onnx(self, graph, xs):
+        x, scale = xs
+        return [x * graph.reshape(scale, [*graph.sizes(scale), *(1,) * (len(x.shape) - len(scale.shape))])]

@@ -22,6 +22,11 @@ class Flip(Layer):
     def backward(self, dys, need):
         return [self._flipped(dys[0]) if need[0] else None]
 
+    def to_onnx(self, graph, xs):
+        param = self.spec.flip_param
+        axes = [axis for axis, told in ((2, param.flip_height), (3, param.flip_width)) if told]
+        return [graph.reversed(xs[0], axes) if axes else xs[0]]
+
     def _flipped(self, x):
         param = self.spec.flip_param
         rows, columns = (slice(None, None, -1 if told else 1) for told in (param.flip_height, param.flip_width))

@@ -22,3 +22,6 @@ class Mish(Layer):
             return [None]
         x, squashed = self.saved
         return [dys[0] * (squashed + x * (1 - squashed * squashed) * self.be.sigmoid(x))]
+
+    def to_onnx(self, graph, xs):
+        return [xs[0] * graph.node("Tanh", graph.node("Softplus", xs[0]))]

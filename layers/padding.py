@@ -31,6 +31,10 @@ class Padding(Layer):
     def backward(self, dys, need):
         return [self._moved(dys[0], self.saved, -1) if need[0] else None]
 
+    def to_onnx(self, graph, xs):
+        param = self.spec.padding_param
+        return [graph.pad(xs[0], [0, 0, param.pad_beg, param.pad_beg], [0, 0, param.pad_end, param.pad_end])]
+
     def _moved(self, x, shape, sign):
         """x padded (sign 1), or a gradient of that unpadded (-1), to `shape`."""
         before = sign * self.spec.padding_param.pad_beg

@@ -44,6 +44,18 @@ class Reorg(Layer):
             return [None]
         return [self.reordered(dys[0], self.saved, not self.spec.reorg_param.reverse).reshape(self.saved)]
 
+    def to_onnx(self, graph, xs):
+        (n, channels, height, width), field = graph.sizes(xs[0]), self.spec.reorg_param
+        stride = field.stride
+        deep = channels // stride**2
+        if field.reverse:
+            x = graph.reshape(xs[0], [n, stride, stride, deep, height, width])
+            x = graph.transpose(x, [0, 3, 4, 1, 5, 2])
+            return [graph.reshape(x, [n, deep, height * stride, width * stride])]
+        x = graph.reshape(xs[0], [n, deep, height, stride, width, stride])
+        x = graph.transpose(x, [0, 3, 5, 1, 2, 4])
+        return [graph.reshape(x, [n, channels * stride**2, height // stride, width // stride])]
+
     def reordered(self, x, bottom, back):
         """The numbers of x in the order told above for a bottom of this shape, or in the order before it."""
         (n, channels, height, width), stride = bottom, self.spec.reorg_param.stride

@@ -19,6 +19,9 @@ class Reverse(Layer):
     def backward(self, dys, need):
         return [self._reversed(dys[0]) if need[0] else None]
 
+    def to_onnx(self, graph, xs):
+        return [graph.reversed(xs[0], [self.spec.reverse_param.axis % len(xs[0].shape)])]
+
     def _reversed(self, x):
         axis = axis_index(self.spec.reverse_param.axis, x.shape)
         return self.xp.ascontiguousarray(x[(slice(None),) * axis + (slice(None, None, -1),)])

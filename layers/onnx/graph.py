@@ -154,6 +154,12 @@ class Graph:
             shape = tuple(shape)
         return self.node("Slice", x, self.vector(starts), self.vector(ends), self.constant(axes, INT), shape=shape)
 
+    def reversed(self, x: Tensor, axes: Sequence[int]) -> Tensor:
+        """x with these axes in the opposite order."""
+        ends = ([number] * len(axes) for number in (-1, -(2**31)))
+        words = (self.constant(numbers, INT) for numbers in (*ends, list(axes), [-1] * len(axes)))
+        return self.node("Slice", x, *words, shape=x.shape)
+
     def pad(self, x: Tensor, before: Sizes, after: Sizes, value: float = 0.0) -> Tensor:
         """x with `before` and `after` cells of `value` around each of its axes."""
         return self.node("Pad", x, self.vector([*before, *after]), self.constant(value, x.dtype), mode="constant")
