@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from demitasse.layers.backend.cpu.jit import kernel, kernel_of_sums
+from demitasse.layers.backend.cpu.jit import inner_kernel, inner_kernel_of_sums
 from demitasse.layers.backend.cpu.simd import F32, I32, I64, Vec, Writer, void
 from demitasse.layers.backend.cpu.simd_ops import transpose_tile
 
@@ -236,7 +236,7 @@ def multiply_columns(typing, a, b, c, depth, add):
     return void(a, b, c, depth, add), generate
 
 
-@kernel
+@inner_kernel
 def multiply(a, b, c, columns, depth, add):
     """c (+)= a b for PackedRows a and Matrices b (depth, columns) and c (16 * a.blocks, columns).
 
@@ -260,7 +260,7 @@ def multiply(a, b, c, columns, depth, add):
                     multiply_tile(left, right, out, depth, add, ROWS, (0,))
 
 
-@kernel
+@inner_kernel
 def multiply_deep(a, b, c, columns, depth, add):
     """multiply, the sum cut into parts so that a strip of b stays in the cache."""
     for p in range(0, depth, DEPTH):
@@ -268,7 +268,7 @@ def multiply_deep(a, b, c, columns, depth, add):
         multiply(left, Matrix(b.data, b.start + p * b.ld, b.ld), c, columns, min(DEPTH, depth - p), add or p > 0)
 
 
-@kernel
+@inner_kernel
 def transpose(a, rows, columns, b, width):
     """b[j, i] = a[i, j] for i < rows, j < columns; 0 for rows <= i < width (a multiple of 16).  a, b: Matrices."""
     whole_rows, whole_columns = rows // 16 * 16, columns // 16 * 16
@@ -280,14 +280,14 @@ def transpose(a, rows, columns, b, width):
             b.data[b.start + j * b.ld + i] = a.data[a.start + i * a.ld + j] if i < rows else 0
 
 
-@kernel
+@inner_kernel
 def fill(b, ib, n, value):
     """b[ib : ib + n] = value"""
     for i in range(np.uint64(ib), np.uint64(ib + n)):  # unsigned: see elementwise.py
         b[i] = value
 
 
-@kernel_of_sums
+@inner_kernel_of_sums
 def sum_of(x, start, n):
     """x[start] + ... of n elements."""
     total = np.float32(0)

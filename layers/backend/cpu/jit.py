@@ -98,9 +98,11 @@ class _Cache(FunctionCache):
             )
 
 
-def _compiled(function, freedom):
+def _compiled(function, freedom, inner=False):
     # Without NRT there are no references to count, in every view of an array, and none that could be kept for ever.
-    dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=freedom, _nrt=False)(function)
+    # Wrappers for callers in Python and C are a third of the compiler's work.
+    options = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
+    dispatcher = numba.njit(fastmath=freedom, no_cpython_wrapper=inner, **options)(function)
     folder, before = _cache_folder(), numba.config.CACHE_DIR
     if folder:
         try:
@@ -111,11 +113,24 @@ def _compiled(function, freedom):
     return dispatcher
 
 
+REAL, SUMS = {"contract", "nsz"}, {"contract", "nsz", "reassoc"}  # what may be changed about floating point
+
+
 def kernel(function):
     """Compile at the first call, for the types of that call, and keep the machine code on disk."""
-    return _compiled(function, {"contract", "nsz"})
+    return _compiled(function, REAL)
+
+
+def inner_kernel(function):
+    """A kernel that only other kernels call."""
+    return _compiled(function, REAL, inner=True)
 
 
 def kernel_of_sums(function):
     """A kernel whose sums may be regrouped into vectors: the same bits on every run, not on every processor."""
-    return _compiled(function, {"contract", "nsz", "reassoc"})
+    return _compiled(function, SUMS)
+
+
+def inner_kernel_of_sums(function):
+    """A kernel_of_sums that only other kernels call."""
+    return _compiled(function, SUMS, inner=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.accepts import floats
 from demitasse.layers.backend.cpu.axes import axes_along
-from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 from demitasse.layers.backend.dispatch import takes
@@ -15,7 +15,7 @@ PIXELS = 512  # of a job
 LOG2E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
 
 
-@kernel
+@inner_kernel
 def _exp(x):
     """exp of x <= 0 to the last digit or two of float32, in code that becomes vector code."""
     x = max(x, np.float32(-87.0))

@@ -14,7 +14,7 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
     padded,
     transpose,
 )
-from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
 from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
@@ -86,7 +86,7 @@ def _gemm(state, scratch, a, b, c, packed_plan, packed_b):
             _store_row(my_q, (i - first * 16) * plan.c_ld, n, c, plan, i, column)
 
 
-@kernel
+@inner_kernel
 def _pack_rows_of_b(b, plan, first, last, packed_b):
     """Rows first ... last - 1 of b."""
     if plan.b_transposed:
@@ -97,7 +97,7 @@ def _pack_rows_of_b(b, plan, first, last, packed_b):
             copy(b, p * plan.columns, packed_b, p * plan.b_ld, plan.columns)
 
 
-@kernel
+@inner_kernel
 def _pack_block_of_a(a, plan, block, u, start):
     """16 rows of a at u[start :], (depth, 16); 0 for those beyond the last."""
     rows = min(16, plan.rows - block * 16)
@@ -111,7 +111,7 @@ def _pack_block_of_a(a, plan, block, u, start):
         transpose(Matrix(a, block * 16 * plan.depth, plan.depth), rows, plan.depth, Matrix(u, start, 16), 16)
 
 
-@kernel
+@inner_kernel
 def _store_row(q, iq, n, c, plan, row, column):
     """n elements of the product, from (row, column), from q[iq :] to c."""
     start = column * plan.rows + row if plan.c_transposed else row * plan.columns + column

@@ -8,7 +8,7 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.accepts import floats
 from demitasse.layers.backend.cpu.axes import axes_along
-from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 from demitasse.layers.backend.dispatch import takes
@@ -39,7 +39,7 @@ def _affine(state, x, centre, scale, shift, y, area):
                 y[i] = (x[i] - minus) * factor + plus
 
 
-@kernel
+@inner_kernel
 def _power(scale, beta):
     """scale ** -beta"""
     if beta == np.float32(0.75):

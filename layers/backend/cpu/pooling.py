@@ -10,7 +10,7 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.accepts import floats, of_type
 from demitasse.layers.backend.cpu.gemm_microkernel import fill, sum_of
-from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
 from demitasse.layers.backend.cpu.simd_pooling import LOWEST, max_every, max_of_lines, max_tile
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import bands_of, part_of, work
@@ -98,7 +98,7 @@ def _max_forward(state, scratch, x, y, index, geom, side, step):
             _max_row(x, start, y, index, iy, row, done, geom.out_w, geom)
 
 
-@kernel
+@inner_kernel
 def _max_row(x, start, y, index, iy, row, low, high, geom):
     """Windows low ... high - 1 of a row of windows, one pixel after the other."""
     top = row * geom.stride_y - geom.pad_y
@@ -243,14 +243,14 @@ def _ave_backward(state, scratch, dy, dx, geom, heights, widths):
                         values[np.uint64(geom.stride_x * i + tap - geom.pad_x)] += shares[i]
 
 
-@kernel
+@inner_kernel
 def _windows_of_tap(tap, stride, pad, size, out):
     """The first window and the one after the last in which tap number `tap` lies on the image of `size`."""
     low = min(out, max(0, (pad - tap + stride - 1) // stride))
     return low, max(low, min(out, (size - 1 + pad - tap) // stride + 1))
 
 
-@kernel
+@inner_kernel
 def _whole(geom):
     """Whether the one window is the whole image."""
     return (

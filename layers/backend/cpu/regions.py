@@ -8,7 +8,7 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.accepts import floats, of_type
 from demitasse.layers.backend.cpu.gemm_microkernel import fill
-from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
 from demitasse.layers.backend.cpu.simd_pooling import LOWEST
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
@@ -40,7 +40,7 @@ def _max_forward(state, x, image, rows, columns, y, index):
             _max_of_windows(x[image[r], c], rows[r], columns[r], y[r, c], index[r, c])
 
 
-@kernel
+@inner_kernel
 def _max_of_windows(plane, rows, columns, y, index):
     """y and index (P, Q) of one region in one plane (H, W)."""
     width = plane.shape[1]
@@ -126,7 +126,7 @@ def _mean_backward(state, dy, image, rows, columns, dx):
                         dx[n, c, i, j] += share
 
 
-@kernel
+@inner_kernel
 def _area(row, column):
     """The pixels of a window from row[0] to row[1] and from column[0] to column[1], at least 1."""
     return np.float32(max(1, (row[1] - row[0]) * (column[1] - column[0])))

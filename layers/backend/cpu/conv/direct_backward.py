@@ -17,7 +17,7 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
     padded,
     transpose,
 )
-from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
 from demitasse.layers.backend.cpu.simd_ops import add_scaled, copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
@@ -71,7 +71,7 @@ def _backward_data(state, scratch, dy, w, bias, slope, dx, packed_plan, band):
                         _epilogue(dx, plane, shape.height * shape.width, bias[g * c_group + c], slope)
 
 
-@kernel
+@inner_kernel
 def _pack_weights(w, g, first, last, shape, packed):
     """PackedRows (channels first ... last - 1 and taps, K/group) of a group's weights."""
     taps, k_group = shape.kernel_y * shape.kernel_x, shape.k_out // shape.group
@@ -89,7 +89,7 @@ def _pack_weights(w, g, first, last, shape, packed):
     return PackedRows(packed, 0, k_group * 16, blocks)
 
 
-@kernel
+@inner_kernel
 def _add_channel(columns, row, plan, image, c, row0, row1, dx):
     """Adds the columns of one channel, its first tap's at columns[row :], to its plane of dx; clears that first."""
     shape = plan.shape
@@ -100,7 +100,7 @@ def _add_channel(columns, row, plan, image, c, row0, row1, dx):
         add_im2col_row(columns, row + tap * plan.ld, shape, tap, row0, row1, dx, plane)
 
 
-@kernel
+@inner_kernel
 def _epilogue(x, ix, n, bias, slope):
     """x = relu(x + bias) for n pixels at x[ix]."""
     if slope != 1 or bias != 0:
@@ -226,7 +226,7 @@ def _backward_weights(state, scratch, x, dy, dw, packed_plan, packed_dy, columns
                     add_line(my_dw, (k - first * 16) * plan.dw_ld, dw, (g * k_group + k) * depth + column, n)
 
 
-@kernel
+@inner_kernel
 def _pack_columns(x, image, g, first, row0, row1, plan, lines, columns):
     """Rows first ... first + 15 of a group's im2col, transposed into `columns`; lines: memory for them."""
     shape = plan.shape

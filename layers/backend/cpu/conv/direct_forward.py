@@ -30,7 +30,7 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
     convolve_tile,
     multiply_tile,
 )
-from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import bands_of, part_of, work
 
@@ -102,7 +102,7 @@ def _forward(state, scratch, x, w, bias, slope, y, offsets, packed_plan, frame):
                 _convolve_job(pixels, w, bias, slope, y, offsets, plan, outputs, scratch[me])
 
 
-@kernel
+@inner_kernel
 def _frame_channel(x, image, c, row0, band, bands, plan, frame):
     """One of `bands` bands of a channel's frame, for outputs from row0."""
     shape = plan.shape
@@ -112,7 +112,7 @@ def _frame_channel(x, image, c, row0, band, bands, plan, frame):
     frame_plane(x, plane, shape, row0 + first, end - first, plan.ld, frame, start, gap)
 
 
-@kernel
+@inner_kernel
 def _convolve_job(pixels, w, bias, slope, y, offsets, plan, job, q):
     """The outputs of a job, a strip of pixels at a time; q: memory for a strip."""
     shape = plan.shape
@@ -140,7 +140,7 @@ def _convolve_job(pixels, w, bias, slope, y, offsets, plan, job, q):
                 _store_strip(q, k * strip, n, y, out.start + k * out_size, i, plan, bias[channel + k], slope)
 
 
-@kernel
+@inner_kernel
 def _convolve_strip(w, x, y, bias, channel, slope):
     """STRIP pixels of all outputs, with no gap between lines: the sums go from registers to y."""
     for k in range(0, w.count, TILE_ROWS):
@@ -148,7 +148,7 @@ def _convolve_strip(w, x, y, bias, channel, slope):
         convolve_tile(left, x, Matrix(y.data, y.start + k * y.ld, y.ld), bias, channel + k, slope, ROWS, VECTORS)
 
 
-@kernel
+@inner_kernel
 def _multiply(w, x, columns, q):
     """q (rows, columns) = the Rows w times the OffsetRows x."""
     depth = len(x.offsets)
@@ -170,7 +170,7 @@ def _multiply(w, x, columns, q):
                 multiply_tile(left, right, out, n, p > 0, ROWS, (0,))
 
 
-@kernel
+@inner_kernel
 def _store_strip(q, iq, n, y, iy, column, plan, bias, slope):
     """y[iy :] = relu(n pixels of q + bias), less those beyond the end of an output line; the first is at `column`."""
     out_w, done = plan.shape.out_w, 0

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from demitasse.layers.backend.cpu.gemm_microkernel import fill
-from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.jit import inner_kernel
 from demitasse.layers.backend.cpu.simd_ops import add_bias, add_bias_to_some, add_scaled, copy, copy_every
 
 
-@kernel
+@inner_kernel
 def gather_line(x, ix, width, offset, stride, n, v, iv):
     """v[iv + i] = pixel i * stride + offset of the image line at x[ix], for i < n; 0 outside its `width`."""
     low = min(n, max(0, (stride - 1 - offset) // stride))
@@ -36,14 +36,14 @@ def gather_line(x, ix, width, offset, stride, n, v, iv):
     fill(v, iv + high, n - high, np.float32(0))
 
 
-@kernel
+@inner_kernel
 def tap_offset(shape, tap):
     """(rows, columns) from the first pixel of an output's window without pad to the one that the tap sees."""
     y, x = tap // shape.kernel_x, tap % shape.kernel_x
     return y * shape.dilation_y - shape.pad_y, x * shape.dilation_x - shape.pad_x
 
 
-@kernel
+@inner_kernel
 def im2col_row(x, plane, shape, tap, row0, row1, v, iv):
     """v[iv :] = the pixels of the plane that one tap sees under output rows row0 ... row1 - 1."""
     height, width, out_w = shape.height, shape.width, shape.out_w
@@ -60,7 +60,7 @@ def im2col_row(x, plane, shape, tap, row0, row1, v, iv):
             fill(v, line, out_w, np.float32(0))
 
 
-@kernel
+@inner_kernel
 def add_im2col_row(q, iq, shape, tap, row0, row1, x, plane):
     """The adjoint of im2col_row: adds q[iq :] to the plane at x[plane]."""
     height, width, out_w, stride_x = shape.height, shape.width, shape.out_w, shape.stride_x
@@ -78,7 +78,7 @@ def add_im2col_row(q, iq, shape, tap, row0, row1, x, plane):
                     x[start + i * stride_x] += q[line + i]
 
 
-@kernel
+@inner_kernel
 def frame_plane(x, plane, shape, row0, rows, ld, frame, start, gap):
     """frame[start :] = the plane with its pad, rows and columns sorted by their remainders (polyphase).
 
@@ -99,7 +99,7 @@ def frame_plane(x, plane, shape, row0, rows, ld, frame, start, gap):
             start += gap
 
 
-@kernel
+@inner_kernel
 def add_line(q, iq, x, ix, n):
     """x[ix :] += q[iq :] for n pixels."""
     whole = n // 16 * 16
@@ -109,7 +109,7 @@ def add_line(q, iq, x, ix, n):
         x[ix + i] += q[iq + i]
 
 
-@kernel
+@inner_kernel
 def store_outputs(q, iq, n, y, iy, bias, slope):
     """y = relu(q + bias) for n pixels; slope 1: no relu."""
     for i in range(0, n // 16 * 16, 16):

@@ -29,14 +29,14 @@ from demitasse.layers.backend.cpu.conv.winograd_tiles import (
 )
 from demitasse.layers.backend.cpu.conv.winograd_transforms import Tile
 from demitasse.layers.backend.cpu.gemm_microkernel import Matrix, PackedRows, fill, multiply, padded, transpose
-from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 
 BUDGET = 3 << 20  # floats of a band
 
 
-@kernel
+@inner_kernel
 def _tiles_along(size, tile):
     """How many tiles there are along an axis of so many outputs."""
     return (size + len(tile.m) - 1) // len(tile.m)
@@ -68,7 +68,7 @@ class _WeightsLayout(NamedTuple):
     c_ld: int
 
 
-@kernel
+@inner_kernel
 def _weights_layout(plan):
     """The _WeightsLayout of a plan."""
     k_blocks, c_ld = (plan.shape.k_out + 15) // 16, (plan.shape.c_in + 15) // 16 * 16 + SKEW
@@ -127,7 +127,7 @@ def _backward_weights(state, scratch, x, dy, dw, packed_plan, u, d, v):
             add_kernel_gradients(spectrum, shape.c_in, dw, k * shape.c_in * taps, my_lines, tile)
 
 
-@kernel
+@inner_kernel
 def _inputs_job(x, image, block, band, band_end, plan, part, lines, v):
     """V of 16 channels and the tile rows of a band."""
     shape, layout, tile = plan.shape, _weights_layout(plan), Tile(plan.m, plan.r)
@@ -143,7 +143,7 @@ def _inputs_job(x, image, block, band, band_end, plan, part, lines, v):
         transpose(Matrix(part, f * layout.part_plane, plan.ld), channels, (band_end - band) * tiles_x, out, 16)
 
 
-@kernel
+@inner_kernel
 def _gradients_job(dy, image, block, band, band_end, plan, part, lines, d):
     """dM of 16 outputs and the tile rows of a band."""
     shape, layout, tile = plan.shape, _weights_layout(plan), Tile(plan.m, plan.r)
@@ -159,7 +159,7 @@ def _gradients_job(dy, image, block, band, band_end, plan, part, lines, d):
         transpose(Matrix(part, f * layout.part_plane, plan.ld), channels, (band_end - band) * tiles_x, out, 16)
 
 
-@kernel
+@inner_kernel
 def _multiply_weights(d, v, f, first, last, tiles, plan, u, add):
     """dU (+)= dM V^T of blocks first ... last - 1 of outputs at frequency f."""
     layout = _weights_layout(plan)
@@ -246,7 +246,7 @@ def _backward_data(state, scratch, dy, w, dx, packed_plan, v, q):
                     add_input_gradients(spectrum, tiles_x, plane, line - shape.pad_y, -shape.pad_x, my_lines, tile)
 
 
-@kernel
+@inner_kernel
 def _multiply_data(w, v, job, k0, count, tiles, plan, u, lines, q):
     """q (+)= U^T dM of a job's inputs and the outputs k0 ... k0 + count - 1; u: memory for U."""
     c_in, tile = plan.shape.c_in, Tile(plan.m, plan.r)

@@ -29,7 +29,7 @@ from demitasse.layers.backend.cpu.conv.winograd_tiles import (
 )
 from demitasse.layers.backend.cpu.conv.winograd_transforms import Tile
 from demitasse.layers.backend.cpu.gemm_microkernel import Matrix, PackedRows, multiply, padded
-from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import LEAST_PIXELS, MOST_PARTS, part_of, wait, work
 
@@ -138,7 +138,7 @@ def _forward(state, scratch, x, w, bias, slope, y, packed_plan, u, v):
                 _transform_job_outputs(q, bias, slope, y, plan, piece, lines)
 
 
-@kernel
+@inner_kernel
 def _layout(plan):
     """The _Layout of a plan."""
     shape, tile = plan.shape, Tile(plan.m, plan.r)
@@ -150,7 +150,7 @@ def _layout(plan):
     return _Layout(u_plane, v_plane, q_plane, u_start, v_start, (shape.out_w + len(tile.m) - 1) // len(tile.m))
 
 
-@kernel
+@inner_kernel
 def _transform_channel(x, image, c, first, end, plan, v, lines):
     """V of a channel's tile rows first ... end - 1, the first at the head of v."""
     shape, layout, tile = plan.shape, _layout(plan), Tile(plan.m, plan.r)
@@ -160,7 +160,7 @@ def _transform_channel(x, image, c, first, end, plan, v, lines):
         transform_inputs(plane, row * len(tile.m) - shape.pad_y, -shape.pad_x, layout.tiles_x, spectrum, lines, tile)
 
 
-@kernel
+@inner_kernel
 def _multiply_job(u, v, q, plan, job):
     """q = M of a job: a product per frequency."""
     c_in, layout, side = plan.shape.c_in, _layout(plan), side_of(Tile(plan.m, plan.r))
@@ -172,7 +172,7 @@ def _multiply_job(u, v, q, plan, job):
         multiply(left, right, product, (job.row1 - job.row0) * layout.tiles_x, c_in, False)
 
 
-@kernel
+@inner_kernel
 def _transform_job_outputs(q, bias, slope, y, plan, job, lines):
     """The job's outputs in y from its M."""
     shape, layout, tile = plan.shape, _layout(plan), Tile(plan.m, plan.r)

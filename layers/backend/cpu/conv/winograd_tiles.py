@@ -15,7 +15,7 @@ from demitasse.layers.backend.cpu.conv.winograd_transforms import (
     output_tile,
 )
 from demitasse.layers.backend.cpu.gemm_microkernel import Matrix, fill
-from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.jit import inner_kernel
 from demitasse.layers.backend.cpu.simd_ops import copy, copy_window, transpose_tile
 
 LINES = 8192  # floats that these kernels need as `lines`
@@ -41,20 +41,20 @@ class Kernels(NamedTuple):
     rotated: bool  # whether they are meant rotated by 180 degrees
 
 
-@kernel
+@inner_kernel
 def side_of(tile):
     """m + r - 1: pixels that a tile sees, along each axis."""
     return len(tile.m) + len(tile.r) - 1
 
 
-@kernel
+@inner_kernel
 def reach_of(tile):
     """Columns of the pixels that 16 tiles see, in whole steps."""
     m = len(tile.m)
     return 16 * m + (side_of(tile) - 1) // m * m
 
 
-@kernel
+@inner_kernel
 def _read_kernels(w, start, step, rows, taps, out):
     """out (taps, 16) = the kernels at w[start], w[start + step], ... of `rows` <= 16 channels; 0 for the others."""
     whole = 0
@@ -67,7 +67,7 @@ def _read_kernels(w, start, step, rows, taps, out):
             out[t * 16 + i] = w[start + i * step + t] if i < rows else 0
 
 
-@kernel
+@inner_kernel
 def transform_kernels(w, first, last, inputs, u, lines, tile):
     """u = U of the outputs first ... last - 1 (16 at most) of the Kernels w, packed (inputs, 16) for each frequency."""
     taps = len(tile.r) * len(tile.r)
@@ -78,7 +78,7 @@ def transform_kernels(w, first, last, inputs, u, lines, tile):
         kernel_tile(taken, Matrix(u.data, u.start + c * 16, u.ld), tile)
 
 
-@kernel
+@inner_kernel
 def add_kernel_gradients(u, c_in, dw, start, lines, tile):
     """dw[start :] += G^T dU G for all inputs of one output; u: a spectrum of them."""
     taps = len(tile.r) * len(tile.r)
@@ -89,7 +89,7 @@ def add_kernel_gradients(u, c_in, dw, start, lines, tile):
                 dw[start + (c + i) * taps + t] += lines[t * 16 + i]
 
 
-@kernel
+@inner_kernel
 def _read_patch(plane, row0, column0, rows, columns, lines):
     """lines (rows, columns) = the patch of the Plane that begins at (row0, column0), 0 outside.
 
@@ -105,7 +105,7 @@ def _read_patch(plane, row0, column0, rows, columns, lines):
                 copy_window(plane.pixels, start + j, -column0 - j, plane.width - column0 - j, lines, line + j)
 
 
-@kernel
+@inner_kernel
 def transform_inputs(plane, row0, column0, tiles_x, v, lines, tile):
     """v = the spectrum of a row of tiles of the Plane, the first at (row0, column0); of up to 15 tiles more."""
     side, reach = side_of(tile), reach_of(tile)
@@ -119,7 +119,7 @@ def transform_inputs(plane, row0, column0, tiles_x, v, lines, tile):
             input_tile(Matrix(lines, 0, reach), out, tile)
 
 
-@kernel
+@inner_kernel
 def transform_gradients(plane, row0, tiles_x, v, lines, tile):
     """v = the spectrum dM of a row of tiles of the Plane (of dy), from line row0; of up to 15 tiles more."""
     m = len(tile.m)
@@ -132,7 +132,7 @@ def transform_gradients(plane, row0, tiles_x, v, lines, tile):
             gradient_tile(Matrix(lines, 0, 16 * m), out, tile)
 
 
-@kernel
+@inner_kernel
 def transform_outputs(q, bias, slope, tiles_x, plane, row0, lines, tile):
     """The Plane from line row0 = relu(a row of tiles of the spectrum q + bias)."""
     m = len(tile.m)
@@ -149,7 +149,7 @@ def transform_outputs(q, bias, slope, tiles_x, plane, row0, lines, tile):
                 copy(lines, i * 16 * m, plane.pixels, start + i * plane.width, wide)
 
 
-@kernel
+@inner_kernel
 def add_input_gradients(q, tiles_x, plane, row0, column0, lines, tile):
     """The adjoint of transform_inputs: adds a row of tiles of the spectrum q, the first at (row0, column0)."""
     m, side, reach = len(tile.m), side_of(tile), reach_of(tile)
