@@ -4,7 +4,7 @@ pycaffe has one mode for the whole process, so the facade has one too: the backe
 is given.  The engine itself knows no mode.
 
 On the CPU convolutions use tile transforms, as the engine's own nets do: two to three times as fast, and on real nets
-within 5e-6 of the largest number of a blob.  set_exact(), or DEMITASSE_EXACT=1 in the environment, has them computed
+within 1e-5 of the largest number of a blob.  set_exact(), or DEMITASSE_EXACT=1 in the environment, has them computed
 directly, for Caffe's numbers to the last rounding.
 """
 

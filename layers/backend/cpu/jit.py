@@ -7,6 +7,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numba
@@ -51,6 +52,28 @@ def _cache_folder() -> str | None:
     return None
 
 
+class _Patience:
+    """How long kernels have been compiling; a person who waits more than a second is told why."""
+
+    def __init__(self):
+        self.spent = 0.0  # seconds in kernels that are done
+        self.begun: list[float] = []  # when those that are being compiled were, one inside the other
+
+    def begin(self) -> None:
+        now = time.perf_counter()
+        self.begun.append(now)
+        if self.spent + now - self.begun[0] > 1 and sys.stderr.isatty():
+            _tell("compiling kernels for this machine, once: the first run takes some seconds longer")
+
+    def end(self) -> None:
+        begun = self.begun.pop() if self.begun else time.perf_counter()
+        if not self.begun:
+            self.spent += time.perf_counter() - begun
+
+
+_patience = _Patience()
+
+
 class _CacheFile(IndexDataCacheFile):
     """Files with a digest at their end: machine code that was cut off or changed is never run."""
 
@@ -77,15 +100,19 @@ class _Cache(FunctionCache):
 
     def load_overload(self, sig, target_context):
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception as fault:  # whatever a damaged file leads to
             if not isinstance(fault, OSError):
                 _tell(f"compiling kernels anew: files in {self._cache_path} are damaged")
             self._write(self.flush)
-            return None
+            found = None
+        if found is None:
+            _patience.begin()
+        return found
 
     def save_overload(self, sig, data):
         self._write(super().save_overload, sig, data)
+        _patience.end()
 
     def _write(self, function, *args):
         try:
