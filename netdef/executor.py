@@ -99,12 +99,17 @@ class Executor:
         self._wholes.clear()
         self._moved = False
         program = self._program(first, last)
-        for earlier in {self._calls[step] for step in program.by_step if step in self._calls}:
-            if earlier.relu is not None:  # both, or one of the two alone?
-                self._calls.pop(earlier.relu, None)
-                self._calls[earlier.step] = self._program(earlier.step.index, earlier.step.index).by_step[earlier.step]
+        if self._calls:
+            self._part_pairs(program)
         self._calls.update(program.by_step)
         return program
+
+    def _part_pairs(self, program: Program) -> None:
+        """Where a part of the net runs again, a layer and its ReLU that ran in one call may not do so any more."""
+        for earlier in {self._calls[step] for step in program.by_step if step in self._calls}:
+            if earlier.relu is not None:
+                self._calls.pop(earlier.relu, None)
+                self._calls[earlier.step] = self._program(earlier.step.index, earlier.step.index).by_step[earlier.step]
 
     def _program(self, first: int, last: int) -> Program:
         if self._sizes != self.plan.sizes:
