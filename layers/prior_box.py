@@ -73,6 +73,22 @@ class PriorBox(Layer):
             return [(dx, dy, width - 1, height - 1) for width, height in sides for dy in shifts for dx in shifts]
         return [(0, dy, width, height) for width, height in sides for dy in ((0, 0.5) if self.denser else (0,))]
 
+    def to_onnx(self, graph, xs):
+        param, sizes = self.spec.prior_box_param, graph.sizes(xs[0])[2:]
+        image = [graph.as_float(size) for size in self.image or graph.sizes(xs[1])[2:]]
+        step = self.step or [of / graph.as_float(n) for of, n in zip(image, sizes, strict=True)]
+        dx, dy, width, height = (graph.constant(numbers) for numbers in zip(*self.boxes, strict=True))
+        y, x = ((graph.cast(graph.arange(n), "float32") + param.offset) * s for n, s in zip(sizes, step, strict=True))
+        x = graph.reshape(x, [1, -1, 1]) + dx * step[1]
+        y = graph.reshape(y, [-1, 1, 1]) + dy * step[0]
+        x, y = x + y * 0.0, y + x * 0.0  # (height, width, boxes) each
+        sides = [(x - width / 2.0, 1), (y - height / 2.0, 0), (x + width / 2.0, 1), (y + height / 2.0, 0)]
+        last = graph.constant([3], "int64")
+        corners = graph.concat([graph.node("Unsqueeze", side / image[axis], last) for side, axis in sides], 3)
+        corners = graph.clip(corners, 0.0, 1.0) if param.clip else corners
+        variances = corners * 0.0 + graph.constant(self.variance)
+        return [graph.concat([graph.reshape(part, [1, 1, -1]) for part in (corners, variances)], 1)]
+
 
 def _as_published(param) -> tuple[bool, bool]:
     """(denser_prior_boxes, densify): where a net says neither, by what only nets of those forks have."""
