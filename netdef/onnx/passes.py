@@ -65,7 +65,7 @@ def _absorbed(model: Model, node: Node, makers: Mapping[str, Node], uses: Counte
     column = scale.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
     names = f"{before.inputs[1]}.folded", f"{before.inputs[1]}.shift"
     while names[0] in model.arrays:
-        names = tuple(f"{name}'" for name in names)
+        names = f"{names[0]}'", f"{names[1]}'"
     folded = weight * column, bias * scale + shift
     model.arrays |= {name: array.astype(np.float32) for name, array in zip(names, folded, strict=True)}
     before.inputs, before.outputs = [before.inputs[0], *names], list(node.outputs)
@@ -75,9 +75,9 @@ def _absorbed(model: Model, node: Node, makers: Mapping[str, Node], uses: Counte
 
 def _affine(model: Model, node: Node, channels: int, axes: int) -> tuple[np.ndarray, np.ndarray] | None:
     """(scale, shift) of each channel, in float64, where that is all that the node does."""
-    constants = [model.arrays.get(name) for name in node.inputs[1:]]
-    if any(array is None for array in constants):
+    if not set(node.inputs[1:]) <= set(model.arrays):
         return None
+    constants = [model.arrays[name] for name in node.inputs[1:]]
     one, nothing = np.ones(channels), np.zeros(channels)
     if node.op == "BatchNormalization":
         gamma, beta, mean, variance = (array.astype(np.float64) for array in constants)

@@ -48,7 +48,8 @@ class Preprocessing:
         _, (batch, channels, height, width) = model.inputs[name]
         if channels != 3 or len(self.mean) not in (0, 1, 3):
             raise SchemaFault(f"--preprocess is for 3 channels and 1 or 3 means, not {channels} and {len(self.mean)}")
-        steps, current = [], "image"
+        steps: list[Node] = []
+        current = "image"
 
         def add(op: str, *others: str, **attrs) -> None:
             nonlocal current

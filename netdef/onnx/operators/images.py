@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -35,7 +36,7 @@ def _pooling(builder: Builder, node: Node, inputs: list) -> None:
             param.round_mode = PoolingParameter.FLOOR
 
     for floor in (False, True):
-        top = builder.layer("Pooling", [x], node.outputs[0], fill=lambda spec, floor=floor: fill(spec, floor))
+        top = builder.layer("Pooling", [x], node.outputs[0], fill=functools.partial(fill, floor=floor))
         if list(top.shape[2:]) == wanted:
             return
         del builder.net.layer[-1]
@@ -43,12 +44,12 @@ def _pooling(builder: Builder, node: Node, inputs: list) -> None:
 
 
 @operator("GlobalAveragePool", "GlobalMaxPool")
-def _global_pooling(builder: Builder, node: Node, inputs: list) -> None:
+def _global_pooling(builder: Builder, node: Node, inputs: list) -> Blob:
     def fill(spec):
         spec.pooling_param.pool = PoolingParameter.MAX if "Max" in node.op else PoolingParameter.AVE
         spec.pooling_param.global_pooling = True
 
-    builder.layer("Pooling", inputs, node.outputs[0], fill=fill)
+    return builder.layer("Pooling", inputs, node.outputs[0], fill=fill)
 
 
 @operator("ReduceMean")
@@ -58,9 +59,9 @@ def _mean(builder: Builder, node: Node, inputs: list) -> None:
         raise Unsupported("a mean over other axes than height and width")
     keep, out = node.attrs.get("keepdims", 1), node.outputs[0]
     pooled = Node("GlobalAveragePool", node.inputs, [out if keep else f"{out}/pooled"])
-    _global_pooling(builder, pooled, [x])
+    top = _global_pooling(builder, pooled, [x])
     if not keep:
-        reshaped(builder, builder.values[f"{out}/pooled"], out, x.shape[:2])
+        reshaped(builder, top, out, x.shape[:2])
 
 
 @operator("Resize", "Upsample")
