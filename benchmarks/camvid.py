@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from demitasse.models.fcn import Head, Source, fcn
-from demitasse.models.score import Scores, confusion, scores
 from demitasse.netdef.net import Net
 from demitasse.proto import text
 from demitasse.proto.messages import SolverParameter
+from demitasse.solver.score import Scores, confusion, scores
 from demitasse.solver.solver import Solver
 
 CLASSES = 11

@@ -16,24 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from demitasse.models import score
 from demitasse.models.class_names import names_of
 from demitasse.netdef.net import Net
 from demitasse.netdef.phase import filter_net
 from demitasse.netdef.words import count_text
 from demitasse.proto.errors import DataFault, GraphFault
 from demitasse.proto.text import read_net
-
-LOSSES = ("SoftmaxWithLoss", "InfogainLoss", "Accuracy")
-
-
-@dataclass(frozen=True)
-class Head:
-    """One thing that is predicted: the blobs of its scores and of its labels, and the label that is none."""
-
-    score: str
-    label: str
-    ignore: int = 255
+from demitasse.solver import score
+from demitasse.solver.heads import Head, find_heads, judge
 
 
 @dataclass
@@ -79,7 +69,7 @@ class Evaluation:
     ):
         message, wheres = read_net(net)
         message, _ = filter_net(message, wheres, "TEST")
-        self.heads = heads or find_heads(message)
+        self.heads = heads or _require_heads(message)
         data = [layer for layer in message.layer if not layer.bottom and layer.type != "Input" and layer.top]
         if not data:
             raise GraphFault(
@@ -134,12 +124,7 @@ class Evaluation:
             name = self.source.delivered[i] if self.source else f"{self.count:06d}"
             example = Example(name, blobs[self.image][i], self.source.mean_of(self.image) if self.source else ())
             for head in self.heads:
-                scores = blobs[head.score][i]
-                truth = score.label_map(blobs[head.label][i])
-                if head.ignore != 255:
-                    truth = np.where(truth == head.ignore, 255, truth)
-                predicted = score.best_class(scores)
-                matrix = score.confusion(truth, predicted, len(scores))
+                truth, predicted, matrix = judge(head, blobs[head.score][i], blobs[head.label][i])
                 example.truth[head.score], example.predicted[head.score] = truth, predicted
                 example.matrices[head.score] = matrix
                 self.matrices[head.score] += matrix
@@ -172,21 +157,10 @@ class Evaluation:
         self.net.close()
 
 
-def find_heads(message) -> list[Head]:
-    """The heads that a net's losses (without one, its Accuracy layers) name."""
-    for types in (LOSSES[:2], LOSSES[2:]):
-        heads = [
-            Head(
-                layer.bottom[0],
-                layer.bottom[1],
-                layer.loss_param.ignore_label if layer.loss_param.HasField("ignore_label") else 255,
-            )
-            for layer in message.layer
-            if layer.type in types
-        ]
-        if heads:
-            return list({head.score: head for head in heads}.values())
+def _require_heads(message) -> list[Head]:
+    if heads := find_heads(message):
+        return heads
     raise GraphFault(
-        f"the net has no {', '.join(LOSSES[:2])} or {LOSSES[2]} layer that would say what is to be "
-        "scored: give --score BLOB --label BLOB"
+        "the net has no SoftmaxWithLoss, InfogainLoss or Accuracy layer that would say what is to be scored: give "
+        "--score BLOB --label BLOB"
     )

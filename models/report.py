@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from demitasse.models import score
 from demitasse.models.evaluate import Example
 from demitasse.models.palette import beside, colour, legend, overlay
 from demitasse.proto.errors import DataFault, WeightsFault
 from demitasse.proto.text import read_solver
+from demitasse.solver import score
 from demitasse.solver.identity import run_of_log, run_of_snapshot
 from demitasse.solver.path_lookup import Finder
 
@@ -135,6 +135,8 @@ def curves(events: list[dict]) -> dict[str, list[tuple[int, float]]]:
                 value = value[0] if isinstance(value, list) and len(value) == 1 else value
                 if isinstance(value, (int, float)):
                     points.setdefault(f"test {name}", {})[iteration] = value
+        elif event.get("event") == "scores" and isinstance(event.get("mean_iu"), (int, float)):
+            points.setdefault(f"mean IU of {event.get('head')}", {})[iteration] = event["mean_iu"]
     return {name: sorted(values.items()) for name, values in points.items()}
 
 

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ import numpy as np
 
 from demitasse.proto.errors import NetError, SolverFault, printable
 from demitasse.solver.identity import Run, log_is_ours, log_taken
+from demitasse.solver.score import Scores, as_json, class_line
 
 _NOT_THE_CALLER = (__name__, "warnings", "_py_warnings")  # of a line: modules that only pass it on
 MOST = 1000  # numbers of one output that are listed: a score map has millions
@@ -88,6 +89,9 @@ class Silent:
 
     def test(self, iteration: int, index: int, outputs, loss: float | None) -> None:
         """The means of test net `index`."""
+
+    def scores(self, iteration: int, index: int, head: str, result: Scores, names: Sequence[str]) -> None:
+        """How well test net `index` segments, by its blob `head`; names: of the classes."""
 
     def event(self, kind: str, **values) -> None:
         """Something for the JSON file alone."""
@@ -192,6 +196,14 @@ class Log(Silent):
         self.event("test", iteration=iteration, net=index, outputs=_plain(outputs), **values)
         if self.plot:
             self.plot.test(iteration, index, outputs)
+            self._draw()
+
+    def scores(self, iteration: int, index: int, head: str, result: Scores, names: Sequence[str]) -> None:
+        self.info(f"    Test net scores ({head}): {result}")
+        self.info(f"    Test net IU by class ({head}): {class_line(result, names)}")
+        self.event("scores", iteration=iteration, net=index, head=head, **as_json(result, names))
+        if self.plot:
+            self.plot.scores(iteration, index, head, result)
             self._draw()
 
     def event(self, kind: str, **values) -> None:

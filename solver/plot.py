@@ -46,6 +46,11 @@ class Plot:
                 name = f"{output.name} (test net {index})"
                 self.tests.setdefault(name, []).append((iteration, float(np.ravel(output.values)[0])))
 
+    def scores(self, iteration: int, index: int, head: str, result) -> None:
+        """Add the mean IU and the pixel accuracy of a head of test net `index`."""
+        for name, value in (("mean IU", result.mean_iu), ("pixel accuracy", result.pixel_accuracy)):
+            self.tests.setdefault(f"{name} of {head} (test net {index})", []).append((iteration, value))
+
     def draw_now_and_then(self) -> None:
         """Write the picture, unless it was written a moment ago."""
         if time.monotonic() - self.drawn > SECONDS_BETWEEN:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from demitasse.solver.display import as_outputs
+from demitasse.solver.heads import HeadScores
 from demitasse.solver.means import OutputMeans, judged_outputs
 from demitasse.solver.signals import STOP
 
@@ -17,7 +18,8 @@ def run_test_net(solver, index: int) -> dict[str, np.ndarray]:
     net.share_with(solver.net)
     solver.log.info(f"Iteration {solver.iter}, Testing net (#{index})")
     outputs, loss = OutputMeans(judged_outputs(net), solver.param.ap_version), 0.0
-    with solver.display.debug_lines(net), solver.backend.frozen_weights():
+    heads = HeadScores(net)
+    with heads, solver.display.debug_lines(net), solver.backend.frozen_weights():
         for _ in range(batches):
             outputs.add({name: solver.backend.to_host(array) for name, array in net.forward().items()})
             loss += net.loss
@@ -32,4 +34,6 @@ def run_test_net(solver, index: int) -> dict[str, np.ndarray]:
     means = outputs.means()
     mean_loss = loss / batches if solver.param.test_compute_loss else None
     solver.log.test(solver.iter, index, as_outputs(net, means), mean_loss)
+    for head, result in heads.scores().items():
+        solver.log.scores(solver.iter, index, head, result, heads.names(head))
     return means

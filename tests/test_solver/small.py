@@ -57,7 +57,7 @@ class Lines:
     records = False
 
     def __init__(self):
-        self.lines, self.warnings, self.points, self.tests = [], [], [], []
+        self.lines, self.warnings, self.points, self.tests, self.heads = [], [], [], [], []
 
     def begin(self, run, ours, overwrite, iteration):
         pass
@@ -78,6 +78,9 @@ class Lines:
 
     def test(self, iteration, index, outputs, loss):
         self.tests.append((iteration, index, {output.name: output for output in outputs}, loss))
+
+    def scores(self, iteration, index, head, result, names):
+        self.heads.append((iteration, index, head, result, names))
 
     def event(self, kind, **values):
         pass

@@ -20,6 +20,8 @@ import numpy as np
 
 from demitasse.proto.errors import LabelFault, ShapeFault
 
+METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iu", "weighted_iu")
+
 
 def label_map(label) -> np.ndarray:
     """(H, W) integers from a label blob (1, 1, H, W), (1, H, W) or (H, W), of any dtype."""
@@ -107,6 +109,17 @@ def table(result: Scores, names: Sequence[str] = ()) -> str:
     for name, n, accuracy, iu in zip(names, truth, result.class_accuracy, result.class_iu, strict=True):
         lines.append(f"{name:{width}}  {n / max(1, truth.sum()):6.3f}  {_number(accuracy):>8}  {_number(iu):>5}")
     return "\n".join([*lines, str(result)])
+
+
+def class_line(result: Scores, names: Sequence[str]) -> str:
+    """ "sky 0.912, road 0.875, tree -": the IU of every class, - where it does not occur."""
+    return ", ".join(f"{name} {_number(iu)}" for name, iu in zip(names, result.class_iu, strict=True))
+
+
+def as_json(result: Scores, names: Sequence[str]) -> dict:
+    """The four metrics to the digit, and {class: IU}."""
+    metrics = {name: getattr(result, name) for name in METRICS}
+    return {**metrics, "class_iu": dict(zip(names, result.class_iu.tolist(), strict=True))}
 
 
 def doubt(result: Scores, names: Sequence[str] = ()) -> str:

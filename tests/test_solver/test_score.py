@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.models import score
 from demitasse.proto.errors import LabelFault, ShapeFault
+from demitasse.solver import score
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
