@@ -7,21 +7,22 @@ import numpy as np
 from demitasse.layers.backend.options import BackendOptions
 from demitasse.netdef.net import Net
 from demitasse.proto.errors import SolverFault
+from demitasse.proto.text import read_solver
 from demitasse.solver.bilinear import fill_zero_deconvolutions
 from demitasse.solver.diagnostics import unfed_inputs
+from demitasse.solver.identity import newest_whole, resuming_command
+from demitasse.solver.keeping import Keep
 from demitasse.solver.log import MOST, Log, Silent
 from demitasse.solver.means import OutputMeans, judged_outputs
+from demitasse.solver.path_lookup import Finder
+from demitasse.solver.settings import with_settings
 from demitasse.solver.signals import Signals
 from demitasse.solver.solver import Solver
 
 
 def train(options, ranks) -> int:
     """Train as a solver file says."""
-    if options.weights and options.snapshot:
-        raise SolverFault(
-            "--weights and --snapshot are both given: give --snapshot to go on where a run stopped, "
-            "or --weights to begin a new one"
-        )
+    _settle_start(options)
     log = _log(options) if ranks.rank == 0 else Silent()
     # Overflows need no warning of NumPy's: a loss that is not finite stops the run and names the layer.
     signals = Signals(options.sigint_effect, options.sighup_effect)
@@ -38,7 +39,9 @@ def train(options, ranks) -> int:
             log=log,
             requests=signals,
             ranks=ranks,
+            settings=options.set,
             existing="replace" if options.overwrite else "refuse",
+            keep=Keep(options.keep_best, options.keep_last, options.stop_after),
         )
         try:
             for net in (solver.net, *solver.test_nets):
@@ -50,9 +53,24 @@ def train(options, ranks) -> int:
                 names = fill_zero_deconvolutions(solver.net)
                 log.info(f"Filled with bilinear weights: {', '.join(names) or 'none, no frozen Deconvolution is zero'}")
             solver.solve(options.iterations)
+            if solver.stopped:
+                log.info(f"To go on: {resuming_command(options.file)}")
         finally:
             solver.close()
     return 130 if solver.stopped else 0
+
+
+def _settle_start(options) -> None:
+    """Find the snapshot of --resume; SolverFault where several starts are given."""
+    given = [f"--{name}" for name in ("weights", "snapshot", "resume") if getattr(options, name)]
+    if len(given) > 1:
+        raise SolverFault(
+            f"{' and '.join(given)} are {'both' if len(given) == 2 else 'all'} given: give --snapshot to go on where "
+            "a run stopped (--resume: at its newest), or --weights to begin a new one"
+        )
+    if options.resume:
+        param, where = with_settings(*read_solver(options.file), options.set)
+        options.snapshot = newest_whole(Finder(where.file).for_writing(param.snapshot_prefix))
 
 
 def _what_is_lost(param) -> str:

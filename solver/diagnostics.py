@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 
+from demitasse.solver.settings import described, versions
+
 FASTEST, SLOWEST = 10.0, 1e-7  # effective rates per mean loss outside these have never trained anything
 SLOWEST_OF_SUMS = 1e-10  # and of losses that sum over pixels: FCN-8s as released has 4e-8 on images of 360x240
 
 
 def begin(solver) -> None:
     """Before a solver's first iteration: tell its log what is noteworthy and what is wrong; watch for equal scores."""
+    solver.log.event("settings", solver=solver.where.file, values=described(solver.param), versions=versions())
     for line in normalisation_lines(solver.net, solver.param):
         solver.log.info(line)
     for line in startup_warnings(solver.net, solver.param):

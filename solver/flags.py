@@ -18,6 +18,25 @@ def _train_options(parser) -> None:
     parser.add_argument("-weights", "--weights", metavar="W,...", help="files to start from, joined by commas")
     parser.add_argument("-snapshot", "--snapshot", metavar="STATE", help="a .solverstate[.h5] to go on from")
     parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="in the place of a field of the solver, as in base_lr=1e-4 (as often as there are fields)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the newest whole snapshot at the solver's snapshot_prefix"
+    )
+    parser.add_argument(
+        "--keep-best", default="", metavar="METRIC", help="keep the snapshot of the best test: mean_iu, loss, an output"
+    )
+    parser.add_argument(
+        "--keep-last", type=whole_number, default=0, metavar="N", help="remove snapshots but the newest N and the best"
+    )
+    parser.add_argument(
+        "--stop-after", type=whole_number, default=0, metavar="N", help="end after N tests without a better METRIC"
+    )
+    parser.add_argument(
         "--overwrite",
         action="store_true",
         help="replace what an earlier run has left: its snapshots at snapshot_prefix, and its log",

@@ -7,6 +7,7 @@ heads.scores()["score"].mean_iu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,6 +53,11 @@ def judge(head: Head, scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarra
     return truth, predicted, score.confusion(truth, predicted, len(scores))
 
 
+def _are_maps(scores, labels) -> bool:
+    shape = scores.shape
+    return len(shape) == 4 and max(shape[2:]) > 1 and math.prod(labels.shape) * shape[1] == math.prod(shape)
+
+
 class HeadScores:
     """While it is entered, the confusion matrices of a net's heads are summed over what the net computes.
 
@@ -64,8 +70,9 @@ class HeadScores:
         heads = {(head.score, head.label): head for head in find_heads(net.plan.message)}
         self.at: dict[int, Head] = {}  # by the step that compares
         for step in net.plan.steps:
-            if step.cls.ignores and (head := heads.pop(tuple(value.name for value in step.bottoms[:2]), None)):
-                self.at[step.index] = head
+            pair = tuple(value.name for value in step.bottoms[:2])
+            if step.cls.ignores and pair in heads and _are_maps(*step.bottoms[:2]):
+                self.at[step.index] = heads.pop(pair)
         self.matrices: dict[Head, np.ndarray] = {}
 
     def __enter__(self) -> HeadScores:
@@ -83,8 +90,6 @@ class HeadScores:
             return
         bottoms = self.net.plan.steps[index].bottoms
         scores, labels = (self.net.blobs[value.name] for value in bottoms[:2])
-        if scores.ndim != 4 or max(scores.shape[2:]) == 1 or labels.size * scores.shape[1] != scores.size:
-            return
         scores, labels = self.net.backend.to_host(scores), self.net.backend.to_host(labels)
         labels = labels.reshape(len(scores), 1, *scores.shape[2:])
         for one, truth in zip(scores, labels, strict=True):

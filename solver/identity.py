@@ -38,10 +38,33 @@ class Run:
         return dataclasses.asdict(self)
 
 
+def _typed() -> list[str]:
+    """The words of this process's command line, programs by name alone."""
+    words = getattr(sys, "orig_argv", sys.argv)
+    if len(words) > 1 and os.path.basename(words[1]) in ("demitasse", "caffe"):  # a script that Python runs
+        words = words[1:]
+    return [os.path.basename(words[0]), *words[1:]] if words else []
+
+
+def resuming_command(solver_file: str) -> str:
+    """What to type to go on with this run: what was typed, but from its newest snapshot."""
+    words, starts = _typed(), ("--weights", "--snapshot", "--bilinear", "--overwrite", "--resume")
+    if "train" not in words:  # called from Python
+        return shlex.join(["demitasse", "train", solver_file, "--resume"])
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        name, _, value = f"-{word.lstrip('-')}".partition("=") if word.startswith("-") else ("", "", "")
+        start = f"-{name}" in starts
+        if not start and not skip:
+            kept.append(word)
+        skip = start and not value and name in ("-weights", "-snapshot")
+    return shlex.join([*kept, "--resume"])
+
+
 def new_run() -> Run:
     """The identity of a run that begins now."""
-    typed = getattr(sys, "orig_argv", sys.argv)
-    command = shlex.join([os.path.basename(typed[0]), *typed[1:]] if typed else [])
+    command = shlex.join(_typed())
     return Run(secrets.token_hex(4), time.strftime("%Y-%m-%d %H:%M:%S"), command[:500])
 
 
@@ -77,19 +100,46 @@ def run_of_log(path: str | os.PathLike) -> Run | None:
 # -- the snapshots that are there already ---------------------------------------------------------------
 
 
+def snapshots_at(prefix: str) -> dict[int, list[str]]:
+    """{iteration: its files} of the snapshots at a prefix, the newest first."""
+    folder, name = os.path.split(prefix)
+    pattern = re.compile(re.escape(name) + r"_iter_(\d+)\.(?:caffemodel|solverstate)(?:\.h5)?(?:\.json)?")
+    found: dict[int, list[str]] = {}
+    with contextlib.suppress(OSError):  # no such folder
+        for entry in sorted(os.listdir(folder or "."), reverse=True):
+            if match := pattern.fullmatch(entry):
+                found.setdefault(int(match[1]), []).append(os.path.join(folder, entry))
+    return dict(sorted(found.items(), reverse=True))
+
+
 def snapshots_of_others(prefix: str, ours: set[str | None]) -> dict[str, Run | None]:
     """{path: its run} of the snapshots' files at a prefix that are not ours, the newest first.
 
     ours: ids; with None among them, what has no identity is ours too.
     """
-    folder, name = os.path.split(prefix)
-    pattern = re.compile(re.escape(name) + r"_iter_(\d+)\.(?:caffemodel|solverstate)(?:\.h5)?(?:\.json)?")
-    try:
-        found = [(int(match[1]), entry) for entry in os.listdir(folder or ".") if (match := pattern.fullmatch(entry))]
-    except OSError:  # no such folder
-        return {}
-    runs = {path: run_of_snapshot(path) for path in (os.path.join(folder, entry) for _, entry in sorted(found)[::-1])}
+    runs = {path: run_of_snapshot(path) for paths in snapshots_at(prefix).values() for path in paths}
     return {path: run for path, run in runs.items() if (run and run.id) not in ours}
+
+
+def newest_whole(prefix: str) -> str:
+    """The newest state at a prefix that has its weights and side file; SolverFault where there is none, or where runs
+    are mixed there."""
+    whole = [
+        (state, run_of_snapshot(state))
+        for paths in snapshots_at(prefix).values()
+        for state in paths
+        if state.endswith((".solverstate", ".solverstate.h5"))
+        and {f"{state}.json", state.replace(".solverstate", ".caffemodel")} <= set(paths)
+    ]
+    if not whole:
+        raise SolverFault(f"--resume: there is no whole snapshot at {prefix}_iter_*: leave --resume out to begin")
+    runs = {run for _, run in whole if run}
+    if len(runs) > 1:
+        raise SolverFault(
+            f"--resume: {prefix} holds snapshots of {' and of '.join(sorted(map(str, runs)))}: say which one goes on "
+            "with --snapshot STATE"
+        )
+    return whole[0][0]
 
 
 def others_text(others: dict[str, Run | None]) -> str:

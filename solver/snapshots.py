@@ -31,7 +31,8 @@ from demitasse.solver.validation import placed
 VERSION = 1
 
 
-def _prefix(solver) -> str:
+def prefix_of(solver) -> str:
+    """Where a solver's snapshots go; SolverFault where it does not say."""
     prefix = solver.param.snapshot_prefix
     if not prefix:
         raise SolverFault(
@@ -46,7 +47,7 @@ def _in_hdf5(solver) -> bool:
 
 def require_room(solver) -> None:
     """A fault unless snapshots can be written: folder, permission, room on the disk for one, the format's library."""
-    prefix = _prefix(solver)
+    prefix = prefix_of(solver)
     if _in_hdf5(solver):
         hdf5.require_library(f"snapshot_format: HDF5, {prefix}_iter_*.solverstate.h5")
     if solver.ranks.rank == 0:
@@ -68,7 +69,7 @@ def require_room(solver) -> None:
 def claim(solver) -> None:
     """Before a run writes its first snapshot: what other runs have left at its prefix.  SolverFault where that is in
     the way; with existing="replace" it is removed when the first snapshot is there."""
-    prefix = _prefix(solver)
+    prefix = prefix_of(solver)
     others = snapshots_of_others(prefix, solver.ours) if solver.ranks.rank == 0 else {}
     if solver.existing == "refuse":
         with placed(solver.where):
@@ -79,9 +80,18 @@ def claim(solver) -> None:
         solver.log.warn(f"{prefix} holds {others_text(others)}: files of the same iterations will be replaced")
 
 
-def write(solver) -> str:
-    """Write the three files of the solver's present state; the path of the .solverstate."""
-    data_state = json.dumps(
+def is_written(solver) -> bool:
+    """Whether the snapshot of the solver's present iteration is there."""
+    return solver.written_at == solver.iter and os.path.isfile(_state_path(solver))
+
+
+def _state_path(solver) -> str:
+    return f"{prefix_of(solver)}_iter_{solver.iter}.solverstate{'.h5' * _in_hdf5(solver)}"
+
+
+def data_state(solver) -> str:
+    """The places in the data and the random numbers, as JSON."""
+    return json.dumps(
         {
             "net": solver.net.state(),
             "tests": [net.state() for net in solver.test_nets],
@@ -89,9 +99,16 @@ def write(solver) -> str:
             "numpy": _numpy_state(),
         }
     )
-    ranks = solver.ranks.gather(data_state)
+
+
+def write(solver, data: str = "") -> str:
+    """Write the three files of the solver's present state; the path of the .solverstate.
+
+    data: the `data_state` that they are to hold, where it has changed since (by a test); "": the present one.
+    """
+    ranks = solver.ranks.gather(data or data_state(solver))
     ending, kind = (".h5", "HDF5") if _in_hdf5(solver) else ("", "binary proto")
-    base = f"{_prefix(solver)}_iter_{solver.iter}"
+    base = f"{prefix_of(solver)}_iter_{solver.iter}"
     weights, state = f"{base}.caffemodel{ending}", f"{base}.solverstate{ending}"
     if solver.ranks.rank != 0:
         return state
@@ -102,7 +119,7 @@ def write(solver) -> str:
     try:
         with replacing(f"{state}.json") as file:
             side = {"version": VERSION, "iter": solver.iter, "run": solver.run.as_json(), "type": solver.param.type}
-            side["losses"] = list(solver.losses)
+            side |= {"losses": list(solver.losses), "kept": solver.keeper.state()}
             file.write_text(json.dumps(side | {"ranks": [json.loads(text) for text in ranks]}), encoding="utf-8")
         solver.log.info(f"Snapshotting to {kind} file {weights}")
         if solver.param.snapshot_diff:
@@ -203,6 +220,8 @@ def _load_side(solver, side: dict) -> None:
             "taken for what they are not; set type, or begin anew with --weights"
         )
     solver.losses.extend(map(float, side["losses"]))
+    if "kept" in side:  # not in those of older versions
+        solver.keeper.load_state(side["kept"])
     for net, state in zip((solver.net, *solver.test_nets), (mine["net"], *mine["tests"]), strict=False):
         now = solver.backend.random_state()
         if state["random"].keys() != now.keys():  # written on another kind of device

@@ -13,7 +13,7 @@ import os
 from collections import deque
 
 from demitasse.layers.backend.options import BackendOptions
-from demitasse.proto.errors import NetError, SolverFault
+from demitasse.proto.errors import NetError
 from demitasse.proto.messages import SolverParameter
 from demitasse.proto.text import read_solver
 from demitasse.solver import diagnostics, snapshots
@@ -21,20 +21,22 @@ from demitasse.solver.build_nets import build_test_nets, build_train_net, traini
 from demitasse.solver.display import Display
 from demitasse.solver.distributed import Alone
 from demitasse.solver.identity import new_run
+from demitasse.solver.keeping import Keep, Keeper
 from demitasse.solver.log import Log
 from demitasse.solver.nonfinite import loss_fault
 from demitasse.solver.path_lookup import Finder
 from demitasse.solver.policy import learning_rate
+from demitasse.solver.settings import with_settings
 from demitasse.solver.signals import NONE, SNAPSHOT, STOP
 from demitasse.solver.testing import run_test_net
 from demitasse.solver.updates import Updater
-from demitasse.solver.validation import check_settings, placed
+from demitasse.solver.validation import check_settings, iterations_to_do, placed
 
 
 class Solver:
     """A train net, its test nets, and the state of their training.
 
-    source: a solver's path, its text with a newline in it, or a SolverParameter.
+    source: a solver's path, its text with a newline in it, or a SolverParameter; settings: fields to replace.
     device: "cpu", "gpu", "gpu:1", or BackendOptions, which say more; None: as solver_mode says, where it says so, else
     the CPU.
     backend: use this one instead of making one for a device.
@@ -47,9 +49,9 @@ class Solver:
     ranks: the processes that train together (solver.distributed).
     existing: what becomes of the files that another run has left at snapshot_prefix or in the log: "refuse" to train,
     "replace" them, or "warn" and, as Caffe does, write over those of the same names.
+    keep: which snapshots stay, and when a test ends the run (solver.keeping).
 
     run: this run's identity; restore takes over that of the run it resumes.
-
     Faults of settings, files and nets are NetErrors that name file, line and layer.
     """
 
@@ -71,19 +73,21 @@ class Solver:
         requests=None,
         ranks=None,
         existing: str = "refuse",
+        keep: Keep | None = None,
+        settings=(),
     ):
         self.log = log or Log()
         self.requests, self._may_be_asked = requests or (lambda: NONE), requests is not None
         self.ranks = ranks or Alone()
-        self.param, self.where = read_solver(source)
+        self.param, self.where = with_settings(*read_solver(source), settings)
         self.param.type = type or self.param.type
         check_settings(self.param, self.where)
         self.find = Finder(self.where.file, self.log.info)
         self.backend = backend or training_backend(self.param, device, self.ranks, self.log.warn)
         asked = self.param.random_seed if seed is None else seed
         self.backend.seed(self.ranks.common_seed(asked if asked >= 0 else None))
-        keep = "all" if self.param.debug_info else "newest" if every_blob else "needed"
-        options = {"keep": keep, "fuse": not self.param.debug_info, "auto_crop": auto_crop}
+        blobs = "all" if self.param.debug_info else "newest" if every_blob else "needed"
+        options = {"keep": blobs, "fuse": not self.param.debug_info, "auto_crop": auto_crop}
         with placed(self.where):
             self.net = build_train_net(self.param, self.find, self.backend, level=level, stages=stages, **options)
             self.test_nets = build_test_nets(self.param, self.find, self.backend, **options)
@@ -92,7 +96,7 @@ class Solver:
         self.ranks.join(self.net, self.backend, self.log.warn)
         self.iter = 0
         self.losses: deque[float] = deque(maxlen=self.param.average_loss)
-        self.display = Display(self)
+        self.display, self.keeper = Display(self), Keeper(self, keep or Keep())
         self.updater = Updater(self.param, self.net.learnable, self.backend)
         self.callbacks: list = []  # (on_start, on_gradients_ready) pairs, as in pycaffe
         self.stopped = False  # a request has ended the run
@@ -102,8 +106,7 @@ class Solver:
         self.ours: set[str | None] = {self.run.id}  # the runs whose files are this one's; None: those of unknown ones
         self.replaces: dict = {}  # others' files, to be removed when there is a snapshot
         self._pending, self._begun, self._claimed = NONE, False, False
-        self._written_at = -1  # the iteration of the newest snapshot
-        self._goal = 0  # where `solve` will end
+        self.written_at, self._goal = -1, 0  # the iteration of the newest snapshot, and where `solve` will end
         if snapshot:
             self.restore(snapshot)
         elif weights:
@@ -126,7 +129,7 @@ class Solver:
         """Before the first iteration: what would go wrong is better said now."""
         if self._begun:
             return
-        if writes or self._may_be_asked:  # a Ctrl-C asks for a snapshot too
+        if writes or self.keeper.keep.best or self._may_be_asked:  # a Ctrl-C asks for a snapshot too
             snapshots.require_room(self)
             self._claim()
         self.log.begin(self.run, self.ours, self.existing == "replace", self.iter)
@@ -146,28 +149,20 @@ class Solver:
 
     def solve(self, iterations: int | None = None) -> None:
         """Train to max_iter, or for that many iterations if they are fewer; then snapshot and test as Caffe does."""
-        param = self.param
-        left = param.max_iter - self.iter
-        if not param.max_iter and iterations is None:
-            with placed(self.where):
-                raise SolverFault(
-                    f"max_iter is {'0' if param.HasField('max_iter') else 'not set'}: say how many "
-                    "iterations to train (also: --iterations)"
-                )
-        if param.max_iter and left <= 0:
+        param, n = self.param, iterations_to_do(self.param, self.where, self.iter, iterations)
+        if not n:
             self.log.info(f"Nothing to do: iteration {self.iter} of {param.max_iter} (max_iter) is done already")
             return
-        n = left if iterations is None else min(iterations, left) if param.max_iter else iterations
         self.log.info(f"Solving {self.net.name}")
         self.log.info(f"Learning Rate Policy: {param.lr_policy}")
         self._begin(writes=param.snapshot_after_train or param.snapshot > 0)
         self._goal = self.iter + n
         self.step(n)
         self._goal = 0
-        if (param.snapshot_after_train or self.stopped) and self.iter != self._written_at:
+        if (param.snapshot_after_train or self.stopped) and self.iter != self.written_at:
             self.snapshot()
-        if self.stopped:
-            self.log.info("Optimization stopped early.")
+        if self.stopped or self.keeper.enough:
+            self.log.info("Optimization stopped early" + (f": {self.keeper.ending()}" if self.keeper.enough else "."))
             return
         if param.display and self.iter % param.display == 0:  # the loss after the last update, as Caffe shows it
             self.net.forward()
@@ -185,13 +180,15 @@ class Solver:
         while self.iter < end:
             if self._test_is_due():
                 self.test()
+                if self.keeper.enough:
+                    return
                 if self.poll() == STOP and self.ranks.size == 1:  # several ranks agree after an iteration
                     self._pending, self.stopped = NONE, True
                     return
             request = self._iterate()
             self.log.progress(self.iter, self._goal or max(end, param.max_iter), self.smoothed_loss, self._rate)
             if request == SNAPSHOT or (param.snapshot and self.iter % param.snapshot == 0):
-                self._try_snapshot()
+                self.try_snapshot()
             if request == STOP:
                 self.stopped = True
                 return
@@ -268,28 +265,32 @@ class Solver:
 
         Only the first rank tests.
         """
-        return [run_test_net(self, index) if self.ranks.rank == 0 else {} for index in range(len(self.test_nets))]
+        with self.keeper.watching():
+            return [run_test_net(self, i) if self.ranks.rank == 0 else {} for i in range(len(self.test_nets))]
 
     # -- snapshots -----------------------------------------------------------------------------------
 
-    def snapshot(self) -> str:
-        """Write weights, solver state and side file; the path of the state."""
+    def snapshot(self, data: str = "") -> str:
+        """Write weights, solver state and side file; the path of the state.  data: as of snapshots.write."""
         self._claim()
-        path = snapshots.write(self)
-        self._written_at = self.iter
+        path = snapshots.write(self, data)
+        self.written_at = self.iter
+        self.keeper.prune()
         return path
 
-    def _try_snapshot(self) -> None:
+    def try_snapshot(self, data: str = "") -> bool:
         """A snapshot on the way: if the disk is full, the run goes on and the older snapshots stay."""
         try:
-            self.snapshot()
+            self.snapshot(data)
         except (NetError, OSError) as error:
             self.log.warn(f"no snapshot at iteration {self.iter}: {error}; the one before is untouched")
+            return False
+        return True
 
     def restore(self, path: str | os.PathLike) -> None:
         """Go on from a .solverstate or .solverstate.h5, of this project's or of Caffe's writing."""
         snapshots.read(self, os.fspath(path))
-        self._written_at = self.iter
+        self.written_at = self.iter
         self.updates, self.loaded_from = 0, os.fspath(path)
 
     def close(self) -> None:

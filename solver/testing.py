@@ -6,6 +6,7 @@ import numpy as np
 
 from demitasse.solver.display import as_outputs
 from demitasse.solver.heads import HeadScores
+from demitasse.solver.keeping import metrics_of
 from demitasse.solver.means import OutputMeans, judged_outputs
 from demitasse.solver.signals import STOP
 
@@ -34,6 +35,7 @@ def run_test_net(solver, index: int) -> dict[str, np.ndarray]:
     means = outputs.means()
     mean_loss = loss / batches if solver.param.test_compute_loss else None
     solver.log.test(solver.iter, index, as_outputs(net, means), mean_loss)
+    solver.keeper.take(metrics_of(as_outputs(net, means), loss / batches if net.plan.losses else None, heads.scores()))
     for head, result in heads.scores().items():
         solver.log.scores(solver.iter, index, head, result, heads.names(head))
     return means

@@ -38,3 +38,16 @@ def check_settings(param, where: Where) -> None:
         for field, least in LEAST.items():
             if getattr(param, field) < least:
                 raise SolverFault(f"{field} is {getattr(param, field):g}: it must be {least} or more")
+
+
+def iterations_to_do(param, where: Where, done: int, asked: int | None) -> int:
+    """How many iterations are left to max_iter, or as many as are asked for if they are fewer; SolverFault where
+    neither says how many."""
+    if not param.max_iter and asked is None:
+        with placed(where):
+            raise SolverFault(
+                f"max_iter is {'0' if param.HasField('max_iter') else 'not set'}: say how many "
+                "iterations to train (also: --iterations)"
+            )
+    left = max(0, param.max_iter - done)
+    return left if asked is None else min(asked, left) if param.max_iter else asked
