@@ -36,6 +36,7 @@ COMMANDS = {
     "segment": ("models", "segment", "label every pixel of images"),
     "detect": ("models", "detect", "find objects in images: boxes, classes, scores"),
     "report": ("models", "report", "a page about a run: curve, scores, best and worst images"),
+    "compare": ("models", "compare", "what differs between runs: settings, scores, curves"),
     "convert_imageset": ("models", "convert_imageset", "write the images of a listing to an LMDB or LevelDB"),
     "convert_annoset": ("models", "convert_annoset", "write images and boxes of XML files to a database for SSD"),
     "compute_image_mean": ("models", "compute_image_mean", "the mean image of a database"),

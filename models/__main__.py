@@ -19,6 +19,7 @@ MODULES = (
     "segment",
     "detect",
     "report",
+    "compare",
     "convert_imageset",
     "convert_annoset",
     "compute_image_mean",

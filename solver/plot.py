@@ -75,6 +75,33 @@ class Plot:
         self.drawn = time.monotonic()
 
 
+def draw_curves(path: str | os.PathLike, panels: dict[str, dict[str, list[tuple[int, float]]]]) -> None:
+    """Draw {quantity: {run: [(iteration, value)]}} into a picture file: an axis for each quantity, a line for each run.
+
+    SolverFault without matplotlib, or for a file of a kind that it does not write.
+    """
+    figure = _figure_class()(figsize=(8, 0.5 + 3 * max(1, len(panels))), layout="constrained")
+    kind = os.path.splitext(os.fspath(path))[1].lstrip(".").lower()
+    kinds = figure.canvas.get_supported_filetypes()
+    if kind not in kinds:
+        raise SolverFault(f"cannot write the plot {path}: its name ends in none of {', '.join(sorted(kinds))}")
+    runs = list(dict.fromkeys(run for lines in panels.values() for run in lines))
+    for number, (quantity, lines) in enumerate(panels.items()):
+        axes = figure.add_subplot(max(1, len(panels)), 1, number + 1, xlabel="iteration", ylabel=quantity)
+        for run, points in lines.items():
+            axes.plot(*_columns(points), "-" if len(points) > 50 else "o-", label=run, color=f"C{runs.index(run)}")
+        if "loss" in quantity and all(value > 0 for points in lines.values() for _, value in points):
+            axes.set_yscale("log")
+        axes.legend()
+        axes.grid(alpha=0.3)
+    try:
+        os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
+        with replacing(path) as partial:
+            figure.savefig(partial, format=kind)
+    except OSError as error:
+        raise SolverFault(f"cannot write the plot {path}: {error.strerror}") from None
+
+
 def _columns(points):
     return ([x for x, _ in points], [y for _, y in points])
 
