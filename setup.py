@@ -19,6 +19,7 @@ EXTRAS = {
     "lmdb": ["lmdb>=1.4"],
     "leveldb": ["plyvel>=1.5"],
     "plots": ["matplotlib>=3.6"],
+    "tensorboard": ["tensorboardX>=2.6"],
     "distributed": ["mpi4py>=4.0", "mpich>=4.2; platform_system == 'Linux'"],
     "gpu": ["cupy-cuda12x[ctk]>=14", "nvidia-cudnn-cu12>=9.2", "nvidia-cudnn-frontend>=1.18,<1.24"],
     "gpu-cuda13": ["cupy-cuda13x[ctk]>=14", "nvidia-cudnn-cu13>=9.2", "nvidia-cudnn-frontend>=1.18,<1.24"],
@@ -39,7 +40,7 @@ EXTRAS = {
         "onnxruntime>=1.17",
     ],
 }
-WHOLE = ("hdf5", "lmdb", "plots", "distributed", "completion", "onnx")
+WHOLE = ("hdf5", "lmdb", "plots", "tensorboard", "distributed", "completion", "onnx")
 EXTRAS["all"] = [need for name in WHOLE for need in EXTRAS[name]]
 
 # The repository keeps its folders at the root; installed, they lie below `demitasse`, since other packages use such

@@ -18,6 +18,7 @@ from demitasse.solver.path_lookup import Finder
 from demitasse.solver.settings import with_settings
 from demitasse.solver.signals import Signals
 from demitasse.solver.solver import Solver
+from demitasse.solver.tensorboard import TensorBoard
 
 
 def train(options, ranks) -> int:
@@ -88,7 +89,8 @@ def _log(options) -> Log:
         from demitasse.solver.plot import Plot
 
         plot = Plot(options.plot, title=options.file)
-    return Log(jsonl=options.log, plot=plot)
+    listeners = [TensorBoard(options.tensorboard)] if options.tensorboard else []
+    return Log(jsonl=options.log, plot=plot, listeners=listeners)
 
 
 def test(options) -> int:

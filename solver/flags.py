@@ -52,6 +52,7 @@ def _train_options(parser) -> None:
     )
     parser.add_argument("--log", metavar="FILE", help="write a JSON object per event into FILE (.jsonl)")
     parser.add_argument("--plot", metavar="FILE", help="draw the loss into FILE (.png)")
+    parser.add_argument("--tensorboard", metavar="DIR", help="write scalars for TensorBoard into DIR")
     for name, default in (("sigint", "stop"), ("sighup", "snapshot")):
         parser.add_argument(
             f"-{name}_effect",

@@ -116,9 +116,18 @@ class Log(Silent):
     stream: where lines go; None: stderr.  terminal: show a bar; None: where the stream is a terminal.
     jsonl: a file that gets one JSON object per event, of one run (when it is resumed, its file goes on).
     plot: a solver.plot.Plot that draws the same events.
+    listeners: functions that are given the same events, as dicts; `close` of one that has it is called at the end.
     """
 
-    def __init__(self, stream=None, *, terminal: bool | None = None, jsonl: str | os.PathLike | None = None, plot=None):
+    def __init__(
+        self,
+        stream=None,
+        *,
+        terminal: bool | None = None,
+        jsonl: str | os.PathLike | None = None,
+        plot=None,
+        listeners=(),
+    ):
         self.stream = stream or sys.stderr
         self.terminal = self.stream.isatty() if terminal is None else terminal
         self.bar: Any = None  # tqdm's
@@ -126,7 +135,8 @@ class Log(Silent):
         self.started = time.monotonic()
         self.json_path = jsonl
         self.json_file = _open_to_append(jsonl) if jsonl else None
-        self.records = bool(plot or jsonl)
+        self.listeners = list(listeners)
+        self.records = bool(plot or jsonl or listeners)
 
     def begin(self, run: Run, ours: set[str | None], overwrite: bool, iteration: int) -> None:
         if self.json_file is not None and self.json_path is not None:
@@ -207,10 +217,12 @@ class Log(Silent):
             self._draw()
 
     def event(self, kind: str, **values) -> None:
+        record = _finite({"event": kind, "seconds": round(time.monotonic() - self.started, 3), **values})
+        for listener in self.listeners:
+            listener(record)
         if self.json_file is not None:
-            record = {"event": kind, "seconds": round(time.monotonic() - self.started, 3), **values}
             try:
-                self.json_file.write(json.dumps(_finite(record), allow_nan=False) + "\n")
+                self.json_file.write(json.dumps(record, allow_nan=False) + "\n")
                 self.json_file.flush()
             except OSError as error:  # a full disk: the run is worth more than its log
                 self._end_json()
@@ -235,6 +247,8 @@ class Log(Silent):
 
     def close(self) -> None:
         self._close_bar()
+        for listener in self.listeners:
+            getattr(listener, "close", lambda: None)()
         if self.plot:
             self._draw(now=True)
         if self.json_file is not None:
