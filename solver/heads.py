@@ -104,5 +104,6 @@ class HeadScores:
         head, matrix = next((head, matrix) for head, matrix in self.matrices.items() if head.score == head_score)
         makers = [step for step in self.net.plan.steps if head.label in [value.name for value in step.tops]]
         user = getattr(makers[0].layer, "user", None) if makers else None
-        known = list(user.names_of(head.label)) if hasattr(user, "names_of") else []
+        names_of = getattr(user, "names_of", None)
+        known = list(names_of(head.label)) if names_of else []
         return [known[c] if c < len(known) else str(c) for c in range(len(matrix))]

@@ -79,7 +79,8 @@ class Solver:
         self.log = log or Log()
         self.requests, self._may_be_asked = requests or (lambda: NONE), requests is not None
         self.ranks = ranks or Alone()
-        self.param, self.where = with_settings(*read_solver(source), settings)
+        param, where = read_solver(source)
+        self.param, self.where = with_settings(param, where, settings)
         self.param.type = type or self.param.type
         check_settings(self.param, self.where)
         self.find = Finder(self.where.file, self.log.info)
