@@ -64,14 +64,13 @@ class Builder:
         params = layer.params = layer.setup(shapes)
         if len(params) != len(arrays) or any(p.count != a.size for p, a in zip(params, arrays, strict=True)):
             raise Unsupported(f"its weights do not fit a {kind}")
-        made: dict[str, Blob] = {}
-        for top, shape in zip(tops, layer.infer(shapes), strict=True):
-            self.values[top] = made[top] = Blob(top, tuple(shape))
+        made = [Blob(top, tuple(shape)) for top, shape in zip(tops, layer.infer(shapes), strict=True)]
+        self.values.update(zip(tops, made, strict=True))
         self.net.layer.append(spec)
         if arrays:
             pairs = zip(params, arrays, strict=True)
             self.weights[spec.name] = [np.asarray(array, np.float32).reshape(param.shape) for param, array in pairs]
-        return made[tops[0]]
+        return made[0]
 
 
 OPERATORS: dict[str, Callable[[Builder, Node, list], None]] = {}

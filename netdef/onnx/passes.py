@@ -63,9 +63,9 @@ def _absorbed(model: Model, node: Node, makers: Mapping[str, Node], uses: Counte
     scale, shift = change
     bias = model.arrays[before.inputs[2]] if len(before.inputs) > 2 else np.zeros(weight.shape[axis], np.float32)
     column = scale.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
-    names = f"{before.inputs[1]}.folded", f"{before.inputs[1]}.shift"
+    names = [f"{before.inputs[1]}.folded", f"{before.inputs[1]}.shift"]
     while names[0] in model.arrays:
-        names = f"{names[0]}'", f"{names[1]}'"
+        names = [f"{name}'" for name in names]
     folded = weight * column, bias * scale + shift
     model.arrays |= {name: array.astype(np.float32) for name, array in zip(names, folded, strict=True)}
     before.inputs, before.outputs = [before.inputs[0], *names], list(node.outputs)
@@ -75,7 +75,7 @@ def _absorbed(model: Model, node: Node, makers: Mapping[str, Node], uses: Counte
 
 def _affine(model: Model, node: Node, channels: int, axes: int) -> tuple[np.ndarray, np.ndarray] | None:
     """(scale, shift) of each channel, in float64, where that is all that the node does."""
-    if not set(node.inputs[1:]) <= set(model.arrays):
+    if any(name not in model.arrays for name in node.inputs[1:]):
         return None
     constants = [model.arrays[name] for name in node.inputs[1:]]
     one, nothing = np.ones(channels), np.zeros(channels)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import math
+from functools import partial
 
 import numpy as np
 
@@ -19,13 +19,14 @@ def _pooling(builder: Builder, node: Node, inputs: list) -> None:
     kernel, stride, dilation, before, behind = window_of(node, len(x.shape) - 2)
     if len(kernel) != 2 or set(dilation) != {1} or len(node.outputs) > 1:
         raise Unsupported("a dilated window, a second output, or other than two image axes")
-    if not largest and any(before + behind) and not node.attrs.get("count_include_pad", 0):
-        raise Unsupported("a mean that leaves the pad out (count_include_pad: 0)")
+    counts_pad = node.attrs.get("count_include_pad", 0) and before == behind
+    if not largest and any(before + behind) and not counts_pad:
+        raise Unsupported("a mean that leaves the pad out (count_include_pad: 0), or pads that differ at the two ends")
     ceil = bool(node.attrs.get("ceil_mode", 0))
     room = [n + p + q - k for n, p, q, k in zip(x.shape[2:], before, behind, kernel, strict=True)]
     wanted = [(-(-r // s) if ceil else r // s) + 1 for r, s in zip(room, stride, strict=True)]
 
-    def fill(spec, floor=False):
+    def fill(spec, floor):
         param = spec.pooling_param
         param.pool = PoolingParameter.MAX if largest else PoolingParameter.AVE
         param.kernel_h, param.kernel_w = kernel
@@ -36,7 +37,7 @@ def _pooling(builder: Builder, node: Node, inputs: list) -> None:
             param.round_mode = PoolingParameter.FLOOR
 
     for floor in (False, True):
-        top = builder.layer("Pooling", [x], node.outputs[0], fill=functools.partial(fill, floor=floor))
+        top = builder.layer("Pooling", [x], node.outputs[0], fill=partial(fill, floor=floor))
         if list(top.shape[2:]) == wanted:
             return
         del builder.net.layer[-1]
@@ -44,12 +45,19 @@ def _pooling(builder: Builder, node: Node, inputs: list) -> None:
 
 
 @operator("GlobalAveragePool", "GlobalMaxPool")
-def _global_pooling(builder: Builder, node: Node, inputs: list) -> Blob:
+def _global_pooling(builder: Builder, node: Node, inputs: list) -> None:
+    method = PoolingParameter.MAX if "Max" in node.op else PoolingParameter.AVE
+    _pooled(builder, inputs[0], node.outputs[0], method)
+
+
+def _pooled(builder: Builder, x: Blob, out: str, method) -> Blob:
+    """The whole image of each channel as one pixel."""
+
     def fill(spec):
-        spec.pooling_param.pool = PoolingParameter.MAX if "Max" in node.op else PoolingParameter.AVE
+        spec.pooling_param.pool = method
         spec.pooling_param.global_pooling = True
 
-    return builder.layer("Pooling", inputs, node.outputs[0], fill=fill)
+    return builder.layer("Pooling", [x], out, fill=fill)
 
 
 @operator("ReduceMean")
@@ -58,10 +66,9 @@ def _mean(builder: Builder, node: Node, inputs: list) -> None:
     if sorted(axis % len(x.shape) for axis in axes_of(node, axes)) != [2, 3] or len(x.shape) != 4:
         raise Unsupported("a mean over other axes than height and width")
     keep, out = node.attrs.get("keepdims", 1), node.outputs[0]
-    pooled = Node("GlobalAveragePool", node.inputs, [out if keep else f"{out}/pooled"])
-    top = _global_pooling(builder, pooled, [x])
+    pooled = _pooled(builder, x, out if keep else f"{out}/pooled", PoolingParameter.AVE)
     if not keep:
-        reshaped(builder, top, out, x.shape[:2])
+        reshaped(builder, pooled, out, x.shape[:2])
 
 
 @operator("Resize", "Upsample")
