@@ -53,6 +53,7 @@ IDLE = (
     ForkFields("ImageDataParameter", "cache precache threads", "NVIDIA", READING),
     ForkFields("TransformationParameter", "use_gpu_transform", "NVIDIA", ALGORITHM),
     ForkFields("MemoryDataParameter", "source share_in_parallel", "pynetbuilder", "left over from another data layer"),
+    ForkFields("TransformationParameter", "debug_params", "MobileUnet", "it prints"),
     ForkFields("ImageDataParameter", "show_data", "C3D", "it opens a window"),
     ForkFields("TransformationParameter", "use_imagedb_mean use_image_mean color_order", "MyCaffe", IMAGE_DATABASE),
     ForkFields("TransformationParameter", "label_mapping", "MyCaffe", IMAGE_DATABASE),

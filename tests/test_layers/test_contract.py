@@ -12,15 +12,17 @@ from tests.test_layers.harness import Bench, gradient_error, is_random, specimen
 
 # Types without arithmetic of their own that a specimen could check: they read files, or run the user's Python.
 WITHOUT_SPECIMEN = {
+    "AnnotatedData",
     "Data",
     "DenseImageData",
     "DummyData",
     "HDF5Data",
     "HDF5Output",
     "ImageData",
+    "ImageSegData",
     "Input",
-    "MemoryData",
     "MatWrite",
+    "MemoryData",
     "Python",
     "VideoData",
     "WindowData",
