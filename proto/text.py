@@ -274,7 +274,7 @@ def read_net(source, file: str = ""):
     return net, upgrade.upgrade_net(net, marks)
 
 
-def read_solver(source, file: str = ""):
+def read_solver(source, file: str = "") -> tuple[messages.SolverParameter, Where]:
     """(SolverParameter, where) of a path, a text with a newline in it, or a message; upgraded.
 
     where.fields holds the location of every field.  A snapshot_prefix that is missing, or that is a

@@ -70,8 +70,7 @@ def _settle_start(options) -> None:
             "a run stopped (--resume: at its newest), or --weights to begin a new one"
         )
     if options.resume:
-        param, where = read_solver(options.file)
-        param, where = with_settings(param, where, options.set)
+        param, where = with_settings(*read_solver(options.file), options.set)
         options.snapshot = newest_whole(Finder(where.file).for_writing(param.snapshot_prefix))
 
 

@@ -79,8 +79,7 @@ class Solver:
         self.log = log or Log()
         self.requests, self._may_be_asked = requests or (lambda: NONE), requests is not None
         self.ranks = ranks or Alone()
-        param, where = read_solver(source)
-        self.param, self.where = with_settings(param, where, settings)
+        self.param, self.where = with_settings(*read_solver(source), settings)
         self.param.type = type or self.param.type
         check_settings(self.param, self.where)
         self.find = Finder(self.where.file, self.log.info)
