@@ -85,9 +85,9 @@ class Keeper:
         before = snapshots.data_state(self.solver) if self.keep.best else ""
         yield
         if self._metrics:
-            self._watch_losses()
             if self.keep.best and self.solver.poll() != STOP:  # else it was not tested to its end
                 self._judge(before)
+            self._watch_losses()  # after it, for a snapshot holds what was known before the test
 
     def take(self, metrics: dict[str, tuple[float, bool]]) -> None:
         """The metrics of a test net; of one name the first net's count."""
