@@ -54,6 +54,8 @@ def train(options, ranks) -> int:
                 names = fill_zero_deconvolutions(solver.net)
                 log.info(f"Filled with bilinear weights: {', '.join(names) or 'none, no frozen Deconvolution is zero'}")
             solver.solve(options.iterations)
+            if best := solver.keeper.summary():
+                log.info(best)
             if solver.stopped:
                 log.info(f"To go on: {resuming_command(options.file)}")
         finally:

@@ -119,6 +119,14 @@ class Keeper:
         best = f"; the best is {self.best['value']:.6g}, of iteration {self.best['iter']}" if self.best else ""
         return f"{self.keep.best} has not become better in {self.waited} tests{best}"
 
+    def summary(self) -> str:
+        """Where the best weights are, for the end of a run; "" where no test had a best."""
+        if not self.best:
+            return ""
+        weights = f"{snapshots.prefix_of(self.solver)}_iter_{self.best['iter']}.caffemodel"
+        weights += ".h5" * (not os.path.isfile(weights))
+        return f"The best by {self.keep.best} ({self.best['value']:.6g}): {weights}"
+
     def _watch_losses(self) -> None:
         if "loss" not in self._metrics or not self.solver.losses or self.told:
             return

@@ -57,6 +57,7 @@ def test_the_best_and_the_last_stay(make, scripted):
     solver, log = make(Keep("accuracy", last=2))
     solver.solve(12)
     assert states() == [6, 9, 12], "that of 2 was written for being the best, and went when 6 was better"
+    assert solver.keeper.summary() == "The best by accuracy (0.7): snap_iter_6.caffemodel"
     assert len(files()) == 9 and solver.keeper.best == {"value": 0.7, "iter": 6, "only": False}
     assert [line for line in log.lines if line.startswith("Best")] == [
         "Best accuracy so far: 0.5, of the snapshot of iteration 2",

@@ -25,8 +25,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_the_scores_are_those_of_models_score_to_the_digit(folder, capsys):
-    assert solver("train nets/own/solver.prototxt --log log.jsonl".split()) == 0
+    assert solver("train nets/own/solver.prototxt --log log.jsonl --keep-best mean_iu".split()) == 0
     lines = capsys.readouterr().err
+    assert "The best by mean_iu (" in lines and "): nets/own/snapshot/train_iter_" in lines
     events = [json.loads(line) for line in open("log.jsonl")]
     scored = [event for event in events if event["event"] == "scores"]
     assert [event["iteration"] for event in scored] == [2, 4, 6, 8]
