@@ -76,7 +76,9 @@ class InnerProduct(Layer):
             squares = graph.sum(weight * weight, [0 if param.transpose else 1])
             weight = weight / graph.node("Sqrt", squares)
         y = graph.node("Gemm", rows, weight, *bias, transB=int(not param.transpose))
-        return [y if self.axis == 1 else graph.reshape(y, [*graph.sizes(x)[: self.axis], param.num_output])]
+        top = [*graph.sizes(x)[: self.axis], param.num_output]
+        top += [1] * (param.min_top_axes - len(top))
+        return [y if len(top) == 2 else graph.reshape(y, top)]
 
     def macs(self, bottom_shapes, top_shapes):
         return math.prod(top_shapes[0]) * self.values

@@ -27,7 +27,9 @@ class LabelSpecificAdd(Layer):
     def forward(self, xs):
         (scores, labels), bias = xs, self._bias()
         labels, _ = self.be.checked_labels(scores.shape, labels, 1, None)
-        y = scores + bias * (labels == self.xp.arange(scores.shape[1]).reshape(1, -1, *(1,) * (scores.ndim - 2)))
+        y = scores + bias * (
+            labels.astype(int) == self.xp.arange(scores.shape[1]).reshape(1, -1, *(1,) * (scores.ndim - 2))
+        )
         if self.train:
             self.iteration += 1
         return [y.astype(scores.dtype), self.be.asarray([bias])][: max(1, len(self.spec.top))]

@@ -25,7 +25,7 @@ class LiftedStructSimilaritySoftmaxLoss(LossLayer):
         return [()]
 
     def forward(self, xs):
-        xp, x, labels = self.xp, xs[0].reshape(len(xs[0]), math.prod(xs[0].shape[1:])), xs[1].reshape(-1)
+        xp, x, labels = self.xp, xs[0].reshape(len(xs[0]), math.prod(xs[0].shape[1:])), xs[1].reshape(-1).astype(int)
         margin = self.spec.lifted_struct_sim_softmax_loss_param.margin
         apart = x[:, None] - x[None]
         distance = xp.sqrt(xp.square(apart).sum(2))

@@ -9,13 +9,19 @@ Source: "Holistically-nested edge detection" (Xie and Tu, 2015).
 import math
 
 from demitasse.layers.layer import LossLayer
-from demitasse.proto.errors import ShapeFault
+from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import LossParameter
 
 
 class SigmoidCrossEntropyBalanceLoss(LossLayer):
     type = "SigmoidCrossEntropyBalanceLoss"
     fields = ("loss_param",)
+
+    def setup(self, shapes):
+        param = self.spec.loss_param
+        if param.class_weight or param.class_weighting or param.weight_by_label_freqs:
+            raise SchemaFault("the two classes are weighed by their shares of the image: leave class weights out")
+        return []
 
     def infer(self, shapes):
         x, target = shapes

@@ -17,7 +17,8 @@ def own_fields(cls: type[Layer]) -> list[str]:
         for field in LayerParameter.DESCRIPTOR.fields
         if field.message_type and field.message_type.name == f"{cls.type}Parameter"
     ]
-    return list(dict.fromkeys((*named, *cls.fields)))
+    told_apart = [name for name in named if name in cls.fields]  # two fields have a message of this type
+    return list(dict.fromkeys((*(told_apart or named), *cls.fields)))
 
 
 def unread_fields(layer: LayerParameter, cls: type[Layer]) -> list[str]:

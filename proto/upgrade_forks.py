@@ -72,6 +72,8 @@ def _rename(message, name: str, todays: str) -> None:
 
 
 def _upgrade_convolution(param, of_three_axes: bool) -> None:
+    if param.HasField("hole_h") != param.HasField("hole_w"):
+        raise SchemaFault("write both hole_h and hole_w, or hole for both axes")
     holes = [param.hole] if param.HasField("hole") else [param.hole_h, param.hole_w] if param.HasField("hole_h") else []
     if holes:
         _set(param, "dilation", holes)
@@ -88,10 +90,20 @@ def _upgrade_convolution(param, of_three_axes: bool) -> None:
             plane = _plane(param, field, default)
             del getattr(param, field)[:]
             _set(param, field, [getattr(param, depth) if param.HasField(depth) else default, *plane])
+    else:
+        _refuse_depth(param, "temporal_stride", "temporal_pad", "temporal_dilation")
     for name in ("hole", "hole_h", "hole_w", "kernel_shape", "stride_shape", "pad_shape"):
         param.ClearField(name)
     for name in ("kernel_depth", "temporal_stride", "temporal_pad", "temporal_dilation"):
         param.ClearField(name)
+
+
+def _refuse_depth(param, *names: str) -> None:
+    """SchemaFault where a window over two axes is given sizes of a third one."""
+    for name in filter(param.HasField, names):
+        raise SchemaFault(
+            f"{name} is for windows over depth, height and width: write kernel_depth too, or leave it out"
+        )
 
 
 def _plane(param, field: str, default: int) -> list[int]:
@@ -115,6 +127,7 @@ def _set(param, field: str, values: list[int]) -> None:
 
 def _upgrade_pooling(param, of_three_axes: bool) -> None:
     if not of_three_axes and not param.HasField("kernel_depth"):
+        _refuse_depth(param, "temporal_stride", "temporal_pad")
         return
     for short, field, depth, shape, default in (
         ("kernel", "kernel_size", "kernel_depth", "kernel_shape", 1),

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.gpu_day.report import Record
+from demitasse.layers.backend.options import BackendOptions
 from demitasse.solver.solver import Solver
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -18,7 +19,7 @@ CURVE = 40  # points that are told
 KILLED_AT = 5  # iterations: the snapshot that is gone on from; as many follow
 
 
-def solver(folder: Path, rehearse: bool, **options) -> Solver:
+def solver(folder: Path, rehearse: bool, exact: bool = False) -> Solver:
     """The demo's solver without its tests, at the demo's rate."""
     net = f'train_net: "{MODELS / "demo/fcn8s_train.prototxt"}"'
     if rehearse:
@@ -29,7 +30,7 @@ def solver(folder: Path, rehearse: bool, **options) -> Solver:
 base_lr: 0.002 lr_policy: "fixed" type: "Adam" momentum: 0.9 momentum2: 0.999 max_iter: 100000 random_seed: 1
 display: 0 snapshot_after_train: false snapshot_prefix: "{folder}/demo"
 """
-    return Solver(text, device="gpu", **options)
+    return Solver(text, device=BackendOptions("gpu", exact=exact))
 
 
 def training(record: Record, rehearse: bool) -> None:

@@ -20,7 +20,7 @@ ARCHIVE = Path(__file__).resolve().parents[3] / "shared" / "zoo" / "nets.tar.xz"
 MOST_MACS, MOST_PARAMS = 2e9, 3e7  # larger nets say nothing that smaller ones do not
 TOLERANCE = 1e-4  # of the largest output
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore")]
 
 
 def published():
