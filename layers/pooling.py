@@ -2,7 +2,7 @@
 
     out = ceil((in + 2 pad - kernel) / stride) + 1          (floor with round_mode: FLOOR or ceil_mode: false)
 
-With one or more than two spatial axes kernel_size stands for all, or kernel_shape { dim: ... } and its like give one
+With more than two spatial axes kernel_size stands for all, or kernel_shape { dim: ... } and its like give one
 each.  With pad, a last window that would begin beyond the image and its near pad is dropped.  AVE divides by the
 window's area in image and pad.  Without pad a stride larger than the kernel can leave a last window without a single
 pixel: its top is 0 and it passes no gradient.  A second top of MAX holds the index of each winner within its plane.
@@ -25,11 +25,13 @@ class Pooling(Layer):
 
     def setup(self, shapes):
         param, axes = self.spec.pooling_param, len(shapes[0]) - 2
+        if axes < 2:
+            raise ShapeFault(f"the bottom has shape {shapes[0]}: Pooling takes 4 axes (N, C, height, width), or more")
         self.method = param.pool
         if len(self.spec.top) > 1 and (self.method != PoolingParameter.MAX or axes != 2):
             raise SchemaFault("a second top (the mask of winners) exists for pool: MAX only, over 2 spatial axes")
-        if self.method == PoolingParameter.STOCHASTIC and axes > 2:
-            raise SchemaFault(f"pool: STOCHASTIC is for 1 or 2 spatial axes, the bottom has {axes}")
+        if self.method == PoolingParameter.STOCHASTIC and axes != 2:
+            raise SchemaFault(f"pool: STOCHASTIC is for 2 spatial axes, the bottom has {axes}")
         self.takes_nhwc = self.method != PoolingParameter.STOCHASTIC and len(self.spec.top) < 2 and axes == 2
         self.floor = _rounds_down(param)
         self.stride = _sizes(param, "stride", axes, 1)
@@ -44,9 +46,9 @@ class Pooling(Layer):
 
     def infer(self, shapes):
         (shape,) = shapes
-        if len(shape) < 3 or len(shape) != 2 + len(self.stride):
-            axes = "(N, C, height, width)" if len(self.stride) < 3 else f"(N, C and {len(self.stride)} more)"
-            raise ShapeFault(f"the bottom has shape {shape}: Pooling takes {2 + (len(self.stride) or 2)} axes {axes}")
+        if len(shape) != 2 + len(self.stride):
+            axes = "(N, C, height, width)" if len(self.stride) == 2 else f"(N, C and {len(self.stride)} more)"
+            raise ShapeFault(f"the bottom has shape {shape}: Pooling takes {2 + len(self.stride)} axes {axes}")
         out = self._out(shape)
         if min(out) < 1:
             raise ShapeFault(
@@ -142,8 +144,6 @@ class Pooling(Layer):
         """
         sizes, out, (n, channels, *spatial) = self.kernel or shape[2:], self._out(shape), shape
         each = list(zip(sizes, self.stride, self.pad, out, strict=True))
-        if len(spatial) == 1:  # a column
-            spatial, each = [*spatial, 1], [*each, (1, 1, 0, 1)]
         view = (n, channels * math.prod(spatial[:-2]), *spatial[-2:])
         yield view, PoolGeometry(*zip(*each[-2:], strict=True))
         for axis in range(len(spatial) - 3, -1, -1):

@@ -2,8 +2,7 @@
 
 Bottoms: scores and labels, one for each place of the scores; tops: the loss, the probabilities, and the loss of each
 place, in the scores' shape with 1 for the classes and 0 where the label is `ignore_label`, for BoxAnnotatorOHEM to
-choose by.  The sum is
-divided as in SoftmaxWithLoss, or by pre_fixed_normalizer with normalization: PRE_FIXED.
+choose by.  The sum is divided as in SoftmaxWithLoss, or by pre_fixed_normalizer with normalization: PRE_FIXED.
 Source: "R-FCN" (Dai et al., 2016), 2.2; "Training Region-based Object Detectors with Online Hard Example Mining"
 (Shrivastava et al., 2016).
 """

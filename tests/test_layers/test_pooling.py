@@ -102,7 +102,7 @@ def test_coordinates():
         ("kernel_size: 20 stride: 2", (1, 3, 8, 8), "20x20 does not fit"),
         ("kernel_size: 2 global_pooling: true", (1, 3, 8, 8), "leave out the kernel"),
         ("stride: 2 global_pooling: true", (1, 3, 8, 8), "leave out pad and stride"),
-        ("kernel_size: 2", (1, 3), "takes 4 axes"),
+        ("kernel_size: 2", (1, 3, 8), "takes 4 axes"),
         ("kernel_size: 3 pad: 1 pool: STOCHASTIC", (1, 3, 8, 8), "STOCHASTIC has no pad"),
     ],
 )

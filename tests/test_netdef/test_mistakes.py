@@ -10,13 +10,7 @@ from tests.test_netdef.texts import build
 
 MISTAKES = goldens.table("net_mistakes")
 # What Caffe aborts on, or accepts, and we take for good.
-SANE = {
-    "duplicate_layer_name_is_allowed",
-    "softmaxloss_two_tops",
-    "legacy_input_fields",
-    "legacy_V1_layers",
-    "pool_3axes",
-}
+SANE = {"duplicate_layer_name_is_allowed", "softmaxloss_two_tops", "legacy_input_fields", "legacy_V1_layers"}
 WITHOUT_LAYER = {
     "malformed_prototxt_brace",
     "malformed_prototxt_token",
