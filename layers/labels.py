@@ -22,6 +22,12 @@ def check_labels(scores: Shape, labels: Shape, axis: int) -> None:
         )
 
 
+def check_targets(scores: Shape, targets: Shape) -> None:
+    """ShapeFault unless there is a target for each of the scores."""
+    if math.prod(scores) != math.prod(targets):
+        raise ShapeFault(f"scores of shape {scores} and targets of shape {targets}: give one target per score")
+
+
 def transposed(scores: Shape, labels: Shape, axis: int | None = None) -> list[str]:
     """A line where labels seem to have height and width exchanged, though there are as many as it takes.
 

@@ -8,8 +8,9 @@ Source: "Holistically-nested edge detection" (Xie and Tu, 2015).
 
 import math
 
+from demitasse.layers.labels import check_targets
 from demitasse.layers.layer import LossLayer
-from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.errors import SchemaFault
 from demitasse.proto.messages import LossParameter
 
 
@@ -24,9 +25,7 @@ class SigmoidCrossEntropyBalanceLoss(LossLayer):
         return []
 
     def infer(self, shapes):
-        x, target = shapes
-        if math.prod(x) != math.prod(target):
-            raise ShapeFault(f"scores of shape {x} and targets of shape {target}: give one target per score")
+        check_targets(*shapes)
         return [()]
 
     def forward(self, xs):

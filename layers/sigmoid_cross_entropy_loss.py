@@ -6,10 +6,10 @@ ignore_label: `ignore_label: 0` ignores 0.9 too, and -1 is the value to choose.
 
 import math
 
-from demitasse.layers.labels import transposed
+from demitasse.layers.labels import check_targets, transposed
 from demitasse.layers.layer import LossLayer
 from demitasse.layers.onnx.labels import divisor
-from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.errors import SchemaFault
 from demitasse.proto.messages import LossParameter
 
 
@@ -24,9 +24,7 @@ class SigmoidCrossEntropyLoss(LossLayer):
         return []
 
     def infer(self, shapes):
-        x, target = shapes
-        if math.prod(x) != math.prod(target):
-            raise ShapeFault(f"scores of shape {x} and targets of shape {target}: give one target per score")
+        check_targets(*shapes)
         return [()]
 
     def advice(self, shapes):
