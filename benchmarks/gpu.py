@@ -14,7 +14,9 @@ import itertools
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,6 +34,16 @@ NEW_SIZES = [(301, 420), (402, 310), (350, 450), (450, 330), (288, 384), (405, 4
 # What one H200 can do by its datasheet: TFLOP/s without sparsity, and by a measured copy: bytes/s.
 PEAKS, BANDWIDTH = {"fp32": 67e12, "tf32": 495e12, "fp16": 990e12}, 4.3e12
 RULE = SolverParameter(momentum=0.9, weight_decay=5e-4, base_lr=1e-12)
+
+
+class Load(NamedTuple):
+    """What the contenders are given; image sizes are (height, width) in pixels."""
+
+    size: tuple[int, int] = (500, 500)
+    sizes: Sequence[tuple[int, int]] = SIZES
+    new_sizes: Sequence[tuple[int, int]] = NEW_SIZES
+    rounds: int = 7
+    repeat: int = 10  # images of one size in a round
 
 
 class Ours:
@@ -208,21 +220,8 @@ def rows(title: str, times: dict[str, float], note: str = "") -> list[str]:
     return lines
 
 
-def compare(
-    message,
-    precision: str,
-    train: bool,
-    say,
-    *,
-    size=(500, 500),
-    sizes=SIZES,
-    new_sizes=NEW_SIZES,
-    rounds=7,
-    repeat=10,
-    devices=("gpu", "cuda"),
-    kinds=KINDS,
-) -> None:
-    """Say all figures of one precision and mode."""
+def compare(message, precision: str, train: bool, say, load: Load, devices=("gpu", "cuda"), kinds=KINDS) -> None:
+    """Say all figures of one precision and mode; devices: ours, torch's."""
     ours = Ours(message, precision, train, devices[0])
     contenders = [ours]
     for kind in kinds:
@@ -239,19 +238,19 @@ def compare(
 
     mode = "training" if train else "forward"
     arithmetic, memory = floors(ours.net, precision, train)
-    fixed = in_turns(contenders, [inputs_of(size)] * repeat, rounds)
+    fixed = in_turns(contenders, [inputs_of(load.size)] * load.repeat, load.rounds)
     note = f"   (an H200 needs at least {1e3 * arithmetic:.2f} ms to compute, {1e3 * memory:.2f} ms to move)"
-    for line in rows(f"{precision} {mode} {size[0]}x{size[1]}", fixed, note):
+    for line in rows(f"{precision} {mode} {load.size[0]}x{load.size[1]}", fixed, note):
         say(line)
     if not train and len(contenders) > 1:
         reference = contenders[1].output()
         difference = np.abs(ours.output() - reference).max() / max(np.abs(reference).max(), 1e-30)
         say(f"  largest difference between ours and torch: {difference:.1e} of the largest score")
     eager = [contender for contender in contenders if not contender.name.endswith("compile")]
-    for line in rows(f"{precision} {mode}, first image of a new size", first_images(eager, inputs_of, new_sizes)):
+    for line in rows(f"{precision} {mode}, first image of a new size", first_images(eager, inputs_of, load.new_sizes)):
         say(line)
-    stream = [inputs_of(image) for image in sizes] * 3
-    for line in rows(f"{precision} {mode}, a stream of {len(sizes)} sizes", in_turns(eager, stream, 3, warm_up=1)):
+    stream = [inputs_of(image) for image in load.sizes] * 3
+    for line in rows(f"{precision} {mode}, a stream of {len(load.sizes)} sizes", in_turns(eager, stream, 3, warm_up=1)):
         say(line)
     if devices[0] == "gpu":
         say(
@@ -285,7 +284,7 @@ def main(nets, modes, rounds: int, out: str | None) -> int:
     )
     for net, precision, mode in itertools.product(nets, PRECISIONS, modes):
         say(f"## {net}")
-        compare(net_message(net, mode == "train"), precision, mode == "train", say, rounds=rounds)
+        compare(net_message(net, mode == "train"), precision, mode == "train", say, load=Load(rounds=rounds))
     name = "".join(c if c.isalnum() else "-" for c in device).strip("-").lower()
     path = Path(out or Path(__file__).parent / "results" / f"{datetime.date.today()}-{name}.md")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,11 +26,7 @@ def test_all_figures_are_said(train, request):
         "fp32",
         train,
         lines.append,
-        size=(20, 21),
-        sizes=[(20, 21), (22, 20)],
-        new_sizes=[(21, 19)],
-        rounds=1,
-        repeat=1,
+        load=gpu.Load((20, 21), [(20, 21), (22, 20)], [(21, 19)], rounds=1, repeat=1),
         devices=("gpu", there),
         kinds=("eager", "channels_last"),
     )

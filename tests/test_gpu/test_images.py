@@ -9,11 +9,9 @@ import pytest
 from demitasse.layers.backend import make_backend
 from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
 from demitasse.layers.backend.gpu.nhwc import NhwcTensor
-from demitasse.netdef.net import Net
 from tests.test_gpu import fake_cudnn, shim
-from tests.test_gpu.test_device import FCN, image
+from tests.test_gpu.nhwc_cases import CONVOLUTIONS, TOLERANCE, WHOLE, generic, gpu, near, run, values
 
-generic = make_backend("generic")
 SHAPES = [
     (1, 3, 5, 7),
     (2, 33, 1, 65),
@@ -27,50 +25,6 @@ SHAPES = [
     (2, 65, 1, 64),
     (1, 100, 7, 7),
 ]
-TOLERANCE = {"tf32": 2e-3, "fp16": 2e-3}
-WHOLE = {"tf32": 2e-2, "fp16": 4e-2}  # of a net's norms
-# What passes images on, what does not, and values that both read.
-MIXED = """
-name: "mixed" force_backward: true
-layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 23 dim: 18 } } }
-layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
-        convolution_param { num_output: 12 kernel_size: 3 weight_filler { type: "msra" } } }
-layer { name: "prelu" type: "PReLU" bottom: "conv1" top: "prelu" }
-layer { name: "conv2" type: "Convolution" bottom: "prelu" top: "conv2"
-        convolution_param { num_output: 12 kernel_size: 3 stride: 2 bias_term: false weight_filler { type: "msra" } } }
-layer { name: "bn" type: "BatchNorm" bottom: "conv2" top: "bn" }
-layer { name: "scale" type: "Scale" bottom: "bn" top: "scale" scale_param { bias_term: true
-        filler { type: "gaussian" std: 1 } bias_filler { type: "gaussian" std: 1 } } }
-layer { name: "bn2" type: "BN" bottom: "scale" top: "bn2" bn_param { bn_mode: INFERENCE shift: 0.1 } }
-layer { name: "shared" type: "PReLU" bottom: "bn2" top: "shared" prelu_param { channel_shared: true } }
-layer { name: "relu" type: "ReLU" bottom: "shared" top: "relu" relu_param { negative_slope: 0.1 } }
-layer { name: "ave" type: "Pooling" bottom: "relu" top: "ave"
-        pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 } }
-layer { name: "conv3" type: "Convolution" bottom: "ave" top: "conv3"
-        convolution_param { num_output: 12 kernel_size: 3 pad: 1 group: 3 weight_filler { type: "msra" } } }
-layer { name: "leaky" type: "ReLU" bottom: "conv3" top: "conv3" relu_param { negative_slope: 0.2 } }
-layer { name: "sum" type: "Eltwise" bottom: "conv3" bottom: "ave" top: "sum" }
-layer { name: "join" type: "Concat" bottom: "sum" bottom: "conv3" bottom: "ave" top: "join" }
-layer { name: "pair" type: "Concat" bottom: "conv3" bottom: "ave" top: "pair" }
-layer { name: "rows_of" type: "Concat" bottom: "join" bottom: "join" top: "rows_of" concat_param { axis: 2 } }
-layer { name: "mix" type: "Convolution" bottom: "rows_of" top: "mix"
-        convolution_param { num_output: 6 kernel_size: 2 weight_filler { type: "msra" } } }
-layer { name: "mix2" type: "Convolution" bottom: "pair" top: "mix2"
-        convolution_param { num_output: 6 kernel_size: 2 weight_filler { type: "msra" } } }
-layer { name: "cut" type: "Crop" bottom: "mix" bottom: "mix2" top: "cut" }
-layer { name: "both" type: "Concat" bottom: "cut" bottom: "mix2" top: "both" }
-layer { name: "up" type: "Deconvolution" bottom: "both" top: "up"
-        convolution_param { num_output: 8 kernel_size: 4 stride: 2 pad: 1 weight_filler { type: "msra" }
-                            bias_filler { type: "constant" value: 0.5 } } }
-layer { name: "relu_up" type: "ReLU" bottom: "up" top: "up" }
-layer { name: "top" type: "Pooling" bottom: "up" top: "top" top: "mask" pooling_param { kernel_size: 3 stride: 3 } }
-layer { name: "flat" type: "Convolution" bottom: "top" top: "flat"
-        convolution_param { num_output: 40 kernel_h: 3 kernel_w: 2 weight_filler { type: "msra" } } }
-layer { name: "again" type: "ReLU" bottom: "flat" top: "flat" }
-layer { name: "rows" type: "InnerProduct" bottom: "flat" top: "rows"
-        inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
-layer { name: "loss" type: "Reduction" bottom: "rows" top: "loss" loss_weight: 1 reduction_param { operation: SUMSQ } }
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -86,24 +40,8 @@ def on_a_gpu(request, monkeypatch):
     return real
 
 
-def gpu(precision):
-    backend = make_backend("gpu", precision=precision)
-    backend.seed(5)
-    return backend
-
-
-def values(*shape, seed=3):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
 def rounded(x, precision):
     return x.astype(np.float16).astype(np.float32) if precision == "fp16" else x
-
-
-def near(got, expected, precision):
-    got = np.asarray(got)
-    assert got.shape == expected.shape and got.dtype == np.float32
-    np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE[precision] * np.abs(expected).max(initial=1e-30))
 
 
 # -- images themselves -----------------------------------------------------------------------------
@@ -242,14 +180,6 @@ def test_bias_gradients_of_images_are_added(precision, shape):
     near(be.to_host(ours), db + dy.sum(axis=(0, 2, 3)), precision)
 
 
-CONVOLUTIONS = {
-    "3x3": (ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1)), (2, 4, 9, 7), 6),
-    "stride, group": (ConvGeometry((5, 3), (2, 1), (2, 0), (1, 1), 2), (1, 4, 12, 9), 6),
-    "unfolded": (ConvGeometry((7, 6), (1, 1), (0, 0), (1, 1)), (2, 5, 8, 7), 40),
-    "unfolded, strided": (ConvGeometry((3, 4), (2, 3), (1, 2), (2, 1)), (1, 3, 6, 7), 64),
-}
-
-
 @pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_convolutions_of_images(precision, name):
@@ -306,191 +236,3 @@ def test_bias_and_relu_stay_out_where_they_would_cost_the_tensor_cores(precision
         precision,
     )
     assert fake_cudnn.counts.heuristics == 0
-
-
-# -- whole nets ------------------------------------------------------------------------------------
-
-
-def run(text, inputs, backend, keep):
-    net = Net(text, "TRAIN" if keep == "needed" else "TEST", backend=backend, seed=3, keep=keep)
-    for _ in range(2):  # the second run finds everything built
-        net.forward(inputs)
-        if keep != ["conv2"]:
-            net.clear_grads()
-            net.backward()
-    to_host = net.backend.to_host
-    found = {name: to_host(array) for name, array in net.blobs.items()}
-    found |= {f"d {name}": to_host(array) for name, array in net.grads.items()}
-    return found | {
-        f"{name}[{i}]": to_host(p.grad)
-        for name, params in net.params.items()
-        for i, p in enumerate(params)
-        if p.grad is not None and keep != ["conv2"]
-    }
-
-
-@pytest.mark.parametrize("keep", ["needed", "all", ["conv2"]], ids=str)
-@pytest.mark.parametrize("precision", TOLERANCE)
-@pytest.mark.parametrize("net", ["fcn", "mixed"])
-def test_a_whole_net_agrees_with_plain_arrays(net, precision, keep):
-    text, inputs = (FCN, image()) if net == "fcn" else (MIXED, {"data": values(2, 3, 23, 18)})
-    expected = run(text, inputs, generic, keep)
-    for name, array in run(text, inputs, gpu(precision), keep).items():
-        # of halves some ReLUs and maxima are others: a few pixels' gradients are far off, their sum is not
-        error = np.linalg.norm(array - expected[name]) / max(np.linalg.norm(expected[name]), 1e-30)
-        assert array.dtype == np.float32 and error < WHOLE[precision], (name, error)
-
-
-@pytest.mark.parametrize("precision, turn", [("tf32", "turn"), ("fp16", "turn_to_half")])
-def test_a_chain_of_layers_turns_its_first_image_only(precision, turn, on_a_gpu):
-    if on_a_gpu:
-        pytest.skip("only the pretend device counts launches")
-    layers = """
-        layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 12 dim: 10 } } }"""
-    bottom = "data"
-    for i in range(3):
-        layers += f"""
-        layer {{ name: "conv{i}" type: "Convolution" bottom: "{bottom}" top: "conv{i}"
-                 convolution_param {{ num_output: 8 kernel_size: 3 pad: 1 weight_filler {{ type: "msra" }} }} }}
-        layer {{ name: "relu{i}" type: "ReLU" bottom: "conv{i}" top: "conv{i}" }}
-        layer {{ name: "pool{i}" type: "Pooling" bottom: "conv{i}" top: "pool{i}"
-                 pooling_param {{ kernel_size: 2 stride: 2 }} }}
-        layer {{ name: "drop{i}" type: "Dropout" bottom: "pool{i}" top: "pool{i}" }}"""
-        bottom = f"pool{i}"
-    layers += f"""
-        layer {{ name: "loss" type: "Reduction" bottom: "{bottom}" top: "loss" loss_weight: 1 }}"""
-    be = gpu(precision)
-    net = Net(layers, "TRAIN", backend=be, seed=1)
-    net.forward({"data": values(1, 3, 12, 10)})
-    be.runtime.launches.clear()
-    with be.frozen_weights():
-        net.forward()
-        launches = list(be.runtime.launches)
-        net.clear_grads()
-        net.backward()
-    back = {"turn": "turn", "turn_to_half": "turn_from_half"}[turn]
-    assert launches.count(turn) - (turn == back) == 1 + 3  # the data, and three times weights
-    assert launches.count(back) - (turn == back) * 4 == 1  # what Reduction takes
-    assert be.runtime.launches[len(launches) :].count(turn) == 2  # its gradient, and the data once more
-    assert not set(be.runtime.launches[len(launches) :]) & {"turn_from_half"}
-
-
-def test_a_user_may_write_into_the_blobs_of_a_net_that_keeps_them():
-    be = gpu("tf32")
-    net = Net(MIXED, backend=be, seed=3, keep="all")
-    net.forward({"data": values(2, 3, 23, 18)}, end="conv2")
-    net.blobs["conv1"][...] = 1
-    net.forward(start="prelu", end="conv2")
-    found = be.to_host(net.blobs["conv2"])
-    assert np.ptp(found[0, 0]) < 1e-5 * np.abs(found).max()
-
-
-CHAIN = """
-layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 8 } } }
-layer { name: "c1" type: "Convolution" bottom: "data" top: "c1"
-        convolution_param { num_output: 6 kernel_size: 3 weight_filler { type: "msra" } } }
-layer { name: "c2" type: "Convolution" bottom: "c1" top: "c2"
-        convolution_param { num_output: 7 kernel_size: 3 weight_filler { type: "msra" } } }
-layer { name: "relu" type: "ReLU" bottom: "c2" top: "c2" }
-layer { name: "c3" type: "Convolution" bottom: "c2" top: "c3"
-        convolution_param { num_output: 5 kernel_size: 1 weight_filler { type: "msra" } } }
-layer { name: "loss" type: "Reduction" bottom: "c3" top: "loss" loss_weight: 1 reduction_param { operation: SUMSQ } }
-"""
-
-
-def written_into(backend, keep, way):
-    """The gradient of c1's weights where a user has written into a gradient or a blob on the way."""
-    net = Net(CHAIN, "TRAIN", backend=backend, seed=3, keep=keep)
-    if way == "hook":
-        c2 = net.layer_names.index("c2")
-        net.after_backward.append(lambda i: net.grads["c1"].fill(0) if i == c2 else None)
-    net.forward({"data": values(1, 3, 9, 8)})
-    if way == "blob":
-        net.blobs["c2"][...] = -1
-    net.backward(end="c2" if way == "gradient" else None)
-    if way == "gradient":
-        net.grads["c1"][...] *= np.float32(0.5)
-        net.backward(start="c1")
-    return net.backend.to_host(net.params["c1"][0].grad)
-
-
-@pytest.mark.parametrize(
-    "keep, way",
-    [
-        ("needed", "gradient"),
-        ("needed", "hook"),
-        (["c1"], "gradient"),
-        ("all", "gradient"),
-        ("all", "hook"),
-        ("all", "blob"),
-    ],
-)
-@pytest.mark.parametrize("precision", TOLERANCE)
-def test_what_a_user_writes_on_the_way_counts(precision, keep, way):
-    near(written_into(gpu(precision), keep, way), written_into(generic, keep, way), precision)
-
-
-@pytest.mark.parametrize("std", [0.001, 1])
-def test_gradients_through_many_deconvolutions_stay_in_range(std):
-    layers = """
-        layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 8 dim: 3 dim: 3 } } }"""
-    bottom = "data"
-    for i in range(5):
-        layers += f"""
-        layer {{ name: "d{i}" type: "Deconvolution" bottom: "{bottom}" top: "d{i}"
-                 convolution_param {{ num_output: 8 kernel_size: 4 stride: 1 pad: 1 bias_term: false
-                                      weight_filler {{ type: "gaussian" std: {std} }} }} }}"""
-        bottom = f"d{i}"
-    layers += f"""
-        layer {{ name: "loss" type: "Reduction" bottom: "{bottom}" top: "loss" loss_weight: 1e-6 }}"""
-    inputs = {"data": values(1, 8, 3, 3)}
-    expected, found = (run(layers, inputs, be, "needed") for be in (generic, gpu("fp16")))
-    for i in range(5):
-        error = np.linalg.norm(found[f"d{i}[0]"] - expected[f"d{i}[0]"]) / np.linalg.norm(expected[f"d{i}[0]"])
-        assert error < 1e-2, (i, error)
-
-
-def test_average_pooling_of_large_windows_loses_no_gradients():
-    be, geometry = gpu("fp16"), PoolGeometry((200, 150), (1, 1), (0, 0), (1, 1))
-    dy = values(1, 8, 1, 1) * np.float32(0.01)
-    back = be.ave_pool_backward(be.cudnn.layout.tensor(be.asarray(dy)), geometry, (200, 150))
-    near(be.to_host(back), generic.ave_pool_backward(dy, geometry, (200, 150)), "fp16")
-
-
-def test_dropout_draws_the_same_in_every_form():
-    masks = []
-    for precision in ("fp32", "tf32", "fp16"):
-        be = gpu(precision)
-        x = be.asarray(np.ones((2, 5, 4, 3), np.float32))
-        x = be.cudnn.layout.tensor(x) if be.capabilities.nhwc else x
-        masks.append(be.to_host(be.dropout_forward(x, 0.5)[0]))
-    assert np.array_equal(masks[0], masks[1]) and np.array_equal(masks[0], masks[2]) and 0 < masks[0].mean() < 2
-
-
-@pytest.mark.parametrize("precision", TOLERANCE)
-def test_weights_loaded_while_they_were_said_to_be_steady_count(precision):
-    be = gpu(precision)
-    net = Net(CHAIN, backend=be, seed=3, keep=["c3"])
-    with be.frozen_weights():
-        net.forward({"data": values(1, 3, 9, 8)})
-        net.load({"c3": [np.zeros((5, 7, 1, 1), np.float32), np.zeros(5, np.float32)]})
-        net.forward()
-        assert not be.to_host(net.blobs["c3"]).any()
-
-
-def test_strict_precision_has_no_images():
-    be = gpu("fp32")
-    assert not be.capabilities.nhwc
-    y = be.conv_forward(be.asarray(values(1, 4, 5, 5)), be.asarray(values(3, 4, 3, 3)), None, CONVOLUTIONS["3x3"][0])
-    assert isinstance(y, be.xp.ndarray)
-
-
-@pytest.mark.parametrize("precision, turn", [("tf32", "turn"), ("fp16", "turn_to_half")])
-def test_inference_turns_nothing_for_what_follows_a_convolution(precision, turn, on_a_gpu):
-    if on_a_gpu:
-        pytest.skip("only the pretend device counts launches")
-    be = gpu(precision)
-    net = Net(MIXED.replace("force_backward: true", ""), backend=be, seed=3)
-    be.runtime.launches.clear()
-    net.forward({"data": values(2, 3, 23, 18)}, end="conv3")
-    assert be.runtime.launches.count(turn) == 1 + 3 + (turn == "turn")  # data, weights; at the end, what is returned

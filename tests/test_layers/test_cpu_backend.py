@@ -1,18 +1,12 @@
 """The CPU backend against the generic one in float64, the same bits for any number of threads, and its memory pool."""
 
-import gc
-import multiprocessing
-import threading
-
 import numpy as np
 import pytest
 
 from demitasse.layers.backend.cpu import CpuBackend
 from demitasse.layers.backend.cpu import update as cpu_update
-from demitasse.layers.backend.cpu.allocator import MemoryPool
 from demitasse.layers.backend.cpu.conv import repeated_rows
 from demitasse.layers.backend.cpu.conv.algorithm import conv_plan
-from demitasse.layers.backend.cpu.threads.pool import Pool
 from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
 from demitasse.layers.backend.reference import ReferenceBackend
 from demitasse.layers.backend.update_program import UpdateProgram, UpdateStep, UpdateTensor
@@ -250,66 +244,3 @@ def test_inputs_that_kernels_cannot_take():
     wide[..., ::2] = x
     assert error(ours.conv_forward(wide[..., ::2], w, None, geom), expected) < 1e-6
     assert error(ours.relu_forward(x.astype(np.float64), 0.0), np.maximum(x, 0)) == 0
-
-
-def test_many_callers_at_once():
-    """Data threads may compute while the net does."""
-    ours, rng = CpuBackend(threads=2), np.random.default_rng(0)
-    geom = ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1))
-    x, w = random(rng, 1, 64, 40, 40), random(rng, 64, 64, 3, 3)
-    expected, same = ours.conv_forward(x, w, None, geom), []
-
-    def work():
-        same.extend(np.array_equal(ours.conv_forward(x, w, None, geom), expected) for _ in range(10))
-
-    callers = [threading.Thread(target=work) for _ in range(4)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    assert len(same) == 40 and all(same)
-
-
-def _relu_in_child(queue):
-    queue.put(float(CpuBackend(threads=2).relu_forward(np.full((4, 1 << 18), -1, np.float32), 0.5).sum()))
-
-
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_forked_process_has_threads_of_its_own():
-    CpuBackend(threads=2).relu_forward(np.ones((4, 1 << 18), np.float32), 0.0)
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    child = context.Process(target=_relu_in_child, args=(queue,))
-    child.start()
-    assert queue.get(timeout=60) == -0.5 * (1 << 20)
-    child.join()
-
-
-def test_memory_comes_back_and_is_shared_by_sizes():
-    pool = MemoryPool()
-    a = pool.empty((3, 1000, 1000), np.float32)
-    assert a.flags.c_contiguous and a.flags.writeable and a.ctypes.data % 64 == 0
-    first, view = a.ctypes.data, a[1:]
-    del a
-    gc.collect()
-    assert pool.used > 0, "a view keeps the block"
-    del view
-    gc.collect()
-    assert pool.used == 0 and pool.peak < 13 << 20
-    other = pool.empty(1_000_000, np.float32)
-    again = pool.empty((3_000_000), np.float32)
-    assert again.ctypes.data == first != other.ctypes.data, "as long as there is room each size has its place"
-    del other, again
-    large = pool.empty(16_000_000, np.float32)
-    assert large.ctypes.data == first, "blocks that wait grow together again"
-    many = [pool.empty(5_000_000, np.float32) for _ in range(3)]  # in a second arena
-    place = many[0].ctypes.data
-    del many
-    assert pool.empty(8_000_000, np.float32).ctypes.data == place, "now at once"
-    pieces = [pool.empty(1_000_000, np.float32) for _ in range(3)]
-    assert pieces[0].ctypes.data == place, "smaller blocks are cut from the same place"
-
-
-def test_a_pool_has_the_threads_it_was_asked_for():
-    assert Pool(2).threads == 2

@@ -1,4 +1,4 @@
-"""Warnings before a night is lost, and the layer where a NaN began."""
+"""Warnings before a night is lost: weights of zeros, rates and schedules that teach nothing."""
 
 from types import SimpleNamespace
 
@@ -7,48 +7,16 @@ import pytest
 
 from demitasse.layers.fillers import diagonal_bilinear, fill
 from demitasse.netdef.plan import Plan
-from demitasse.proto.errors import SolverFault
 from demitasse.proto.messages import FillerParameter
 from demitasse.proto.text import read_net, read_solver
 from demitasse.solver import diagnostics
 from demitasse.solver.bilinear import fill_zero_deconvolutions
-from demitasse.solver.solver import Solver
 from tests.test_solver import small
-
-FCN = """
-layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param {
-  shape { dim: 1 dim: 3 dim: 8 dim: 8 } shape { dim: 1 dim: 1 dim: 8 dim: 8 }
-  data_filler { type: "gaussian" } data_filler { type: "constant" value: 1 } } }
-layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
-  convolution_param { num_output: 4 kernel_size: 3 pad: 1 stride: 2 WEIGHTS } }
-layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
-layer { name: "score" type: "Convolution" bottom: "conv" top: "score"
-  convolution_param { num_output: 5 kernel_size: 1 } }
-layer { name: "up" type: "Deconvolution" bottom: "score" top: "up" param { lr_mult: 0 }
-  convolution_param { num_output: 5 kernel_size: 4 stride: 2 pad: 1 bias_term: false } }
-layer { name: "loss" type: "SoftmaxWithLoss" bottom: "up" bottom: "label" top: "loss" loss_param { normalize: NORM } }
-"""
-FILLED = 'weight_filler { type: "xavier" }'
+from tests.test_solver.fcn_net import fcn
 
 
-def fcn(weights=FILLED, normalize="true"):
-    return FCN.replace("WEIGHTS", weights).replace("NORM", normalize)
-
-
-@pytest.fixture
-def make(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def build(net, rate=0.01, fields=""):
-        log = small.Lines()
-        base = f'base_lr: {rate} lr_policy: "fixed" max_iter: 9 random_seed: 1 snapshot_after_train: false display: 1 '
-        return Solver(small.write(tmp_path, fields, net, base), device="generic", log=log), log
-
-    return build
-
-
-def test_a_deconvolution_that_stays_zero(make):
-    solver, log = make(fcn())
+def test_a_deconvolution_that_stays_zero(make_at):
+    solver, log = make_at(fcn())
     solver.solve()
     first, second = log.warnings
     assert "'up' (Deconvolution) are all zero and lr_mult 0 keeps them so" in first and "--bilinear" in first
@@ -56,8 +24,8 @@ def test_a_deconvolution_that_stays_zero(make):
     assert "the weights of 'up' (Deconvolution) and of 'score' (Convolution) are zero" in second
 
 
-def test_bilinear_weights_cure_it_and_only_it(make):
-    solver, log = make(fcn())
+def test_bilinear_weights_cure_it_and_only_it(make_at):
+    solver, log = make_at(fcn())
     assert fill_zero_deconvolutions(solver.net) == ["up"]
     assert fill_zero_deconvolutions(solver.net) == []
     solver.solve()
@@ -74,16 +42,16 @@ def test_bilinear_weights_of_a_grouped_deconvolution():
     assert all(np.array_equal(weights[i, 0], weights[0, 0]) and weights[i, 0].sum() == 4 for i in range(4))
 
 
-def test_layers_of_zeros_behind_each_other(make):
-    solver, log = make(fcn(weights=""))
+def test_layers_of_zeros_behind_each_other(make_at):
+    solver, log = make_at(fcn(weights=""))
     fill_zero_deconvolutions(solver.net)
     solver.step(1)
     assert len(log.warnings) == 1
     assert "'score' (Convolution) are all zero, and so are those of a layer before" in log.warnings[0]
 
 
-def test_score_layers_that_start_at_zero_are_how_fcn_starts(make):
-    solver, log = make(fcn())
+def test_score_layers_that_start_at_zero_are_how_fcn_starts(make_at):
+    solver, log = make_at(fcn())
     fill_zero_deconvolutions(solver.net)
     solver.step(3)
     assert log.warnings == []
@@ -91,25 +59,25 @@ def test_score_layers_that_start_at_zero_are_how_fcn_starts(make):
 
 
 @pytest.mark.parametrize("fields", ["iter_size: 3", "iter_size: 2 momentum: 0.9 clip_gradients: 0.1"])
-def test_scores_may_be_equal_until_the_first_update(make, fields):
+def test_scores_may_be_equal_until_the_first_update(make_at, fields):
     """Several passes an update: all of the first iteration's see scores of zero."""
-    solver, log = make(fcn(), fields=fields)
+    solver, log = make_at(fcn(), fields=fields)
     fill_zero_deconvolutions(solver.net)
     solver.step(3)
     assert log.warnings == [] and solver.net.loss < np.log(5)
 
 
-def test_the_smallest_published_rate_makes_scores_differ(make):
-    solver, log = make(fcn(normalize="false"), rate=1e-14, fields="momentum: 0.99")
+def test_the_smallest_published_rate_makes_scores_differ(make_at):
+    solver, log = make_at(fcn(normalize="false"), rate=1e-14, fields="momentum: 0.99")
     fill_zero_deconvolutions(solver.net)
     solver.step(3)
     assert not [line for line in log.warnings if "all the same" in line]
 
 
-def test_images_without_labels_teach_nothing_yet(make):
+def test_images_without_labels_teach_nothing_yet(make_at):
     """The first images are all void: equal scores after an update on them are no fault."""
     net = fcn().replace("loss_param { ", "loss_param { ignore_label: 1 ")
-    solver, log = make(net)
+    solver, log = make_at(net)
     fill_zero_deconvolutions(solver.net)
     solver.step(3)
     assert log.warnings == [] and float(solver.net.loss) == 0
@@ -123,9 +91,9 @@ def muted(layer):
     return net.replace('bottom: "up" bottom: "label"', 'bottom: "mute" bottom: "label"')
 
 
-def test_a_frozen_scale_of_zeros(make):
+def test_a_frozen_scale_of_zeros(make_at):
     net = muted('type: "Scale" param { lr_mult: 0 } scale_param { filler { type: "constant" value: 0 } }')
-    solver, log = make(net)
+    solver, log = make_at(net)
     fill_zero_deconvolutions(solver.net)
     solver.step(2)
     first, second = log.warnings
@@ -133,10 +101,10 @@ def test_a_frozen_scale_of_zeros(make):
     assert "the weights of 'mute' (Scale) and of 'score' (Convolution) are zero" in second
 
 
-def test_zeros_without_weights_are_found_in_the_second_iteration_only(make):
+def test_zeros_without_weights_are_found_in_the_second_iteration_only(make_at):
     """No rule on weights sees a Power of scale 0, the equal scores show it."""
     net = muted('type: "Power" power_param { scale: 0 }')
-    solver, log = make(net, fields="iter_size: 2")
+    solver, log = make_at(net, fields="iter_size: 2")
     fill_zero_deconvolutions(solver.net)
     solver.step(1)
     assert log.warnings == []
@@ -147,8 +115,8 @@ def test_zeros_without_weights_are_found_in_the_second_iteration_only(make):
     assert len(log.warnings) == 1
 
 
-def test_a_summed_loss_is_said_beside_the_rate_and_shown_per_label(make):
-    solver, log = make(fcn(normalize="false"), rate=1e-4)
+def test_a_summed_loss_is_said_beside_the_rate_and_shown_per_label(make_at):
+    solver, log = make_at(fcn(normalize="false"), rate=1e-4)
     solver.step(1)
     assert "sums its loss over 64 labels: base_lr 0.0001 acts as 0.0064 would on the mean" in log.lines[0]
     assert f"    loss per label = {solver.net.loss / 64:g}" in log.lines
@@ -162,8 +130,8 @@ def test_a_summed_loss_is_said_beside_the_rate_and_shown_per_label(make):
         ("true", 1e-10, "", ["changes next to nothing", "normalize: false"]),
     ],
 )
-def test_rates_that_have_never_trained_anything(make, normalize, rate, fields, words):
-    solver, log = make(fcn(normalize=normalize), rate, fields)
+def test_rates_that_have_never_trained_anything(make_at, normalize, rate, fields, words):
+    solver, log = make_at(fcn(normalize=normalize), rate, fields)
     fill_zero_deconvolutions(solver.net)
     solver.step(1)
     assert len(log.warnings) == 1 and [word for word in words if word not in log.warnings[0]] == []
@@ -178,134 +146,11 @@ def test_rates_that_have_never_trained_anything(make, normalize, rate, fields, w
         ("true", 1e-10, 'type: "AdaDelta"'),
     ],
 )
-def test_rates_that_do_train(make, normalize, rate, fields):
-    solver, log = make(fcn(normalize=normalize), rate, fields)
+def test_rates_that_do_train(make_at, normalize, rate, fields):
+    solver, log = make_at(fcn(normalize=normalize), rate, fields)
     fill_zero_deconvolutions(solver.net)
     solver.step(1)
     assert log.warnings == []
-
-
-# -- losses that are not finite ------------------------------------------------------------------------
-
-
-def fault_of(solver, steps=9):
-    with pytest.raises(SolverFault) as fault:
-        solver.step(steps)
-    assert "\n" not in str(fault.value)
-    return str(fault.value)
-
-
-@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
-def test_an_explosion_names_the_iteration_the_layer_and_a_remedy(make):
-    labels = fcn().replace('{ type: "constant" value: 1 }', '{ type: "uniform" max: 4.99 }')
-    solver, log = make(labels, rate=1e30)
-    fill_zero_deconvolutions(solver.net)
-    text = fault_of(solver)
-    assert "net.prototxt:" in text and "iteration " in text and "the loss is " in text
-    assert "lower base_lr (now 1e+30)" in text and "clip_gradients" in text
-
-
-def test_weights_that_an_update_has_spoilt(make):
-    solver, log = make(fcn())
-    solver.step(1)
-    solver.net.params["conv"][1].data[2] = np.nan
-    text = fault_of(solver)
-    assert "layer 'conv' (Convolution): iteration 1: the loss is nan" in text and "made the weights (array 1)" in text
-
-
-SPOILT = """
-import caffe
-class Spoilt(caffe.Layer):
-    def setup(self, bottom, top): self.n = 0
-    def reshape(self, bottom, top):
-        top[0].reshape(2, 3, 8, 8); top[1].reshape(2, 1, 8, 8)
-    def forward(self, bottom, top):
-        top[0].data[...] = top[1].data[...] = 1
-        if self.n == 2: top[0].data[1, 2, 3, 4] = float('nan')
-        self.n += 1
-    def backward(self, top, propagate_down, bottom): pass
-    def state(self): return {'n': self.n}
-    def load_state(self, state): self.n = state['n']
-"""
-
-
-def spoilt(tmp_path, net):
-    """The net on data of which the third batch has a NaN in its second image."""
-    (tmp_path / "spoilt.py").write_text(SPOILT)
-    return (
-        'layer { name: "data" type: "Python" top: "data" top: "label" '
-        'python_param { module: "spoilt" layer: "Spoilt" } }\n' + net[net.index('layer { name: "conv"') :]
-    )
-
-
-def test_data_with_a_nan_in_them(make, tmp_path):
-    solver, log = make(
-        spoilt(tmp_path, fcn().replace('layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }', ""))
-    )
-    fill_zero_deconvolutions(solver.net)
-    text = fault_of(solver)
-    assert "net.prototxt:1:1: layer 'data' (Python): iteration 2: the loss is nan" in text
-    assert "the data of this layer hold a NaN or an infinity (blob data, image 1 of the batch, at 2,3,4)" in text
-
-
-@pytest.mark.parametrize("passes", [1, 3])
-def test_data_whose_nan_the_loss_does_not_see(make, tmp_path, passes):
-    """A layer that swallows it: the gradient of the convolution still multiplies it, and the weights are spoilt."""
-    net = (
-        fcn()
-        .replace(
-            'type: "ReLU" bottom: "conv" top: "conv"',
-            'type: "Python" bottom: "conv" top: "conv2" python_param { module: "swallow" layer: "Swallow" }',
-        )
-        .replace('bottom: "conv" top: "score"', 'bottom: "conv2" top: "score"')
-    )
-    (tmp_path / "swallow.py").write_text(
-        "import caffe, numpy as np\n"
-        "class Swallow(caffe.Layer):\n"
-        "    def setup(self, bottom, top): pass\n"
-        "    def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)\n"
-        "    def forward(self, bottom, top):\n"
-        "        x = bottom[0].data\n"
-        "        top[0].data[...] = x if np.isnan(x).mean() > 0.5 else np.nan_to_num(x)\n"
-        "    def backward(self, top, propagate_down, bottom): bottom[0].diff[...] = top[0].diff + 1e-3\n"
-    )
-    solver, log = make(spoilt(tmp_path, net), fields=f"iter_size: {passes}")
-    fill_zero_deconvolutions(solver.net)
-    text = fault_of(solver)
-    spoilt_in = 2 // passes
-    assert f"layer 'data' (Python): iteration {spoilt_in + 1}: the loss is nan" in text
-    assert f"held a NaN or an infinity in iteration {spoilt_in} (blob data, image 1 of the batch, at 2,3,4)" in text
-
-
-@pytest.mark.filterwarnings("ignore:.*NaN among the weights")
-def test_weights_that_come_with_a_nan_are_of_their_file(make):
-    solver, _ = make(fcn())
-    solver.net.params["conv"][0].data[1, 2, 0, :2] = np.nan
-    solver.net.save("spoilt.caffemodel")
-    solver, _ = make(fcn(), fields='weights: "spoilt.caffemodel"')
-    text = fault_of(solver)
-    assert "layer 'conv' (Convolution): iteration 0: the loss is nan; 2 weights (array 0) of this layer" in text
-    assert "since spoilt.caffemodel was loaded" in text and "an update" not in text
-
-
-def test_weights_that_a_script_has_set_to_nan(make):
-    solver, _ = make(fcn())
-    solver.net.params["conv"][1].data[:] = np.inf
-    text = fault_of(solver)
-    assert "4 weights (array 1) of this layer have been NaN or infinite before the first update" in text
-
-
-@pytest.mark.filterwarnings("ignore:invalid value")
-def test_a_layer_that_makes_the_first_nan(make):
-    net = fcn().replace(
-        'layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }',
-        'layer { name: "log" type: "Log" bottom: "conv" top: "conv" }',
-    )
-    solver, log = make(net)
-    fill_zero_deconvolutions(solver.net)
-    text = fault_of(solver)
-    assert "layer 'log' (Log): iteration " in text
-    assert "the first values that are not finite come out of this layer" in text
 
 
 @pytest.mark.parametrize(
@@ -354,8 +199,8 @@ def test_no_warning_on_what_the_authors_did(name):
         assert bool(sums) == ("alexnet" not in name)
 
 
-def test_a_rate_that_is_too_small_for_a_sum_too(make):
-    solver, log = make(fcn(normalize="false"), 1e-15)
+def test_a_rate_that_is_too_small_for_a_sum_too(make_at):
+    solver, log = make_at(fcn(normalize="false"), 1e-15)
     fill_zero_deconvolutions(solver.net)
     solver.step(1)
     assert "whose loss sums over 64 labels, changes next to nothing: the slowest published" in log.warnings[0]

@@ -14,18 +14,6 @@ from demitasse.solver.solver import Solver
 from tests.test_solver import small
 
 
-@pytest.fixture
-def make(tmp_path, monkeypatch):
-    """make(fields, net=..., **options) -> (solver, its log), in an empty folder of its own."""
-    monkeypatch.chdir(tmp_path)
-
-    def build(fields="", net=small.NET, base=small.SOLVER, **options):
-        log = small.Lines()
-        return Solver(small.write(tmp_path, fields, net, base), device="generic", log=log, **options), log
-
-    return build
-
-
 def test_displays_tests_and_the_end_come_in_caffes_order(make):
     solver, log = make(
         "display: 5 max_iter: 10 test_iter: 3 test_interval: 5 snapshot: 5",

@@ -16,18 +16,7 @@ from demitasse.proto.weights import read_grads, read_weights
 from demitasse.solver import snapshots
 from demitasse.solver.log import Silent
 from demitasse.solver.solver import Solver
-from tests.test_solver import cases, small
-
-
-@pytest.fixture
-def make(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def build(fields="", **options):
-        log = small.Lines()
-        return Solver(small.write(tmp_path, fields), device="generic", log=log, **options), log
-
-    return build
+from tests.test_solver import cases
 
 
 def weights_of(solver):
