@@ -3,6 +3,9 @@
 // run_flat: kernels without barriers, as plain loops.  run_with_barriers: every thread of a block is a
 // coroutine that stops at __syncthreads until all have come; a barrier that some threads never reach
 // aborts.  Blocks run one after another, so a static variable is a block's shared memory.
+//
+// Coroutines switch by __builtin_setjmp and __builtin_longjmp, and live on for the next block: swapcontext would ask
+// the kernel for the signal mask at each of the thousands of switches in a block.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -10,6 +13,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <ucontext.h>
 #include <vector>
@@ -26,22 +30,45 @@ static Index3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace cuda_on_cpu {
 
+#define UNSANITIZED __attribute__((noinline, no_sanitize("address")))
+
 enum State { ready, at_barrier, finished };
 struct Thread {
-    ucontext_t context;
+    ucontext_t first;  // where it begins
+    void* place[5];    // where it waits
+    bool begun = false;
     State state;
-    unsigned index;
     std::vector<char> stack = std::vector<char>(128 << 10);
 };
-static std::vector<Thread> threads;
-static ucontext_t scheduler;
+static std::deque<Thread> threads;  // which stay where they are when there are more
+static void* scheduler[5];
 static Thread* current;
 static std::function<void()> body;
 
+UNSANITIZED static void resume(void** place) { __builtin_longjmp(place, 1); }
+
+UNSANITIZED static void wait_here() {
+    if (!__builtin_setjmp(current->place)) resume(scheduler);
+}
+
 static void enter() {
-    body();
-    current->state = finished;
-    swapcontext(&current->context, &scheduler);
+    for (;;) {
+        body();
+        current->state = finished;
+        wait_here();
+    }
+}
+
+UNSANITIZED static void run(Thread& thread) {
+    if (__builtin_setjmp(scheduler)) return;
+    if (thread.begun) resume(thread.place);
+    thread.begun = true;
+    getcontext(&thread.first);
+    thread.first.uc_stack.ss_sp = thread.stack.data();
+    thread.first.uc_stack.ss_size = thread.stack.size();
+    thread.first.uc_link = nullptr;
+    makecontext(&thread.first, enter, 0);
+    setcontext(&thread.first);
 }
 
 static void run_flat(unsigned blocks, unsigned size, std::function<void()> kernel) {
@@ -56,32 +83,24 @@ static void run_flat(unsigned blocks, unsigned size, std::function<void()> kerne
 static void run_with_barriers(unsigned blocks, unsigned size, std::function<void()> kernel) {
     gridDim = {blocks, 1, 1}, blockDim = {size, 1, 1};
     body = kernel;
-    threads.resize(size);
+    if (threads.size() < size) threads.resize(size);
     for (unsigned b = 0; b < blocks; ++b) {
         blockIdx = {b, 0, 0};
-        for (unsigned t = 0; t < size; ++t) {
-            Thread& thread = threads[t];
-            thread.state = ready, thread.index = t;
-            getcontext(&thread.context);
-            thread.context.uc_stack.ss_sp = thread.stack.data();
-            thread.context.uc_stack.ss_size = thread.stack.size();
-            thread.context.uc_link = nullptr;
-            makecontext(&thread.context, enter, 0);
-        }
+        for (unsigned t = 0; t < size; ++t) threads[t].state = ready;
         for (;;) {
-            for (Thread& thread : threads) {
-                current = &thread;
-                threadIdx = {thread.index, 0, 0};
-                if (thread.state == ready) swapcontext(&scheduler, &thread.context);
+            size_t waiting = 0;
+            for (unsigned t = 0; t < size; ++t) {
+                current = &threads[t];
+                threadIdx = {t, 0, 0};
+                if (current->state == ready) run(*current);
+                waiting += current->state == at_barrier;
             }
-            size_t waiting = std::count_if(threads.begin(), threads.end(),
-                                           [](const Thread& t) { return t.state == at_barrier; });
             if (waiting == 0) break;
-            if (waiting != threads.size()) {
-                std::fprintf(stderr, "a barrier that only %zu of %zu threads reach\n", waiting, threads.size());
+            if (waiting != size) {
+                std::fprintf(stderr, "a barrier that only %zu of %u threads reach\n", waiting, size);
                 std::abort();
             }
-            for (Thread& thread : threads) thread.state = ready;
+            for (unsigned t = 0; t < size; ++t) threads[t].state = ready;
         }
     }
 }
@@ -91,7 +110,7 @@ static void run_with_barriers(unsigned blocks, unsigned size, std::function<void
 static inline void __syncthreads() {
     using namespace cuda_on_cpu;
     current->state = at_barrier;
-    swapcontext(&current->context, &scheduler);
+    wait_here();
 }
 
 static inline int __float_as_int(float x) {
@@ -125,8 +144,10 @@ static inline unsigned short half_bits(float x) {
     return sign | (shifted + 0xfff + (shifted >> 13 & 1)) >> 13;
 }
 static inline float float_of(unsigned short h) {
-    float magnitude = (h & 0x7c00) == 0x7c00 ? ((h & 0x3ff) ? NAN : INFINITY)
-                    : (h & 0x7c00) ? std::ldexp(1.f + (h & 0x3ff) / 1024.f, (h >> 10 & 31) - 15)
-                                   : std::ldexp((float)(h & 0x3ff), -24);
+    uint32_t bits = (h & 0x7fff) << 13;
+    float magnitude;
+    if (bits >= 0x0f800000) bits += 0x70000000;  // infinity and NaN
+    std::memcpy(&magnitude, &bits, 4);
+    if (bits < 0x0f800000) magnitude *= 0x1p112f;  // the difference of the exponents' biases; also right below the normal
     return h & 0x8000 ? -magnitude : magnitude;
 }
