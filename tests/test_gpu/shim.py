@@ -69,7 +69,7 @@ def library(file: str, defines: str = "") -> ctypes.CDLL:
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             text, out = Path(scratch) / "kernels.cpp", Path(scratch) / "kernels.so"
             text.write_text(source)
-            options = ["-std=c++17", "-O1", "-g", "-fPIC", "-shared", "-ffp-contract=off"]
+            options = ["-std=c++17", "-O1", "-g1", "-fPIC", "-shared", "-ffp-contract=off"]
             if sanitize:
                 options.append(f"-fsanitize={sanitize}")
             subprocess.run([COMPILER, *options, "-o", out, text], check=True, capture_output=True, text=True)
