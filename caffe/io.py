@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from caffe.proto import caffe_pb2
 from demitasse.layers.data.images import decode_image, read_image
 from demitasse.proto import arrays
 from demitasse.proto.errors import DataFault, GraphFault, NetError, ShapeFault, WeightsFault, did_you_mean
+from demitasse.proto.warning import warn
 
 # -- messages ----------------------------------------------------------------------------------------
 
@@ -127,10 +127,9 @@ def warn_of_range(images, raw_scale: float | None) -> None:
     """A warning where images from 0 to 255 meet a raw_scale that is for images from 0 to 1."""
     largest = max((float(np.max(image)) for image in images if np.size(image)), default=0.0)
     if raw_scale is not None and raw_scale * largest > 1000:  # 255 is what images reach
-        warnings.warn(
+        warn(
             f"raw_scale {raw_scale:g} is for images from 0 to 1, as caffe.io.load_image gives them, but these reach "
-            f"{largest:g}: divide them by 255, or leave raw_scale out",
-            stacklevel=3,
+            f"{largest:g}: divide them by 255, or leave raw_scale out"
         )
 
 

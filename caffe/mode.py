@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import functools
 import os
-import warnings
 
 from demitasse.layers.backend import make_backend
 from demitasse.proto.errors import SolverFault
+from demitasse.proto.warning import warn
 
 
 class _Mode:
@@ -76,5 +76,5 @@ def _gpu(device: int):
     try:
         return make_backend(f"gpu:{device}")
     except SolverFault as fault:
-        warnings.warn(f"set_mode_gpu: {fault}; computing on the CPU", stacklevel=4)
+        warn(f"set_mode_gpu: {fault}; computing on the CPU")
         return _cpu(_mode.exact)

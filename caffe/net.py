@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 
 import numpy as np
 
@@ -30,6 +29,7 @@ from demitasse.netdef.net import Net as Engine
 from demitasse.netdef.turns import alone
 from demitasse.proto.errors import GraphFault
 from demitasse.proto.messages import NetParameter
+from demitasse.proto.warning import warn
 from demitasse.solver import debug
 
 
@@ -157,10 +157,7 @@ class Net(Stored):
         """Run layers backward by their indices."""
         steps = self.engine.plan.steps
         if not any(step.backward for step in steps):
-            warnings.warn(
-                "backward has nothing to do: no loss, or force_backward: true, reaches a layer that learns",
-                stacklevel=3,
-            )
+            warn("backward has nothing to do: no loss, or force_backward: true, reaches a layer that learns")
             return
         # A user's own backward is called whatever arrives, and zeros are what Caffe's diffs are until they are written.
         with_zeros = any(step.backward and step.spec.type == "Python" for step in steps[first : last + 1])

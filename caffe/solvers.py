@@ -7,14 +7,13 @@ solver.step(100)
 
 from __future__ import annotations
 
-import warnings
-
 from caffe import mode
 from caffe.files import require_file
 from caffe.log import make_log
 from caffe.net import Net
 from demitasse.proto.messages import SolverParameter
 from demitasse.proto.text import read_solver
+from demitasse.proto.warning import warn
 from demitasse.solver.solver import Solver as Engine
 
 
@@ -32,10 +31,9 @@ class Solver:
             require_file(solver_file)
         said, _ = read_solver(solver_file)
         if self.type not in ("", said.type):
-            warnings.warn(
+            warn(
                 f'{solver_file} says type: "{said.type}", but the script asks for {type(self).__name__}, '
-                "which counts; caffe.get_solver goes by the file",
-                stacklevel=2,
+                "which counts; caffe.get_solver goes by the file"
             )
         seed = mode.random_seed() if said.random_seed < 0 else None
         self._engine = Engine(

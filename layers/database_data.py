@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from demitasse.layers.data import datum
@@ -11,6 +9,7 @@ from demitasse.layers.data.feed import FeedLayer
 from demitasse.layers.data.records import DatabaseSource
 from demitasse.layers.data.transform import Transformer
 from demitasse.proto.errors import ShapeFault
+from demitasse.proto.warning import warn
 
 
 class DatumRecords(DatabaseSource):
@@ -37,7 +36,7 @@ class DatumRecords(DatabaseSource):
             raise ShapeFault(f"{fault.what}; {hint}") if hint else fault from None
         if hint and not self._hinted:
             self._hinted = True
-            warnings.warn(f"{place}: {hint}", stacklevel=2)
+            warn(f"{place}: {hint}")
         return [image, np.float32(message.label)][: self.tops], place
 
     def uneven(self, shape, first):

@@ -13,12 +13,12 @@ Source: "The PASCAL Visual Object Classes Challenge" (Everingham et al., 2010), 
 """
 
 import os
-import warnings
 
 from demitasse.layers.boxes import iou
 from demitasse.layers.data.detections import read_sizes
 from demitasse.layers.layer import Layer
 from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.warning import warn
 
 
 class DetectionEvaluate(Layer):
@@ -90,8 +90,5 @@ class DetectionEvaluate(Layer):
 def _sizes(path):
     """What the name_size_file lists; nothing where none is named, or, with a warning, where it is not there."""
     if path and not os.path.exists(path):
-        warnings.warn(
-            f"name_size_file '{path}' does not exist: overlaps are measured in shares of the image, not in its pixels",
-            stacklevel=4,
-        )
+        warn(f"name_size_file '{path}' does not exist: overlaps are measured in shares of the image, not in its pixels")
     return read_sizes(path) if os.path.exists(path) else []

@@ -58,12 +58,14 @@ class Stream(NamedTuple):
     """How the samples of a data layer follow each other, and which settings draw something at random.
 
     count: samples until it begins again; None where that is not known.  order: of what draws which sample is next
-    ("shuffle: true").  looks: of what draws how it is cut ("crop_size: 224", "mirror: true").
+    ("shuffle: true").  looks: of what draws how it is cut ("crop_size: 224", "mirror: true").  seed: where it was
+    given, of what draws the order: two layers of one seed and count draw alike.
     """
 
     count: int | None
     order: tuple[str, ...] = ()
     looks: tuple[str, ...] = ()
+    seed: int | None = None
 
 
 class Layer:

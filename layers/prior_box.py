@@ -13,10 +13,10 @@ al., 2017), 3.2.
 """
 
 import math
-import warnings
 
 from demitasse.layers.layer import Layer
 from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.warning import warn
 
 
 class PriorBox(Layer):
@@ -95,18 +95,16 @@ def _as_published(param) -> tuple[bool, bool]:
     denser, densify = param.denser_prior_boxes, param.densify
     if not param.HasField("denser_prior_boxes") and not param.flip and list(param.aspect_ratio)[-3:] == [5, 7, 10]:
         denser = True
-        warnings.warn(
+        warn(
             "aspect ratios up to 10 that are not flipped are TextBoxes': each box is doubled half a step lower, as "
-            "there; write denser_prior_boxes: true, or false for the boxes of SSD",
-            stacklevel=4,
+            "there; write denser_prior_boxes: true, or false for the boxes of SSD"
         )
     if not param.HasField("densify") and list(param.min_size) == [32, 64, 128] and not param.aspect_ratio:
         densify = not param.max_size
         if densify:
-            warnings.warn(
+            warn(
                 "min_size 32, 64 and 128 at one place are FaceBoxes': 16 + 4 + 1 boxes per pixel, as there; write "
-                "densify: true, or false for the boxes of SSD",
-                stacklevel=4,
+                "densify: true, or false for the boxes of SSD"
             )
     return denser, densify
 

@@ -4,7 +4,8 @@
 prototxt's folder, else from models/data, where the published nets' data layers are.  `layer` is the class in it;
 caffe/pylayer.py says what it is given.  It works on the host; on another device its blobs travel.  The user's `setup`
 runs once; `reshape` runs at build and before every forward.
-A class that has `state()` and `load_state(state)` (JSON values) resumes exactly where a snapshot was taken.
+A class that has `state()` and `load_state(state)` (JSON values) resumes exactly where a snapshot was taken; one
+with `data_stream()` (a layer.Stream) is asked whether its samples fit those of data layers that it meets in a loss.
 """
 
 from __future__ import annotations
@@ -97,6 +98,9 @@ class Python(Layer):
 
     def coords(self):
         return None
+
+    def stream(self):
+        return self.user.data_stream() if self._offers("data_stream") else None
 
     def state(self):
         return self.user.state() if self._offers("state") else {}

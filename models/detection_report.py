@@ -33,12 +33,12 @@ class DetectionRun:
     pictures: of the first images, each a pair (true boxes, boxes found) drawn into the image.
     """
 
-    def __init__(self, path: str | Path, weights: str, ap_version: str, backend=None):
+    def __init__(self, path: str | Path, weights: str, ap_version: str, backend=None, auto_crop: bool = False):
         self.step = next(step for step in Plan(path, "TEST").steps if step.layer.judges_boxes)
         self.found, self.true = (value.name for value in self.step.bottoms)
         self.images = _images_of(path)
         keep = [self.found, self.true, self.images]
-        self.net = Net(path, "TEST", weights=weights, backend=backend, keep=keep)
+        self.net = Net(path, "TEST", weights=weights, backend=backend, keep=keep, auto_crop=auto_crop)
         self.outputs = judged_outputs(self.net)
         self.means = OutputMeans(self.outputs, ap_version)
         self.pictures: list[tuple[np.ndarray, np.ndarray]] = []

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 from demitasse.netdef.crops import wrong_crops
 from demitasse.netdef.fields import own_fields, unread_fields
 from demitasse.netdef.graph import Step
 from demitasse.netdef.pairing import unpaired_sources
-
-FRAMES = 5  # from warnings.warn to who builds the net
+from demitasse.proto.warning import warn
 
 
 def warn_of_net(steps: Sequence[Step], told: set[str]) -> None:
@@ -24,7 +22,7 @@ def warn_of_net(steps: Sequence[Step], told: set[str]) -> None:
             _warn(step, f"{' and '.join(unread)} without effect: {read}")
     warn_of_layers(steps, told)
     for line in (*wrong_crops(steps), *unpaired_sources(steps)):
-        warnings.warn(line, stacklevel=FRAMES)
+        warn(line)
 
 
 def warn_of_layers(steps: Sequence[Step], told: set[str]) -> None:
@@ -38,4 +36,4 @@ def warn_of_layers(steps: Sequence[Step], told: set[str]) -> None:
 
 def _warn(step: Step, line: str) -> None:
     place = f"{step.where}: " * bool(str(step.where))
-    warnings.warn(f"{place}layer {step.label}: {line}", stacklevel=FRAMES)
+    warn(f"{place}layer {step.label}: {line}")

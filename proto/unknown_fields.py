@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 from demitasse.proto import messages
 from demitasse.proto.errors import SchemaFault, Where, did_you_mean
 from demitasse.proto.fork_fields import idle_field, refused_field
@@ -11,6 +9,7 @@ from demitasse.proto.messages import LayerParameter
 from demitasse.proto.other_words import other_field
 from demitasse.proto.survey import Outline, survey, unknown_type_at
 from demitasse.proto.tokens import Source, Token, shortened
+from demitasse.proto.warning import warn
 
 REFUSED_MARK = "?"  # before the name of a field in the locations of a layer: read over, but the layer cannot be built
 
@@ -48,7 +47,7 @@ class UnknownFields:
         if self.idle:
             fields = "; ".join(f"{said} in line {_few(lines)}" for said, lines in self.idle.items())
             file = self.source.file and f"{self.source.file}: "
-            warnings.warn(f"{file}without effect here: {fields}", stacklevel=4)
+            warn(f"{file}without effect here: {fields}")
 
 
 def require_none_refused(layer: LayerParameter, where: Where) -> None:

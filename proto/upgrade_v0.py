@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 
 from demitasse.proto.errors import SchemaFault, Where, did_you_mean, located
 from demitasse.proto.messages import NetParameter, V1LayerParameter, is_repeated
+from demitasse.proto.warning import warn
 
 _TYPES = {"conv": "CONVOLUTION", "pool": "POOLING", "innerproduct": "INNER_PRODUCT", "images": "IMAGE_DATA"}
 _TYPES.update(
@@ -140,10 +140,9 @@ def _upgrade_layer(old: V1LayerParameter, where: Where) -> V1LayerParameter:
             path = _path(field.name, inner.type)
             if path is None:
                 location = f"{where}: " if where.line else ""
-                warnings.warn(
+                warn(
                     f"{location}layer '{inner.name}': '{field.name}' means nothing to a layer of V0 type "
-                    f"'{inner.type}' and is dropped",
-                    stacklevel=2,
+                    f"'{inner.type}' and is dropped"
                 )
                 continue
             *home, name = path.split(".")

@@ -10,7 +10,6 @@ ending.  Every fault is a WeightsFault that names the file and says what it is i
 from __future__ import annotations
 
 import os
-import warnings
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from demitasse.proto.arrays import array_to_blobproto, array_to_datum, blobproto
 from demitasse.proto.caffemodel import SolverFile
 from demitasse.proto.files import fault, kind_of, map_file, write_chunks
 from demitasse.proto.messages import LayerParameter, NetParameter
+from demitasse.proto.warning import warn
 
 __all__ = [
     "SolverFile",
@@ -83,7 +83,7 @@ def _read(path):
         layers = {}
         for name, blobs in described:
             if blobs and name in layers:
-                warnings.warn(f"{path}: two layers '{name}' have weights: the later one counts", stacklevel=3)
+                warn(f"{path}: two layers '{name}' have weights: the later one counts")
             if blobs:
                 layers[name] = [values for values, _ in blobs]
     elif kind == "hdf5":
@@ -105,10 +105,9 @@ def _warn_of_nan(layers: dict, path) -> None:
         ]
     if broken:
         some = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
-        warnings.warn(
+        warn(
             f"{path}: NaN among the weights of {len(broken)} of {len(layers)} layers ({some}): "
-            "the training run that wrote them had diverged",
-            stacklevel=4,
+            "the training run that wrote them had diverged"
         )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from demitasse.layers.data.listing import read_lines
 from demitasse.proto import messages, text
 from demitasse.proto.errors import DataFault, SchemaFault
 from demitasse.proto.files import write_text
+from demitasse.proto.warning import warn
 
 FORMATS = ("VOC", "COCO")
 
@@ -57,7 +57,7 @@ def make_writer(param):
         path = getattr(param, field)
         if not os.path.exists(path):
             lack = f"to '{param.output_directory}': {field} " + (f"'{path}' does not exist" if path else "is not given")
-            warnings.warn(f"save_output_param: no results are written {lack}", stacklevel=3)
+            warn(f"save_output_param: no results are written {lack}")
             return None
     return DetectionWriter(param)
 

@@ -57,6 +57,7 @@ def add_to(commands) -> None:
         metavar="FILE",
         help="a file of class names, one a line (default: what the data or the net's folder say)",
     )
+    arguments.add_auto_crop(parser)
     add_device_options(parser, "cpu")
     parser.set_defaults(run=run)
 
@@ -72,7 +73,7 @@ def run(options) -> None:
         _report_boxes(options, folder, net, weights)
         return
     extremes = Extremes(options.images)
-    evaluation = Evaluation(net, weights, backend=BackendOptions.of(options).make())
+    evaluation = Evaluation(net, weights, backend=BackendOptions.of(options).make(), auto_crop=options.auto_crop)
     try:
         arguments.warn_of_missing(evaluation.net)
         for example in progress(evaluation, len(evaluation)):
@@ -109,7 +110,7 @@ def _report_boxes(options, folder: Path, net: Path, weights) -> None:
     param, _ = read_solver(str(find_file(folder, ("solver.prototxt",))))
     if not param.test_iter:
         raise DataFault(f"{folder}: its solver has no test_iter: it says how many batches a test has")
-    run = DetectionRun(net, str(weights), param.ap_version, BackendOptions.of(options).make())
+    run = DetectionRun(net, str(weights), param.ap_version, BackendOptions.of(options).make(), options.auto_crop)
     try:
         arguments.warn_of_missing(run.net)
         names = names_of(options.classes, (), run.step.spec.detection_evaluate_param.num_classes, net)

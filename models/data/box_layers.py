@@ -44,6 +44,9 @@ class VOCBoxDataLayer(SegDataLayer):
         self.classes = {name: label for label, name in enumerate(names)}
         return read.split(Path(self.voc_dir) / "ImageSets/Main", self.split)
 
+    def looks(self):
+        return ("mirror: True",) * self.mirror
+
     def load_sample(self, name, rng):
         """(3, H, W) and (most, 8), whose sizes have nothing in common."""
         pixels = read.bgr(read.image(f"{self.voc_dir}/JPEGImages/{name}.jpg"), self.mean)

@@ -90,6 +90,10 @@ class FolderSegDataLayer(SegDataLayer):
         self.images = images
         return chosen
 
+    def looks(self):
+        cut = (f"crop: {self.set['crop']}",) if self.set["crop"] else ()
+        return cut + ("mirror: True",) * self.set["mirror"]
+
     def mean_of(self, top):
         return tuple(self.set["mean"])
 

@@ -11,7 +11,6 @@ import ast
 import math
 import random
 import re
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 import caffe
 from demitasse.models.data import options
 from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.warning import warn
 
 PAIR = re.compile(r"""\s*(?P<quote>['"]?)(?P<name>\w+)(?P=quote)\s*:\s*(?P<value>.*?)\s*$""")
 WORDS = {"true": True, "yes": True, "false": False, "no": False, "null": None, "~": None}
@@ -86,10 +86,9 @@ class RCNNLayer(caffe.Layer):
         for name in [name for name in given if name not in known]:
             del given[name]
             if name not in self.without_effect:
-                warnings.warn(
+                warn(
                     f"param_str has '{name}', which {type(self).__name__} does not know: it counts nothing (known are "
-                    f"{', '.join(sorted(known))})",
-                    stacklevel=2,
+                    f"{', '.join(sorted(known))})"
                 )
         self.given = options.parse_options(repr(given), known)
         seed = self.given["seed"]

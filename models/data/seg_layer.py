@@ -18,6 +18,7 @@ import numpy as np
 
 import caffe
 from demitasse.layers.data.feed import Feed, Source
+from demitasse.layers.layer import Stream
 from demitasse.models.data import options
 from demitasse.proto.errors import DataFault, GraphFault
 from demitasse.solver.path_lookup import located
@@ -108,8 +109,18 @@ class SegDataLayer(caffe.Layer):
         source = Samples(self.indices, self.load_sample)
         source.padding = [255.0 if name in ("label", "sem", "geo") else 0.0 for name in self.top_names]
         source.shuffle = self.random
-        source.seed = secrets.randbits(32) if given["seed"] is None else given["seed"]
+        self.seed = given["seed"]
+        source.seed = secrets.randbits(32) if self.seed is None else self.seed
         self.feed = Feed(source, given["batch_size"], AHEAD)
+
+    def looks(self) -> tuple[str, ...]:
+        """The options that draw how a sample is cut, as they are written."""
+        return ()
+
+    def data_stream(self) -> Stream:
+        """How the samples follow each other, for the check that those of two layers belong together."""
+        order = ("randomize: True",) if self.random else ()
+        return Stream(len(self.indices), order, self.looks() if self.random else (), self.seed)
 
     def in_order(self) -> None:
         """From now on, from the first: one sample after the other, each once and in its own size, nothing random in it

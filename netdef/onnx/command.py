@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import warnings
 
 from demitasse.netdef.net import Net
 from demitasse.netdef.onnx.back import import_file
@@ -13,6 +12,7 @@ from demitasse.netdef.onnx.preprocess import Preprocessing
 from demitasse.netdef.words import count_text
 from demitasse.proto.errors import SchemaFault, WeightsFault, Where, printable
 from demitasse.proto.text import text_of
+from demitasse.proto.warning import warn
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def export_file(options: argparse.Namespace, inputs: dict) -> str:
         if options.weights:
             report = net.load(options.weights)
             if report.missing:
-                warnings.warn(str(report), stacklevel=2)
+                warn(str(report))
         model = export(net, options.target, way)
     finally:
         net.close()

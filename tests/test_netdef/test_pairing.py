@@ -1,5 +1,6 @@
 """Images and labels from two data layers that do not give the same samples: told before anything runs."""
 
+import shutil
 import warnings
 
 import numpy as np
@@ -130,6 +131,44 @@ def test_a_batch_joined_of_two_data_sets_is_no_pair(folder):
     label = """layer { name: "domain" type: "DummyData" top: "label" dummy_data_param {
       shape { dim: 8 dim: 1 dim: 24 dim: 32 } } }"""
     assert told(two + join + label + conv("c", "j", 3, 1) + LOSS) == []
+
+
+def written(folder, name, top, other, **given):
+    """A layer of folder_layers that gives images and labels; `other`: the top of the two that is not used."""
+    tops = (top, other) if top != "label" else (other, top)
+    options = {"images": f"{folder}/images", "labels": f"{folder}/labels", "classes": 3, **given}
+    return (
+        f'layer {{ name: "{name}" type: "Python" top: "{tops[0]}" top: "{tops[1]}" '
+        f'python_param {{ module: "folder_layers" layer: "FolderSegDataLayer" param_str: "{options}" }} }}\n'
+        + layer("Silence", f"no_{name}", other, "")
+    )
+
+
+def test_python_data_layers_are_asked_too(folder, tmp_path):
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+        for number in range(8):
+            shutil.copy(folder / f"{number}.png", tmp_path / kind)
+
+    def both(first, second):
+        image, label = written(tmp_path, "a", "data", "x", **first), written(tmp_path, "b", "label", "y", **second)
+        return told(image + label + CONV + LOSS)
+
+    (line,) = both({}, {})
+    assert "the order of their samples is not the same ('a': randomize: True; 'b': randomize: True)" in line
+    still = {"randomize": False}
+    assert both(still, still) == both({"seed": 3, "mirror": True}, {"seed": 3, "mirror": True}) == []
+    assert len(both({"seed": 3}, {"seed": 4})) == 1
+    still["batch_size"] = 4
+    (line,) = told(written(tmp_path, "a", "data", "x", **still) + records(folder, "short", "label") + CONV + LOSS)
+    assert "('a': 8 samples; 'short': 5 samples)" in line
+
+
+def test_a_warning_shows_the_line_that_builds_the_net(folder):
+    text = records(folder, "img", "data", "mirror: true") + records(folder, "lab", "label", "mirror: true")
+    with pytest.warns(UserWarning, match="each draws for itself") as caught:
+        Net(text + CONV + LOSS, "TRAIN").close()
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_a_solver_says_it_before_the_first_iteration(folder, tmp_path, monkeypatch, capfd):

@@ -12,14 +12,13 @@ kernels on arrays and channels-last tensors; cudnn.py, cudnn_plans.py: cuDNN; nc
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from demitasse.layers.backend.contract import Capabilities
 from demitasse.layers.backend.dispatch import provides
 from demitasse.layers.backend.gpu.convolution import DiagonalCache
 from demitasse.proto.errors import SolverFault
+from demitasse.proto.warning import warn
 
 PRECISIONS = ("fp32", "tf32", "fp16")
 
@@ -58,7 +57,7 @@ def _cudnn(runtime, precision: str, deterministic: bool):
 
         return Cudnn(runtime, precision, deterministic)
     except (ImportError, OSError, RuntimeError) as error:
-        warnings.warn(f"cuDNN is not used ({error}): convolutions run through cuBLAS, slower", stacklevel=2)
+        warn(f"cuDNN is not used ({error}): convolutions run through cuBLAS, slower")
         return None
 
 

@@ -15,9 +15,10 @@ import contextlib
 import functools
 import re
 import threading
-import warnings
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from demitasse.proto.warning import warn
 
 # The knob numbers in a plan's name are cudnn_graph.h's CUDNN_KNOB_TYPE_*; the Python enum counts differently.
 KNOBS = {
@@ -201,7 +202,7 @@ class Planner:
             return self._from_heuristics(spec, image, [mode.A, mode.FALLBACK], False)
         except self.refusals as error:
             first = str(error).splitlines()[0] if str(error) else "no reason given"
-            warnings.warn(f"cuDNN has no engine for {spec} of {image}, cuBLAS is used: {first}", stacklevel=2)
+            warn(f"cuDNN has no engine for {spec} of {image}, cuBLAS is used: {first}")
             return None
 
     def _from_heuristics(self, spec, image, modes, on_cores: bool):
