@@ -1,7 +1,13 @@
-"""Numbers and words as people write them elsewhere (3x3, 1/2, yes, 1e–4, 100k), and what a prototxt has for them."""
+"""Numbers and words as people write them elsewhere (3x3, 1/2, yes, 1e–4, 100k), and what is written here for them.
+
+`as_meant` says it of a prototxt, `number` and `truth` of any text (the value of a command's option).
+"""
 
 from __future__ import annotations
 
+import ast
+import math
+import operator
 import re
 import unicodedata
 
@@ -9,13 +15,22 @@ from demitasse.proto.errors import NetError, SchemaFault
 from demitasse.proto.messages import is_repeated
 from demitasse.proto.tokens import Source, shortened
 
-_WRITTEN = re.compile(r"[^\n#{}]*?(?=\s+[A-Za-z_]\w*\s*[:{<]|[\n#{}]|$)")  # a value, as far as it may reach
+# A value, as far as it may reach; one in braces is none, but numbers are put into them elsewhere.
+_WRITTEN = re.compile(r"(?:\{[^\n#{}]*\}|[^\n#{}]*?)(?=\s+[A-Za-z_]\w*\s*[:{<]|[\n#{}]|$)")
 _DASHES = re.compile("[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]")
-_NUMBER = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
-_WORDS = {"true": "true", "yes": "true", "on": "true", "y": "true", "enable": "true", "enabled": "true"}
-_WORDS |= {"false": "false", "no": "false", "off": "false", "n": "false", "disable": "false", "disabled": "false"}
+_NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?"
+_WORDS = {"true": True, "yes": True, "on": True, "y": True, "enable": True, "enabled": True, "1": True}
+_WORDS |= {"false": False, "no": False, "off": False, "n": False, "disable": False, "disabled": False, "0": False}
+_NOTHING = ("none", "null", "nil", "off", "never", "default", "no", "false")
 _BY_SIDE = {"kernel_size": "kernel", "pad": "pad", "stride": "stride"}  # fields with an _h and a _w
-_THOUSANDS = {"k": 1000, "m": 1000000}
+_THOUSANDS = {"": 1, "k": 1000, "m": 1000000}
+_SIGNS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
 
 
 def as_meant(fault: NetError, value_at: tuple | None, source: Source) -> NetError:
@@ -26,9 +41,11 @@ def as_meant(fault: NetError, value_at: tuple | None, source: Source) -> NetErro
     if not value_at or not fault.where:
         return fault
     field, offset = value_at
+    if source.text[:offset].rstrip().endswith(","):  # in a list: what belongs to it begins before
+        return fault
     found, where = _WRITTEN.match(source.text, offset), source.where(offset)
-    written = found[0].strip(" \t,;") if found else ""
-    inside = 0 <= fault.where.column - where.column <= len(written) and fault.where.line == where.line
+    written = found[0].strip(" \t,;[]") if found else ""
+    inside = 0 <= fault.where.column - where.column <= len(written) + 1 and fault.where.line == where.line
     what = remedy(field, written) if inside else ""
     if not what or what.endswith(f" {field.name}: {written}"):  # it is well written, but wrong
         return fault
@@ -43,38 +60,115 @@ def remedy(field, written: str) -> str:
 
     Empty where it cannot be told.
     """
-    kinds = {field.CPPTYPE_BOOL: _bool, field.CPPTYPE_FLOAT: _float, field.CPPTYPE_DOUBLE: _float}
     if field.cpp_type == field.CPPTYPE_STRING:
-        is_path = re.fullmatch(r"[\w.~/-]*[./~-][\w.~/-]*", written)
-        return f'write {field.name}: "{written}"' if is_path else ""
+        is_path = re.fullmatch(r"(?:[A-Za-z]:)?[\w.~/\\-]*[./~\\-][\w.~/\\-]*", written)
+        return f'write {field.name}: "{written}"'.replace("\\", "/") if is_path else ""
     if field.cpp_type == field.CPPTYPE_ENUM:
         return ""
-    return kinds.get(field.cpp_type, _whole)(field, written)
+    if field.cpp_type == field.CPPTYPE_BOOL and (word := truth(written)) is not None:
+        return f"write {field.name}: {str(word).lower()}"
+    if written.lower() in _NOTHING and (is_repeated(field) or field.has_default_value):
+        default = str(field.default_value).lower()
+        return f"leave {field.name} out" + ("" if is_repeated(field) else f", which stands for {default}")
+    if field.cpp_type == field.CPPTYPE_BOOL:
+        return ""
+    whole = field.cpp_type not in (field.CPPTYPE_FLOAT, field.CPPTYPE_DOUBLE)
+    if whole and (special := _sides(field, plain(written)) or _of_pixels(field, plain(written))):
+        return special
+    if several := _listed(field, plain(written)):
+        return several
+    why, meant = number(written, whole)
+    return ": ".join(filter(None, (why, f"write {field.name}: {meant}" if meant else "")))
 
 
-def _bool(field, written: str) -> str:
-    word = _WORDS.get(written.strip("\"'").lower())
-    return f"write {field.name}: {word}" if word else ""
+def truth(written: str) -> bool | None:
+    """What a word for yes or no means; None for any other."""
+    return _WORDS.get(plain(written).lower())
 
 
-def _whole(field, written: str) -> str:
-    plain = _plain(written)
-    if sides := re.fullmatch(r"([0-9]+) ?[xX*\u00d7] ?([0-9]+)", plain):
-        if by_side := _sides(field, *sides.groups()):
-            return by_side
-    if field.name == "pad" and plain.lower() in ("same", "valid"):
-        return "pad is a number of pixels: write " + (
-            "pad: 0" if plain.lower() == "valid" else "half of kernel_size - 1, say pad: 1 for kernel_size: 3"
-        )
-    if re.fullmatch("[0-9]{1,3}(?:[ ,'_][0-9]{3})+|[0-9]+(?:_[0-9]+)+", plain):
-        return f"digits are written without marks between them: write {field.name}: {re.sub('[^0-9]', '', plain)}"
-    if thousands := re.fullmatch("([0-9.]+) ?([kKmM])", plain):
-        return _exactly(field, thousands[1], _THOUSANDS[thousands[2].lower()])
-    return _listed(field, plain) or _computed(field, plain) or _exactly(field, plain)
+def number(written: str, whole: bool) -> tuple[str, str]:
+    """(why it is no number here, or an empty text; the number) of a text that means one.  whole: only integers count.
+
+    ("", "") where it cannot be told.
+    """
+    text, mark = plain(written), "digits are written without marks between them"
+    if re.fullmatch("[1-9][0-9]{0,2}(?:[ ,'_][0-9]{3})+|[0-9]+(?:_[0-9]+)+|[0-9]{1,3}(?:\\.[0-9]{3}){2,}", text):
+        return mark, re.sub("[^0-9]", "", text)
+    if re.fullmatch("[0-9]{1,3}(?:\\.[0-9]{3})+,[0-9]+", text):
+        return mark, text.replace(".", "").replace(",", ".")
+    if whole and re.fullmatch("[1-9][0-9]{0,2}\\.[0-9]{3}", text):
+        return "a point stands before fractions", text.replace(".", "")
+    if re.search("epochs?$", text):
+        return "training is counted in iterations, of which an epoch has its images by the batch", ""
+    text = re.sub("(?<=[0-9]) ?(px|pixels|iterations|iters)$", "", text)
+    if thousands := re.fullmatch(f"({_NUMBER}) ?([kKmM])", text):
+        text = f"{float(thousands[1]) * _THOUSANDS[thousands[2].lower()]:.15g}"
+    elif percent := re.fullmatch(f"({_NUMBER}) ?%", text):
+        text = f"{float(percent[1]) / 100:.9g}"
+    if not whole:
+        return _real(written, text)
+    if _is_number(text) and abs(float(text)) <= 2**53 and float(text).is_integer():
+        return "", str(int(float(text)))
+    return _computed(text, whole)
 
 
-def _sides(field, height: str, width: str) -> str:
-    """Of 3x5."""
+def _real(written: str, text: str) -> tuple[str, str]:
+    """`number` of one that may have a fraction; text: `written` in plain characters."""
+    if _DASHES.search(written) and _is_number(text):
+        return "its dash is another character than the minus sign", text
+    if re.fullmatch("-?([0-9.]+) ?[eEdD] ?[-+]? ?[0-9]+", text) and not _is_number(text):
+        return "powers of ten are written in one word with an e", re.sub("[dD]", "e", text.replace(" ", ""))
+    if re.fullmatch("0[xX][0-9a-fA-F]+", text):
+        return "", str(int(text, 16))
+    if text != written.strip() and _is_number(text):
+        return "numbers stand without quotes and in plain digits", text
+    return _computed(text, whole=False)
+
+
+def plain(written: str) -> str:
+    """Without quotes, with plain digits and minus signs."""
+    text = unicodedata.normalize("NFKC", _DASHES.sub("-", written)).strip()
+    return text[1:-1].strip() if len(text) > 2 and text[0] in "\"'\u201c\u201d" else text
+
+
+def _is_number(text: str) -> bool:
+    return bool(re.fullmatch(f"[-+]?{_NUMBER}", text))
+
+
+def _computed(text: str, whole: bool) -> tuple[str, str]:
+    """`number` of a sum, product, power or root."""
+    text = re.sub(r"(?<=[0-9)]) ?[xX\u00d7\u00b7\u22c5] ?(?=[0-9(])", "*", text).replace("^", "**")
+    if len(text) > 60 or not re.search("[-+*/(]", text[1:]):
+        return "", ""
+    try:
+        value = _value(ast.parse(text, mode="eval").body)
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError, TypeError):
+        return "", ""
+    if whole and not value.is_integer():
+        return f"{value:.9g} is no whole number", ""
+    return "nothing is computed here", f"{value:.9g}" if abs(value) < 1e9 or not whole else str(int(value))
+
+
+def _value(node: ast.expr) -> float:
+    """Of an expression of numbers; ValueError for all else."""
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return float(node.value)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_value(node.operand)
+    if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "sqrt" and len(node.args) == 1:
+        return math.sqrt(_value(node.args[0]))
+    if isinstance(node, ast.BinOp) and type(node.op) in _SIGNS:
+        return float(_SIGNS[type(node.op)](_value(node.left), _value(node.right)))
+    raise ValueError
+
+
+def _sides(field, text: str) -> str:
+    """Of 3x5, and of (3, 5) where there is a field for each side."""
+    sign = "[xX*\u00d7]" if field.name not in _BY_SIDE or is_repeated(field) else "[xX*\u00d7, ]"
+    sides = re.fullmatch(f"[(]?([0-9]+) ?{sign} ?([0-9]+)[)]?", text)
+    if not sides:
+        return ""
+    height, width = sides.groups()
     if height == width:
         return f"one number is for both sides: write {field.name}: {height}"
     if stem := _BY_SIDE.get(field.name):
@@ -82,55 +176,20 @@ def _sides(field, height: str, width: str) -> str:
     return f"each side has a number: write {field.name}: [{height}, {width}]" if is_repeated(field) else ""
 
 
-def _float(field, written: str) -> str:
-    plain = _plain(written)
-    if _DASHES.search(written) and _is_number(plain):
-        return f"its dash is another character than the minus sign: write {field.name}: {plain}"
-    if re.fullmatch(f"-?({_NUMBER}) ?[eEdD] ?[-+]? ?[0-9]+", plain):
-        together = re.sub("[dD]", "e", plain.replace(" ", ""))
-        return f"powers of ten are written in one word with an e: write {field.name}: {together}"
-    if re.fullmatch("0[xX][0-9a-fA-F]+", plain):
-        return f"write {field.name}: {int(plain, 16)}"
-    if plain != written.strip() and _is_number(plain):
-        return f"numbers stand without quotes and in plain digits: write {field.name}: {plain}"
-    return _listed(field, plain) or _computed(field, plain)
-
-
-def _plain(written: str) -> str:
-    """Without quotes, with plain digits and minus signs."""
-    text = unicodedata.normalize("NFKC", _DASHES.sub("-", written)).strip()
-    return text[1:-1].strip() if len(text) > 2 and text[0] in "\"'\u201c\u201d" else text
-
-
-def _is_number(text: str) -> bool:
-    return bool(re.fullmatch(f"[-+]?({_NUMBER})([eE][-+]?[0-9]{{1,3}})?", text))
-
-
-def _exactly(field, text: str, times: int = 1) -> str:
-    """Of something that is a whole number, but not written as one: 3.0, 1e5, '3'."""
-    text = re.sub(r"(?<=[0-9]) ?(px|pixels|iterations|iters|epochs)$", "", text)
-    if not _is_number(text) or not (abs(float(text) * times) <= 2**53 and (float(text) * times).is_integer()):
+def _of_pixels(field, text: str) -> str:
+    """Of the words for paddings."""
+    if field.name != "pad" or text.lower() not in ("same", "valid", "half", "full"):
         return ""
-    return f"write {field.name}: {int(float(text) * times)}"
-
-
-def _computed(field, text: str) -> str:
-    """Of a fraction, product or power of two numbers."""
-    terms = re.fullmatch(rf"({_NUMBER}) ?(/|\*\*|\*|\^) ?(-?(?:{_NUMBER}))", text)
-    if not terms:
-        return ""
-    first, sign, second = float(terms[1]), terms[2], float(terms[3])
-    if (sign == "/" and not second) or (sign in ("**", "^") and (abs(second) > 60 or not first)):
-        return ""
-    value = first / second if sign == "/" else first * second if sign == "*" else first**second
-    if field.cpp_type not in (field.CPPTYPE_FLOAT, field.CPPTYPE_DOUBLE) and not value.is_integer():
-        return f"{value:.9g} is no whole number"
-    return f"nothing is computed in a prototxt: write {field.name}: {value:.9g}"
+    return "pad is a number of pixels: write " + (
+        "pad: 0" if text.lower() == "valid" else "half of kernel_size - 1, say pad: 1 for kernel_size: 3"
+    )
 
 
 def _listed(field, text: str) -> str:
     """Of several numbers where a field takes several."""
-    numbers = re.split("[ ,;]+", text.strip("()"))
-    if not is_repeated(field) or len(numbers) < 2 or not all(map(_is_number, numbers)):
+    words = re.split("[ ,;]+", text.strip("(){} "))
+    if not is_repeated(field) or len(words) + (text[:1] in "({") < 2:
         return ""
-    return f"several values stand in brackets: write {field.name}: [{', '.join(numbers)}]"
+    whole = field.cpp_type not in (field.CPPTYPE_FLOAT, field.CPPTYPE_DOUBLE)
+    meant = [word if re.fullmatch(f"-?{_NUMBER}", word) else number(word, whole)[1] for word in words]
+    return f"several values stand in brackets: write {field.name}: [{', '.join(meant)}]" if all(meant) else ""

@@ -32,6 +32,7 @@ _HINTS = {
     "<": ": is it the mark of an unsettled git merge?",
     "{": ": a message has its name before the brace, as in layer { } (JSON is not prototxt)",
 }
+_SPACE = re.compile(r"[ \t]*")
 _CLOSER = {"{": "}", "<": ">"}
 
 
@@ -111,7 +112,12 @@ class _Parser:
         for _ in range(100):
             if self.ahead.kind == "end" or not fault.where or self.where(self.ahead).line != fault.where.line:
                 break
-            self.ahead = next(self.tokens, _END)
+            try:
+                self.ahead = next(self.tokens, _END)
+            except SyntaxFault as other:
+                if other.what.startswith("the string that begins here"):
+                    raise
+                break  # one fault is enough
 
     def next(self) -> Token:
         token = self.ahead
@@ -156,6 +162,8 @@ class _Parser:
                 self.where(name),
             )
         self.marks.setdefault(path, self.where(name))
+        if self.ahead.text == ":" and not field.message_type:
+            self.value_at = field, _SPACE.match(self.source.text, self.ahead.offset + 1).end()
         colon = self.take(":")
         if not colon and not field.message_type:
             raise SyntaxFault(f"':' expected after {name.text}, not {_shown(self.next())}", self.where(name))

@@ -22,6 +22,9 @@ IN_A_NET = {
     "bias_term: FALSE": "bias_term: false",
     "bias_term: 'true'": "bias_term: true",
     "pad: VALID": "pad: 0",
+    "kernel_size: (3, 5)": "kernel_size: [3, 5]",
+    "kernel_size: [3x3]": "kernel_size: 3",
+    "num_output: 256*2": "num_output: 512",
     "weight_filler { std: 1e\u20134 }": "std: 1e-4",
     "weight_filler { std: 1/100 }": "std: 0.01",
     "weight_filler { std: '0.1' }": "std: 0.1",
@@ -35,6 +38,21 @@ IN_A_SOLVER = {
     "base_lr: 1/1000": "base_lr: 0.001",
     "max_iter: 100k": "max_iter: 100000",
     "max_iter: 1.5k": "max_iter: 1500",
+    "max_iter: \uff13": "max_iter: 3",
+    "max_iter: 1.000.000": "max_iter: 1000000",
+    "max_iter: 20.000": "max_iter: 20000",
+    "base_lr: 1.000,5": "base_lr: 1000.5",
+    "base_lr: sqrt(2)": "base_lr: 1.41421356",
+    "base_lr: np.sqrt(2) / 4": "base_lr: 0.353553391",
+    "base_lr: 1e-3/10": "base_lr: 0.0001",
+    "base_lr: 5*10^-4": "base_lr: 0.0005",
+    "base_lr: 5 x 10^-4": "base_lr: 0.0005",
+    "base_lr: 5%": "base_lr: 0.05",
+    "stepvalue: (10, 20)": "stepvalue: [10, 20]",
+    "stepvalue: {10, 20}": "stepvalue: [10, 20]",
+    "stepvalue: [10 20]": "stepvalue: [10, 20]",
+    "stepvalue: 10k,20k": "stepvalue: [10000, 20000]",
+    "net: C:\\nets\\train.prototxt": 'net: "C:/nets/train.prototxt"',
     "max_iter: 1e5": "max_iter: 100000",
     "max_iter: 100,000": "max_iter: 100000",
     "max_iter: 100 000": "max_iter: 100000",
@@ -76,13 +94,27 @@ def test_in_a_solver(written):
             "base_lr: 0.1 max_iter: 10 momentun: 0.9",
             "SolverParameter has no field 'momentun' (did you mean 'momentum'?)",
         ),
-        ("max_iter: \uff13", "unexpected character '\uff13': write 3"),
+        ("max_iter: 10 epochs", "training is counted in iterations, of which an epoch has its images by the batch"),
+        ("test_iter: [1, 2 3]", "',' or ']' expected in a list, not '3'"),
+        (
+            "stepvalue: [(10), 20]",
+            "unexpected character '(': several values are written one by one (dim: 1 dim: 3), or in brackets ([1, 3])",
+        ),
     ],
 )
 def test_what_cannot_be_guessed_is_said_as_it_was(text, says):
     with pytest.raises(NetError) as caught:
         parse(text, SolverParameter)
     assert str(caught.value).endswith(says)
+
+
+@pytest.mark.parametrize("word", ["None", "off", "never", "null"])
+def test_no_value_is_left_out(word):
+    for field, default in (("snapshot", "which stands for 0"), ("clip_gradients", "which stands for -1.0")):
+        with pytest.raises(NetError, match=f"not {word}: leave {field} out, {default}$"):
+            parse(f"{field}: {word}", SolverParameter)
+    with pytest.raises(NetError, match="leave kernel_size out$"):
+        parse(LAYER.format(f"kernel_size: {word}"), NetParameter)
 
 
 def test_what_a_prototxt_may_hold_is_read_as_before():
