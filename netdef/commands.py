@@ -14,6 +14,7 @@ from demitasse.netdef.plan import Plan
 from demitasse.netdef.report import table
 from demitasse.proto.cli import OneLineParser
 from demitasse.proto.errors import NetError, SchemaFault, printable
+from demitasse.proto.option_values import integer
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -103,7 +104,7 @@ def add_commands(commands) -> None:
         help="the size of an input, or of what a data layer makes, which is then not run; may be repeated",
     )
     net.add_argument("--phase", default="TEST", type=str.upper, choices=["TRAIN", "TEST"])
-    net.add_argument("--level", type=int, default=0)
+    net.add_argument("--level", type=integer, default=0)
     net.add_argument("--stage", action="append", default=[], help="may be repeated")
     net.add_argument("--auto-crop", action="store_true", help="compute the offset of every Crop that has no crop_param")
 

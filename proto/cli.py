@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterable
 
 from demitasse.proto.errors import NetError, did_you_mean, printable
+from demitasse.proto.option_values import thread_count
 
 ENGINE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OURS = tuple(os.path.join(ENGINE, folder, "") for folder in ("caffe", "layers", "netdef"))
@@ -38,21 +39,6 @@ class OneLineParser(argparse.ArgumentParser):
             kind, word, known = wrong[1].lower(), wrong[2], re.findall(r"[\w-]+", wrong[3])
             message = f"unknown {kind} '{word}'{did_you_mean(word, known)}; known: {', '.join(known)}"
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
-
-
-def whole_number(text: str) -> int:
-    """An option's value: a whole number from 1."""
-    if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
-    return int(text)
-
-
-def thread_count(text: str) -> int:
-    """An option's value: as many threads as a machine can use."""
-    number, cores = whole_number(text), os.cpu_count() or 1
-    if number > max(64, 4 * cores):
-        raise argparse.ArgumentTypeError(f"{number} threads are too many: there are {cores} cores")
-    return number
 
 
 def add_device_options(parser: argparse.ArgumentParser, default: str | None) -> None:

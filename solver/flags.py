@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 
-from demitasse.proto.cli import OneLineParser, add_device_options, whole_number
+from demitasse.proto.cli import OneLineParser, add_device_options
 from demitasse.proto.errors import SolverFault, did_you_mean
+from demitasse.proto.option_values import integer, whole_number
 from demitasse.solver.precision import VERSIONS
 
 GLOG_FLAGS = re.compile(r"--?(alsologtostderr|logtostderr|minloglevel|log_dir|v)(=.*)?$")
@@ -48,7 +49,7 @@ def _train_options(parser) -> None:
         "--bilinear", action="store_true", help="start all-zero Deconvolutions with lr_mult 0 as bilinear upsampling"
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="instead of the solver's random_seed (below 0: another each time)"
+        "--seed", type=integer, metavar="N", help="instead of the solver's random_seed (below 0: another each time)"
     )
     parser.add_argument("--log", metavar="FILE", help="write a JSON object per event into FILE (.jsonl)")
     parser.add_argument("--plot", metavar="FILE", help="draw the loss into FILE (.png)")
@@ -99,7 +100,7 @@ def _device_options(parser) -> None:
     parser.add_argument(
         "--auto-crop", action="store_true", help="compute the offset of every Crop that has no crop_param"
     )
-    parser.add_argument("-level", "--level", type=int, default=0, metavar="N", help="the level of the net's state")
+    parser.add_argument("-level", "--level", type=integer, default=0, metavar="N", help="the level of the net's state")
     parser.add_argument("-stage", "--stage", default="", metavar="S,...", help="the stages of the net's state")
 
 

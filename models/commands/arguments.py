@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 
 from demitasse.proto.cli import OneLineParser
 from demitasse.proto.errors import did_you_mean
+from demitasse.proto.meant import number
+from demitasse.proto.option_values import refused
 
 DATABASES = ("lmdb", "leveldb")
-LARGEST_SIDE = 65535  # as in a JPEG
 
 
 def add_command(commands, name: str, about: str, **more) -> argparse.ArgumentParser:
@@ -38,27 +38,6 @@ def _option_names(parser: argparse.ArgumentParser) -> list[str]:
     return names
 
 
-def size(text: str) -> tuple[int, int]:
-    """(height, width)."""
-    words = text.lower().split("x")
-    if len(words) != 2 or not all(word.isdigit() and int(word) for word in words):
-        raise argparse.ArgumentTypeError(f"'{text}' is not height x width, such as 360x480")
-    if max(map(int, words)) > LARGEST_SIDE:
-        raise argparse.ArgumentTypeError(f"'{text}': no side of a picture can be above {LARGEST_SIDE} pixels")
-    return int(words[0]), int(words[1])
-
-
-def finite(text: str) -> float:
-    """A number, neither NaN nor infinite."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a finite number")
-    return value
-
-
 def share(text: str) -> float:
     """A factor on channel counts."""
     try:
@@ -66,7 +45,7 @@ def share(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value <= 16:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0 (and up to 16)")
+        raise refused(text, "a number above 0 (and up to 16)", number(text, whole=False))
     return value
 
 

@@ -11,6 +11,7 @@ from demitasse.models.data import read
 from demitasse.models.data.folder_layers import class_names
 from demitasse.models.dataset_check import check, fault_lines, summary
 from demitasse.proto.cli import progress
+from demitasse.proto.option_values import integer
 
 
 def add_to(commands) -> None:
@@ -22,7 +23,7 @@ def add_to(commands) -> None:
         "--classes", metavar="N|FILE", help="how many, or a file of names, one a line (default: list the values found)"
     )
     parser.add_argument(
-        "--ignore", type=int, default=read.IGNORE, metavar="L", help="the label of no class (default: 255)"
+        "--ignore", type=integer, default=read.IGNORE, metavar="L", help="the label of no class (default: 255)"
     )
     parser.set_defaults(run=run)
 

@@ -23,6 +23,7 @@ from demitasse.models.data.annotations import read_annotations
 from demitasse.models.palette import VOC_CLASSES
 from demitasse.proto.errors import DataFault, ShapeFault, did_you_mean
 from demitasse.proto.messages import AnnotatedDatum
+from demitasse.proto.option_values import integer
 
 SPLITS = "ImageSets/Main"
 
@@ -131,8 +132,12 @@ def add_to(commands) -> None:
     arguments.add_flag(
         parser, "backend", choices=arguments.DATABASES, default="lmdb", help="of the database (default: lmdb)"
     )
-    arguments.add_flag(parser, "resize_height", type=int, default=0, metavar="H", help="resize every image to H rows")
-    arguments.add_flag(parser, "resize_width", type=int, default=0, metavar="W", help="resize every image to W columns")
+    arguments.add_flag(
+        parser, "resize_height", type=integer, default=0, metavar="H", help="resize every image to H rows"
+    )
+    arguments.add_flag(
+        parser, "resize_width", type=integer, default=0, metavar="W", help="resize every image to W columns"
+    )
     parser.set_defaults(run=_run)
 
 

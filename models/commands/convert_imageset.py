@@ -20,6 +20,7 @@ from demitasse.netdef.words import shape_text
 from demitasse.proto.arrays import array_to_datum
 from demitasse.proto.errors import DataFault, ShapeFault
 from demitasse.proto.messages import Datum
+from demitasse.proto.option_values import integer
 
 
 def convert_imageset(
@@ -123,8 +124,12 @@ def add_to(commands) -> None:
     arguments.add_flag(
         parser, "backend", choices=arguments.DATABASES, default="lmdb", help="of the database (default: lmdb)"
     )
-    arguments.add_flag(parser, "resize_height", type=int, default=0, metavar="H", help="resize every image to H rows")
-    arguments.add_flag(parser, "resize_width", type=int, default=0, metavar="W", help="resize every image to W columns")
+    arguments.add_flag(
+        parser, "resize_height", type=integer, default=0, metavar="H", help="resize every image to H rows"
+    )
+    arguments.add_flag(
+        parser, "resize_width", type=integer, default=0, metavar="W", help="resize every image to W columns"
+    )
     arguments.add_flag(parser, "check_size", action="store_true", help="stop where two images differ in size")
     arguments.add_flag(parser, "encoded", action="store_true", help="store the image files instead of pixels")
     arguments.add_flag(parser, "encode_type", default="", metavar="TYPE", help="store files of this type: png, jpg")

@@ -14,9 +14,10 @@ from demitasse.models.data import read
 from demitasse.models.data.scenes import MEAN
 from demitasse.models.detect import SHORT_SIDE, Detector, Found, draw_boxes
 from demitasse.models.palette import save_picture
-from demitasse.proto.cli import add_device_options, progress, whole_number
+from demitasse.proto.cli import add_device_options, progress
 from demitasse.proto.errors import DataFault, ShapeFault
 from demitasse.proto.files import write_text
+from demitasse.proto.option_values import finite, whole_number
 
 TEXT = "detections.txt"
 
@@ -33,7 +34,7 @@ def add_to(commands) -> None:
         "--out", type=Path, default=Path("detected"), metavar="DIR", help="where results go (default: detected)"
     )
     parser.add_argument(
-        "--threshold", type=arguments.finite, default=0.5, metavar="S", help="the least score of a box (default: 0.5)"
+        "--threshold", type=finite, default=0.5, metavar="S", help="the least score of a box (default: 0.5)"
     )
     parser.add_argument(
         "--mean",
@@ -42,7 +43,7 @@ def add_to(commands) -> None:
         help="subtracted: numbers, or a .binaryproto (default: VOC's %(default)s)",
     )
     parser.add_argument(
-        "--scale", type=arguments.finite, default=1.0, metavar="S", help="multiplies after the mean is off (default: 1)"
+        "--scale", type=finite, default=1.0, metavar="S", help="multiplies after the mean is off (default: 1)"
     )
     parser.add_argument(
         "--short-side",

@@ -11,6 +11,7 @@ from demitasse.layers.data.database_writer import create_database
 from demitasse.models.commands import arguments
 from demitasse.proto.arrays import array_to_datum
 from demitasse.proto.errors import GraphFault, ShapeFault
+from demitasse.proto.option_values import integer
 
 
 def extract_features(
@@ -65,7 +66,7 @@ def add_to(commands) -> None:
     parser.add_argument("net", metavar="NET", help="a prototxt with a data layer")
     parser.add_argument("blobs", metavar="BLOB[,BLOB]", help="what to extract")
     parser.add_argument("databases", metavar="DB[,DB]", help="the databases to make, one for each blob")
-    parser.add_argument("batches", metavar="BATCHES", type=int, help="how many of the data layer's")
+    parser.add_argument("batches", metavar="BATCHES", type=integer, help="how many of the data layer's")
     parser.add_argument(
         "backend",
         metavar="DB_TYPE",
@@ -83,7 +84,7 @@ def add_to(commands) -> None:
         help="where to compute (default: CPU)",
     )
     parser.add_argument(
-        "device", metavar="DEVICE", nargs="?", type=int, default=0, help="the GPU's number (default: 0)"
+        "device", metavar="DEVICE", nargs="?", type=integer, default=0, help="the GPU's number (default: 0)"
     )
     parser.set_defaults(run=_run_extract)
 

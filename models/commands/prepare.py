@@ -21,8 +21,9 @@ from demitasse.models import surgery
 from demitasse.models.base_weights import BASES, make_base
 from demitasse.models.commands import arguments
 from demitasse.models.label_conversion import Conversion, convert_folder, read_colours, read_map
-from demitasse.proto.cli import progress, whole_number
+from demitasse.proto.cli import progress
 from demitasse.proto.errors import SchemaFault, WeightsFault
+from demitasse.proto.option_values import whole_number
 from demitasse.proto.weights import read_weights, write_weights
 
 

@@ -18,9 +18,10 @@ from demitasse.models.detection_report import DetectionRun, judges_boxes, text_o
 from demitasse.models.evaluate import Evaluation
 from demitasse.models.palette import beside, save_picture
 from demitasse.models.report import Extremes, curves, find_file, log_of, newest_weights, panels, run_lines, sheet
-from demitasse.proto.cli import add_device_options, progress, whole_number
+from demitasse.proto.cli import add_device_options, progress
 from demitasse.proto.errors import DataFault
 from demitasse.proto.files import write_text
+from demitasse.proto.option_values import whole_number
 from demitasse.proto.text import read_solver
 
 

@@ -8,8 +8,9 @@ from demitasse.layers.backend.options import BackendOptions
 from demitasse.models.commands import arguments
 from demitasse.models.evaluate import Evaluation, Example
 from demitasse.models.palette import PREDICTED, require_replaceable, save_labels
-from demitasse.proto.cli import add_device_options, progress, whole_number
+from demitasse.proto.cli import add_device_options, progress
 from demitasse.proto.errors import DataFault
+from demitasse.proto.option_values import whole_number
 from demitasse.solver.heads import Head
 
 

@@ -19,9 +19,10 @@ from demitasse.models.data.folder_layers import SUFFIXES
 from demitasse.models.data.scenes import MEAN
 from demitasse.models.palette import PREDICTED, legend, overlay, require_replaceable, save_labels, save_picture
 from demitasse.models.segment import Segmenter, probabilities
-from demitasse.proto.cli import add_device_options, progress, whole_number
+from demitasse.proto.cli import add_device_options, progress
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 from demitasse.proto.files import replacing
+from demitasse.proto.option_values import finite, size, whole_number
 
 LEGEND = "legend"
 
@@ -77,7 +78,7 @@ def add_to(commands) -> None:
         help="subtracted: numbers, or a .binaryproto (default: VOC's %(default)s)",
     )
     parser.add_argument(
-        "--scale", type=arguments.finite, default=1.0, metavar="S", help="multiplies after the mean is off (default: 1)"
+        "--scale", type=finite, default=1.0, metavar="S", help="multiplies after the mean is off (default: 1)"
     )
     parser.add_argument("--rgb", action="store_true", help="the net takes RGB (default: BGR, as Caffe's nets do)")
     parser.add_argument("--blob", default="", metavar="NAME", help="the scores (default: score, or the only map)")
@@ -91,7 +92,7 @@ def add_to(commands) -> None:
         help="work on images shrunk to at most N pixels a side (saves memory on photos)",
     )
     parser.add_argument(
-        "--size", type=arguments.size, metavar="HxW", help="work on images resized to this, for nets of a fixed size"
+        "--size", type=size, metavar="HxW", help="work on images resized to this, for nets of a fixed size"
     )
     parser.add_argument(
         "--probabilities", action="store_true", help="also write NAME.npz with `probabilities` (classes, H, W)"

@@ -26,10 +26,11 @@ from demitasse.models.evaluate import Evaluation
 from demitasse.models.fcn import fcn
 from demitasse.models.stages import Stage, solver_of, stages, starting_weights
 from demitasse.proto import text
-from demitasse.proto.cli import add_device_options, progress, whole_number
+from demitasse.proto.cli import add_device_options, progress
 from demitasse.proto.errors import NetError, SolverFault, WeightsFault
 from demitasse.proto.files import replacing, write_text
 from demitasse.proto.messages import SolverParameter
+from demitasse.proto.option_values import integer, whole_number
 from demitasse.proto.weights import write_weights
 from demitasse.solver.bilinear import fill_zero_deconvolutions
 from demitasse.solver.log import Log
@@ -178,11 +179,13 @@ def add_to(commands) -> None:
         metavar="W",
         help="the weights that the first stage to be run starts from (given twice for two)",
     )
-    parser.add_argument("--stage", type=int, metavar="N", help="begin with this stage; --from gives what comes before")
+    parser.add_argument(
+        "--stage", type=integer, metavar="N", help="begin with this stage; --from gives what comes before"
+    )
     parser.add_argument("--iterations", type=whole_number, metavar="N", help="of every stage, to try it out")
     parser.add_argument("--snapshot", type=whole_number, metavar="N", help="take one each N iterations")
     arguments.add_width(parser)
-    parser.add_argument("--seed", type=int, metavar="N", help="of dropout and fillers (default: another each time)")
+    parser.add_argument("--seed", type=integer, metavar="N", help="of dropout and fillers (default: another each time)")
     parser.add_argument("--no-score", action="store_true", help="do not score the stages")
     parser.add_argument("--dry-run", action="store_true", help="print the plan only")
     add_device_options(parser, "cpu")

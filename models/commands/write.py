@@ -8,8 +8,9 @@ from demitasse.models import demo_net, own_dataset, rcnn_demo, recipes, ssd_demo
 from demitasse.models.commands import arguments
 from demitasse.models.data.folder_layers import class_names
 from demitasse.models.text_files import write_files
-from demitasse.proto.cli import progress, whole_number
+from demitasse.proto.cli import progress
 from demitasse.proto.errors import SchemaFault
+from demitasse.proto.option_values import integer, size, whole_number
 
 DEMOS = {
     "demo": ("demo", demo_net.files),
@@ -40,11 +41,11 @@ def add_to(commands) -> None:
     own_data.add_argument("--images", metavar="DIR", help="photos of any size")
     own_data.add_argument("--labels", metavar="DIR", help="PNGs of class indices; 255: no class")
     own_data.add_argument("--resize", type=whole_number, metavar="N", help="the shorter side of every image")
-    own_data.add_argument(
-        "--crop", type=arguments.size, metavar="HxW", help="train on parts of this size, cut at random"
-    )
+    own_data.add_argument("--crop", type=size, metavar="HxW", help="train on parts of this size, cut at random")
     own_data.add_argument("--balance", action="store_true", help="thin out frequent classes in the training loss")
-    own_data.add_argument("--ignore", type=int, default=255, metavar="L", help="the label of no class (default: 255)")
+    own_data.add_argument(
+        "--ignore", type=integer, default=255, metavar="L", help="the label of no class (default: 255)"
+    )
     own_data.add_argument(
         "--iterations", type=whole_number, default=2000, metavar="N", help="of the solver (default: 2000)"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 
 from demitasse.netdef.net import Net
 from demitasse.netdef.onnx.back import import_file
@@ -11,6 +10,7 @@ from demitasse.netdef.onnx.export import Way, export
 from demitasse.netdef.onnx.preprocess import Preprocessing
 from demitasse.netdef.words import count_text
 from demitasse.proto.errors import SchemaFault, WeightsFault, Where, printable
+from demitasse.proto.option_values import finite, size
 from demitasse.proto.text import text_of
 from demitasse.proto.warning import warn
 
@@ -31,9 +31,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--fp16", action="store_true", help="half precision, but for inputs and outputs")
     group.add_argument("--preprocess", action="store_true", help="let the file take an RGB image: uint8, N x H x W x 3")
     group.add_argument("--mean", metavar="104,117,123", help="what is taken from each channel, in the net's order")
-    group.add_argument("--scale", type=float, default=1.0, help="what pixels are multiplied by, once the mean is taken")
+    group.add_argument(
+        "--scale", type=finite, default=1.0, help="what pixels are multiplied by, once the mean is taken"
+    )
     group.add_argument("--rgb", action="store_true", help="the net's order of channels is RGB (BGR unless given)")
-    group.add_argument("--resize", metavar="HxW", help="what every image is resized to, bilinearly")
+    group.add_argument("--resize", type=size, metavar="HxW", help="what every image is resized to, bilinearly")
     group.add_argument("--classes", metavar="FILE", help="the classes' names, a line each, for the file's metadata")
 
 
@@ -65,12 +67,10 @@ def _image(options) -> Preprocessing | None:
         mean = [float(number) for number in (options.mean or "").split(",") if number]
     except ValueError:
         raise SchemaFault(f"--mean {options.mean}: write a number for each channel, as 104,117,123") from None
-    match = re.fullmatch(r"(\d+)x(\d+)", options.resize or "")
-    if options.resize and not match:
-        raise SchemaFault(f"--resize {options.resize}: write height x width, as 224x224")
-    size = (int(match[1]), int(match[2])) if match else None
     classes = text_of(options.classes)[0].split("\n") if options.classes else []
-    return Preprocessing(mean, options.scale, options.rgb, size, [name.strip() for name in classes if name.strip()])
+    return Preprocessing(
+        mean, options.scale, options.rgb, options.resize, [name.strip() for name in classes if name.strip()]
+    )
 
 
 __all__ = ["add_options", "export_file", "import_file"]
