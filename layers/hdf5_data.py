@@ -12,6 +12,7 @@ from demitasse.layers.data.feed import Batch, FeedLayer, Source
 from demitasse.layers.data.files import require_file
 from demitasse.layers.data.hdf5 import dataset, library
 from demitasse.layers.data.listing import read_lines
+from demitasse.proto.beside import located
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 
 BLOCK = 64 << 20  # bytes that are read at once where rows come in order
@@ -21,12 +22,13 @@ LARGEST_RATIO = 1100  # of deflate's compression: a smaller file that promises m
 class Hdf5Rows(Source):
     """Rows of the files in turn; shuffled, the files change places, and so do the rows within each file."""
 
-    def __init__(self, listing: str, names: list[str], shuffle: bool):
+    def __init__(self, listing: str, folder: str, names: list[str], shuffle: bool):
+        """folder: where files lie that are not in the working directory.  names: of the datasets."""
         super().__init__()
         self.listing, self.names, self.shuffle = listing, names, shuffle
         self.h5py = library("HDF5Data")
         self.files = [
-            (name, f"{listing}:{line}")
+            (located(name, folder), f"{listing}:{line}")
             for line, name in read_lines(listing, "hdf5_data_param: source", "the path of an .h5 file")
         ]
         shapes = [self._look(*file) for file in self.files]
@@ -148,4 +150,4 @@ class HDF5Data(FeedLayer):
             raise SchemaFault(
                 "HDF5Data does not transform its data; remove transform_param and store what the net needs"
             )
-        return Hdf5Rows(fields.source, list(self.spec.top), fields.shuffle), fields.batch_size, 0
+        return Hdf5Rows(fields.source, self.folder, list(self.spec.top), fields.shuffle), fields.batch_size, 0

@@ -7,6 +7,7 @@ a second top holds the probabilities.
 
 import math
 
+from demitasse.layers.data.files import require_file
 from demitasse.layers.labels import check_labels, transposed
 from demitasse.layers.layer import LossLayer, axis_index
 from demitasse.layers.onnx.labels import around, divisor, onnx_labels
@@ -31,6 +32,7 @@ class InfogainLoss(LossLayer):
                 "no infogain matrix: give it as third bottom or as infogain_loss_param.source (a .binaryproto or .npy)"
             )
         if len(shapes) == 2:
+            require_file(source, "infogain_loss_param: source")
             self.matrix = read_blob(source)
         self.weights = self.class_weights(shapes[0][self._axis(shapes[0])])
         return []

@@ -94,7 +94,7 @@ class Layer:
     finds_boxes = False  # its top is boxes found: rows (image, class, score, x1, y1, x2, y2), in shares of the image
     judges_boxes = False  # its top says of boxes whether they are right, of which average precision is made
     later_tops_send = True  # False: what a script writes into the diffs of tops after the first has no effect (Caffe's)
-    folder = ""  # of the prototxt, set by the net before setup: Python layers' modules may lie there
+    folder = ""  # of the prototxt, set by the net before setup: what a layer reads may lie there
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

@@ -12,6 +12,7 @@ from demitasse.layers.data.files import below, read_file
 from demitasse.layers.data.images import decode_image, resize
 from demitasse.layers.data.transform import Transformer
 from demitasse.layers.data.windows import place, read_windows
+from demitasse.proto.beside import located
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 
 
@@ -78,7 +79,7 @@ class WindowSamples(Source):
     def load(self, record, rng):
         window = record[int(rng.integers(len(record)))]
         mirror = bool(self.transform.mirror and rng.integers(2))
-        name = below(self.fields.root_folder, window.image)
+        name = located(below(self.fields.root_folder, window.image), self.folder)
         where = f"image '{name}' ({self.fields.source}:{window.line})"
         image = self._image(name, where)
         rows, cols, channels = image.shape

@@ -6,6 +6,7 @@ ordinary layer whose top happens to reuse a name, and a value read twice is simp
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import NoReturn
 
 from demitasse.layers.layer import TEST, TRAIN, Layer, Shape, layer_class
 from demitasse.netdef.words import at, count_text, some, times_text
+from demitasse.proto.beside import MissingFile
 from demitasse.proto.errors import GraphFault, LabelFault, NetError, ShapeFault, Where, did_you_mean, located
 from demitasse.proto.messages import LayerParameter
 
@@ -58,6 +60,11 @@ class Step:
         """How messages speak of it: 'conv1' (Convolution)."""
         return label_of(self.spec)
 
+    @property
+    def folder(self) -> str:
+        """Of the prototxt that it is written in."""
+        return os.path.dirname(self.where.file)
+
     @cached_property
     def located(self) -> _Located:
         """`with step.located:` says on any error raised inside that it was in this layer, and where that is written."""
@@ -66,6 +73,8 @@ class Step:
     def located_error(self, error: Exception) -> Exception:
         """The error with this layer and its place, or the one to be raised instead of it."""
         if isinstance(error, NetError):
+            if isinstance(error, MissingFile) and error.layer is None:
+                error.also_beside(self.folder)
             error.where = self.where if error.where is None else error.where
             if error.layer is None:
                 error.layer = self.label

@@ -23,6 +23,7 @@ from demitasse.netdef.memory import require_memory
 from demitasse.netdef.params import bind_params
 from demitasse.netdef.phase import filter_net
 from demitasse.netdef.words import at
+from demitasse.proto.beside import find_files
 from demitasse.proto.errors import GraphFault, SchemaFault, Where
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.text import read_net
@@ -94,8 +95,9 @@ class Plan:
                 if auto_crop:
                     set_offset(step)
                 require_none_refused(step.spec, step.where)
+                find_files(step.spec, step.folder)
                 step.layer = step.cls(step.spec, step.spec.phase, backend)
-                step.layer.folder = os.path.dirname(step.where.file)
+                step.layer.folder = step.folder
                 step.layer.params = step.layer.setup(shapes)
                 if step.layer.params:
                     _check_name(step, learned.setdefault(step.name, step))

@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable
 
+from demitasse.proto.beside import from_file
 from demitasse.proto.errors import SolverFault
 from demitasse.proto.files import ZERO_BYTE, near_file
 
@@ -61,18 +62,6 @@ class Finder:
             return prefix
         self._say_once(f"snapshot_prefix: {prefix} is taken from the solver's folder: {beside}")
         return beside
-
-
-def from_file(path: str) -> bool:
-    """Whether a path says by its first dot that it is relative to the file that it stands in."""
-    return path.startswith(("./", "../"))
-
-
-def located(path: str, folder: str) -> str:
-    """A path that a file in `folder` names: where there is something by that name."""
-    beside = os.path.normpath(os.path.join(folder, path))
-    candidates = (beside, path) if from_file(path) else (path, beside)
-    return next((path for path in candidates if os.path.exists(path)), candidates[0])
 
 
 def require_writable(prefix: str) -> None:

@@ -39,6 +39,7 @@ class Source:
     padding: Sequence[float] | None = None  # per top, what fills up samples that are smaller than others of their batch
     shapes_vary = False  # from batch to batch: a sample does not tell those of its batch
     seed = 0
+    folder = ""  # where files lie that are not in the working directory
 
     def __init__(self):
         self._pool, self._process = None, 0
@@ -211,6 +212,7 @@ class FeedLayer(Layer):
         if batch < 1:
             source.close()
             raise SchemaFault("batch_size is not given or 0; say how many samples make a batch")
+        source.folder = self.folder
         if self.be is not None:
             source.seed = int(self.be.rng.integers(2**31))
         skip = int(np.random.default_rng(source.seed).integers(rand_skip)) if rand_skip else 0

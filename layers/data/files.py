@@ -8,25 +8,22 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from demitasse.proto.beside import MissingFile
 from demitasse.proto.errors import DataFault, SchemaFault
 from demitasse.proto.files import near_file
 
 
 def require_file(path: str, field: str) -> None:
-    """DataFault unless the path exists; it says where relative paths start, which is what usually went wrong."""
+    """MissingFile unless the path exists."""
     if not path:
         raise SchemaFault(f"{field} is not given; name the file or folder to read")
     if not os.path.exists(path):
-        raise DataFault(f"{field}: '{path}' does not exist{near_file(path)}{_start(path)}")
+        raise MissingFile(path, f"{field}: '{path}' does not exist{near_file(path)}")
 
 
-def no_such_file(path: str, place: str) -> DataFault:
-    """What to raise where a file is missing; where its folder is, too, it says where the path starts."""
-    return DataFault(f"{place}: no such file{'' if os.path.isdir(os.path.dirname(path)) else _start(path)}")
-
-
-def _start(path: str) -> str:
-    return "" if os.path.isabs(path) else f"; looked for from {os.getcwd()}"
+def no_such_file(path: str, place: str) -> MissingFile:
+    """What to raise where a file is missing."""
+    return MissingFile(path, f"{place}: no such file")
 
 
 def read_file(path: str, place: str) -> bytes:

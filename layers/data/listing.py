@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from demitasse.layers.data.feed import Source
 from demitasse.layers.data.files import below, require_file, text_lines
 from demitasse.layers.data.transform import Transformer
+from demitasse.proto.beside import located
 from demitasse.proto.errors import DataFault, SchemaFault
 
 
@@ -87,8 +88,8 @@ class ListedSource(Source):
         return self.entries[self.shuffled(index) if self.fields.shuffle else index % len(self.entries)]
 
     def path(self, name: str) -> str:
-        """A listed name below root_folder."""
-        return below(self.fields.root_folder, name)
+        """Of a listed name below root_folder."""
+        return located(below(self.fields.root_folder, name), self.folder)
 
     def place(self, kind: str, name: str, entry: Entry) -> str:
         """A file's name and the line that lists it, for errors."""

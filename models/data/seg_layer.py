@@ -20,8 +20,8 @@ import caffe
 from demitasse.layers.data.feed import Feed, Source
 from demitasse.layers.layer import Stream
 from demitasse.models.data import options
+from demitasse.proto.beside import located
 from demitasse.proto.errors import DataFault, GraphFault
-from demitasse.solver.path_lookup import located
 
 COMMON = {
     "randomize": options.flag(True),

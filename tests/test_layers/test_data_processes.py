@@ -6,73 +6,15 @@ import sys
 import textwrap
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from tests.test_layers.data_sets import digits, write_database, write_files
+from tests.test_layers.data_kinds import KINDS, folder_data, hdf5_data, image_data
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 120  # seconds; what is tested here used to wait without end
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
-
-def lmdb_data(folder):
-    images, labels = digits(8)
-    write_database(folder / "db", images[:, None], labels)
-    return 'type: "Data" data_param { source: "db" batch_size: 3 backend: LMDB }'
-
-
-def image_data(folder):
-    write_files(folder, *digits(8))
-    return 'type: "ImageData" image_data_param { source: "list.txt" batch_size: 3 shuffle: true is_color: false }'
-
-
-def dense_image_data(folder):
-    images, _ = digits(4)
-    for i, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"{i}.png")
-        Image.fromarray(image % 3).save(folder / f"l{i}.png")
-    (folder / "list.txt").write_text("".join(f"{i}.png l{i}.png\n" for i in range(4)))
-    return 'type: "DenseImageData" dense_image_data_param { source: "list.txt" batch_size: 3 shuffle: true }'
-
-
-def hdf5_data(folder):
-    h5py = pytest.importorskip("h5py")
-    for k in range(2):
-        with h5py.File(folder / f"{k}.h5", "w") as file:
-            file.create_dataset("data", data=np.random.default_rng(k).random((40, 1, 4, 5)), compression="gzip")
-            file["label"] = np.arange(40) % 5
-    (folder / "list.txt").write_text("0.h5\n1.h5\n")
-    return 'type: "HDF5Data" hdf5_data_param { source: "list.txt" batch_size: 9 shuffle: true }'
-
-
-def window_data(folder):
-    write_files(folder, *digits(2))
-    windows = "".join(f"# {i}\n{i:04d}.png\n1\n28\n28\n2\n1 0.9 2 2 20 20\n0 0.1 5 5 25 25\n" for i in range(2))
-    (folder / "windows.txt").write_text(windows)
-    fields = 'source: "windows.txt" batch_size: 4'
-    return f'type: "WindowData" transform_param {{ crop_size: 9 }} window_data_param {{ {fields} }}'
-
-
-def memory_data(folder):
-    return 'type: "MemoryData" memory_data_param { batch_size: 3 channels: 1 height: 4 width: 5 }'
-
-
-def folder_data(folder):
-    for name in ("images", "labels"):
-        (folder / name).mkdir()
-    images, _ = digits(4)
-    for i, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"images/{i}.png")
-        Image.fromarray(image % 3).save(folder / f"labels/{i}.png")
-    options = {"images": "images", "labels": "labels", "classes": 3, "mirror": True}
-    names = 'module: "folder_layers" layer: "FolderSegDataLayer"'
-    return f'type: "Python" python_param {{ {names} param_str: "{options}" }}'
-
-
-KINDS = [lmdb_data, image_data, dense_image_data, hdf5_data, window_data, memory_data, folder_data]
 
 FORKS = """
 import os, signal, sys

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from demitasse.models.__main__ import main
+from demitasse.proto.beside import located
 from demitasse.proto.text import read_net
 from demitasse.solver.__main__ import main as solver
-from demitasse.solver.path_lookup import Finder, located
+from demitasse.solver.path_lookup import Finder
 from tests.test_models import minis
 
 WORDS = "write own nets --images images --labels labels --classes classes.txt --iterations 2 --resize 20".split()

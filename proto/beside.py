@@ -1,0 +1,57 @@
+"""Where the files named in a prototxt are: in the working directory, as Caffe has it, or else beside the prototxt.
+
+A path that begins with ./ or ../ is looked for beside the prototxt first, so that a folder of nets can be copied
+and moved.
+"""
+
+from __future__ import annotations
+
+import os
+
+from demitasse.proto.errors import DataFault
+from demitasse.proto.messages import is_repeated
+from demitasse.proto.warning import warn
+
+READ = ("source", "mean_file", "root_folder", "name_size_file", "label_map_file")  # fields of layers that are paths
+
+
+class MissingFile(DataFault):
+    """A file or folder is not there; where its path is relative, it says where that begins, which is what mostly went
+    wrong."""
+
+    def __init__(self, path: str, what: str):
+        self.relative = not os.path.isabs(path)
+        super().__init__(f"{what}; looked for from {os.getcwd()}" if self.relative else what)
+
+    def also_beside(self, folder: str) -> None:
+        """Say that it was looked for beside the prototxt, too."""
+        if self.relative and folder and os.path.abspath(folder) != os.getcwd():
+            self.what += f", and beside the prototxt in {folder}"
+
+
+def from_file(path: str) -> bool:
+    """Whether a path says by its first dot that it is relative to the file that it stands in."""
+    return path.startswith(("./", "../"))
+
+
+def located(path: str, folder: str) -> str:
+    """A path that a file in `folder` names: where there is something by that name."""
+    beside = os.path.normpath(os.path.join(folder, path))
+    candidates = (beside, path) if from_file(path) else (path, beside)
+    return next((path for path in candidates if os.path.exists(path)), candidates[0] if from_file(path) else path)
+
+
+def find_files(message, folder: str) -> None:
+    """Put in the place of each path to read, in the messages of a layer, where the file is.
+
+    A warning where there are two different ones.
+    """
+    for field, value in message.ListFields():
+        if field.message_type and not is_repeated(field):
+            find_files(value, folder)
+        elif field.name in READ and value and "\0" not in value:
+            found = located(value, folder)
+            other = value if found != value else os.path.join(folder, value)
+            if os.path.exists(found) and os.path.exists(other) and not os.path.samefile(found, other):
+                warn(f"{message.DESCRIPTOR.name} {field.name}: '{value}' is there twice: {found} is read, not {other}")
+            setattr(message, field.name, found)
