@@ -19,11 +19,11 @@ pytestmark = pytest.mark.skipif(not (SHARED / "checks").is_dir(), reason=f"{SHAR
 EMPTY_WINDOWS = ["pool_ave_k1s2_35", "pool_ave_k1s2_ceil", "pool_max_k1s2_35", "pool_max_k1s2_ceil"]
 
 
-def run(name, *arguments, timeout=600):
+def run(name, *arguments, timeout=600, **environment):
     """A check program that has ended."""
     return subprocess.run(
         [sys.executable, SHARED / "checks" / f"{name}.py", *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "GLOG_minloglevel": "2"},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "GLOG_minloglevel": "2"} | environment,
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -60,11 +60,15 @@ def test_real_nets():
     assert (said, failed) == ("6 of 6 real nets agree with Caffe", [])
 
 
-@pytest.mark.full  # VGG16 forward and back, computed directly: ten minutes on two quiet cores
+@pytest.mark.full  # VGG16 forward and back, computed directly: 200 s on two quiet cores of an AMD EPYC
 def test_whole_nets():
     """The program asks for gradients within 2e-3 of the largest, which no order of summation meets on every machine:
-    gradients may be 4e-3 off, as in test_whole_nets.py, which says why.  Nothing else may be wrong."""
-    done = run("nets_check", SHARED / "golden" / "nets", timeout=3600)
+    gradients may be 4e-3 off, as in test_whole_nets.py, which says why.  Nothing else may be wrong.
+
+    Computed directly: tile transforms round more, and in voc-fcn8s_33x47, where the scores have few places, the ReLUs
+    that then fall on the other side move single gradients by up to 4e-2.
+    """
+    done = run("nets_check", SHARED / "golden" / "nets", timeout=2000, DEMITASSE_EXACT="1")
     lines = done.stdout.splitlines()
     assert lines and lines[-1].endswith("of 6 whole nets agree"), done.stderr
     for line in lines:

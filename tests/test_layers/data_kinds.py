@@ -69,7 +69,10 @@ def video_data(folder):
         for i, image in enumerate(images[3 * film :][:3], 1):
             Image.fromarray(image).save(folder / f"film{film}/{i:06d}.jpg")
     (folder / "list.txt").write_text("film0 1 7\nfilm1 1 3\nfilm1 2 3\n")
-    return 'type: "VideoData" video_data_param { source: "list.txt" batch_size: 2 new_length: 2 shuffle: true }'
+    return (
+        'type: "VideoData" transform_param { crop_size: 9 } '
+        'video_data_param { source: "list.txt" batch_size: 2 new_length: 2 shuffle: true }'
+    )
 
 
 def annotated_data(folder):

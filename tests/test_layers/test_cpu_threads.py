@@ -199,6 +199,55 @@ if BEFORE:
 """
 
 
+NET_FORKS = """
+import os, threading, time
+import numpy as np
+from demitasse.netdef.net import Net
+from tests.test_netdef.texts import blob, conv, layer
+
+TEXT = (
+    blob("data", (1, 3, 20, 24)) + conv("c", "data", 8) + layer("ReLU", "r", "c", "c")
+    + layer("Pooling", "p", "c", more="pooling_param { kernel_size: 2 stride: 2 }") + layer("LRN", "n", "p")
+    + layer("Deconvolution", "up", "n", more="convolution_param { num_output: 3 kernel_size: 4 stride: 2 "
+      "weight_filler { type: 'bilinear' } }")
+    + layer("Crop", "crop", "up data") + layer("Softmax", "prob", "crop")
+)
+x, shared, found = np.random.RandomState(0).rand(1, 3, 20, 24), Net(TEXT, seed=1), []
+
+first = threading.Thread(target=lambda: found.append(shared.forward({"data": x})["prob"].tobytes()))
+first.start()
+children, during = {}, 0
+while len(children) < 8:
+    during += first.is_alive()
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        net = shared if len(children) % 2 else Net(TEXT, seed=1)
+        os._exit(os.write(write, net.forward({"data": x})["prob"].tobytes()) <= 0)
+    os.close(write)
+    children[child] = read
+    time.sleep(0.004)
+first.join()
+for child, read in children.items():
+    with os.fdopen(read, "rb") as pipe:
+        assert pipe.read() == found[0]
+    assert os.waitpid(child, 0)[1] == 0
+assert during
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_processes_forked_while_a_net_runs_for_the_first_time():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-W", "ignore::UserWarning", "-c", NET_FORKS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("before", [True, False], ids=["during the first call", "after use"])
 def test_a_forked_process_computes(before):

@@ -52,7 +52,6 @@ def test_what_a_data_layer_reads_may_lie_beside_its_prototxt(nets, monkeypatch, 
 @pytest.mark.parametrize("kind", READING)
 def test_where_it_was_looked_for(nets, kind):
     write_net(nets, kind)
-    kind(nets)
     for path in nets.iterdir():
         if path.name != "net.prototxt":
             path.rename(nets.parent / f"moved_{path.name}")
