@@ -86,6 +86,8 @@ class NetBlob(Shaped):
 
     def reshape(self, *shape: int) -> None:
         """Take new sizes: of an input, for the layers behind it too once net.reshape or forward has run."""
+        if not all(isinstance(size, (int, np.integer)) for size in shape):
+            raise TypeError(f"reshape takes whole numbers one by one, as in reshape(1, 3, 500, 500), not {shape}")
         if any(size < 0 for size in shape):
             raise ShapeFault(f"blob '{self._values[-1].name}' cannot have the shape {shape}")
         for value in self._values:

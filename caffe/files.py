@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from demitasse.proto.errors import NetError
+from demitasse.proto.errors import NetError, printable
 from demitasse.proto.files import near_file
 
 
@@ -25,7 +25,10 @@ def require_file(path: str | os.PathLike) -> str:
     try:
         with open(path, "rb"):
             return path
-    except OSError as error:
-        raise FileFault(
-            f"Could not open file {path}: {(error.strerror or str(error)).lower()}{near_file(path)}"
-        ) from None
+    except (OSError, ValueError) as error:
+        if "{" in path:
+            raise FileFault(
+                "a file's path is expected, but given is the text of a prototxt: write it into a file"
+            ) from None
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise FileFault(f"Could not open file {printable(path)}: {reason}{near_file(path)}") from None

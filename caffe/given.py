@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -44,7 +45,11 @@ def check_names(given: Mapping, names: Sequence[str], method: str, kind: str) ->
 
 def fill(name: str, blob, what: str, array) -> None:
     """Write an array into a blob's `data` or `diff`; ShapeFault where it does not fit."""
+    if isinstance(array, (str, bytes, os.PathLike)):
+        raise TypeError(f"'{name}' is given text: an array is expected (caffe.io.load_image reads an image)")
     array = np.asarray(array)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"'{name}' is given an array of {array.dtype}: numbers are expected")
     if array.shape[:1] != blob.shape[:1]:
         raise ShapeFault(
             f"'{name}' is given {array.shape}, not batch sized: the blob is {blob.shape}, so "

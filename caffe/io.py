@@ -109,6 +109,8 @@ def resize_image(im, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarr
     im = np.asarray(im, np.float32)
     if im.ndim != 3:
         raise ShapeFault(f"an image is (height, width, channels), not {im.shape}")
+    if len(new_dims) < 2 or min(new_dims[:2]) < 1:
+        raise ShapeFault(f"an image is resized to (height, width), each from 1, not {tuple(new_dims)}")
     zoom = (new_dims[0] / im.shape[0], new_dims[1] / im.shape[1], 1)
     return ndimage.zoom(im, zoom, order=interp_order, mode="nearest", grid_mode=True)
 
@@ -214,7 +216,7 @@ class Transformer:
     def set_raw_scale(self, in_: str, scale: float) -> None:
         """A factor before the mean is taken off: 255 for images from 0 to 1."""
         self._check_input(in_)
-        self.raw_scale[in_] = scale
+        self.raw_scale[in_] = float(scale)
 
     def set_mean(self, in_: str, mean) -> None:
         """What is taken off: one number for each channel, or an array (C, H, W), resized to the input's size."""

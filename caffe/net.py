@@ -46,6 +46,8 @@ class Net(Stored):
         if len(given) > 4 or (given and phase is not None):
             raise TypeError("Net takes (network_file, phase, level, stages, weights) or (network_file, weights, phase)")
         phase, level, stages, weights = [*given, *(phase, level, stages, weights)[len(given) :]]
+        if isinstance(level, (str, os.PathLike)):
+            raise TypeError(f"Net takes weights before the phase, or by name: weights={os.fspath(level)!r}")
         if phase is None:
             raise TypeError("Net needs a phase: caffe.TRAIN or caffe.TEST")
         if not isinstance(network_file, NetParameter):

@@ -101,6 +101,8 @@ class Blob(Shaped):
 
     def reshape(self, *shape: int) -> None:
         """Take new sizes. The values stay where their number does; else they are zeros."""
+        if any(isinstance(size, (tuple, list)) for size in shape):
+            raise TypeError(f"reshape takes the sizes one by one, as in reshape(*shape), not {shape}")
         self.sized = True
         shape = tuple(int(size) for size in shape)
         if any(size < 0 for size in shape):

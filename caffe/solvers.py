@@ -66,6 +66,8 @@ class Solver:
     def step(self, iterations: int) -> None:
         """Do that many updates, with the tests, displays and snapshots that fall due; the params' diffs are the last
         update then."""
+        if int(iterations) < 0:
+            raise ValueError(f"step takes a number of iterations from 0, not {iterations}")
         self._lend()
         self._engine.step(int(iterations))
         self._engine.updater.updates_to_grads()

@@ -23,6 +23,8 @@ class Stored(Shown):
     @alone
     def copy_from(self, path) -> None:
         """Load weights by layer name from a file of any format; several joined by commas."""
+        if isinstance(path, Stored):
+            raise TypeError("copy_from takes a file's path; share_with takes another net")
         require_weights(path)
         self.lend()
         report = self.engine.load(path)
@@ -34,6 +36,8 @@ class Stored(Shown):
     @alone
     def share_with(self, other: Stored) -> None:
         """Use the other net's weights in the layers of the same names: the same arrays."""
+        if not isinstance(other, Stored):
+            raise TypeError(f"share_with takes a net, not a {type(other).__name__}; copy_from takes a file's path")
         other.lend()
         report = self.engine.share_with(other.engine)
         if not report.complete:

@@ -81,6 +81,8 @@ def caffe(arguments: list[str] | None = None) -> int:
     if given[:1] == ["--print-completion"]:
         own = {name: entry for name, entry in COMMANDS.items() if entry[0] == "solver"}
         return print_completion("caffe", own, given[1:])
+    if given[:1] in (["--version"], ["-version"]):
+        return main(["version"])
     return importlib.import_module("demitasse.solver.__main__").main(given)
 
 

@@ -26,6 +26,9 @@ class BatchNorm(Layer):
         self.channels, field = shapes[0][1] if len(shapes[0]) > 1 else 1, self.spec.batch_norm_param
         if any(param.HasField("lr_mult") and param.lr_mult for param in self.spec.param[:3]):
             raise SchemaFault("the running statistics are not learned by the solver: write lr_mult: 0, or no param")
+        if not 0 <= field.moving_average_fraction <= 1:
+            share = field.moving_average_fraction
+            raise SchemaFault(f"moving_average_fraction {share:g} is not a share from 0 to 1, such as 0.999")
         params = [Param((self.channels,)), Param((self.channels,)), Param((1,))]
         for param in params:
             param.lr_mult = param.decay_mult = 0.0

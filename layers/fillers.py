@@ -13,17 +13,18 @@ from demitasse.proto.errors import SchemaFault, ShapeFault, did_you_mean
 def fill(shape, filler, rng: np.random.Generator, dtype=np.float32) -> np.ndarray:
     """A host array of `shape` filled as the FillerParameter says (None: zeros).
 
-    Raises SchemaFault for an unknown filler or values that make no sense, ShapeFault for a shape it cannot fill.
+    Raises what check_filler does.
     """
     if filler is None:
         return np.zeros(shape, dtype)
-    check_filler(filler)
+    check_filler(filler, shape)
     values = _FILLERS[filler.type](tuple(shape), filler, rng, np.dtype(dtype))
     return np.asarray(values, dtype)
 
 
-def check_filler(filler) -> None:
-    """SchemaFault for an unknown filler; None is zeros."""
+def check_filler(filler, shape: Sequence[int]) -> None:
+    """SchemaFault for an unknown filler or values that make no sense, ShapeFault for a shape that it cannot fill;
+    None is zeros."""
     if filler is None:
         return
     if filler.type not in _FILLERS:
@@ -32,6 +33,15 @@ def check_filler(filler) -> None:
         )
     if filler.sparse != -1 and filler.type != "gaussian":
         raise SchemaFault(f"filler '{filler.type}' cannot be sparse: only 'gaussian' can")
+    for name in ("value", "min", "max", "mean", "std"):
+        if not math.isfinite(getattr(filler, name)):
+            raise SchemaFault(f"filler '{filler.type}' has {name} {getattr(filler, name):g}: give a finite number")
+    if filler.type == "uniform" and filler.min > filler.max:
+        raise SchemaFault(f"filler 'uniform' has min {filler.min:g} above max {filler.max:g}: exchange them")
+    if filler.type == "gaussian" and filler.std < 0:
+        raise SchemaFault(f"filler 'gaussian' has std {filler.std:g}: it must not be negative")
+    if filler.type == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
+        raise ShapeFault(f"filler 'bilinear' needs a 4-D array with a square kernel, not shape {tuple(shape)}")
 
 
 def _constant(shape, filler, rng, dtype):
@@ -39,14 +49,10 @@ def _constant(shape, filler, rng, dtype):
 
 
 def _uniform(shape, filler, rng, dtype):
-    if filler.min > filler.max:
-        raise SchemaFault(f"filler 'uniform' has min {filler.min:g} above max {filler.max:g}: exchange them")
     return _between(shape, filler.min, filler.max, rng, dtype)
 
 
 def _gaussian(shape, filler, rng, dtype):
-    if filler.std < 0:
-        raise SchemaFault(f"filler 'gaussian' has std {filler.std:g}: it must not be negative")
     values = _normal(shape, filler.std, rng, dtype)
     values += dtype.type(filler.mean)
     if filler.sparse >= 0:
@@ -71,8 +77,6 @@ def _msra(shape, filler, rng, dtype):
 
 def _bilinear(shape, filler, rng, dtype):
     """Every (i, j) gets the same kernel, so it upsamples only where group == channels (or i == j is what is kept)."""
-    if len(shape) != 4 or shape[2] != shape[3]:
-        raise ShapeFault(f"filler 'bilinear' needs a 4-D array with a square kernel, not shape {shape}")
     return np.broadcast_to(bilinear_kernel(shape[3]).astype(dtype), shape).copy()
 
 

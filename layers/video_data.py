@@ -34,6 +34,8 @@ FIELD = "video_data_param: source"
 class Films(ListedSource):
     """Clips, or segments, of the films that a text file lists."""
 
+    kind = "film"
+
     def __init__(self, fields, entries, transform, train: bool, segments: bool, is_flow: bool):
         super().__init__(fields, "video_data_param", entries, transform)
         self.segments, self.train, self.is_flow = segments, train, is_flow

@@ -184,7 +184,8 @@ class _Wiring:
                 place,
             )
         near = did_you_mean(name, self.newest)
-        raise GraphFault(f"{what}no layer makes{near or f'; there are {some(self.newest)}'}", place)
+        others = some(self.newest) or "none: begin with a data layer or an Input"
+        raise GraphFault(f"{what}no layer makes{near or f'; there are {others}'}", place)
 
     def _make(self, name: str, slot: int, step: Step) -> Value:
         place = step.where.fields.get(f"top[{slot}]")

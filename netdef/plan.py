@@ -102,7 +102,7 @@ class Plan:
                 if step.layer.params:
                     _check_name(step, learned.setdefault(step.name, step))
                 for param in step.layer.params:
-                    check_filler(param.filler)
+                    check_filler(param.filler, param.shape)
                 infer(step, shapes)
 
     # -- what is in it -----------------------------------------------------------------------------

@@ -111,4 +111,5 @@ def did_you_mean(word: str, known) -> str:
 
     spelled = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.6)
+    near = near or sorted((name for name in spelled if len(name) > 2 and word.lower().startswith(name)), key=len)[-1:]
     return f" (did you mean '{spelled[near[0]]}'?)" if near else ""

@@ -151,7 +151,7 @@ def _computed(text: str, whole: bool) -> tuple[str, str]:
 
 def _value(node: ast.expr) -> float:
     """Of an expression of numbers; ValueError for all else."""
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         return float(node.value)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return -_value(node.operand)

@@ -32,7 +32,6 @@ _HINTS = {
     "<": ": is it the mark of an unsettled git merge?",
     "{": ": a message has its name before the brace, as in layer { } (JSON is not prototxt)",
 }
-_SPACE = re.compile(r"[ \t]*")
 _CLOSER = {"{": "}", "<": ">"}
 
 
@@ -163,7 +162,7 @@ class _Parser:
             )
         self.marks.setdefault(path, self.where(name))
         if self.ahead.text == ":" and not field.message_type:
-            self.value_at = field, _SPACE.match(self.source.text, self.ahead.offset + 1).end()
+            self.value_at = field, self.source.after_spaces(self.ahead.offset + 1)
         colon = self.take(":")
         if not colon and not field.message_type:
             raise SyntaxFault(f"':' expected after {name.text}, not {_shown(self.next())}", self.where(name))

@@ -56,6 +56,12 @@ class Source:
         line = bisect.bisect_right(self._line_starts, offset)
         return Where(self.file, line, offset - self._line_starts[line - 1] + 1, {} if fields is None else fields)
 
+    def after_spaces(self, offset: int) -> int:
+        """The offset of what follows the spaces from an offset on."""
+        while self.text[offset : offset + 1] in (" ", "\t"):
+            offset += 1
+        return offset
+
     def tokens(self) -> Iterator[Token]:
         """One token after the other, at the end one of kind "end"."""
         last, follows_number = Token("end", "", 0), -1

@@ -10,6 +10,7 @@ from importlib import metadata
 from demitasse import __version__
 from demitasse.proto.errors import NetError, SolverFault, Where, did_you_mean
 from demitasse.proto.messages import SolverParameter, is_repeated
+from demitasse.proto.other_words import other_field
 from demitasse.proto.text import format, parse
 
 
@@ -23,9 +24,12 @@ def with_settings(param: SolverParameter, where: Where, assignments: Iterable[st
         field = SolverParameter.DESCRIPTOR.fields_by_name.get(name)
         if field is None or field.message_type or not equals:
             known = [field.name for field in SolverParameter.DESCRIPTOR.fields if not field.message_type]
-            wrong = f"a solver has no field '{name}'" if equals else "write FIELD=VALUE, as in base_lr=1e-4"
-            wrong = f"{name} is not one value: edit the solver's file" if field is not None and equals else wrong
-            raise SolverFault(f"--set {assignment}: {wrong}{did_you_mean(name, known) if field is None else ''}")
+            other = other_field(name, known)
+            hint = f": {other}" if other else did_you_mean(name, known)
+            wrong = (
+                f"{name} is not one value: edit the solver's file" if field else f"a solver has no field '{name}'{hint}"
+            )
+            raise SolverFault(f"--set {assignment}: {wrong if equals else 'write FIELD=VALUE, as in base_lr=1e-4'}")
         values = value.split(",") if is_repeated(field) else [value]
         quote = _quoted if field.cpp_type == field.CPPTYPE_STRING else str
         text = "\n".join(f"{name}: {quote(one.strip())}" for one in values)

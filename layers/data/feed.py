@@ -45,6 +45,9 @@ class Source:
         self._pool, self._process = None, 0
         self._shuffled = None, None  # (seed, epoch) and its order
 
+    def require_files(self) -> None:
+        """MissingFile where a file is not there that will be needed: asked before anything runs."""
+
     def find(self, index: int):
         """The record of sample `index`: called in order, by one thread at a time."""
         raise NotImplementedError
@@ -214,6 +217,7 @@ class FeedLayer(Layer):
             raise SchemaFault("batch_size is not given or 0; say how many samples make a batch")
         source.folder = self.folder
         if self.be is not None:
+            source.require_files()
             source.seed = int(self.be.rng.integers(2**31))
         skip = int(np.random.default_rng(source.seed).integers(rand_skip)) if rand_skip else 0
         self.rand_skip = rand_skip

@@ -12,6 +12,8 @@ from demitasse.proto.beside import MissingFile
 from demitasse.proto.errors import DataFault, SchemaFault
 from demitasse.proto.files import near_file
 
+_MAGIC = {b"\x89HDF": "an HDF5 file itself", b"\x89PNG": "an image itself", b"\xff\xd8": "an image itself"}
+
 
 def require_file(path: str, field: str) -> None:
     """MissingFile unless the path exists."""
@@ -41,8 +43,11 @@ def text_lines(path: str, place: str, what: str = "", errors: str = "strict") ->
     """
     with _opened(path, place) as file:
         if b"\0" in file.read(4096):
+            file.seek(0)
+            start = file.read(8)
+            kind = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), "a binary file, or UTF-16")
             advice = f" with, a line each, {what}" if what else ""
-            raise DataFault(f"{place} is no text but a binary file, or UTF-16; write a text (UTF-8){advice}")
+            raise DataFault(f"{place} is no text but {kind}; write a text (UTF-8){advice}")
         file.seek(0)
         with io.TextIOWrapper(file, "utf-8-sig", errors) as text:
             for number, line in enumerate(text, 1):
@@ -57,6 +62,8 @@ def _opened(path: str, place: str) -> Iterator[BinaryIO]:
             yield file
     except FileNotFoundError:
         raise no_such_file(path, place) from None
+    except IsADirectoryError:
+        raise DataFault(f"{place} is a folder: name a file in it") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name, bytes that are no UTF-8
         raise DataFault(f"{place}: cannot be read: {error}") from None
 

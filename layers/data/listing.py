@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from demitasse.layers.data.feed import Source
-from demitasse.layers.data.files import below, require_file, text_lines
+from demitasse.layers.data.files import below, no_such_file, require_file, text_lines
 from demitasse.layers.data.transform import Transformer
 from demitasse.proto.beside import located
 from demitasse.proto.errors import DataFault, SchemaFault
@@ -21,6 +22,7 @@ class Entry:
     line: int
 
 
+CHECKED = 20000  # lines whose files are looked for when a net is built
 IMAGE_LINE = "an image: its path, a space, its label"
 
 
@@ -70,6 +72,8 @@ class ListedSource(Source):
     """Entries of a listing in its order, or shuffled anew in every epoch; with the fields that ImageData and its like
     share."""
 
+    kind = "image"  # what a line names first
+
     def __init__(self, fields, name: str, entries: list[Entry], transform: Transformer):
         """fields: the layer's image_data_param or dense_image_data_param, called `name` in errors."""
         super().__init__()
@@ -86,6 +90,19 @@ class ListedSource(Source):
 
     def find(self, index: int) -> Entry:
         return self.entries[self.shuffled(index) if self.fields.shuffle else index % len(self.entries)]
+
+    def require_files(self) -> None:
+        """MissingFile unless all that is listed (the first 20,000 lines) is there: better told now than on the way."""
+        missing = [
+            (kind, name, entry)
+            for entry in self.entries[:CHECKED]
+            for kind, name in ((self.kind, entry.name), ("label image", entry.label))
+            if isinstance(name, str) and not os.path.exists(self.path(name))
+        ]
+        if missing:
+            kind, name, entry = missing[0]
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise no_such_file(self.path(name), f"{self.place(kind, name, entry)}{more}")
 
     def path(self, name: str) -> str:
         """Of a listed name below root_folder."""

@@ -29,6 +29,7 @@ from demitasse.models.data.options import (
 from demitasse.models.data.scenes import MEAN
 from demitasse.models.data.seg_layer import SegDataLayer
 from demitasse.models.sampling import balance_loss, sample_loss
+from demitasse.proto.beside import MissingFile
 from demitasse.proto.errors import DataFault, SchemaFault
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -151,6 +152,8 @@ def list_images(folder: str | Path) -> dict[str, Path]:
 def class_names(classes: str | int | list[str] | tuple[str, ...]) -> list[str]:
     """Names from a file, a list, or a number."""
     if isinstance(classes, str):
+        if not Path(classes).exists():
+            raise MissingFile(classes, f"classes: no file '{classes}': give their number, or a file with a name a line")
         names = read.lines(classes)
     elif isinstance(classes, int):
         names = [str(i) for i in range(classes)]

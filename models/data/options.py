@@ -88,8 +88,11 @@ def parse_options(param_str: str, known: Mapping[str, Option]) -> dict[str, Any]
     """The values that the dict literal in param_str gives, completed by the defaults of `known`."""
     try:
         given = ast.literal_eval(param_str)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise SchemaFault(f"param_str is not a Python dict literal ({error}): {_short(param_str)}") from None
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise SchemaFault(
+            f"param_str is no dict of Python, with numbers, True, False, None and texts in quotes, such as "
+            f"{{'seed': 1}}: {_short(param_str)}"
+        ) from None
     if not isinstance(given, dict):
         raise SchemaFault(f"param_str holds a {type(given).__name__}, not a dict: {_short(param_str)}")
     for name, value in given.items():

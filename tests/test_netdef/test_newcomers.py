@@ -56,12 +56,12 @@ NETS = [
     ("/* a comment */\n", "unexpected character '*': a comment begins with #"),
     ("layer { name: \u201cc\u201d }\n", 'quotes are straight (")'),
     ("layer {\u00a0name: 'c' }\n", "a no-break space, as web pages have it"),
-    ("layer { loss_weight: \u22121 }\n", "a minus is -"),
+    ("layer { loss_weight: \u22121 }\n", "another character than the minus sign: write loss_weight: -1"),
     (
         layer("Reshape", "reshape_param { shape { dim: (1, 2) } }"),
-        "values are written one by one (dim: 1 dim: 3)",
+        "several values stand in brackets: write dim: [1, 2]",
     ),
-    (layer("Power", "power_param { scale: 10^-3 }"), "nothing is computed in a prototxt: write scale: 0.001"),
+    (layer("Power", "power_param { scale: 10^-3 }"), "nothing is computed here: write scale: 0.001"),
     ("<<<<<<< HEAD\n", "is it the mark of an unsettled git merge?"),
     ('{ "name": "x" }\n', "JSON is not prototxt"),
 ]
