@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from demitasse.layers.layer import Layer, layer_class
 from demitasse.proto.errors import SchemaFault, did_you_mean
+from demitasse.proto.meant import remedy
 from demitasse.proto.messages import LayerParameter
 
 
@@ -69,7 +70,9 @@ def _fill(target, field, value) -> None:
     elif isinstance(value, type(target)):
         target.CopyFrom(value)
     else:
-        raise SchemaFault(f"{field.name} is a message: give a dict, not {value!r}")
+        known = target.DESCRIPTOR.fields_by_name
+        first = next((name for name in ("type", "phase", "dim", "name") if name in known), next(iter(known), ""))
+        raise SchemaFault(f"{field.name} is a message: give a dict, such as dict({first}=...), not {value!r}")
 
 
 def _plain(field, value):
@@ -91,7 +94,16 @@ def _set(message, field, value) -> None:
         else:
             setattr(message, field.name, value)
     except (TypeError, ValueError):
-        raise SchemaFault(f"{field.name} of {message.DESCRIPTOR.name} cannot be {value!r}") from None
+        meant = "leave it out" if value is None else _as_python(field, remedy(field, repr(value)))
+        meant = "" if meant.endswith(f"={value!r}") else meant
+        what = f"{field.name} of {message.DESCRIPTOR.name} cannot be {value!r}"
+        raise SchemaFault(f"{what}: {meant}" if meant else what) from None
+
+
+def _as_python(field, meant: str) -> str:
+    """What to write in a prototxt, as Python has it."""
+    said, colon, value = meant.partition(f"{field.name}: ")
+    return f"{said}{field.name}={value.title() if value in ('true', 'false') else value}" if colon else meant
 
 
 def _is_list(value) -> bool:

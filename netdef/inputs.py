@@ -24,7 +24,9 @@ def declare_inputs(specs: Sequence[LayerParameter], wheres: Sequence[Where], sha
                 f"there is no input '{name}'{did_you_mean(name, sources)}: "
                 f"the net's inputs are {', '.join(sorted(sources)) or 'none'}"
             )
-        if not all(isinstance(size, numbers.Integral) and size > 0 for size in shape):
+        if not isinstance(shape, Sequence) or not all(
+            isinstance(size, numbers.Integral) and size > 0 for size in shape
+        ):
             raise SchemaFault(f"the shape of input '{name}' is a list of positive whole numbers, not {shape!r}")
     for spec, where in zip(specs, wheres, strict=True):
         if not spec.bottom and any(top in shapes for top in spec.top):

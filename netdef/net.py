@@ -158,7 +158,7 @@ class Net(Contents):
             name = next(iter(self.plan.inputs), "data")
             raise GraphFault(f"forward takes arrays by the names of their blobs: net.forward({{'{name}': array}})")
         first, last = self._index(start, 0), self._index(end, len(self.plan.steps) - 1)
-        fed = {self._value_before(name, first): self._copy(array) for name, array in (inputs or {}).items()}
+        fed = {self._value_before(name, first): self._copy(name, array) for name, array in (inputs or {}).items()}
         self.plan.resize({value.name: array.shape for value, array in fed.items()}, first, last)
         program = self.executor.begin_forward(first, last)
         for value, array in fed.items():
@@ -258,7 +258,11 @@ class Net(Contents):
         made = [value for step in self.plan.steps[:first] for value in step.tops if value.name == name]
         return made[-1] if made else self._input(name)
 
-    def _copy(self, array: Array) -> Array:
+    def _copy(self, name: str, array: Array) -> Array:
+        kind = getattr(getattr(array, "dtype", None), "kind", "f")
+        if isinstance(array, str | bytes | os.PathLike) or kind not in "fiub":
+            what = f"an array of {array.dtype}" if hasattr(array, "dtype") else "text"
+            raise GraphFault(f"'{name}' is given {what}: an array of real numbers is expected")
         return self.backend.xp.array(self.backend.asarray(array), order="C", copy=True)
 
     def _check_backward(self) -> None:
