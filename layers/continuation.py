@@ -18,6 +18,11 @@ class Continuation(Layer):
         top[1:] = 1
         return [top]
 
+    def to_onnx(self, graph, xs):
+        steps, sequences = graph.sizes(xs[0])[:2] if xs else self.infer([])[0]
+        first = graph.filled([1, sequences])
+        return [graph.concat([first, graph.filled([steps - 1, sequences], 1.0)], 0)]
+
     def backward(self, dys, need):
         return [None for _ in need]
 

@@ -16,8 +16,9 @@ Source: "SSD: Single Shot MultiBox Detector" (Liu et al., 2016), 2.2 and 3; Refi
 from demitasse.layers.boxes import nms
 from demitasse.layers.data.detections import make_writer
 from demitasse.layers.layer import Layer
-from demitasse.layers.priors import check_predictions, decode, split
-from demitasse.proto.errors import GraphFault, ShapeFault
+from demitasse.layers.onnx import boxes as onnx
+from demitasse.layers.priors import check_predictions, decode, onnx_decode, split
+from demitasse.proto.errors import GraphFault, SchemaFault, ShapeFault
 
 
 class DetectionOutput(Layer):
@@ -26,6 +27,7 @@ class DetectionOutput(Layer):
     never_differentiable = (0, 1, 2, 3, 4)
     shapes_from_data = True
     finds_boxes = True
+    varying_axis = 2
 
     def setup(self, shapes):
         param = self.spec.detection_output_param
@@ -60,6 +62,52 @@ class DetectionOutput(Layer):
 
     def backward(self, dys, need):
         return [None] * len(need)
+
+    def to_onnx(self, graph, xs):
+        param, sizes = self.spec.detection_output_param, graph.sizes(xs[0])
+        if param.nms_param.eta < 1:
+            raise SchemaFault(
+                f"nms_param.eta is {param.nms_param.eta:g}, which lowers the threshold at each box that is kept: "
+                "ONNX's NonMaxSuppression has one threshold, write eta: 1"
+            )
+        images, count, labels = sizes[0], graph.size(xs[2], 2) // 4, graph.constant(self.classes)
+        boxes, scores = self._onnx_predictions(graph, xs, images, count)
+        if self.per_prior > 1:  # as many groups of boxes as classes
+            boxes = graph.gather(boxes, graph.cast(labels, "int64"), 2)
+            boxes = graph.transpose(boxes, [0, 2, 1, 3])
+        boxes = graph.reshape(boxes, [-1, count, 4])
+        if 0 <= self.top_k and not (isinstance(count, int) and count <= self.top_k):
+            values, order = onnx.best(graph, scores, graph.smaller(count, self.top_k), axis=2)
+            lowest = graph.filled([images, len(self.classes), count], onnx.LOWEST)
+            scores = graph.node("ScatterElements", lowest, order, values, axis=2)
+        if self.per_prior > 1:
+            scores = graph.reshape(scores, [-1, 1, count])
+        index = onnx.nms(graph, boxes, scores, param.nms_param.nms_threshold, above=self.threshold)
+        group, inner, place = (onnx.column(graph, index, i) for i in range(3))
+        label = group % len(self.classes) if self.per_prior > 1 else inner
+        image = group // len(self.classes) if self.per_prior > 1 else group
+        found = [image, graph.gather(labels, label, 0), onnx.at(graph, scores, group, inner, place)]
+        found.append(onnx.at(graph, boxes, group, place))
+        if param.keep_top_k >= 0:
+            kept = onnx.best_of_images(graph, images, image, found[2], param.keep_top_k)
+            found = [graph.gather(each, kept, 0) for each in found]
+        return [onnx.found_rows(graph, images, *found)]
+
+    def _onnx_predictions(self, graph, xs, images, count):
+        """Boxes (N, P, L, 4) and the scores (N, classes, P) of all classes but the background."""
+        param = self.spec.detection_output_param
+        halves = graph.reshape(xs[2], [2, 1, -1, 1, 4])
+        prior, variances = (graph.gather(halves, graph.constant(i, "int64"), 0) for i in (0, 1))
+        scores = graph.reshape(xs[1], [images, count, param.num_classes])
+        if len(xs) == 5:
+            objects = graph.gather(graph.reshape(xs[3], [images, count, 2]), graph.constant([1], "int64"), 2)
+            scores = graph.where(objects >= param.objectness_score, scores, 0.0)
+            deltas = graph.reshape(xs[4], [images, count, 1, 4])
+            prior = onnx_decode(graph, param.code_type, prior, variances, deltas)
+        deltas = graph.reshape(xs[0], [images, count, self.per_prior, 4])
+        variances = None if param.variance_encoded_in_target else variances
+        scores = graph.gather(scores, graph.constant(self.classes, "int64"), 2)
+        return onnx_decode(graph, param.code_type, prior, variances, deltas), graph.transpose(scores, [0, 2, 1])
 
     def _predictions(self, xs):
         """Boxes (N, P, L, 4) and scores (N, P, classes)."""

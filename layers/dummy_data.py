@@ -54,6 +54,11 @@ class DummyData(Layer):
         self.batches += 1
         return [self._top(i) for i in range(len(self.shapes))]
 
+    def to_onnx(self, graph, xs):
+        if any(filler.type != "constant" for filler in self.fillers):
+            raise SchemaFault("its fillers draw random numbers in every run, which ONNX cannot: write constants")
+        return [graph.filled(shape, filler.value) for shape, filler in zip(self.shapes, self.fillers, strict=True)]
+
     def _top(self, i):
         if i in self.constants:
             return self.constants[i]

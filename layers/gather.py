@@ -20,5 +20,8 @@ class Gather(Layer):
     def forward(self, xs):
         return list(xs)
 
+    def to_onnx(self, graph, xs):
+        return list(xs)
+
     def backward(self, dys, need):
         return [dy if needed else None for dy, needed in zip(dys, need, strict=True)]

@@ -27,6 +27,11 @@ class L1Loss(LossLayer):
             self.saved = self.xp.sign(apart), xs[1].shape
         return [self.xp.asarray(self.xp.abs(apart).sum() / max(len(apart), 1), apart.dtype)]
 
+    def to_onnx(self, graph, xs):
+        a, sizes = xs[0], graph.sizes(xs[0])
+        apart = graph.node("Abs", a - graph.reshape(xs[1], sizes))
+        return [graph.sum(apart, range(len(sizes)), keep=False) / graph.scalar(graph.larger(sizes[0], 1))]
+
     def backward(self, dys, need):
         sign, shape = self.saved
         slope = sign * (dys[0] / max(len(sign), 1))

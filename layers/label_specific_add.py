@@ -9,6 +9,7 @@ Source: "Additive margin softmax for face verification" (Wang et al., 2018).
 
 from demitasse.layers.labels import check_labels
 from demitasse.layers.layer import Layer
+from demitasse.layers.onnx.labels import onnx_labels
 
 
 class LabelSpecificAdd(Layer):
@@ -33,6 +34,13 @@ class LabelSpecificAdd(Layer):
         if self.train:
             self.iteration += 1
         return [y.astype(scores.dtype), self.be.asarray([bias])][: max(1, len(self.spec.top))]
+
+    def to_onnx(self, graph, xs):
+        (scores, labels), bias = xs, self._bias()
+        labels, _ = onnx_labels(graph, scores, labels, 1, None)
+        classes = graph.reshape(graph.arange(graph.size(scores, 1)), [1, -1, *(1,) * (len(scores.shape) - 2)])
+        own = graph.cast(labels.equals(classes), "float32")
+        return [scores + own * bias if bias else scores, graph.constant([bias])][: max(1, len(self.spec.top))]
 
     def backward(self, dys, need):
         return [dys[0] if need[0] else None, None]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from demitasse.layers.boxes import decode as decode_centre
 from demitasse.layers.boxes import encode as encode_centre
+from demitasse.layers.onnx import boxes
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import PriorBoxParameter
 
@@ -34,6 +35,17 @@ def decode(xp, code: int, priors, variances, deltas):
     if code == PriorBoxParameter.CENTER_SIZE:
         return decode_centre(xp, priors, deltas)
     return priors + deltas * (_size(xp, priors) if code == PriorBoxParameter.CORNER_SIZE else 1)
+
+
+def onnx_decode(graph, code: int, priors, variances, deltas):
+    """`decode` in a graph; variances None leaves them out."""
+    deltas = deltas if variances is None else deltas * variances
+    if code == PriorBoxParameter.CENTER_SIZE:
+        return boxes.decode(graph, priors, deltas)
+    if code == PriorBoxParameter.CORNER_SIZE:
+        size = boxes.columns(graph, priors, 2, 4) - boxes.columns(graph, priors, 0, 2)
+        deltas = deltas * graph.concat([size, size], -1)
+    return priors + deltas
 
 
 def split(xp, priors):

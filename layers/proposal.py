@@ -12,6 +12,7 @@ import math
 
 from demitasse.layers.anchors import RATIOS, SCALES, anchor_cell, anchor_grid, proposals
 from demitasse.layers.layer import Layer
+from demitasse.layers.onnx import boxes as onnx
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
@@ -55,6 +56,12 @@ class Proposal(Layer):
         rois, scores = ([each[i] for each in found] for i in (0, 1))
         tops = [self.be.zeros((0, 5)), *rois], [self.be.zeros((0, 1)), *scores]
         return [self.be.concatenate(top, 0) for top in tops][: max(1, len(self.spec.top))]
+
+    def to_onnx(self, graph, xs):
+        param, (scores, deltas, info) = self.spec.proposal_param, xs
+        limits = param.min_size, param.pre_nms_topn, param.post_nms_topn, param.nms_thresh
+        tops = onnx.proposals(graph, scores, deltas, info, self.anchors, param.feat_stride, limits)
+        return tops[: max(1, len(self.spec.top))]
 
     def _of_image(self, n, scores, deltas, info):
         """(rois, probabilities) of image n."""

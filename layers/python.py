@@ -5,7 +5,9 @@ prototxt's folder, else from models/data, where the published nets' data layers 
 caffe/pylayer.py says what it is given.  It works on the host; on another device its blobs travel.  The user's `setup`
 runs once; `reshape` runs at build and before every forward.
 A class that has `state()` and `load_state(state)` (JSON values) resumes exactly where a snapshot was taken; one
-with `data_stream()` (a layer.Stream) is asked whether its samples fit those of data layers that it meets in a loss.
+with `data_stream()` (a layer.Stream) is asked whether its samples fit those of data layers that it meets in a loss;
+one that has `to_onnx(graph, xs)`, as `Layer.to_onnx`, can be exported (with `shapes_from_data = True` if the first axis
+of its tops is as long as the data decide).
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ class Python(Layer):
         self.user.param_str, self.user.phase = self.spec.python_param.param_str, self.phase
         self.user.net_folder = self.folder  # ours: for paths that are relative to the prototxt
         self.user.blobs = self.blobs = BlobVec(dtype)
+        self.shapes_from_data = getattr(self.user, "shapes_from_data", False)
         self._call("setup", self.bottom, self.top)
         params = [Param(blob.shape) for blob in self.blobs]
         for param, blob in zip(params, self.blobs, strict=True):
@@ -95,6 +98,13 @@ class Python(Layer):
         dxs = [self.be.asarray(blob.diff) if needed else None for blob, needed in zip(self.bottom, need, strict=True)]
         self._let_go()
         return dxs
+
+    @property
+    def has_onnx(self):
+        return self._offers("to_onnx")
+
+    def to_onnx(self, graph, xs):
+        return self.user.to_onnx(graph, xs)[: len(self.spec.top)]
 
     def coords(self):
         return None

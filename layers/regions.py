@@ -56,6 +56,13 @@ class RegionLayer(Layer):
         return self.xp.clip(self.xp.nan_to_num(bounds), 0, size).astype("int32")
 
 
+def onnx_rounded(graph, x):
+    """`rounded` in a graph, whose Round has half to even."""
+    size = graph.node("Abs", x)
+    whole = graph.node("Floor", size)
+    return graph.where((size - whole).equals(0.5), (whole + 1.0) * graph.node("Sign", x), graph.node("Round", x))
+
+
 def rounded(xp, x):
     """Half away from zero, as C's round has it, and not half to even."""
     whole = xp.trunc(x)

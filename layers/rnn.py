@@ -133,8 +133,12 @@ class RNN(Layer):
 
     def to_onnx(self, graph, xs):
         """A Scan over the steps; the states that an earlier run has left are no part of the graph."""
+        return self.in_onnx(graph, xs, [graph.param(i) for i in range(len(self.params))])
+
+    def in_onnx(self, graph, xs, params):
+        """The tops in a graph, with the learned arrays there."""
         (x, cont), size, rows = xs[:2], self.size, self.gates * self.size
-        wx, b, *middle = (graph.param(i) for i in range(len(self.params)))
+        wx, b, *middle = params
         gates = graph.node("Gemm", graph.node("Flatten", x, axis=2), wx, b, transB=1)
         gates = graph.reshape(gates, [*graph.sizes(x)[:2], rows])
         if self.static:

@@ -58,6 +58,14 @@ class ROIAlign(RegionLayer):
             dx[n] += flat.reshape(shape[2], shape[1], shape[3]).swapaxes(0, 1)
         return [dx, None]
 
+    def to_onnx(self, graph, xs):
+        rois = graph.reshape(xs[1], [graph.size(xs[1], 0), 5])
+        image = graph.cast(graph.reshape(graph.slice(rois, [0], [1], [1]), [-1]), "int64")
+        corners = graph.slice(rois, [1], [5], [1])
+        width, height = self.cell_counts
+        sizes = {"output_height": height, "output_width": width, "sampling_ratio": max(self.samples, 0)}
+        return [graph.node("RoiAlign", xs[0], corners, image, spatial_scale=self.scale, **sizes)]
+
     def _portions(self, image, shape):
         """(image, indices of some of its regions), until all have come."""
         at_once = max(1, ELEMENTS // max(1, self.cell_counts[1] * shape[1] * shape[3]))

@@ -40,6 +40,11 @@ class ROIPooling(RegionLayer):
     def backward(self, dys, need):
         return [self.be.region_max_backward(dys[0], *self.saved) if need[0] else None, None]
 
+    def to_onnx(self, graph, xs):
+        x, rois = xs[0], graph.reshape(xs[1], [graph.size(xs[1], 0), 5])
+        scale = self.spec.roi_pooling_param.spatial_scale
+        return [graph.node("MaxRoiPool", x, rois, pooled_shape=list(self.cell_counts), spatial_scale=scale)]
+
     def _windows(self, first, last, axis, shape):
         """The cells of columns (axis 0) or rows (1) from pixel `first` to pixel `last`."""
         begins, ends = self.cells(first, self.xp.maximum(last - first + 1, 1), self.cell_counts[1 - axis])

@@ -63,6 +63,17 @@ class Lstm(Layer):
             self.saved = x.shape, y.shape
         return [y.reshape(self.infer([other.shape for other in xs])[0])]
 
+    def to_onnx(self, graph, xs):
+        x, (wx, wh, b) = xs[0], (graph.param(i) for i in range(3))
+        sizes, param, width = graph.sizes(x), self.spec.lstm_param, self.params[0].shape[1]
+        steps = sizes[:2] if len(sizes) == 3 else [sizes[0] // param.batch_size, param.batch_size]
+        if len(xs) > 1:
+            cont = graph.reshape(xs[1], steps)
+        else:
+            cont = graph.concat([graph.filled([1, steps[1]]), graph.filled([steps[0] - 1, steps[1]], 1.0)], 0)
+        (y,) = self.lstm.in_onnx(graph, [graph.reshape(x, [*steps, width]), cont], [wx, b, wh])
+        return [graph.reshape(y, [*steps, param.num_output] if len(sizes) == 3 else [sizes[0], param.num_output])]
+
     def backward(self, dys, need):
         shape, top = self.saved
         dx, _ = self.lstm.backward([dys[0].reshape(top)], [need[0], False])

@@ -10,6 +10,7 @@ Source: "YOLO9000: Better, Faster, Stronger" (Redmon and Farhadi, 2017), 2.
 
 from demitasse.layers.grids import anchors_of, check_map, corners, found_rows, sigmoid, split
 from demitasse.layers.layer import Layer
+from demitasse.layers.onnx.grids import Cells, below, suppressed_rows
 from demitasse.proto.errors import SchemaFault
 
 
@@ -19,6 +20,7 @@ class YoloDetectionOutput(Layer):
     never_differentiable = (0, 1)
     shapes_from_data = True
     finds_boxes = True
+    varying_axis = 2
 
     def setup(self, shapes):
         param = self.spec.yolo_detection_output_param
@@ -39,6 +41,17 @@ class YoloDetectionOutput(Layer):
 
     def backward(self, dys, need):
         return [None] * len(need)
+
+    def to_onnx(self, graph, xs):
+        param, images, found = self.spec.yolo_detection_output_param, graph.size(xs[0], 0), []
+        for x in xs:
+            cells = Cells(graph, x, param.num_box)
+            likely = cells.entries(5, cells.each, "Softmax", axis=2)
+            score = cells.entries(4, 5, "Sigmoid") * graph.maximum(likely, [2])
+            label = graph.cast(graph.node("ArgMax", likely, axis=2, keepdims=1, dtype="int64"), "float32")
+            boxes = graph.reshape(cells.corners(self.anchors), [images, -1, 4])
+            found.append((*cells.rows(label, score), boxes))
+        return [suppressed_rows(graph, images, found, param.nms_threshold, below(param.confidence_threshold))]
 
     def _found(self, x):
         """(image, class, score, corners) of a map's boxes that score enough."""

@@ -10,6 +10,7 @@ Source: "YOLOv3: An Incremental Improvement" (Redmon and Farhadi, 2018), 2.
 
 from demitasse.layers.grids import anchors_of, check_map, corners, found_rows, sigmoid, split
 from demitasse.layers.layer import Layer
+from demitasse.layers.onnx.grids import Cells, suppressed_rows
 from demitasse.proto.errors import GraphFault, SchemaFault
 
 
@@ -18,6 +19,7 @@ class Yolov3DetectionOutput(Layer):
     bottoms = (1, None)
     shapes_from_data = True
     finds_boxes = True
+    varying_axis = 2
 
     def setup(self, shapes):
         param, maps = self.spec.yolov3_detection_output_param, len(shapes)
@@ -46,6 +48,17 @@ class Yolov3DetectionOutput(Layer):
 
     def backward(self, dys, need):
         return [None] * len(need)
+
+    def to_onnx(self, graph, xs):
+        param, images, found = self.spec.yolov3_detection_output_param, graph.size(xs[0], 0), []
+        numbers = graph.constant([[[i]] for i in range(param.num_classes)])
+        for x, anchors, pixels in zip(xs, self.anchors, param.anchors_scale, strict=False):
+            cells = Cells(graph, x, param.num_box)
+            score = cells.entries(5, cells.each, "Sigmoid") * cells.entries(4, 5, "Sigmoid")
+            label = score * 0.0 + numbers
+            boxes = cells.corners(anchors, pixels) + graph.node("Unsqueeze", score * 0.0, graph.constant([-1], "int64"))
+            found.append((*cells.rows(label, score), graph.reshape(boxes, [images, -1, 4])))
+        return [suppressed_rows(graph, images, found, param.nms_threshold, param.confidence_threshold)]
 
     def _found(self, x, anchors, pixels):
         """(image, class, score, corners) of a map's boxes and classes that score enough."""

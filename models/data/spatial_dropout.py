@@ -43,6 +43,12 @@ class SpatialDropoutLayer(caffe.Layer):
         if propagate_down[0]:
             bottom[0].diff[...] = top[0].diff * self.kept
 
+    def to_onnx(self, graph, xs):
+        """A copy; with phase TRAIN it is drawn, which ONNX cannot say."""
+        if self.drops:
+            raise ValueError("phase is TRAIN in param_str: for ONNX write TEST")
+        return list(xs)
+
     def state(self):
         """Where the random numbers stand, for an exact restart."""
         return {"rng": self.rng.bit_generator.state}

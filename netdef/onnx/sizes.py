@@ -45,7 +45,7 @@ def fixed_sizes(plan: Plan) -> tuple[dict[Value, Free], dict[str, list]]:
 def _inferred(plan: Plan, inputs: Mapping[str, Shape]) -> dict[Value, Free]:
     """The shapes of all values for these of the inputs; None for sizes that the data decide."""
     shapes: dict[Value, Shape] = {}
-    decided: set[Value] = set()
+    decided: dict[Value, int] = {}
     for step in plan.steps:
         given = [shapes[value] for value in step.bottoms]
         if step.is_input:
@@ -54,9 +54,12 @@ def _inferred(plan: Plan, inputs: Mapping[str, Shape]) -> dict[Value, Free]:
             with step.located:
                 made = step.layer.infer(given)
         shapes.update(zip(step.tops, (tuple(shape) for shape in made), strict=True))
-        if step.cls.shapes_from_data or decided & set(step.bottoms):
-            decided |= set(step.tops)
-    return {value: (None, *shape[1:]) if value in decided and shape else shape for value, shape in shapes.items()}
+        if step.layer.shapes_from_data or decided.keys() & set(step.bottoms):
+            decided.update(dict.fromkeys(step.tops, step.layer.varying_axis))
+    return {
+        value: tuple(None if axis == decided.get(value) else size for axis, size in enumerate(shape))
+        for value, shape in shapes.items()
+    }
 
 
 def _lengthened(plan: Plan, group: Iterable[Axis]) -> dict[Value, Free] | None:

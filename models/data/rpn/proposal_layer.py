@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from demitasse.layers.anchors import RATIOS, SCALES, anchor_cell, anchor_grid, proposals
+from demitasse.layers.onnx import boxes as onnx
 from demitasse.models.data import options
 from demitasse.models.data.rcnn_layer import RCNNLayer, fill, number, numbers, one_image, require_bottoms
 from demitasse.proto.errors import ShapeFault
@@ -29,6 +30,7 @@ class ProposalLayer(RCNNLayer):
     """Options: feat_stride, base_size, scales, ratios; min_size, pre_nms_topn, post_nms_topn, nms_thresh (their
     defaults are the paper's, others in training than in test)."""
 
+    shapes_from_data = True
     options = {
         **ANCHORS,
         "min_size": number(None, 0),
@@ -66,27 +68,24 @@ class ProposalLayer(RCNNLayer):
         """The proposals of the image, as many as there are."""
         scores, deltas, info = bottom[0].data, bottom[1].data, bottom[2].data.reshape(-1)
         grid = anchor_grid(np, self.cell, self.given["feat_stride"], *scores.shape[2:])
-        corners, best = self.chosen(
+        corners, best = proposals(
+            np,
             grid.reshape(-1, 4),
             scores[0, len(self.cell) :].transpose(1, 2, 0).reshape(-1),
             deltas[0].transpose(1, 2, 0).reshape(-1, 4),
-            info,
+            (info[0], info[1]),
+            self.limits["min_size"] * info[2],
+            *self.suppression(),
         )
         fill(top[0], np.concatenate([np.zeros((len(corners), 1)), corners], axis=1))
         if len(top) > 1:
             fill(top[1], best[:, None])
 
-    def chosen(self, anchors, scores, deltas, info):
-        """(corners, scores) of the proposals, the best first."""
-        limits = self.limits
-        return proposals(
-            np,
-            anchors,
-            scores,
-            deltas,
-            (info[0], info[1]),
-            limits["min_size"] * info[2],
-            limits["pre_nms_topn"],
-            limits["post_nms_topn"],
-            self.given["nms_thresh"],
-        )
+    def suppression(self) -> tuple:
+        """(how many go through non-maximum suppression, how many come out (None: all), its threshold)."""
+        return self.limits["pre_nms_topn"], self.limits["post_nms_topn"], self.given["nms_thresh"]
+
+    def to_onnx(self, graph, xs):
+        """The same in a graph."""
+        limits = self.limits["min_size"], *self.suppression()
+        return onnx.proposals(graph, *xs, self.cell, self.given["feat_stride"], limits)

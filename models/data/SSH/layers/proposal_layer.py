@@ -6,9 +6,6 @@ Source: "SSH: Single Stage Headless Face Detector" (Najibi et al., 2017), 3.
 
 from __future__ import annotations
 
-import numpy as np
-
-from demitasse.layers.anchors import proposals
 from demitasse.models.data.rpn.proposal_layer import ProposalLayer as RPNProposalLayer
 
 
@@ -17,6 +14,5 @@ class ProposalLayer(RPNProposalLayer):
 
     defaults = {"min_size": (0, 0), "pre_nms_topn": (1000, 1000), "post_nms_topn": (1000, 1000)}
 
-    def chosen(self, anchors, scores, deltas, info):
-        most = self.limits["pre_nms_topn"]
-        return proposals(np, anchors, scores, deltas, info[:2], self.limits["min_size"] * info[2], most, None, 1.0)
+    def suppression(self):
+        return self.limits["pre_nms_topn"], None, 1.0
