@@ -80,8 +80,7 @@ class Layer:
     never_differentiable: tuple[int, ...] = ()  # bottoms that take no gradient (labels)
     ignores = ""  # of losses and metrics: the field whose ignore_label marks places that do not count
     in_place = False  # whether a prototxt may name the same blob as bottom and top
-    shapes_from_data = False  # True: infer gives the largest tops there can be (Filter)
-    varying_axis = 0  # the axis of those tops whose length the data decide
+    shapes_from_data, varying_axis = False, 0  # True: infer gives the largest tops, this axis of theirs varies (Filter)
     shapes_vary = False  # True: infer may answer otherwise for equal shapes, and is asked before every run (Python)
     # What it can do for those who run it, who ask for this and never for its type:
     given_by_user = False  # its tops are arrays that the user gives: it does not run (Input)
@@ -151,11 +150,6 @@ class Layer:
     def stream(self) -> Stream | None:
         """Of a data layer how its samples follow each other; None for all others, which read what they are given."""
         return None
-
-    @property
-    def has_onnx(self) -> bool:
-        """Whether there is a translation to ONNX."""
-        return type(self).to_onnx is not Layer.to_onnx
 
     def to_onnx(self, graph, xs: list) -> list:
         """The tops of TEST as operators that `graph` (layers.onnx.graph) makes of the bottoms xs, for all sizes."""

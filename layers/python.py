@@ -4,10 +4,10 @@
 prototxt's folder, else from models/data, where the published nets' data layers are.  `layer` is the class in it;
 caffe/pylayer.py says what it is given.  It works on the host; on another device its blobs travel.  The user's `setup`
 runs once; `reshape` runs at build and before every forward.
-A class that has `state()` and `load_state(state)` (JSON values) resumes exactly where a snapshot was taken; one
-with `data_stream()` (a layer.Stream) is asked whether its samples fit those of data layers that it meets in a loss;
-one that has `to_onnx(graph, xs)`, as `Layer.to_onnx`, can be exported (with `shapes_from_data = True` if the first axis
-of its tops is as long as the data decide).
+A class that has `state()` and `load_state(state)` (JSON values) resumes exactly where a snapshot was taken.  One with
+`data_stream()` (a layer.Stream) is asked whether its samples fit those of data layers that it meets in a loss.  One that
+has `to_onnx(graph, xs)`, as `Layer.to_onnx`, can be exported; `shapes_from_data = True` says there that the first axis
+of its tops is as long as the data decide.
 """
 
 from __future__ import annotations
@@ -99,11 +99,12 @@ class Python(Layer):
         self._let_go()
         return dxs
 
-    @property
-    def has_onnx(self):
-        return self._offers("to_onnx")
-
     def to_onnx(self, graph, xs):
+        if not self._offers("to_onnx"):
+            raise SchemaFault(
+                f"class '{type(self.user).__name__}' has no method to_onnx(self, graph, xs), which says what it "
+                "computes in ONNX's operators: write one, or cut the net before this layer"
+            )
         return self.user.to_onnx(graph, xs)[: len(self.spec.top)]
 
     def coords(self):

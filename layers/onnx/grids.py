@@ -40,7 +40,7 @@ class Cells:
 
 
 def suppressed_rows(graph: Graph, images, found: list, threshold: float, above: float) -> Tensor:
-    """`grids.found_rows` of (label (N, E), score (N, E), corners (N, E, 4)) of each map that score more than `above`."""
+    """`grids.found_rows` of what scores above `above` in (label (N, E), score (N, E), corners (N, E, 4)) of maps."""
     label, score, boxes = (graph.concat(list(parts), 1) for parts in zip(*found, strict=True))
     index = nms(graph, boxes, graph.reshape(score, [images, 1, -1]), threshold, above=above)
     place = column(graph, index, 0), column(graph, index, 2)

@@ -28,7 +28,7 @@ class SpatialDropoutLayer(caffe.Layer):
 
     def reshape(self, bottom, top):
         """The top is as large as the bottom."""
-        top[0].reshape(*bottom[0].data.shape)
+        top[0].reshape(*bottom[0].shape)
 
     def forward(self, bottom, top):
         """Drop channels."""

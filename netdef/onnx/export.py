@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from demitasse.layers.layer import Param
+from demitasse.layers.layer import Layer, Param
 from demitasse.layers.onnx.graph import FLOAT, Graph, Tensor
 from demitasse.netdef.graph import Step, Value
 from demitasse.netdef.onnx.origin import remember
@@ -72,7 +72,7 @@ def model_of(plan: Plan, arrays: Mapping[Param, np.ndarray], way: Way) -> Model:
 
 def _require_translations(plan: Plan) -> None:
     """SchemaFault that names all layers whose type has no translation."""
-    lacking = [step for step in plan.steps if not (step.is_input or step.layer.has_onnx)]
+    lacking = [step for step in plan.steps if not step.is_input and type(step.layer).to_onnx is Layer.to_onnx]
     data = [step.tops[0].name for step in lacking if not step.bottoms and step.tops]
     if lacking:
         others = f"; nor has {', '.join(step.label for step in lacking[1:])}" if lacking[1:] else ""
