@@ -105,28 +105,22 @@ class AnnotatedData(FeedLayer):
     tops = (1, 2)
 
     def setup(self, shapes):
-        fields, annotated = self.spec.transform_param, self.spec.annotated_data_param
+        annotated = self.spec.annotated_data_param
         augmentation.check_samplers(annotated.batch_sampler)
         if annotated.yolo_data_type not in (0, 1):
             raise SchemaFault(f"yolo_data_type {annotated.yolo_data_type} is not known: 0 or 1")
         if not 0 <= annotated.yolo_data_jitter < 1:
             raise SchemaFault(f"yolo_data_jitter {annotated.yolo_data_jitter:g} is not at least 0 and below 1")
-        self.transform = Transformer(fields, self.train, others=OF_SOME_LAYERS)
-        sizes = self.transform.sizes
-        self.known = None
-        if self.be is not None or sizes is None:
-            return super().setup(shapes)
-        batch = self.spec.data_param.batch_size
-        boxes = (batch, 1, annotations.DARKNET_ROWS, 5) if annotated.yolo_data_type else (1, 1, batch, 8)
-        self.known = [(batch, 1 if self.transform.color is False else 3, *sizes), boxes][: len(self.spec.top)]
-        return []
+        return super().setup(shapes)
+
+    def told_shapes(self):
+        batch, darknet = self.spec.data_param.batch_size, self.spec.annotated_data_param.yolo_data_type
+        sizes = Transformer.told(self.spec.transform_param, self.train, others=OF_SOME_LAYERS).sizes
+        boxes = (batch, 1, annotations.DARKNET_ROWS, 5) if darknet else (1, 1, batch, 8)
+        channels = 1 if self.spec.transform_param.force_gray else 3
+        return [(batch, channels, *sizes), boxes] if sizes else None
 
     def open(self):
         fields = self.spec.data_param
-        return AnnotatedRecords(self.spec, self.transform), fields.batch_size, fields.rand_skip
-
-    def infer(self, shapes):
-        return self.known or super().infer(shapes)
-
-    def stream(self):
-        return None if self.known else super().stream()
+        transform = Transformer(self.spec.transform_param, self.train, others=OF_SOME_LAYERS)
+        return AnnotatedRecords(self.spec, transform), fields.batch_size, fields.rand_skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from demitasse.layers.data import datum
@@ -50,6 +52,17 @@ class Data(FeedLayer):
 
     type = "Data"
     tops = (1, 2)
+
+    def told_shapes(self):
+        fields, transform = self.spec.data_param, Transformer.told(self.spec.transform_param, self.train)
+        if os.path.exists(fields.source) or not transform.sizes or not fields.batch_size:
+            return None
+        means, color = len(transform.mean_values), transform.color
+        if color is None and means not in (1, 3):
+            warn(f"data_param: source: '{fields.source}' is not there; its images are taken as colour")
+        grey = color is False or (color is None and means == 1)
+        shape = (fields.batch_size, 1 if grey else 3, *transform.sizes)
+        return [shape, shape[:1]]
 
     def open(self):
         fields = self.spec.data_param

@@ -6,12 +6,21 @@ import numpy as np
 
 from demitasse.layers.data.feed import FeedLayer
 from demitasse.layers.data.images import read_image, resize
-from demitasse.layers.data.listing import ListedSource, read_labelled
+from demitasse.layers.data.listing import ListedSource, read_labelled, told_image_shape
 from demitasse.layers.data.transform import Transformer
+from demitasse.proto.errors import SchemaFault
 
 
 class LabelledImages(ListedSource):
-    """Images with a class number each."""
+    """Images with a class number each; with pair_size, so many lines that follow each other stay together."""
+
+    def __init__(self, fields, name, entries, transform):
+        super().__init__(fields, name, entries, transform)
+        self.count -= self.count % max(fields.pair_size, 1)
+
+    def order(self, epoch, count):
+        size = max(self.fields.pair_size, 1)
+        return (super().order(epoch, count // size)[:, None] * size + np.arange(size)).reshape(-1)
 
     def load(self, record, rng):
         place = self.place("image", record.name, record)
@@ -27,7 +36,14 @@ class ImageData(FeedLayer):
     type = "ImageData"
     tops = (2, 2)
 
+    def told_shapes(self):
+        fields = self.spec.image_data_param
+        shape = told_image_shape(fields, self.spec.transform_param, self.train)
+        return [shape, shape[:1]] if shape else None
+
     def open(self):
         fields, transform = self.spec.image_data_param, Transformer(self.spec.transform_param, self.train)
         entries = read_labelled(fields.source, "image_data_param: source")
+        if fields.pair_size > len(entries):
+            raise SchemaFault(f"image_data_param: pair_size {fields.pair_size} is more than the {len(entries)} lines")
         return LabelledImages(fields, "image_data_param", entries, transform), fields.batch_size, fields.rand_skip

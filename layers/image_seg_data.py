@@ -85,33 +85,33 @@ class ImageSegData(FeedLayer):
     tops = (1, 3)
 
     def setup(self, shapes):
-        self.transform = Transformer(self.spec.transform_param, self.train, others=OF_SEGMENTATION)
-        fields, self.known = self.spec.image_data_param, None
         scales = list(self.spec.transform_param.scale_factors)
         if any(scale <= 0 for scale in scales):
             raise SchemaFault(f"scale_factors must be above 0, not {min(scales):g}")
         self.scales = scales if self.train else []
-        sizes = self.transform.sizes or (fields.new_height, fields.new_width)
-        if self.be is not None or not all(sizes) or (self.scales and not self.transform.sizes):
-            return super().setup(shapes)
-        channels = 3 if (fields.is_color if self.transform.color is None else self.transform.color) else 1
+        return super().setup(shapes)
+
+    def told_shapes(self):
+        fields = self.spec.image_data_param
+        transform = Transformer.told(self.spec.transform_param, self.train, others=OF_SEGMENTATION)
+        sizes = transform.sizes or (fields.new_height, fields.new_width)
+        if not all(sizes) or (self.scales and not transform.sizes):
+            return None
+        channels = 3 if (fields.is_color if transform.color is None else transform.color) else 1
         batch = fields.batch_size
-        self.known = [(batch, channels, *sizes), (batch, 1, *sizes), (batch, 1, 1, 2)][: len(self.spec.top)]
-        return []
+        return [(batch, channels, *sizes), (batch, 1, *sizes), (batch, 1, 1, 2)]
 
     def open(self):
         fields = self.spec.image_data_param
-        source = SegmentedImages(fields, read_entries(fields), self.transform, self.scales)
+        transform = Transformer(self.spec.transform_param, self.train, others=OF_SEGMENTATION)
+        source = SegmentedImages(fields, read_entries(fields), transform, self.scales)
         return source, fields.batch_size, fields.rand_skip
 
     def infer(self, shapes):
-        return self.known or super().infer(shapes)[: len(self.spec.top)]
+        return super().infer(shapes)[: len(self.spec.top)]
 
     def forward(self, xs):
         return super().forward(xs)[: len(self.spec.top)]
-
-    def stream(self):
-        return None if self.known else super().stream()
 
 
 def read_entries(fields) -> list[Entry]:

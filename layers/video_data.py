@@ -113,7 +113,10 @@ class VideoData(FeedLayer):
         if self.segments:
             frames = (channels * fields.new_length * fields.num_segments,)
         self.shape = (fields.batch_size, *frames, *sizes)
-        return super().setup(shapes) if self.be is not None else []
+        return super().setup(shapes)
+
+    def told_shapes(self):
+        return [self.shape, self.shape[:1]]
 
     def open(self):
         fields, transform = self.spec.video_data_param, Transformer(self.spec.transform_param, self.train)
@@ -121,9 +124,6 @@ class VideoData(FeedLayer):
             fields, read_films(fields.source), transform, self.train, self.segments, self.spec.transform_param.is_flow
         )
         return films, fields.batch_size, fields.rand_skip
-
-    def stream(self):
-        return super().stream() if self.be is not None else None
 
     def infer(self, shapes):
         return [self.shape, self.shape[:1]][: len(self.spec.top)]

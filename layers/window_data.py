@@ -5,6 +5,8 @@ Every batch begins with background windows and ends with foreground ones, drawn 
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from demitasse.layers.data.feed import FeedLayer, Source
@@ -113,6 +115,12 @@ class WindowData(FeedLayer):
 
     type = "WindowData"
     tops = (2, 2)
+
+    def told_shapes(self):
+        fields, crop = self.spec.window_data_param, self.spec.transform_param.crop_size
+        if os.path.exists(fields.source) or not (crop and fields.batch_size):
+            return None
+        return [(fields.batch_size, 3, crop, crop), (fields.batch_size,)]
 
     def open(self):
         fields = self.spec.window_data_param

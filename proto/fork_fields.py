@@ -67,6 +67,7 @@ IDLE = (
     ForkFields("SolverParameter", "store_blobs_in_old_format", "NVIDIA", "files are those that Caffe reads"),
     ForkFields("AccuracyParameter", "min_is_better", "AMSoftmax", "it tells its solver which snapshot to keep"),
     ForkFields("AccuracyParameter", "enable_simple_accuracy", "MyCaffe", "another way to the same number"),
+    ForkFields("InnerProductParameter", "output_contains_predictions", "MyCaffe", "it tells its viewer what a blob is"),
 )
 WITHOUT = "train without it, or let another program prepare the data"
 OTHER_FORM = "the layer has another form there, which is not known here"
@@ -85,15 +86,10 @@ REFUSED = (
     ForkFields("TransformationParameter", "distortion_param mask_param noise_param", "MyCaffe", WITHOUT),
     ForkFields("TransformationParameter", "expansion_param", "MyCaffe", WITHOUT),
     ForkFields("ImageDataParameter", "new_dim bicubic", "channel pruning", "use new_height and new_width"),
-    ForkFields("DenseImageDataParameter", "label_divide_factor", "ENet", "make the label images smaller beforehand"),
-    ForkFields("MemoryDataParameter", "label_channels label_height label_width label_type", "MyCaffe", OTHER_FORM),
     ForkFields("ContrastiveLossParameter", "output_matches", "MyCaffe", OTHER_FORM),
     ForkFields("EltwiseParameter", "allow_single_batch_input", "MyCaffe", OTHER_FORM),
-    ForkFields("InnerProductParameter", "enable_noise sigma_init", "MyCaffe", OTHER_FORM),
-    ForkFields("InnerProductParameter", "output_contains_predictions", "MyCaffe", OTHER_FORM),
     ForkFields("LayerParameter", "freeze_learning", "MyCaffe", "write param { lr_mult: 0 } for each learned array"),
     ForkFields("SoftmaxParameter", "algorithm algorithm_train", "MyCaffe", "write a Log layer after it"),
-    ForkFields("SoftmaxParameter", "normalize_type", "AMSoftmax", OTHER_FORM),
     ForkFields(
         "RecurrentParameter", "dropout_ratio dropout_seed num_layers batch_first bidirectional", "MyCaffe", OTHER_FORM
     ),

@@ -50,19 +50,15 @@ _FIELDS = {  # other frameworks' fields -> Caffe's, where the message has that
 }
 _FORK_TYPES = {  # layer types that only a fork has, and that are not known here
     "MyCaffe": "AccuracyDecode AccuracyEncoding CategoricalTransformation ChannelEmbedding DataSequence DataTemporal "
-    "Debug Decode GateAddNorm GRN Knn LayerNorm LstmAttention MemoryLoss MultiheadAttentionInterp NLLLoss "
+    "Debug Decode GateAddNorm GRN Knn LayerNorm LstmAttention MultiheadAttentionInterp NLLLoss "
     "QuantileAccuracy QuantileLoss ReshapeTemporal SoftmaxCrossEntropy2Loss TokenizedData TransformerBlock TripletLoss "
     "UnPooling VarSelNet",
     "NVIDIA": "DetectNetTransformation TRT",
     "joyousrabbit's fork": "BestmatchLoss BitsData BlackpointData CityscapesData CityscapesSegData CvpppData "
     "CvpppSegData RandomData VocData VocSegData",
     "OpenPose": "CPMData",
-    "SSTD": "MaskPooling MaskResize",
     "C3D": "VideoSegmentationData VideoWithVoxelTruthData",
-    "Auto_pruning": "CConvolution CInnerProduct",
-    "CRNN": "CtcLoss LabelsequenceAccuracy",
     "MobileNet-YOLO": "AssistedExcitation LaneData SegmentationEvaluate",
-    "video_triplet": "Norm RankHardLoss",
 }
 _FORK_OF = {name: fork for fork, names in _FORK_TYPES.items() for name in names.split()}
 

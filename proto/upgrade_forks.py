@@ -50,6 +50,14 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
     if layer.type == "Permute" and layer.HasField("transpose_param"):
         layer.permute_param.order.extend(layer.transpose_param.dim)
         layer.ClearField("transpose_param")
+    if layer.softmax_param.HasField("normalize_type"):  # AMSoftmax's
+        if layer.softmax_param.normalize_type != "Softmax":
+            raise SchemaFault(f'normalize_type "{layer.softmax_param.normalize_type}" is not known here: leave it out')
+        layer.softmax_param.ClearField("normalize_type")
+    if layer.type == "Filter" and layer.HasField("filter_param"):  # channel pruning's
+        layer.type = "ChannelFilter"
+    if layer.type == "InnerProduct" and layer.inner_product_param.enable_noise:  # MyCaffe's
+        layer.type = "NoisyInnerProduct"
     if layer.type == "Lstm" and layer.HasField("recurrent_param"):  # MyCaffe's word
         layer.type = "LSTM"
     if layer.type == "VideoData" and layer.HasField("image_data_param"):

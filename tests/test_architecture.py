@@ -17,6 +17,9 @@ SIDEWAYS = {
     ("deconvolution", "convolution"),
     ("depthwise_convolution", "convolution"),
     ("im2col", "convolution"),
+    ("noisy_inner_product", "inner_product"),
+    ("pruned", "convolution"),
+    ("pruned", "inner_product"),
     ("lstm", "rnn"),
     ("sequence_lstm", "lstm"),
 }

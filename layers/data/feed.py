@@ -205,12 +205,22 @@ class FeedLayer(Layer):
 
     bottoms = (0, 0)
     fields = ("transform_param", "data_param")  # the latter for its `prefetch`
+    known: list[tuple[int, ...]] | None = None  # the tops' shapes, in a net that is only sized
 
     def open(self) -> tuple[Source, int, int]:
         """(source, batch size, rand_skip) as the fields say."""
         raise NotImplementedError
 
+    def told_shapes(self) -> list[tuple[int, ...]] | None:
+        """The tops' shapes as the fields tell them, for a net that is sized without its data being there; None where
+        the data has to."""
+        return None
+
     def setup(self, shapes):
+        self.known = self.told_shapes() if self.be is None else None
+        if self.known:
+            self.known = self.known[: len(self.spec.top)]
+            return []
         source, batch, rand_skip = self.open()
         if batch < 1:
             source.close()
@@ -235,13 +245,15 @@ class FeedLayer(Layer):
         return lines
 
     def stream(self):
+        if self.known:
+            return None
         source = self.feed.source
         skips = f"rand_skip: {self.rand_skip}" if self.rand_skip else ""
         looks = source.transform.drawn if source.transform else ()
         return Stream(source.count, tuple(filter(None, (source.shuffles, skips))), looks)
 
     def infer(self, shapes):
-        return self.feed.shapes()
+        return self.known or self.feed.shapes()
 
     def forward(self, xs):
         return [self.be.asarray(array) for array in self.feed.next().arrays]

@@ -68,6 +68,19 @@ def read_pairs(path: str, field: str) -> list[Entry]:
     return entries
 
 
+def told_image_shape(fields, transform_param, train: bool) -> tuple[int, ...] | None:
+    """(N, C, H, W) of the images of a list that is not there, as an image_data_param and a transform_param tell it.
+
+    None where the list is there, or the size is not told.
+    """
+    transform = Transformer.told(transform_param, train)
+    sizes = transform.sizes or (fields.new_height, fields.new_width)
+    if os.path.exists(fields.source) or not all(sizes) or not fields.batch_size:
+        return None
+    color = fields.is_color if transform.color is None else transform.color
+    return fields.batch_size, 3 if color else 1, *sizes
+
+
 class ListedSource(Source):
     """Entries of a listing in its order, or shuffled anew in every epoch; with the fields that ImageData and its like
     share."""

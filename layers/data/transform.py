@@ -70,6 +70,13 @@ class Transformer:
             require_file(self.mean_file, "transform_param: mean_file")
             self.mean = read_mean(self.mean_file)
 
+    @classmethod
+    def told(cls, fields, train: bool, others: tuple[str, ...] = ("resize_param",)) -> Transformer:
+        """The same without its mean, whose file need not be there where nothing is loaded."""
+        fields = type(fields).FromString(fields.SerializeToString())
+        fields.ClearField("mean_file")
+        return cls(fields, train, others)
+
     @property
     def sizes(self) -> tuple[int, int] | None:
         """(height, width) of all that comes out; None where that depends on the image."""

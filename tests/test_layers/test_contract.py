@@ -22,6 +22,7 @@ WITHOUT_SPECIMEN = {
     "ImageSegData",
     "Input",
     "MatWrite",
+    "MemoryLoss",
     "MemoryData",
     "Python",
     "VideoData",

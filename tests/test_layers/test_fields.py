@@ -30,6 +30,10 @@ BY_TYPE = {
         "spatial_filter_weight",  # what the params begin with, which here are filled
         "bilateral_filter_weight",
     },
+    "GlobalLSEMargin": {"axis", "num_axes", "bias_term", "bias_filler"},  # of Scale, whose message it takes
+    "NoisyInnerProduct": {"enable_noise"},  # what made an InnerProduct one
+    "InnerProduct": {"enable_noise", "sigma_init"},
+    "CInnerProduct": {"enable_noise", "sigma_init"},
     "ConvolutionDepthwise": {"bias_filler"},  # its specimen has no bias
 }
 

@@ -1,0 +1,159 @@
+"""Layers that few forks have, against sums written out from the papers they come from."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from demitasse.layers.layer import TEST
+from demitasse.proto.errors import NetError
+from tests.test_layers.building import build, normal
+
+
+def test_mask_resize_samples_between_the_first_pixels():
+    x = np.arange(4.0).reshape(1, 1, 1, 4)
+    (smaller,) = build("type: 'MaskResize' mask_resize_param { output_height: 1 factor_width: 0.5 }", x.shape).forward(
+        [x]
+    )
+    (larger,) = build("type: 'MaskResize' mask_resize_param { output_height: 1 output_width: 8 }", x.shape).forward([x])
+    assert smaller.ravel().tolist() == [0, 2]
+    assert larger.ravel().tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3]  # half a pixel beyond the last one
+
+
+def test_mask_pooling_is_a_product_with_every_channel():
+    x, mask = normal(2, 3, 4, 5), normal(2, 1, 4, 5, seed=1)
+    (y,) = build("type: 'MaskPooling' bottom: 'x' bottom: 'm'", x.shape, mask.shape).forward([x, mask])
+    assert np.array_equal(y, x * mask)
+
+
+def test_crop_center_leaves_out_both_ends():
+    x = normal(1, 2, 7, 6)
+    layer = build("type: 'CropCenter' crop_center_param { crop_size: [0, 0, 3, 1] }", x.shape)
+    assert np.array_equal(layer.forward([x])[0], x[:, :, 3:4, 1:5])
+    with pytest.raises(NetError, match="leaves nothing"):
+        layer.infer([(1, 2, 6, 6)])
+
+
+def test_centers_follow_their_items():
+    x, labels = normal(5, 3), np.array([0.0, 2, 0, 2, 2])
+    layer = build("type: 'CenterLoss' bottom: 'x' bottom: 'l' center_loss_param { num_output: 4 }", (5, 3), (5,))
+    centers = layer.params[0].data
+    apart = x - centers[labels.astype(int)]
+    np.testing.assert_allclose(layer.forward([x, labels])[0], (apart**2).sum() / 10)
+    dx, _ = layer.backward([np.array(1.0)], [True, False])
+    np.testing.assert_allclose(dx, apart / 5)
+    expected = [-apart[[0, 2]].sum(0) / 3, np.zeros(3), -apart[[1, 3, 4]].sum(0) / 4, np.zeros(3)]
+    np.testing.assert_allclose(layer.params[0].grad, expected)
+
+
+def said(path, blank):
+    return [label for label, _ in itertools.groupby(path) if label != blank]
+
+
+@pytest.mark.parametrize("blank, labels", [(0, [[1, 1], [2, 0], [0, 0]]), (2, [[1, 1], [0, 2], [2, 1]])])
+def test_ctc_loss_sums_over_all_ways_to_say_the_labels(blank, labels):
+    x = normal(4, 3, 3)
+    field = f"ctc_loss_param {{ blank_label: {blank} }}"
+    layer = build(f"type: 'CtcLoss' bottom: 'x' bottom: 'l' {field}", x.shape, (3, 2))
+    p = np.exp(x) / np.exp(x).sum(2, keepdims=True)
+    total = 0
+    for item, row in enumerate(labels):
+        ways = [
+            np.prod([p[t, item, label] for t, label in enumerate(path)])
+            for path in itertools.product(range(3), repeat=4)
+            if said(path, blank) == [label for label in row if label != blank]
+        ]
+        total -= np.log(sum(ways)) / 3
+    np.testing.assert_allclose(layer.forward([x, np.array(labels, float)])[0], total)
+
+
+def test_ctc_labels_that_the_steps_cannot_say_cost_nothing():
+    layer = build("type: 'CtcLoss' bottom: 'x' bottom: 'l'", (2, 1, 3), (1, 2))
+    assert layer.forward([normal(2, 1, 3), np.array([[1.0, 1]])])[0] == 0  # a blank has to stand between them
+    assert not layer.backward([np.array(1.0)], [True, False])[0].any()
+    with pytest.raises(NetError, match="label 3 is none of the 3 classes"):
+        layer.forward([normal(2, 1, 3), np.array([[1.0, 3]])])
+
+
+def test_sequences_are_right_as_a_whole_only():
+    scores = np.eye(3)[[[1, 1, 0, 2], [1, 0, 1, 2], [0, 0, 0, 0]]]  # say 12, 112 and nothing
+    labels = np.array([[1.0, 2, 0], [1, 2, 0], [0, 0, 0]])
+    layer = build("type: 'LabelsequenceAccuracy' bottom: 'x' bottom: 'l'", scores.shape, labels.shape)
+    np.testing.assert_allclose(layer.forward([scores, labels])[0], 2 / 3)
+
+
+def test_rank_hard_loss_compares_pairs_with_items_of_other_labels():
+    x = normal(6, 4)
+    x /= np.sqrt((x**2).sum(1, keepdims=True))
+    labels = np.array([0.0, 0, 1, 1, 2, 2])
+    field = "rank_param { neg_num: 6 pair_size: 2 margin: 0.5 }"
+    layer = build(f"type: 'RankHardLoss' bottom: 'x' bottom: 'l' {field}", x.shape, (6,))
+    total = 0
+    for a, z in itertools.product((0, 2, 4), range(6)):
+        nearer = 0.5 - x[a] @ x[a + 1] + x[a] @ x[z]
+        if labels[z] != labels[a] and nearer > 0:
+            total += nearer + max(0, 0.5 - x[a] @ x[a + 1] + x[a + 1] @ x[z])
+    np.testing.assert_allclose(layer.forward([x, labels])[0], total / (6 * 6 / 2 * 2))
+
+
+def test_global_margin_is_the_mode_of_what_labels_lead_by():
+    cosines, labels = np.zeros((4, 3)), np.array([0.0, 1, 2, 0])
+    cosines[np.arange(4), labels.astype(int)] = [0.52, 0.5, 0.48, 0.9]  # the last one is alone
+    layer = build("type: 'GlobalLSEMargin' bottom: 'x' bottom: 'l' top: 'y' top: 's'", (4, 3), (4,))
+    layer.params[0].data[:], layer.params[1].data[:] = 10, 0
+    y, statistics = layer.forward([cosines, labels])
+    margin = 0.5 - np.log(2) / 10
+    np.testing.assert_allclose(statistics, [10, 0.6, np.log(2) / 10, 0, margin])
+    np.testing.assert_allclose(y[0], [10 * (0.52 - margin), 0, 0])
+
+
+def test_channel_filter_takes_what_the_weights_select():
+    x = normal(1, 4, 2)
+    layer = build("type: 'ChannelFilter' filter_param { num_output: 2 }", x.shape)
+    assert np.array_equal(layer.forward([x])[0], x[:, :2])
+    layer.params[0].data[:] = [0, 1, 0, 1]
+    assert np.array_equal(layer.forward([x])[0], x[:, [1, 3]])
+    layer.params[0].data[:] = 1
+    with pytest.raises(NetError, match="4 entries of the selector"):
+        layer.forward([x])
+
+
+@pytest.mark.parametrize("kind", ["CConvolution", "CInnerProduct"])
+def test_the_smallest_weights_are_left_out(kind):
+    own = {
+        "CConvolution": "convolution_param { num_output: 2 kernel_size: 1 bias_term: false } cconvolution_param",
+        "CInnerProduct": "inner_product_param { num_output: 2 bias_term: false } cinner_product_param",
+    }[kind]
+    text = f"type: '{kind}' {own} {{ upper_bound: 0.5 iter_stop: 4 inter_iter: 2 }}"
+    x, weights = np.ones((1, 2, 1, 1)), [3.0, -1, 2, 4]
+    train, test = build(text, x.shape), build(text, x.shape, phase=TEST)
+    for layer in (train, test):
+        layer.params[0].data[...] = np.reshape(weights, layer.params[0].shape)
+        layer.params[1].data[...] = 1
+    sums = [train.forward([x])[0].ravel().tolist() for _ in range(3)]
+    assert sums == [[3, 4], [3, 4], [0, 4]]  # half of the weights are left out, then log(3) / log(4) of them
+    assert test.forward([x])[0].ravel().tolist() == [2, 6]
+    assert train.state() == {"run": 3}
+
+
+def test_noise_explores_in_training_only():
+    text = "type: 'NoisyInnerProduct' inner_product_param { num_output: 3 }"
+    x = normal(2, 4)
+    train, test = build(text, x.shape), build(text, x.shape, phase=TEST)
+    for given, taken in zip(train.params, test.params, strict=True):
+        taken.data[...] = given.data
+    weight, bias = (param.data for param in test.params[:2])
+    np.testing.assert_allclose(test.forward([x])[0], x @ weight.T + bias)
+    first, second = train.forward([x])[0], train.forward([x])[0]
+    largest = abs(x) @ abs(train.params[2].data).T + abs(train.params[3].data)
+    assert (first != second).all() and (abs(first - x @ weight.T - bias) <= largest).all()
+
+
+def test_a_program_computes_the_memory_loss():
+    layer = build("type: 'MemoryLoss' bottom: 'x'", (2, 3))
+    with pytest.raises(NetError, match="has no function yet"):
+        layer.forward([normal(2, 3)])
+    layer.loss = lambda bottoms: (bottoms[0].sum(), [np.full((2, 3), 2.0)])
+    x = normal(2, 3)
+    np.testing.assert_allclose(layer.forward([x])[0], x.sum())
+    assert (layer.backward([np.array(0.5)], [True])[0] == 1).all()
