@@ -65,6 +65,8 @@ PARTS = [
     "models.commands",
     "models.data",
     "models.data.SSH.layers",
+    "models.data.caffe.layers.detectnet",
+    "models.data.layers",
     "models.data.roi_data_layer",
     "models.data.rpn",
 ]

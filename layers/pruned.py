@@ -13,12 +13,12 @@ import math
 
 from demitasse.layers.convolution import Convolution
 from demitasse.layers.inner_product import InnerProduct
-from demitasse.layers.layer import Param
+from demitasse.layers.layer import Layer, Param
 from demitasse.proto.errors import SchemaFault
 from demitasse.proto.messages import FillerParameter
 
 
-class Pruned:
+class Pruned(Layer):
     """What both have in common; comes before the layer in the list of bases."""
 
     fuses_relu = writes_into = takes_nhwc = False
@@ -68,6 +68,7 @@ class Pruned:
 
     @property
     def pruning(self):
+        """The fields that say what is left out, and when."""
         return getattr(self.spec, self.fields[-1])
 
     def _masked(self, mask, compute):

@@ -153,7 +153,8 @@ class Python(Layer):
         search = [*folders, DATA_LAYERS]
         sys.path += [folder for folder in dict.fromkeys(search) if folder not in sys.path]  # its imports find more
         importlib.invalidate_caches()
-        module = _imported(name) or _built_in(name)
+        # A checkout's own `layers` or `models` may stand before the user's of that name.
+        module = _imported(name) or _imported(name, folders[1]) or _built_in(name)
         if module:
             return module
         raise SchemaFault(
@@ -219,8 +220,9 @@ def _built_in(name):
     return _imported(f"demitasse.models.data.{name}")
 
 
-def _imported(name):
-    """The module of that name; None where there is none."""
+def _imported(name, first=""):
+    """The module of that name; None where there is none.  first: a folder to look in before all others."""
+    sys.path[:0] = [first] if first else []
     try:
         return None if name.startswith(".") else importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -229,6 +231,9 @@ def _imported(name):
         raise foreign(error, f"module '{name}'", _remedy(error))  # noqa: B904 (it is there, and misses one of its own)
     except Exception as error:
         raise foreign(error, f"module '{name}'", _remedy(error))  # noqa: B904
+    finally:
+        if first:
+            sys.path.remove(first)
 
 
 def _remedy(error):
