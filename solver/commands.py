@@ -15,6 +15,7 @@ from demitasse.solver.keeping import Keep
 from demitasse.solver.log import MOST, Log, Silent
 from demitasse.solver.means import OutputMeans, judged_outputs
 from demitasse.solver.path_lookup import Finder
+from demitasse.solver.plot import Plot
 from demitasse.solver.settings import with_settings
 from demitasse.solver.signals import Signals
 from demitasse.solver.solver import Solver
@@ -86,13 +87,9 @@ def _what_is_lost(param) -> str:
 
 
 def _log(options) -> Log:
-    plot = None
-    if options.plot:
-        from demitasse.solver.plot import Plot
-
-        plot = Plot(options.plot, title=options.file)
-    listeners = [TensorBoard(options.tensorboard)] if options.tensorboard else []
-    return Log(jsonl=options.log, plot=plot, listeners=listeners)
+    listeners: list = [Plot(options.plot, title=options.file)] if options.plot else []
+    listeners += [TensorBoard(options.tensorboard)] if options.tensorboard else []
+    return Log(jsonl=options.log, listeners=listeners)
 
 
 def test(options) -> int:

@@ -115,8 +115,8 @@ class Log(Silent):
 
     stream: where lines go; None: stderr.  terminal: show a bar; None: where the stream is a terminal.
     jsonl: a file that gets one JSON object per event, of one run (when it is resumed, its file goes on).
-    plot: a solver.plot.Plot that draws the same events.
     listeners: functions that are given the same events, as dicts; `close` of one that has it is called at the end.
+    One that raises a NetError hears no more.
     """
 
     def __init__(
@@ -125,18 +125,16 @@ class Log(Silent):
         *,
         terminal: bool | None = None,
         jsonl: str | os.PathLike | None = None,
-        plot=None,
         listeners=(),
     ):
         self.stream = stream or sys.stderr
         self.terminal = self.stream.isatty() if terminal is None else terminal
         self.bar: Any = None  # tqdm's
-        self.plot = plot
         self.started = time.monotonic()
         self.json_path = jsonl
         self.json_file = _open_to_append(jsonl) if jsonl else None
         self.listeners = list(listeners)
-        self.records = bool(plot or jsonl or listeners)
+        self.records = bool(jsonl or self.listeners)
 
     def begin(self, run: Run, ours: set[str | None], overwrite: bool, iteration: int) -> None:
         if self.json_file is not None and self.json_path is not None:
@@ -193,9 +191,6 @@ class Log(Silent):
     def point(self, iteration: int, loss: float, rate: float, outputs, per_label: dict) -> None:
         extra = {"per_label": per_label} if per_label else {}
         self.event("train", iteration=iteration, loss=loss, lr=float(f"{rate:.7g}"), outputs=_plain(outputs), **extra)
-        if self.plot:
-            self.plot.train(iteration, loss)
-            self._draw()
 
     def test(self, iteration: int, index: int, outputs, loss: float | None) -> None:
         if loss is not None:
@@ -204,22 +199,16 @@ class Log(Silent):
             self.info(line)
         values = {} if loss is None else {"loss": loss}
         self.event("test", iteration=iteration, net=index, outputs=_plain(outputs), **values)
-        if self.plot:
-            self.plot.test(iteration, index, outputs)
-            self._draw()
 
     def scores(self, iteration: int, index: int, head: str, result: Scores, names: Sequence[str]) -> None:
         self.info(f"    Test net scores ({head}): {result}")
         self.info(f"    Test net IU by class ({head}): {class_line(result, names)}")
         self.event("scores", iteration=iteration, net=index, head=head, **as_json(result, names))
-        if self.plot:
-            self.plot.scores(iteration, index, head, result)
-            self._draw()
 
     def event(self, kind: str, **values) -> None:
         record = _finite({"event": kind, "seconds": round(time.monotonic() - self.started, 3), **values})
-        for listener in self.listeners:
-            listener(record)
+        for listener in list(self.listeners):
+            self._tell(listener, listener, record)
         if self.json_file is not None:
             try:
                 self.json_file.write(json.dumps(record, allow_nan=False) + "\n")
@@ -228,12 +217,13 @@ class Log(Silent):
                 self._end_json()
                 self.warn(f"the JSON log ends here: {error.strerror}")
 
-    def _draw(self, now: bool = False) -> None:
+    def _tell(self, listener, function, *words) -> None:
+        """Call a listener's function; the run is worth more than what is made of it."""
         try:
-            self.plot.draw() if now else self.plot.draw_now_and_then()
+            function(*words)
         except NetError as error:
-            self.plot = None
-            self.warn(f"no more plots: {error}")
+            self.listeners = [one for one in self.listeners if one is not listener]
+            self.warn(f"no more {getattr(listener, 'name', 'events for a listener')}: {error}")
 
     def _end_lines(self) -> None:
         self.bar, self.terminal = None, False
@@ -247,10 +237,8 @@ class Log(Silent):
 
     def close(self) -> None:
         self._close_bar()
-        for listener in self.listeners:
-            getattr(listener, "close", lambda: None)()
-        if self.plot:
-            self._draw(now=True)
+        for listener in list(self.listeners):
+            self._tell(listener, getattr(listener, "close", lambda: None))
         if self.json_file is not None:
             self._end_json()
 

@@ -1,33 +1,43 @@
-"""The curve of a run as a picture: training loss and test outputs over the iterations."""
+"""Curves as pictures, drawn by matplotlib: one axis for each quantity, a legend for its lines.
+
+Colours are Okabe and Ito's ("Color Universal Design", 2008), which the colour-blind can tell apart.
+"""
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import time
-
-import numpy as np
+from collections.abc import Mapping
 
 from demitasse.proto.errors import SolverFault
 from demitasse.proto.files import replacing
+from demitasse.solver.curves import LOSS, RATE, Curves, curves_of
 
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+STYLES = ("-", "--", ":", "-.")
 SECONDS_BETWEEN = 10  # a drawing costs a third of a second
+MANY = 50  # points of a line without marks
+INK = "#010203"  # of text and axes, until a page gives it its own colour
+STYLE = {"svg.fonttype": "none", "legend.frameon": False, "font.size": 10, "savefig.transparent": True} | dict.fromkeys(
+    ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
+)
 
 
 class Plot:
-    """Collects points and draws them into a picture file (.png, .pdf, .svg), at most every ten seconds.
+    """A listener of a Log that draws a run's curves into a picture file (.png, .pdf, .svg), at most every ten seconds.
 
-    The file is replaced as a whole, so that a viewer never sees half of one.
+    The file is replaced as a whole, so that a viewer never sees half of one.  SolverFault where it cannot be written.
     """
+
+    name = "plots"
 
     def __init__(self, path: str | os.PathLike, title: str = ""):
         self.path, self.title = os.fspath(path), title
-        self.losses: list[tuple[int, float]] = []
-        self.tests: dict[str, list[tuple[int, float]]] = {}
+        self.events: list[dict] = []
         self.drawn = time.monotonic()
-        self.kind = os.path.splitext(self.path)[1].lstrip(".").lower()
-        kinds = _figure_class()().canvas.get_supported_filetypes()
-        if self.kind not in kinds:
-            raise SolverFault(f"cannot write the plot {self.path}: its name ends in none of {', '.join(sorted(kinds))}")
+        _kind_of(self.path)
         try:
             os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
         except OSError as error:
@@ -35,65 +45,29 @@ class Plot:
         if os.path.isdir(self.path) or not os.access(os.path.dirname(self.path) or ".", os.W_OK):
             raise SolverFault(f"cannot write the plot {self.path}: a folder, or in one that may not be written to")
 
-    def train(self, iteration: int, loss: float) -> None:
-        """Add a point of the training loss."""
-        self.losses.append((iteration, loss))
+    def __call__(self, event: dict) -> None:
+        """Take an event of the log; draw what there is, unless that was done a moment ago."""
+        if event.get("event") in ("train", "test", "scores"):
+            self.events.append(event)
+            if time.monotonic() - self.drawn > SECONDS_BETWEEN:
+                self.close()
 
-    def test(self, iteration: int, index: int, outputs) -> None:
-        """Add the outputs of test net `index` that are one number."""
-        for output in outputs:
-            if np.size(output.values) == 1:
-                name = f"{output.name} (test net {index})"
-                self.tests.setdefault(name, []).append((iteration, float(np.ravel(output.values)[0])))
-
-    def scores(self, iteration: int, index: int, head: str, result) -> None:
-        """Add the mean IU and the pixel accuracy of a head of test net `index`."""
-        for name, value in (("mean IU", result.mean_iu), ("pixel accuracy", result.pixel_accuracy)):
-            self.tests.setdefault(f"{name} of {head} (test net {index})", []).append((iteration, value))
-
-    def draw_now_and_then(self) -> None:
-        """Write the picture, unless it was written a moment ago."""
-        if time.monotonic() - self.drawn > SECONDS_BETWEEN:
-            self.draw()
-
-    def draw(self) -> None:
-        """Write the picture."""
-        figure = _figure_class()(figsize=(8, 5), layout="constrained")
-        axes = figure.add_subplot(xlabel="iteration", ylabel="training loss", title=self.title)
-        axes.plot(*_columns(self.losses), label="training loss", color="tab:blue")
-        if self.losses and min(loss for _, loss in self.losses) > 0:
-            axes.set_yscale("log")
-        if self.tests:
-            other = axes.twinx()
-            other.set_ylabel("test outputs")
-            for number, (name, points) in enumerate(self.tests.items()):
-                other.plot(*_columns(points), "o-", label=name, color=f"C{number + 1}")
-            other.legend(loc="upper right")
-        axes.grid(alpha=0.3)
-        with replacing(self.path) as partial:
-            figure.savefig(partial, format=self.kind)
+    def close(self) -> None:
+        """Draw what there is."""
         self.drawn = time.monotonic()
+        draw_curves(self.path, {"": curves_of(self.events)}, self.title)
 
 
-def draw_curves(path: str | os.PathLike, panels: dict[str, dict[str, list[tuple[int, float]]]]) -> None:
-    """Draw {quantity: {run: [(iteration, value)]}} into a picture file: an axis for each quantity, a line for each run.
+def draw_curves(path: str | os.PathLike, runs: Mapping[str, Curves], title: str = "") -> None:
+    """Draw {run: its curves} into a picture file, quantity below quantity.
 
     SolverFault without matplotlib, or for a file of a kind that it does not write.
     """
-    figure = _figure_class()(figsize=(8, 0.5 + 3 * max(1, len(panels))), layout="constrained")
-    kind = os.path.splitext(os.fspath(path))[1].lstrip(".").lower()
-    kinds = figure.canvas.get_supported_filetypes()
-    if kind not in kinds:
-        raise SolverFault(f"cannot write the plot {path}: its name ends in none of {', '.join(sorted(kinds))}")
-    runs = list(dict.fromkeys(run for lines in panels.values() for run in lines))
-    for number, (quantity, lines) in enumerate(panels.items()):
-        axes = figure.add_subplot(max(1, len(panels)), 1, number + 1, xlabel="iteration", ylabel=quantity)
-        for run, points in lines.items():
-            axes.plot(*_columns(points), "-" if len(points) > 50 else "o-", label=run, color=f"C{runs.index(run)}")
-        if "loss" in quantity and all(value > 0 for points in lines.values() for _, value in points):
-            axes.set_yscale("log")
-        axes.legend()
-        axes.grid(alpha=0.3)
+    kind, quantities = _kind_of(path), _quantities(runs)
+    figure = _figure_class()(figsize=(8, 0.5 + 3 * max(1, len(quantities))), layout="constrained")
+    figure.suptitle(title)
+    for number, quantity in enumerate(quantities, 1):
+        _fill(figure.add_subplot(len(quantities), 1, number), quantity, runs)
     try:
         os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
         with replacing(path) as partial:
@@ -102,8 +76,57 @@ def draw_curves(path: str | os.PathLike, panels: dict[str, dict[str, list[tuple[
         raise SolverFault(f"cannot write the plot {path}: {error.strerror}") from None
 
 
-def _columns(points):
-    return ([x for x, _ in points], [y for _, y in points])
+def svg_of(runs: Mapping[str, Curves]) -> list[str]:
+    """An <svg> for each quantity of {run: its curves}, to stand in a page: text and axes have the page's colour."""
+    figure_class = _figure_class()
+    import matplotlib
+
+    pictures = []
+    for quantity in _quantities(runs):
+        # Names inside must differ from those of the page's other pictures.
+        with matplotlib.rc_context({**STYLE, "svg.hashsalt": quantity}):
+            figure = figure_class(figsize=(4.6, 3), layout="constrained")
+            _fill(figure.add_subplot(), quantity, runs)
+            text = io.StringIO()
+            figure.savefig(text, format="svg", metadata={"Date": None})
+        picture = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
+        pictures.append(picture[picture.index("<svg") :].replace(INK, "currentColor"))
+    return pictures
+
+
+def _quantities(runs: Mapping[str, Curves]) -> list[str]:
+    """All of them, the rate last."""
+    found = dict.fromkeys(quantity for curves in runs.values() for quantity in curves)
+    return sorted(found, key=lambda quantity: quantity == RATE)
+
+
+def _fill(axes, quantity: str, runs: Mapping[str, Curves]) -> None:
+    """Draw every run's lines of a quantity: several runs have a colour each, the lines of one a style each."""
+    axes.set(xlabel="iteration", ylabel=quantity)
+    values: list[float] = []
+    names = list(dict.fromkeys(line for curves in runs.values() for line in curves.get(quantity, {})))
+    for number, (run, curves) in enumerate(runs.items()):
+        for line, points in curves.get(quantity, {}).items():
+            at = names.index(line)
+            colour, style = (number, at) if len(runs) > 1 else (at, 0)
+            marks = "" if len(points) > MANY else "o"
+            label = f"{run}: {line}" if len(names) > 1 and run else run or line
+            look = {"color": COLOURS[colour % len(COLOURS)], "markersize": 4, "linewidth": 1.4}
+            axes.plot(*zip(*points, strict=True), STYLES[style % len(STYLES)] + marks, label=label, **look)
+            values += [value for _, value in points]
+    if quantity in (LOSS, RATE) and min(values) > 0 and max(values) > 10 * min(values):
+        axes.set_yscale("log")
+    axes.legend()
+    axes.grid(alpha=0.3)
+
+
+def _kind_of(path: str | os.PathLike) -> str:
+    """The kind of picture that a file's name asks for."""
+    kind = os.path.splitext(os.fspath(path))[1].lstrip(".").lower()
+    kinds = _figure_class()().canvas.get_supported_filetypes()
+    if kind not in kinds:
+        raise SolverFault(f"cannot write the plot {path}: its name ends in none of {', '.join(sorted(kinds))}")
+    return kind
 
 
 def _figure_class():

@@ -145,31 +145,31 @@ def test_a_log_that_cannot_be_written_is_said_at_once(tmp_path):
 def test_the_plot_is_a_picture_replaced_as_a_whole(tmp_path):
     pytest.importorskip("matplotlib", reason="plots need matplotlib")
     path = tmp_path / "new" / "loss.png"
-    log = Log(io.StringIO(), plot=Plot(path, "a title"))
+    log = Log(io.StringIO(), listeners=[Plot(path, "a title")])
     for iteration in range(3):
         log.point(iteration, 1 / (1 + iteration), 0.1, outputs(loss=1), {})
     log.test(2, 0, [*outputs(accuracy=0.5), Output("each", np.zeros(3))], None)
     log.close()
     assert path.read_bytes().startswith(b"\x89PNG") and [p.name for p in path.parent.iterdir()] == ["loss.png"]
-    Plot(path).draw()  # nothing to show yet is no mistake
+    Plot(path).close()  # nothing to show yet is no mistake
     with pytest.raises(SolverFault, match=r"plot .*loss.xyz: .*png"):
         Plot(tmp_path / "loss.xyz")
 
 
 def test_a_log_or_a_plot_that_fails_on_the_way_does_not_end_the_run(tmp_path):
     pytest.importorskip("matplotlib", reason="plots need matplotlib")
-    stream = io.StringIO()
-    log = Log(stream, terminal=False, jsonl=tmp_path / "run.jsonl", plot=Plot(tmp_path / "loss.png"))
+    stream, plot = io.StringIO(), Plot(tmp_path / "loss.png")
+    log = Log(stream, terminal=False, jsonl=tmp_path / "run.jsonl", listeners=[plot])
     log.json_file.close()
     log.json_file = open("/dev/full", "w") if os.path.exists("/dev/full") else Full()
     (tmp_path / "loss.png").mkdir()  # what is there now cannot be replaced
-    log.plot.drawn -= 100
+    plot.drawn -= 100
     log.point(0, 1.0, 0.1, outputs(loss=1), {})
     log.point(1, 0.5, 0.1, outputs(loss=1), {})
     log.close()
     lines = [line.split("] ", 1)[1] for line in stream.getvalue().splitlines()]
-    assert lines[0] == "the JSON log ends here: No space left on device"
-    assert len(lines) == 2 and lines[1].startswith("no more plots: Could not write file")
+    assert lines[1] == "the JSON log ends here: No space left on device"
+    assert len(lines) == 2 and lines[0].startswith("no more plots: Could not write file")
 
 
 @pytest.mark.parametrize("terminal", [True, False])
