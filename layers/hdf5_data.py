@@ -48,6 +48,9 @@ class Hdf5Rows(Source):
         self._plan = None, None, None  # (seed, epoch), the files' order, where each one ends
         self._order = None, None  # (seed, epoch, file) and its rows' order
 
+    def data_origin(self):
+        return (f"{name} {rows} rows" for (name, _), rows in zip(self.files, self.rows, strict=True))
+
     @contextlib.contextmanager
     def _open(self, name, place):
         require_file(name, place)

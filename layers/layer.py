@@ -151,6 +151,10 @@ class Layer:
         """Of a data layer how its samples follow each other; None for all others, which read what they are given."""
         return None
 
+    def data_origin(self) -> Iterable[str]:
+        """Of a data layer lines that tell what it reads from other data, mostly a sample's name and size each."""
+        return ()
+
     def to_onnx(self, graph, xs: list) -> list:
         """The tops of TEST as operators that `graph` (layers.onnx.graph) makes of the bottoms xs, for all sizes."""
         raise SchemaFault(f"{self.type} has no translation to ONNX")
@@ -163,8 +167,7 @@ class Layer:
         """(first spatial axis, scale, shift): top coordinate = scale * bottom coordinate + shift, with one number
         for all spatial axes or one for each, as pycaffe's coord_map has them (axis: one more than there).
 
-        Layers that may work in place keep coordinates; None: the layer has no such map.  Where it depends on sizes,
-        on those that setup was given.
+        Layers that may work in place keep coordinates; None: there is no such map.  Of sizes, those of setup count.
         """
         return SAME_COORDS if self.in_place else None
 
@@ -287,11 +290,8 @@ def layer_class(type_name: str, others: Iterable[str] = ()) -> type[Layer]:
         if not type_name:
             raise SchemaFault('no type given: write, say, type: "Convolution"')
         unknown = [name for name in dict.fromkeys(others) if name and name not in _classes and name != type_name]
-        also = (
-            f"; nor are these types of the net known: {', '.join(name + fork_hint(name) for name in unknown)}"
-            if unknown
-            else ""
-        )
+        names = ", ".join(name + fork_hint(name) for name in unknown)
+        also = f"; nor are these types of the net known: {names}" * bool(names)
         raise SchemaFault(
             f"unknown layer type '{type_name}'{type_hint(type_name, _classes)}; "
             f"`python -m netdef types` lists them all{also}"

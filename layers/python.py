@@ -120,6 +120,9 @@ class Python(Layer):
         if self._offers("load_state"):
             self.user.load_state(state)
 
+    def data_origin(self):
+        return self.user.data_origin() if self._offers("data_origin") else ()
+
     def close(self):
         if self._offers("close"):
             self.user.close()

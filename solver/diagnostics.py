@@ -15,7 +15,16 @@ SLOWEST_OF_SUMS = 1e-10  # and of losses that sum over pixels: FCN-8s as release
 
 def begin(solver) -> None:
     """Before a solver's first iteration: tell its log what is noteworthy and what is wrong; watch for equal scores."""
-    solver.log.event("settings", solver=solver.where.file, values=described(solver.param), versions=versions())
+    solver.log.event(
+        "settings",
+        solver=solver.log.place(solver.where.file),
+        values=described(solver.param),
+        versions=versions(),
+        tests=[solver.log.place(net.plan.steps[0].where.file) for net in solver.test_nets],
+        data=solver.data,
+    )
+    for name, text in solver.data.items():
+        solver.log.detail(f"Data of {name}: {text}")
     for line in normalisation_lines(solver.net, solver.param):
         solver.log.info(line)
     for line in startup_warnings(solver.net, solver.param):

@@ -96,6 +96,10 @@ class Silent:
     def event(self, kind: str, **values) -> None:
         """Something for the JSON file alone."""
 
+    def place(self, path: str) -> str:
+        """A path as an event names it."""
+        return path
+
     def close(self) -> None:
         """The run is over."""
 
@@ -216,6 +220,13 @@ class Log(Silent):
             except OSError as error:  # a full disk: the run is worth more than its log
                 self._end_json()
                 self.warn(f"the JSON log ends here: {error.strerror}")
+
+    def place(self, path: str) -> str:
+        """A path as an event names it: from the JSON file's folder, so that both can be moved, unless it was given from
+        the root."""
+        if self.json_path is None or os.path.isabs(path):
+            return path
+        return os.path.relpath(path, os.path.dirname(os.fspath(self.json_path)) or ".")
 
     def _tell(self, listener, function, *words) -> None:
         """Call a listener's function; the run is worth more than what is made of it."""

@@ -23,6 +23,7 @@ from demitasse.proto.errors import SolverFault, WeightsFault, Where, located
 from demitasse.proto.files import remove_leftovers, replacing
 from demitasse.proto.messages import SolverParameter
 from demitasse.proto.weights import SolverFile, read_state, write_state
+from demitasse.solver.fingerprint import changes
 from demitasse.solver.identity import others_text, require_free, run_of_snapshot, snapshots_of_others
 from demitasse.solver.path_lookup import require_writable
 from demitasse.solver.policy import steps_taken
@@ -119,7 +120,7 @@ def write(solver, data: str = "") -> str:
     try:
         with replacing(f"{state}.json") as file:
             side = {"version": VERSION, "iter": solver.iter, "run": solver.run.as_json(), "type": solver.param.type}
-            side |= {"losses": list(solver.losses), "kept": solver.keeper.state()}
+            side |= {"losses": list(solver.losses), "kept": solver.keeper.state(), "data": solver.data}
             file.write_text(json.dumps(side | {"ranks": [json.loads(text) for text in ranks]}), encoding="utf-8")
         solver.log.info(f"Snapshotting to {kind} file {weights}")
         if solver.param.snapshot_diff:
@@ -134,7 +135,8 @@ def write(solver, data: str = "") -> str:
             with contextlib.suppress(OSError):
                 os.unlink(path)
         raise
-    solver.log.event("snapshot", iteration=solver.iter, weights=weights, state=state)
+    place = solver.log.place
+    solver.log.event("snapshot", iteration=solver.iter, weights=place(weights), state=place(state))
     _remove_replaced(solver, (f"{state}.json", weights, state))
     return state
 
@@ -222,6 +224,8 @@ def _load_side(solver, side: dict) -> None:
     solver.losses.extend(map(float, side["losses"]))
     if "kept" in side:  # not in those of older versions
         solver.keeper.load_state(side["kept"])
+    for line in changes(side.get("data", {}), solver.data):
+        solver.log.warn(line)
     for net, state in zip((solver.net, *solver.test_nets), (mine["net"], *mine["tests"]), strict=False):
         now = solver.backend.random_state()
         if state["random"].keys() != now.keys():  # written on another kind of device

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections import deque
@@ -20,6 +21,7 @@ from demitasse.solver import diagnostics, snapshots
 from demitasse.solver.build_nets import build_test_nets, build_train_net, training_backend
 from demitasse.solver.display import Display
 from demitasse.solver.distributed import Alone
+from demitasse.solver.fingerprint import fingerprints
 from demitasse.solver.identity import new_run
 from demitasse.solver.keeping import Keep, Keeper
 from demitasse.solver.log import Log
@@ -93,27 +95,23 @@ class Solver:
             self.test_nets = build_test_nets(self.param, self.find, self.backend, **options)
         for net in self.test_nets:
             net.share_with(self.net)
+        self.data = fingerprints(self.net, self.test_nets)
         self.ranks.join(self.net, self.backend, self.log.warn)
         self.iter = 0
         self.losses: deque[float] = deque(maxlen=self.param.average_loss)
         self.display, self.keeper = Display(self), Keeper(self, keep or Keep())
         self.updater = Updater(self.param, self.net.learnable, self.backend)
         self.callbacks: list = []  # (on_start, on_gradients_ready) pairs, as in pycaffe
-        self.stopped = False  # a request has ended the run
         self.updates, self.loaded_from = 0, ""  # updates since the weights were loaded, and the file that they are of
         self.states_before: list[dict] = []  # of the net before each pass of the last iteration
         self.run, self.existing = new_run(), existing
         self.ours: set[str | None] = {self.run.id}  # the runs whose files are this one's; None: those of unknown ones
         self.replaces: dict = {}  # others' files, to be removed when there is a snapshot
         self._pending, self._begun, self._claimed = NONE, False, False
+        self.stopped = False  # whether a request has ended the run
         self.written_at, self._goal = -1, 0  # the iteration of the newest snapshot, and where `solve` will end
-        if snapshot:
-            self.restore(snapshot)
-        elif weights:
-            self.load(weights)
-        else:
-            with placed(self.where):
-                self.load(",".join(self.param.weights))
+        with contextlib.nullcontext() if snapshot or weights else placed(self.where):
+            self.restore(snapshot) if snapshot else self.load(weights or ",".join(self.param.weights))
         self.ranks.broadcast([p.data for p in self.net.learnable])
 
     def load(self, weights: str) -> None:

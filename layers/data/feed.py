@@ -9,7 +9,7 @@ layers (FeedLayer) and the data sets of models/data are fed by this alike.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -51,6 +51,10 @@ class Source:
     def find(self, index: int):
         """The record of sample `index`: called in order, by one thread at a time."""
         raise NotImplementedError
+
+    def data_origin(self) -> Iterable[str]:
+        """A line for each sample, by which one data set is told from another; none where that is not known."""
+        return ()
 
     def load(self, record, rng) -> tuple[list[np.ndarray], str]:
         """The sample's arrays, one per top and without a batch axis, and its name for errors; any thread."""
@@ -251,6 +255,9 @@ class FeedLayer(Layer):
         skips = f"rand_skip: {self.rand_skip}" if self.rand_skip else ""
         looks = source.transform.drawn if source.transform else ()
         return Stream(source.count, tuple(filter(None, (source.shuffles, skips))), looks)
+
+    def data_origin(self):
+        return self.feed.source.data_origin()
 
     def infer(self, shapes):
         return self.known or self.feed.shapes()

@@ -117,6 +117,9 @@ class ListedSource(Source):
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise no_such_file(self.path(name), f"{self.place(kind, name, entry)}{more}")
 
+    def data_origin(self):
+        return (f"{entry.name} {entry.label}" for entry in self.entries)
+
     def path(self, name: str) -> str:
         """Of a listed name below root_folder."""
         return located(below(self.fields.root_folder, name), self.folder)

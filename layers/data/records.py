@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from demitasse.layers.data.database import LmdbReader, open_database
 from demitasse.layers.data.feed import Source
 from demitasse.layers.data.transform import Transformer
@@ -21,6 +23,12 @@ class DatabaseSource(Source):
             raise SchemaFault(
                 "data_param: shuffle is for an LMDB; a LevelDB is shuffled when it is made (convert_imageset --shuffle)"
             )
+
+    def data_origin(self):
+        path = self.reader.path
+        files = [entry.path for entry in os.scandir(path)] if os.path.isdir(path) else [path]
+        kept = [file for file in files if not os.path.basename(file).lower().startswith(("lock", "log"))]
+        return [f"{self.count or 'some'} records in {sum(map(os.path.getsize, kept))} bytes"]
 
     def read(self, index: int) -> tuple[bytes, str]:
         """The value of sample `index`, and its name for errors."""

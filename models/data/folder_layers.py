@@ -95,6 +95,11 @@ class FolderSegDataLayer(SegDataLayer):
         cut = (f"crop: {self.set['crop']}",) if self.set["crop"] else ()
         return cut + ("mirror: True",) * self.set["mirror"]
 
+    def data_origin(self):
+        for name in self.indices:
+            sizes = [path.stat().st_size for path in (self.images[name], self._label_path(name)) if path.exists()]
+            yield f"{name} {sizes}"
+
     def mean_of(self, top):
         return tuple(self.set["mean"])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,10 @@ class SegDataLayer(caffe.Layer):
             )
             raise DataFault(f"{name}: image and label differ in size: {found}")
         return arrays
+
+    def data_origin(self) -> Iterable[str]:
+        """A line for each sample, by which the data set is told from another."""
+        return self.indices
 
     def reshape(self, bottom, top):
         """Take the sizes of the current batch."""
