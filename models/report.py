@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from demitasse.models.evaluate import Example
-from demitasse.models.palette import beside, colour, legend, overlay
+from demitasse.models.palette import DISTINCT, beside, colour, legend, outlined, overlay, written
+from demitasse.models.run_log import RunLog
 from demitasse.proto.errors import DataFault, WeightsFault
 from demitasse.proto.text import read_solver
 from demitasse.solver import score
@@ -64,8 +64,11 @@ def find_file(folder: Path, endings: tuple[str, ...]) -> Path:
     )
 
 
-def newest_weights(folder: Path, run: Path) -> Path:
-    """The latest snapshot's weights: where the folder's solver writes them, or in the run's folder."""
+def weights_of(folder: Path, run: Path, log: Path) -> Path:
+    """The weights of the log's run, the best there are; else the latest snapshot's where the folder's solver writes
+    them, or in the run's folder."""
+    if logged := RunLog(log).weights():
+        return logged
     candidates = [run]
     prefix = None
     try:
@@ -91,84 +94,48 @@ def newest_weights(folder: Path, run: Path) -> Path:
     )
 
 
-def read_log(path: Path) -> list[dict]:
-    """The events of a .jsonl log; one that stopped in the middle of a line is read up to there."""
-    events = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):
-            events.append(event)
-    return events
-
-
-def log_of(weights: str | Path, path: Path) -> list[dict]:
-    """The events of a log, if it is of the run that the weights are of; else none, and a line says so."""
-    events = read_log(path)
-    if not events:
-        return events
+def log_of(weights: str | Path, path: Path) -> RunLog:
+    """A log, if it is of the run that the weights are of; else one without events, and a line says so."""
+    log = RunLog(path)
+    if not log.events:
+        return log
     trained, logged = run_of_snapshot(str(weights).split(",")[-1].strip()), run_of_log(path)
     if (trained and trained.id) == (logged and logged.id):
-        return events
+        return log
     print(
         f"the page has no curve: {path} is of {logged or 'a run that left no identity'}, but {weights} of "
         f"{trained or 'a run that left no identity'}; give the --log of that run",
         file=sys.stderr,
     )
-    return []
+    return RunLog("")
 
 
-def curves(events: list[dict]) -> dict[str, list[tuple[int, float]]]:
-    """{name: [(iteration, value)]}: the training loss, and every test output that is one number.
-
-    Where a run was resumed, the later record of an iteration holds.
-    """
-    points: dict[str, dict[int, float]] = {}
-    for event in events:
-        iteration, loss = event.get("iteration"), event.get("loss")
-        if event.get("event") == "train" and isinstance(loss, (int, float)):
-            points.setdefault("training loss", {})[iteration] = loss
-        elif event.get("event") == "test":
-            for name, value in event.get("outputs", {}).items():
-                value = value[0] if isinstance(value, list) and len(value) == 1 else value
-                if isinstance(value, (int, float)):
-                    points.setdefault(f"test {name}", {})[iteration] = value
-        elif event.get("event") == "scores" and isinstance(event.get("mean_iu"), (int, float)):
-            points.setdefault(f"mean IU of {event.get('head')}", {})[iteration] = event["mean_iu"]
-    return {name: sorted(values.items()) for name, values in points.items()}
+def panels(example: Example, head: str) -> dict[str, np.ndarray]:
+    """{what it shows: picture} of an example; 255 is white in the truth, and as the image elsewhere."""
+    return {"image": example.picture, "truth": colour(example.truth[head], DISTINCT), **predicted(example, head)}
 
 
-def run_lines(events: list[dict]) -> dict[str, str]:
-    """What a log says of its run, and how far it went: {"run": ..., "begun": ..., ...}; as little as it knows."""
-    runs = [event["run"] for event in events if event.get("event") == "run" and isinstance(event.get("run"), dict)]
-    about = {{"id": "run"}.get(key, key): str(value) for key, value in (runs[-1] if runs else {}).items()}
-    iterations = [event["iteration"] for event in events if isinstance(event.get("iteration"), int)]
-    return {**about, "iterations": str(max(iterations))} if iterations else about
-
-
-def panels(example: Example, head: str) -> list[np.ndarray]:
-    """Image, truth and prediction of an example; 255 is shown white in the truth, and as the image elsewhere."""
-    truth, predicted = example.truth[head], example.predicted[head]
-    shown = colour(truth)
-    shown[truth == 255] = 255
-    picture = example.picture
-    return [picture, shown, colour(predicted), overlay(picture, predicted)]
+def predicted(example: Example, head: str, name: str = "prediction") -> dict[str, np.ndarray]:
+    """The prediction alone, and over the image with the borders of the truth."""
+    labels = example.predicted[head]
+    over = outlined(overlay(example.picture, labels, palette=DISTINCT), example.truth[head])
+    return {name: colour(labels, DISTINCT), f"{name}, true borders": over}
 
 
 def sheet(examples: list[Example], head: str, names: list[str]) -> np.ndarray:
-    """Rows of panels, and below them the legend of the classes that occur."""
-    rows = []
+    """Rows of panels under their heads, and below them the legend of the classes that occur."""
+    rows, seen = [], set()
     for example in examples:
+        pictures = panels(example, head)
         times = max(1, 256 // max(example.data.shape[1:]))  # small images are shown larger
-        rows.append(beside(panels(example, head)).repeat(times, axis=0).repeat(times, axis=1))
-    seen = set()
-    for example in examples:
+        large = [picture.repeat(times, axis=0).repeat(times, axis=1) for picture in pictures.values()]
+        heads = [written(name, picture.shape[1]) for name, picture in zip(pictures, large, strict=True)]
+        rows += [*([beside(heads)] * (not rows)), beside(large)]
         seen |= set(np.unique(example.truth[head])) | set(np.unique(example.predicted[head]))
     classes = sorted(int(c) for c in seen - {255})
     columns = max(1, min(len(classes), rows[0].shape[1] // 160))
-    key = beside([np.asarray(legend(part.tolist(), names)) for part in np.array_split(classes, columns)], gap=20)
+    parts = np.array_split(classes, columns)
+    key = beside([np.asarray(legend(part.tolist(), names, DISTINCT)) for part in parts], gap=20)
     width = max(part.shape[1] for part in [*rows, key])
     parts = []
     for part in [*rows, key]:

@@ -1,6 +1,7 @@
 """`python -m models compare RUN RUN ...`: what differs between runs, how they scored, their curves in one picture.
 
-A run is its JSON log (`solver train --log FILE`) or a folder with a log.jsonl.
+A run is its JSON log (`solver train --log FILE`) or a folder with a log.jsonl.  With --page the same images stand side
+by side, too, as the best snapshot of each run labels them.
 """
 
 from __future__ import annotations
@@ -9,38 +10,58 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from demitasse.layers.backend.options import BackendOptions
+from demitasse.models import compare_page
 from demitasse.models.commands import arguments
-from demitasse.models.report import curves, read_log, run_lines
+from demitasse.models.run_log import RunLog
+from demitasse.proto.cli import add_device_options, whole_number
 from demitasse.proto.errors import DataFault
+from demitasse.proto.files import write_text
+from demitasse.solver.curves import LOSS, RATE, Points
 from demitasse.solver.plot import draw_curves
 
 
 def add_to(commands) -> None:
     """The command `compare` and its options."""
-    parser = arguments.add_command(commands, "compare", "what differs between runs: settings, scores, curves")
+    parser = arguments.add_command(commands, "compare", "what differs between runs: settings, scores, curves, pictures")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a log.jsonl, or a folder with one")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves into FILE (.png)")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write a page with curves and images (.html)")
+    parser.add_argument(
+        "--images",
+        type=whole_number,
+        default=6,
+        metavar="N",
+        help="how many of the first images, and of those that the runs differ most in, the page has (default: 6)",
+    )
+    add_device_options(parser, "cpu")
     parser.set_defaults(run=run)
 
 
 def run(options) -> None:
-    """Print the table, and draw the picture."""
+    """Print the table, and draw the picture and the page."""
     paths = [path / "log.jsonl" if path.is_dir() else path for path in options.runs]
-    logs = [_events(path) for path in paths]
     names = _short([str(path) for path in paths])
-    print(_table(["", *names], _rows(logs)))
+    logs = dict(zip(names, map(_opened, paths), strict=True))
+    settings, scores = setting_rows(logs.values()), score_rows(logs.values())
+    print(_table(["", *names], [*settings, *scores]))
     if options.plot:
-        draw_curves(options.plot, _panels(names, logs))
+        draw_curves(options.plot, {name: log.curves for name, log in logs.items()})
         print(f"wrote {options.plot}")
+    if options.page:
+        backend = BackendOptions.of(options).make()
+        page = compare_page.page(logs, settings, scores, compare_page.pictures(logs, options.images, backend))
+        write_text(options.page, page)
+        print(f"wrote {options.page}")
 
 
-def _events(path: Path) -> list[dict]:
+def _opened(path: Path) -> RunLog:
     if not path.is_file():
         raise DataFault(f"{path}: no such log: train with --log {path}")
-    events = read_log(path)
-    if not any(event.get("event") in ("train", "test", "run") for event in events):
+    log = RunLog(path)
+    if not any(log.last(kind) for kind in ("train", "test", "run")):
         raise DataFault(f"{path}: holds no events of a training: give the file of `train --log`")
-    return events
+    return log
 
 
 def _short(paths: list[str]) -> list[str]:
@@ -53,23 +74,28 @@ def _short(paths: list[str]) -> list[str]:
     return short if all(short) and len({*short}) == len({*paths}) else paths
 
 
-def _rows(logs: list[list[dict]]) -> list[list[str]]:
-    about, settings = [run_lines(log) for log in logs], [_last(log, "settings") for log in logs]
-    rows = [[key, *(one.get(key, "-") for one in about)] for key in ("run", "begun", "iterations")]
-    rows.append(["trained for", *(_duration(log) for log in logs)])
-    for part in ("values", "versions"):
-        rows += _differing([one.get(part, {}) for one in settings])
-    points = [curves(log) for log in logs]
-    for name in _names(points):
-        rows.append([f"{name}: last", *(f"{one[name][-1][1]:.4g}" if one.get(name) else "-" for one in points)])
-        if name != "training loss":
-            pick = min if "loss" in name else max
-            rows.append([f"{name}: best", *(_best(one.get(name, []), pick) for one in points)])
+def setting_rows(logs: Iterable[RunLog]) -> list[list[str]]:
+    """What each run is, and where its settings, versions and data differ from the others'."""
+    logs = list(logs)
+    about = [log.about() for log in logs]
+    rows = [[key, *(one.get(key, "-") for one in about)] for key in ("run", "begun", "iterations", "trained for")]
+    for found in ([log.settings for log in logs], [log.versions for log in logs], [log.data for log in logs]):
+        rows += _differing(found)
     return rows
 
 
-def _last(log: list[dict], kind: str) -> dict:
-    return next((event for event in reversed(log) if event.get("event") == kind), {})
+def score_rows(logs: Iterable[RunLog]) -> list[list[str]]:
+    """The last and the best value of every curve but the rate's."""
+    curves, rows = [log.curves for log in logs], []
+    for quantity in _names(curves):
+        of_quantity = [one.get(quantity, {}) for one in curves]
+        for line in _names(of_quantity) if quantity != RATE else ():
+            points = [one.get(line, []) for one in of_quantity]
+            rows.append([f"{line}: last", *(f"{one[-1][1]:.4g}" if one else "-" for one in points)])
+            if line != "training loss":
+                pick = min if quantity == LOSS else max
+                rows.append([f"{line}: best", *(_best(one, pick) for one in points)])
+    return rows
 
 
 def _differing(found: list[dict]) -> list[list[str]]:
@@ -82,31 +108,11 @@ def _names(found: Iterable[dict]) -> list[str]:
     return list(dict.fromkeys(name for one in found for name in one))
 
 
-def _best(points: list[tuple[int, float]], pick) -> str:
+def _best(points: Points, pick) -> str:
     if not points:
         return "-"
     iteration, value = pick(points, key=lambda point: point[1])
     return f"{value:.4g} at {iteration}"
-
-
-def _duration(log: list[dict]) -> str:
-    """The time of all its sittings: each begins with an event "run", from which its seconds count."""
-    total, latest = 0.0, 0.0
-    for event in [*log, {"event": "run"}]:
-        if event.get("event") == "run":
-            total, latest = total + latest, 0.0
-        latest = event.get("seconds", 0.0) if isinstance(event.get("seconds"), (int, float)) else latest
-    minutes, seconds = divmod(round(total), 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {seconds} s"
-
-
-def _panels(names: list[str], logs: list[list[dict]]) -> dict[str, dict[str, list[tuple[int, float]]]]:
-    """{quantity: {run: its points}}."""
-    points = dict(zip(names, map(curves, logs), strict=True))
-    return {
-        quantity: {run: found[quantity] for run, found in points.items() if found.get(quantity)}
-        for quantity in _names(points.values())
-    }
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

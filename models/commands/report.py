@@ -17,7 +17,8 @@ from demitasse.models.commands import arguments
 from demitasse.models.detection_report import DetectionRun, judges_boxes, text_of
 from demitasse.models.evaluate import Evaluation
 from demitasse.models.palette import beside, save_picture
-from demitasse.models.report import Extremes, curves, find_file, log_of, newest_weights, panels, run_lines, sheet
+from demitasse.models.report import Extremes, find_file, log_of, panels, sheet, weights_of
+from demitasse.models.run_log import RunLog
 from demitasse.proto.cli import add_device_options, progress
 from demitasse.proto.errors import DataFault
 from demitasse.proto.files import write_text
@@ -31,6 +32,14 @@ def shown(path: str | Path) -> str:
     return str(full.relative_to(Path.cwd())) if full.is_relative_to(Path.cwd()) else str(path)
 
 
+def facts(log: RunLog, net: Path, weights, count: int) -> dict[str, str]:
+    """What a run is, for its page: net, weights, identity, data, versions, and how many images were scored."""
+    found = {"net": shown(net), "weights": ",".join(map(shown, str(weights).split(","))), **log.about()}
+    found |= {f"data of {name}": text for name, text in log.data.items()}
+    versions = ", ".join(f"{name} {version}" for name, version in log.versions.items())
+    return {**found, **({"versions": versions} if versions else {}), "images": str(count)}
+
+
 def add_to(commands) -> None:
     """The command `report` and its options."""
     parser = arguments.add_command(commands, "report", "a page about a run: curve, scores, best and worst images")
@@ -41,7 +50,7 @@ def add_to(commands) -> None:
         help="a folder with a *val.prototxt (or *test.prototxt) and a *solver.prototxt, or the val prototxt itself",
     )
     parser.add_argument("run_folder", type=Path, metavar="RUN_FOLDER", help="where the page goes")
-    parser.add_argument("--weights", metavar="W,...", help="files, joined by commas (default: the newest snapshot)")
+    parser.add_argument("--weights", metavar="W,...", help="files, joined by commas (default: the run's best)")
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="of the run, for the curve (default: RUN_FOLDER/log.jsonl)"
     )
@@ -69,9 +78,10 @@ def run(options) -> None:
         raise DataFault(f"{options.net}: no such file or folder")
     folder = options.net if options.net.is_dir() else options.net.parent
     net = find_file(folder, ("val.prototxt", "test.prototxt")) if options.net.is_dir() else options.net
-    weights = options.weights or newest_weights(folder, options.run_folder)
+    log = options.log or options.run_folder / "log.jsonl"
+    weights = options.weights or weights_of(folder, options.run_folder, log)
     if judges_boxes(net):
-        _report_boxes(options, folder, net, weights)
+        _report_boxes(options, folder, net, weights, log)
         return
     extremes = Extremes(options.images)
     evaluation = Evaluation(net, weights, backend=BackendOptions.of(options).make(), auto_crop=options.auto_crop)
@@ -82,14 +92,14 @@ def run(options) -> None:
         if not extremes.first:
             raise DataFault(f"{net}: no image of the split has a labelled pixel")
         text = evaluation.text(options.present_only, options.classes)
-        log = log_of(weights, options.log or options.run_folder / "log.jsonl")
-        about = {"net": shown(net), "weights": ",".join(map(shown, str(weights).split(","))), **run_lines(log)}
+        of_run = log_of(weights, log)
+        about = facts(of_run, net, weights, evaluation.count)
         results = evaluation.scores(options.present_only)
         page = report_page.page(
             title=evaluation.net.name or folder.name,
-            curves=curves(log),
+            log=of_run,
             extremes=extremes,
-            about={**about, "images": str(evaluation.count)},
+            about=about,
             heads=[(head, results[head.score], evaluation.names(head, options.classes)) for head in evaluation.heads],
             panels=panels,
         )
@@ -106,7 +116,7 @@ def run(options) -> None:
     print(f"wrote report.html, pictures.png and scores.txt into {options.run_folder}")
 
 
-def _report_boxes(options, folder: Path, net: Path, weights) -> None:
+def _report_boxes(options, folder: Path, net: Path, weights, log: Path) -> None:
     """The page of a detector: as many batches as its solver tests with."""
     param, _ = read_solver(str(find_file(folder, ("solver.prototxt",))))
     if not param.test_iter:
@@ -118,12 +128,11 @@ def _report_boxes(options, folder: Path, net: Path, weights) -> None:
         for _ in progress(range(param.test_iter[0]), param.test_iter[0]):
             run.batch(options.images, names)
         mean, by_class = run.precision()
-        log = log_of(weights, options.log or options.run_folder / "log.jsonl")
-        about = {"net": shown(net), "weights": ",".join(map(shown, str(weights).split(","))), **run_lines(log)}
-        about = {**about, "images": str(run.count), "average precision": param.ap_version}
+        of_run = log_of(weights, log)
+        about = {**facts(of_run, net, weights, run.count), "average precision": param.ap_version}
         page = report_page.detection_page(
             title=run.net.name or folder.name,
-            curves=curves(log),
+            log=of_run,
             about=about,
             mean=mean,
             by_class=by_class,

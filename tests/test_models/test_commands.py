@@ -1,12 +1,13 @@
 """python -m models score, segment, report, check and prepare, on a tiny net with random weights."""
 
+import importlib.util
 import json
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.models import report_page
 from demitasse.models.__main__ import main
 from demitasse.models.data import scenes
 from demitasse.models.evaluate import Evaluation
@@ -223,8 +224,10 @@ def test_report_of_a_run(there, capsys):
     page = (there / "run/report.html").read_text()
     assert all(f"<td class=name>{word}</td>" in page for word in ("0abc", "2026-11-27", "train x", "8"))
     assert "run 0abc\nbegun 2026-11-27\n" in (there / "run/scores.txt").read_text()
-    assert "s_iter_20.caffemodel" in page and "training loss, by iteration" in page and "test loss" in page
-    assert page.count("<figure><img") == 4 and "http" not in page.replace("http-equiv", "")
+    assert "s_iter_20.caffemodel" in page and "trained for" in page
+    assert page.count("<figure>") == 4 and not re.search(r"(src|href)=.?(http|//)", page)
+    if importlib.util.find_spec("matplotlib"):
+        assert page.count("<svg") == 2 and "training loss" in page and "test loss" in page and "learning rate" in page
     assert "mean IU" in (there / "run/scores.txt").read_text()
     assert Image.open(there / "run/pictures.png").width >= 160
     (there / "net/trainval.prototxt").write_text("")
@@ -236,13 +239,6 @@ def test_report_of_a_run(there, capsys):
     code, _, err = run(capsys, "report", there / "net", there / "run")
     assert code == 2 and "2 files end in val.prototxt or test.prototxt: other_val.prototxt, val.prototxt" in err
     (there / "net/other_val.prototxt").unlink()
-
-
-def test_ticks_are_round():
-    assert report_page.ticks(0.41, 2.2) == pytest.approx([0.5, 1, 1.5, 2])
-    assert report_page.ticks(0, 950) == [0, 200, 400, 600, 800]
-    assert report_page.ticks(0.03, 2, logarithmic=True) == pytest.approx([0.05, 0.1, 0.2, 0.5, 1, 2])
-    assert report_page.ticks(3, 3) == [3]
 
 
 def test_report_without_a_snapshot(there, tmp_path, capsys):

@@ -35,13 +35,13 @@ def two(tmp_path):
 
 def test_the_table_shows_what_differs_and_the_scores(two, capsys):
     assert main(["compare", *two]) == 0
-    rows = {line[:24].strip(): line[24:].split("  ") for line in capsys.readouterr().out.splitlines()}
+    rows = {line[:21].strip(): line[21:].split("  ") for line in capsys.readouterr().out.splitlines()}
     rows = {name: [cell.strip() for cell in cells if cell.strip()] for name, cells in rows.items()}
     assert rows[""] == ["slow", "fast"] and rows["trained for"] == ["2 min 10 s", "2 min 10 s"]
     assert rows["base_lr"] == ["0.01", "0.1"] and rows["gamma"] == ["-", "0.1"]
     assert "max_iter" not in rows and "numpy" not in rows
-    assert rows["mean IU of score: last"] == ["0.25", "0.3"]
-    assert rows["mean IU of score: best"] == ["0.3 at 20", "0.5 at 10"]
+    assert rows["mean IU: last"] == ["0.25", "0.3"]
+    assert rows["mean IU: best"] == ["0.3 at 20", "0.5 at 10"]
     assert rows["test loss: best"] == ["1.7 at 20", "1.5 at 10"]
 
 
@@ -49,7 +49,7 @@ def test_the_curves_are_in_one_picture(two, tmp_path):
     pytest.importorskip("matplotlib")
     assert main(["compare", *two, "--plot", str(tmp_path / "out/curves.png")]) == 0
     with Image.open(tmp_path / "out/curves.png") as picture:
-        assert picture.width == 800 and picture.height == 950, "three quantities, one below the other"
+        assert picture.width == 800 and picture.height == 650, "two quantities, one below the other"
 
 
 def test_mistakes(two, tmp_path, capsys):
