@@ -270,7 +270,7 @@ def _weights(counts: np.ndarray) -> list[str]:
     if len(present) < 2 or present.max() < UNEVEN * present.min():
         return []
     weights = " ".join(f"class_weight: {weight:.3g}" for weight in class_weights(counts))
-    return [f"  to level the classes: --balance at `write`, or loss_param {{ {weights} }}"]
+    return [f"  to level the classes: --class-weights (or --balance) at `write`; by hand, loss_param {{ {weights} }}"]
 
 
 def fault_lines(faults: Sequence[str], what: str, shown: int = 20) -> list[str]:

@@ -19,15 +19,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from demitasse.models import dataset_check, recipes
 from demitasse.models.data.folder_layers import class_names
 from demitasse.models.fcn import Head, Source, fcn
+from demitasse.models.sampling import class_weights
 from demitasse.models.text_files import write_files
 from demitasse.proto import text
 from demitasse.proto.errors import DataFault, SchemaFault
 from demitasse.proto.messages import NetParameter, SolverParameter
 
 SLIM = dict(stride=8, width=1 / 8, random=True, snug=True, fc_kernel=3, dropout=False)
+AUGMENT = {"scale": (0.75, 1.33), "rotate": 10, "colour": 0.5}
 VAL_SHARE = 5  # one image in five
 SNAPSHOTS = "snapshot"  # the folder
 
@@ -46,6 +50,8 @@ class OwnData:
 
     classes: how many, or a file of their names.  ignore: the stored label that means "no class".  resize: the shorter
     side of every image.  crop: (H, W) of what is trained on.  balance: thin out frequent classes in training.
+    augment: train on images scaled, turned and recoloured at random.  class_weights: weight classes in the training
+    loss, the rarer the more.
     """
 
     images: str | Path
@@ -55,6 +61,8 @@ class OwnData:
     resize: int | None = None
     crop: tuple[int, int] | None = None
     balance: bool = False
+    augment: bool = False
+    class_weights: bool = False
 
     def source(self, folder: Path, part: str) -> Source:
         """The data layer of the net "train" or "val" in `folder`."""
@@ -70,7 +78,7 @@ class OwnData:
             options["ignore_label"] = self.ignore
         options["split"] = f"./{part}.txt"
         if part == "train":
-            options |= {"mirror": True}
+            options |= {"mirror": True, **(AUGMENT if self.augment else {})}
             options |= {"crop": self.crop} if self.crop else {}
             options |= {"balance": True} if self.balance else {}
         return Source(labels=("label",), module="folder_layers", layer="FolderSegDataLayer", options=options)
@@ -109,7 +117,10 @@ def write(
     sources["deploy"] = sources["val"].deploy()
     head = f"# {name}, for {len(names)} classes on {data.images}.\n"
     for part, source in sources.items():
-        files[f"{part}.prototxt"] = head + text.format(_net(name, source, len(names), width, random))
+        net = _net(name, source, len(names), width, random)
+        if part == "train" and data.class_weights:
+            _weight(net, class_weights(found.counts[: len(names)]))
+        files[f"{part}.prototxt"] = head + text.format(net)
     fresh = random or name == "own" or not recipes.recipe(name).start
     files["solver.prototxt"] = head + text.format(_solver(len(val), iterations, fresh))
     written = write_files(folder, files, overwrite)
@@ -155,6 +166,13 @@ def _net(name: str, source: Source, classes: int, width: float, random: bool) ->
     if recipe.builder is fcn:
         return fcn(source, [replace(recipe.heads[0], classes=classes)], random=random, **arguments)
     return recipe.builder(source, Head(classes), **arguments)
+
+
+def _weight(net: NetParameter, weights: np.ndarray) -> None:
+    """Put the classes' weights into the loss, three digits each."""
+    for layer in net.layer:
+        if layer.type == "SoftmaxWithLoss":
+            layer.loss_param.class_weight.extend(float(f"{weight:.3g}") for weight in weights)
 
 
 def _solver(val: int, iterations: int, fresh: bool) -> SolverParameter:

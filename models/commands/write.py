@@ -47,6 +47,12 @@ def add_to(commands) -> None:
         "--ignore", type=integer, default=255, metavar="L", help="the label of no class (default: 255)"
     )
     own_data.add_argument(
+        "--class-weights", action="store_true", help="weight classes in the training loss by what the labels hold"
+    )
+    own_data.add_argument(
+        "--augment", action="store_true", help="train on images scaled, turned and recoloured at random, too"
+    )
+    own_data.add_argument(
         "--iterations", type=whole_number, default=2000, metavar="N", help="of the solver (default: 2000)"
     )
     parser.set_defaults(run=run)
@@ -76,6 +82,8 @@ def run(options) -> None:
                 resize=options.resize,
                 crop=options.crop,
                 balance=options.balance,
+                augment=options.augment,
+                class_weights=options.class_weights,
             ),
             iterations=options.iterations,
             width=options.width,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from demitasse.layers.data.images import resize, resize_nearest
-from demitasse.models.data import read
+from demitasse.models.data import augment, read
 from demitasse.models.data.options import (
     LARGEST,
     REQUIRED,
@@ -48,7 +48,10 @@ class FolderSegDataLayer(SegDataLayer):
                       pixel
     crop              (H, W) cut from the image, at random while training, else from its middle; where the image is
                       smaller it is filled up with the mean colour, labels with 255
-    mirror            flip left to right at random while training
+    mirror, flip      left to right, upside down at random while training
+    scale             (low, high): larger or smaller by a factor drawn between them while training
+    rotate            turned by at most so many degrees while training; what comes into sight is mean colour, labels 255
+    colour            0 to 1: how much brightness, contrast, saturation and hue change while training
     balance           thin out frequent classes in the loss while training (models/sampling.py)
     keep, cell        the share of the loss that counts while training, in cells of so many pixels
     """
@@ -63,7 +66,7 @@ class FolderSegDataLayer(SegDataLayer):
         "ignore_label": whole(255, 0, 255),
         "resize": side_or_size(None),
         "crop": size(None),
-        "mirror": flag(False),
+        **augment.OPTIONS,
         "balance": flag(False),
         "keep": share(1.0),
         "cell": whole(1, 1, LARGEST),
@@ -72,6 +75,8 @@ class FolderSegDataLayer(SegDataLayer):
     def open(self, options):
         self.set = options
         self.classes = class_names(options["classes"])
+        drawn = {name: options[name] for name in augment.OPTIONS}
+        self.augmentation = augment.Augmentation(**drawn, fill=options["mean"])
         images = list_images(options["images"])
         self.label_files = {
             path.stem: path for path in list_images(options["labels"]).values() if path.suffix.lower() == ".png"
@@ -117,8 +122,8 @@ class FolderSegDataLayer(SegDataLayer):
         if self.set["resize"]:
             size = target_size(labels.shape, self.set["resize"])
             image, labels = resize(image, *size), resize_nearest(labels, *size)
-        if self.set["mirror"] and self.random and rng.random() < 0.5:
-            image, labels = image[:, ::-1], labels[:, ::-1]
+        if self.random:
+            image, labels = self.augmentation(image, labels, rng)
         blob = read.bgr(image, self.set["mean"])
         if self.set["crop"]:
             blob, labels = crop(blob, labels, self.set["crop"], rng if self.random else None)

@@ -37,6 +37,21 @@ def share(default: float) -> Option:
     return Option(default, "a number above 0 and at most 1", lambda value: _number(value) and 0 < value <= 1)
 
 
+def largest(default: float, most: float) -> Option:
+    """A number from 0 to `most`."""
+    return Option(default, f"a number from 0 to {most:g}", lambda value: _number(value) and 0 <= value <= most)
+
+
+def limits(default, least: float, most: float) -> Option:
+    """(low, high), two numbers from `least` to `most`."""
+
+    def fits(value) -> bool:
+        pair = _several(value) and len(value) == 2 and all(map(_number, value))
+        return pair and least <= value[0] <= value[1] <= most
+
+    return Option(default, f"(low, high), from {least:g} to {most:g}, such as (0.8, 1.25)", fits)
+
+
 def text(default) -> Option:
     """A string."""
     return Option(default, "a text in quotes", lambda value: isinstance(value, str) and "\0" not in value)

@@ -109,12 +109,31 @@ def test_squeezenets_weights_train(tmp_path, regime, monkeypatch):
 
 def test_what_is_said_of_the_data_is_in_the_training_net(tmp_path):
     minis.folder(tmp_path)
-    assert write(tmp_path, "own", "--crop", "16x20", "--balance", "--ignore", "2", "--resize", "30") == 0
+    assert (
+        write(
+            tmp_path,
+            "own",
+            "--crop",
+            "16x20",
+            "--balance",
+            "--ignore",
+            "2",
+            "--resize",
+            "30",
+            "--augment",
+            "--class-weights",
+        )
+        == 0
+    )
     nets = {part: read_net(tmp_path / f"nets/own/{part}.prototxt")[0] for part in ("train", "val")}
     options = {part: ast.literal_eval(net.layer[0].python_param.param_str) for part, net in nets.items()}
     assert all(options[part]["ignore_label"] == 2 and options[part]["resize"] == 30 for part in options)
     assert options["train"]["crop"] == (16, 20) and options["train"]["balance"] and options["train"]["mirror"]
-    assert not {"crop", "balance", "mirror"} & set(options["val"]), "validation is on whole images"
+    assert options["train"]["rotate"] == 10 and options["train"]["scale"] == (0.75, 1.33)
+    weights = [list(layer.loss_param.class_weight) for layer in nets["train"].layer if layer.type == "SoftmaxWithLoss"]
+    assert len(weights) == 1 and len(weights[0]) == 3 and weights[0][2] == 0, "no label is of the ignored class"
+    assert not any(layer.loss_param.class_weight for layer in nets["val"].layer)
+    assert not {"crop", "balance", "mirror", "rotate"} & set(options["val"]), "validation is on whole images"
     assert Plan(tmp_path / "nets/own/train.prototxt", "TRAIN").newest["score"].shape == (1, 3, 16, 20)
 
 
