@@ -18,6 +18,7 @@ from demitasse.proto.errors import did_you_mean
 # command: (package, the package's own name for it, what it does)
 COMMANDS = {
     "train": ("solver", "train", "train a net by its solver's prototxt"),
+    "lr_range": ("solver", "lr_range", "try learning rates from small to large, and propose one"),
     "test": ("solver", "test", "run a net in its TEST phase"),
     "time": ("solver", "time", "time every layer of a net"),
     "device_query": ("solver", "device_query", "say what there is to compute on"),

@@ -50,11 +50,16 @@ def _end_all(ranks, error: BaseException, with_traceback: bool) -> int:
 
 
 def _run(options, ranks) -> int:
-    from demitasse.solver import commands, timing
+    from demitasse.solver import commands, lr_range, timing
 
     if options.command == "train":
         return commands.train(options, ranks)
-    run = {"test": commands.test, "time": timing.time_net, "device_query": timing.device_query}
+    run = {
+        "lr_range": lr_range.run,
+        "test": commands.test,
+        "time": timing.time_net,
+        "device_query": timing.device_query,
+    }
     return run[options.command](options)
 
 

@@ -64,6 +64,22 @@ def _train_options(parser) -> None:
         )
 
 
+def _lr_range_options(parser) -> None:
+    parser.add_argument("file", nargs="?", metavar="SOLVER", help="the solver's prototxt")
+    parser.add_argument("-solver", "--solver", metavar="SOLVER", help="the same")
+    parser.add_argument("-weights", "--weights", metavar="W,...", help="files to start from, joined by commas")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="in the place of a field")
+    parser.add_argument(
+        "--bilinear", action="store_true", help="start all-zero Deconvolutions with lr_mult 0 as bilinear upsampling"
+    )
+    parser.add_argument("--low", type=float, metavar="RATE", help="the first rate (default: base_lr / 1000)")
+    parser.add_argument("--high", type=float, metavar="RATE", help="the last rate (default: base_lr * 1000)")
+    parser.add_argument(
+        "-iterations", "--iterations", type=whole_number, default=100, metavar="N", help="of them (default: 100)"
+    )
+    parser.add_argument("--plot", metavar="FILE", help="draw the loss over the rate into FILE (.png)")
+
+
 def _test_options(parser) -> None:
     _net_options(parser, 50)
     parser.add_argument("-weights", "--weights", metavar="W,...", help="the weights to test, joined by commas")
@@ -106,6 +122,7 @@ def _device_options(parser) -> None:
 
 COMMANDS = {
     "train": (_train_options, "train a net"),
+    "lr_range": (_lr_range_options, "try rates from small to large and propose one"),
     "test": (_test_options, "run a net in its TEST phase"),
     "time": (_time_options, "time every layer of a net"),
     "device_query": (lambda parser: None, "say what there is to compute on"),
@@ -138,8 +155,8 @@ def finish(options, default_threads: int | None) -> None:
     options.device = _device(options)
     options.stages = [stage for stage in options.stage.split(",") if stage]
     options.threads = options.threads or default_threads
-    if options.command == "train":
-        options.file = _one(options.file, options.solver, "a solver: python -m solver train SOLVER")
+    if options.command in ("train", "lr_range"):
+        options.file = _one(options.file, options.solver, f"a solver: python -m solver {options.command} SOLVER")
     elif options.command != "device_query":
         options.file = _one(options.file, options.model, f"a net: python -m solver {options.command} NET")
 

@@ -7,6 +7,10 @@ import numpy as np
 from demitasse.proto.errors import SolverFault
 
 
+class Diverged(SolverFault):
+    """A loss that updates have made infinite or NaN, not the data or the weights that training began with."""
+
+
 def loss_fault(solver, loss: float, state_before: dict) -> SolverFault:
     """The fault for a loss that is not finite: it names the first layer where a value is not.
 
@@ -38,7 +42,7 @@ def loss_fault(solver, loss: float, state_before: dict) -> SolverFault:
                     step.label,
                 )
         step, array, _ = spoilt
-        return SolverFault(
+        return Diverged(
             f"{what}; an update has made the weights (array {array}) of this layer NaN or infinite, "
             f"the first such layer: {remedy}",
             step.where,
@@ -46,13 +50,14 @@ def loss_fault(solver, loss: float, state_before: dict) -> SolverFault:
         )
     step, location = _first_not_finite(net, state_before)
     if step is None:
-        return SolverFault(f"{what}, and finite when the same pass is run again: {remedy}")
+        return Diverged(f"{what}, and finite when the same pass is run again: {remedy}")
     why = (
         f"the first values that are not finite come out of this layer ({location}): {remedy}"
         if step.bottoms
         else f"the data of this layer hold a NaN or an infinity ({location}): correct them"
     )
-    return SolverFault(f"{what}; {why}", step.where, step.label)
+    kind = Diverged if step.bottoms else SolverFault
+    return kind(f"{what}; {why}", step.where, step.label)
 
 
 def _spoilt_weights(net):

@@ -68,12 +68,32 @@ def draw_curves(path: str | os.PathLike, runs: Mapping[str, Curves], title: str 
     figure.suptitle(title)
     for number, quantity in enumerate(quantities, 1):
         _fill(figure.add_subplot(len(quantities), 1, number), quantity, runs)
+    _save(figure, path, kind)
+
+
+def _save(figure, path: str | os.PathLike, kind: str) -> None:
     try:
         os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
         with replacing(path) as partial:
             figure.savefig(partial, format=kind)
     except OSError as error:
         raise SolverFault(f"cannot write the plot {path}: {error.strerror}") from None
+
+
+def draw_over_rates(path: str | os.PathLike, rates, losses, smooth, proposed: float | None) -> None:
+    """Draw the losses of a learning rate range test over the rates, and the rate that is proposed."""
+    kind = _kind_of(path)
+    figure = _figure_class()(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot(xscale="log", xlabel="learning rate", ylabel="loss")
+    axes.plot(rates, losses, ".", color=COLOURS[5], label="loss of an iteration")
+    axes.plot(rates, smooth, color=COLOURS[0], label="smoothed")
+    if proposed:
+        axes.axvline(proposed, color=COLOURS[1], linestyle="--", label=f"proposed: {proposed:g}")
+    if min(losses) > 0 and max(losses) > 10 * min(losses):
+        axes.set_yscale("log")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    _save(figure, path, kind)
 
 
 def svg_of(runs: Mapping[str, Curves]) -> list[str]:
