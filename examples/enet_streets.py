@@ -16,7 +16,8 @@ from PIL import Image
 
 import caffe
 from demitasse.layers.data.images import resize
-from demitasse.models.palette import beside, legend, save_picture
+from demitasse.models.palette import legend, save_picture
+from demitasse.solver.pictures import beside
 
 
 def segment(folder, photo):

@@ -26,12 +26,13 @@ from PIL import Image, ImageDraw
 from demitasse.models.commands.score import save_predictions
 from demitasse.models.evaluate import Evaluation
 from demitasse.models.fcn import Head, Source, fcn
-from demitasse.models.palette import beside, colour, legend
+from demitasse.models.palette import colour, legend
 from demitasse.models.surgery import interp, param_shapes, transplant, upsampling_layers
 from demitasse.proto import text
 from demitasse.proto.files import write_text
 from demitasse.proto.messages import SolverParameter
 from demitasse.proto.weights import read_weights, write_weights
+from demitasse.solver.pictures import beside
 from demitasse.solver.solver import Solver
 
 STRIDE = 4  # of the finest scores

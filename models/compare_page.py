@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from demitasse.models import pages
 from demitasse.models.evaluate import Evaluation, Example
-from demitasse.models.palette import DISTINCT, colour
 from demitasse.models.report import predicted
 from demitasse.models.run_log import RunLog
 from demitasse.proto.cli import progress
 from demitasse.proto.errors import DataFault, GraphFault, NetError
 from demitasse.solver import score
+from demitasse.solver.pictures import colour
 
 Seen = dict[str, Example]  # {run: an image, as that run labels it}
 
@@ -121,7 +121,7 @@ def page(logs: Mapping[str, RunLog], settings, scores, shown: Pictures) -> str:
 def _figure(seen: Seen) -> str:
     """Image and truth, then each run's prediction."""
     one = next(iter(seen.values()))
-    row = {"image": one.picture, "truth": colour(one.truth[next(iter(one.truth))], DISTINCT)}
+    row = {"image": one.picture, "truth": colour(one.truth[next(iter(one.truth))])}
     for run, example in seen.items():
         row |= predicted(example, next(iter(example.predicted)), run)
     scored = ", ".join(f"{run} {_mean_iu(example):.3f}" for run, example in seen.items())

@@ -24,6 +24,7 @@ from demitasse.proto.errors import DataFault, GraphFault
 from demitasse.proto.text import read_net
 from demitasse.solver import score
 from demitasse.solver.heads import Head, find_heads, judge
+from demitasse.solver.pictures import picture_of
 
 
 @dataclass
@@ -40,14 +41,7 @@ class Example:
     @property
     def picture(self) -> np.ndarray:
         """(H, W, 3) uint8 RGB: the image again from what the net has seen."""
-        planes = self.data if len(self.data) >= 3 else self.data[:1].repeat(3, axis=0)
-        planes = planes[2::-1]
-        if len(self.mean) == 3:
-            planes = planes + np.array(self.mean[::-1], np.float32)[:, None, None]
-        else:  # not known: stretched from the darkest to the brightest
-            low, high = planes.min(), planes.max()
-            planes = (planes - low) * (255 / max(high - low, 1e-6))
-        return planes.round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+        return picture_of(self.data, self.mean)
 
 
 class Evaluation:

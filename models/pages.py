@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from demitasse.models.palette import DISTINCT
 from demitasse.proto.errors import SolverFault
 from demitasse.solver.curves import Curves
+from demitasse.solver.pictures import DISTINCT
 from demitasse.solver.plot import svg_of
 
 STYLE = """

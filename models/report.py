@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from demitasse.models.evaluate import Example
-from demitasse.models.palette import DISTINCT, beside, colour, legend, outlined, overlay, written
+from demitasse.models.palette import legend, written
 from demitasse.models.run_log import RunLog
 from demitasse.proto.errors import DataFault, WeightsFault
 from demitasse.proto.text import read_solver
 from demitasse.solver import score
 from demitasse.solver.identity import run_of_log, run_of_snapshot
 from demitasse.solver.path_lookup import Finder
+from demitasse.solver.pictures import DISTINCT, beside, colour, outlined, overlay
 
 
 class Extremes:
@@ -112,14 +113,14 @@ def log_of(weights: str | Path, path: Path) -> RunLog:
 
 def panels(example: Example, head: str) -> dict[str, np.ndarray]:
     """{what it shows: picture} of an example; 255 is white in the truth, and as the image elsewhere."""
-    return {"image": example.picture, "truth": colour(example.truth[head], DISTINCT), **predicted(example, head)}
+    return {"image": example.picture, "truth": colour(example.truth[head]), **predicted(example, head)}
 
 
 def predicted(example: Example, head: str, name: str = "prediction") -> dict[str, np.ndarray]:
     """The prediction alone, and over the image with the borders of the truth."""
     labels = example.predicted[head]
-    over = outlined(overlay(example.picture, labels, palette=DISTINCT), example.truth[head])
-    return {name: colour(labels, DISTINCT), f"{name}, true borders": over}
+    over = outlined(overlay(example.picture, labels), example.truth[head])
+    return {name: colour(labels), f"{name}, true borders": over}
 
 
 def sheet(examples: list[Example], head: str, names: list[str]) -> np.ndarray:

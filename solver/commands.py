@@ -12,7 +12,8 @@ from demitasse.solver.bilinear import fill_zero_deconvolutions
 from demitasse.solver.diagnostics import unfed_inputs
 from demitasse.solver.identity import newest_whole, resuming_command
 from demitasse.solver.keeping import Keep
-from demitasse.solver.log import MOST, Log, Silent
+from demitasse.solver.log import Log, Silent
+from demitasse.solver.log_lines import MOST
 from demitasse.solver.means import OutputMeans, judged_outputs
 from demitasse.solver.path_lookup import Finder
 from demitasse.solver.plot import Plot

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from demitasse.solver import debug, diagnostics
-from demitasse.solver.log import Output, output_lines
+from demitasse.solver.log_lines import Output, output_lines
 
 
 def as_outputs(net, values: Mapping[str, np.ndarray]) -> list[Output]:

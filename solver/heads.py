@@ -16,6 +16,7 @@ import numpy as np
 from demitasse.layers.layer import layer_class, layer_types
 from demitasse.proto.messages import NetParameter
 from demitasse.solver import score
+from demitasse.solver.pictures import picture_of, row_of
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,16 @@ class HeadScores:
 
     Counted are heads whose scores are maps (N, C, H, W) with a label for each place; a net that gives one label to
     an image has none.  Blobs are read when the layer that compares them is about to run, so none is kept for it.
+    pictures: of so many images (and heads) there are pictures, too: `rows`, {head's score blob: [picture]}.
     """
 
-    def __init__(self, net):
-        self.net = net
+    def __init__(self, net, pictures: int = 0):
+        self.net, self.wanted = net, pictures
+        self.rows: dict[str, list[np.ndarray]] = {}
+        self.images: tuple[str, int] | None = (
+            self._find_images() if pictures else None
+        )  # blob, by whom it is read first
+        self.image: np.ndarray | None = None
         heads = {(head.score, head.label): head for head in find_heads(net.plan.message)}
         self.at: dict[int, Head] = {}  # by the step that compares
         for step in net.plan.steps:
@@ -84,7 +91,28 @@ class HeadScores:
         if self.at:
             self.net.before_forward.remove(self._look)
 
+    def _find_images(self) -> tuple[str, int] | None:
+        """The blob of images that a data layer makes, and the step that reads it first."""
+        for step in self.net.plan.steps:
+            for value in step.bottoms:
+                made = value.producer is not None and not value.producer.bottoms
+                if made and len(value.shape) == 4 and value.shape[1] in (1, 3) and max(value.shape[2:]) > 1:
+                    return value.name, step.index
+        return None
+
+    def _show(self, head: Head, truth: np.ndarray, predicted: np.ndarray) -> None:
+        rows = self.rows.setdefault(head.score, [])
+        if self.image is None or len(rows) >= self.wanted or self.image.shape[1:] != truth.shape:
+            return
+        name = self.images[0] if self.images else ""
+        maker = next(step for step in self.net.plan.steps if name in [value.name for value in step.tops])
+        mean_of = getattr(getattr(maker.layer, "user", None), "mean_of", None)
+        rows.append(row_of(picture_of(self.image, mean_of(name) if mean_of else ()), truth, predicted))
+
     def _look(self, index: int) -> None:
+        if self.images and index == self.images[1]:
+            images = self.net.backend.to_host(self.net.blobs[self.images[0]])
+            self.image = np.array(images[0])  # of each batch the first
         head = self.at.get(index)
         if head is None:
             return
@@ -92,8 +120,11 @@ class HeadScores:
         scores, labels = (self.net.blobs[value.name] for value in bottoms[:2])
         scores, labels = self.net.backend.to_host(scores), self.net.backend.to_host(labels)
         labels = labels.reshape(len(scores), 1, *scores.shape[2:])
-        for one, truth in zip(scores, labels, strict=True):
-            self.matrices[head] = self.matrices.get(head, 0) + judge(head, one, truth)[2]
+        for number, (one, labelled) in enumerate(zip(scores, labels, strict=True)):
+            truth, predicted, matrix = judge(head, one, labelled)
+            self.matrices[head] = self.matrices.get(head, 0) + matrix
+            if self.images and not number:
+                self._show(head, truth, predicted)
 
     def scores(self) -> dict[str, score.Scores]:
         """{the head's score blob: its scores} over what has been seen."""

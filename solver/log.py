@@ -16,56 +16,25 @@ import json
 import math
 import os
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from demitasse.proto.errors import NetError, SolverFault, printable
 from demitasse.solver.identity import Run, log_is_ours, log_taken
+from demitasse.solver.log_lines import MOST, glog_prefix, output_lines
 from demitasse.solver.score import Scores, as_json, class_line
 
 _NOT_THE_CALLER = (__name__, "warnings", "_py_warnings")  # of a line: modules that only pass it on
-MOST = 1000  # numbers of one output that are listed: a score map has millions
-
-
-@dataclass(frozen=True)
-class Output:
-    """An output blob of a net: its values (host array) and its weight in the loss (0: none)."""
-
-    name: str
-    values: np.ndarray
-    loss_weight: float = 0.0
-
-
-def output_lines(kind: str, outputs) -> list[str]:
-    """ "    Train net output #0: loss = 0.5 (* 1 = 0.5 loss)": a line per number, counted through all outputs."""
-    lines: list[str] = []
-    for output in outputs:
-        if np.size(output.values) > MOST:
-            lines.append(f"    {kind} net output #{len(lines)}: {output.name} holds {np.size(output.values)} numbers")
-            continue
-        for value in np.ravel(output.values).tolist():
-            weight = output.loss_weight
-            weighted = f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
-            lines.append(f"    {kind} net output #{len(lines)}: {output.name} = {value:g}{weighted}")
-    return lines
-
-
-def glog_prefix(level: str, file: str, line: int) -> str:
-    """ "I0704 12:00:00.123456 12345 solver.py:120] ", for this moment and thread."""
-    now = time.time()
-    clock = time.strftime("%m%d %H:%M:%S", time.localtime(now))
-    return f"{level}{clock}.{int(now % 1 * 1e6):06d} {threading.get_native_id():5d} {file}:{line}] "
 
 
 class Silent:
     """Tells nothing; the base of logs, and the log of every rank but the first."""
 
+    pictures_wanted = 0  # of a test of a net that segments
     records = False  # whether points are kept: then there is one for every iteration without display
 
     def begin(self, run: Run, ours: set[str | None], overwrite: bool, iteration: int) -> None:
@@ -92,6 +61,9 @@ class Silent:
 
     def scores(self, iteration: int, index: int, head: str, result: Scores, names: Sequence[str]) -> None:
         """How well test net `index` segments, by its blob `head`; names: of the classes."""
+
+    def pictures(self, iteration: int, index: int, head: str, rows) -> None:
+        """Of test net `index` what it has predicted, for listeners: (H, W, 3) uint8, of an image each."""
 
     def event(self, kind: str, **values) -> None:
         """Something for the JSON file alone."""
@@ -139,6 +111,7 @@ class Log(Silent):
         self.json_file = _open_to_append(jsonl) if jsonl else None
         self.listeners = list(listeners)
         self.records = bool(jsonl or self.listeners)
+        self.pictures_wanted = max((getattr(one, "pictures_wanted", 0) for one in self.listeners), default=0)
 
     def begin(self, run: Run, ours: set[str | None], overwrite: bool, iteration: int) -> None:
         if self.json_file is not None and self.json_path is not None:
@@ -220,6 +193,10 @@ class Log(Silent):
             except OSError as error:  # a full disk: the run is worth more than its log
                 self._end_json()
                 self.warn(f"the JSON log ends here: {error.strerror}")
+
+    def pictures(self, iteration: int, index: int, head: str, rows) -> None:
+        for listener in [one for one in self.listeners if hasattr(one, "pictures")]:
+            self._tell(listener, listener.pictures, iteration, index, head, rows)
 
     def place(self, path: str) -> str:
         """A path as an event names it: from the JSON file's folder, so that both can be moved, unless it was given from

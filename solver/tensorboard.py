@@ -8,10 +8,13 @@ from demitasse.proto.errors import SolverFault
 
 
 class TensorBoard:
-    """Writes scalars into event files in a folder: train/loss, train/lr, test0/NAME, test0/HEAD/mean_iu, ...
+    """Writes scalars into event files in a folder: train/loss, train/lr, test0/NAME, test0/HEAD/mean_iu, ...; and
+    pictures of what a net that segments predicts: test0/HEAD/0, ..., each image, truth, prediction and both together.
 
     SolverFault without tensorboardX, or where the folder cannot be written to.
     """
+
+    pictures_wanted = 4  # of each test
 
     def __init__(self, folder: str | os.PathLike):
         try:
@@ -27,6 +30,11 @@ class TensorBoard:
         """Take an event of the log, as its JSON file has it."""
         for name, value in scalars(event).items():
             self.writer.add_scalar(name, value, event["iteration"])
+
+    def pictures(self, iteration: int, index: int, head: str, rows) -> None:
+        """Take a test's pictures."""
+        for number, row in enumerate(rows):
+            self.writer.add_image(f"test{index}/{head}/{number}", row, iteration, dataformats="HWC")
 
     def close(self) -> None:
         """Write what is left."""

@@ -19,7 +19,7 @@ def run_test_net(solver, index: int) -> dict[str, np.ndarray]:
     net.share_with(solver.net)
     solver.log.info(f"Iteration {solver.iter}, Testing net (#{index})")
     outputs, loss = OutputMeans(judged_outputs(net), solver.param.ap_version), 0.0
-    heads = HeadScores(net)
+    heads = HeadScores(net, solver.log.pictures_wanted)
     with heads, solver.display.debug_lines(net), solver.backend.frozen_weights():
         for _ in range(batches):
             outputs.add({name: solver.backend.to_host(array) for name, array in net.forward().items()})
@@ -38,4 +38,6 @@ def run_test_net(solver, index: int) -> dict[str, np.ndarray]:
     solver.keeper.take(metrics_of(as_outputs(net, means), loss / batches if net.plan.losses else None, heads.scores()))
     for head, result in heads.scores().items():
         solver.log.scores(solver.iter, index, head, result, heads.names(head))
+    for head, rows in heads.rows.items():
+        solver.log.pictures(solver.iter, index, head, rows)
     return means

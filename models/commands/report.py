@@ -16,7 +16,7 @@ from demitasse.models.class_names import names_of
 from demitasse.models.commands import arguments
 from demitasse.models.detection_report import DetectionRun, judges_boxes, text_of
 from demitasse.models.evaluate import Evaluation
-from demitasse.models.palette import beside, save_picture
+from demitasse.models.palette import save_picture
 from demitasse.models.report import Extremes, find_file, log_of, panels, sheet, weights_of
 from demitasse.models.run_log import RunLog
 from demitasse.proto.cli import add_device_options, progress
@@ -24,6 +24,7 @@ from demitasse.proto.errors import DataFault
 from demitasse.proto.files import write_text
 from demitasse.proto.option_values import whole_number
 from demitasse.proto.text import read_solver
+from demitasse.solver.pictures import beside
 
 
 def shown(path: str | Path) -> str:

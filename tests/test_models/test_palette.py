@@ -4,6 +4,7 @@ from PIL import Image
 
 from demitasse.models import palette
 from demitasse.proto.files import replacing
+from demitasse.solver import pictures
 
 
 def test_the_first_voc_colours_and_the_ignored_one():
@@ -29,7 +30,7 @@ def test_labels_survive_a_palette_png(tmp_path):
 
 def test_legend_and_panels():
     assert palette.legend([0, 2], ["sky"]).size[1] > 30
-    row = palette.beside([np.zeros((4, 3, 3), np.uint8), np.zeros((2, 5, 3), np.uint8)], gap=1)
+    row = pictures.beside([np.zeros((4, 3, 3), np.uint8), np.zeros((2, 5, 3), np.uint8)], gap=1)
     assert row.shape == (4, 9, 3) and row[3, 5].tolist() == [255, 255, 255]
 
 
@@ -41,3 +42,24 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path):
         temporary.write_text("tw")
         raise RuntimeError
     assert path.read_text() == "one" and len(list(path.parent.iterdir())) == 1
+
+
+def least_distance(colours):
+    """Between the two most alike of these, to the eyes that tell them apart worst."""
+    seen = pictures.seen(colours)
+    first, second = np.triu_indices(len(colours), 1)
+    return np.linalg.norm(seen[:, first] - seen[:, second], axis=2).min()
+
+
+def test_the_pages_colours_differ_to_the_colour_blind_too():
+    assert pictures.DISTINCT[0].tolist() == [0, 0, 0] and pictures.DISTINCT[255].tolist() == [255, 255, 255]
+    for classes, least in ((5, 0.2), (12, 0.1), (21, 0.07)):
+        assert least_distance(pictures.DISTINCT[:classes]) > least
+        assert least_distance(palette.PALETTE[:classes]) < 0.03, "VOC's do not"
+    assert len({tuple(colour) for colour in pictures.DISTINCT}) == 256
+
+
+def test_borders_lie_between_the_classes():
+    labels = np.array([[0, 0, 1, 1]] * 3)
+    drawn = pictures.outlined(np.full((3, 4, 3), 9, np.uint8), labels)
+    assert drawn[:, :, 0].tolist() == [[9, 255, 0, 9]] * 3

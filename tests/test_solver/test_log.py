@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from demitasse.proto.errors import SolverFault
-from demitasse.solver.log import Log, Output, output_lines
+from demitasse.solver.log import Log
+from demitasse.solver.log_lines import Output, output_lines
 from demitasse.solver.plot import Plot
 from demitasse.solver.solver import Solver
 from tests.test_solver import small

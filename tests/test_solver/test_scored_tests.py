@@ -9,6 +9,7 @@ import pytest
 from demitasse.models.__main__ import main as models
 from demitasse.models.evaluate import Evaluation
 from demitasse.solver.__main__ import main as solver
+from demitasse.solver.pictures import row_of
 from demitasse.solver.score import METRICS
 from tests.test_models import minis
 from tests.test_solver import small
@@ -58,3 +59,31 @@ def test_a_net_with_one_label_an_image_has_no_such_scores(tmp_path, monkeypatch)
     trained.step(1)
     trained.close()
     assert log.tests and not log.heads
+
+
+def test_tests_give_pictures_to_listeners_that_want_them(folder):
+    from demitasse.solver.log import Log
+    from demitasse.solver.solver import Solver
+
+    class Album:
+        pictures_wanted = 2
+
+        def __init__(self):
+            self.pages = []
+
+        def __call__(self, event):
+            pass
+
+        def pictures(self, iteration, index, head, rows):
+            self.pages.append((iteration, index, head, rows))
+
+    album = Album()
+    trained = Solver("nets/own/solver.prototxt", device="generic", log=Log(terminal=False, listeners=[album]))
+    trained.step(3)
+    trained.close()
+    ((iteration, index, head, rows),) = album.pages
+    assert (iteration, index, head) == (2, 0, "score") and len(rows) == 2
+    evaluation = Evaluation("nets/own/val.prototxt", "nets/own/snapshot/train_iter_2.caffemodel")
+    for example, row in zip(evaluation, rows, strict=True):
+        np.testing.assert_array_equal(row, row_of(example.picture, example.truth["score"], example.predicted["score"]))
+    evaluation.close()

@@ -2,12 +2,13 @@
 
 import struct
 
+import numpy as np
 import pytest
 
 from demitasse.solver.__main__ import main as solver
 from demitasse.solver.log import Log
 from demitasse.solver.solver import Solver
-from demitasse.solver.tensorboard import scalars
+from demitasse.solver.tensorboard import TensorBoard, scalars
 from tests.test_solver import small
 
 TESTS = "display: 2 max_iter: 4 test_iter: 1 test_interval: 2"
@@ -51,3 +52,12 @@ def test_the_event_file_holds_the_curve(tmp_path, monkeypatch):
         at += 16 + length
     assert points["train/loss"] == points["train/lr"] == [0, 2]
     assert points["test0/loss"] == points["test0/accuracy"] == [0, 2, 4]
+
+
+def test_pictures_are_in_the_event_file(tmp_path):
+    pytest.importorskip("tensorboardX")
+    board = TensorBoard(tmp_path)
+    Log(terminal=False, listeners=[board]).pictures(6, 0, "score", [np.zeros((3, 20, 3), np.uint8)])
+    board.close()
+    data = next(tmp_path.iterdir()).read_bytes()
+    assert b"test0/score/0" in data and b"\x89PNG" in data
