@@ -98,7 +98,7 @@ class SegDataLayer(caffe.Layer):
         except DataFault as fault:
             missing = [name for name in given if name.endswith("_dir") and not Path(given[name]).is_dir()]
             if self.about and missing:
-                fault.what += f"; {missing[0]}: {self.about} (docs/fcn.md, Where the data go)"
+                fault.what += f"; {missing[0]}: {self.about} (docs/sources.md, Data sets)"
             raise
         if len(bottom):
             raise GraphFault("a data layer takes no bottoms")

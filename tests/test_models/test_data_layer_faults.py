@@ -158,4 +158,4 @@ def test_data_that_are_not_there_are_described(name, words, tmp_path, monkeypatc
     folder = Path(__file__).resolve().parents[2] / "models" / name
     with pytest.raises(DataFault) as fault:
         Net(str(next(folder.glob("train*.prototxt"))), "TRAIN")
-    assert [word for word in [*words, "docs/fcn.md"] if word not in str(fault.value)] == []
+    assert [word for word in [*words, "docs/sources.md"] if word not in str(fault.value)] == []
