@@ -27,6 +27,7 @@ from demitasse.solver.fingerprint import changes
 from demitasse.solver.identity import others_text, require_free, run_of_snapshot, snapshots_of_others
 from demitasse.solver.path_lookup import require_writable
 from demitasse.solver.policy import steps_taken
+from demitasse.solver.prefix_lock import writing
 from demitasse.solver.validation import placed
 
 VERSION = 1
@@ -71,6 +72,9 @@ def claim(solver) -> None:
     """Before a run writes its first snapshot: what other runs have left at its prefix.  SolverFault where that is in
     the way; with existing="replace" it is removed when the first snapshot is there."""
     prefix = prefix_of(solver)
+    if solver.existing != "warn" and solver.ranks.rank == 0:
+        with placed(solver.where):
+            solver.held.enter_context(writing(prefix, solver.run))
     others = snapshots_of_others(prefix, solver.ours) if solver.ranks.rank == 0 else {}
     if solver.existing == "refuse":
         with placed(solver.where):

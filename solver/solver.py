@@ -106,6 +106,7 @@ class Solver:
         self.states_before: list[dict] = []  # of the net before each pass of the last iteration
         self.run, self.existing = new_run(), existing
         self.ours: set[str | None] = {self.run.id}  # the runs whose files are this one's; None: those of unknown ones
+        self.held = contextlib.ExitStack()  # that no other process writes at its snapshot_prefix
         self.replaces: dict = {}  # others' files, to be removed when there is a snapshot
         self._pending, self._begun, self._claimed = NONE, False, False
         self.stopped = False  # whether a request has ended the run
@@ -295,4 +296,5 @@ class Solver:
         """Release the nets' files and threads, and end the log."""
         for net in (self.net, *self.test_nets):
             net.close()
+        self.held.close()
         self.log.close()

@@ -226,11 +226,11 @@ def test_ctrl_c_in_the_middle_of_a_snapshot_lets_it_be_completed(tmp_path):
 def test_a_report_shows_no_curve_of_another_run_than_the_weights(train, capsys):
     train("--log", "run.jsonl")
     whose = run_of_snapshot("snap_iter_4.caffemodel")
-    assert len(log_of("snap_iter_4.caffemodel", Path("run.jsonl"))) == len(events("run.jsonl"))
+    assert len(log_of("snap_iter_4.caffemodel", Path("run.jsonl")).events) == len(events("run.jsonl"))
     train("--overwrite", "--log", "other.jsonl")
-    assert log_of("snap_iter_4.caffemodel", Path("run.jsonl")) == []
+    assert log_of("snap_iter_4.caffemodel", Path("run.jsonl")).events == []
     err = capsys.readouterr().err
     assert f"the page has no curve: run.jsonl is of {whose}, but snap_iter_4.caffemodel of run " in err
-    assert log_of("none.caffemodel", Path("none.jsonl")) == []  # no log is no mistake
+    assert log_of("none.caffemodel", Path("none.jsonl")).events == []  # no log is no mistake
     Path("old.jsonl").write_text('{"event": "train", "iteration": 0, "loss": 1}\n')
-    assert len(log_of("none.caffemodel", Path("old.jsonl"))) == 1  # neither tells: of an older version
+    assert len(log_of("none.caffemodel", Path("old.jsonl")).events) == 1  # neither tells: of an older version
