@@ -226,7 +226,7 @@ class LossLayer(Layer):
         param = self.spec.loss_param
         if param.class_weighting and not param.HasField("weight_by_label_freqs"):
             raise SchemaFault(
-                "class_weighting counts with weight_by_label_freqs: true only: add it, or give class_weight instead"
+                "class_weighting counts with weight_by_label_freqs: true only: add it, or give class_weight"
             )
         field = "class_weighting" if param.weight_by_label_freqs else "class_weight"
         weights = list(getattr(param, field))
@@ -235,9 +235,7 @@ class LossLayer(Layer):
                 "weight_by_label_freqs: true asks for class_weighting, one for each class, in the place of class_weight"
             )
         if weights and len(weights) != classes:
-            raise SchemaFault(
-                f"{field} is given {len(weights)} times for {classes} classes: give one for each class, or none"
-            )
+            raise SchemaFault(f"{field} is given {len(weights)} times for {classes} classes: give one for each or none")
         return weights
 
 
