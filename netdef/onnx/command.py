@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+import numpy as np
+
 from demitasse.netdef.net import Net
 from demitasse.netdef.onnx.back import import_file
 from demitasse.netdef.onnx.export import Way, export
@@ -13,6 +15,7 @@ from demitasse.proto.errors import SchemaFault, WeightsFault, Where, printable
 from demitasse.proto.option_values import finite, size
 from demitasse.proto.text import text_of
 from demitasse.proto.warning import warn
+from demitasse.proto.weights import read_mean
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +33,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--fold", action="store_true", help="take BatchNorm and Scale into the convolutions before them")
     group.add_argument("--fp16", action="store_true", help="half precision, but for inputs and outputs")
     group.add_argument("--preprocess", action="store_true", help="let the file take an RGB image: uint8, N x H x W x 3")
-    group.add_argument("--mean", metavar="104,117,123", help="what is taken from each channel, in the net's order")
+    group.add_argument(
+        "--mean",
+        metavar="104,117,123|FILE",
+        help="what is taken from each channel, in the net's order; or a .binaryproto: from each pixel",
+    )
     group.add_argument(
         "--scale", type=finite, default=1.0, help="what pixels are multiplied by, once the mean is taken"
     )
@@ -63,14 +70,23 @@ def _image(options) -> Preprocessing | None:
     given = (options.mean, options.resize, options.classes, options.rgb, options.preprocess, options.scale != 1)
     if not any(given):
         return None
-    try:
-        mean = [float(number) for number in (options.mean or "").split(",") if number]
-    except ValueError:
-        raise SchemaFault(f"--mean {options.mean}: write a number for each channel, as 104,117,123") from None
+    mean = _mean(options.mean or "")
     classes = text_of(options.classes)[0].split("\n") if options.classes else []
     return Preprocessing(
         mean, options.scale, options.rgb, options.resize, [name.strip() for name in classes if name.strip()]
     )
+
+
+def _mean(text: str) -> list[float] | np.ndarray:
+    """What --mean says: numbers, or the image of a file."""
+    if text.endswith((".binaryproto", ".npy")):
+        return read_mean(text)
+    try:
+        return [float(number) for number in text.split(",") if number]
+    except ValueError:
+        raise SchemaFault(
+            f"--mean {text}: write a number for each channel, as 104,117,123, or the name of a .binaryproto"
+        ) from None
 
 
 __all__ = ["add_options", "export_file", "import_file"]

@@ -62,7 +62,7 @@ def model_of(plan: Plan, arrays: Mapping[Param, np.ndarray], way: Way) -> Model:
     if way.fp16:
         halve(model)
     if way.image and way.preprocess:
-        way.image.take_in(model)
+        way.image.take_in(model, next(iter(plan.inputs.values())).shape[2:])
     if way.image:
         way.image.describe(model)
     if not (way.fold or way.preprocess):

@@ -16,10 +16,11 @@ from demitasse.proto.onnx_file import Model, Node
 
 @dataclass
 class Preprocessing:
-    """mean: one number for each channel in the net's order; rgb: that order is RGB, else BGR as in Caffe; resize:
-    (height, width) that every image is brought to; classes: their names, in the order of the scores."""
+    """mean: one number for each channel in the net's order, or an array (channels, height, width), of which images take
+    the middle; rgb: that order is RGB, else BGR as in Caffe; resize: (height, width) that every image is brought to;
+    classes: their names, in the order of the scores."""
 
-    mean: Sequence[float] = ()
+    mean: Sequence[float] | np.ndarray = ()
     scale: float = 1.0
     rgb: bool = False
     resize: tuple[int, int] | None = None
@@ -28,8 +29,9 @@ class Preprocessing:
     def describe(self, model: Model) -> None:
         """Say it in the metadata."""
         model.metadata["channels"] = "RGB" if self.rgb else "BGR"
-        if self.mean:
-            model.metadata["mean"] = ",".join(f"{number:g}" for number in self.mean)
+        if len(self.mean):
+            means = [float(np.mean(channel)) for channel in self.mean]
+            model.metadata["mean"] = ",".join(f"{number:g}" for number in means)
         if self.scale != 1:
             model.metadata["scale"] = f"{self.scale:g}"
         if self.resize:
@@ -37,8 +39,11 @@ class Preprocessing:
         if self.classes:
             model.metadata["classes"] = "\n".join(self.classes)
 
-    def take_in(self, model: Model) -> None:
-        """Let the graph begin with an image: RGB, uint8, (N, height, width, 3).  SchemaFault where it takes none."""
+    def take_in(self, model: Model, sizes: Sequence[int]) -> None:
+        """Let the graph begin with an image: RGB, uint8, (N, height, width, 3).  SchemaFault where it takes none.
+
+        sizes: (height, width) of the net's images, which those of a mean image count for.
+        """
         images = [name for name, (_, shape) in model.inputs.items() if len(shape) == 4 and shape[1] in (1, 3)]
         if len(images) != 1 or len(model.inputs) != 1:
             raise SchemaFault(
@@ -48,6 +53,9 @@ class Preprocessing:
         _, (batch, channels, height, width) = model.inputs[name]
         if channels != 3 or len(self.mean) not in (0, 1, 3):
             raise SchemaFault(f"--preprocess is for 3 channels and 1 or 3 means, not {channels} and {len(self.mean)}")
+        mean = self._mean_of(*(self.resize or sizes))
+        if np.ndim(self.mean) == 3:
+            height, width = mean.shape[1:]
         steps: list[Node] = []
         current = "image"
 
@@ -72,11 +80,24 @@ class Preprocessing:
             steps[-1].outputs, shape = ["preprocess/shape"], "preprocess/shape"
             current = steps[-4].outputs[0]
             add("Resize", "", "", shape, mode="linear", coordinate_transformation_mode="half_pixel")
-        if self.mean:
-            add("Sub", constant("mean", np.reshape(self.mean, (-1, 1, 1))))
+        if mean.size:
+            add("Sub", constant("mean", mean))
         if self.scale != 1:
             add("Mul", constant("scale", self.scale))
         steps[-1].outputs = [name]
         model.nodes = [*steps, *model.nodes]
         free = [f"image_{axis}" if self.resize else size for axis, size in (("height", height), ("width", width))]
         model.inputs = {"image": ("uint8", [batch, *free, 3])}
+
+    def _mean_of(self, height: int, width: int) -> np.ndarray:
+        """What is taken from images of this size, (channels, 1, 1) or, as Caffe does in TEST, the mean's middle."""
+        mean = np.asarray(self.mean)
+        if mean.ndim < 3:
+            return mean.reshape(-1, 1, 1)
+        top, left = (mean.shape[1] - height) // 2, (mean.shape[2] - width) // 2
+        if min(top, left) < 0:
+            raise SchemaFault(
+                f"the mean image measures {mean.shape[1]}x{mean.shape[2]}, and the net's images {height}x{width}: "
+                "give a mean of that size or more, or one number for each channel"
+            )
+        return mean[:, top : top + height, left : left + width]

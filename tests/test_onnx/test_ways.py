@@ -6,6 +6,7 @@ import pytest
 from demitasse.netdef.net import Net
 from demitasse.netdef.onnx.preprocess import Preprocessing
 from demitasse.proto import onnx_file
+from demitasse.proto.errors import SchemaFault
 from tests.test_onnx.peers import differences, made_up, run
 
 NET = """
@@ -65,6 +66,17 @@ def test_the_file_eats_an_image(net, rgb, tmp_path):
     ordered = image() if rgb else image()[..., ::-1]
     pixels = (ordered.astype(np.float32) - [10, 20, 30]).transpose(0, 3, 1, 2) * 0.017
     assert differences(run(tmp_path / "net.onnx", {"image": image()}), expected(net, pixels), 1e-4) == []
+
+
+def test_a_mean_of_each_pixel_is_cut_to_the_image(net, tmp_path):
+    mean = np.random.default_rng(1).uniform(90, 130, (3, 20, 21)).astype(np.float32)
+    net.to_onnx(tmp_path / "net.onnx", image=Preprocessing(mean=mean), preprocess=True)
+    model = onnx_file.read(tmp_path / "net.onnx")
+    assert model.inputs == {"image": ("uint8", ["batch", 16, 20, 3])}
+    pixels = image(16, 20)[..., ::-1].transpose(0, 3, 1, 2) - mean[:, 2:18, :20]
+    assert differences(run(tmp_path / "net.onnx", {"image": image(16, 20)}), expected(net, pixels), 1e-4) == []
+    with pytest.raises(SchemaFault, match="the mean image measures 20x19, and the net's images 16x20"):
+        net.to_onnx(tmp_path / "net.onnx", image=Preprocessing(mean=mean[:, :, :19]), preprocess=True)
 
 
 def test_the_file_resizes_an_image(net, tmp_path):
