@@ -63,7 +63,7 @@ class Evaluation:
     ):
         message, wheres = read_net(net)
         message, _ = filter_net(message, wheres, "TEST")
-        self.heads = heads or _require_heads(message)
+        self.heads = heads or _require_heads(message, net)
         data = [layer for layer in message.layer if not layer.bottom and layer.type != "Input" and layer.top]
         if not data:
             raise GraphFault(
@@ -151,10 +151,10 @@ class Evaluation:
         self.net.close()
 
 
-def _require_heads(message) -> list[Head]:
+def _require_heads(message, net) -> list[Head]:
     if heads := find_heads(message):
         return heads
     raise GraphFault(
-        "the net has no SoftmaxWithLoss, InfogainLoss or Accuracy layer that would say what is to be scored: give "
-        "--score BLOB --label BLOB"
+        f"{net}: has no SoftmaxWithLoss, InfogainLoss or Accuracy layer that would say what is to be scored: give a "
+        "val or test prototxt, or --score BLOB --label BLOB"
     )

@@ -57,7 +57,8 @@ def run(options) -> None:
 
 def _opened(path: Path) -> RunLog:
     if not path.is_file():
-        raise DataFault(f"{path}: no such log: train with --log {path}")
+        file = path if path.suffix else path / "log.jsonl"
+        raise DataFault(f"{path}: no such log: train with --log {file}")
     log = RunLog(path)
     if not any(log.last(kind) for kind in ("train", "test", "run")):
         raise DataFault(f"{path}: holds no events of a training: give the file of `train --log`")
