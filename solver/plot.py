@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from demitasse.proto.errors import SolverFault
 from demitasse.proto.files import replacing
@@ -20,9 +21,12 @@ STYLES = ("-", "--", ":", "-.")
 SECONDS_BETWEEN = 10  # a drawing costs a third of a second
 MANY = 50  # points of a line without marks
 INK = "#010203"  # of text and axes, until a page gives it its own colour
-STYLE = {"svg.fonttype": "none", "legend.frameon": False, "font.size": 10, "savefig.transparent": True} | dict.fromkeys(
-    ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
-)
+STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "legend.frameon": False,
+    "font.size": 10,
+    "savefig.transparent": True,
+} | dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK)
 
 
 class Plot:

@@ -53,7 +53,7 @@ class Solver:
     "replace" them, or "warn" and, as Caffe does, write over those of the same names.
     keep: which snapshots stay, and when a test ends the run (solver.keeping).
 
-    run: this run's identity; restore takes over that of the run it resumes.
+    run: this run's identity; restore takes over that of the run it resumes.  stopped: a request has ended it.
     Faults of settings, files and nets are NetErrors that name file, line and layer.
     """
 
@@ -108,11 +108,11 @@ class Solver:
         self.ours: set[str | None] = {self.run.id}  # the runs whose files are this one's; None: those of unknown ones
         self.held = contextlib.ExitStack()  # that no other process writes at its snapshot_prefix
         self.replaces: dict = {}  # others' files, to be removed when there is a snapshot
-        self._pending, self._begun, self._claimed = NONE, False, False
-        self.stopped = False  # whether a request has ended the run
+        self._pending, self._begun, self._claimed, self.stopped = NONE, False, False, False
         self.written_at, self._goal = -1, 0  # the iteration of the newest snapshot, and where `solve` will end
         with contextlib.nullcontext() if snapshot or weights else placed(self.where):
-            self.restore(snapshot) if snapshot else self.load(weights or ",".join(self.param.weights))
+            start = self.restore if snapshot else self.load
+            start(snapshot or weights or ",".join(self.param.weights))
         self.ranks.broadcast([p.data for p in self.net.learnable])
 
     def load(self, weights: str) -> None:
