@@ -86,7 +86,12 @@ def range_test(source, low: float, high: float, iterations: int, *, start=lambda
     settings = [*options.pop("settings", ()), *(f"{name}={value}" for name, value in fields.items())]
     points: list[tuple[float, float]] = []
     log = options.pop("log")
-    log.listeners.append(lambda event: event["event"] == "train" and points.append((event["lr"], event["loss"])))
+
+    def keep(event: dict) -> None:
+        if event["event"] == "train":
+            points.append((event["lr"], event["loss"]))
+
+    log.listeners.append(keep)
     log.records = True
     solver = Solver(source, settings=settings, log=log, **options)
     try:

@@ -21,7 +21,7 @@ STYLES = ("-", "--", ":", "-.")
 SECONDS_BETWEEN = 10  # a drawing costs a third of a second
 MANY = 50  # points of a line without marks
 INK = "#010203"  # of text and axes, until a page gives it its own colour
-STYLE: dict[str, Any] = {
+STYLE = {
     "svg.fonttype": "none",
     "legend.frameon": False,
     "font.size": 10,
@@ -108,7 +108,8 @@ def svg_of(runs: Mapping[str, Curves]) -> list[str]:
     pictures = []
     for quantity in _quantities(runs):
         # Names inside must differ from those of the page's other pictures.
-        with matplotlib.rc_context({**STYLE, "svg.hashsalt": quantity}):
+        style: Any = {**STYLE, "svg.hashsalt": quantity}
+        with matplotlib.rc_context(style):
             figure = figure_class(figsize=(4.6, 3), layout="constrained")
             _fill(figure.add_subplot(), quantity, runs)
             text = io.StringIO()

@@ -14,9 +14,10 @@ from demitasse.layers.backend.options import BackendOptions
 from demitasse.models import compare_page
 from demitasse.models.commands import arguments
 from demitasse.models.run_log import RunLog
-from demitasse.proto.cli import add_device_options, whole_number
+from demitasse.proto.cli import add_device_options
 from demitasse.proto.errors import DataFault
 from demitasse.proto.files import write_text
+from demitasse.proto.option_values import whole_number
 from demitasse.solver.curves import LOSS, RATE, Points
 from demitasse.solver.plot import draw_curves
 
