@@ -25,7 +25,7 @@ class RunLog:
                 event = json.loads(line)
             except (ValueError, RecursionError):
                 continue
-            if isinstance(event, dict):
+            if isinstance(event, dict) and _well_made(event):
                 self.events.append(event)
 
     def last(self, kind: str) -> dict:
@@ -86,3 +86,14 @@ class RunLog:
     def find(self, name: str) -> Path:
         """A path that the log names."""
         return Path(os.path.normpath(self.path.parent / name))
+
+
+def _well_made(event: dict) -> bool:
+    """Whether an event has numbers and messages where those that are read of it have them."""
+    numbers, messages = ("iteration", "loss", "seconds", "mean_iu"), ("outputs", "run", "values", "versions", "data")
+    counted = event.get("event") not in ("train", "test", "scores") or isinstance(event.get("iteration"), int)
+    return (
+        counted
+        and all(isinstance(event.get(name, 0), int | float | None) for name in numbers)
+        and all(isinstance(event.get(name, {}), dict) for name in messages)
+    )

@@ -43,7 +43,7 @@ class Function:
     def __init__(self, type_name: str, inputs: tuple, params: dict):
         for index, value in enumerate(inputs):
             if not isinstance(value, Top):
-                remedy = ": give its tops one by one, L.Eltwise(*tops)" if isinstance(value, list | tuple) else ""
+                remedy = ": give its tops one by one, L.Eltwise(*tops)" if isinstance(value, list) else ""
                 remedy = f": give the top itself, n.{value}, not its name" if isinstance(value, str) else remedy
                 raise TypeError(f"{type_name} input {index} is not a Top (type is {type(value)}){remedy}")
         self.type_name, self.inputs, self.params = type_name, inputs, dict(params)

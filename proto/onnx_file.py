@@ -150,6 +150,13 @@ def read(path) -> Model:
         raise fault(path, "not an ONNX file", error) from None
     if not message.HasField("graph") or not message.opset_import:
         raise fault(path, "not an ONNX file: it has no graph or names no version of the operators (opset_import)")
+    try:
+        return _read_model(onnx, path, message)
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        raise fault(path, "a damaged ONNX file", error) from None
+
+
+def _read_model(onnx, path, message) -> Model:
     foreign = [opset.domain for opset in message.opset_import if opset.domain not in ("", "ai.onnx")]
     used = {node.domain for node in message.graph.node} - {"", "ai.onnx"}
     if used & set(foreign):
@@ -160,6 +167,11 @@ def read(path) -> Model:
 
 
 def _read_graph(onnx, path, graph) -> Model:
+    names = [name for node in graph.node for name in (node.op_type, *node.input, *node.output)]
+    names += [each.name for node in graph.node for each in node.attribute]
+    names += [each.name for group in (graph.initializer, graph.input, graph.output) for each in group]
+    if not all(isinstance(name, str) for name in names):  # what is no UTF-8 comes as bytes
+        raise ValueError("a name is no text")
     arrays = {tensor.name: _array(onnx, path, tensor) for tensor in graph.initializer}
     nodes = [
         Node(
@@ -191,6 +203,13 @@ def _read_attribute(onnx, path, attr):
     value = onnx.helper.get_attribute_value(attr)
     if attr.name == "to":
         return str(onnx.helper.tensor_dtype_to_np_dtype(value))
+    if isinstance(value, list):
+        return [_text(each) for each in value]
+    return _text(value)
+
+
+def _text(value):
+    """Bytes as text; all else as it is."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 

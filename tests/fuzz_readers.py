@@ -19,6 +19,7 @@ from demitasse.proto.printing import format as format_message
 from demitasse.solver import snapshots
 from demitasse.solver.log import Log
 from demitasse.solver.solver import Solver
+from tests import fuzz_user_files
 
 NET = """name: "n" # a net
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }
@@ -55,7 +56,7 @@ Reader = tuple[list[bytes], Callable[[Path], object]]
 
 def readers(folder: Path) -> dict[str, Reader]:
     """{name: (well-made files, what reads a path)}; `folder` is for files on the way."""
-    made = _of_weights(folder) | _of_texts() | _of_data(folder)
+    made = _of_weights(folder) | _of_texts() | _of_data(folder) | fuzz_user_files.readers(folder)
     for name, (seeds, reader) in made.items():  # what is well made is read
         for seed in seeds:
             (folder / "well-made").write_bytes(seed)

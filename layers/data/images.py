@@ -38,7 +38,12 @@ def read_image(path: str, color: bool, place: str) -> np.ndarray:
 
 def decode_image(data: bytes, color: bool | None, place: str) -> np.ndarray:
     """Encoded bytes as (H, W, C) uint8: 3 channels (color), 1 (not color), or as many as are stored (None)."""
-    return to_array(open_picture(data, place, grey=color is False), color, place)
+    picture = open_picture(data, place, grey=color is False)
+    try:
+        return to_array(picture, color, place)
+    except MemoryError:
+        size = f"{picture.height} x {picture.width}"
+        raise DataFault(f"{place}: not enough memory for an image of {size} pixels") from None
 
 
 def to_array(picture: Image.Image, color: bool | None, place: str) -> np.ndarray:
@@ -89,7 +94,7 @@ def open_picture(data: bytes, place: str, grey: bool = False) -> Image.Image:
     except Image.UnidentifiedImageError:
         raise DataFault(f"{place}: not an image ({len(data)} bytes that start with {data[:8]!r})") from None
     except MemoryError:
-        raise
+        raise DataFault(f"{place}: not enough memory to decode it ({len(data)} bytes)") from None
     except Exception as error:  # Pillow's plugins raise many kinds on broken files
         raise DataFault(f"{place}: broken image: {error}") from None
     return image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +70,10 @@ def _number(node: ET.Element, name: str) -> float:
     text = node.findtext(name)
     if text is None:
         raise ValueError(f"it has no <{name.replace('/', '><')}>")
-    return float(text)
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"its <{name.replace('/', '><')}> is {number}")
+    return number
 
 
 def _child(parent: ET.Element, group: str, name: str, value) -> None:

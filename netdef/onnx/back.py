@@ -37,6 +37,8 @@ def net_of(model: Model, sizes: Mapping[str, Shape]) -> tuple[NetParameter, dict
                 layer_of(builder, node)
         except (Unsupported, NetError) as error:
             faults.append(f"{node.op} '{node.outputs[0]}' ({error.what if isinstance(error, NetError) else error})")
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:  # what a file may say
+            faults.append(f"{node.op} '{node.outputs[:1]}' (its attributes or inputs make no sense: {error})")
     if faults:
         raise SchemaFault(f"no Caffe layer for {count_text(len(faults), 'operator')}: {some(faults, 6)}")
     for name in model.outputs:

@@ -77,6 +77,8 @@ def _plain(value):
         return _described(value)
     if isinstance(value, np.ndarray):
         return value.tolist()
+    if isinstance(value, str | int):
+        return value
     if isinstance(value, float):
         return float(np.float32(value))
-    return value if isinstance(value, str | int) else [_plain(entry) for entry in value]
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else str(value)
