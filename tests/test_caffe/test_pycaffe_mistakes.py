@@ -51,6 +51,29 @@ def test_an_array_where_names_belong(net):
     assert net.forward(blobs=("conv1",)).keys() == {"sum", "conv1"}
 
 
+@pytest.mark.parametrize(
+    ("wrong", "kind", "says"),
+    [
+        (lambda net: net.blobs["data"].reshape((1, 3, 9, 9)), TypeError, "takes whole numbers one by one"),
+        (lambda net: net.blobs["data"].reshape(1, 3, 4.5, 9), TypeError, "takes whole numbers one by one"),
+        (lambda net: caffe.Blob((2, 3)).reshape((1, 3)), TypeError, "sizes one by one"),
+        (lambda net: net.forward(data="cat.jpg"), TypeError, "'data' is given text: an array is expected"),
+        (lambda net: net.forward(data=np.array([None])), TypeError, "given an array of object: numbers are expected"),
+        (lambda net: net.share_with("a.caffemodel"), TypeError, "share_with takes a net, not a str; copy_from takes"),
+        (lambda net: net.copy_from(net), TypeError, "share_with takes another net"),
+        (lambda net: caffe.Net("a.prototxt", caffe.TEST, "w"), TypeError, "or by name: weights='w'"),
+        (lambda net: caffe.Net("layer { }\n", caffe.TEST), RuntimeError, "is the text of a prototxt: write it into"),
+        (lambda net: caffe.io.resize_image(np.zeros((3, 3, 3)), (0, 4)), Exception, "each from 1, not"),
+        (lambda net: net.engine.forward({"data": "x"}), Exception, "'data' is given text: an array of real numbers"),
+        (lambda net: net.engine.forward({"data": np.ones((1, 3, 8, 8), complex)}), Exception, "array of complex128"),
+    ],
+)
+def test_what_cannot_be_meant(net, wrong, kind, says):
+    with pytest.raises(kind, match=says) as caught:
+        wrong(net)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_name_for_each_top():
     n = caffe.NetSpec()
     with pytest.raises(TypeError, match=r"given 2 tops: .* n\.data, n\.data2 = L\.DummyData\(\.\.\.\)"):

@@ -119,10 +119,17 @@ def test_a_bad_line_is_named(five, line, words):
         image_data(five)
 
 
-@pytest.mark.parametrize("content", [b"\x89HDF\r\n\x1a\n\0\0", "0000.png 1\n".encode("utf-16")])
-def test_what_is_no_text_is_told(five, content):
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"\x89HDF\r\n\x1a\n\0\0", "an HDF5 file itself"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "an image itself"),
+        ("0000.png 1\n".encode("utf-16"), "a binary file, or UTF-16"),
+    ],
+)
+def test_what_is_no_text_is_told(five, content, kind):
     five.write_bytes(content)
-    with pytest.raises(DataFault, match="list.txt' is no text but a binary file, or UTF-16; write .* an image: its"):
+    with pytest.raises(DataFault, match=f"list.txt' is no text but {kind}; write .* an image: its"):
         image_data(five)
 
 
@@ -132,21 +139,28 @@ def test_an_empty_and_a_missing_listing(five, tmp_path):
         image_data(five)
     with pytest.raises(DataFault, match="image_data_param: source: '.*gone.txt' does not exist"):
         image_data(tmp_path / "gone.txt")
-    with pytest.raises(DataFault, match="cannot be read"):
+    with pytest.raises(DataFault, match="is a folder: name a file in it"):
         image_data(tmp_path)
 
 
 def test_missing_and_broken_images_are_named_with_their_line(five):
     folder = five.parent
     (folder / "0003.png").write_bytes((folder / "0003.png").read_bytes()[:200])
-    (folder / "0004.png").unlink()
     made = image_data(five)
+    (folder / "0004.png").unlink()
     batches(made, 1)
     with pytest.raises(DataFault, match=rf"image '{folder}/0003.png' \({five}:4\): broken image"):
         made.forward([])
     made.load_state({"seed": 1, "item": 4})
     with pytest.raises(DataFault, match=rf"image '{folder}/0004.png' \({five}:5\): no such file"):
         made.infer([])
+
+
+def test_a_missing_file_anywhere_in_the_list_is_told_when_the_net_is_built(five):
+    for name in ("0002.png", "0004.png"):
+        (five.parent / name).unlink()
+    with pytest.raises(DataFault, match=rf"image '{five.parent}/0002.png' \({five}:3\) and 1 more: no such file"):
+        image_data(five)
 
 
 def test_sizes_that_differ_in_a_batch_are_named_and_single_images_may_differ(five):

@@ -86,7 +86,8 @@ def test_a_net_is_sized_without_its_films():
     "lines, fields, says",
     [
         ("film0 2\n", "", "is not a folder and two whole numbers"),
-        ("film7 2 1\n", "", "is no folder of frames"),
+        ("film7 2 1\n", "", r"film '.*film7' \(.*list.txt:1\): no such file"),
+        ("film0/000001.png 2 1\n", "", "is no folder of frames"),
         ("film0 2 1\n", 'num_segments: 3 name_pattern: "%06d.png"', "2 frames are too few for 3 clips of 1"),
         ("film0 2 1\n", 'name_pattern: "frame.png"', "takes a frame's number"),
     ],

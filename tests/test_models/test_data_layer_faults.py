@@ -82,7 +82,7 @@ def test_faults_of_mat_files_name_the_file(tmp_path):
         ("{'voc_dir': 'x', 'split': 'train', 'sede': 1}", "no option 'sede' .did you mean 'seed'"),
         ("{'split': 'train'}", "lacks voc_dir"),
         ("[1]", "holds a list"),
-        ("__import__('os')", "not a Python dict literal"),
+        ("__import__('os')", "param_str is no dict of Python, with numbers, .* texts in quotes, such as"),
     ],
 )
 def test_faults_of_param_str(param_str, fault):

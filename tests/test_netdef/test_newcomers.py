@@ -44,6 +44,17 @@ NETS = [
         "0,5 has a comma where a decimal point belongs: write 0.5",
     ),
     (conv("filters: 4"), "no field 'filters': Caffe's word is num_output"),
+    (conv("paddding: 1"), "ConvolutionParameter has no field 'paddding' (did you mean 'pad'?)"),
+    (
+        conv("weight_filler { type: 'gaussian' std: nan }"),
+        "has std nan: give a finite number",
+    ),
+    (conv("weight_filler { type: 'gaussian' std: -1 }"), "it must not be negative"),
+    (
+        conv("weight_filler { type: 'bilinear' }").replace("kernel_size: 3", "kernel_h: 3 kernel_w: 2"),
+        "filler 'bilinear' needs a 4-D array with a square kernel, not shape (2, 3, 3, 2)",
+    ),
+    (layer("BatchNorm", "batch_norm_param { moving_average_fraction: 2 }"), "2 is not a share from 0 to 1"),
     (conv("padding: 1"), "no field 'padding': Caffe's word is pad"),
     (conv('activation: "relu"'), 'an activation is a layer of its own: type: "ReLU"'),
     (
@@ -65,6 +76,11 @@ NETS = [
     ("<<<<<<< HEAD\n", "is it the mark of an unsettled git merge?"),
     ('{ "name": "x" }\n', "JSON is not prototxt"),
 ]
+
+
+def test_a_net_that_begins_with_nothing():
+    with pytest.raises(NetError, match="which no layer makes; there are none: begin with a data layer or an Input"):
+        Plan(layer("ReLU"), "TEST")
 
 
 def test_no_known_type_is_called_a_fork_s():

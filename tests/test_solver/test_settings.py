@@ -38,6 +38,7 @@ def test_fields_are_replaced_and_quotes_may_be_left_out():
     "word, said",
     [
         ("base_rl=1", "--set base_rl=1: a solver has no field 'base_rl' (did you mean 'base_lr'?)"),
+        ("lr=1", "--set lr=1: a solver has no field 'lr': Caffe's word is base_lr"),
         ("base_lr", "--set base_lr: write FIELD=VALUE, as in base_lr=1e-4"),
         ("net_param=x", "--set net_param=x: net_param is not one value: edit the solver's file"),
         ("max_iter=many", "--set max_iter=many: "),
