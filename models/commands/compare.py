@@ -41,7 +41,7 @@ def add_to(commands) -> None:
 
 def run(options) -> None:
     """Print the table, and draw the picture and the page."""
-    paths = [path / "log.jsonl" if path.is_dir() else path for path in options.runs]
+    paths = list(dict.fromkeys(path / "log.jsonl" if path.is_dir() else path for path in options.runs))
     names = _short([str(path) for path in paths])
     logs = dict(zip(names, map(_opened, paths), strict=True))
     settings, scores = setting_rows(logs.values()), score_rows(logs.values())
