@@ -7,7 +7,7 @@ ordinary layer whose top happens to reuse a name, and a value read twice is simp
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NoReturn
@@ -283,3 +283,12 @@ def _weigh_losses(step: Step) -> None:
         weights = [1.0]
     for value, weight in zip(step.tops, weights, strict=False):
         value.loss_weight = weight
+
+
+def learned_by_name(steps: Iterable[Step]) -> dict[str, Step]:
+    """The layers with weights; the first of those that share a name, and with it all their weights."""
+    learned: dict[str, Step] = {}
+    for step in steps:
+        if step.layer.params:
+            learned.setdefault(step.name, step)
+    return learned

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from demitasse.layers.layer import Param, Shape
-from demitasse.netdef.graph import Step
+from demitasse.netdef.graph import Step, learned_by_name
 from demitasse.netdef.words import count_text, shape_text, some
 from demitasse.proto.errors import WeightsFault
 from demitasse.proto.weights import read_weights
@@ -62,7 +62,7 @@ def match_weights(
 ) -> tuple[LoadReport, list[tuple[Param, np.ndarray]]]:
     """The report, and which array goes into which param.  WeightsFault where a shape differs or nothing matches."""
     name, layers = read_all(source)
-    learned = {step.name: step for step in steps if step.layer.params}
+    learned = learned_by_name(steps)
     report, pairs = LoadReport(name), []
     for layer, arrays in layers.items():
         if layer in learned and arrays:

@@ -17,7 +17,7 @@ from demitasse.layers.layer import TRAIN, Param, Shape
 from demitasse.netdef.cautions import warn_of_layers, warn_of_net
 from demitasse.netdef.crops import set_offset
 from demitasse.netdef.gradient import plan_gradients
-from demitasse.netdef.graph import Step, Value, label_of, wire
+from demitasse.netdef.graph import Step, Value, label_of, learned_by_name, wire
 from demitasse.netdef.inputs import declare_inputs
 from demitasse.netdef.memory import require_memory
 from demitasse.netdef.params import bind_params
@@ -66,6 +66,7 @@ class Plan:
             warn_of_net(self.steps, self._advised)
             self._fitting = {value: value.shape for value in self.inputs.values()}  # as all others were inferred from
             self.shared = bind_params(self.steps)
+            _check_names(self.steps, self.shared)
             plan_gradients(self.steps, self.message.force_backward)
             self.on_host = backend is not None and backend.capabilities.host_memory
             self._require_memory()
@@ -86,7 +87,6 @@ class Plan:
             raise SchemaFault(f"the net has {reason}: write layer {{ ... }} blocks", Where(file))
 
     def _set_up(self, backend, auto_crop: bool) -> None:
-        learned: dict[str, Step] = {}
         for step in self.steps:
             with step.located:
                 shapes = [value.shape for value in step.bottoms]
@@ -99,8 +99,6 @@ class Plan:
                 step.layer = step.cls(step.spec, step.spec.phase, backend)
                 step.layer.folder = step.folder
                 step.layer.params = step.layer.setup(shapes)
-                if step.layer.params:
-                    _check_name(step, learned.setdefault(step.name, step))
                 for param in step.layer.params:
                     check_filler(param.filler, param.shape)
                 infer(step, shapes)
@@ -147,7 +145,7 @@ class Plan:
     @cached_property
     def params(self) -> dict[str, list[Param]]:
         """The learned arrays by layer, of the layers that have some."""
-        return {step.name: step.layer.params for step in self.steps if step.layer.params}
+        return {name: step.layer.params for name, step in learned_by_name(self.steps).items()}
 
     @cached_property
     def learnable(self) -> list[Param]:
@@ -220,13 +218,21 @@ class Plan:
             require_memory(self.steps, self.trains)
 
 
-def _check_name(step: Step, first: Step) -> None:
-    """Layers may share a name, as in Caffe, while no more than one of them has weights."""
-    if first is not step:
-        raise GraphFault(
-            f"the name '{step.name}' is already that of the {first.cls.type} layer{at(first.where)}: weights are "
-            "stored by name, so each layer with weights needs its own"
-        )
+def _check_names(steps: Iterable[Step], shared: Mapping[Param, Param]) -> None:
+    """Layers may share a name, as in Caffe, while no more than one of them has weights, or they share these."""
+    learned = learned_by_name(steps)
+    for step in steps:
+        first = learned.get(step.name) if step.layer.params else None
+        if first in (None, step):
+            continue
+        arrays, others = ([shared.get(param, param) for param in each.layer.params] for each in (step, first))
+        if arrays != others:
+            with step.located:
+                raise GraphFault(
+                    f"the name '{step.name}' is already that of the {first.cls.type} layer{at(first.where)}: weights "
+                    "are stored by name, so each layer with weights needs its own, or shares all of them by "
+                    "param { name }"
+                )
 
 
 def _tops_of(message: NetParameter, wheres: Sequence[Where]) -> dict[str, list[str]]:

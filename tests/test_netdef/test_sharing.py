@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from demitasse.netdef.net import Net
 from demitasse.proto.errors import GraphFault, SchemaFault
 from tests.test_netdef.texts import blob, build, conv, layer
 
@@ -111,3 +112,21 @@ def test_rates_that_a_layer_keeps_at_0_stay_there():
 def test_statistics_that_the_solver_is_told_to_learn():
     with pytest.raises(SchemaFault, match=r"2:1: layer 'bn' \(BatchNorm\): the running statistics are not learned"):
         build(blob() + layer("BatchNorm", "bn", "data", more="param { lr_mult: 0 } param { lr_mult: 1 }"))
+
+
+def test_layers_that_share_all_weights_may_share_their_name(tmp_path):
+    conv = (
+        "layer {{ name: 'c' type: 'Convolution' bottom: '{}' top: '{}' param {{ name: 'w' }} param {{ name: 'b' }}"
+        " convolution_param {{ num_output: 2 kernel_size: 1 weight_filler {{ type: 'xavier' }} }} }}\n"
+    )
+    text = "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 1 dim: 2 dim: 3 dim: 3 } } }\n"
+    net = Net(text + conv.format("x", "y") + conv.format("y", "z"), "TEST", seed=1)
+    assert [param.shape for param in net.plan.learnable] == [(2, 2, 1, 1), (2,)]
+    net.save(tmp_path / "w.caffemodel")
+    other = Net(text + conv.format("x", "y") + conv.format("y", "z"), "TEST", seed=2)
+    report = other.load(tmp_path / "w.caffemodel")
+    assert not report.missing
+    x = np.ones((1, 2, 3, 3), np.float32)
+    assert np.array_equal(net.forward({"x": x})["z"], other.forward({"x": x})["z"])
+    with pytest.raises(GraphFault, match="shares all of them by param"):
+        Net(text + conv.format("x", "y") + conv.format("y", "z").replace("'b'", "'b2'"), "TEST")
