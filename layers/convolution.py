@@ -58,7 +58,13 @@ class Convolution(Layer):
         params = [graph.param(i) for i in range(len(self.params))]
 
         def convolved(x):
-            return graph.node(self.onnx_operator, x, *params, **conv_attrs(self.geometry))
+            attrs, pad = conv_attrs(self.geometry), self.geometry.pad
+            if any(pad) and set(self.geometry.kernel) == {1} and self.onnx_operator == "Conv":
+                x = graph.pad(
+                    x, [0, 0, *pad], [0, 0, *pad]
+                )  # a Pad of its own: OpenCV 5 passes that of a Conv 1x1 over
+                attrs["pads"] = [0] * len(attrs["pads"])
+            return graph.node(self.onnx_operator, x, *params, **attrs)
 
         return [on_images(graph, x, self.axis, convolved) for x in xs]
 

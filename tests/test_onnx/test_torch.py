@@ -72,7 +72,7 @@ def of_torchvision(name):
     "make, size",
     [
         (unet, 64),
-        (of_torchvision("resnet18"), 96),
+        pytest.param(of_torchvision("resnet18"), 96, marks=pytest.mark.full),
         pytest.param(of_torchvision("mobilenet_v2"), 96, marks=pytest.mark.full),
         pytest.param(of_torchvision("fcn_resnet50"), 96, marks=pytest.mark.full),
     ],
