@@ -38,6 +38,8 @@ EXTRAS = {
         "opencv-python-headless>=4.8,<5",
         "onnx>=1.16",
         "onnxruntime>=1.17",
+        "nbclient>=0.8",
+        "ipykernel>=6.20",
     ],
 }
 WHOLE = ("hdf5", "lmdb", "plots", "tensorboard", "distributed", "completion", "onnx")

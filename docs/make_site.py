@@ -8,6 +8,7 @@ guides.NAME, so that its page looks and is found like all others.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -19,10 +20,20 @@ import pdoc
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = {"readme": ROOT / "README.md", "contributing": ROOT / "CONTRIBUTING.md", "changes": ROOT / "CHANGELOG.md"}
 GUIDES |= {path.stem.replace("-", "_"): path for path in sorted((ROOT / "docs").glob("*.md"))}
+GUIDES |= {"tutorial": ROOT / "docs/tutorial.ipynb"}
 API = ["demitasse.proto", "demitasse.layers", "demitasse.netdef", "demitasse.solver", "demitasse.models", "caffe"]
 # They import a device's library, or are commands.
 LEFT_OUT = ["!demitasse.layers.backend.gpu", "!demitasse.layers.backend.cpu.threads", r"!.*\.__main__"]
 PACKAGES = ("proto", "layers", "netdef", "solver", "models")
+
+
+def text_of(path: Path) -> str:
+    """A guide's Markdown; of a notebook its cells', code between fences."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".ipynb":
+        return text
+    cells = [("".join(cell["source"]), cell["cell_type"]) for cell in json.loads(text)["cells"]]
+    return "\n\n".join(words if kind == "markdown" else f"```python\n{words}\n```" for words, kind in cells)
 
 
 def linked(text: str, path: Path) -> str:
@@ -47,12 +58,12 @@ def write_guides(folder: Path) -> None:
     """A package `guides` in the folder, whose modules' docstrings are the guides."""
     package = folder / "guides"
     package.mkdir()
-    titles = {name: path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for name, path in GUIDES.items()}
+    titles = {name: text_of(path).partition("\n")[0].lstrip("# ") for name, path in GUIDES.items()}
     contents = "\n".join(f"- [{title}](guides/{name}.html)" for name, title in titles.items())
     index = f"# Guides\n\n{contents}\n"
     (package / "__init__.py").write_text(f"{index!r}\n", encoding="utf-8")
     for name, path in GUIDES.items():
-        (package / f"{name}.py").write_text(f"{linked(path.read_text(encoding='utf-8'), path)!r}\n", encoding="utf-8")
+        (package / f"{name}.py").write_text(f"{linked(text_of(path), path)!r}\n", encoding="utf-8")
 
 
 def build(out: Path, modules: list[str]) -> None:

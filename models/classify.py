@@ -35,9 +35,9 @@ class Classifier:
         self.net = Net(net, "TEST", backend=backend, weights=str(weights))
         shapes = self.net.shapes
         if len(self.net.inputs) != 1 or len(shapes[self.net.inputs[0]]) != 4 or len(self.net.outputs) != 1:
+            inputs, outputs = ", ".join(self.net.inputs) or "none", ", ".join(self.net.outputs)
             raise GraphFault(
-                f"{net}: its inputs are {', '.join(self.net.inputs) or 'none'}, its outputs "
-                f"{', '.join(self.net.outputs)}: "
+                f"{net}: its inputs are {inputs}, its outputs {outputs}: "
                 "a classifier has one Input (1, channels, H, W) and one output, such as a deploy.prototxt"
             )
         (self.input,), (self.output,) = self.net.inputs, self.net.outputs

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-GUIDES = [*sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*.md"))]
+GUIDES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / "docs").glob("*.ipynb"), *sorted(ROOT.glob("*.md"))]
 
 
 def anchors(text):
@@ -19,7 +19,7 @@ def anchors(text):
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
 def test_links_lead_somewhere(guide):
-    text = guide.read_text(encoding="utf-8")
+    text = guide.read_text(encoding="utf-8").replace("\\n", "\n")
     for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
         target, _, part = link.partition("#")
         file = (guide.parent / target).resolve() if target else guide
@@ -42,3 +42,6 @@ def test_the_site(tmp_path, monkeypatch):
     assert 'href="fcn.html#own-images-in-three-commands"' in page and "The life of a net" in page
     assert '"../demitasse/layers/python.html"' in (tmp_path / "guides/adding_a_layer.html").read_text()
     assert (tmp_path / "docs/images/enet_munich.png").is_file()
+    tutorial = (tmp_path / "guides/tutorial.html").read_text()
+    assert "From a folder of images to a service" in tutorial and 'href="training.html"' in tutorial
+    assert "Segmenter" in re.sub("<[^>]*>", "", tutorial) and '"cell_type"' not in tutorial

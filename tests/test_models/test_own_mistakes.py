@@ -66,7 +66,7 @@ FINE = lambda: None  # noqa: E731
 WRITING = {
     "no images": (GONE("images"), WRITE, "images: no such folder"),
     "no labels": (GONE("labels"), WRITE, "labels: no such folder"),
-    "no class names": (lambda: Path("classes.txt").unlink(), WRITE, "classes.txt: no such file"),
+    "no class names": (lambda: Path("classes.txt").unlink(), WRITE, "give their number, or a file with a name a line"),
     "labels not given": (FINE, WRITE.replace("--labels labels ", ""), "own data need all three: --images DIR --labels"),
     "an empty folder": (each("images", Path.unlink), WRITE, "images: holds no images"),
     "images a folder deeper": (each("images", moved), WRITE, "there are some in its folder day1"),
