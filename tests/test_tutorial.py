@@ -1,6 +1,6 @@
 """docs/tutorial.ipynb runs as it stands, from a folder of images to a service on this machine."""
 
-import os
+import re
 from pathlib import Path
 
 import pytest
@@ -29,4 +29,8 @@ def test_the_tutorial(tmp_path, monkeypatch):
     ):
         assert words in said, words
     (page,) = tmp_path.rglob("compare.html")
-    assert os.path.getsize(page) > 20_000
+    text = page.read_text()
+    assert "Images that the runs differ most in" in text and "<th class=name>base_lr</th>" in text
+    shown = re.findall(r"<figcaption>scene\d+\.jpg: mean IU of a 0\.\d+, b 0\.\d+</figcaption>", text)
+    assert len(shown) == 8, "the four images of val.txt, and in the order of what sets them apart"
+    assert text.count("<img ") == 8 * 6, "image, truth, and of each run the prediction alone and over the image"

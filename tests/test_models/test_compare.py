@@ -1,6 +1,8 @@
 """`compare`: the settings that differ and the scores of runs, and their curves."""
 
+import importlib.util
 import json
+import re
 
 import pytest
 from PIL import Image
@@ -50,6 +52,20 @@ def test_the_curves_are_in_one_picture(two, tmp_path):
     assert main(["compare", *two, "--plot", str(tmp_path / "out/curves.png")]) == 0
     with Image.open(tmp_path / "out/curves.png") as picture:
         assert picture.width == 800 and picture.height == 650, "two quantities, one below the other"
+
+
+def test_the_page_says_what_it_cannot_show(two, tmp_path, capsys):
+    """Logs that name no test net: settings, scores and curves stand; of images there is a line."""
+    page = tmp_path / "out/compare.html"
+    assert main(["compare", *two, "--page", str(page)]) == 0
+    assert "the page has no images: " in capsys.readouterr().err
+    text = page.read_text()
+    assert "<title>slow and fast compared</title>" in text and 'name="viewport"' in text
+    assert "<tr><th class=name>base_lr</th><td>0.01</td><td>0.1</td></tr>" in text
+    assert "There are none: " in text and "names no test net that is still there" in text
+    assert not re.search(r"(src|href)=.?(http|//)", text) and "<script" not in text
+    if importlib.util.find_spec("matplotlib"):
+        assert text.count("<svg") == 2 and "slow: training loss" in text and "currentColor" in text
 
 
 def test_mistakes(two, tmp_path, capsys):

@@ -1,0 +1,42 @@
+"""The commands in the guides are ones that the programs understand."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from demitasse.__main__ import COMMANDS
+from demitasse.completion import parser_of
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOORS = {f"python -m {package} {own}": name for name, (package, own, _) in COMMANDS.items()}
+
+
+def commands(text):
+    """The words behind `demitasse` of every command line in a guide, whichever door it goes through."""
+    for line in re.findall(
+        r"^    ((?:demitasse|python -m (?:solver|netdef|models)) (?:.*\\\n)*.*)$", text, re.MULTILINE
+    ):
+        line = re.sub(r"\\\n *", "", line)
+        line = re.sub(r"  +.*", "", line.strip())  # what is behind two spaces is an explanation
+        words = shlex.split(line, comments=True)
+        if words[0] == "demitasse":
+            yield words[1:]
+        elif words[3:]:
+            yield [DOORS[" ".join(words[:4])], *words[4:]]
+
+
+@pytest.mark.parametrize("guide", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_the_commands_parse(guide):
+    parser = parser_of("demitasse", COMMANDS)
+    for words in commands(guide.read_text(encoding="utf-8")):
+        if not any(mark in words for mark in ("...", "NAME", "TASK")):  # a form to be filled in
+            options, unknown = parser.parse_known_args(words)
+            assert options.command == words[0] and not unknown, words
+
+
+def test_six_commands_lead_from_images_to_compared_runs():
+    text = (DOCS / "training.md").read_text(encoding="utf-8")
+    section = text.partition("## Six commands")[2].partition("\n## ")[0]
+    assert [words[0] for words in commands(section)] == ["write", "train", "train", "report", "report", "compare"]
