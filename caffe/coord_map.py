@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from demitasse.layers.layer import layer_class
 from demitasse.netdef import coords
 from demitasse.netdef.coords import CoordMap, above_top
 from demitasse.netdef.spec import Function, L, Top
@@ -23,10 +24,6 @@ __all__ = [
     "crop",
     "inverse",
 ]
-
-
-# Their pixels keep their places, and `crop` goes through them, but scripts know them as layers without a map.
-WITHOUT_MAP = frozenset(("Concat", "Slice"))
 
 
 class UndefinedMapException(GraphFault):
@@ -48,7 +45,7 @@ class CropFault(GraphFault, AssertionError):
 def coord_map(fn: Function):
     """(axis, scale, shift) of one layer: top coordinate = scale * bottom coordinate + shift."""
     maps = above_top(fn.tops[0])
-    if not maps or fn.type_name in WITHOUT_MAP:
+    if not maps or layer_class(fn.type_name).keeps_pixels:
         raise UndefinedMapException(f"{fn.type_name} has no coordinate map")
     return _plain(maps[0][1])
 

@@ -162,7 +162,7 @@ class Net(Stored):
             warn("backward has nothing to do: no loss, or force_backward: true, reaches a layer that learns")
             return
         # A user's own backward is called whatever arrives, and zeros are what Caffe's diffs are until they are written.
-        with_zeros = any(step.backward and step.spec.type == "Python" for step in steps[first : last + 1])
+        with_zeros = any(step.backward and step.cls.runs_user_code for step in steps[first : last + 1])
         starts = {name: blob.start_of(first, last, with_zeros) for name, blob in self.blobs.items()}
         self._make_up(first, last)
         grads = self._loss_starts(first, last) | {name: diff for name, diff in starts.items() if diff is not None}

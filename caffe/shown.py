@@ -45,7 +45,7 @@ class Shown:
             ": to fill it, write params['{name}'][0].data[...] = array",
         )
         self.layers = [
-            step.layer.user if step.cls.type == "Python" else LayerView(step.cls.type, vectors[step.index])
+            step.layer.user if step.cls.runs_user_code else LayerView(step.cls.type, vectors[step.index])
             for step in plan.steps
         ]
         self.layer_dict = Named(zip(engine.layer_names, self.layers, strict=True), "layer")

@@ -21,6 +21,7 @@ class Convolution(Layer):
     same_count = True
     onnx_operator = "Conv"
     fuses_relu = writes_into = takes_nhwc = multiplies = True
+    drawn_as = "filter"
 
     def setup(self, shapes):
         param = self.spec.convolution_param

@@ -10,7 +10,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 class Crop(Layer):
     type = "Crop"
     bottoms = (2, 2)
-    crops = True
+    crops, drawn_as = True, "crop"
     never_differentiable = (1,)  # only its sizes are read
 
     def setup(self, shapes):

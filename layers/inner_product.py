@@ -16,6 +16,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 class InnerProduct(Layer):
     type = "InnerProduct"
     fuses_relu = multiplies = True
+    drawn_as = "filter"
 
     def setup(self, shapes):
         param = self.spec.inner_product_param

@@ -18,12 +18,15 @@ import importlib
 import math
 import pkgutil
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from demitasse.proto import survey
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import LossParameter
 from demitasse.proto.other_words import fork_hint, type_hint
+
+if TYPE_CHECKING:
+    from demitasse.layers.data.feed import Stream
 
 Shape = tuple[int, ...]
 Array = Any
@@ -54,20 +57,6 @@ class Param:
         return math.prod(self.shape)
 
 
-class Stream(NamedTuple):
-    """How the samples of a data layer follow each other, and which settings draw something at random.
-
-    count: samples until it begins again; None where that is not known.  order: of what draws which sample is next
-    ("shuffle: true").  looks: of what draws how it is cut ("crop_size: 224", "mirror: true").  seed: where it was
-    given, of what draws the order: two layers of one seed and count draw alike.
-    """
-
-    count: int | None
-    order: tuple[str, ...] = ()
-    looks: tuple[str, ...] = ()
-    seed: int | None = None
-
-
 class Layer:
     """The base of all layer types; a subclass with a `type` registers itself."""
 
@@ -90,7 +79,12 @@ class Layer:
     writes_into = False  # forward takes `out`, a flat array to write its only top into
     joins_along: int | None = None  # the axis along which its top is its bottoms in a row: not copied if they lie so
     crops = False  # it cuts bottom 0 to bottom 1 by crop_param, whose offset follows from the coordinates of both
-    multiplies = False  # its first param multiplies the bottom: where that is all zero, the top says nothing
+    keeps_pixels = False  # its pixels are its bottoms', though pycaffe's scripts know no map of it
+    multiplies = False  # its first param multiplies the bottom: where that is all zero, the top is constant
+    upsamples = False  # its weights may be fixed ones that interpolate
+    takes_softmax = False  # of losses: bottom 0 holds scores, whose softmax it compares with the labels of bottom 1
+    runs_user_code = False  # it hands on what it is asked to `user`, an object of a user's class
+    drawn_as = ""  # what kind of box it is in a drawing: filter, upsampling, pooling, crop or join
     finds_boxes = False  # its top is boxes found: rows (image, class, score, x1, y1, x2, y2), in shares of the image
     judges_boxes = False  # its top says of boxes whether they are right, of which average precision is made
     later_tops_send = True  # False: what a script writes into the diffs of tops after the first has no effect (Caffe's)

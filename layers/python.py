@@ -5,9 +5,9 @@ prototxt's folder, else from models/data, where the published nets' data layers 
 caffe/pylayer.py says what it is given.  It works on the host; on another device its blobs travel.  The user's `setup`
 runs once; `reshape` runs at build and before every forward.
 A class that has `state()` and `load_state(state)` (JSON values) resumes exactly where a snapshot was taken.  One with
-`data_stream()` (a layer.Stream) is asked whether its samples fit those of data layers that it meets in a loss.  One
-that has `to_onnx(graph, xs)`, as `Layer.to_onnx`, can be exported; `shapes_from_data = True` says there that the first
-axis of its tops is as long as the data decide.
+`data_stream()`, a Stream of data/feed.py, is asked whether its samples fit those of data layers that it meets in a
+loss.  One that has `to_onnx(graph, xs)`, as `Layer.to_onnx`, can be exported; `shapes_from_data = True` says there that
+the first axis of its tops is as long as the data decide.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DATA_LAYERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__fil
 class Python(Layer):
     type = "Python"
     bottoms = tops = (0, None)
-    in_place = shapes_vary = True
+    in_place = shapes_vary = runs_user_code = True
     user = None  # the user's layer, once it is made
 
     def setup(self, shapes):

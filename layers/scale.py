@@ -7,6 +7,7 @@ from demitasse.proto.messages import FillerParameter
 
 class Scale(SpanLayer):
     type = "Scale"
+    drawn_as = "join"
     multiplies = True
 
     @property

@@ -6,6 +6,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 
 class Slice(Layer):
     type = "Slice"
+    keeps_pixels = True
     tops = (1, None)
 
     def setup(self, shapes):

@@ -19,6 +19,7 @@ LOG_LEAST = math.log(1.17549435e-38)  # of the smallest probability that a loss 
 
 class SoftmaxWithLoss(LossLayer):
     type = "SoftmaxWithLoss"
+    takes_softmax = True
     ignores = "loss_param"
     later_tops_send = False
     fields = ("softmax_param", "loss_param")

@@ -25,15 +25,13 @@ from demitasse.proto.text import read_net
 
 ROW, BOX, MARGIN, GAP = 74.0, 36.0, 26.0, 26.0  # row height, box height, page margin, space between boxes
 CHARACTER = {12: 6.9, 10: 5.6}  # mean width of a letter by font size
+# Of a layer's `drawn_as`.
 COLOURS = {
-    "Convolution": "#cfe2ff",
-    "InnerProduct": "#cfe2ff",
-    "Deconvolution": "#e2d4f7",
-    "Pooling": "#ffd9d4",
-    "Crop": "#fff0bf",
-    "Eltwise": "#d5f0d8",
-    "Concat": "#d5f0d8",
-    "Scale": "#d5f0d8",
+    "filter": "#cfe2ff",
+    "upsampling": "#e2d4f7",
+    "pooling": "#ffd9d4",
+    "crop": "#fff0bf",
+    "join": "#d5f0d8",
 }
 SMOOTH = [i / 12 for i in range(13)]  # where a curve is sampled for a PNG
 SOURCE, LOSS, OTHER, INK, EDGE = "#e7e7e7", "#ffd6a5", "#f6f6f6", "#222222", "#8a8a8a"
@@ -57,7 +55,7 @@ class Box:
         """The colour of the layer's kind."""
         if not self.step.bottoms:
             return SOURCE
-        return LOSS if self.step.cls.is_loss else COLOURS.get(self.step.spec.type, OTHER)
+        return LOSS if self.step.cls.is_loss else COLOURS.get(self.step.cls.drawn_as, OTHER)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ def fill_zero_deconvolutions(net) -> list[str]:
     """Make every frozen (lr_mult 0) all-zero Deconvolution upsample each channel; the names of those filled."""
     filled = []
     for step in net.plan.steps:
-        if step.cls.type != "Deconvolution":
+        if not step.cls.upsamples:
             continue
         weights = step.layer.params[0]
         if weights.lr_mult == 0 and len(set(weights.shape[2:])) == 1 and not bool(net.backend.xp.any(weights.data)):

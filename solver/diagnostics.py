@@ -57,7 +57,7 @@ def _frozen_at_zero(net) -> list[str]:
     lines = []
     for step in net.plan.steps:
         if _is_zero(net, step) and step.layer.params[0].lr_mult == 0:
-            remedy = "start it as bilinear upsampling with --bilinear, or " * (step.cls.type == "Deconvolution")
+            remedy = "start it as bilinear upsampling with --bilinear, or " * step.cls.upsamples
             lines.append(
                 f"the weights of layer {step.label} are all zero and lr_mult 0 keeps them so: its output "
                 f"is constant; {remedy}load weights for it"
@@ -92,7 +92,7 @@ def _softmax_losses(net) -> list:
     500x500 image with normalize: false, 1 where the loss is such a mean."""
     found = []
     for step in net.plan.steps:
-        if step.cls.type == "SoftmaxWithLoss" and step.tops[0].loss_weight:
+        if step.cls.takes_softmax and step.tops[0].loss_weight:
             shape = step.bottoms[1].shape
             pixels, images = math.prod(shape), shape[0] if shape else 1
             found.append((step, pixels / step.layer.divisor(images, pixels // images) if pixels else 1.0))
@@ -176,9 +176,7 @@ class EqualScores:
         self.solver, self.net = solver, solver.net
         # Step of each loss under watch -> the iteration that should have taught it, once there was one.
         self.taught: dict[int, int | None] = {
-            step.index: None
-            for step in self.net.plan.steps
-            if step.cls.type == "SoftmaxWithLoss" and step.tops[0].loss_weight
+            step.index: None for step in self.net.plan.steps if step.cls.takes_softmax and step.tops[0].loss_weight
         }
 
     def __call__(self, index: int) -> None:

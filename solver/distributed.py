@@ -117,7 +117,7 @@ class Ranks(Alone):
             owner = step.layer if hasattr(step.layer, "shard") else getattr(step.layer, "user", None)
             if hasattr(owner, "shard"):
                 owner.shard(self.rank, self.size)
-            elif not step.bottoms and step.cls.type == "Python":
+            elif not step.bottoms and step.cls.runs_user_code:
                 say(
                     f"layer {step.label} has no shard(rank, size): every rank reads the same samples, unless it draws "
                     "them from the global random generators"

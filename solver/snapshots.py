@@ -249,7 +249,7 @@ def _require_counts(net, state: dict) -> None:
     """ValueError for a negative whole number in the state of a layer of ours: they are seeds, positions and counts."""
     for name, entry in state["layers"].items():
         step = net.plan.by_name.get(name)
-        if step is not None and step.cls.type != "Python":
+        if step is not None and not step.cls.runs_user_code:
             pending = [entry]
             for value in pending:
                 if isinstance(value, int) and value < 0:

@@ -1,6 +1,6 @@
 """Batches of samples, made by a thread while the net computes; positions and randomness that restart exactly.
 
-A stream counts its samples from 0 and goes on for ever; sample n is a pure function of (seed, n): which item of the
+A stream counts its samples from 0 and has no end; sample n is a pure function of (seed, n): which item of the
 data set it is, how it is cropped, whether it is mirrored.  So a position is one number, a restart gives the same
 bits however far the thread had read ahead, and rank r of a parallel run takes every size-th sample.  Caffe's data
 layers (FeedLayer) and the data sets of models/data are fed by this alike.
@@ -17,7 +17,7 @@ import numpy as np
 
 from demitasse.layers.data.prefetch import THREADS, Prefetcher
 from demitasse.layers.data.transform import Transformer
-from demitasse.layers.layer import Layer, Stream
+from demitasse.layers.layer import Layer
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
@@ -26,6 +26,20 @@ class Batch(NamedTuple):
 
     arrays: list[np.ndarray]  # float32, one per top; the samples lie along the first axis
     names: list[str]  # of the samples
+
+
+class Stream(NamedTuple):
+    """How the samples of a data layer follow each other, and which settings draw something at random.
+
+    count: samples until it begins again; None where that is not known.  order: of what draws which sample is next
+    ("shuffle: true").  looks: of what draws how it is cut ("crop_size: 224", "mirror: true").  seed: where it was
+    given, of what draws the order: two layers of one seed and count draw alike.
+    """
+
+    count: int | None
+    order: tuple[str, ...] = ()
+    looks: tuple[str, ...] = ()
+    seed: int | None = None
 
 
 class Source:

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 import caffe
-from demitasse.layers.data.feed import Feed, Source
-from demitasse.layers.layer import Stream
+from demitasse.layers.data.feed import Feed, Source, Stream
 from demitasse.models.data import options
 from demitasse.proto.beside import located
 from demitasse.proto.errors import DataFault, GraphFault
