@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 
 # How colours look to those who lack one of the eye's three pigments, in linear RGB (Machado et al., "A
 # physiologically-based model for simulation of color vision deficiency", 2009; severity 1).
@@ -24,6 +25,9 @@ _TO_CONES = np.array([[0.41222, 0.53633, 0.05145], [0.21190, 0.68070, 0.10740], 
 _TO_LAB = np.array([[0.21045, 0.79362, -0.00407], [1.97800, -2.42859, 0.45059], [0.02590, 0.78277, -0.80868]])
 
 
+DARK = 0.4  # lightness in Oklab, of 1: on black a colour below is hard to see
+
+
 def seen(colours: np.ndarray) -> np.ndarray:
     """(4, n, 3) Oklab values of (n, 3) uint8 colours: to most eyes, and without red, green or blue cones."""
     linear = (np.asarray(colours) / 255.0) ** 2.2
@@ -32,20 +36,22 @@ def seen(colours: np.ndarray) -> np.ndarray:
 
 def distinct_palette(n: int = 256) -> np.ndarray:
     """(n, 3) uint8: black, then always the colour that differs most from those before and from white, to the eyes
-    that tell them apart worst; 255 is white."""
+    that tell them apart worst; none of them dark.  255 is white."""
     steps = np.linspace(0, 255, 7).round().astype(np.uint8)
     colours = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    colours = colours[seen(colours)[0, :, 0] > DARK]
     all_seen = seen(colours)
     palette, distance = np.full((n, 3), 255, np.uint8), np.linalg.norm(all_seen - all_seen[:, -1:], axis=2).min(axis=0)
-    palette[0], chosen = 0, 0
+    palette[0], latest = 0, seen(np.zeros((1, 3)))
     for index in range(1, min(n, 255)):
-        distance = np.minimum(distance, np.linalg.norm(all_seen - all_seen[:, chosen : chosen + 1], axis=2).min(axis=0))
+        distance = np.minimum(distance, np.linalg.norm(all_seen - latest, axis=2).min(axis=0))
         chosen = int(distance.argmax())
-        palette[index] = colours[chosen]
+        palette[index], latest = colours[chosen], all_seen[:, chosen : chosen + 1]
     return palette
 
 
 DISTINCT = distinct_palette()
+FINE = 250  # pixels of a side: a line of one pixel can be seen in a picture that is no larger
 
 
 def colour(labels: np.ndarray, palette: np.ndarray = DISTINCT) -> np.ndarray:
@@ -61,16 +67,16 @@ def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.5, palette: 
 
 
 def outlined(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The picture with the borders of the labelled areas in it, white and black side by side."""
+    """The picture with the borders of the labelled areas in it: white lines with a black rim, wider in larger ones."""
     picture, (height, width) = picture.copy(), labels.shape
-    right, below = np.zeros((2, height, width), bool)
-    right[:, :-1] = labels[:, :-1] != labels[:, 1:]
-    below[:-1] = labels[:-1] != labels[1:]
-    outer = np.zeros((height, width), bool)
-    outer[:, 1:] |= right[:, :-1]
-    outer[1:] |= below[:-1]
-    picture[outer] = 0
-    picture[right | below] = 255
+    border = np.zeros((height, width), bool)
+    border[:, :-1] = labels[:, :-1] != labels[:, 1:]
+    border[:-1] |= labels[:-1] != labels[1:]
+    steps = max(height, width) // FINE
+    if steps:
+        border = ndimage.binary_dilation(border, iterations=steps)
+    picture[ndimage.binary_dilation(border, iterations=1 + steps // 2)] = 0
+    picture[border] = 255
     return picture
 
 
