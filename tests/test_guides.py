@@ -40,3 +40,12 @@ def test_six_commands_lead_from_images_to_compared_runs():
     text = (DOCS / "training.md").read_text(encoding="utf-8")
     section = text.partition("## Six commands")[2].partition("\n## ")[0]
     assert [words[0] for words in commands(section)] == ["write", "train", "train", "report", "report", "compare"]
+
+
+def test_the_container_has_what_it_names():
+    """No Docker is needed: its extras are ones that setup.py has, and its paths are in the repository."""
+    text, setup = ((DOCS.parent / name).read_text(encoding="utf-8") for name in ("Dockerfile", "setup.py"))
+    extras = re.search(r"/opt/demitasse\[([\w,-]+)\]", text)[1].split(",")
+    assert extras and all(f'"{extra}": [' in setup for extra in extras)
+    assert (DOCS.parent / re.search(r"/opt/demitasse/(\S+\.py)", text)[1]).is_file()
+    assert 'ENTRYPOINT ["demitasse"]' in text and "USER demitasse" in text
