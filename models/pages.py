@@ -28,7 +28,8 @@ p, summary, figcaption, th, .head { color: var(--muted) } figcaption, .head { fo
 table { border-collapse: collapse } td, th { padding: .2em .6em; text-align: right; font-weight: normal;
   vertical-align: top } td.name, th.name { text-align: left } th.name { min-width: 5.5em }
 tr + tr { border-top: 1px solid var(--line) }
-.cards { display: flex; flex-wrap: wrap; gap: .7em } .cards div { background: var(--card); padding: .5em .9em;
+.cards { display: flex; flex-wrap: wrap; gap: .7em; margin-bottom: 1em }
+.cards div { background: var(--card); padding: .5em .9em;
   border-radius: .4em } .cards b { display: block; font-size: 1.35em; font-weight: 600 }
 .cards span { color: var(--muted) }
 .patch { display: inline-block; width: 1em; height: .8em; border: 1px solid #888; margin-right: .5em }

@@ -36,7 +36,7 @@ def shown(path: str | Path) -> str:
 def facts(log: RunLog, net: Path, weights, count: int) -> dict[str, str]:
     """What a run is, for its page: net, weights, identity, data, versions, and how many images were scored."""
     found = {"net": shown(net), "weights": ",".join(map(shown, str(weights).split(","))), **log.about()}
-    found |= {f"data of {name}": text for name, text in log.data.items()}
+    found |= {f"layer {name}": text for name, text in log.data.items()}
     versions = ", ".join(f"{name} {version}" for name, version in log.versions.items())
     return {**found, **({"versions": versions} if versions else {}), "images": str(count)}
 
