@@ -6,8 +6,9 @@ it had.  Images are (H, W, 3) uint8 RGB, labels (H, W) uint8 with 255 for no cla
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,11 @@ class Augmentation:
     rotate: float = 0.0
     colour: float = 0.0
     fill: Sequence[float] = (0, 0, 0)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Augmentation:
+        """What a data layer's options ask for: those of OPTIONS, with its `mean` for a fill."""
+        return cls(**{name: options[name] for name in OPTIONS}, fill=options["mean"])
 
     def __call__(self, image: np.ndarray, labels: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
         """The pair in another form; rng: a numpy Generator, which only what is asked for draws from."""

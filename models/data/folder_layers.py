@@ -75,8 +75,7 @@ class FolderSegDataLayer(SegDataLayer):
     def open(self, options):
         self.set = options
         self.classes = class_names(options["classes"])
-        drawn = {name: options[name] for name in augment.OPTIONS}
-        self.augmentation = augment.Augmentation(**drawn, fill=options["mean"])
+        self.augmentation = augment.Augmentation.of(options)
         images = list_images(options["images"])
         self.label_files = {
             path.stem: path for path in list_images(options["labels"]).values() if path.suffix.lower() == ".png"

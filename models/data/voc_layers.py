@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from demitasse.models.data import read
+from demitasse.models.data import augment, read
 from demitasse.models.data.options import REQUIRED, colour, text, whole
 from demitasse.models.data.scenes import MEAN
 from demitasse.models.data.seg_layer import SegDataLayer
@@ -21,7 +21,7 @@ from demitasse.models.palette import VOC_CLASSES
 
 
 class VOCSegDataLayer(SegDataLayer):
-    """Any data set in the layout of PASCAL VOC."""
+    """Any data set in the layout of PASCAL VOC; with the options of models/data/augment.py for training."""
 
     about = (
         "the folder of PASCAL VOC 2011 (http://host.robots.ox.ac.uk/pascal/VOC/voc2011/), or of data in its layout, "
@@ -32,10 +32,12 @@ class VOCSegDataLayer(SegDataLayer):
         "split": text(REQUIRED),
         "mean": colour(MEAN),
         "classes": whole(21, 1, 255),
+        **augment.OPTIONS,
     }
 
     def open(self, options):
         self.voc_dir, self.mean, self.classes = options["voc_dir"], options["mean"], options["classes"]
+        self.augmentation = augment.Augmentation.of(options)
         return read.split(Path(self.voc_dir) / "ImageSets/Segmentation", self.split)
 
     def names_of(self, top):
@@ -44,11 +46,17 @@ class VOCSegDataLayer(SegDataLayer):
         return read.lines(file) if file.is_file() else VOC_CLASSES if self.classes == len(VOC_CLASSES) else ()
 
     def load(self, name, rng):
-        return self.load_image(name), self.load_label(name)
+        image, labels = self._picture(name), self.load_label(name)[0]
+        if self.random and image.shape[:2] == labels.shape:  # where they differ, whoever asked is told
+            image, labels = self.augmentation(image, labels, rng)
+        return read.bgr(image, self.mean), labels[None]
+
+    def _picture(self, name: str) -> np.ndarray:
+        return read.image(f"{self.voc_dir}/JPEGImages/{name}.jpg")
 
     def load_image(self, name: str) -> np.ndarray:
         """(3, H, W) float32."""
-        return read.bgr(read.image(f"{self.voc_dir}/JPEGImages/{name}.jpg"), self.mean)
+        return read.bgr(self._picture(name), self.mean)
 
     def load_label(self, name: str) -> np.ndarray:
         """(1, H, W) uint8."""

@@ -1,10 +1,12 @@
 """Augmentation for segmentation: a pixel keeps its label whatever is done to the image."""
 
+import ast
 import itertools
 
 import numpy as np
 import pytest
 
+from demitasse.models.data import voc_layers
 from demitasse.models.data.augment import Augmentation, rotated, scaled
 from demitasse.netdef.net import Net
 from demitasse.proto.errors import SchemaFault
@@ -109,3 +111,21 @@ def test_the_folder_layer_augments_in_training_alike_each_time(tmp_path):
     for wrong in ("'scale': (2, 0.5)", "'rotate': 200", "'colour': 1.5", "'scale': 2"):
         with pytest.raises(SchemaFault, match=wrong.split("'")[1]):
             blobs(tmp_path, f", {wrong}", 1)
+
+
+def test_data_in_vocs_layout_are_augmented_too(tmp_path):
+    """As the folder's are: image and labels by the same draws, and nothing for a split that is no training."""
+    minis.voc(tmp_path, split="train", classes=3)
+    minis.voc(tmp_path, split="val", classes=3)
+    found = {}
+    for split, options in (("train", ""), ("train", "'flip': True, 'scale': (1.5, 2)"), ("val", "'flip': True")):
+        layer = voc_layers.VOCSegDataLayer.__new__(voc_layers.VOCSegDataLayer)
+        given = ast.literal_eval(f"{{{options}}}")
+        defaults = {name: option.default for name, option in layer.options.items()}
+        layer.split = split
+        names = layer.open({**defaults, "voc_dir": str(tmp_path), "split": split, "classes": 3, **given})
+        layer.random = split == "train"
+        found[split, options] = layer.load(names[0], np.random.default_rng(4))
+    plain, augmented, val = found.values()
+    assert np.array_equal(plain[0], val[0]) and np.array_equal(plain[1], val[1])
+    assert augmented[0].shape[1:] == augmented[1].shape[1:] and augmented[1].shape[1] > 1.4 * plain[1].shape[1]
