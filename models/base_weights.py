@@ -12,7 +12,6 @@ from pathlib import Path
 from demitasse.models.fcn import Source, fcn
 from demitasse.models.surgery import Report, Shapes, Weights, param_shapes, transplant
 from demitasse.proto.errors import SchemaFault, WeightsFault, did_you_mean
-from demitasse.proto.files import near_file
 from demitasse.proto.weights import read_weights
 
 # name -> (trunk of models/trunks.py, the classifier)
@@ -49,8 +48,7 @@ def make_base(name: str, classifier: str | Path, width: float = 1.0) -> tuple[We
     shapes = trunk_shapes(name, width)
     if not Path(classifier).exists():
         raise WeightsFault(
-            f"{classifier}: no such file{near_file(str(classifier))}: docs/sources.md (Weights) says where those of "
-            f"{BASES[name][1]} are"
+            f"{classifier}: no such file: docs/sources.md (Weights) says where those of {BASES[name][1]} are"
         )
     rename = SQUEEZENET if name == "squeezenet" else None
     try:

@@ -165,17 +165,24 @@ def cannot_open(path: str, error: OSError | ValueError) -> str:
     return f"Could not open file {path}: {_reason(error)}{near}"
 
 
+# How the names begin of weights that others have published.
+PUBLISHED = ("vgg_ilsvrc_", "vgg16", "vgg_voc", "bvlc_", "squeezenet_v", "fcn8s-", "fcn16s-", "fcn32s-", "mobilenetssd")
+
+
 def near_file(path: str) -> str:
-    """ " (did you mean 'train.prototxt'?)" for a missing file with one of nearly its name and its kind beside it."""
+    """ " (did you mean 'train.prototxt'?)" for a missing file with one of nearly its name and its kind beside it; for
+    weights that others have published, where to read of them."""
     folder, name = os.path.split(os.fspath(path).rstrip("/"))
+    weights = name.lower().startswith(PUBLISHED) and ".caffemodel" in name
+    published = " (docs/sources.md says where published weights are)" if weights else ""
     try:
         beside = [other for other in os.listdir(folder or ".") if _same_kind(name, other)]
     except (OSError, ValueError):
-        return ""
+        return published
     spelled = {other.lower(): other for other in beside}
     near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.6)
     more = near or [other for other in spelled if other.startswith(name.lower() + ".")]  # its ending left out
-    return f" (did you mean '{spelled[more[0]]}'?)" if more and name else ""
+    return f" (did you mean '{spelled[more[0]]}'?)" if more and name else published
 
 
 def _same_kind(name: str, other: str) -> bool:

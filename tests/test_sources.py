@@ -7,6 +7,7 @@ import pytest
 
 from demitasse.models.base_weights import BASES, make_base
 from demitasse.proto.errors import WeightsFault
+from demitasse.proto.weights import read_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (ROOT / "docs/sources.md").read_text(encoding="utf-8")
@@ -32,7 +33,7 @@ def test_every_paper_is_listed(texts):
     for file, text in texts.items():
         for title in PAPER.findall(text):
             found.add(title)
-            assert title.rstrip(",").lower() in known, f"{file}: {title}"
+            assert title.rstrip(",").lower() in known, f"{file}: list {title!r} in docs/sources.md, Papers"
     assert len(found) > 20
 
 
@@ -46,6 +47,13 @@ def test_every_address_is_listed(texts):
 def test_every_classifier_is_listed():
     for name in BASES:
         assert f"`prepare {name}`" in SOURCES
+
+
+@pytest.mark.parametrize("name", ["VGG_ILSVRC_16_layers.caffemodel", "fcn8s-heavy-pascal.caffemodel", "my.caffemodel"])
+def test_missing_weights_that_are_published_are_said_to_be_there(tmp_path, name):
+    with pytest.raises(WeightsFault) as fault:
+        read_weights(tmp_path / name)
+    assert ("docs/sources.md says where published weights are" in str(fault.value)) == (name != "my.caffemodel")
 
 
 def test_a_missing_classifier_is_said_to_be_there():
