@@ -1,6 +1,7 @@
 """Snapshots: <prefix>_iter_N.caffemodel and .solverstate as Caffe writes them, and a side file of what it forgets.
 
-    <prefix>_iter_N.solverstate[.h5].json    which run; random states, positions in the data, the window of losses
+    <prefix>_iter_N.solverstate[.h5].json    which run, with which settings, versions and data; random states, positions in
+                                             the data, the window of losses
     <prefix>_iter_N.caffemodel[.h5]          the weights
     <prefix>_iter_N.solverstate[.h5]         iteration and histories; written last: where it is, all are
 
@@ -15,6 +16,7 @@ import json
 import os
 import random
 import shutil
+import time
 
 import numpy as np
 
@@ -28,6 +30,7 @@ from demitasse.solver.identity import others_text, require_free, run_of_snapshot
 from demitasse.solver.path_lookup import require_writable
 from demitasse.solver.policy import steps_taken
 from demitasse.solver.prefix_lock import writing
+from demitasse.solver.settings import described, versions
 from demitasse.solver.validation import placed
 
 VERSION = 1
@@ -125,6 +128,8 @@ def write(solver, data: str = "") -> str:
         with replacing(f"{state}.json") as file:
             side = {"version": VERSION, "iter": solver.iter, "run": solver.run.as_json(), "type": solver.param.type}
             side |= {"losses": list(solver.losses), "kept": solver.keeper.state(), "data": solver.data}
+            side |= {"written": time.strftime("%Y-%m-%d %H:%M:%S")}
+            side |= {"settings": described(solver.param), "versions": versions()}
             file.write_text(json.dumps(side | {"ranks": [json.loads(text) for text in ranks]}), encoding="utf-8")
         solver.log.info(f"Snapshotting to {kind} file {weights}")
         if solver.param.snapshot_diff:

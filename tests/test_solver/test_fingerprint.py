@@ -57,7 +57,10 @@ def test_the_log_and_the_side_file_hold_it_and_a_resumed_run_tells_a_change(here
     events = [json.loads(line) for line in Path("runs/log.jsonl").read_text().splitlines()]
     settings = next(event for event in events if event["event"] == "settings")
     snapshot = next(event for event in events if event["event"] == "snapshot")
-    assert settings["data"] == run.data == json.loads(Path("snap_iter_1.solverstate.json").read_text())["data"]
+    side = json.loads(Path("snap_iter_1.solverstate.json").read_text())
+    assert settings["data"] == run.data == side["data"]
+    assert (side["settings"], side["versions"]) == (settings["values"], settings["versions"])
+    assert side["run"]["begun"] <= side["written"]
     # Paths in a log are relative to its folder.
     assert settings["solver"] == solver and snapshot["weights"] == "../snap_iter_1.caffemodel"
     with open(next(Path("images").iterdir()), "ab") as file:
