@@ -40,13 +40,14 @@ def anchor_grid(xp, cell, stride: float, height: int, width: int):
     return shift[:, :, None] + cell
 
 
-def proposals(xp, anchors, scores, deltas, size, min_size: float, before: int, after: int | None, threshold: float):
+def proposals(be, anchors, scores, deltas, size, min_size: float, before: int, after: int | None, threshold: float):
     """(boxes (K, 4), scores (K,)), the best first: where an image of `size` (height, width) may show something.
 
     anchors (N, 4) with their scores (N,) and deltas (N, 4) become boxes, are cut off at the image's borders and dropped
     where a side is shorter than min_size; the best `before` (0: all) go through non-maximum suppression with
     `threshold`, and the best `after` of what is left come out.
     """
+    xp = be.xp
     # The published nets were trained with boxes that reach from pixel to pixel when they are read, and a pixel more
     # when they are written.
     corners = decode(xp, anchors + xp.asarray([0, 0, PIXEL, PIXEL], anchors.dtype), deltas)
@@ -57,5 +58,5 @@ def proposals(xp, anchors, scores, deltas, size, min_size: float, before: int, a
     order = large[xp.argsort(-scores[large], kind="stable")]
     order = order[:before] if before else order
     corners, scores = corners[order], scores[order]
-    kept = nms(xp, corners, scores, threshold, after, PIXEL)
+    kept = nms(be, corners, scores, threshold, after, PIXEL)
     return corners[kept], scores[kept]

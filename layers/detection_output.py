@@ -138,7 +138,7 @@ class DetectionOutput(Layer):
             if 0 <= self.top_k < len(chosen):
                 chosen = chosen[xp.argsort(-scores[chosen, label], kind="stable")[: self.top_k]]
             score, place = scores[chosen, label], places[chosen, label if self.per_prior > 1 else 0]
-            kept = nms(xp, place, score, param.nms_param.nms_threshold, eta=param.nms_param.eta)
+            kept = nms(self.be, place, score, param.nms_param.nms_threshold, eta=param.nms_param.eta)
             row = self.be.empty((len(kept), 7))
             row[:, 0], row[:, 1], row[:, 2], row[:, 3:] = image, label, score[kept], place[kept]
             rows.append(row)

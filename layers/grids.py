@@ -70,7 +70,7 @@ def found_rows(be, images: int, found, threshold: float):
     for image in range(images):
         (own,) = xp.nonzero(columns[0] == image)
         label, score, place = (column[own] for column in columns[1:])
-        kept = nms(xp, place, score, threshold)
+        kept = nms(be, place, score, threshold)
         row = be.empty((len(kept), 7))
         row[:, 0], row[:, 1], row[:, 2], row[:, 3:] = image, label[kept] + 1, score[kept], place[kept]
         rows.append(row)

@@ -39,15 +39,15 @@ def match(xp, overlaps, threshold: float | None, ignored=None):
     return (index if ignored is None else xp.where(ignored, IGNORED, index)), greatest
 
 
-def hardest(xp, eligible, losses, count: int, boxes=None, param=None):
+def hardest(be, eligible, losses, count: int, boxes=None, param=None):
     """The indices of at most `count` of the eligible (P,) with the greatest losses (P,).
 
     boxes, param: the candidates' boxes (P, 4) go through this non-maximum suppression before, by their losses.
     """
-    (chosen,) = xp.nonzero(eligible)
-    chosen = chosen[xp.argsort(-losses[chosen], kind="stable")]
+    (chosen,) = be.xp.nonzero(eligible)
+    chosen = chosen[be.xp.argsort(-losses[chosen], kind="stable")]
     if param is not None and param.nms_threshold > 0:
         if param.HasField("top_k") and param.top_k >= 0:
             chosen = chosen[: param.top_k]
-        chosen = chosen[nms(xp, boxes[chosen], losses[chosen], param.nms_threshold)]
+        chosen = chosen[nms(be, boxes[chosen], losses[chosen], param.nms_threshold)]
     return chosen[:count]

@@ -205,9 +205,9 @@ class MultiBoxLoss(LossLayer):
         suppression = param.nms_param if param.HasField("nms_param") else None
         chosen = xp.zeros(self.count, dtype=bool)
         if param.mining_type == Parameter.HARD_EXAMPLE:
-            chosen[hardest(xp, hopeful, losses, param.sample_size, boxes, suppression)] = True
+            chosen[hardest(self.be, hopeful, losses, param.sample_size, boxes, suppression)] = True
             return chosen & (index >= UNMATCHED)
         eligible = (index == UNMATCHED) & (overlaps < param.neg_overlap) & hopeful
         count = int(float((index >= 0).sum()) * param.neg_pos_ratio)
-        chosen[hardest(xp, eligible, losses, count, boxes, suppression)] = True
+        chosen[hardest(self.be, eligible, losses, count, boxes, suppression)] = True
         return chosen | (index >= 0)

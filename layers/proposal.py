@@ -70,7 +70,7 @@ class Proposal(Layer):
         grid = anchor_grid(xp, xp.asarray(self.anchors, scores.dtype), param.feat_stride, height, width)
         size = info.reshape(len(info), -1)[n if len(info) > 1 else 0]
         corners, best = proposals(
-            xp,
+            self.be,
             grid.reshape(-1, 4),
             scores[n, count:].transpose(1, 2, 0).reshape(-1),
             deltas[n].transpose(1, 2, 0).reshape(-1, 4),

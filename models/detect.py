@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from demitasse.layers.backend import make_backend
 from demitasse.layers.boxes import decode, nms
 from demitasse.layers.data.images import resize
 from demitasse.models.data.scenes import MEAN
@@ -66,6 +67,7 @@ class Detector:
             )
         if len(mean) not in (1, channels):
             raise ShapeFault(f"the mean has {len(mean)} values, input '{self.input}' has {channels} channels")
+        self.host = make_backend("cpu")  # boxes are decided on here, whatever the net runs on
         self.channels, self.mean = channels, np.asarray(mean, np.float32)
         self.scale, self.rgb, self.threshold, self.short_side = scale, rgb, threshold, short_side
 
@@ -110,7 +112,7 @@ class Detector:
         for label in range(1, scores.shape[1]):
             place = decode(np, rois[:, 1:5] / scale, deltas[:, min(label, deltas.shape[1] - 1)], extra=1)
             place = place.clip(0, [width - 1, height - 1] * 2)
-            for k in nms(np, place, scores[:, label], OVERLAP, extra=1):
+            for k in nms(self.host, place, scores[:, label], OVERLAP, extra=1):
                 x1, y1, x2, y2 = place[k].tolist()
                 found.append(Found(label, float(scores[k, label]), (x1, y1, x2 + 1, y2 + 1)))
         return found

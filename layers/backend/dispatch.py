@@ -34,6 +34,7 @@ FAMILIES = (
     "convolution",
     "pooling",
     "regions",
+    "suppression",
     "elementwise",
     "norm",
     "loss",

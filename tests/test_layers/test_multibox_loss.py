@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from demitasse.layers.backend import make_backend
 from demitasse.layers.matching import IGNORED, UNMATCHED, hardest, match
 from demitasse.proto.errors import LabelFault, NetError, SchemaFault, ShapeFault
 from tests.test_layers.building import build
@@ -141,8 +142,8 @@ def test_each_object_is_given_a_box_before_boxes_choose():
 
 def test_the_hardest_are_sorted_by_loss_and_no_more_than_eligible():
     losses = np.asarray([1.0, 5, 3, 4])
-    assert hardest(np, np.asarray([True, False, True, True]), losses, 2).tolist() == [3, 2]
-    assert hardest(np, np.zeros(4, bool), losses, 2).tolist() == []
+    assert hardest(make_backend("generic"), np.asarray([True, False, True, True]), losses, 2).tolist() == [3, 2]
+    assert hardest(make_backend("generic"), np.zeros(4, bool), losses, 2).tolist() == []
 
 
 @pytest.mark.parametrize(

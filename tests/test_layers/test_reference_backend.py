@@ -164,3 +164,12 @@ def test_an_update_runs_its_steps_in_place(be, shape):
     expected = w - 0.5 * np.sign(w)
     be.update(UpdateProgram(("w",), ("c",), steps), [UpdateTensor((w,), (0.5,))])
     np.testing.assert_array_equal(w, expected)
+
+
+@pytest.mark.parametrize("eta, kept", [(1.0, [0, 2, 3]), (0.5, [0, 3])])
+def test_suppression_by_hand(eta, kept):
+    """Overlaps with the first: 0.8, 0.6, 0.  With eta 0.5 the threshold of 0.7 is 0.35 once one is kept."""
+    boxes = np.array([[0.0, 0, 10, 1], [0, 0, 8, 1], [0, 0, 6, 1], [20, 0, 30, 1]])
+    be = ReferenceBackend("float64")
+    assert be.suppress(boxes, 0.7, eta=eta).tolist() == kept
+    assert be.suppress(boxes, 0.7, 1, eta=eta).tolist() == [0]

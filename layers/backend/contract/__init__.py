@@ -8,6 +8,7 @@ modules of the same names in its package (dispatch.py has the rule).
 memory.py     arrays, random numbers, products of matrices
 windows.py    convolution, pooling, regions: what looks at a window of an image at a time
 elements.py   elementwise, normalization, losses, updates
+boxes.py      which of many boxes to keep
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from demitasse.layers.backend.contract.boxes import Suppression
 from demitasse.layers.backend.contract.elements import Elementwise, Loss, Norm, Update
 from demitasse.layers.backend.contract.memory import Arrays, Matmul, Random
 from demitasse.layers.backend.contract.windows import Convolution, Pooling, Regions
@@ -29,7 +31,9 @@ class Capabilities(NamedTuple):
     nhwc: bool = False  # primitives take and give channels-last tensors (to_nchw) among themselves
 
 
-class Backend(Arrays, Random, Matmul, Convolution, Pooling, Regions, Elementwise, Norm, Loss, Update, Protocol):
+class Backend(
+    Arrays, Random, Matmul, Convolution, Pooling, Regions, Suppression, Elementwise, Norm, Loss, Update, Protocol
+):
     """Arrays and primitives on a device."""
 
     name: str

@@ -148,6 +148,11 @@ def kernel(function):
     return _compiled(function, REAL)
 
 
+def exact_kernel(function):
+    """A kernel whose floating point is NumPy's to the bit: for decisions that must not depend on the device."""
+    return _compiled(function, False)
+
+
 def inner_kernel(function):
     """A kernel that only other kernels call."""
     return _compiled(function, REAL, inner=True)

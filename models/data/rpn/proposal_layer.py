@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from demitasse.layers.anchors import RATIOS, SCALES, anchor_cell, anchor_grid, proposals
+from demitasse.layers.backend import make_backend
 from demitasse.layers.onnx import boxes as onnx
 from demitasse.models.data import options
 from demitasse.models.data.rcnn_layer import RCNNLayer, fill, number, numbers, one_image, require_bottoms
@@ -44,6 +45,7 @@ class ProposalLayer(RCNNLayer):
         super().setup(bottom, top)
         require_bottoms(bottom, ("probabilities", "box changes", "im_info"), top, (1, 2))
         self.cell = np.array(anchor_cell(self.given["base_size"], self.given["ratios"], self.given["scales"]))
+        self.host = make_backend("cpu")
         self.limits = {name: self.setting(name, *both) for name, both in self.defaults.items()}
         self.check(bottom)
         most = min(self.limits["post_nms_topn"], len(self.cell) * math.prod(bottom[0].shape[2:]))
@@ -69,7 +71,7 @@ class ProposalLayer(RCNNLayer):
         scores, deltas, info = bottom[0].data, bottom[1].data, bottom[2].data.reshape(-1)
         grid = anchor_grid(np, self.cell, self.given["feat_stride"], *scores.shape[2:])
         corners, best = proposals(
-            np,
+            self.host,
             grid.reshape(-1, 4),
             scores[0, len(self.cell) :].transpose(1, 2, 0).reshape(-1),
             deltas[0].transpose(1, 2, 0).reshape(-1, 4),
