@@ -112,3 +112,16 @@ def cityscapes(root: Path, names=("bern_000001_000019", "ulm_000000_000019"), si
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(labels(size, 34, i)).save(path)
     return root
+
+
+def ade20k(root: Path, names=("ADE_train_00000001", "ADE_train_00000002"), size=(12, 14), split="training"):
+    for i, name in enumerate(names):
+        picture(root / f"images/{split}/{name}.jpg", size, i)
+        path = root / f"annotations/{split}/{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stored = labels(size, 151, i)
+        stored[:2] = 0
+        Image.fromarray(stored).save(path)
+    rows = [f"{i}\t0.1\t9\t9\t0\tthing {i}, object {i}" for i in range(1, 151)]
+    (root / "objectInfo150.txt").write_text("\n".join(["Idx\tRatio\tTrain\tVal\tStuff\tName", *rows]) + "\n")
+    return root

@@ -8,6 +8,7 @@ import scipy.io
 from PIL import Image
 
 from demitasse.layers.data.feed import Feed, stack_padded
+from demitasse.models.data.ade20k_layers import ADE20KSegDataLayer
 from demitasse.models.data.cityscapes_layers import CityscapesSegDataLayer
 from demitasse.models.data.nyud_layers import NYUDSegDataLayer
 from demitasse.models.data.pascalcontext_layers import PASCALContextSegDataLayer
@@ -15,7 +16,7 @@ from demitasse.models.data.scene_layers import SceneSegDataLayer
 from demitasse.models.data.seg_layer import Samples
 from demitasse.models.data.siftflow_layers import SIFTFlowSegDataLayer
 from demitasse.models.data.voc_layers import SBDDSegDataLayer, VOCSegDataLayer
-from demitasse.proto.errors import DataFault
+from demitasse.proto.errors import DataFault, LabelFault
 from tests.test_models import minis
 from tests.test_models.data_layers import Run
 
@@ -95,6 +96,34 @@ def test_cityscapes(tmp_path):
     assert set(np.unique(label[0, 0][stored < 7])) == {255} and len(run.layer.names_of("label")) == 19
     with pytest.raises(DataFault, match="leftImg8bit/test: there are no .*_leftImg8bit.png"):
         Run(CityscapesSegDataLayer, cityscapes_dir=root, split="test")
+
+
+def test_ade20k(tmp_path):
+    root = minis.ade20k(tmp_path)
+    run = Run(ADE20KSegDataLayer, ade_dir=str(root), split="training", randomize=False)
+    data, label = run.step()
+    assert run.layer.delivered == ["ADE_train_00000001.jpg"] and data.shape == (1, 3, 12, 14)
+    stored = np.asarray(Image.open(root / "annotations/training/ADE_train_00000001.png")).copy()
+    assert np.array_equal(label[0, 0], np.where(stored == 0, 255, stored - 1.0)) and {0, 255} <= set(np.unique(label))
+    assert run.layer.names_of("label")[:2] == ["thing 1", "thing 2"] and len(run.layer.names_of("label")) == 150
+
+
+def test_ade20k_is_cut_and_mirrored_in_training_only(tmp_path):
+    minis.ade20k(tmp_path)
+    root = str(minis.ade20k(tmp_path, ("ADE_val_00000001",), split="validation"))
+    drawn = Run(ADE20KSegDataLayer, ade_dir=root, split="training", crop=(8, 8), mirror=True, seed=1)
+    assert drawn.step()[0].shape == (1, 3, 8, 8) and len({drawn.step()[0].tobytes() for _ in range(8)}) > 2
+    still = Run(ADE20KSegDataLayer, ade_dir=root, split="validation", crop=(8, 8), mirror=True, seed=1)
+    assert len({still.step()[0].tobytes() for _ in range(3)}) == 1
+
+
+def test_faults_of_ade20k(tmp_path):
+    root = minis.ade20k(tmp_path)
+    with pytest.raises(DataFault, match="images/train: no such folder"):
+        Run(ADE20KSegDataLayer, ade_dir=str(root), split="train")
+    Image.fromarray(np.full((12, 14), 151, np.uint8)).save(root / "annotations/training/ADE_train_00000001.png")
+    with pytest.raises(LabelFault, match="ADE_train_00000001.png: label 151 "):
+        Run(ADE20KSegDataLayer, ade_dir=str(root), split="training", randomize=False).step()
 
 
 def test_scenes_are_drawn_on_first_use(tmp_path):
