@@ -13,8 +13,6 @@ Source: "Mask R-CNN" (He et al., 2017), 3.
 from demitasse.layers.regions import RegionLayer
 from demitasse.proto.errors import SchemaFault
 
-ELEMENTS = 1 << 24  # of the intermediate product: so many regions at a time
-
 
 class ROIAlign(RegionLayer):
     type = "ROIAlign"
@@ -39,24 +37,12 @@ class ROIAlign(RegionLayer):
         x, rois = xs
         image, corners = self.regions(rois, len(x))
         columns, rows = (self._weights(corners * self.scale, axis, x.shape[3 - axis]) for axis in (0, 1))
-        y = self.be.empty(self.infer([x.shape, rois.shape])[0])
-        for n, some in self._portions(image, x.shape):
-            by_rows = self._product(rows[some], x[n])  # (r, P, C, W)
-            y[some] = (by_rows @ columns[some].swapaxes(1, 2)[:, None]).swapaxes(1, 2)
         if self.keep:
             self.saved = image, rows, columns, x.shape
-        return [y]
+        return [self.be.region_weighted_forward(x, image, rows, columns)]
 
     def backward(self, dys, need):
-        if not need[0]:
-            return [None, None]
-        image, rows, columns, shape = self.saved
-        dx = self.be.zeros(shape)
-        for n, some in self._portions(image, shape):
-            by_columns = dys[0][some].swapaxes(1, 2) @ columns[some][:, None]  # (r, P, C, W)
-            flat = rows[some].reshape(-1, shape[2]).T @ by_columns.reshape(-1, shape[1] * shape[3])
-            dx[n] += flat.reshape(shape[2], shape[1], shape[3]).swapaxes(0, 1)
-        return [dx, None]
+        return [self.be.region_weighted_backward(dys[0], *self.saved) if need[0] else None, None]
 
     def to_onnx(self, graph, xs):
         rois = graph.reshape(xs[1], [graph.size(xs[1], 0), 5])
@@ -65,20 +51,6 @@ class ROIAlign(RegionLayer):
         width, height = self.cell_counts
         sizes = {"output_height": height, "output_width": width, "sampling_ratio": max(self.samples, 0)}
         return [graph.node("RoiAlign", xs[0], corners, image, spatial_scale=self.scale, **sizes)]
-
-    def _portions(self, image, shape):
-        """(image, indices of some of its regions), until all have come."""
-        at_once = max(1, ELEMENTS // max(1, self.cell_counts[1] * shape[1] * shape[3]))
-        for n in range(shape[0]):
-            (all_of_it,) = self.xp.nonzero(image == n)
-            for first in range(0, len(all_of_it), at_once):
-                yield n, all_of_it[first : first + at_once]
-
-    def _product(self, rows, x):
-        """(r, P, H) times (C, H, W) along H: (r, P, C, W)."""
-        channels, height, width = x.shape
-        lines = x.swapaxes(0, 1).reshape(height, channels * width)
-        return (rows.reshape(-1, height) @ lines).reshape(*rows.shape[:2], channels, width)
 
     def _weights(self, corners, axis, size):
         """(R, cells, size): how much each pixel along x (axis 0) or y (1) counts in each cell."""

@@ -92,6 +92,10 @@ def call_every_primitive(be):
     be.region_max_backward(y, index, image, x.shape)
     planes = random(2, 8, 30, 20)
     be.region_mean_backward(be.region_mean_forward(planes, image, cells, cells), image, cells, cells, planes.shape)
+    rows, columns = (np.ones((len(image), 2, size), np.float32) for size in planes.shape[2:])
+    be.region_weighted_backward(
+        be.region_weighted_forward(planes, image, rows, columns), image, rows, columns, planes.shape
+    )
     y, scale = be.lrn_forward(x, 5, 0.1, 0.75, 1.0)
     be.lrn_backward(dy, x, y, scale, 5, 0.1, 0.75)
     prob = be.softmax_forward(x, 1)

@@ -118,7 +118,7 @@ def test_means_of_position_sensitive_maps():
 
 @pytest.mark.parametrize("samples", [0, 2])
 def test_bilinear_samples(samples, monkeypatch):
-    monkeypatch.setattr("demitasse.layers.roi_align.ELEMENTS", 1000)  # several portions
+    monkeypatch.setattr("demitasse.layers.backend.reference.regions.ELEMENTS", 1000)  # several portions
     x, rois = normal(2, 5, 10, 15), some_rois().astype(float)
     layer = build(
         "type: 'ROIAlign' bottom: 'x' bottom: 'r' top: 'y' roi_align_param "

@@ -78,5 +78,25 @@ def test_the_gradient_of_means_is_their_adjoint(be, case):
     assert (x * dx).sum() == pytest.approx((y * dy).sum(), rel=1e-4)
 
 
+def test_weights_of_rows_and_columns(be, case):
+    x, image, rows, columns = case
+    weights = [_weights(bounds, size) for bounds, size in ((rows, 9), (columns, 7))]
+    taken = [be.asarray(weight) for weight in weights]
+    (where,) = _int(be, image)
+    y = be.to_host(be.region_weighted_forward(be.asarray(x), where, *taken))
+    expected = np.einsum("rpi,rcij,rqj->rcpq", weights[0], x[image], weights[1], optimize=True)
+    np.testing.assert_allclose(y, expected, atol=1e-4)
+    dy = np.random.default_rng(6).standard_normal(y.shape).astype(np.float32)
+    dx = be.to_host(be.region_weighted_backward(be.asarray(dy), where, *taken, SHAPE))
+    assert (x * dx).sum() == pytest.approx((y * dy).sum(), rel=1e-4)
+
+
+def _weights(bounds, size):
+    """(R, cells, size), not 0 within the bounds."""
+    places = np.arange(size)
+    inside = (places >= bounds[..., :1]) & (places < bounds[..., 1:])
+    return (inside * np.random.default_rng(7).uniform(0.1, 1, inside.shape)).astype(np.float32)
+
+
 def _int(be, *arrays):
     return [be.asarray(a, np.int32) for a in arrays]

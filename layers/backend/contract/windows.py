@@ -113,7 +113,8 @@ class Pooling(Protocol):
 class Regions(Protocol):
     """Windows of their own for each of R regions, P x Q of them: image (R,) names the item of x (N, C, H, W) that a
     region lies in, rows (R, P, 2) and columns (R, Q, 2) the first row or column of its windows and the one after the
-    last, within x.  All three are int32.  A window without pixels gives 0."""
+    last, within x.  All three are int32.  A window without pixels gives 0.  region_weighted_ weighs all of
+    an image's rows and columns instead."""
 
     def region_max_forward(self, x: Array, image: Array, rows: Array, columns: Array) -> tuple[Array, Array]:
         """(y, index), both (R, C, P, Q): the largest pixel of each window and its position in the plane (int32).
@@ -130,3 +131,12 @@ class Regions(Protocol):
 
     def region_mean_backward(self, dy: Array, image: Array, rows: Array, columns: Array, shape: Shape) -> Array:
         """dx of that shape: each dy spread evenly over its window."""
+
+    def region_weighted_forward(self, x: Array, image: Array, rows: Array, columns: Array) -> Array:
+        """y (R, C, P, Q): rows[r, p] times a plane times columns[r, q].
+
+        rows (R, P, H) and columns (R, Q, W) are how much each row and column counts: most of them nothing.
+        """
+
+    def region_weighted_backward(self, dy: Array, image: Array, rows: Array, columns: Array, shape: Shape) -> Array:
+        """dx of that shape: the adjoint of region_weighted_forward."""

@@ -130,3 +130,81 @@ def _mean_backward(state, dy, image, rows, columns, dx):
 def _area(row, column):
     """The pixels of a window from row[0] to row[1] and from column[0] to column[1], at least 1."""
     return np.float32(max(1, (row[1] - row[0]) * (column[1] - column[0])))
+
+
+@takes(lambda x, image, rows, columns: floats(x, rows, columns) and _integers(image))
+def region_weighted_forward(be, x, image, rows, columns):
+    y = be.empty((len(image), x.shape[1], rows.shape[1], columns.shape[1]))
+    be.pool.run(_weighted_forward, 1, x, image, rows, _spans(rows), columns, _spans(columns), y, scratch=x.shape[3])
+    return y
+
+
+@takes(lambda dy, image, rows, columns, shape: floats(dy, rows, columns) and _integers(image))
+def region_weighted_backward(be, dy, image, rows, columns, shape):
+    dx = be.empty(shape)
+    be.pool.run(_weighted_backward, 1, dy, image, rows, _spans(rows), columns, _spans(columns), dx, scratch=shape[3])
+    return dx
+
+
+def _spans(weights):
+    """(R, cells, 2) int32: where the weights (R, cells, size) that are not 0 begin and end."""
+    counts = weights != 0
+    first = counts.argmax(axis=2)
+    end = weights.shape[2] - counts[:, :, ::-1].argmax(axis=2)
+    return np.stack([first, np.where(counts.any(axis=2), end, first)], axis=-1).astype(np.int32)
+
+
+@kernel
+def _weighted_forward(state, scratch, x, image, rows, row_spans, columns, column_spans, y):
+    """The rows of a cell are added up to one line first, which all its neighbours to the right share."""
+    me = enter(state)
+    regions, channels, height, width = y.shape
+    pieces, line = (channels + CHANNELS - 1) // CHANNELS, scratch[me]
+    for job in work(state, me, 0, regions * pieces):
+        r, first = job // pieces, job % pieces * CHANNELS
+        left, right = _reach(column_spans[r])
+        for c in range(first, min(channels, first + CHANNELS)):
+            plane = x[image[r], c]
+            for p in range(height):
+                line[left:right] = 0
+                for i in range(row_spans[r, p, 0], row_spans[r, p, 1]):
+                    weight = rows[r, p, i]
+                    for j in range(left, right):
+                        line[j] += weight * plane[i, j]
+                for q in range(width):
+                    total = np.float32(0)
+                    for j in range(column_spans[r, q, 0], column_spans[r, q, 1]):
+                        total += line[j] * columns[r, q, j]
+                    y[r, c, p, q] = total
+
+
+@kernel
+def _weighted_backward(state, scratch, dy, image, rows, row_spans, columns, column_spans, dx):
+    me = enter(state)
+    images, channels, _, _ = dx.shape
+    line = scratch[me]
+    for job in work(state, me, 0, images * channels):
+        n, c = job // channels, job % channels
+        plane = dx[n, c]
+        plane[:] = 0
+        for r in range(len(image)):
+            if image[r] == n:
+                left, right = _reach(column_spans[r])
+                for p in range(dy.shape[2]):
+                    line[left:right] = 0
+                    for q in range(dy.shape[3]):
+                        for j in range(column_spans[r, q, 0], column_spans[r, q, 1]):
+                            line[j] += dy[r, c, p, q] * columns[r, q, j]
+                    for i in range(row_spans[r, p, 0], row_spans[r, p, 1]):
+                        weight = rows[r, p, i]
+                        for j in range(left, right):
+                            plane[i, j] += weight * line[j]
+
+
+@inner_kernel
+def _reach(spans):
+    """The first column that any of a region's cells counts, and the one after the last."""
+    left, right = spans[0, 0], spans[0, 1]
+    for q in range(1, len(spans)):
+        left, right = min(left, spans[q, 0]), max(right, spans[q, 1])
+    return left, right

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+ELEMENTS = 1 << 24  # of an intermediate product: so many regions at a time
+
 
 def region_max_forward(be, x, image, rows, columns):
     xp, lowest = be.xp, np.finfo(x.dtype).min
@@ -48,6 +50,34 @@ def region_mean_backward(be, dy, image, rows, columns, shape):
         weights = xp.where(inside, share, 0)
         dx += xp.bincount(xp.where(inside, place, 0).reshape(-1), weights=weights.reshape(-1), minlength=dx.size)
     return dx.astype(dy.dtype).reshape(shape)
+
+
+def region_weighted_forward(be, x, image, rows, columns):
+    y = be.empty((len(image), x.shape[1], rows.shape[1], columns.shape[1]))
+    for n, some in _portions(be.xp, image, x.shape, rows.shape[1]):
+        _, channels, height, width = x.shape
+        lines = x[n].swapaxes(0, 1).reshape(height, channels * width)
+        by_rows = (rows[some].reshape(-1, height) @ lines).reshape(len(some), -1, channels, width)  # (r, P, C, W)
+        y[some] = (by_rows @ columns[some].swapaxes(1, 2)[:, None]).swapaxes(1, 2)
+    return y
+
+
+def region_weighted_backward(be, dy, image, rows, columns, shape):
+    dx = be.zeros(shape)
+    for n, some in _portions(be.xp, image, shape, rows.shape[1]):
+        by_columns = dy[some].swapaxes(1, 2) @ columns[some][:, None]  # (r, P, C, W)
+        flat = rows[some].reshape(-1, shape[2]).T @ by_columns.reshape(-1, shape[1] * shape[3])
+        dx[n] += flat.reshape(shape[2], shape[1], shape[3]).swapaxes(0, 1)
+    return dx
+
+
+def _portions(xp, image, shape, cells):
+    """(item, indices of some of the regions that lie in it), until all have come."""
+    at_once = max(1, ELEMENTS // max(1, cells * shape[1] * shape[3]))
+    for n in range(shape[0]):
+        (all_of_it,) = xp.nonzero(image == n)
+        for first in range(0, len(all_of_it), at_once):
+            yield n, all_of_it[first : first + at_once]
 
 
 def _pixels(xp, rows, columns):
