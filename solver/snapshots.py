@@ -1,7 +1,7 @@
 """Snapshots: <prefix>_iter_N.caffemodel and .solverstate as Caffe writes them, and a side file of what it forgets.
 
-    <prefix>_iter_N.solverstate[.h5].json    which run, with which settings, versions and data; random states, positions in
-                                             the data, the window of losses
+    <prefix>_iter_N.solverstate[.h5].json    which run, with which settings, versions and data; random states, positions
+                                             in the data, the window of losses
     <prefix>_iter_N.caffemodel[.h5]          the weights
     <prefix>_iter_N.solverstate[.h5]         iteration and histories; written last: where it is, all are
 
