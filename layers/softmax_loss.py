@@ -68,12 +68,16 @@ class SoftmaxWithLoss(LossLayer):
         scores, axis = xs[0], self.axis
         labels, valid = onnx_labels(graph, scores, xs[1], axis, self.ignore)
         least = graph.clip(graph.node("LogSoftmax", scores, axis=axis), low=LOG_LEAST)
-        terms = graph.node("GatherElements", least, labels, axis=axis) * valid
+        terms = self.onnx_term(graph, graph.node("GatherElements", least, labels, axis=axis)) * valid
         if self.weights:
             terms = terms * graph.gather(graph.constant(self.weights), labels, 0)
         total = graph.sum(terms, range(len(scores.shape)), keep=False)
         loss = -total / divisor(graph, self, *around(graph, scores, axis), valid)
         return [loss, graph.node("Softmax", scores, axis=axis)][: max(1, len(self.spec.top))]
+
+    def onnx_term(self, graph, log_p):
+        """Minus a pixel's loss, of the logarithm of its label's probability."""
+        return log_p
 
     def check(self):
         shape, labels = self.seen

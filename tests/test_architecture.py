@@ -22,6 +22,7 @@ SIDEWAYS = {
     ("pruned", "inner_product"),
     ("lstm", "rnn"),
     ("sequence_lstm", "lstm"),
+    ("softmax_focal_loss", "softmax_loss"),
 }
 SHARED_BY_LAYERS = {
     "anchors",
