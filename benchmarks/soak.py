@@ -19,7 +19,6 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
-from numba.core.runtime import _nrt_python, rtsys
 from PIL import Image
 
 from demitasse.netdef.net import Net
@@ -30,10 +29,9 @@ from demitasse.solver.log import Silent
 from demitasse.solver.solver import Solver
 
 MEGABYTES = 20  # that memory may grow by after the first row
-ARRAYS = 50  # references inside compiled code, descriptors, threads likewise
 FILES = 2
 DEMO = Path(__file__).resolve().parents[1] / "models" / "demo"
-HEADINGS = ("calls", "seconds", "RSS MB", "NRT live", "files", "threads")
+HEADINGS = ("calls", "seconds", "RSS MB", "files", "threads")
 
 TRUNK = """
 layer { name: "c1" type: "Convolution" bottom: "data" top: "c1"
@@ -57,22 +55,20 @@ SOLVER = 'base_lr: 0.001 lr_policy: "fixed" momentum: 0.9 max_iter: 1000000000 r
 
 @dataclass
 class Row:
-    """What a process has at one moment; live: what compiled code has allocated and not freed."""
+    """What a process has at one moment."""
 
     calls: int
     seconds: float
     megabytes: float
-    live: int
     files: int
     threads: int
 
 
 def look(calls: int, since: float) -> Row:
     gc.collect()
-    stats = rtsys.get_allocation_stats()
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
     seconds, files = time.monotonic() - since, len(os.listdir("/proc/self/fd"))
-    return Row(calls, seconds, resident, stats.alloc - stats.free, files, threading.active_count())
+    return Row(calls, seconds, resident, files, threading.active_count())
 
 
 # -- what is done over and over: each gives a function that does it once ---------------------------------
@@ -168,7 +164,6 @@ def soak(what: str, seconds: float, each: int = 1000, warm: float = 60.0, say=pr
 
     each: calls between two rows.  warm: seconds before the row that the last one is compared with.
     """
-    _nrt_python.memsys_enable_stats()
     with tempfile.TemporaryDirectory() as folder:
         once, start, calls = WORK[what](Path(folder)), time.monotonic(), 0
         rows: list[Row] = []
@@ -189,7 +184,6 @@ def grown(what: str, rows: list[Row], warm: float) -> list[str]:
     found = []
     for name, before, after, allowed in (
         ("RSS", first.megabytes, last.megabytes, MEGABYTES),
-        ("NRT live", first.live, last.live, ARRAYS),
         ("files", first.files, last.files, FILES),
         ("threads", first.threads, last.threads, FILES),
     ):

@@ -11,26 +11,24 @@ ROOT = Path(__file__).resolve().parents[2]
 USE = """
 import errno, os, sys, tempfile
 import numpy as np
-from numba.core.caching import IndexDataCacheFile
 
-def full(*_):
+def full(*_, **__):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 if "full" in sys.argv:
-    IndexDataCacheFile._open_for_write = full
+    tempfile.NamedTemporaryFile = full
 if "nowhere" in sys.argv:
     tempfile.tempdir = os.environ["HOME"]
-if "twice" in sys.argv and (child := os.fork()):  # the child is the first, with Numba imported for both
+if "twice" in sys.argv and (child := os.fork()):  # the child is the first
     assert os.waitpid(child, 0)[1] == 0
-from demitasse.layers.backend.cpu import elementwise as cpu_elementwise
 from demitasse.layers.backend.cpu import CpuBackend
 assert CpuBackend(threads=1).relu_forward(np.full(4, -2, np.float32), 0.5).tolist() == [-1] * 4
-print(sum(cpu_elementwise._relu_forward.stats.cache_hits.values()))
+print(int("numba" not in sys.modules))
 """
 
 
 def use(place, *args):
-    """([whether the kernel came from the cache, for each time], what was said on stderr)."""
+    """([whether all kernels came from the cache, without Numba, for each time], what was said on stderr)."""
     done = subprocess.run(
         [sys.executable, "-c", USE, *args],
         cwd=ROOT,
@@ -69,11 +67,9 @@ def cache(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    "damage, files", [(cut, "nbc"), (empty, "nbi"), (flip, "nbc"), (garbage, "nbc"), (garbage, "nbi")]
-)
-def test_damaged_files_are_compiled_anew(damage, files, cache):
-    damaged = list(cache.rglob(f"*relu_forward*.{files}"))
+@pytest.mark.parametrize("damage", [cut, empty, flip, garbage])
+def test_damaged_files_are_compiled_anew(damage, cache):
+    damaged = list(cache.rglob("*relu_forward*"))
     for path in damaged:
         damage(path)
     (hit, again), said = use(cache, "twice")

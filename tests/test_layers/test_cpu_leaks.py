@@ -2,11 +2,11 @@
 
 import importlib
 import inspect
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numba.core.runtime import _nrt_python, rtsys
 
 from demitasse.layers import backend
 from demitasse.layers.backend.cpu import CpuBackend
@@ -34,17 +34,14 @@ def kept(monkeypatch):
     counts, run = {}, cpu_threads.Pool.run
 
     def counted(pool, function, *args, **options):
-        before = rtsys.get_allocation_stats()
+        before = [sys.getrefcount(arg) for arg in args if isinstance(arg, np.ndarray)]
         run(pool, function, *args, **options)
-        after = rtsys.get_allocation_stats()
-        module = function.py_func.__module__.rpartition(".")[2]
-        made, freed = after.mi_alloc - before.mi_alloc, after.mi_free - before.mi_free
-        counts.setdefault(f"{module}.{function.py_func.__name__}", []).append(made - freed)
+        after = [sys.getrefcount(arg) for arg in args if isinstance(arg, np.ndarray)]
+        module = function.__module__.rpartition(".")[2]
+        counts.setdefault(f"{module}.{function.__name__}", []).append(sum(after) - sum(before))
 
     monkeypatch.setattr(cpu_threads.Pool, "run", counted)
-    _nrt_python.memsys_enable_stats()
-    yield counts
-    _nrt_python.memsys_disable_stats()
+    return counts
 
 
 def random(*shape):

@@ -9,10 +9,10 @@ import threading
 import time
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 
+from demitasse.layers.backend.cpu.jit import kernel
 from demitasse.layers.backend.cpu.threads import fork_join as cpu_mailbox
 from demitasse.layers.backend.cpu.threads import pool as cpu_threads
 from demitasse.layers.backend.cpu.threads.fork_join import enter
@@ -23,7 +23,7 @@ from demitasse.proto.errors import SolverFault
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@numba.njit(nogil=True)
+@kernel
 def count(state, jobs, seen):
     me = enter(state)
     for job in work(state, me, 0, jobs):
@@ -39,7 +39,7 @@ def test_every_job_is_done_once(threads, jobs):
     assert (seen[:jobs] == 20).all() and not seen[jobs:].any()
 
 
-@numba.njit(nogil=True)
+@kernel
 def add_up(state, scratch, phases, jobs, sums):
     me = enter(state)
     for p in range(phases):

@@ -13,18 +13,17 @@ def test_nothing_grows(what):
 
 
 def test_what_grows_is_told():
-    first, last = soak.Row(1000, 60, 100, 5, 8, 3), soak.Row(3000, 180, 121, 56, 11, 6)
+    first, last = soak.Row(1000, 60, 100, 8, 3), soak.Row(3000, 180, 121, 11, 6)
     assert soak.grown("train", [first, last], 60) == [
         "train: RSS grew from 100 to 121 over 2000 calls (allowed: 20)",
-        "train: NRT live grew from 5 to 56 over 2000 calls (allowed: 50)",
         "train: files grew from 8 to 11 over 2000 calls (allowed: 2)",
         "train: threads grew from 3 to 6 over 2000 calls (allowed: 2)",
     ]
-    assert soak.grown("train", [soak.Row(1, 1, 0, 0, 0, 0), first, first], 60) == []
+    assert soak.grown("train", [soak.Row(1, 1, 0, 0, 0), first, first], 60) == []
 
 
 def test_the_command(capsys):
     assert soak.main(["--minutes", "0", "--what", "serve", "--each", "5"]) == 0
     heading, *rows, verdict = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["calls", "seconds", "RSS", "MB", "NRT", "live", "files", "threads"]
+    assert heading.split() == ["calls", "seconds", "RSS", "MB", "files", "threads"]
     assert [row.split()[1] for row in rows[:2]] == ["5", "10"] and verdict == "nothing grows"

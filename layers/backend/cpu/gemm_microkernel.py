@@ -11,10 +11,8 @@ from typing import NamedTuple
 import llvmlite.binding
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from demitasse.layers.backend.cpu.jit import inner_kernel, inner_kernel_of_sums
+from demitasse.layers.backend.cpu.jit import Intrinsic, inner_kernel, inner_kernel_of_sums, types
 from demitasse.layers.backend.cpu.simd import F32, I32, I64, Vec, Writer, void
 from demitasse.layers.backend.cpu.simd_ops import transpose_tile
 
@@ -142,7 +140,7 @@ def _sums(w, lines, step, b, depth, vectors):
     return [[Vec(build, phi) for phi in row] for row in sums]
 
 
-@intrinsic
+@Intrinsic
 def multiply_tile(typing, a, b, c, depth, add, rows, vectors):
     """c[i, j] (+)= sum over p < depth of a[i, p] * b[p, j].
 
@@ -170,7 +168,7 @@ def multiply_tile(typing, a, b, c, depth, add, rows, vectors):
     return void(a, b, c, depth, add, rows, vectors), generate
 
 
-@intrinsic
+@Intrinsic
 def convolve_tile(typing, w, x, y, bias, channel, slope, rows, vectors):
     """y[i] = relu(the sum over p of w[i, p] * x[p] + bias[channel + i]) for the Rows w, at most len(rows) of them.
 
@@ -196,7 +194,7 @@ def convolve_tile(typing, w, x, y, bias, channel, slope, rows, vectors):
     return void(w, x, y, bias, channel, slope, rows, vectors), generate
 
 
-@intrinsic
+@Intrinsic
 def multiply_columns(typing, a, b, c, depth, add):
     """multiply_tile for one block of PackedRows and NARROW columns, with the same bits."""
 

@@ -1,168 +1,167 @@
-"""How a CPU kernel is compiled, by Numba at its first call, and where its machine code is kept."""
+"""Kernels: functions of which Python calls the machine code.
+
+compiler.py makes machine code, for each combination of types that a kernel is called with; code_cache.py keeps it on
+disk.  Making it takes Numba, which alone takes longer to import than a small net to load: it is imported when
+something is missing.
+
+The machine code of a kernel takes the address of its arguments, packed into words of 64 bits: numbers themselves; an
+array as the address of its object, which has its fields where NumPy's C interface says; what is Packed as the address
+of its words.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import functools
-import hashlib
-import os
-import sys
-import tempfile
-import time
-from pathlib import Path
+import importlib
+import struct
+import threading
+from typing import Any, NamedTuple
 
-import numba
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+import numpy as np
 
-DIGEST = hashlib.sha256().digest_size
+from demitasse.layers.backend.cpu import code_cache
 
+lock = threading.RLock()  # held while machine code is made or loaded
 
-@functools.cache
-def _tell(message: str) -> None:
-    """On stderr, once: a cache that fails costs time, and nothing else."""
-    print(f"demitasse: {message}", file=sys.stderr, flush=True)
-
-
-@functools.cache
-def _cache_folder() -> str | None:
-    """Where compiled kernels are kept: one folder per state of these sources; None if no folder can be written.
-
-    DEMITASSE_CACHE names another place than the user's cache folder.
-    """
-    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
-    name = hashlib.sha256(sources).hexdigest()[:16]
-    places = [
-        os.environ.get("DEMITASSE_CACHE"),
-        os.environ.get("XDG_CACHE_HOME"),
-        os.path.expanduser("~/.cache"),
-        os.path.join(tempfile.gettempdir(), f"demitasse-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"),
-    ]
-    for place in places:
-        if not place:
-            continue
-        folder = os.path.join(place, "demitasse", name)
-        try:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-            if hasattr(os, "getuid") and any(os.stat(path).st_uid != os.getuid() for path in (place, folder)):
-                continue  # what is loaded from there is run
-            with tempfile.TemporaryFile(dir=folder):
-                return folder
-        except OSError:
-            continue
-    _tell("compiled kernels are not kept, no folder can be written: name one in DEMITASSE_CACHE")
-    return None
-
-
-class _Patience:
-    """How long kernels have been compiling; a person who waits more than a second is told why."""
-
-    def __init__(self):
-        self.spent = 0.0  # seconds in kernels that are done
-        self.begun: list[float] = []  # when those that are being compiled were, one inside the other
-
-    def begin(self) -> None:
-        now = time.perf_counter()
-        self.begun.append(now)
-        if self.spent + now - self.begun[0] > 1 and sys.stderr.isatty():
-            _tell("compiling kernels for this machine, once: the first run takes some seconds longer")
-
-    def end(self) -> None:
-        begun = self.begun.pop() if self.begun else time.perf_counter()
-        if not self.begun:
-            self.spent += time.perf_counter() - begun
-
-
-_patience = _Patience()
-
-
-class _CacheFile(IndexDataCacheFile):
-    """Files with a digest at their end: machine code that was cut off or changed is never run."""
-
-    def _load_data(self, name):
-        text = Path(self._data_path(name)).read_bytes()
-        if hashlib.sha256(text[:-DIGEST]).digest() != text[-DIGEST:]:
-            raise ValueError(f"{name} is damaged")
-        return super()._load_data(name)  # which reads no further than its own end
-
-    def _save_data(self, name, data):
-        data = self._dump(data)
-        with self._open_for_write(self._data_path(name)) as file:
-            file.write(data + hashlib.sha256(data).digest())
-
-
-class _Cache(FunctionCache):
-    """A cache that can always be missing: what is damaged is compiled and written anew, what cannot be written is
-    compiled in every process."""
-
-    def __init__(self, function):
-        super().__init__(function)
-        own = self._cache_file
-        self._cache_file = _CacheFile(own._cache_path, own._index_name.removesuffix(".nbi"), own._source_stamp)
-
-    def load_overload(self, sig, target_context):
-        try:
-            found = super().load_overload(sig, target_context)
-        except Exception as fault:  # whatever a damaged file leads to
-            if not isinstance(fault, OSError):
-                _tell(f"compiling kernels anew: files in {self._cache_path} are damaged")
-            self._write(self.flush)
-            found = None
-        if found is None:
-            _patience.begin()
-        return found
-
-    def save_overload(self, sig, data):
-        self._write(super().save_overload, sig, data)
-        _patience.end()
-
-    def _write(self, function, *args):
-        try:
-            function(*args)
-        except Exception as fault:
-            reason = getattr(fault, "strerror", None) or type(fault).__name__
-            _tell(
-                f"compiled kernels are not kept, {self._cache_path} cannot be written ({reason}): make room there, "
-                "or name another folder in DEMITASSE_CACHE"
-            )
-
-
-def _compiled(function, freedom, inner=False):
-    # Without NRT there are no references to count, in every view of an array, and none that could be kept for ever.
-    # Wrappers for callers in Python and C are a third of the compiler's work.
-    options = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
-    dispatcher = numba.njit(fastmath=freedom, no_cpython_wrapper=inner, **options)(function)
-    folder, before = _cache_folder(), numba.config.CACHE_DIR
-    if folder:
-        try:
-            numba.config.CACHE_DIR = folder
-            dispatcher._cache = _Cache(function)
-        finally:
-            numba.config.CACHE_DIR = before
-    return dispatcher
-
+FORMATS = {int: "q", bool: "q", np.int64: "q", float: "d", np.float32: "f4x"}  # of the words of numbers
 
 REAL, SUMS = {"contract", "nsz"}, {"contract", "nsz", "reassoc"}  # what may be changed about floating point
 
 
+class Late:
+    """A module that is imported when it is first asked for something."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self._name), name)
+
+
+types, cgutils = Late("numba.core.types"), Late("numba.core.cgutils")  # for intrinsics
+
+
+class Function:
+    """What kernels may call.  options: Numba's, beside those that all have in common."""
+
+    def __init__(self, function, **options):
+        functools.update_wrapper(self, function)
+        self.py_func, self.options = function, options
+
+
+class Intrinsic:
+    """What kernels may call, too: a function that writes LLVM instructions, as numba.extending.intrinsic has it."""
+
+    def __init__(self, function):
+        self.py_func = function
+
+
+class Kernel(Function):
+    """What Python may call, with numbers, C-contiguous arrays, tuples and NamedTuples.  It returns nothing."""
+
+    def __init__(self, function, **options):
+        super().__init__(function, **options)
+        self._codes: dict[tuple, tuple] = {}  # by the kinds of arguments: how they are packed, machine code
+
+    def __call__(self, *args):
+        words: list = []
+        kinds = tuple([kind_of(arg, words) for arg in args])  # in microseconds: for every layer of every net
+        pack, code = self._codes.get(kinds) or self._code(kinds)
+        wrong = code(pack(*words))
+        if wrong:
+            raise ValueError(f"{self.__name__}: argument {wrong - 1} is an array that is not C-contiguous")
+
+    def _code(self, kinds):
+        with lock:
+            if kinds not in self._codes:
+                layout = "".join(formats_of(kind) for kind in kinds)
+                address = code_cache.address_of(self, kinds)
+                self._codes[kinds] = struct.Struct(layout).pack, _signature(address)
+            return self._codes[kinds]
+
+
+_signature = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p)  # calls without the GIL
+
+
+class PackedKind(NamedTuple):
+    """The kind of what is Packed: one object for equal kinds, so that it is found fast."""
+
+    kind: tuple
+
+    def __hash__(self):
+        return id(self)
+
+
+_packed_kind = functools.cache(PackedKind)
+
+
+class Packed:
+    """A NamedTuple of numbers and of such NamedTuples, looked through once for many calls."""
+
+    def __init__(self, value: tuple):
+        words: list = []
+        self.kind = _packed_kind(kind_of(value, words))
+        self._words = np.frombuffer(struct.pack(formats_of(self.kind.kind), *words), np.int64)
+        self.address = self._words.ctypes.data
+
+
+def kind_of(arg: Any, words: list) -> Any:
+    """What the type of machine code for an argument depends on; its words are appended to `words`."""
+    cls = type(arg)
+    if cls is np.ndarray:
+        words.append(id(arg))
+        return arg.dtype.char, arg.ndim
+    if cls in FORMATS:
+        words.append(arg)
+        return cls
+    if cls is Packed:
+        words.append(arg.address)
+        return arg.kind
+    if not isinstance(arg, tuple):
+        raise TypeError(f"a kernel takes no {cls.__name__}")
+    return cls, *[kind_of(item, words) for item in arg]
+
+
+def formats_of(kind: Any) -> str:
+    """How the words of an argument are packed, as for `struct`."""
+    if isinstance(kind, type):
+        return FORMATS[kind]
+    if isinstance(kind, PackedKind) or isinstance(kind[0], str):
+        return "q"
+    return "".join(formats_of(item) for item in kind[1:])
+
+
 def kernel(function):
-    """Compile at the first call, for the types of that call, and keep the machine code on disk."""
-    return _compiled(function, REAL)
+    """Compile for the types of each call, and keep the machine code."""
+    return Kernel(function, fastmath=REAL)
 
 
 def exact_kernel(function):
     """A kernel whose floating point is NumPy's to the bit: for decisions that must not depend on the device."""
-    return _compiled(function, False)
-
-
-def inner_kernel(function):
-    """A kernel that only other kernels call."""
-    return _compiled(function, REAL, inner=True)
+    return Kernel(function)
 
 
 def kernel_of_sums(function):
     """A kernel whose sums may be regrouped into vectors: the same bits on every run, not on every processor."""
-    return _compiled(function, SUMS)
+    return Kernel(function, fastmath=SUMS)
+
+
+def inner_kernel(function):
+    """What only kernels call."""
+    return Function(function, fastmath=REAL)
 
 
 def inner_kernel_of_sums(function):
     """A kernel_of_sums that only other kernels call."""
-    return _compiled(function, SUMS, inner=True)
+    return Function(function, fastmath=SUMS)
+
+
+def inner(function):
+    """What only kernels call, with Python's floating point."""
+    return Function(function)
+
+
+def inlined(function):
+    """What is copied into kernels before it is compiled."""
+    return Function(function, inline="always")

@@ -57,17 +57,16 @@ def matmul(be, a, b, out=None, add=False, ta=False, tb=False):
     plan = GemmPlan(rows, columns, depth, bool(ta), bool(tb), tc, bool(add), job_blocks, job_columns, b_ld, c_ld)
     packed_b = be.memory.empty(depth * b_ld, np.float32)
     scratch = job_blocks * 16 * (depth + c_ld)
-    be.pool.run(_gemm, 2, a.reshape(-1), b.reshape(-1), out.reshape(-1), tuple(plan), packed_b, scratch=scratch)
+    be.pool.run(_gemm, 2, a.reshape(-1), b.reshape(-1), out.reshape(-1), plan, packed_b, scratch=scratch)
     return out
 
 
 @kernel
-def _gemm(state, scratch, a, b, c, packed_plan, packed_b):
+def _gemm(state, scratch, a, b, c, plan, packed_b):
     """c (rows, columns) (+)= a (rows, depth) b (depth, columns); flat.
 
     packed_b: b (depth, columns) with rows b_ld apart; scratch: packed a of one job, then its product.
     """
-    plan = GemmPlan(*packed_plan)
     me = enter(state)
     u_floats = plan.job_blocks * 16 * plan.depth
     my_u, my_q = scratch[me][:u_floats], scratch[me][u_floats:]

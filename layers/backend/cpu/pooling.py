@@ -122,7 +122,7 @@ def max_pool(be, x, geom):
     return y
 
 
-@kernel
+@inner_kernel
 def _line_floats(geom):
     """Of a line of pixels with all that vector code may read around it."""
     return (geom.out_w + 32) * geom.stride_x + geom.kernel_x + geom.pad_x + geom.width + 16

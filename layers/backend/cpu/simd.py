@@ -9,8 +9,8 @@ so that one text compiles, lazily, to one kernel per size and can be cached on d
 from __future__ import annotations
 
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
+
+from demitasse.layers.backend.cpu.jit import cgutils, types
 
 LANES = 16
 F32, I1, I32, I64 = ir.FloatType(), ir.IntType(1), ir.IntType(32), ir.IntType(64)

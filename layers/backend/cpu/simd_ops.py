@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from numba.core import cgutils
-from numba.extending import intrinsic
-
+from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils
 from demitasse.layers.backend.cpu.simd import LANES, Writer, void
 
 
-@intrinsic
+@Intrinsic
 def copy(typing, a, ia, b, ib, n):
     """b[ib : ib + n] = a[ia : ia + n]"""
 
@@ -20,7 +18,7 @@ def copy(typing, a, ia, b, ib, n):
     return void(a, ia, b, ib, n), generate
 
 
-@intrinsic
+@Intrinsic
 def copy_window(typing, a, ia, low, high, b, ib):
     """b[ib + i] = a[ia + i] for low <= i < high, and 0 for the rest of 16 elements; nothing else of a is read."""
 
@@ -33,7 +31,7 @@ def copy_window(typing, a, ia, low, high, b, ib):
     return void(a, ia, low, high, b, ib), generate
 
 
-@intrinsic
+@Intrinsic
 def copy_every(typing, a, ia, b, ib, step):
     """b[ib + i] = a[ia + i * len(step)] for 16 elements; reads 16 * len(step)."""
 
@@ -45,7 +43,7 @@ def copy_every(typing, a, ia, b, ib, step):
     return void(a, ia, b, ib, step), generate
 
 
-@intrinsic
+@Intrinsic
 def add_bias(typing, q, iq, y, iy, bias, slope):
     """y[iy + i] = relu(q[iq + i] + bias) for 16 elements; slope 1: no relu."""
 
@@ -58,7 +56,7 @@ def add_bias(typing, q, iq, y, iy, bias, slope):
     return void(q, iq, y, iy, bias, slope), generate
 
 
-@intrinsic
+@Intrinsic
 def add_bias_to_some(typing, q, iq, y, iy, n, bias, slope):
     """add_bias for the first n of 16 elements."""
 
@@ -72,7 +70,7 @@ def add_bias_to_some(typing, q, iq, y, iy, n, bias, slope):
     return void(q, iq, y, iy, n, bias, slope), generate
 
 
-@intrinsic
+@Intrinsic
 def add_scaled(typing, scale, a, ia, b, ib):
     """b[ib + i] += scale * a[ia + i] for 16 elements."""
 
@@ -85,7 +83,7 @@ def add_scaled(typing, scale, a, ia, b, ib):
     return void(scale, a, ia, b, ib), generate
 
 
-@intrinsic
+@Intrinsic
 def transpose_tile(typing, a, ia, lda, b, ib, ldb):
     """b[j, i] = a[i, j] for 16 x 16 elements."""
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils
-from numba.extending import intrinsic
 
+from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils
 from demitasse.layers.backend.cpu.simd import F32, I32, LANES, Vec, Writer, void
 
 LOWEST = np.finfo(np.float32).min
 
 
-@intrinsic
+@Intrinsic
 def max_tile(typing, x, ix, width, y, iy, index, ii, place, kernel, stride):
     """y, index = the largest of each of 16 windows side by side and its place; the first of equals, never NaN.
 
@@ -50,7 +49,7 @@ def max_tile(typing, x, ix, width, y, iy, index, ii, place, kernel, stride):
     return void(x, ix, width, y, iy, index, ii, place, kernel, stride), generate
 
 
-@intrinsic
+@Intrinsic
 def max_of_lines(typing, x, ix, width, lines, n, y, iy):
     """y[iy + i] = the largest of x[ix + i + line * width] over so many lines, LOWEST if all are NaN, for the first n of
     16 elements; LOWEST for the others."""
@@ -70,7 +69,7 @@ def max_of_lines(typing, x, ix, width, lines, n, y, iy):
     return void(x, ix, width, lines, n, y, iy), generate
 
 
-@intrinsic
+@Intrinsic
 def max_every(typing, x, ix, y, iy, n, kernel, stride):
     """y[iy + i] = the largest of x[ix + i * len(stride) + tap] over len(kernel) taps, for the first n of 16 elements;
     reads what all 16 take.  x holds no NaN."""

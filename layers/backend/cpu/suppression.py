@@ -12,13 +12,15 @@ from demitasse.layers.backend.dispatch import takes
 @takes(lambda boxes, threshold, top=None, extra=0.0, eta=1.0: floats(boxes) and eta >= 1 and np.isfinite(boxes).all())
 def suppress(be, boxes, threshold, top=None, extra=0.0, eta=1.0):
     kept = np.empty(len(boxes) if top is None else min(top, len(boxes)), np.int64)
-    count = _suppress(boxes, np.float32(threshold), np.float32(extra), np.empty(len(boxes), np.float32), kept)
-    return kept[:count]
+    areas, found = np.empty(len(boxes), np.float32), np.zeros(1, np.int64)
+    _suppress(boxes, np.float32(threshold), np.float32(extra), areas, kept, found)
+    return kept[: found[0]]
 
 
 @exact_kernel
-def _suppress(boxes, threshold, extra, areas, kept):
-    """How many are kept; their indices are written into `kept`.  areas (N,): scratch."""
+def _suppress(boxes, threshold, extra, areas, kept, found):
+    """Writes the indices of those that are kept into `kept`, and how many they are into `found` (1,).  areas (N,):
+    scratch."""
     zero, count = np.float32(0), 0
     for i in range(len(boxes)):
         if count == len(kept):
@@ -36,4 +38,4 @@ def _suppress(boxes, threshold, extra, areas, kept):
         if not dropped:
             kept[count] = i
             count += 1
-    return count
+    found[0] = count

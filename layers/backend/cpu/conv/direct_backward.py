@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from demitasse.layers.backend.cpu.conv.im2col import add_im2col_row, add_line, im2col_row, store_outputs
-from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size, packed
+from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
 from demitasse.layers.backend.cpu.gemm_microkernel import (
     Matrix,
     PackedRows,
@@ -17,7 +17,7 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
     padded,
     transpose,
 )
-from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
+from demitasse.layers.backend.cpu.jit import Packed, inner_kernel, kernel
 from demitasse.layers.backend.cpu.simd_ops import add_scaled, copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
@@ -35,13 +35,12 @@ class DataPlan(NamedTuple):
 
 
 @kernel
-def _backward_data(state, scratch, dy, w, bias, slope, dx, packed_plan, band):
+def _backward_data(state, scratch, dy, w, bias, slope, dx, plan, band):
     """dx = the transposed convolution of dy; then relu(dx + bias).
 
     A job owns its channels: their rows of w^T dy are added up in their planes of dx.  band: dy of a band (K/group,
     pixels); scratch: packed w and columns of one job.
     """
-    plan = DataPlan(ConvShape(*packed_plan[0]), *packed_plan[1:])
     shape = plan.shape
     me = enter(state)
     c_group, k_group = shape.c_in // shape.group, shape.k_out // shape.group
@@ -115,7 +114,7 @@ def _data_launch(shape: ConvShape) -> Launch:
     band_rows = band_size(shape.out_h, shape.out_w * max(rows * 4, k_group), 2 << 20)
     ld, bands = padded(band_rows * shape.out_w), -(-shape.out_h // band_rows)
     phases = 2 * shape.images * shape.group * bands
-    return Launch(packed(DataPlan(shape, band_rows, channels, ld)), phases, (k_group * ld,), rows * (k_group + ld))
+    return Launch(Packed(DataPlan(shape, band_rows, channels, ld)), phases, (k_group * ld,), rows * (k_group + ld))
 
 
 def direct_backward_data(be, shape: ConvShape, dy, w, bias, slope: float, dx) -> None:
@@ -127,7 +126,7 @@ def direct_backward_data(be, shape: ConvShape, dy, w, bias, slope: float, dx) ->
 # -- of the input, each channel alone ----------------------------------------------------------------------------------
 
 
-@kernel
+@inner_kernel
 def _line_sizes(shape):
     """Floats of a line of taps, in whole vectors, and of a line of dx with its padding and what such vectors add."""
     wide = (shape.kernel_x + 15) // 16 * 16
@@ -183,13 +182,12 @@ class WeightsPlan(NamedTuple):
 
 
 @kernel
-def _backward_weights(state, scratch, x, dy, dw, packed_plan, packed_dy, columns):
+def _backward_weights(state, scratch, x, dy, dw, plan, packed_dy, columns):
     """Adds to dw the gradient of the convolution.  Bands follow each other, so the sum's order is fixed.
 
     packed_dy: dy of a band, (blocks of 16 outputs, pixels, 16); columns: its transposed im2col, (pixels, C/group *
     taps); scratch: columns of 16 taps at a time, then a piece of dw.
     """
-    plan = WeightsPlan(ConvShape(*packed_plan[0]), *packed_plan[1:])
     shape = plan.shape
     me = enter(state)
     depth = shape.c_in // shape.group * shape.kernel_y * shape.kernel_x
@@ -251,7 +249,7 @@ def _weights_launch(shape: ConvShape) -> Launch:
     plan = WeightsPlan(shape, band_rows, job_blocks, job_columns, columns_ld, dw_ld, line_ld)
     workspaces = blocks * pixels * 16, pixels * columns_ld
     scratch = 16 * line_ld + job_blocks * 16 * dw_ld
-    return Launch(packed(plan), 2 * shape.images * shape.group * bands, workspaces, scratch)
+    return Launch(Packed(plan), 2 * shape.images * shape.group * bands, workspaces, scratch)
 
 
 def direct_backward_weights(be, shape: ConvShape, x, dy, dw) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from demitasse.layers.backend.cpu.conv.im2col import frame_plane, store_outputs
-from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size, packed
+from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
 from demitasse.layers.backend.cpu.gemm_microkernel import (
     DEPTH,
     ROWS,
@@ -30,7 +30,7 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
     convolve_tile,
     multiply_tile,
 )
-from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
+from demitasse.layers.backend.cpu.jit import Packed, inner_kernel, kernel
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import bands_of, part_of, work
 
@@ -67,13 +67,12 @@ class _Job(NamedTuple):
 
 
 @kernel
-def _forward(state, scratch, x, w, bias, slope, y, offsets, packed_plan, frame):
+def _forward(state, scratch, x, w, bias, slope, y, offsets, plan, frame):
     """y = relu(convolution of x + bias).
 
     offsets: where in a group's framed channels the row of each weight begins; frame: of a band; scratch: outputs of a
     job's strip.
     """
-    plan = ForwardPlan(ConvShape(*packed_plan[0]), *packed_plan[1:])
     shape = plan.shape
     me = enter(state)
     k_group = shape.k_out // shape.group
@@ -217,7 +216,7 @@ def direct_forward(shape: ConvShape, row_stride: int, step: int) -> DirectForwar
     phases = (1 + framed) * shape.images * -(-rows // band_rows)
     frame = shape.c_in * channel_size + strip if framed else 0
     scratch = -(-job_rows // TILE_ROWS) * TILE_ROWS * strip
-    return DirectForward(Launch(packed(plan), phases, (frame,), scratch), offsets)
+    return DirectForward(Launch(Packed(plan), phases, (frame,), scratch), offsets)
 
 
 def _job_size(k_group, depth, columns, strip):

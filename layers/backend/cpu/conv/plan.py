@@ -1,16 +1,16 @@
 """What a convolution's kernels are launched with: its shape, its plan and its workspace.
 
 A plan is a NamedTuple of a ConvShape and of how the work is cut into bands and jobs; kernels read `plan.shape.pad_y`.
-Plans depend on shapes only, and are made once for each.  Kernels are called with a plan `packed` into plain tuples, and
-name its fields in their first line: Numba takes 5 us longer, at each call, to tell the type of NamedTuples.
+Plans depend on shapes only, and are made and packed once for each.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from demitasse.layers.backend.cpu.jit import Packed
 from demitasse.layers.backend.geometry import ConvGeometry
 
 EMPTY = np.empty(0, np.float32)
@@ -43,23 +43,18 @@ class ConvShape(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """packed: a plan for the kernel; phases: of work (see work_stealing); workspaces: floats of the arrays that all
+    """plan: for the kernel; phases: of work (see work_stealing); workspaces: floats of the arrays that all
     threads share; scratch: floats of each thread's own."""
 
-    packed: tuple[Any, ...]
+    plan: Packed
     phases: int
     workspaces: tuple[int, ...]
     scratch: int
 
     def run(self, be, kernel, *arrays):
-        """kernel(state, scratch, *arrays, packed, *workspaces) on the backend's threads."""
+        """kernel(state, scratch, *arrays, plan, *workspaces) on the backend's threads."""
         workspaces = [be.memory.empty(floats, np.float32) if floats else EMPTY for floats in self.workspaces]
-        be.pool.run(kernel, self.phases, *arrays, self.packed, *workspaces, scratch=self.scratch)
-
-
-def packed(plan) -> tuple[Any, ...]:
-    """A plan, the first field of which is its shape, as plain tuples."""
-    return tuple(plan.shape), *plan[1:]
+        be.pool.run(kernel, self.phases, *arrays, self.plan, *workspaces, scratch=self.scratch)
 
 
 def result(be, shape: tuple[int, ...], out: np.ndarray | None) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size, packed
+from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
 from demitasse.layers.backend.cpu.conv.winograd_tiles import (
     LINES,
     SKEW,
@@ -29,7 +29,7 @@ from demitasse.layers.backend.cpu.conv.winograd_tiles import (
 )
 from demitasse.layers.backend.cpu.conv.winograd_transforms import Tile
 from demitasse.layers.backend.cpu.gemm_microkernel import Matrix, PackedRows, fill, multiply, padded, transpose
-from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
+from demitasse.layers.backend.cpu.jit import Packed, inner_kernel, kernel
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 
@@ -80,13 +80,12 @@ def _weights_layout(plan):
 
 
 @kernel
-def _backward_weights(state, scratch, x, dy, dw, packed_plan, u, d, v):
+def _backward_weights(state, scratch, x, dy, dw, plan, u, d, v):
     """Adds to dw (K, C, taps) its gradient.
 
     d: dM of a band, (blocks of 16 outputs, tiles, 16) per frequency; v: V of a band, (tiles, inputs); u: dU of
     everything; scratch: lines, 16 channels before they are transposed, and dU of one job where there is one band only.
     """
-    plan = WeightsPlan(ConvShape(*packed_plan[0]), *packed_plan[1:])
     shape, layout, tile = plan.shape, _weights_layout(plan), Tile(plan.m, plan.r)
     me = enter(state)
     freqs, taps = side_of(tile) * side_of(tile), len(tile.r) * len(tile.r)
@@ -184,7 +183,7 @@ def _weights_launch(shape: ConvShape, m: int) -> Launch:
     u = freqs * ((job_blocks if one_band else k_blocks) * 16 * c_ld + SKEW)
     workspaces = 0 if one_band else u, freqs * (k_blocks * ld * 16 + SKEW), freqs * (ld * c_ld + SKEW)
     scratch = LINES + freqs * (16 * ld + SKEW) + (u if one_band else 0)
-    return Launch(packed(plan), 2 * shape.images * bands + 1, workspaces, scratch)
+    return Launch(Packed(plan), 2 * shape.images * bands + 1, workspaces, scratch)
 
 
 def winograd_backward_weights(be, shape: ConvShape, m: int, x, dy, dw) -> None:
@@ -208,12 +207,11 @@ class DataPlan(NamedTuple):
 
 
 @kernel
-def _backward_data(state, scratch, dy, w, dx, packed_plan, v, q):
+def _backward_data(state, scratch, dy, w, dx, plan, v, q):
     """dx (N, C, H, W) of dy (N, K, OH, OW) by the adjoint of the tile transform.
 
     v: dM of a band; q: the dV of all inputs, summed over outputs; scratch: lines, and U of one job.
     """
-    plan = DataPlan(ConvShape(*packed_plan[0]), *packed_plan[1:])
     shape, tile = plan.shape, Tile(plan.m, plan.r)
     me = enter(state)
     my_lines, my_u = scratch[me][:LINES], scratch[me][LINES:]
@@ -277,7 +275,7 @@ def _data_launch(shape: ConvShape, m: int) -> Launch:
     plan = DataPlan(shape, (0,) * m, (0,) * r, rows, k_part, job_blocks, ld)
     workspaces = freqs * (k_part * ld + SKEW), freqs * (blocks * 16 * ld + SKEW)
     scratch = LINES + freqs * (job_blocks * k_part * 16 + SKEW)
-    return Launch(packed(plan), shape.images * bands * (2 * -(-shape.k_out // k_part) + 1), workspaces, scratch)
+    return Launch(Packed(plan), shape.images * bands * (2 * -(-shape.k_out // k_part) + 1), workspaces, scratch)
 
 
 def winograd_backward_data(be, shape: ConvShape, m: int, dy, w, dx) -> None:

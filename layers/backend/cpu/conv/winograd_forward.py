@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, packed
+from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch
 from demitasse.layers.backend.cpu.conv.winograd_tiles import (
     LINES,
     SKEW,
@@ -29,7 +29,7 @@ from demitasse.layers.backend.cpu.conv.winograd_tiles import (
 )
 from demitasse.layers.backend.cpu.conv.winograd_transforms import Tile
 from demitasse.layers.backend.cpu.gemm_microkernel import Matrix, PackedRows, multiply, padded
-from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
+from demitasse.layers.backend.cpu.jit import Packed, inner_kernel, kernel
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import LEAST_PIXELS, MOST_PARTS, part_of, wait, work
 
@@ -85,13 +85,12 @@ class _Job(NamedTuple):
 
 
 @kernel
-def _forward(state, scratch, x, w, bias, slope, y, packed_plan, u, v):
+def _forward(state, scratch, x, w, bias, slope, y, plan, u, v):
     """y (N, K, OH, OW) = relu(convolution of x (N, C, H, W) + bias); images and w flat.
 
     u: U of everything, where it is shared; v: V of a band that has one part only; scratch: lines, M and, unless it is
     shared, U of one job; then V of the part with the thread's number.
     """
-    plan = ForwardPlan(ConvShape(*packed_plan[0]), *packed_plan[1:])
     shape, tile = plan.shape, Tile(plan.m, plan.r)
     kernels = Kernels(w, 0, plan.out_step, plan.in_step, plan.rotated)
     me = enter(state)
@@ -210,7 +209,7 @@ def winograd_forward(
     q = freqs * (16 * blocks * q_ld + SKEW)
     scratch = LINES + q + (0 if shared_u else u) + (v if parts > 1 else 0)
     workspaces = u if shared_u else 0, v if parts == 1 else 0
-    return Launch(packed(plan), 1 + 2 * shape.images * bands, workspaces, scratch)
+    return Launch(Packed(plan), 1 + 2 * shape.images * bands, workspaces, scratch)
 
 
 def run_winograd_forward(be, launch: Launch, x, w, bias, slope: float, y) -> None:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba.extending import intrinsic
-
 from demitasse.layers.backend.cpu.conv.winograd_matrices import combine, matrices
 from demitasse.layers.backend.cpu.gemm_microkernel import operand
+from demitasse.layers.backend.cpu.jit import Intrinsic
 from demitasse.layers.backend.cpu.simd import LANES, Vec, Writer, void
 
 
@@ -61,7 +60,7 @@ def _store_grid(w, grid, matrix):
 def _pixels_to_spectrum(name):
     """An intrinsic from lines of pixels to frequencies: spectrum[f] = (matrix . tile . matrix^T)[f] for 16 tiles."""
 
-    @intrinsic
+    @Intrinsic
     def transform(typing, lines, spectrum, tile):
         def generate(context, builder, signature, args):
             w = Writer(context, builder, signature, args)
@@ -83,7 +82,7 @@ input_tile = _pixels_to_spectrum("BT")  # x -> V
 gradient_tile = _pixels_to_spectrum("A")  # dy -> dM
 
 
-@intrinsic
+@Intrinsic
 def output_tile(typing, spectrum, lines, bias, slope, tile):
     """lines = relu(A^T spectrum A + bias) for 16 tiles: m lines of 16 m pixels.  slope 1: no relu."""
 
@@ -104,7 +103,7 @@ def output_tile(typing, spectrum, lines, bias, slope, tile):
     return void(spectrum, lines, bias, slope, tile), generate
 
 
-@intrinsic
+@Intrinsic
 def add_input_gradient_tile(typing, spectrum, lines, tiles, tile):
     """The adjoint of input_tile: lines += B spectrum B^T for the first `tiles` of 16, m pixels apart."""
 
@@ -134,7 +133,7 @@ def _between_kernels_and_spectrum(transpose):
     """An intrinsic from the Matrix x to the Matrix out, (r * r, 16 channels) or (frequencies, 16 channels):
     out = G . x . G^T, or with G transposed."""
 
-    @intrinsic
+    @Intrinsic
     def transform(typing, x, out, tile):
         def generate(context, builder, signature, args):
             w = Writer(context, builder, signature, args)

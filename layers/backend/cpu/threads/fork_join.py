@@ -11,13 +11,9 @@ condition in the mailbox's own memory: there is no file descriptor that a progra
 
 from __future__ import annotations
 
-import numba
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
-from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils, inlined, inner, kernel, types
 from demitasse.layers.backend.cpu.threads.work_stealing import ENTERED, I64, MAILBOX, add, read, rest
 
 # Words of a mailbox.  CALL: how often it was opened and closed, so odd while threads may come in; negative at the end.
@@ -46,7 +42,7 @@ def _entrance(function):
     return entrance
 
 
-@intrinsic
+@Intrinsic
 def _invite(typing, mailbox):
     """Leave the function that this stands in, with its arguments, in the mailbox."""
 
@@ -64,7 +60,7 @@ def _invite(typing, mailbox):
     return types.void(types.int64), generate
 
 
-@intrinsic
+@Intrinsic
 def _go_in(typing, mailbox):
     """Call what the mailbox names."""
 
@@ -79,7 +75,7 @@ def _go_in(typing, mailbox):
     return types.void(types.int64), generate
 
 
-@numba.njit(nogil=True)
+@inner
 def _close(mailbox):
     """Let nobody in any more, and wait until all have left."""
     add(mailbox, CALL, 1)
@@ -89,7 +85,7 @@ def _close(mailbox):
         rest(looks)
 
 
-@numba.njit(nogil=True, inline="always")
+@inlined
 def enter(state):
     """0, 1, ... for the threads of a call in order of arrival.  A kernel does this before anything else.
 
@@ -129,7 +125,7 @@ def _posix(name, *offsets):
         return types.void(types.int64), generate
 
     call.__name__ = name
-    return intrinsic(call)
+    return Intrinsic(call)
 
 
 _make_mutex = _posix("pthread_mutex_init", MUTEX, None)
@@ -156,7 +152,7 @@ def ring(mailbox):
     _unlock(mailbox)
 
 
-@numba.njit(nogil=True)
+@inner
 def _sleep(mailbox):
     """Until the next ring, or the end."""
     _lock(mailbox)

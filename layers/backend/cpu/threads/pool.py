@@ -1,7 +1,7 @@
 """One pool of threads for all CPU kernels: when they sleep, when they wake, and what memory they work with.
 
 There is no BLAS and no OpenMP here, so nothing competes for the cores, and a forked process simply starts a pool of its
-own.  How threads come into a kernel is cpu_mailbox's, how they share out its jobs cpu_work's.
+own.  How threads come into a kernel is fork_join's, how they share out its jobs work_stealing's.
 
 DEMITASSE_THREADING=serial computes every kernel on the thread that calls it: the same bits, and none of the above.
 """
@@ -18,8 +18,8 @@ import weakref
 
 import numpy as np
 from llvmlite.binding import ffi
-from numba.core.compiler_lock import global_compiler_lock
 
+from demitasse.layers.backend.cpu import jit
 from demitasse.layers.backend.cpu.threads.fork_join import ASLEEP, CALL, INSIDE, WORDS, prepare, retire, ring, serve
 from demitasse.layers.backend.cpu.threads.work_stealing import MAILBOX, THREADS, state_words
 from demitasse.proto.errors import SolverFault
@@ -85,6 +85,7 @@ class _Team:
 
     def stop(self):
         """At the interpreter's end no thread may be left in compiled code, which goes too."""
+        atexit.unregister(self.stop)
         retire(self.address)
         for thread in self._threads:
             if thread.ident:
@@ -163,15 +164,15 @@ def _serial():
 
 
 # -- processes that fork -----------------------------------------------------------------------------------------------
-# A lock that another thread holds stays locked in the child for ever.  So a fork waits until no thread compiles (Numba
-# and LLVM have a lock each) or starts a pool's threads, and the child starts threads of its own.
+# A lock that another thread holds stays locked in the child for ever.  So a fork waits until no thread makes or loads
+# machine code (LLVM has a lock of its own) or starts a pool's threads, and the child starts threads of its own.
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _held: list = []
 
 
 def _before_fork():
-    locks = [pool._lock for pool in list(_pools)] + [global_compiler_lock._lock, ffi.lib._lock._lock]
+    locks = [pool._lock for pool in list(_pools)] + [jit.lock, ffi.lib._lock._lock]
     for lock in locks:
         lock.acquire()
     _held.append(locks)

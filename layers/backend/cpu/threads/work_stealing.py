@@ -21,11 +21,9 @@ from __future__ import annotations
 import os
 import platform
 
-import numba
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
+
+from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils, inlined, inner, types
 
 I64 = ir.IntType(64)
 
@@ -45,7 +43,7 @@ def _word(builder, address, index):
     return builder.gep(builder.inttoptr(address, I64.as_pointer()), [index])
 
 
-@intrinsic
+@Intrinsic
 def add(typing, address, index, n):
     """Add n to word `index` at an address at once; the value before."""
 
@@ -55,7 +53,7 @@ def add(typing, address, index, n):
     return types.int64(types.int64, types.int64, types.int64), generate
 
 
-@intrinsic
+@Intrinsic
 def read(typing, address, index):
     """Word `index` at an address, as other threads have left it."""
 
@@ -71,7 +69,7 @@ def _call(context, builder, kind, name):
     return context.get_dummy_value()
 
 
-@intrinsic
+@Intrinsic
 def _pause(typing):
     """A moment's rest while waiting for another core."""
 
@@ -83,7 +81,7 @@ def _pause(typing):
     return types.void(), generate
 
 
-@intrinsic
+@Intrinsic
 def _yield(typing):
     """Let another thread have this core: the one that is waited for may have been put on it too."""
 
@@ -95,7 +93,7 @@ def _yield(typing):
     return types.void(), generate
 
 
-@numba.njit(nogil=True, inline="always")
+@inlined
 def rest(looks):
     """After look number `looks` in vain."""
     _pause()
@@ -103,7 +101,7 @@ def rest(looks):
         _yield()
 
 
-@numba.njit(nogil=True)
+@inner
 def wait(state, phase, jobs):
     """Until all jobs of a phase are done."""
     threads = read(state, THREADS)
@@ -113,13 +111,13 @@ def wait(state, phase, jobs):
         rest(looks)
 
 
-@numba.njit(nogil=True, inline="always")
+@inlined
 def part_of(n, i, parts):
     """(first, end) of part i when n things are shared out."""
     return n * i // parts, n * (i + 1) // parts
 
 
-@numba.njit(nogil=True)
+@inner
 def work(state, me, phase, jobs, ahead=False):
     """The jobs 0 ... jobs - 1 of a phase, as far as they fall to thread `me`: its share, then what others have left.
 
@@ -141,7 +139,7 @@ def work(state, me, phase, jobs, ahead=False):
         wait(state, phase, jobs)
 
 
-@numba.njit(nogil=True, inline="always")
+@inlined
 def bands_of(state, rows, width):
     """Into how many bands to cut an image so that a thread has the same pixels in every layer; one where it is small,
     and threads rather have channels of their own.  More bands would leave little to read in line."""
