@@ -13,7 +13,6 @@ import io
 import os
 
 import numpy as np
-from scipy.io import savemat
 
 from demitasse.layers.data.listing import read_lines
 from demitasse.layers.layer import Layer
@@ -56,6 +55,8 @@ class MatWrite(Layer):
         return [None for _ in need]
 
     def _write(self, path: str, item: np.ndarray) -> None:
+        from scipy.io import savemat  # here: SciPy takes longer to import than a small net to load
+
         buffer = io.BytesIO()
         savemat(buffer, {"data": item.reshape(*(1,) * (4 - item.ndim), *item.shape).transpose(3, 2, 1, 0)})
         try:
