@@ -23,6 +23,7 @@ docs: $(READY)
 bench: $(READY)
 	$(RUN) -m pip install --quiet -e '.[bench]'
 	$(RUN) -m benchmarks
+	$(RUN) -m benchmarks --nets voc-fcn8s squeezenet --modes cold --rounds 5 --out benchmarks/results/cold-starts.md
 
 # With a GPU: the layers' goldens and whole nets in every precision, training, NCCL; then the speed beside torch.
 # For CUDA 13: make test-gpu GPU_EXTRA=gpu-cuda13

@@ -1,7 +1,8 @@
-"""python -m benchmarks [--nets ...] [--modes forward train] [--frameworks ...] [--rounds 7] [--threads 2]
+"""python -m benchmarks [--nets ...] [--modes forward train cold] [--frameworks ...] [--rounds 7] [--threads 2]
 
 Runs the frameworks in turns and prints medians, ratios of ours to each, peak memory and, for ours, the time per layer;
-writes the same to benchmarks/results/<date>-<machine>.md.
+writes the same to benchmarks/results/<date>-<machine>.md.  Nets are named as nets.py says: any deploy prototxt will do.
+cold: how long ours takes from the start of the process to its first answer, without machine code kept on disk and with.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import gpu
-from benchmarks.nets import NETS, SINGLES
+from benchmarks.nets import FILES, NETS, SINGLES
 from benchmarks.peers import FRAMEWORKS
 from demitasse.layers.backend import make_backend
 from demitasse.solver.timing import peak_gflops
@@ -29,9 +31,9 @@ from demitasse.solver.timing import peak_gflops
 class Worker:
     """A process that runs one framework; None for `seconds` if it cannot."""
 
-    def __init__(self, framework, net, mode, threads):
+    def __init__(self, framework, net, mode, threads, **more):
         self.framework, self.times, self.peak, self.layers, self.first = framework, [], 0.0, {}, None
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads), **more}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", framework, net, mode, str(threads)],
             text=True,
@@ -97,7 +99,7 @@ def table(net, mode, workers):
     median = {w.framework: statistics.median(w.times) for w in workers}
     least = {w.framework: min(w.times) for w in workers}
     lines = [
-        f"### {net}, {mode}",
+        f"### {Path(net).name}, {mode}",
         "",
         "| | median ms | least ms | ours / it, medians | ours / it, least | peak MB | first run s |",
         "|---|---|---|---|---|---|---|",
@@ -112,6 +114,23 @@ def table(net, mode, workers):
     if ours and ours.layers:
         layers = sorted(((statistics.median(t), n) for n, t in ours.layers.items()), reverse=True)[:16]
         lines += ["", "ours, ms per layer: " + ", ".join(f"{n} {t * 1e3:.1f}" for t, n in layers if t > 1e-4)]
+    return [*lines, ""]
+
+
+def cold_starts(net, rounds, threads):
+    """Markdown lines: seconds from the start of a process to our first answer, with an empty cache and a filled one."""
+    times = {"empty": [], "filled": []}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as cache:
+            for which in times:
+                start = time.perf_counter()
+                worker = Worker("ours", net, "forward", threads, DEMITASSE_CACHE=cache)
+                worker.run(warm_up=True)
+                times[which].append(time.perf_counter() - start)
+                worker.close()
+    lines = [f"### {Path(net).name}, from nothing to the first answer", ""]
+    for which, seconds in times.items():
+        lines.append(f"Cache {which}: median {statistics.median(seconds):.2f} s, least {min(seconds):.2f} s.")
     return [*lines, ""]
 
 
@@ -140,8 +159,8 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--nets", nargs="+", default=[*NETS, "singles"], help='names, "singles", or "conv C K ..."')
-    parser.add_argument("--modes", nargs="+", default=["forward", "train"], choices=["forward", "train"])
+    parser.add_argument("--nets", nargs="+", default=[*NETS, *FILES, "singles"], help='"singles", or see nets.py')
+    parser.add_argument("--modes", nargs="+", default=["forward", "train"], choices=["forward", "train", "cold"])
     parser.add_argument("--frameworks", nargs="+", default=FRAMEWORKS, choices=FRAMEWORKS)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"], help="gpu: FCN-8s beside torch (gpu.py)")
@@ -155,16 +174,21 @@ def main() -> None:
         f"# {machine()}, {args.threads} threads, {datetime.date.today()}",
         "",
         f"Measured peak: {peak:.0f} GFLOP/s; memory copy on one thread "
-        f"{bandwidth_gbytes():.0f} GB/s.  Medians of {args.rounds} runs in turns, one image; float32 but for "
-        "openvino-bf16 (OpenVINO's default where the processor has bfloat16: three digits).",
+        f"{bandwidth_gbytes():.0f} GB/s.  Medians of {args.rounds} runs in turns; "
+        "one image, or as many as a name ends in; "
+        "float32 but for openvino-bf16 (OpenVINO's default where the processor has bfloat16: three digits).",
         "",
     ]
     print("\n".join(lines))
     for net in [n for name in args.nets for n in (SINGLES if name == "singles" else [name])]:
         for mode in args.modes:
-            if mode == "train" and net.startswith("conv"):
+            if (mode == "train" and net not in NETS) or (mode == "cold" and net.startswith("conv")):
                 continue
-            part = table(net, mode, compare(net, mode, args.frameworks, args.rounds, args.threads))
+            part = (
+                cold_starts(net, args.rounds, args.threads)
+                if mode == "cold"
+                else table(net, mode, compare(net, mode, args.frameworks, args.rounds, args.threads))
+            )
             print("\n".join(part), flush=True)
             lines += part
     name = "".join(c if c.isalnum() else "-" for c in machine()).strip("-").lower()

@@ -1,13 +1,20 @@
-"""The nets that are compared, as NetParameter messages whose inputs are "data" and, to train, "label"."""
+"""The nets that are compared, as NetParameter messages: those of this file, whose inputs are "data" and, to train,
+"label"; and any deploy prototxt.
+
+A net is named by one of NETS, "conv C K ..." (see `single`), or by its file, with its input's size and its batch where
+those of the file are not wanted: "PATH", "PATH@368x368", "PATH*8", "PATH@368x368*8".
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.text import read_net
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+ZOO = SHARED / "zoo" / "speed"
 MODELS = Path(__file__).resolve().parents[1] / "models"
 
 
@@ -106,10 +113,14 @@ SINGLES = [
     "conv 64 64 56 5 2 1 1",
 ]
 NETS = ["voc-fcn8s", "voc-fcn-alexnet", "squeezenet", "unet"]
+SIZES = {"openpose_coco": "@368x368"}  # of files that leave them open
+FILES = [f"{path}{SIZES.get(path.stem, '')}{batch}" for path in sorted(ZOO.glob("*.prototxt")) for batch in ("", "*8")]
 
 
 def net_message(name: str, train: bool) -> NetParameter:
     """The net with Input layers; to train, also a loss over every pixel (score and label of one size)."""
+    if _FILE.fullmatch(name):
+        return _from_file(name)
     if name.startswith("voc"):
         folder = next(f for f in (SHARED / "reference-nets" / name, MODELS / name) if f.is_dir())
         net, _ = read_net(folder / "train.prototxt")
@@ -135,6 +146,22 @@ def net_message(name: str, train: bool) -> NetParameter:
         )
         label = read_net(_input("label", 1, 1, *_top_size(name)))[0].layer[0]
         net.layer.insert(0, label)
+    return net
+
+
+_FILE = re.compile(r"(?P<path>.+?\.prototxt)(@(?P<height>\d+)x(?P<width>\d+))?(\*(?P<batch>\d+))?")
+
+
+def _from_file(name: str) -> NetParameter:
+    """The net of a deploy prototxt, at the size and batch that the name may give; one image without."""
+    given = _FILE.fullmatch(name)
+    net, _ = read_net(given["path"])
+    for layer in net.layer:
+        if layer.type == "Input":
+            shape = layer.input_param.shape[0]
+            shape.dim[0] = int(given["batch"] or 1)
+            if given["height"]:
+                shape.dim[2:] = int(given["height"]), int(given["width"])
     return net
 
 

@@ -1,7 +1,7 @@
 """One framework running one net: `make_runner` gives a function that runs it once.
 
 The peers' nets are made of the same NetParameter, with random weights: for PyTorch by torch_net, for ONNX's runtimes by
-our own export.
+our own export, for OpenCV as Caffe's own files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-FRAMEWORKS = ["ours", "torch", "torch-channels-last", "onnxruntime", "openvino", "openvino-bf16"]
+FRAMEWORKS = ["ours", "torch", "torch-channels-last", "onnxruntime", "openvino", "openvino-bf16", "opencv"]
 
 
 def random_inputs(shapes: dict, classes: int) -> dict:
@@ -33,23 +33,18 @@ def make_runner(framework: str, net, train: bool, threads: int):
         return _ours(net, train, threads)
     if framework.startswith("torch"):
         return _torch(net, train, threads, framework.endswith("last"))
+    if framework == "opencv":
+        return _opencv(net, threads)
     return _onnx(net, framework, threads)
 
 
 def _ours(message, train, threads):
     from demitasse.layers.backend import make_backend
-    from demitasse.netdef.net import Net
     from demitasse.proto.messages import SolverParameter
     from demitasse.solver.updates import Updater
 
     backend = make_backend("cpu", threads=threads)
-    net = Net(message, "TRAIN" if train else "TEST", backend=backend, seed=1)
-    inputs = random_inputs({name: net.shapes[name] for name in net.inputs}, _classes(net.shapes, net.specs))
-    rng = np.random.default_rng(1)
-    for param in net.learnable:  # FCN's convolutions start at zero: give them values
-        if not param.data.any() and len(param.shape) > 1:
-            rng.standard_normal(out=param.data.reshape(-1), dtype=np.float32)
-            param.data *= (2 / np.prod(param.shape[1:])) ** 0.5
+    net, inputs = _net(message, train, backend)
     settings = SolverParameter(momentum=0.9, weight_decay=5e-4)
     updater = Updater(settings, net.learnable if train else [], backend)
 
@@ -67,6 +62,23 @@ def _ours(message, train, threads):
         return times
 
     return run
+
+
+def _net(message, train=False, backend=None):
+    """(the net with random weights, its inputs)"""
+    from demitasse.netdef.net import Net
+
+    net = Net(message, "TRAIN" if train else "TEST", backend=backend, seed=1)
+    rng = np.random.default_rng(1)
+    for param in net.learnable:  # FCN's convolutions start at zero, others name no filler: give them values
+        if not param.data.any() and len(param.shape) > 1:
+            rng.standard_normal(out=param.data.reshape(-1), dtype=np.float32)
+            param.data *= (2 / np.prod(param.shape[1:])) ** 0.5
+    for spec in net.specs:
+        if spec.type == "BatchNorm":  # as if it had seen data of variance 1
+            for param in net.params[spec.name][1:]:
+                param.data[...] = 1
+    return net, random_inputs({name: net.shapes[name] for name in net.inputs}, _classes(net.shapes, net.specs))
 
 
 @contextlib.contextmanager
@@ -141,10 +153,7 @@ def _torch(message, train, threads, channels_last):
 
 
 def _onnx(message, framework, threads):
-    from demitasse.netdef.net import Net
-
-    net = Net(message, "TEST", seed=1)
-    inputs = random_inputs({name: net.shapes[name] for name in net.inputs}, _classes(net.shapes, net.specs))
+    net, inputs = _net(message)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "net.onnx")
         net.to_onnx(path, fixed=True, fold=True)
@@ -166,3 +175,26 @@ def _onnx(message, framework, threads):
             {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision},
         )
         return lambda: compiled(inputs)
+
+
+def _opencv(message, threads):
+    import cv2
+
+    from demitasse.proto.text import format as prototxt
+
+    net, inputs = _net(message)
+    with tempfile.TemporaryDirectory() as folder:
+        text, weights = os.path.join(folder, "net.prototxt"), os.path.join(folder, "net.caffemodel")
+        with open(text, "w", encoding="utf-8") as file:
+            file.write(prototxt(message))
+        net.save(weights)
+        loaded = cv2.dnn.readNetFromCaffe(text, weights)
+    cv2.setNumThreads(threads)
+    names = loaded.getUnconnectedOutLayersNames()
+
+    def run():
+        for name, array in inputs.items():
+            loaded.setInput(array, name)
+        loaded.forward(names)
+
+    return run
