@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
+from typing import NamedTuple
 
 from demitasse.layers.backend.options import BackendOptions
 from demitasse.netdef.net import Net
 from demitasse.proto.errors import GraphFault, printable
 
 PRODUCT = 1024  # rows and columns of the matrices that measure a machine's peak
+STREAM = 1 << 24  # elements of the array that measures its memory: more than caches hold
 
 
 def peak_gflops(backend, seconds: float = 0.5) -> float:
@@ -25,6 +28,31 @@ def peak_gflops(backend, seconds: float = 0.5) -> float:
         backend.synchronize()
         best = min(best, time.perf_counter() - start)
     return 2 * PRODUCT**3 / best / 1e9
+
+
+def stream_gbytes(backend, seconds: float = 0.3) -> float:
+    """The best rate at which memory was read and written on all cores in about that many seconds, in 10^9 bytes/s."""
+    x = backend.uniform((STREAM,))
+    backend.relu_forward(x, 0.5)
+    backend.synchronize()
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end or best == float("inf"):
+        start = time.perf_counter()
+        backend.relu_forward(x, 0.5)
+        backend.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return 2 * x.nbytes / best / 1e9
+
+
+class Roofline(NamedTuple):
+    """What a machine can do at best."""
+
+    gflops: float  # GFLOP/s
+    gbytes: float  # 10^9 bytes/s to and from memory
+
+    def seconds(self, flop: float, bytes_moved: float) -> float:
+        """The least time for so many operations and bytes: the one waits for the other at no point."""
+        return max(flop / self.gflops, bytes_moved / self.gbytes) / 1e9
 
 
 class LayerClock:
@@ -68,7 +96,7 @@ def time_net(options) -> int:
                 net.backward()
     backend.synchronize()
     total = time.perf_counter() - begin
-    _print_table(net, clock, options.iterations, peak_gflops(backend), goes_back)
+    _print_table(net, clock, options.iterations, Roofline(peak_gflops(backend), stream_gbytes(backend)), goes_back)
     forward, backward = (1e3 * sum(sums) / options.iterations for sums in (clock.forward, clock.backward))
     print(f"Average Forward pass: {forward:g} ms.")
     print(f"Average Backward pass: {backward:g} ms." if goes_back else "No backward pass: no loss reaches a weight.")
@@ -88,33 +116,45 @@ def _warm_up(net) -> bool:
     return True
 
 
-def _print_table(net, clock, iterations: int, peak: float, goes_back: bool) -> None:
+def _print_table(net, clock, iterations: int, roof: Roofline, goes_back: bool) -> None:
     width = max(len("layer"), *(len(printable(name)) for name in net.layer_names))
     kind = max(len("type"), *(len(step.cls.type) for step in net.plan.steps))
-    print(
-        f"{'layer':{width}}  {'type':{kind}}  {'forward ms':>10} {'GFLOP/s':>8} {'of peak':>7}  "
-        f"{'backward ms':>11} {'GFLOP/s':>8} {'of peak':>7}"
-    )
+    columns = f"{'GFLOP/s':>8} {'of roof':>7}"
+    print(f"{'layer':{width}}  {'type':{kind}}  {'forward ms':>10} {columns}  {'backward ms':>11} {columns}")
+    sums = [0.0] * 6  # seconds, operations and seconds at best, of both passes
+
+    def line(name, kind_of_layer, ahead, back):
+        text = f"{name:{width}}  {kind_of_layer:{kind}}  {1e3 * ahead[0]:10.3f} {_rate(*ahead)}  "
+        print(text + (f"{1e3 * back[0]:11.3f} {_rate(*back)}" if goes_back else f"{'-':>11}"))
+
     for step in net.plan.steps:
         ahead, back = clock.forward[step.index] / iterations, clock.backward[step.index] / iterations
-        macs = step.layer.macs([value.shape for value in step.bottoms], [value.shape for value in step.tops])
+        flop, moved = _work(step)
         passes = sum((any(step.need), any(p.grad is not None for p in step.layer.params)))
-        name = printable(step.name)
-        print(
-            f"{name:{width}}  {step.cls.type:{kind}}  {1e3 * ahead:10.3f} {_rate(2 * macs, ahead, peak)}  "
-            + (f"{1e3 * back:11.3f} {_rate(2 * macs * passes, back, peak)}" if goes_back else f"{'-':>11}")
-        )
+        row = ahead, flop, roof.seconds(flop, moved), back, passes * flop, roof.seconds(passes * flop, passes * moved)
+        sums = [total + own for total, own in zip(sums, row, strict=True)]
+        line(printable(step.name), step.cls.type, row[:3], row[3:])
+    line("total", "", sums[:3], sums[3:])
     print(
-        f"Peak of this machine, measured by {PRODUCT}x{PRODUCT} matrix products: {peak:.0f} GFLOP/s "
-        "(a convolution by transforms can seem to exceed it: it needs fewer operations than are counted here)"
+        f"The roof of this machine, as measured: {roof.gflops:.0f} GFLOP/s in {PRODUCT}x{PRODUCT} matrix products, "
+        f"{roof.gbytes:.1f} GB/s to and from memory (a convolution by transforms can exceed it: it needs fewer "
+        "operations than are counted here; so can a layer whose arrays are still in a cache)"
     )
 
 
-def _rate(flop: float, seconds: float, peak: float) -> str:
-    if not flop or not seconds:
+def _work(step) -> tuple[float, float]:
+    """(operations of a forward pass, bytes that it reads and writes at least)"""
+    bottoms, tops = ([value.shape for value in values] for values in (step.bottoms, step.tops))
+    shapes = [*bottoms, *tops, *(param.shape for param in step.layer.params)]
+    return 2 * step.layer.macs(bottoms, tops), 4 * sum(math.prod(shape) for shape in shapes)
+
+
+def _rate(seconds: float, flop: float, best: float) -> str:
+    """Operations per second, where the layer has any to count; how long the machine would take at best."""
+    if not seconds or not best:
         return f"{'':8} {'':7}"
-    rate = flop / seconds / 1e9
-    return f"{rate:8.1f} {100 * rate / peak:6.0f}%"
+    rate = f"{flop / seconds / 1e9:8.1f}" if flop else f"{'':8}"
+    return f"{rate} {100 * best / seconds:6.0f}%"
 
 
 def device_query(options) -> int:
