@@ -16,7 +16,7 @@ from demitasse.proto.messages import FillerParameter
 
 class BatchNorm(Layer):
     type = "BatchNorm"
-    in_place = True
+    in_place = fuses_relu = True
 
     @property
     def takes_nhwc(self):
@@ -47,7 +47,7 @@ class BatchNorm(Layer):
             )
         return [shape]
 
-    def forward(self, xs):
+    def forward(self, xs, relu=None):
         be, xp, field = self.be, self.xp, self.spec.batch_norm_param
         x = xs[0].reshape(-1, 1) if xs[0].ndim == 1 else xs[0]
         sums = [param.data for param in self.params[:3]]
@@ -64,15 +64,18 @@ class BatchNorm(Layer):
         scale = 1 / xp.sqrt(variance + field.eps)
         zero = be.zeros(scale.shape)
         gamma, beta = (param.data for param in self.params[3:]) if self.scaled else (1, zero)
-        y = be.affine(x, mean, scale * gamma, beta)
-        if self.keep and self.scaled:
-            self.saved = be.affine(x, mean, scale, zero), scale, use_global
-        elif self.keep:
-            self.saved = None if use_global else y, scale, use_global
+        y = be.affine(x, mean, scale * gamma, beta, relu)
+        if self.keep:
+            wanted = self.scaled or not use_global  # before scale, shift and ReLU
+            there = not self.scaled and relu is None
+            unit = y if there else be.affine(x, mean, scale, zero) if wanted else None
+            self.saved = unit, scale, use_global, y.reshape(xs[0].shape) if relu is not None else None
         return [y.reshape(xs[0].shape)]
 
-    def backward(self, dys, need):
-        unit, scale, use_global = self.saved
+    def backward(self, dys, need, relu=None):
+        unit, scale, use_global, y = self.saved
+        if relu is not None:
+            dys = [self.be.relu_backward(dys[0], y, relu)]
         dy, zero = dys[0].reshape(-1, 1) if dys[0].ndim == 1 else dys[0], self.be.zeros(scale.shape)
         if self.scaled:
             gamma, beta = self.params[3:]

@@ -12,7 +12,7 @@ class Eltwise(Layer):
     type = "Eltwise"
     drawn_as = "join"
     bottoms = (2, None)
-    in_place = True
+    in_place = fuses_relu = True
 
     def setup(self, shapes):
         param = self.spec.eltwise_param
@@ -39,20 +39,24 @@ class Eltwise(Layer):
                 )
         return [shapes[0]]
 
-    def forward(self, xs):
-        forward = {
-            EltwiseParameter.SUM: self._sum,
-            EltwiseParameter.PROD: self._product,
-            EltwiseParameter.MAX: self._maximum,
-        }[self.operation]
-        return [forward(xs)]
+    def forward(self, xs, relu=None):
+        if self.operation == EltwiseParameter.SUM:
+            y, kept = self.be.weighted_sum(xs, self.coeffs, relu), None
+        else:
+            y, kept = self._product(xs) if self.operation == EltwiseParameter.PROD else self._maximum(xs)
+            y = y if relu is None else self.be.relu_forward(y, relu)
+        if self.keep:
+            self.saved = kept, y if relu is not None else None
+        return [y]
 
-    def backward(self, dys, need):
+    def backward(self, dys, need, relu=None):
         (dy,), op = dys, self.operation
+        if relu is not None:
+            dy = self.be.relu_backward(dy, self.saved[1], relu)
         if op == EltwiseParameter.SUM:
             return [_times(dy, c) if n else None for c, n in zip(self.coeffs, need, strict=True)]
         if op == EltwiseParameter.MAX:
-            return [dy * (self.saved == i) if n else None for i, n in enumerate(need)]
+            return [dy * (self.saved[0] == i) if n else None for i, n in enumerate(need)]
         return [dy * self._others(i) if n else None for i, n in enumerate(need)]
 
     def to_onnx(self, graph, xs):
@@ -66,19 +70,12 @@ class Eltwise(Layer):
     def coords(self):
         return SAME_COORDS
 
-    def _sum(self, xs):
-        first, *terms = (_times(x, c) for x, c in zip(xs, self.coeffs, strict=True))
-        for term in terms:
-            first = first + term
-        return first
-
     def _product(self, xs):
+        """(y, what backward needs), as _maximum."""
         y = xs[0]
         for x in xs[1:]:
             y = y * x
-        if self.keep:
-            self.saved = xs, y
-        return y
+        return y, (xs, y)
 
     def _maximum(self, xs):
         xp, y = self.xp, xs[0]
@@ -86,13 +83,11 @@ class Eltwise(Layer):
         for i, x in enumerate(xs[1:], 1):
             wins = ~(y > x) if i == 1 else x > y
             y, winner = xp.where(wins, x, y), xp.where(wins, winner.dtype.type(i), winner)
-        if self.keep:
-            self.saved = winner
-        return y
+        return y, winner
 
     def _others(self, i):
         """The derivative of the product by bottom i: the product of the others."""
-        xs, y = self.saved
+        xs, y = self.saved[0]
         if not self.spec.eltwise_param.stable_prod_grad:
             xp, x = self.xp, xs[i]
             return xp.where(x == 0, xp.nan, y / xp.where(x == 0, 1, x))  # one division; no answer at 0, as asked for

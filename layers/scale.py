@@ -8,7 +8,7 @@ from demitasse.proto.messages import FillerParameter
 class Scale(SpanLayer):
     type = "Scale"
     drawn_as = "join"
-    multiplies = True
+    multiplies = fuses_relu = True
 
     @property
     def takes_nhwc(self):
@@ -25,18 +25,23 @@ class Scale(SpanLayer):
         self.check_span(shapes[0], shapes[1] if len(shapes) > 1 else self.params[0].shape)
         return [shapes[0]]
 
-    def forward(self, xs):
-        scale = xs[1] if len(xs) > 1 else self.params[0].data
-        if self.keep:
-            self.saved = xs[0], scale
+    def forward(self, xs, relu=None):
+        scale, bias = xs[1] if len(xs) > 1 else self.params[0].data, self._bias()
         if self._by_channel():
             zero = self.be.zeros(scale.shape)
-            return [self.be.affine(xs[0], zero, scale, self._bias().data if self._bias() else zero)]
-        y = xs[0] * self.stretched(scale, xs[0].ndim)
-        return [y + self.stretched(self._bias().data, y.ndim) if self._bias() else y]
+            y = self.be.affine(xs[0], zero, scale, bias.data if bias else zero, relu)
+        else:
+            y = xs[0] * self.stretched(scale, xs[0].ndim)
+            y = y + self.stretched(bias.data, y.ndim) if bias else y
+            y = y if relu is None else self.be.relu_forward(y, relu)
+        if self.keep:
+            self.saved = xs[0], scale, y if relu is not None else None
+        return [y]
 
-    def backward(self, dys, need):
-        (dy,), (x, scale), bias = dys, self.saved, self._bias()
+    def backward(self, dys, need, relu=None):
+        (dy,), (x, scale, y), bias = dys, self.saved, self._bias()
+        if relu is not None:
+            dy = self.be.relu_backward(dy, y, relu)
         if bias and bias.grad is not None:
             bias.grad += self.summed(dy, scale.shape)
         learned = self.params[0] if len(need) == 1 and self.params[0].grad is not None else None

@@ -2,8 +2,8 @@
 
 A call may do more than its layer alone, where nobody could tell:
 
-    an in-place ReLU is the epilogue of the Convolution, Deconvolution or InnerProduct before it, if it is the only
-    reader of what that makes, which carries no loss;
+    an in-place ReLU is the epilogue of the layer before it (a Convolution, InnerProduct, BatchNorm, Eltwise ...), if it
+    is the only reader of what that makes, which carries no loss;
     a Convolution or Deconvolution writes its top where the Concat behind it wants it, which then copies nothing.
 
 What a layer can do of this it declares itself (layers/layer.py).  Slots depend on sizes, all else does not.

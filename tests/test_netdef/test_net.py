@@ -49,6 +49,37 @@ def test_fusing_and_keeping_change_no_number(options):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("operation", ["SUM", "PROD", "MAX"])
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_any_layer_before_a_relu_computes_it_too_and_changes_no_number(phase, operation):
+    filler = "filler { type: 'gaussian' std: 1 } bias_term: true bias_filler { type: 'gaussian' std: 1 }"
+    text = (
+        blob(shape=(2, 3, 8, 8))
+        + blob("label", (2, 1, 6, 6))
+        + "".join(conv(name, "data") for name in ("a", "b"))
+        + layer("BatchNorm", "norm", "a", "a")
+        + layer("ReLU", "r1", "a", "a")
+        + layer("Scale", "scale", "b", more=f"scale_param {{ {filler} }}")
+        + layer("ReLU", "r2", "scale", "scale", "relu_param { negative_slope: 0.25 }")
+        + layer("Eltwise", "sum", "a scale", more=f"eltwise_param {{ operation: {operation} }}")
+        + layer("ReLU", "r3", "sum", "sum")
+        + layer("SoftmaxWithLoss", "loss", "sum label")
+    )
+    results, feed = [], {"data": RNG.standard_normal((2, 3, 8, 8)), "label": RNG.integers(0, 4, (2, 1, 6, 6))}
+    for fuse in (True, False):
+        net = build("force_backward: true\n" + text, phase, fuse=fuse, keep=["data"])
+        net.forward(feed)
+        calls = len(net.executor.begin_forward(0, len(net.plan.steps) - 1).calls)
+        net.forward(feed)
+        loss = net.loss
+        net.backward()
+        results.append([calls, loss, net.grads["data"], *gradients(net)])
+    (fused, *values), (alone, *others) = results
+    assert fused == alone - 3
+    for found, expected in zip(values, others, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_gradients_accumulate_until_they_are_cleared():
     net = build(SMALL, "TRAIN")
     net.forward(FEED)

@@ -35,6 +35,9 @@ class Elementwise(Protocol):
     def dropout_backward(self, dy: Array, mask: Array, ratio: float) -> Array:
         """dx = dy / (1 - ratio) where mask, 0 elsewhere."""
 
+    def weighted_sum(self, xs: Sequence[Array], weights: Sequence[float], relu: float | None = None) -> Array:
+        """xs[0] * weights[0] + xs[1] * weights[1] + ... of arrays of one shape; relu: the slope of a ReLU to apply."""
+
     def sigmoid(self, x: Array) -> Array:
         """1 / (1 + exp(-x)), without overflow and to full precision in both tails."""
 
@@ -42,8 +45,11 @@ class Elementwise(Protocol):
 class Norm(Protocol):
     """Normalization over channels, batches or neighbours."""
 
-    def affine(self, x: Array, centre: Array, scale: Array, shift: Array) -> Array:
-        """(x - centre) * scale + shift; all three (C,), a value per channel (axis 1) of x."""
+    def affine(self, x: Array, centre: Array, scale: Array, shift: Array, relu: float | None = None) -> Array:
+        """(x - centre) * scale + shift; all three (C,), a value per channel (axis 1) of x.
+
+        relu: the slope of a ReLU to apply to it.
+        """
 
     def moments(self, x: Array) -> tuple[Array, Array]:
         """(mean, variance) of x, (C,) each: of every channel (axis 1) over all other axes; 0 where nothing is."""

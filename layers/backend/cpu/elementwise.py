@@ -1,4 +1,4 @@
-"""ReLU, PReLU and dropout: one pass over memory each, in jobs of GRAIN elements.
+"""ReLU, PReLU, dropout and sums: one pass over memory each, in jobs of GRAIN elements.
 
 Indices are unsigned: a signed one might be negative, count from the end, and keep a loop from becoming vector code.
 """
@@ -97,6 +97,25 @@ def _prelu_backward(state, dy, x, slope, dx, area):
             for i in range(np.uint64(plane * area), np.uint64((plane + 1) * area)):
                 value = dy[i]
                 dx[i] = value if x[i] > 0 else value * factor
+
+
+@takes(lambda xs, weights, relu=None: len(xs) == 2 and floats(*xs))
+def weighted_sum(be, xs, weights, relu=None):
+    a, b = xs
+    y, slope = be.empty(a.shape), np.float32(1 if relu is None else relu)
+    be.pool.run(_weighted_sum, 1, a.reshape(-1), b.reshape(-1), *map(np.float32, weights), slope, y.reshape(-1))
+    return y
+
+
+@kernel
+def _weighted_sum(state, a, b, weight_a, weight_b, slope, y):
+    """y = relu(a * weight_a + b * weight_b); slope 1: no relu."""
+    me = enter(state)
+    jobs = (y.size + GRAIN - 1) // GRAIN
+    for job in work(state, me, 0, jobs):
+        for i in range(np.uint64(job * GRAIN), np.uint64(min((job + 1) * GRAIN, y.size))):
+            value = a[i] * weight_a + b[i] * weight_b
+            y[i] = value if value > 0 else value * slope + np.float32(0)
 
 
 @takes(lambda dy, mask, ratio: floats(dy) and of_type(bool, mask))

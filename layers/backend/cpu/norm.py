@@ -17,16 +17,16 @@ GRAIN = 1 << 16  # elements of an affine map's job
 PIXELS = 512  # of a job of LRN
 
 
-@takes(lambda x, centre, scale, shift: floats(x, centre, scale, shift) and x.size > 0)
-def affine(be, x, centre, scale, shift):
-    y = be.empty(x.shape)
-    be.pool.run(_affine, 1, x.reshape(-1), centre, scale, shift, y.reshape(-1), math.prod(x.shape[2:]))
+@takes(lambda x, centre, scale, shift, relu=None: floats(x, centre, scale, shift) and x.size > 0)
+def affine(be, x, centre, scale, shift, relu=None):
+    y, slope = be.empty(x.shape), np.float32(1 if relu is None else relu)
+    be.pool.run(_affine, 1, x.reshape(-1), centre, scale, shift, slope, y.reshape(-1), math.prod(x.shape[2:]))
     return y
 
 
 @kernel
-def _affine(state, x, centre, scale, shift, y, area):
-    """y = (x - centre) * scale + shift, each that of the plane's channel."""
+def _affine(state, x, centre, scale, shift, slope, y, area):
+    """y = relu((x - centre) * scale + shift), each that of the plane's channel; slope 1: no relu."""
     me = enter(state)
     planes, channels = x.size // area, scale.size
     each = max(1, GRAIN // area)
@@ -36,7 +36,8 @@ def _affine(state, x, centre, scale, shift, y, area):
             c = plane % channels
             minus, factor, plus = centre[c], scale[c], shift[c]
             for i in range(np.uint64(plane * area), np.uint64((plane + 1) * area)):
-                y[i] = (x[i] - minus) * factor + plus
+                value = (x[i] - minus) * factor + plus
+                y[i] = value if value > 0 else value * slope + np.float32(0)
 
 
 @inner_kernel

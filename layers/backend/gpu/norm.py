@@ -8,11 +8,11 @@ from demitasse.layers.backend.gpu.launch import channels, launch, like, pixels
 from demitasse.layers.backend.gpu.nhwc import NhwcTensor
 
 
-def affine(be, x, centre, scale, shift):
+def affine(be, x, centre, scale, shift, relu=None):
     x = x.layout.unscaled(x) if isinstance(x, NhwcTensor) else x
     y = like(be, x)
     launch(be, "elementwise", "affine", x.size, x, centre, scale, shift, y, *channels(x, scale))
-    return y
+    return y if relu is None else be.relu_forward(y, relu)
 
 
 def lrn_forward(be, x, size, alpha, beta, k):

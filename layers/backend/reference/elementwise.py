@@ -1,4 +1,4 @@
-"""ReLU, PReLU, dropout and the sigmoid."""
+"""ReLU, PReLU, dropout, sums and the sigmoid."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ def prelu_forward(be, x, slope):
 
 def prelu_backward(be, dy, x, slope):
     return be.xp.where(x > 0, dy, dy * per_channel(slope, x))
+
+
+def weighted_sum(be, xs, weights, relu=None):
+    first, *terms = (x if weight == 1 else x * weight for x, weight in zip(xs, weights, strict=True))
+    for term in terms:
+        first = first + term
+    return first if relu is None else be.relu_forward(first, relu)
 
 
 def dropout_forward(be, x, ratio):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from demitasse.layers.backend.reference.windows import per_channel
 
 
-def affine(be, x, centre, scale, shift):
+def affine(be, x, centre, scale, shift, relu=None):
     centre, scale, shift = (per_channel(each, x) for each in (centre, scale, shift))
-    return (x - centre) * scale + shift
+    y = (x - centre) * scale + shift
+    return y if relu is None else be.relu_forward(y, relu)
 
 
 def moments(be, x):
