@@ -154,7 +154,7 @@ def test_nets_and_solvers_do_not_ask_which_device_it_is():
 
 
 # Private names of other libraries that have no public way to the same.
-FOREIGN = {"_cache_path", "_source_stamp", "_index_name", "_actions", "_SubParsersAction", "_option_string_actions"}
+FOREIGN = {"_getvalue", "_actions", "_SubParsersAction", "_option_string_actions"}
 FOREIGN |= {"_getframe", "_replace", "_asdict", "_fields"}
 
 

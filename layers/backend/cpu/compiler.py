@@ -10,6 +10,7 @@ import contextlib
 import functools
 import types as python
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
@@ -19,6 +20,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.np.arrayobj import populate_array
 
+from demitasse.layers.backend.cpu.code_cache import target_machine
 from demitasse.layers.backend.cpu.jit import Function, Intrinsic, PackedKind, formats_of
 
 # Without NRT there are no references to count, in every view of an array, and none that could be kept for ever.
@@ -65,9 +67,11 @@ class _Whole(_Piece):
     def object_code(self, entry: str) -> bytes:
         self._ensure_finalized()
         self.keep(entry)
-        manager, builder = self._codegen._module_pass_manager()
-        manager.run(self._final_module, builder)
-        return self._codegen._tm.emit_object(self._final_module)
+        machine, options = target_machine(), llvm.create_pipeline_tuning_options(speed_level=3)
+        options.loop_vectorization = True
+        passes = llvm.create_pass_builder(machine, options)
+        passes.getModulePassManager().run(self._final_module, passes)
+        return machine.emit_object(self._final_module)
 
 
 @contextlib.contextmanager
