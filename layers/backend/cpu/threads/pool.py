@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import ctypes
 import functools
+import logging  # see the end of this file  # noqa: F401
 import os
 import threading
 import weakref
@@ -189,5 +190,5 @@ def _after_fork_in_child():
         pool.forked()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # later than logging, which then is locked after us: Numba's import takes that lock
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
