@@ -101,7 +101,7 @@ setup(
         "scipy>=1.11",
         "protobuf>=5",
         "pillow>=10",
-        "numba>=0.60",
+        "numba>=0.62,<0.69",  # compiler.py relies on its inside
         "tqdm>=4.64",
     ],
     extras_require=EXTRAS,
