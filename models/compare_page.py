@@ -99,7 +99,7 @@ def page(logs: Mapping[str, RunLog], settings, scores, shown: Pictures) -> str:
     rows = [["weights", *(shown.weights[name] for name in logs)]] if shown.weights and shown.results else []
     rows += [
         [name, *(pages.number(getattr(shown.results[run], key)) for run in logs)]
-        for key, name in (("mean_iu", "mean IU of the best"), ("pixel_accuracy", "pixel accuracy of the best"))
+        for key, name in (("mean_iu", "mean IU, all images"), ("pixel_accuracy", "pixel accuracy, all images"))
         if shown.results
     ]
     parts = [

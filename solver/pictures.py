@@ -51,6 +51,7 @@ def distinct_palette(n: int = 256) -> np.ndarray:
 
 
 DISTINCT = distinct_palette()
+NONE = 255
 FINE = 250  # pixels of a side: a line of one pixel can be seen in a picture that is no larger
 
 
@@ -69,6 +70,10 @@ def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.5, palette: 
 def outlined(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The picture with the borders of the labelled areas in it: white lines with a black rim, wider in larger ones."""
     picture, (height, width) = picture.copy(), labels.shape
+    none = labels == NONE
+    if none.any() and not none.all():  # the band round an object that is of no class has two sides: one line is enough
+        nearest = ndimage.distance_transform_edt(none, return_distances=False, return_indices=True)
+        labels = labels[tuple(nearest)]
     border = np.zeros((height, width), bool)
     border[:, :-1] = labels[:, :-1] != labels[:, 1:]
     border[:-1] |= labels[:-1] != labels[1:]

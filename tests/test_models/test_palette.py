@@ -63,5 +63,7 @@ def test_borders_lie_between_the_classes():
     labels = np.array([[0, 0, 1, 1]] * 3)
     drawn = pictures.outlined(np.full((3, 4, 3), 9, np.uint8), labels)
     assert drawn[:, :, 0].tolist() == [[0, 255, 0, 9]] * 3
+    banded = pictures.outlined(np.full((3, 9, 3), 9, np.uint8), np.array([[0, 0, 0, 255, 255, 255, 1, 1, 1]] * 3))
+    assert (banded[1, :, 0] == 255).sum() == 1, "one line for a band of no class"
     wide = pictures.outlined(np.full((600, 600, 3), 9, np.uint8), np.arange(600)[None].repeat(600, axis=0) // 300)
     assert (wide[300, :, 0] == 255).sum() == 5 and (wide[300, :, 0] == 0).sum() == 4
