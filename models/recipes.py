@@ -16,7 +16,7 @@ from demitasse.proto import text
 from demitasse.proto.errors import SchemaFault, did_you_mean
 from demitasse.proto.messages import NetParameter, SolverParameter
 
-WRITTEN = ("own", "demo", "ssd-demo")  # nets that `write` knows beside those of the family
+WRITTEN = ("own", "demo", "ssd-demo", "ssd-own")  # nets that `write` knows beside those of the family
 
 
 def recipe(name: str) -> Recipe:

@@ -12,6 +12,7 @@ from demitasse.proto.cli import progress
 from demitasse.proto.errors import SchemaFault
 from demitasse.proto.option_values import integer, size, whole_number
 
+OWN_SIDE = 192  # of the images that ssd-own sees
 DEMOS = {
     "demo": ("demo", demo_net.files),
     "rcnn-demo": ("rcnn_demo", rcnn_demo.files),
@@ -25,7 +26,8 @@ def add_to(commands) -> None:
     parser.add_argument(
         "name",
         metavar="NET",
-        help="a net of `list`, `all` of them, `demo`, `ssd-demo`, `rcnn-demo`, or `own`: a slim FCN-8s for own images",
+        help="a net of `list`, `all` of them, `demo`, `ssd-demo`, `rcnn-demo`, `ssd-own`: a small SSD for own boxes, "
+        "or `own`: a slim FCN-8s for own images",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write to; each net gets a folder in it")
     parser.add_argument(
@@ -58,12 +60,25 @@ def add_to(commands) -> None:
     parser.set_defaults(run=run)
 
 
+def _write_own_boxes(options) -> None:
+    """The small SSD for the databases of --data, with the classes of a file."""
+    if not options.classes or options.classes.isdigit():
+        raise SchemaFault("ssd-own needs --classes FILE: the names in the annotations, one a line")
+    names = [name for name in class_names(options.classes) if name != "background"]
+    side = options.resize or OWN_SIDE
+    task = ssd_demo.Task(["background", *names], (side, side), options.data)
+    print("\n".join(map(str, write_files(options.out / "ssd_own", ssd_demo.files(task), options.overwrite))))
+
+
 def run(options) -> None:
     """Write the nets, and print what was written."""
     if options.name in DEMOS:
         folder, files = DEMOS[options.name]
         written = write_files(options.out / folder, files(), options.overwrite)
         print("\n".join(map(str, written)))
+        return
+    if options.name == "ssd-own":
+        _write_own_boxes(options)
         return
     classes = options.classes and (int(options.classes) if options.classes.isdigit() else options.classes)
     if classes == 0:

@@ -102,3 +102,21 @@ def test_a_short_training_and_its_report(tmp_path, monkeypatch, capsys, drawn):
     page = (tmp_path / "run/report.html").read_text()
     assert page.count("<img") == 4 and "Average precision" in page and "training loss" in page
     assert (tmp_path / "run/pictures.png").stat().st_size > 1000
+
+
+def test_own_boxes_are_trained_on_and_found(drawn, tmp_path, monkeypatch, capsys):
+    """The commands of docs/forks.md, on a folder as PASCAL VOC lays it out."""
+    monkeypatch.chdir(tmp_path)
+    Path("names.txt").write_text("".join(f"{name}\n" for name in scenes.CLASSES[1:]))
+    main(["write", "ssd-own", "nets", "--classes", "names.txt", "--data", "boxes", "--resize", "64"])
+    Path("boxes").mkdir()
+    label_map = ["--label_map_file", "nets/ssd_own/labelmap.prototxt"]
+    for split, name in (("train", "train"), ("val", "val")):
+        main(["convert_annoset", str(drawn), split, f"boxes/{name}_lmdb", *label_map])
+    solver = caffe.get_solver("nets/ssd_own/solver.prototxt")
+    solver.step(1)
+    assert np.isfinite(solver.net.blobs["loss"].data) and solver.net.blobs["data"].data.shape == (8, 3, 64, 64)
+    solver.net.save("w.caffemodel")
+    image = next((Path(drawn) / "JPEGImages").glob("*.jpg"))
+    main(["detect", "nets/ssd_own/deploy.prototxt", "w.caffemodel", str(image), "--threshold", "0.02"])
+    assert "objects in 1 of 1 images" in capsys.readouterr().out
