@@ -12,6 +12,7 @@ from demitasse.models.data import read
 from demitasse.models.data.folder_layers import list_images
 from demitasse.models.palette import PALETTE, save_labels
 from demitasse.proto.errors import DataFault, LabelFault, SchemaFault
+from demitasse.proto.option_values import digits
 
 INDICES = ("L", "LA", "1")  # modes that show no colour: their values are meant
 
@@ -132,10 +133,10 @@ def read_colours(file: str) -> np.ndarray:
     """(classes, 3) uint8."""
     rows = []
     for line in read.lines(file):
-        words = line.replace(",", " ").split()[:3]
-        if len(words) < 3 or not all(word.isdigit() and int(word) < 256 for word in words):
+        colour = [digits(word) for word in line.replace(",", " ").split()[:3]]
+        if len(colour) < 3 or any(value is None or value > 255 for value in colour):
             raise SchemaFault(f"{file}: '{line}' is not `R G B name` with numbers from 0 to 255")
-        rows.append([int(word) for word in words])
+        rows.append(colour)
     if not 1 <= len(rows) <= read.IGNORE:
         raise SchemaFault(f"{file}: {len(rows)} colours: there must be 1 to 255")
     if len({tuple(row) for row in rows}) < len(rows):
@@ -145,7 +146,7 @@ def read_colours(file: str) -> np.ndarray:
 
 def read_map(text: str) -> dict[int, int]:
     """{value: class} of 255=1,128=2."""
-    pairs = [word.partition("=") for word in text.split(",") if word]
-    if not all(a.strip().isdigit() and b.strip().isdigit() and max(int(a), int(b)) < 256 for a, _, b in pairs):
+    pairs = [[digits(part.strip()) for part in word.partition("=")[::2]] for word in text.split(",") if word]
+    if any(value is None or value > 255 for pair in pairs for value in pair):
         raise SchemaFault(f"--map {text}: give value=class pairs of 0 to 255, such as 255=1,128=2")
-    return {int(a): int(b) for a, _, b in pairs}
+    return dict(pairs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from functools import cached_property
 from pathlib import Path
@@ -40,17 +41,17 @@ class RunLog:
     @property
     def settings(self) -> dict[str, str]:
         """{field: value} of its solver."""
-        return self.last("settings").get("values", {})
+        return self.last("settings").get("values") or {}
 
     @property
     def versions(self) -> dict[str, str]:
         """{package: version} of what has computed it."""
-        return self.last("settings").get("versions", {})
+        return self.last("settings").get("versions") or {}
 
     @property
     def data(self) -> dict[str, str]:
         """{data layer: its fingerprint}."""
-        return self.last("settings").get("data", {})
+        return self.last("settings").get("data") or {}
 
     def about(self) -> dict[str, str]:
         """{"run": ..., "begun": ..., "trained for": ..., "command": ..., "iterations": ...}; as little as it knows."""
@@ -74,14 +75,14 @@ class RunLog:
     def weights(self) -> Path | None:
         """The weights of its best snapshot, where there is a best, else of its newest; None where none is left."""
         best = self.last("best").get("iteration")
-        snapshots = [event for event in self.events if event.get("event") == "snapshot" and "weights" in event]
+        snapshots = [event for event in self.events if event.get("event") == "snapshot" and event.get("weights")]
         snapshots.sort(key=lambda event: event.get("iteration") == best)  # the others stay in their order
         paths = [self.find(event["weights"]) for event in reversed(snapshots)]
         return next((path for path in paths if path.is_file()), None)
 
     def test_nets(self) -> list[Path]:
         """The files of its test nets that are still there."""
-        return [path for name in self.last("settings").get("tests", []) if (path := self.find(name)).is_file()]
+        return [path for name in self.last("settings").get("tests") or [] if (path := self.find(name)).is_file()]
 
     def find(self, name: str) -> Path:
         """A path that the log names."""
@@ -89,11 +90,12 @@ class RunLog:
 
 
 def _well_made(event: dict) -> bool:
-    """Whether an event has numbers and messages where those that are read of it have them."""
-    numbers, messages = ("iteration", "loss", "seconds", "mean_iu"), ("outputs", "run", "values", "versions", "data")
-    counted = event.get("event") not in ("train", "test", "scores") or isinstance(event.get("iteration"), int)
-    return (
-        counted
-        and all(isinstance(event.get(name, 0), int | float | None) for name in numbers)
-        and all(isinstance(event.get(name, {}), dict) for name in messages)
+    """Whether an event holds numbers, texts and messages where it is read as holding them."""
+    kinds = {int: ("iteration",), int | float: ("loss", "seconds", "mean_iu"), str: ("event", "weights")}
+    kinds |= {dict: ("outputs", "run", "values", "versions", "data"), list: ("tests",)}
+    counted = event.get("event") not in ("train", "test", "scores") or event.get("iteration") is not None
+    fitting = all(
+        isinstance(event[name], kind) for kind, names in kinds.items() for name in names if event.get(name) is not None
     )
+    tests = all(isinstance(name, str) for name in event.get("tests") or ())
+    return counted and fitting and tests and math.isfinite(event.get("seconds") or 0)

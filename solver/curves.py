@@ -40,7 +40,7 @@ def _values(event: dict):
         yield LOSS, "training loss", event.get("loss")
         yield RATE, "learning rate", event.get("lr")
     elif kind == "test":
-        for name, value in event.get("outputs", {}).items():
+        for name, value in (event.get("outputs") or {}).items():
             value = value[0] if isinstance(value, list) and len(value) == 1 else value
             yield LOSS if LOSS in name else name, f"test {name}{where}", value
     else:

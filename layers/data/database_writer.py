@@ -92,7 +92,7 @@ class LmdbWriter(_Writer):
     def _open(self) -> None:
         self._lmdb = library("lmdb", "LMDB", self.path)
         try:
-            self._handle = self._lmdb.open(self._folder, map_size=64 << 20, lock=False)
+            self._handle = self._lmdb.open(os.fsencode(self._folder), map_size=64 << 20, lock=False)
         except self._lmdb.Error as error:
             raise self._fault(error) from None
 

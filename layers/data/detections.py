@@ -111,8 +111,8 @@ class DetectionWriter:
         """label: COCO's label maps name each class by the number of its category."""
         category, number = self.names.get(label, str(label)), image.rpartition("_")[2]
         return {
-            "image_id": int(number) if number.isdigit() else image,
-            "category_id": int(category) if category.isdigit() else label,
+            "image_id": int(number) if number.isdecimal() else image,
+            "category_id": int(category) if category.isdecimal() else label,
             "bbox": [x1, y1, x2 - x1, y2 - y1],
             "score": score,
         }

@@ -11,7 +11,7 @@ from demitasse.models.data import read
 from demitasse.models.data.folder_layers import class_names
 from demitasse.models.dataset_check import check, fault_lines, summary
 from demitasse.proto.cli import progress
-from demitasse.proto.option_values import integer
+from demitasse.proto.option_values import digits, integer
 
 
 def add_to(commands) -> None:
@@ -30,7 +30,7 @@ def add_to(commands) -> None:
 
 def run(options) -> int:
     """Print what was found; 1 where there are faults."""
-    names = options.classes and class_names(int(options.classes) if options.classes.isdigit() else options.classes)
+    names = options.classes and class_names(digits(options.classes) or options.classes)
     found = check(
         options.images,
         options.labels,

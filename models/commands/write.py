@@ -10,7 +10,7 @@ from demitasse.models.data.folder_layers import class_names
 from demitasse.models.text_files import write_files
 from demitasse.proto.cli import progress
 from demitasse.proto.errors import SchemaFault
-from demitasse.proto.option_values import integer, size, whole_number
+from demitasse.proto.option_values import digits, integer, size, whole_number
 
 OWN_SIDE = 192  # of the images that ssd-own sees
 DEMOS = {
@@ -80,7 +80,7 @@ def run(options) -> None:
     if options.name == "ssd-own":
         _write_own_boxes(options)
         return
-    classes = options.classes and (int(options.classes) if options.classes.isdigit() else options.classes)
+    classes = options.classes and (digits(options.classes) or options.classes)
     if classes == 0:
         raise SchemaFault("--classes 0: there must be something to tell apart")
     if options.images or options.labels or options.name == "own":
