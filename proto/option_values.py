@@ -25,6 +25,11 @@ def integer(text: str, least: int = -(2**63)) -> int:
     raise refused(text, "a whole number" + (f" from {least}" if least > -(2**63) else ""), number(text, whole=True))
 
 
+def from_zero(text: str) -> int:
+    """An option's value: a whole number from 0."""
+    return integer(text, least=0)
+
+
 def digits(text: str) -> int | None:
     """The number that a text of up to nine digits is; None for any other text."""
     return int(text) if re.fullmatch("[0-9]{1,9}", text, re.ASCII) else None

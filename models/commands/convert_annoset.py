@@ -23,7 +23,7 @@ from demitasse.models.data.annotations import read_annotations
 from demitasse.models.palette import VOC_CLASSES
 from demitasse.proto.errors import DataFault, ShapeFault, did_you_mean
 from demitasse.proto.messages import AnnotatedDatum
-from demitasse.proto.option_values import integer
+from demitasse.proto.option_values import from_zero
 
 SPLITS = "ImageSets/Main"
 
@@ -133,10 +133,10 @@ def add_to(commands) -> None:
         parser, "backend", choices=arguments.DATABASES, default="lmdb", help="of the database (default: lmdb)"
     )
     arguments.add_flag(
-        parser, "resize_height", type=integer, default=0, metavar="H", help="resize every image to H rows"
+        parser, "resize_height", type=from_zero, default=0, metavar="H", help="resize every image to H rows"
     )
     arguments.add_flag(
-        parser, "resize_width", type=integer, default=0, metavar="W", help="resize every image to W columns"
+        parser, "resize_width", type=from_zero, default=0, metavar="W", help="resize every image to W columns"
     )
     parser.set_defaults(run=_run)
 

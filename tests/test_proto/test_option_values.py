@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from demitasse.models.commands.arguments import share
-from demitasse.proto.option_values import finite, integer, size, whole_number
+from demitasse.proto.option_values import finite, from_zero, integer, size, whole_number
 from demitasse.solver.__main__ import main as solver
 
 
@@ -39,6 +39,7 @@ def test_values(read, text, value):
         (whole_number, "3 epochs", "training is counted in iterations"),
         (integer, "None", "is not a whole number; leave the option out for its default"),
         (integer, "nan", "is not a whole number"),
+        (from_zero, "-4", "is not a whole number from 0"),
         (finite, "1e\u20134", "its dash is another character than the minus sign: write 1e-4"),
         (finite, "1/256", "nothing is computed here: write 0.00390625"),
         (finite, "inf", "is not a finite number"),
