@@ -35,6 +35,12 @@ def digits(text: str) -> int | None:
     return int(text) if re.fullmatch("[0-9]{1,9}", text, re.ASCII) else None
 
 
+def number_or_name(text: str) -> int | str:
+    """An option's value: a number of up to nine digits, else a text as it stands."""
+    count = digits(text)
+    return text if count is None else count
+
+
 def finite(text: str) -> float:
     """An option's value: a number, neither NaN nor infinite."""
     with contextlib.suppress(ValueError):

@@ -11,7 +11,7 @@ from demitasse.models.data import read
 from demitasse.models.data.folder_layers import class_names
 from demitasse.models.dataset_check import check, fault_lines, summary
 from demitasse.proto.cli import progress
-from demitasse.proto.option_values import digits, integer
+from demitasse.proto.option_values import integer, number_or_name
 
 
 def add_to(commands) -> None:
@@ -20,7 +20,10 @@ def add_to(commands) -> None:
     parser.add_argument("images", metavar="IMAGES", help="a folder")
     parser.add_argument("labels", metavar="LABELS", help="a folder of PNGs of the same names")
     parser.add_argument(
-        "--classes", metavar="N|FILE", help="how many, or a file of names, one a line (default: list the values found)"
+        "--classes",
+        type=number_or_name,
+        metavar="N|FILE",
+        help="how many, or a file of names, one a line (default: list the values found)",
     )
     parser.add_argument(
         "--ignore", type=integer, default=read.IGNORE, metavar="L", help="the label of no class (default: 255)"
@@ -30,7 +33,7 @@ def add_to(commands) -> None:
 
 def run(options) -> int:
     """Print what was found; 1 where there are faults."""
-    names = options.classes and class_names(digits(options.classes) or options.classes)
+    names = None if options.classes is None else class_names(options.classes)
     found = check(
         options.images,
         options.labels,

@@ -10,7 +10,7 @@ from demitasse.models.data.folder_layers import class_names
 from demitasse.models.text_files import write_files
 from demitasse.proto.cli import progress
 from demitasse.proto.errors import SchemaFault
-from demitasse.proto.option_values import digits, integer, size, whole_number
+from demitasse.proto.option_values import integer, number_or_name, size, whole_number
 
 OWN_SIDE = 192  # of the images that ssd-own sees
 DEMOS = {
@@ -31,7 +31,10 @@ def add_to(commands) -> None:
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write to; each net gets a folder in it")
     parser.add_argument(
-        "--classes", metavar="N|FILE", help="other classes (one head only): how many, or a file of names, one a line"
+        "--classes",
+        type=number_or_name,
+        metavar="N|FILE",
+        help="other classes (one head only): how many, or a file of names, one a line",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace files that are there already, edited ones too"
@@ -62,7 +65,7 @@ def add_to(commands) -> None:
 
 def _write_own_boxes(options) -> None:
     """The small SSD for the databases of --data, with the classes of a file."""
-    if not options.classes or options.classes.isdigit():
+    if not isinstance(options.classes, str):
         raise SchemaFault("ssd-own needs --classes FILE: the names in the annotations, one a line")
     names = [name for name in class_names(options.classes) if name != "background"]
     side = options.resize or OWN_SIDE
@@ -80,7 +83,7 @@ def run(options) -> None:
     if options.name == "ssd-own":
         _write_own_boxes(options)
         return
-    classes = options.classes and (digits(options.classes) or options.classes)
+    classes = options.classes
     if classes == 0:
         raise SchemaFault("--classes 0: there must be something to tell apart")
     if options.images or options.labels or options.name == "own":
