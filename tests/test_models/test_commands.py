@@ -125,10 +125,10 @@ def test_score_with_two_heads(tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, fault",
     [
-        (("net/deploy.prototxt",), "the net has no SoftmaxWithLoss"),
+        (("net/deploy.prototxt",), "has no SoftmaxWithLoss, InfogainLoss or Accuracy layer"),
         (("net/deploy.prototxt", "--score", "score"), "has no data layer, so there is nothing to score it on"),
         (("net/val.prototxt", "--save", "data/JPEGImages"), "lies in the data set's folder"),
-        (("net/val.prototxt", "--classes", "none.txt"), "none.txt: no such file"),
+        (("net/val.prototxt", "--classes", "none.txt"), "classes: no file 'none.txt': give"),
     ],
 )
 def test_what_score_refuses(there, capsys, words, fault, monkeypatch):
