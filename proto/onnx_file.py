@@ -162,7 +162,7 @@ def _read_model(onnx, path, message) -> Model:
     if used & set(foreign):
         raise fault(path, f"operators of other domains than ONNX's own: {', '.join(sorted(used))}")
     model = _read_graph(onnx, path, message.graph)
-    model.metadata = {entry.key: entry.value for entry in message.metadata_props}
+    model.metadata = {str(entry.key): str(entry.value) for entry in message.metadata_props}
     return model
 
 
@@ -170,7 +170,7 @@ def _read_graph(onnx, path, graph) -> Model:
     names = [name for node in graph.node for name in (node.op_type, *node.input, *node.output)]
     names += [each.name for node in graph.node for each in node.attribute]
     names += [each.name for group in (graph.initializer, graph.input, graph.output) for each in group]
-    if not all(isinstance(name, str) for name in names):  # what is no UTF-8 comes as bytes
+    if not all(isinstance(name, str) for name in [graph.name, *names]):  # what is no UTF-8 comes as bytes
         raise ValueError("a name is no text")
     arrays = {tensor.name: _array(onnx, path, tensor) for tensor in graph.initializer}
     nodes = [
