@@ -19,7 +19,7 @@ from demitasse.proto.text import read_solver
 from demitasse.solver.bilinear import fill_zero_deconvolutions
 from demitasse.solver.log import Log
 from demitasse.solver.nonfinite import Diverged
-from demitasse.solver.plot import draw_over_rates
+from demitasse.solver.plot import draw_over_rates, require_plot
 from demitasse.solver.settings import with_settings
 from demitasse.solver.solver import Solver
 
@@ -113,6 +113,8 @@ def range_test(source, low: float, high: float, iterations: int, *, start=lambda
 
 def run(options) -> int:
     """Print the curve in short and the rate that is proposed, and draw it."""
+    if options.plot:
+        require_plot(options.plot)  # told now, not when all is done
     param, _ = with_settings(*read_solver(options.file), options.set)
     if not param.base_lr and not (options.low and options.high):
         raise SolverFault("base_lr is 0 or not given: say between which rates: --low RATE --high RATE")

@@ -29,6 +29,18 @@ STYLE = {
 } | dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK)
 
 
+def require_plot(path: str | os.PathLike) -> None:
+    """SolverFault unless a plot can be written there; its folder is made."""
+    _kind_of(path)
+    folder = os.path.dirname(os.fspath(path)) or "."
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise SolverFault(f"cannot write the plot {path}: {error.strerror}") from None
+    if os.path.isdir(path) or not os.access(folder, os.W_OK):
+        raise SolverFault(f"cannot write the plot {path}: a folder, or in one that may not be written to")
+
+
 class Plot:
     """A listener of a Log that draws a run's curves into a picture file (.png, .pdf, .svg), at most every ten seconds.
 
@@ -41,13 +53,7 @@ class Plot:
         self.path, self.title = os.fspath(path), title
         self.events: list[dict] = []
         self.drawn = time.monotonic()
-        _kind_of(self.path)
-        try:
-            os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
-        except OSError as error:
-            raise SolverFault(f"cannot write the plot {self.path}: {error.strerror}") from None
-        if os.path.isdir(self.path) or not os.access(os.path.dirname(self.path) or ".", os.W_OK):
-            raise SolverFault(f"cannot write the plot {self.path}: a folder, or in one that may not be written to")
+        require_plot(self.path)
 
     def __call__(self, event: dict) -> None:
         """Take an event of the log; draw what there is, unless that was done a moment ago."""

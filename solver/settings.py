@@ -36,7 +36,9 @@ def with_settings(param: SolverParameter, where: Where, assignments: Iterable[st
         try:
             given, _ = parse(text, SolverParameter)
         except NetError as fault:
-            raise SolverFault(f"--set {assignment}: {fault.what}") from None
+            said, written, instead = fault.what.partition(f"write {name}: ")
+            what = f"{said}write {name}={instead.strip('[]').replace(', ', ',')}" if written else said
+            raise SolverFault(f"--set {assignment}: {what}") from None
         if len(given.ListFields()) != 1:
             raise SolverFault(f"--set {assignment}: that is more than one field: give each with a --set of its own")
         param.ClearField(name)

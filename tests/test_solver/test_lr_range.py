@@ -73,7 +73,10 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     words = ["lr_range", small.write(tmp_path, net=LINE, base=PLAIN), "--plot", "out/range.png", "--iterations", "40"]
     words += ["--device", "generic"]
     assert main(words) == 0
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "gamma is" not in err, "a rate that grows is meant here"
     assert "proposed: --set base_lr=" in out and "wrote out/range.png" in out
     assert (tmp_path / "out/range.png").read_bytes().startswith(b"\x89PNG")
+    assert main([*words[:2], "--plot", "out/range.foo"]) == 2
+    assert "cannot write the plot out/range.foo: its name ends in none of" in capsys.readouterr().err
     assert main([*words, "--set", "base_lr=0"]) == 2 and "--low RATE --high RATE" in capsys.readouterr().err
