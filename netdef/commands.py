@@ -56,6 +56,8 @@ def _convert(options) -> None:
     if options.source.lower().endswith(".onnx"):
         print(onnx.import_file(options.source, options.target, _shapes(options.input)))
         return
+    if options.source.lower().endswith(".prototxt"):
+        raise SchemaFault(f"{options.target}: a prototxt is converted to ONNX; let the name end in .onnx")
     print(tools.convert(options.source, options.target, options.net))
 
 

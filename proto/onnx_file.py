@@ -45,6 +45,7 @@ class Model:
     outputs: dict[str, tuple] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     name: str = ""
+    opset: int = OPSET
 
     @property
     def bodies(self) -> Iterator[Model]:
@@ -147,7 +148,7 @@ def read(path) -> Model:
     try:
         message = onnx.ModelProto.FromString(bytes(data))
     except Exception as error:  # protobuf's DecodeError, whose class depends on its implementation
-        raise fault(path, "not an ONNX file", error) from None
+        raise fault(path, "not an ONNX file, or not all of one", error) from None
     if not message.HasField("graph") or not message.opset_import:
         raise fault(path, "not an ONNX file: it has no graph or names no version of the operators (opset_import)")
     try:
@@ -162,6 +163,8 @@ def _read_model(onnx, path, message) -> Model:
     if used & set(foreign):
         raise fault(path, f"operators of other domains than ONNX's own: {', '.join(sorted(used))}")
     model = _read_graph(onnx, path, message.graph)
+    own = (opset.version for opset in message.opset_import if opset.domain in ("", "ai.onnx"))
+    model.opset = max(own, default=OPSET)
     model.metadata = {str(entry.key): str(entry.value) for entry in message.metadata_props}
     return model
 

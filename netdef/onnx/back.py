@@ -55,6 +55,8 @@ def _call(builder: Builder, name: str) -> None:
 
 def import_file(source: str, folder: str, sizes: Mapping[str, Shape]) -> str:
     """Write an ONNX file as NAME.prototxt and NAME.caffemodel into a folder; returns what to tell the user."""
+    if os.path.isfile(folder) or folder.endswith((".prototxt", ".caffemodel")):
+        raise SchemaFault(f"{printable(folder)}: give a folder, in which a prototxt and a caffemodel are written")
     with located(Where(source), None):
         net, weights = net_of(read(source), sizes)
     os.makedirs(folder, exist_ok=True)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, operator
+from demitasse.netdef.onnx.operators.slices import cut
 
 
-def window_of(node: Node, axes: int) -> tuple[list, list, list, list, list]:
-    """Kernel, stride, dilation, and the pad before and behind, for each axis."""
-    attrs = node.attrs
-    if attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        raise Unsupported(f"auto_pad {attrs['auto_pad']}: export it with explicit pads")
-    pads = list(attrs.get("pads", [0] * 2 * axes))
-    ones = [1] * axes
-    return (
-        list(attrs.get("kernel_shape", ones)),
-        list(attrs.get("strides", ones)),
-        list(attrs.get("dilations", ones)),
-        pads[:axes],
-        pads[axes:],
-    )
+def window_of(node: Node, sizes: Sequence[int], kernel: Sequence[int]) -> tuple[list, list, list, list, list]:
+    """Kernel, stride, dilation, and the pad before and behind, for each axis of an image of these sizes."""
+    attrs, axes = node.attrs, len(sizes)
+    kernel = list(attrs.get("kernel_shape", kernel))
+    stride, dilation = (list(attrs.get(name, [1] * axes)) for name in ("strides", "dilations"))
+    pads, auto = list(attrs.get("pads", [0] * 2 * axes)), attrs.get("auto_pad", "NOTSET")
+    if auto in ("SAME_UPPER", "SAME_LOWER") and node.op != "ConvTranspose":
+        reach = [
+            max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
+            for n, k, s, d in zip(sizes, kernel, stride, dilation, strict=True)
+        ]
+        less, more = [total // 2 for total in reach], [total - total // 2 for total in reach]
+        pads = less + more if auto == "SAME_UPPER" else more + less
+    elif auto not in ("NOTSET", "VALID"):
+        raise Unsupported(f"auto_pad {auto}: export it with explicit pads")
+    return kernel, stride, dilation, pads[:axes], pads[axes:]
 
 
 @operator("Conv", "ConvTranspose")
@@ -28,12 +33,17 @@ def _convolution(builder: Builder, node: Node, inputs: list) -> None:
     x, weight, *bias = inputs
     if not isinstance(weight, np.ndarray):
         raise Unsupported("its weights are computed in the graph")
-    _, stride, dilation, before, behind = window_of(node, weight.ndim - 2)
-    turned = node.op == "ConvTranspose"
-    if turned and (any(node.attrs.get("output_padding", [])) or before != behind):
-        raise Unsupported("output_padding, or pads that differ at the two ends")
-    weight, pad = (weight, before) if turned else _evened(weight, before, behind, dilation)
+    _, stride, dilation, before, behind = window_of(node, x.shape[2:], weight.shape[2:])
+    turned, out = node.op == "ConvTranspose", node.outputs[0]
     group, bias = node.attrs.get("group", 1), [b for b in bias if b is not None]
+    if turned:
+        if "output_shape" in node.attrs:
+            raise Unsupported("output_shape: export it with explicit pads")
+        more = node.attrs.get("output_padding", [0] * len(before))
+        behind = [b - m for b, m in zip(behind, more, strict=True)]
+        pad = [max(min(ends), 0) for ends in zip(before, behind, strict=True)]
+    else:
+        weight, pad = _evened(weight, before, behind, dilation)
 
     def fill(spec):
         param = spec.convolution_param
@@ -48,7 +58,16 @@ def _convolution(builder: Builder, node: Node, inputs: list) -> None:
         if not bias:
             param.bias_term = False
 
-    builder.layer("Deconvolution" if turned else "Convolution", [x], node.outputs[0], [weight, *bias], fill)
+    if not turned:
+        builder.layer("Convolution", [x], out, [weight, *bias], fill)
+    elif before == behind == pad:
+        builder.layer("Deconvolution", [x], out, [weight, *bias], fill)
+    elif min(behind) < 0:
+        raise Unsupported("an output_padding beyond what its kernel reaches")
+    else:
+        whole = builder.layer("Deconvolution", [x], f"{out}/whole", [weight, *bias], fill)
+        ends = zip(before, behind, pad, whole.shape[2:], strict=True)
+        cut(builder, whole, out, {axis: (a - p, n - (b - p)) for axis, (a, b, p, n) in enumerate(ends, 2)})
 
 
 def _evened(weight: np.ndarray, before: list, behind: list, dilation: list) -> tuple[np.ndarray, list]:
@@ -61,13 +80,28 @@ def _evened(weight: np.ndarray, before: list, behind: list, dilation: list) -> t
     return np.pad(weight, edges), list(map(max, before, behind))
 
 
+def padded(builder: Builder, out: str, x: Blob, before: list, behind: list) -> None:
+    """x with zeros around its image: a convolution of each channel with a kernel of one 1, which has pads."""
+    channels = x.shape[1]
+    pixel = np.ones((channels, 1, *(1 for _ in before)), np.float32)
+    kernel, pad = _evened(pixel, before, behind, [1] * len(before))
+
+    def fill(spec):
+        param = spec.convolution_param
+        param.num_output, param.group, param.bias_term = channels, channels, False
+        param.kernel_size.extend(kernel.shape[2:])
+        param.pad.extend(pad)
+
+    builder.layer("Convolution", [x], out, [kernel], fill)
+
+
 @operator("Gemm")
 def _product(builder: Builder, node: Node, inputs: list) -> None:
     x, weight, *bias = inputs
-    odd = node.attrs.get("transA", 0) or {node.attrs.get("alpha", 1.0), node.attrs.get("beta", 1.0)} != {1.0}
-    if odd or not isinstance(weight, np.ndarray):
-        raise Unsupported("transA, alpha, beta, or weights that are computed in the graph")
-    _inner_product(builder, node, x, weight if node.attrs.get("transB", 0) else weight.T, bias)
+    if node.attrs.get("transA", 0) or not isinstance(weight, np.ndarray):
+        raise Unsupported("transA, or weights that are computed in the graph")
+    weight = (weight if node.attrs.get("transB", 0) else weight.T) * node.attrs.get("alpha", 1.0)
+    _inner_product(builder, node, x, weight, [b * node.attrs.get("beta", 1.0) for b in bias])
 
 
 @operator("MatMul")

@@ -9,6 +9,7 @@ import numpy as np
 from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, operator, reshaped
 from demitasse.proto.messages import EltwiseParameter
 
+LARGEST = float(np.finfo(np.float32).max)
 _NEURONS = {"Relu": "ReLU", "Sigmoid": "Sigmoid", "Tanh": "TanH", "Abs": "AbsVal", "Softplus": "BNLL", "Exp": "Exp"}
 _NEURONS |= {"Log": "Log"}
 
@@ -44,6 +45,66 @@ def _prelu(builder: Builder, node: Node, inputs: list) -> None:
     builder.layer("PReLU", [x], node.outputs[0], [slope], fill)
 
 
+_POWERS = {"Neg": (1.0, -1.0), "Sqrt": (0.5, 1.0), "Reciprocal": (-1.0, 1.0)}
+
+
+@operator(*_POWERS)
+def _fixed_power(builder: Builder, node: Node, inputs: list) -> None:
+    power, scale = _POWERS[node.op]
+    _power(builder, inputs[0], node.outputs[0], power=power, scale=scale)
+
+
+@operator("Pow")
+def _to_the(builder: Builder, node: Node, inputs: list) -> None:
+    x, exponent = inputs
+    if isinstance(exponent, Blob) or exponent.size != 1:
+        raise Unsupported("an exponent that is not one number")
+    _power(builder, x, node.outputs[0], power=float(exponent.reshape(-1)[0]))
+
+
+def _power(builder: Builder, x: Blob, out: str, **fields: float) -> Blob:
+    """(shift + scale * x) ** power."""
+
+    def fill(spec):
+        for field, value in fields.items():
+            setattr(spec.power_param, field, value)
+
+    return builder.layer("Power", [x], out, fill=fill)
+
+
+@operator("HardSigmoid", "HardSwish")
+def _hard_sigmoid(builder: Builder, node: Node, inputs: list) -> None:
+    (x,), out, swish = inputs, node.outputs[0], node.op == "HardSwish"
+    slope = 1 / 6 if swish else node.attrs.get("alpha", 0.2)
+    line = _power(builder, x, f"{out}/line", scale=slope, shift=node.attrs.get("beta", 0.5))
+
+    def fill(spec):
+        spec.clip_param.min, spec.clip_param.max = 0, 1
+
+    gate = builder.layer("Clip", [line], f"{out}/gate" if swish else out, fill=fill)
+    if swish:
+        _eltwise(builder, [x, gate], out, EltwiseParameter.PROD)
+
+
+@operator("Max", "Sum")
+def _of_many(builder: Builder, node: Node, inputs: list) -> None:
+    if not all(isinstance(value, Blob) and value.shape == inputs[0].shape for value in inputs):
+        raise Unsupported("constants, or values of different shapes")
+    operation = EltwiseParameter.MAX if node.op == "Max" else EltwiseParameter.SUM
+    _eltwise(builder, inputs, node.outputs[0], operation)
+
+
+def _eltwise(builder: Builder, values: list, out: str, operation, coeff=()) -> None:
+    def fill(spec):
+        spec.eltwise_param.operation = operation
+        spec.eltwise_param.coeff.extend(coeff)
+
+    if len(values) == 1:
+        builder.values[out] = values[0]
+    else:
+        builder.layer("Eltwise", values, out, fill=fill)
+
+
 @operator("Clip")
 def _clip(builder: Builder, node: Node, inputs: list) -> None:
     x, *ends = inputs
@@ -53,12 +114,11 @@ def _clip(builder: Builder, node: Node, inputs: list) -> None:
         builder.layer("ReLU", [x], node.outputs[0])
     elif low == 0 and high == 6:
         builder.layer("ReLU6", [x], node.outputs[0])
-    elif low is None or high is None:
-        raise Unsupported("one end only")
     else:
 
         def fill(spec):
-            spec.clip_param.min, spec.clip_param.max = low, high
+            spec.clip_param.min = -LARGEST if low is None else low
+            spec.clip_param.max = LARGEST if high is None else high
 
         builder.layer("Clip", [x], node.outputs[0], fill=fill)
 
@@ -107,21 +167,31 @@ def _of_two(builder: Builder, node: Node, pair: list) -> None:
     if node.op == "Div":
         raise Unsupported("a quotient of two values")
     if a.shape == b.shape:
-
-        def fill(spec):
-            if node.op == "Mul":
-                spec.eltwise_param.operation = EltwiseParameter.PROD
-            elif node.op == "Sub":
-                spec.eltwise_param.coeff.extend([1, -1])
-
-        builder.layer("Eltwise", pair, node.outputs[0], fill=fill)
+        operation = EltwiseParameter.PROD if node.op == "Mul" else EltwiseParameter.SUM
+        _eltwise(builder, pair, node.outputs[0], operation, [1, -1] if node.op == "Sub" else ())
         return
     large, small = (a, b) if math.prod(a.shape) > math.prod(b.shape) else (b, a)
-    if node.op != "Mul" or small.shape[:2] != large.shape[:2] or set(small.shape[2:]) - {1}:
+    if node.op == "Sub" or len(small.shape) != len(large.shape):
         raise Unsupported(f"values of shapes {a.shape} and {b.shape}")
+    if small.shape[:2] == large.shape[:2] and set(small.shape[2:]) == {1}:
+        _of_a_column(builder, large, small, node)
+    elif small.shape == (large.shape[0], 1, *large.shape[2:]):
+
+        def fill(spec):
+            spec.tile_param.axis, spec.tile_param.tiles = 1, large.shape[1]
+
+        tiled = builder.layer("Tile", [small], f"{node.outputs[0]}/tiled", fill=fill)
+        operation = EltwiseParameter.PROD if node.op == "Mul" else EltwiseParameter.SUM
+        _eltwise(builder, [large, tiled], node.outputs[0], operation)
+    else:
+        raise Unsupported(f"values of shapes {a.shape} and {b.shape}")
+
+
+def _of_a_column(builder: Builder, large: Blob, small: Blob, node: Node) -> None:
+    """One number for each channel of an item, times or plus its pixels."""
     column = reshaped(builder, small, f"{node.outputs[0]}/column", small.shape[:2])
 
-    def axis(spec):
-        spec.scale_param.axis = 0
+    def fill(spec):
+        (spec.scale_param if node.op == "Mul" else spec.bias_param).axis = 0
 
-    builder.layer("Scale", [large, column], node.outputs[0], fill=axis)
+    builder.layer("Scale" if node.op == "Mul" else "Bias", [large, column], node.outputs[0], fill=fill)

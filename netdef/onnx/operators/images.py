@@ -10,13 +10,16 @@ import numpy as np
 from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, operator, reshaped
 from demitasse.netdef.onnx.operators.constants import axes_of
 from demitasse.netdef.onnx.operators.convolutions import window_of
-from demitasse.proto.messages import PoolingParameter
+from demitasse.proto.messages import PoolingParameter, ReductionParameter
+
+COORDINATES_SAID = 11  # the opset from which on Resize says which pixels it takes
+REPEATING = {("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "round_prefer_ceil")}
 
 
 @operator("MaxPool", "AveragePool")
 def _pooling(builder: Builder, node: Node, inputs: list) -> None:
     (x,), largest = inputs, node.op == "MaxPool"
-    kernel, stride, dilation, before, behind = window_of(node, len(x.shape) - 2)
+    kernel, stride, dilation, before, behind = window_of(node, x.shape[2:], ())
     if len(kernel) != 2 or set(dilation) != {1} or len(node.outputs) > 1:
         raise Unsupported("a dilated window, a second output, or other than two image axes")
     counts_pad = node.attrs.get("count_include_pad", 0) and before == behind
@@ -60,15 +63,39 @@ def _pooled(builder: Builder, x: Blob, out: str, method) -> Blob:
     return builder.layer("Pooling", [x], out, fill=fill)
 
 
-@operator("ReduceMean")
-def _mean(builder: Builder, node: Node, inputs: list) -> None:
-    x, *axes = inputs
-    if sorted(axis % len(x.shape) for axis in axes_of(node, axes)) != [2, 3] or len(x.shape) != 4:
-        raise Unsupported("a mean over other axes than height and width")
-    keep, out = node.attrs.get("keepdims", 1), node.outputs[0]
-    pooled = _pooled(builder, x, out if keep else f"{out}/pooled", PoolingParameter.AVE)
-    if not keep:
-        reshaped(builder, pooled, out, x.shape[:2])
+_REDUCTIONS = {"ReduceSum": "SUM", "ReduceMean": "MEAN", "ReduceL1": "ASUM", "ReduceSumSquare": "SUMSQ"}
+
+
+@operator(*_REDUCTIONS)
+def _reduced(builder: Builder, node: Node, inputs: list) -> None:
+    (x, *rest), out = inputs, node.outputs[0]
+    count = len(x.shape)
+    axes = sorted(axis % count for axis in axes_of(node, rest)) or list(range(count))
+    if axes != list(range(axes[0], count)):
+        raise Unsupported(f"axes {axes} of {count}: they must be all from one axis on")
+    if node.op == "ReduceMean" and axes == [2, 3]:
+        top = _pooled(builder, x, f"{out}/reduced", PoolingParameter.AVE)
+    else:
+
+        def fill(spec):
+            spec.reduction_param.operation = ReductionParameter.ReductionOp.Value(_REDUCTIONS[node.op])
+            spec.reduction_param.axis = axes[0]
+
+        top = builder.layer("Reduction", [x], f"{out}/reduced", fill=fill)
+    keep = [1] * len(axes) if node.attrs.get("keepdims", 1) else []
+    reshaped(builder, top, out, (*x.shape[: axes[0]], *keep))
+
+
+@operator("LRN")
+def _lrn(builder: Builder, node: Node, inputs: list) -> None:
+    attrs = node.attrs
+
+    def fill(spec):
+        param = spec.lrn_param
+        param.local_size, param.k = attrs["size"], attrs.get("bias", 1.0)
+        param.alpha, param.beta = attrs.get("alpha", 1e-4), attrs.get("beta", 0.75)
+
+    builder.layer("LRN", inputs, node.outputs[0], fill=fill)
 
 
 @operator("Resize", "Upsample")
@@ -80,7 +107,10 @@ def _resize(builder: Builder, node: Node, inputs: list) -> None:
     sizes = given[-1]
     whole = np.issubdtype(sizes.dtype, np.integer)
     out = [int(n) if whole else math.floor(n * size) for n, size in zip(sizes, x.shape, strict=True)]
-    mode, how = node.attrs.get("mode", "nearest"), node.attrs.get("coordinate_transformation_mode", "half_pixel")
+    mode, older = node.attrs.get("mode", "nearest"), builder.opset < COORDINATES_SAID
+    usual = "asymmetric" if older and mode == "nearest" else "half_pixel"  # torch meant the latter for "linear"
+    how = node.attrs.get("coordinate_transformation_mode", usual)
+    rounding = node.attrs.get("nearest_mode", "floor" if older else "round_prefer_floor")
     factors = {b / a for a, b in zip(x.shape[2:], out[2:], strict=True)}
     factor = int(next(iter(factors))) if len(factors) == 1 and next(iter(factors)).is_integer() else 0
     if out[:2] != list(x.shape[:2]) or len(out) != 4:
@@ -93,7 +123,7 @@ def _resize(builder: Builder, node: Node, inputs: list) -> None:
         builder.layer("Interp", [x], node.outputs[0], fill=fill)
     elif mode == "linear" and factor and how in ("half_pixel", "pytorch_half_pixel"):
         _half_pixel(builder, x, node.outputs[0], factor)
-    elif mode == "nearest" and factor > 1 and how in ("asymmetric", "half_pixel"):
+    elif mode == "nearest" and factor > 1 and (how, rounding) in REPEATING:
 
         def repeat(spec):
             spec.upsample_param.scale = factor

@@ -8,6 +8,9 @@ import numpy as np
 
 from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, operator, reshaped
 from demitasse.netdef.onnx.operators.constants import axes_of
+from demitasse.netdef.onnx.operators.convolutions import padded
+
+AXIS_ALONE = 13  # the opset from which on Softmax runs along one axis
 
 
 @operator("Identity", "Dropout")
@@ -15,12 +18,20 @@ def _same(builder: Builder, node: Node, inputs: list) -> None:
     builder.values[node.outputs[0]] = inputs[0]
 
 
-@operator("Softmax")
+@operator("Softmax", "LogSoftmax")
 def _softmax(builder: Builder, node: Node, inputs: list) -> None:
-    def fill(spec):
-        spec.softmax_param.axis = node.attrs.get("axis", -1)
+    (x,), out, older = inputs, node.outputs[0], builder.opset < AXIS_ALONE
+    axis = node.attrs.get("axis", 1 if older else -1)
+    if older and math.prod(x.shape[axis:]) != x.shape[axis]:
+        raise Unsupported(f"one softmax over all axes from {axis} on, as before opset {AXIS_ALONE}")
 
-    builder.layer("Softmax", inputs, node.outputs[0], fill=fill)
+    def fill(spec):
+        spec.softmax_param.axis = axis
+
+    logarithm = node.op == "LogSoftmax"
+    top = builder.layer("Softmax", [x], f"{out}/softmax" if logarithm else out, fill=fill)
+    if logarithm:
+        builder.layer("Log", [top], out)
 
 
 @operator("Concat")
@@ -78,9 +89,36 @@ def _squeeze(builder: Builder, node: Node, inputs: list) -> None:
     reshaped(builder, x, node.outputs[0], change(empty, tuple(axes_of(node, axes))).shape)
 
 
+@operator("DepthToSpace", "SpaceToDepth")
+def _to_space(builder: Builder, node: Node, inputs: list) -> None:
+    (x,), b, out = inputs, node.attrs["blocksize"], node.outputs[0]
+    n, c, h, w = x.shape
+    if node.op == "SpaceToDepth":
+        wide, order, shape = (n, c, h // b, b, w // b, b), [0, 3, 5, 1, 2, 4], (n, c * b * b, h // b, w // b)
+    else:
+        deep, first = c // b**2, node.attrs.get("mode", "DCR") == "DCR"
+        wide = (n, b, b, deep, h, w) if first else (n, deep, b, b, h, w)
+        order, shape = [0, 3, 4, 1, 5, 2] if first else [0, 1, 4, 2, 5, 3], (n, deep, h * b, w * b)
+
+    def fill(spec):
+        spec.permute_param.order.extend(order)
+
+    moved = builder.layer("Permute", [reshaped(builder, x, f"{out}/blocks", wide)], f"{out}/moved", fill=fill)
+    reshaped(builder, moved, out, shape)
+
+
 @operator("Pad")
 def _pad(builder: Builder, node: Node, inputs: list) -> None:
-    pads = node.attrs.get("pads", inputs[1] if len(inputs) > 1 else [])
-    if np.any(pads):
-        raise Unsupported("a pad of its own: let the convolution or pooling behind it have pads")
-    builder.values[node.outputs[0]] = inputs[0]
+    (x, *rest), axes = inputs, len(inputs[0].shape)
+    pads = node.attrs.get("pads", rest[0] if rest else [])
+    value = rest[1] if len(rest) > 1 and rest[1] is not None else node.attrs.get("value", 0)
+    odd = node.attrs.get("mode", "constant") != "constant" or len(rest) > 2 and rest[2] is not None
+    if isinstance(pads, Blob) or len(pads) != 2 * axes or np.any(value) or odd:
+        raise Unsupported("a pad that is not of zeros, or is computed of values")
+    before, behind = ([int(n) for n in ends] for ends in (pads[:axes], pads[axes:]))
+    if any(before[:2] + behind[:2]) or min(before + behind) < 0:
+        raise Unsupported("a pad of other axes than the image's, or a negative one")
+    if not any(before + behind):
+        builder.values[node.outputs[0]] = x
+        return
+    padded(builder, node.outputs[0], x, before[2:], behind[2:])
