@@ -112,11 +112,11 @@ def transform_inputs(plane, row0, column0, tiles_x, v, lines, tile):
     inside = row0 >= 0 and row0 + side <= plane.height
     for t in range(0, tiles_x, 16):
         column, out = column0 + t * len(tile.m), Matrix(v.data, v.start + t, v.ld)
-        if inside and column >= 0 and column + reach <= plane.width:
-            input_tile(Matrix(plane.pixels, plane.start + row0 * plane.width + column, plane.width), out, tile)
-        else:
+        seen = Matrix(plane.pixels, plane.start + row0 * plane.width + column, plane.width)
+        if not (inside and column >= 0 and column + reach <= plane.width):
             _read_patch(plane, row0, column, side, reach, lines)
-            input_tile(Matrix(lines, 0, reach), out, tile)
+            seen = Matrix(lines, 0, reach)
+        input_tile(seen, out, tile)  # here only: it is most of the machine code
 
 
 @inner_kernel
@@ -125,11 +125,11 @@ def transform_gradients(plane, row0, tiles_x, v, lines, tile):
     m = len(tile.m)
     for t in range(0, tiles_x, 16):
         column, out = t * m, Matrix(v.data, v.start + t, v.ld)
-        if row0 + m <= plane.height and column + 16 * m <= plane.width:
-            gradient_tile(Matrix(plane.pixels, plane.start + row0 * plane.width + column, plane.width), out, tile)
-        else:
+        seen = Matrix(plane.pixels, plane.start + row0 * plane.width + column, plane.width)
+        if row0 + m > plane.height or column + 16 * m > plane.width:
             _read_patch(plane, row0, column, m, 16 * m, lines)
-            gradient_tile(Matrix(lines, 0, 16 * m), out, tile)
+            seen = Matrix(lines, 0, 16 * m)
+        gradient_tile(seen, out, tile)
 
 
 @inner_kernel
@@ -140,10 +140,10 @@ def transform_outputs(q, bias, slope, tiles_x, plane, row0, lines, tile):
     for t in range(0, tiles_x, 16):
         column, spectrum = t * m, Matrix(q.data, q.start + t, q.ld)
         start = plane.start + row0 * plane.width + column
-        if rows == m and column + 16 * m <= plane.width:
-            output_tile(spectrum, Matrix(plane.pixels, start, plane.width), bias, slope, tile)
-        else:
-            output_tile(spectrum, Matrix(lines, 0, 16 * m), bias, slope, tile)
+        whole = rows == m and column + 16 * m <= plane.width
+        out = Matrix(plane.pixels, start, plane.width) if whole else Matrix(lines, 0, 16 * m)
+        output_tile(spectrum, out, bias, slope, tile)
+        if not whole:
             for i in range(rows):
                 wide = min(16 * m, plane.width - column)
                 copy(lines, i * 16 * m, plane.pixels, start + i * plane.width, wide)
