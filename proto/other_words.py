@@ -50,7 +50,7 @@ _FIELDS = {  # other frameworks' fields -> Caffe's, where the message has that
 }
 _FORK_TYPES = {  # layer types that only a fork has, and that are not known here
     "MyCaffe": "AccuracyDecode AccuracyEncoding CategoricalTransformation ChannelEmbedding DataSequence DataTemporal "
-    "Debug Decode GateAddNorm GRN Knn LayerNorm LstmAttention MultiheadAttentionInterp NLLLoss "
+    "Debug Decode GateAddNorm GRN LayerNorm LstmAttention MultiheadAttentionInterp NLLLoss "
     "QuantileAccuracy QuantileLoss ReshapeTemporal SoftmaxCrossEntropy2Loss TokenizedData TransformerBlock TripletLoss "
     "UnPooling VarSelNet",
     "NVIDIA": "DetectNetTransformation TRT",

@@ -31,6 +31,7 @@ BY_TYPE = {
         "bilateral_filter_weight",
     },
     "GlobalLSEMargin": {"axis", "num_axes", "bias_term", "bias_filler"},  # of Scale, whose message it takes
+    "Knn": {"k"},  # nothing is stored in its specimens
     "NoisyInnerProduct": {"enable_noise"},  # what made an InnerProduct one
     "InnerProduct": {"enable_noise", "sigma_init"},
     "CInnerProduct": {"enable_noise", "sigma_init"},

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from demitasse.layers.layer import TEST
+from demitasse.layers.layer import TEST, TRAIN
 from demitasse.proto.errors import NetError
 from tests.test_layers.building import build, normal
 
@@ -157,3 +157,18 @@ def test_a_program_computes_the_memory_loss():
     x = normal(2, 3)
     np.testing.assert_allclose(layer.forward([x])[0], x.sum())
     assert (layer.backward([np.array(0.5)], [True])[0] == 1).all()
+
+
+def test_the_nearest_class_is_that_of_stored_items():
+    text = "type: 'Knn' bottom: 'x' bottom: 'l' knn_param { num_output: 3 k: 2 max_stored_batches: 2 }"
+    train, test = (build(text, (3, 1), (3,), phase=phase) for phase in (TRAIN, TEST))
+    for param, taken in zip(train.params, test.params, strict=True):
+        param.data[...] = 0
+        taken.data = param.data
+    x, labels = np.array([[0.0], [5], [9]]), np.array([0.0, 0, 2])
+    assert not test.forward([x, labels])[0].any()  # nothing is stored
+    for batch in ([[7.0], [7], [7]], [[0.0], [1], [10]], [[0.0], [3], [8]]):  # the third takes the first one's place
+        assert not train.forward([np.array(batch), labels])[0].any()
+    near = test.forward([x, labels])[0]
+    assert near.shape == (3, 3, 1, 1)
+    np.testing.assert_allclose(near[:, :, 0, 0], [[1, 0, 0], [1, 0, 0], [0, 0, 1]])
