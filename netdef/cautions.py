@@ -34,6 +34,11 @@ def warn_of_layers(steps: Sequence[Step], told: set[str]) -> None:
                 _warn(step, line)
 
 
-def _warn(step: Step, line: str) -> None:
+def place_of(step: Step) -> str:
+    """How warnings begin: the layer, and where it stands."""
     place = f"{step.where}: " * bool(str(step.where))
-    warn(f"{place}layer {step.label}: {line}")
+    return f"{place}layer {step.label}: "
+
+
+def _warn(step: Step, line: str) -> None:
+    warn(place_of(step) + line)

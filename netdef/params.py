@@ -12,12 +12,15 @@ import numpy as np
 
 from demitasse.layers.fillers import fill
 from demitasse.layers.layer import Param
+from demitasse.netdef.cautions import place_of
+from demitasse.netdef.fields import own_fields
 from demitasse.netdef.graph import Step
 from demitasse.netdef.loading import LoadReport, fitted
 from demitasse.netdef.words import at, count_text, shape_text
 from demitasse.proto.arrays import blobproto_to_array
 from demitasse.proto.errors import GraphFault, WeightsFault
 from demitasse.proto.messages import ParamSpec
+from demitasse.proto.warning import warn
 
 
 @dataclass
@@ -38,8 +41,7 @@ def bind_params(steps: Sequence[Step]) -> dict[Param, Param]:
     shared: dict[Param, Param] = {}
     for step in steps:
         with step.located:
-            _check_count(step)
-            for index, spec in enumerate(step.spec.param):
+            for index, spec in enumerate(_entries(step)):
                 param = step.layer.params[index]
                 if param.lr_mult:  # 0 already: the layer learns it in its own way, or not at all
                     _set_rates(param, spec)
@@ -97,13 +99,22 @@ def allocate_grads(params: Iterable[Param], shared: Mapping[Param, Param], backe
         param.grad = owner.grad.reshape(param.shape)
 
 
-def _check_count(step: Step) -> None:
-    given, there = len(step.spec.param), len(step.layer.params)
-    if given > there:
+def _entries(step: Step) -> Sequence[ParamSpec]:
+    """The layer's `param { ... }` entries, one for each learned array at most.
+
+    MyCaffe's nets have one for the bias of a layer without a bias, too: that is told, where Caffe stops.
+    """
+    entries, there = list(step.spec.param), len(step.layer.params)
+    without_bias = any(getattr(getattr(step.spec, name), "bias_term", True) is False for name in own_fields(step.cls))
+    if len(entries) == there + 1 and without_bias and not entries[-1].name:
+        warn(f"{place_of(step)}its last param entry is for a bias, but bias_term is false: it has no effect")
+        entries.pop()
+    if len(entries) > there:
         raise GraphFault(
-            f"gives {given} param entries, but has {there} learned arrays"
+            f"gives {len(entries)} param entries, but has {there} learned arrays"
             f"{_listed(step.layer.params)}: one entry for each, at most"
         )
+    return entries
 
 
 def _listed(params: Sequence[Param]) -> str:

@@ -130,3 +130,12 @@ def test_layers_that_share_all_weights_may_share_their_name(tmp_path):
     assert np.array_equal(net.forward({"x": x})["z"], other.forward({"x": x})["z"])
     with pytest.raises(GraphFault, match="shares all of them by param"):
         Net(text + conv.format("x", "y") + conv.format("y", "z").replace("'b'", "'b2'"), "TEST")
+
+
+def test_an_entry_for_a_bias_that_is_not_there_is_told():
+    text = blob("x", (2, 3)) + ip("a", "x", more="param { lr_mult: 2 } param { lr_mult: 1 }")
+    with pytest.warns(UserWarning, match="last param entry is for a bias, but bias_term is false"):
+        net = build(text)
+    assert [param.lr_mult for param in net.params["a"]] == [2]
+    with pytest.raises(GraphFault, match="3 param entries, but has 1 learned arrays"):
+        build(blob("x", (2, 3)) + ip("a", "x", more="param { } param { } param { }"))
