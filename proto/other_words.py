@@ -54,7 +54,7 @@ _FORK_TYPES = {  # layer types that only a fork has, and that are not known here
     "QuantileAccuracy QuantileLoss ReshapeTemporal SoftmaxCrossEntropy2Loss TokenizedData TransformerBlock TripletLoss "
     "UnPooling VarSelNet",
     "NVIDIA": "DetectNetTransformation TRT",
-    "joyousrabbit's fork": "BestmatchLoss BitsData BlackpointData CityscapesData CityscapesSegData CvpppData "
+    "joyousrabbit's fork": "BestmatchLoss BlackpointData CityscapesData CityscapesSegData CvpppData "
     "CvpppSegData RandomData VocData VocSegData",
     "OpenPose": "CPMData",
     "C3D": "VideoSegmentationData VideoWithVoxelTruthData",

@@ -13,6 +13,7 @@ from tests.test_layers.harness import Bench, gradient_error, is_random, specimen
 # Types without arithmetic of their own that a specimen could check: they read files, or run the user's Python.
 WITHOUT_SPECIMEN = {
     "AnnotatedData",
+    "BitsData",
     "Data",
     "DenseImageData",
     "DummyData",

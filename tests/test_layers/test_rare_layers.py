@@ -172,3 +172,10 @@ def test_the_nearest_class_is_that_of_stored_items():
     near = test.forward([x, labels])[0]
     assert near.shape == (3, 3, 1, 1)
     np.testing.assert_allclose(near[:, :, 0, 0], [[1, 0, 0], [1, 0, 0], [0, 0, 1]])
+
+
+def test_bits_of_numbers_and_of_their_sum():
+    layer = build("type: 'BitsData' top: 'x' top: 'y' data_param { batch_size: 50 }")
+    both, total = layer.forward([])
+    numbers, sums = (np.tensordot(2 ** np.arange(8), bits, 1)[..., 0] for bits in (both, total))
+    assert numbers.max() > 100 and (numbers.sum(1) == sums[:, 0]).all() and set(np.unique(both)) == {0, 1}
