@@ -14,7 +14,7 @@ train: $(READY)
 test: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest -n 2
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 docs: $(READY)
 	$(RUN) -m pip install --quiet -e '.[docs]'

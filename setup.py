@@ -29,7 +29,7 @@ EXTRAS = {
     "completion": ["shtab>=1.7"],
     "dev": [
         "pytest>=8",
-        "pytest-xdist>=3.5",
+        "pytest-xdist>=3.7",
         "hypothesis>=6.100",
         "ruff>=0.6",
         "mypy>=1.10",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import urllib.parse
+from collections.abc import Callable
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,6 +16,8 @@ from demitasse.proto.caffemodel import SolverFile
 from demitasse.proto.errors import NetError
 from demitasse.proto.files import DEFLATE_RATIO, fault, replacing, require_room
 
+# What h5py raises of files that are not as they should be.
+_DAMAGE = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, OverflowError, MemoryError)
 _NAME = "layer_name"  # attribute of a layer's group, where that cannot be called as the layer
 
 
@@ -23,12 +26,17 @@ def require_library(path) -> None:
     _h5py(path)
 
 
-def _h5py(path):
+def library(missing: Callable[[], NetError]):
+    """The h5py module; raises what `missing` gives where it is not installed."""
     try:
         import h5py
     except ImportError:
-        raise fault(path, "HDF5 files need the package h5py: pip install h5py") from None
+        raise missing() from None
     return h5py
+
+
+def _h5py(path):
+    return library(lambda: fault(path, "HDF5 files need the package h5py: pip install h5py"))
 
 
 @contextmanager
@@ -39,16 +47,7 @@ def _opened(path):
             yield file
     except NetError:
         raise
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        OverflowError,
-        MemoryError,
-    ) as error:
+    except _DAMAGE as error:
         raise fault(path, "damaged or truncated HDF5 file", error) from None
 
 

@@ -111,9 +111,31 @@ def test_device_libraries_have_one_home(library, homes):
                 assert backend and path.relative_to(BACKEND).parts[0].startswith(homes), f"{path} imports {library}"
 
 
-def test_the_onnx_package_has_one_home():
-    homes = {path for path in sources(*PACKAGES, "caffe") if "onnx" in {m.split(".")[0] for m, _ in imports(path)}}
-    assert homes == {ROOT / "proto" / "onnx_file.py"}
+# Beside those of a device: each is imported where it is first needed, with a remedy where it is missing.  scipy, PIL
+# and tqdm are no options.
+OPTIONAL = {
+    "onnx": "proto/onnx_file.py",
+    "h5py": "proto/hdf5.py",
+    "matplotlib": "solver/plot.py",
+    "tensorboardX": "solver/tensorboard.py",
+    "mpi4py": "solver/distributed.py",
+    "shtab": "demitasse/completion.py",
+    "safetensors": None,  # the format is read and written by our own code
+    "lmdb": None,  # imported by layers/data/database.py, by name, as is
+    "plyvel": None,
+}
+
+
+@pytest.mark.parametrize("library", OPTIONAL)
+def test_an_optional_library_has_one_home(library):
+    files = sources(*PACKAGES, "caffe", "demitasse")
+    homes = {
+        path.relative_to(ROOT).as_posix() for path in files if library in {m.split(".")[0] for m, _ in imports(path)}
+    }
+    assert homes == ({OPTIONAL[library]} if OPTIONAL[library] else set())
+    for path in files:
+        if path.relative_to(ROOT).as_posix() in homes:
+            assert not any(top and m.split(".")[0] == library for m, top in imports(path)), f"{path}: import it lazily"
 
 
 def modules_of_backend(*names):
@@ -151,6 +173,24 @@ def test_nets_and_solvers_do_not_ask_which_device_it_is():
                 assert node.attr not in ("runtime", "ptr"), f"{path}:{node.lineno}"
             if isinstance(node, ast.Constant) and path.name not in options:
                 assert node.value not in ("gpu", "generic"), f"{path}:{node.lineno}"
+
+
+def test_no_primitive_names_a_rule_of_the_solver():
+    """Update rules are programs of elementwise steps (solver/updates.py), which one primitive runs."""
+    rules = {"sgd", "nesterov", "adam", "adagrad", "adadelta", "rmsprop", "momentum", "decay"}
+    for path in modules_of_backend("contract", "reference", "cpu", "gpu"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = getattr(node, "name", None) or getattr(node, "arg", None) or ""
+            assert not rules & set(str(named).lower().split("_")), f"{path}:{node.lineno}: {named}"
+
+
+def test_no_layer_asks_which_device_it_is_on():
+    for path in sorted((ROOT / "layers").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant):
+                assert node.value not in ("gpu", "cpu", "generic"), f"{path}:{node.lineno}"
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in ("runtime", "ptr", "cudnn"), f"{path}:{node.lineno}"
 
 
 # Private names of other libraries that have no public way to the same.

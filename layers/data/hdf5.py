@@ -5,15 +5,13 @@ from __future__ import annotations
 import functools
 
 from demitasse.layers.data.prefetch import watch_forks
+from demitasse.proto import hdf5
 from demitasse.proto.errors import DataFault
 
 
 def library(purpose: str):
     """The h5py module."""
-    try:
-        import h5py
-    except ImportError:
-        raise DataFault(f"{purpose} needs the Python package h5py: pip install h5py") from None
+    h5py = hdf5.library(lambda: DataFault(f"{purpose} needs the Python package h5py: pip install h5py"))
     _watch_forks()
     return h5py
 
