@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from demitasse.proto.cli import OneLineParser
-from demitasse.proto.errors import did_you_mean
+from demitasse.proto.errors import DataFault, did_you_mean
 from demitasse.proto.meant import number
-from demitasse.proto.option_values import refused
+from demitasse.proto.option_values import from_zero, refused
 
 DATABASES = ("lmdb", "leveldb")
 
@@ -72,3 +73,16 @@ def warn_of_missing(net) -> None:
 def add_flag(parser, name: str, **options) -> None:
     """A flag as Caffe writes it, with one dash, or with two."""
     parser.add_argument(f"--{name}", f"-{name}", **options)
+
+
+def add_database_flags(parser) -> None:
+    """Those of what makes a database of images."""
+    add_flag(parser, "backend", choices=DATABASES, default="lmdb", help="of the database (default: lmdb)")
+    add_flag(parser, "resize_height", type=from_zero, default=0, metavar="H", help="resize every image to H rows")
+    add_flag(parser, "resize_width", type=from_zero, default=0, metavar="W", help="resize every image to W columns")
+
+
+def require_another_folder(out: Path, images: Iterable[Path], done: str) -> None:
+    """DataFault where images that are to be, say, "segmented" lie in the folder of the results."""
+    if any(path.parent.resolve() == out.resolve() for path in images):
+        raise DataFault(f"--out {out} holds images to be {done}, which results could overwrite: choose another folder")

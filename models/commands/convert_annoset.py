@@ -23,7 +23,6 @@ from demitasse.models.data.annotations import read_annotations
 from demitasse.models.palette import VOC_CLASSES
 from demitasse.proto.errors import DataFault, ShapeFault, did_you_mean
 from demitasse.proto.messages import AnnotatedDatum
-from demitasse.proto.option_values import from_zero
 
 SPLITS = "ImageSets/Main"
 
@@ -129,15 +128,7 @@ def add_to(commands) -> None:
         parser, "label_map_file", default="", metavar="FILE", help="a LabelMap of the classes (default: VOC's)"
     )
     arguments.add_flag(parser, "shuffle", action="store_true", help="write them in a shuffled order")
-    arguments.add_flag(
-        parser, "backend", choices=arguments.DATABASES, default="lmdb", help="of the database (default: lmdb)"
-    )
-    arguments.add_flag(
-        parser, "resize_height", type=from_zero, default=0, metavar="H", help="resize every image to H rows"
-    )
-    arguments.add_flag(
-        parser, "resize_width", type=from_zero, default=0, metavar="W", help="resize every image to W columns"
-    )
+    arguments.add_database_flags(parser)
     parser.set_defaults(run=_run)
 
 

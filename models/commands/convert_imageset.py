@@ -20,7 +20,6 @@ from demitasse.netdef.words import shape_text
 from demitasse.proto.arrays import array_to_datum
 from demitasse.proto.errors import DataFault, ShapeFault
 from demitasse.proto.messages import Datum
-from demitasse.proto.option_values import from_zero
 
 
 def convert_imageset(
@@ -121,15 +120,7 @@ def add_to(commands) -> None:
     parser.add_argument("database", metavar="DB", help="the database to make")
     arguments.add_flag(parser, "gray", action="store_true", help="treat images as grey")
     arguments.add_flag(parser, "shuffle", action="store_true", help="write them in a shuffled order")
-    arguments.add_flag(
-        parser, "backend", choices=arguments.DATABASES, default="lmdb", help="of the database (default: lmdb)"
-    )
-    arguments.add_flag(
-        parser, "resize_height", type=from_zero, default=0, metavar="H", help="resize every image to H rows"
-    )
-    arguments.add_flag(
-        parser, "resize_width", type=from_zero, default=0, metavar="W", help="resize every image to W columns"
-    )
+    arguments.add_database_flags(parser)
     arguments.add_flag(parser, "check_size", action="store_true", help="stop where two images differ in size")
     arguments.add_flag(parser, "encoded", action="store_true", help="store the image files instead of pixels")
     arguments.add_flag(parser, "encode_type", default="", metavar="TYPE", help="store files of this type: png, jpg")

@@ -65,9 +65,7 @@ def add_to(commands) -> None:
 def run(options) -> int:
     """Look at the images, and say what was found; 1 where one could not be read."""
     paths = find_images(options.images)
-    for path in paths:
-        if path.parent.resolve() == options.out.resolve():
-            raise DataFault(f"--out {options.out} holds images to be looked at, which results could overwrite")
+    arguments.require_another_folder(options.out, paths, "looked at")
     detector = Detector(
         options.net,
         options.weights,

@@ -106,12 +106,7 @@ def add_to(commands) -> None:
 def run(options) -> int:
     """Segment every image; 1 where one could not be."""
     paths = find_images(options.images)
-    for path in paths:
-        if path.parent.resolve() == options.out.resolve():
-            raise DataFault(
-                f"--out {options.out} holds images to be segmented, which results could overwrite: choose "
-                "another folder"
-            )
+    arguments.require_another_folder(options.out, paths, "segmented")
     names = result_names(paths)
     for name in (*names, LEGEND):
         require_replaceable(options.out / f"{name}.png")
