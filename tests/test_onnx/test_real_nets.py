@@ -26,6 +26,20 @@ NETS = {
 LARGE = {"enet-cityscapes", "tusimple-lane-fcn"}
 
 
+@pytest.mark.parametrize("name", ["squeezenet", "wechat-sr"])
+def test_opencv_reads_them(name, tmp_path):
+    cv2 = pytest.importorskip("cv2", minversion="5")
+    prototxt, weights = (str(WEIGHTS / name / file) for file in NETS[name])
+    net = Net(prototxt, weights=weights)
+    (blob,) = net.inputs
+    image = np.random.default_rng(0).standard_normal(net.shapes[blob]).astype(np.float32) * 40
+    ((top, expected),) = net.forward({blob: image}).items()
+    net.to_onnx(tmp_path / "net.onnx")
+    reader = cv2.dnn.readNetFromONNX(str(tmp_path / "net.onnx"))
+    reader.setInput(image, blob)
+    assert differences({top: reader.forward(top)}, {top: expected}, 1e-4) == []
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.full) if name in LARGE else name for name in NETS]
 )
