@@ -85,7 +85,7 @@ def compare(net, mode, frameworks, rounds, threads):
             workers.append(worker)
     for _ in range(rounds):
         for worker in workers:
-            time.sleep(0.05)  # let the last one's threads fall asleep
+            time.sleep(0.05)  # let the last one's threads sleep
             worker.run()
     for worker in workers:
         for _ in range(3 if worker.framework == "ours" else 0):

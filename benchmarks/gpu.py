@@ -61,9 +61,9 @@ class Ours:
                 p.data[...] = self.backend.asarray(rng.standard_normal(p.shape) * (2 / np.prod(p.shape[1:])) ** 0.5)
         self.updater = Updater(RULE, self.net.learnable, self.backend) if train else None
         self.steps = 0
-        self.steady = contextlib.ExitStack()
+        self.frozen = contextlib.ExitStack()
         if not train:  # as `python -m models segment` does
-            self.steady.enter_context(self.backend.frozen_weights())
+            self.frozen.enter_context(self.backend.frozen_weights())
 
     def run(self, arrays):
         if self.updater is None:
@@ -89,7 +89,7 @@ class Ours:
         return self.backend.xp.get_default_memory_pool().total_bytes() / 1e9
 
     def close(self):
-        self.steady.close()
+        self.frozen.close()
         self.net = self.updater = None
         if hasattr(self.backend.xp, "get_default_memory_pool"):
             self.backend.xp.get_default_memory_pool().free_all_blocks()

@@ -19,14 +19,14 @@ import threading
 import numpy as np
 
 from caffe import mode
+from caffe.argument_checks import blob_names, check_names, fill, input_arrays
 from caffe.batches import forward_all, forward_backward_all
 from caffe.files import require_file, require_weights
-from caffe.given import blob_names, check_names, fill, input_arrays
 from caffe.log import make_log
-from caffe.shown import Shown
-from caffe.stored import Stored
+from caffe.net_files import Stored
+from caffe.net_structure import Shown
+from demitasse.netdef.call_lock import alone
 from demitasse.netdef.net import Net as Engine
-from demitasse.netdef.turns import alone
 from demitasse.proto.errors import GraphFault
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.warning import warn

@@ -1,6 +1,6 @@
 """Accuracy: the share of places whose label is among the `top_k` highest scores; a metric, without a gradient.
 
-A place is right if fewer than top_k other classes score at least as much as the label, so that equal scores are
+A pixel is right if fewer than top_k other classes score at least as much as the label, so that equal scores are
 wrong.  A second top holds the accuracy of each class (0 for a class without places).
 """
 

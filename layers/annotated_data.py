@@ -35,31 +35,31 @@ class AnnotatedRecords(DatabaseSource):
         return [(*self.read(index), turn) for index in indices]
 
     def load(self, record, rng):
-        value, place, turn = record
-        message, rows = annotations.parse(value, place)
-        image = datum.pixels(message, self.transform.color, place)
-        self.transform.check_channels(len(image), place)
-        image, rows = self._augment(image, rows, rng, place)
-        image, filled = self.transform.resize(image, rng, place, turn)
+        value, where, turn = record
+        message, rows = annotations.parse(value, where)
+        image = datum.pixels(message, self.transform.color, where)
+        self.transform.check_channels(len(image), where)
+        image, rows = self._augment(image, rows, rng, where)
+        image, filled = self.transform.resize(image, rng, where, turn)
         height, width = image.shape[1:]
-        cut = self.transform.window(height, width, rng, place)
+        cut = self.transform.window(height, width, rng, where)
         seen = cut.left / width, cut.top / height, (cut.left + cut.width) / width, (cut.top + cut.height) / height
         rows = annotations.project(annotations.place_in(rows, filled), seen, self.emit)
         rows = annotations.mirrored(rows) if cut.mirror else rows
-        return [self.transform.apply(image, cut, place), rows][: self.tops], place
+        return [self.transform.apply(image, cut, where), rows][: self.tops], where
 
-    def _augment(self, image, rows, rng, place):
+    def _augment(self, image, rows, rng, where):
         """The (C, H, W) image in other colours, on a larger canvas, and a part of that; with its rows."""
         colours, canvas = self.fields.HasField("distort_param"), self.fields.HasField("expand_param")
         if image.dtype != np.uint8 and (colours or canvas):
-            raise DataFault(f"{place}: distort_param and expand_param are for images of 8 bits")
+            raise DataFault(f"{where}: distort_param and expand_param are for images of 8 bits")
         image = image.transpose(1, 2, 0)
         if colours and image.shape[2] == 3:
             image = augmentation.distort(image, self.fields.distort_param, rng)
         if canvas:
             mean = self.transform.mean_values if self.transform.mean is None else self.transform.mean
             if len(mean) not in (0, 1, image.shape[2]):
-                raise ShapeFault(f"{place}: the image has {image.shape[2]} channel(s), its mean {len(mean)}")
+                raise ShapeFault(f"{where}: the image has {image.shape[2]} channel(s), its mean {len(mean)}")
             image, filled = augmentation.expand(image, self.fields.expand_param, mean, rng)
             rows = annotations.place_in(rows, filled)
         window = self._window(rows, rng)
@@ -115,7 +115,7 @@ class AnnotatedData(FeedLayer):
 
     def told_shapes(self):
         batch, darknet = self.spec.data_param.batch_size, self.spec.annotated_data_param.yolo_data_type
-        sizes = Transformer.told(self.spec.transform_param, self.train, others=OF_SOME_LAYERS).sizes
+        sizes = Transformer.from_fields(self.spec.transform_param, self.train, others=OF_SOME_LAYERS).sizes
         boxes = (batch, 1, annotations.DARKNET_ROWS, 5) if darknet else (1, 1, batch, 8)
         channels = 1 if self.spec.transform_param.force_gray else 3
         return [(batch, channels, *sizes), boxes] if sizes else None

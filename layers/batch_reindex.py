@@ -23,9 +23,9 @@ class BatchReindex(Layer):
         x, index = xs[0], xs[1].astype(int)
         outside = (index < 0) | (index >= len(x))
         if outside.any():
-            place = int(outside.argmax())
+            position = int(outside.argmax())
             raise LabelFault(
-                f"index {int(index[place])} at place {place} of the second bottom: "
+                f"index {int(index[position])} at position {position} of the second bottom: "
                 f"the batch has items 0 to {len(x) - 1}"
             )
         if self.keep:

@@ -23,23 +23,23 @@ class DatumRecords(DatabaseSource):
         self.tops, self.draws, self._hinted = tops, transform.random, False
 
     def find(self, index):
-        value, place = self.read(index)
-        message = datum.parse(value, place)
+        value, where = self.read(index)
+        message = datum.parse(value, where)
         self.costly = message.encoded or len(value) > 1 << 15
-        return message, place
+        return message, where
 
     def load(self, record, rng):
-        message, place = record
-        pixels = datum.pixels(message, self.transform.color, place)
+        message, where = record
+        pixels = datum.pixels(message, self.transform.color, where)
         hint = datum.order_hint(pixels.shape)
         try:
-            image = self.transform(pixels, rng, place)
+            image = self.transform(pixels, rng, where)
         except ShapeFault as fault:
             raise ShapeFault(f"{fault.what}; {hint}") if hint else fault from None
         if hint and not self._hinted:
             self._hinted = True
-            warn(f"{place}: {hint}")
-        return [image, np.float32(message.label)][: self.tops], place
+            warn(f"{where}: {hint}")
+        return [image, np.float32(message.label)][: self.tops], where
 
     def uneven(self, shape, first):
         if {shape[0], first[0]} == {1, 3} and shape[1:] == first[1:]:
@@ -54,7 +54,7 @@ class Data(FeedLayer):
     tops = (1, 2)
 
     def told_shapes(self):
-        fields, transform = self.spec.data_param, Transformer.told(self.spec.transform_param, self.train)
+        fields, transform = self.spec.data_param, Transformer.from_fields(self.spec.transform_param, self.train)
         if os.path.exists(fields.source) or not transform.sizes or not fields.batch_size:
             return None
         means, color = len(transform.mean_values), transform.color

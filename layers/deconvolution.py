@@ -1,4 +1,4 @@
-"""Deconvolution: a convolution turned round (its backward pass, run forward), mostly to upsample.
+"""Deconvolution: a transposed convolution, the backward pass of one run forward, mostly to upsample.
 
     out = stride (in - 1) + dilation (kernel - 1) + 1 - 2 pad
 

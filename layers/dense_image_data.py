@@ -20,21 +20,21 @@ class ImagePairs(ListedSource):
     """Images and their label images."""
 
     def load(self, record, rng):
-        place = self.place("image", record.name, record)
-        label_place = self.place("label image", record.label, record)
-        image = read_image(self.path(record.name), self.color, place)
-        labels = read_labels(self.path(record.label), label_place)
+        where = self.where("image", record.name, record)
+        label_where = self.where("label image", record.label, record)
+        image = read_image(self.path(record.name), self.color, where)
+        labels = read_labels(self.path(record.label), label_where)
         if self.size:
             image, labels = resize(image, *self.size), resize_nearest(labels, *self.size)
         if image.shape[:2] != labels.shape:
             raise ShapeFault(
-                f"{label_place} is {labels.shape[0]} x {labels.shape[1]} but its image is "
+                f"{label_where} is {labels.shape[0]} x {labels.shape[1]} but its image is "
                 f"{image.shape[0]} x {image.shape[1]} (height x width); they must agree, "
                 "or give new_height and new_width"
             )
-        window, every = self.transform.window(*labels.shape, rng, place), self.fields.label_divide_factor
+        window, every = self.transform.window(*labels.shape, rng, where), self.fields.label_divide_factor
         labels = window.cut(labels[None])[:, ::every, ::every]
-        return [self.transform.apply(image.transpose(2, 0, 1), window, place), labels], place
+        return [self.transform.apply(image.transpose(2, 0, 1), window, where), labels], where
 
 
 class DenseImageData(FeedLayer):

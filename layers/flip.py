@@ -24,10 +24,10 @@ class Flip(Layer):
 
     def to_onnx(self, graph, xs):
         param = self.spec.flip_param
-        axes = [axis for axis, told in ((2, param.flip_height), (3, param.flip_width)) if told]
+        axes = [axis for axis, flipped in ((2, param.flip_height), (3, param.flip_width)) if flipped]
         return [graph.reversed(xs[0], axes) if axes else xs[0]]
 
     def _flipped(self, x):
         param = self.spec.flip_param
-        rows, columns = (slice(None, None, -1 if told else 1) for told in (param.flip_height, param.flip_width))
+        rows, columns = (slice(None, None, -1 if flipped else 1) for flipped in (param.flip_height, param.flip_width))
         return self.xp.ascontiguousarray(x[:, :, rows, columns])

@@ -35,11 +35,11 @@ class Hdf5Rows(Source):
         self.rows = np.array([shape[0][0] for shape in shapes])
         self.count, self.shuffles = int(self.rows.sum()), "shuffle: true" * shuffle
         self.shapes = [shape[1:] for shape in shapes[0]]
-        for (name, place), others in zip(self.files, shapes, strict=True):
+        for (name, where), others in zip(self.files, shapes, strict=True):
             for top, shape, other in zip(names, self.shapes, others, strict=True):
                 if other[1:] != shape:
                     raise ShapeFault(
-                        f"{place}: dataset '{top}' of '{name}' has rows of shape {other[1:]}, "
+                        f"{where}: dataset '{top}' of '{name}' has rows of shape {other[1:]}, "
                         f"'{self.files[0][0]}' has {shape}; all files must agree"
                     )
         row_bytes = 4 * sum(int(np.prod(shape)) for shape in self.shapes)
@@ -52,51 +52,51 @@ class Hdf5Rows(Source):
         return (f"{name} {rows} rows" for (name, _), rows in zip(self.files, self.rows, strict=True))
 
     @contextlib.contextmanager
-    def _open(self, name, place):
-        require_file(name, place)
+    def _open(self, name, where):
+        require_file(name, where)
         try:
             with self.h5py.File(name, "r") as file:
                 yield file
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError) as error:
-            raise DataFault(f"{place}: '{name}' is not a readable HDF5 file: {' '.join(str(error).split())}") from None
+            raise DataFault(f"{where}: '{name}' is not a readable HDF5 file: {' '.join(str(error).split())}") from None
 
-    def _look(self, name, place):
+    def _look(self, name, where):
         """The datasets' shapes."""
-        with self._open(name, place) as file:
-            sets = [dataset(file, top, f"{place}: '{name}'") for top in self.names]
+        with self._open(name, where) as file:
+            sets = [dataset(file, top, f"{where}: '{name}'") for top in self.names]
             if None in sets:
                 there = sorted(itertools.islice(file, 20))
                 raise DataFault(
-                    f"{place}: '{name}' has no dataset '{self.names[sets.index(None)]}', the name of a top; "
+                    f"{where}: '{name}' has no dataset '{self.names[sets.index(None)]}', the name of a top; "
                     f"it has {', '.join(there) or 'none'}"
                 )
             shapes = [one.shape for one in sets]
             promised = sum(one.nbytes for one in sets)
             if promised > LARGEST_RATIO * os.path.getsize(name):
                 raise DataFault(
-                    f"{place}: '{name}' promises {promised} bytes of data but has only "
+                    f"{where}: '{name}' promises {promised} bytes of data but has only "
                     f"{os.path.getsize(name)}; write it again"
                 )
             kinds = [one.dtype.kind for one in sets]
         for top, shape, kind in zip(self.names, shapes, kinds, strict=True):
             if kind not in "fiub":
-                raise DataFault(f"{place}: dataset '{top}' of '{name}' does not hold numbers")
+                raise DataFault(f"{where}: dataset '{top}' of '{name}' does not hold numbers")
             if not shape or shape[0] != shapes[0][0] or not shape[0]:
                 raise ShapeFault(
-                    f"{place}: dataset '{top}' of '{name}' has shape {shape}, '{self.names[0]}' has "
+                    f"{where}: dataset '{top}' of '{name}' has shape {shape}, '{self.names[0]}' has "
                     f"{shapes[0]}; all need the same number of rows, at least 1"
                 )
         return shapes
 
     def find(self, index):
-        """(file, row, epoch) of a place in the stream."""
-        epoch, place = divmod(index, int(self.rows.sum()))
+        """(file, row, epoch) of a position in the stream."""
+        epoch, position = divmod(index, int(self.rows.sum()))
         if self._plan[0] != (self.seed, epoch):
             order = self.order(epoch, len(self.rows)) if self.shuffle else np.arange(len(self.rows))
             self._plan = (self.seed, epoch), order, np.cumsum(self.rows[order])
         _, order, ends = self._plan
-        turn = int(np.searchsorted(ends, place, side="right"))
-        return int(order[turn]), place - int(ends[turn] - self.rows[order[turn]]), epoch
+        turn = int(np.searchsorted(ends, position, side="right"))
+        return int(order[turn]), position - int(ends[turn] - self.rows[order[turn]]), epoch
 
     def batch(self, indices):
         tops = [np.empty((len(indices), *shape), np.float32) for shape in self.shapes]
@@ -107,7 +107,7 @@ class Hdf5Rows(Source):
             return file, row // self.block, epoch
 
         for (file, number, epoch), group in itertools.groupby(places, key=block):
-            at, rows = zip(*((i, place[1]) for i, place in group), strict=True)
+            at, rows = zip(*((i, position[1]) for i, position in group), strict=True)
             rows = np.array(rows) - number * self.block
             if self.shuffle:
                 rows = self._row_order(epoch, file)[rows]
@@ -126,15 +126,15 @@ class Hdf5Rows(Source):
         """The datasets of a block of rows, kept until another is asked for."""
         if self._held[0] != (file, number):
             self._held = None, None  # free the old before reading the new
-            name, place = self.files[file]
+            name, where = self.files[file]
             rows = slice(number * self.block, (number + 1) * self.block)
-            with self._open(name, place) as opened:
-                sets = [dataset(opened, top, f"{place}: '{name}'") for top in self.names]
+            with self._open(name, where) as opened:
+                sets = [dataset(opened, top, f"{where}: '{name}'") for top in self.names]
                 if any(
                     one is None or one.shape != (self.rows[file], *shape)
                     for one, shape in zip(sets, self.shapes, strict=True)
                 ):
-                    raise DataFault(f"{place}: '{name}' was written anew while it was read; build the net again")
+                    raise DataFault(f"{where}: '{name}' was written anew while it was read; build the net again")
                 arrays = [one[rows].astype(np.float32, copy=False) for one in sets]
             self._held = (file, number), arrays
         return self._held[1]

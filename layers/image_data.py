@@ -23,11 +23,11 @@ class LabelledImages(ListedSource):
         return (super().order(epoch, count // size)[:, None] * size + np.arange(size)).reshape(-1)
 
     def load(self, record, rng):
-        place = self.place("image", record.name, record)
-        image = read_image(self.path(record.name), self.color, place)
+        where = self.where("image", record.name, record)
+        image = read_image(self.path(record.name), self.color, where)
         if self.size:
             image = resize(image, *self.size)
-        return [self.transform(image.transpose(2, 0, 1), rng, place), np.float32(record.label)], place
+        return [self.transform(image.transpose(2, 0, 1), rng, where), np.float32(record.label)], where
 
 
 class ImageData(FeedLayer):

@@ -29,39 +29,39 @@ class SegmentedImages(ListedSource):
         self.draws = self.draws or len(scales) > 0
 
     def load(self, record, rng):
-        place = self.place("image", record.name, record)
-        image = read_image(self.path(record.name), self.color, place)
+        where = self.where("image", record.name, record)
+        image = read_image(self.path(record.name), self.color, where)
         labels = self._labels(record, image.shape[:2])
         size = self.size or image.shape[:2]
         if self.scales:
             scale = self.scales[int(rng.integers(len(self.scales)))]
             size = tuple(max(1, round(side * scale)) for side in size)
         image, labels = resize(image, *size), resize_nearest(labels, *size)
-        pixels, labels = self._filled(image.transpose(2, 0, 1), labels, place)
-        window = self.transform.window(*labels.shape, rng, place)
+        pixels, labels = self._filled(image.transpose(2, 0, 1), labels, where)
+        window = self.transform.window(*labels.shape, rng, where)
         seen = np.minimum(size, (window.height, window.width)).astype(np.float32)
-        return [self.transform.apply(pixels, window, place), window.cut(labels[None]), seen[None, None]], place
+        return [self.transform.apply(pixels, window, where), window.cut(labels[None]), seen[None, None]], where
 
     def _labels(self, record: Entry, size) -> np.ndarray:
         """(H, W) of an image of that size."""
         if self.fields.label_type != ImageDataParameter.PIXEL:
             number = self.fields.ignore_label if self.fields.label_type == ImageDataParameter.NONE else record.label
             return np.full(size, number, np.float32)
-        place = self.place("label image", record.label, record)
-        labels = read_labels(self.path(record.label), place)
+        where = self.where("label image", record.label, record)
+        labels = read_labels(self.path(record.label), where)
         if labels.shape != size:
             raise ShapeFault(
-                f"{place} is {labels.shape[0]} x {labels.shape[1]} but its image is {size[0]} x {size[1]} "
+                f"{where} is {labels.shape[0]} x {labels.shape[1]} but its image is {size[0]} x {size[1]} "
                 "(height x width); they must agree"
             )
         return labels
 
-    def _filled(self, image, labels, place: str):
+    def _filled(self, image, labels, where: str):
         """A (C, H, W) image and its labels, both at least as large as the crop."""
         rows, cols = (max(pair) for pair in zip(labels.shape, self.transform.crop_shape, strict=True))
         if (rows, cols) == labels.shape:
             return image, labels
-        self.transform.check_channels(len(image), place)
+        self.transform.check_channels(len(image), where)
         canvas = np.zeros((len(image), rows, cols), np.float32)
         if self.transform.mean is not None:
             canvas += self.transform.mean.mean(axis=(1, 2), keepdims=True)
@@ -93,7 +93,7 @@ class ImageSegData(FeedLayer):
 
     def told_shapes(self):
         fields = self.spec.image_data_param
-        transform = Transformer.told(self.spec.transform_param, self.train, others=OF_SEGMENTATION)
+        transform = Transformer.from_fields(self.spec.transform_param, self.train, others=OF_SEGMENTATION)
         sizes = transform.sizes or (fields.new_height, fields.new_width)
         if not all(sizes) or (self.scales and not transform.sizes):
             return None

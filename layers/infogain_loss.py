@@ -14,7 +14,7 @@ from demitasse.layers.onnx.labels import around, divisor, onnx_labels
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.weights import read_blob
 
-LEAST = 1e-20  # probabilities are taken as at least this in the logarithm
+MIN_PROBABILITY = 1e-20  # probabilities are taken as at least this in the logarithm
 
 
 class InfogainLoss(LossLayer):
@@ -66,7 +66,7 @@ class InfogainLoss(LossLayer):
         divisor = self.divisor(outer, inner, None if ignore is None else int(valid.sum()))
         if self.keep:
             self.saved = prob, rows, axis, divisor
-        loss = -(rows * xp.log(xp.maximum(prob, LEAST))).sum() / divisor
+        loss = -(rows * xp.log(xp.maximum(prob, MIN_PROBABILITY))).sum() / divisor
         return [xp.asarray(loss, x.dtype), prob][: max(len(self.spec.top), 1)]
 
     def backward(self, dys, need):
@@ -95,7 +95,7 @@ class InfogainLoss(LossLayer):
         places = len(x.shape) - 1  # the rows' classes come last and belong at `axis`
         rows = graph.transpose(graph.gather(matrix, flat, 0), [*range(axis), places, *range(axis, places)]) * valid
         prob = graph.node("Softmax", x, axis=axis)
-        terms = rows * graph.node("Log", graph.clip(prob, low=LEAST))
+        terms = rows * graph.node("Log", graph.clip(prob, low=MIN_PROBABILITY))
         total = graph.sum(terms, range(len(x.shape)), keep=False)
         over = divisor(graph, self, *around(graph, x, axis), None if ignore is None else valid)
         return [-total / over, prob][: max(len(self.spec.top), 1)]

@@ -61,8 +61,8 @@ class Interp(Layer):
     def matrix(self, used, out, size, dtype):
         """(out, size): the part of each pixel of the bottom in each of the top, along an axis."""
         xp = self.xp
-        place = xp.arange(out) * ((used - 1) / max(out - 1, 1)) - self.spec.interp_param.pad_beg
-        return xp.maximum(1 - xp.abs(place[:, None] - xp.arange(size)), 0).astype(dtype)
+        position = xp.arange(out) * ((used - 1) / max(out - 1, 1)) - self.spec.interp_param.pad_beg
+        return xp.maximum(1 - xp.abs(position[:, None] - xp.arange(size)), 0).astype(dtype)
 
     def forward(self, xs):
         sizes = zip(*self._sizes([x.shape for x in xs]), xs[0].shape[2:], strict=True)

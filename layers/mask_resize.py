@@ -50,7 +50,7 @@ class MaskResize(Layer):
     def _matrix(self, size, out, dtype):
         """(out, size): the part of each pixel of the bottom in each of the top, along an axis."""
         xp = self.xp
-        place = xp.arange(out) * (size / out)
-        inside = (place <= size - 0.5)[:, None]
-        near = 1 - abs(xp.minimum(place, size - 1)[:, None] - xp.arange(size))
+        position = xp.arange(out) * (size / out)
+        inside = (position <= size - 0.5)[:, None]
+        near = 1 - abs(xp.minimum(position, size - 1)[:, None] - xp.arange(size))
         return (inside * xp.maximum(near, 0)).astype(dtype)

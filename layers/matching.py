@@ -9,7 +9,7 @@ from __future__ import annotations
 from demitasse.layers.boxes import nms
 
 UNMATCHED, IGNORED = -1, -2
-LEAST_OVERLAP = 1e-6  # what is less counts as none
+MIN_OVERLAP = 1e-6  # what is less counts as none
 
 
 def match(xp, overlaps, threshold: float | None, ignored=None):
@@ -28,11 +28,11 @@ def match(xp, overlaps, threshold: float | None, ignored=None):
         return index, xp.zeros(count, dtype=overlaps.dtype)
     greatest, best = overlaps.max(axis=1), overlaps.argmax(axis=1)
     if threshold is not None:
-        index = xp.where((greatest >= threshold) & (greatest > LEAST_OVERLAP), best, index)
+        index = xp.where((greatest >= threshold) & (greatest > MIN_OVERLAP), best, index)
     left = overlaps.copy()
     for _ in range(trues):
         box, true = divmod(int(left.argmax()), trues)
-        if left[box, true] <= LEAST_OVERLAP:
+        if left[box, true] <= MIN_OVERLAP:
             break
         index[box], greatest[box] = true, overlaps[box, true]
         left[box], left[:, true] = 0, 0

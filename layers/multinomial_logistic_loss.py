@@ -9,7 +9,7 @@ import math
 from demitasse.layers.layer import LossLayer
 from demitasse.proto.errors import ShapeFault
 
-LEAST = 1e-20
+MIN_PROBABILITY = 1e-20
 
 
 class MultinomialLogisticLoss(LossLayer):
@@ -26,7 +26,7 @@ class MultinomialLogisticLoss(LossLayer):
     def forward(self, xs):
         xp, x = self.xp, xs[0].reshape(len(xs[0]), math.prod(xs[0].shape[1:]))
         labels, _ = self.be.checked_labels(x.shape, xs[1].astype(int), 1, None)
-        picked = xp.maximum(xp.take_along_axis(x, labels, axis=1), LEAST)
+        picked = xp.maximum(xp.take_along_axis(x, labels, axis=1), MIN_PROBABILITY)
         if self.keep:  # the slope of the loss
             slope = (xp.arange(x.shape[1]) == labels) / (-picked * max(len(x), 1))
             self.saved = slope.reshape(xs[0].shape)
@@ -38,6 +38,6 @@ class MultinomialLogisticLoss(LossLayer):
     def to_onnx(self, graph, xs):
         x = graph.node("Flatten", xs[0], axis=1)
         labels = graph.reshape(graph.cast(xs[1], "int64"), [-1, 1])
-        picked = graph.clip(graph.node("GatherElements", x, labels, axis=1), low=LEAST)
+        picked = graph.clip(graph.node("GatherElements", x, labels, axis=1), low=MIN_PROBABILITY)
         total = graph.sum(graph.node("Log", picked), [0, 1], keep=False)
         return [-total / graph.scalar(graph.as_float(graph.size(xs[0], 0)))]

@@ -1,4 +1,4 @@
-"""Reverse (CTPN, OpenCL Caffe): the bottom with the order along `axis` (0: that of time steps) turned round.
+"""Reverse (CTPN, OpenCL Caffe): the bottom with the order along `axis` (0: that of time steps) reversed.
 
 Source: the recurrent nets of CTPN (Tian et al., 2016).
 """

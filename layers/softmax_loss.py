@@ -1,9 +1,9 @@
 """SoftmaxWithLoss: softmax over the classes (`axis`), then the mean of -log(probability of the label).
 
-Bottom 0 holds scores, bottom 1 labels: one for each place of bottom 0, truncated to whole numbers.  A place labelled
+Bottom 0 holds scores, bottom 1 labels: one for each pixel of bottom 0, truncated to whole numbers.  A pixel labelled
 `ignore_label` counts nothing; any other label outside the classes is a LabelFault.  The sum is divided by the number
-of places that count (VALID), of all places (FULL), of images (BATCH_SIZE) or by 1 (NONE), but by no less than 1.
-`class_weight`, one number per class, multiplies the loss of each place by its label's weight; the divisor stays.
+of pixels that count (VALID), of all pixels (FULL), of images (BATCH_SIZE) or by 1 (NONE), but by no less than 1.
+`class_weight`, one number per class, multiplies the loss of each pixel by its label's weight; the divisor stays.
 A second top holds the probabilities.
 """
 
@@ -14,7 +14,7 @@ from demitasse.layers.layer import LossLayer, axis_index
 from demitasse.layers.onnx.labels import around, divisor, onnx_labels
 from demitasse.proto.errors import ShapeFault
 
-LOG_LEAST = math.log(1.17549435e-38)  # of the smallest probability that a loss is told of
+LOG_MIN_PROBABILITY = math.log(1.17549435e-38)  # of the smallest probability that a loss is told of
 
 
 class SoftmaxWithLoss(LossLayer):
@@ -67,7 +67,7 @@ class SoftmaxWithLoss(LossLayer):
     def to_onnx(self, graph, xs):
         scores, axis = xs[0], self.axis
         labels, valid = onnx_labels(graph, scores, xs[1], axis, self.ignore)
-        least = graph.clip(graph.node("LogSoftmax", scores, axis=axis), low=LOG_LEAST)
+        least = graph.clip(graph.node("LogSoftmax", scores, axis=axis), low=LOG_MIN_PROBABILITY)
         terms = self.onnx_term(graph, graph.node("GatherElements", least, labels, axis=axis)) * valid
         if self.weights:
             terms = terms * graph.gather(graph.constant(self.weights), labels, 0)

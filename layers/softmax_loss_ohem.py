@@ -1,7 +1,7 @@
-"""SoftmaxWithLossOHEM (R-FCN): SoftmaxWithLoss, which can also tell the loss of each place.
+"""SoftmaxWithLossOHEM (R-FCN): SoftmaxWithLoss, which can also tell the loss of each pixel.
 
-Bottoms: scores and labels, one for each place of the scores; tops: the loss, the probabilities, and the loss of each
-place, in the scores' shape with 1 for the classes and 0 where the label is `ignore_label`, for BoxAnnotatorOHEM to
+Bottoms: scores and labels, one for each pixel of the scores; tops: the loss, the probabilities, and the loss of each
+pixel, in the scores' shape with 1 for the classes and 0 where the label is `ignore_label`, for BoxAnnotatorOHEM to
 choose by.  The sum is divided as in SoftmaxWithLoss, or by pre_fixed_normalizer with normalization: PRE_FIXED.
 Source: "R-FCN" (Dai et al., 2016), 2.2; "Training Region-based Object Detectors with Online Hard Example Mining"
 (Shrivastava et al., 2016).
@@ -60,7 +60,7 @@ class SoftmaxWithLossOHEM(LossLayer):
         return [sum(parts[1:], parts[0]), None]
 
     def _losses(self, prob, labels, weights):
-        """The loss of each place."""
+        """The loss of each pixel."""
         shape = self._places(prob.shape)
         classes, counts = self.be.checked_labels(prob.shape, labels, self.axis, self.ignore)
         chosen = self.xp.take_along_axis(prob, classes.reshape(shape), axis=self.axis)

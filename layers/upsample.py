@@ -1,6 +1,6 @@
 """Upsample (SegNet, ENet): undoes a max pooling, with every value put back where the maximum was.
 
-Bottoms: x (N, C, H, W) and the mask, the pooling layer's second top, with the place of each value in the plane of
+Bottoms: x (N, C, H, W) and the mask, the pooling layer's second top, with the position of each value in the plane of
 the top; the rest of the top is 0.  The top measures upsample_h x upsample_w, or scale times the bottom (scale_h and
 scale_w for each axis) less pad_out_h and pad_out_w, the rows and columns that pooling had cut off.
 Without a mask (as in the YOLO forks) every value is repeated scale x scale times.
@@ -47,19 +47,19 @@ class Upsample(Layer):
             self.saved = x.shape if self.keep else None
             return [x.repeat(self.scale[0], axis=2).repeat(self.scale[1], axis=3)]
         (shape,) = self.infer([x.shape for x in xs])
-        place, area = xs[1].astype(int), math.prod(shape[2:])
-        if place.size and not 0 <= int(place.min()) <= int(place.max()) < area:
+        index, area = xs[1].astype(int), math.prod(shape[2:])
+        if index.size and not 0 <= int(index.min()) <= int(index.max()) < area:
             raise ShapeFault(
-                f"the mask names pixels {int(place.min())} to {int(place.max())}, but the top's planes, "
+                f"the mask names pixels {int(index.min())} to {int(index.max())}, but the top's planes, "
                 f"{shape[2]} x {shape[3]}, have 0 to {area - 1}: scale or upsample_h and upsample_w "
                 "must lead back to the size before pooling"
             )
         planes = xp.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], 1, 1)
-        place += planes * area
+        index += planes * area
         y = self.be.zeros(shape)
-        y.reshape(-1)[place] = x
+        y.reshape(-1)[index] = x
         if self.keep:
-            self.saved = place
+            self.saved = index
         return [y]
 
     def backward(self, dys, need):
@@ -86,9 +86,9 @@ class Upsample(Layer):
         cut = field.pad_out_h, field.pad_out_w
         out = [a * s - c for a, s, c in zip(spatial, self.scale, cut, strict=True)]
         out = self.size if all(self.size) else out
-        flat, place = (graph.reshape(y, [n, channels, -1]) for y in (x, graph.cast(xs[1], "int64")))
+        flat, index = (graph.reshape(y, [n, channels, -1]) for y in (x, graph.cast(xs[1], "int64")))
         planes = graph.filled([n, channels, out[0] * out[1]])
-        y = graph.node("ScatterElements", planes, place, flat, axis=2)
+        y = graph.node("ScatterElements", planes, index, flat, axis=2)
         return [graph.reshape(y, [n, channels, *out])]
 
     def coords(self):

@@ -43,23 +43,23 @@ class Films(ListedSource):
         self.draws = self.draws or (train and (segments or fields.use_temporal_jitter))
 
     def load(self, record, rng):
-        (number, label), place = record.label, self.place("film", record.name, record)
+        (number, label), where = record.label, self.where("film", record.name, record)
         folder = self.path(record.name)
         if not os.path.isdir(folder):
-            raise DataFault(f"{place} is no folder of frames; film files are not decoded: cut them into images")
-        starts = self.starts(folder, number, rng, place)
+            raise DataFault(f"{where} is no folder of frames; film files are not decoded: cut them into images")
+        starts = self.starts(folder, number, rng, where)
         steps = range(0, self.fields.new_length * self.fields.sampling_rate, self.fields.sampling_rate)
-        frames = [self.frame(folder, start + step, place) for start in starts for step in steps]
-        window = self.transform.window(*frames[0].shape[1:], rng, place)
+        frames = [self.frame(folder, start + step, where) for start in starts for step in steps]
+        window = self.transform.window(*frames[0].shape[1:], rng, where)
         if self.segments:
-            clip = self.transform.apply(np.concatenate(frames), window, place)
+            clip = self.transform.apply(np.concatenate(frames), window, where)
         else:
-            clip = np.stack([self.transform.apply(frame, window, place) for frame in frames], axis=1)
+            clip = np.stack([self.transform.apply(frame, window, where) for frame in frames], axis=1)
         if window.mirror and self.is_flow:
             clip[::2] *= -1  # after the mean: a flow of 0 is at 128
-        return [clip, np.float32(label)], place
+        return [clip, np.float32(label)], where
 
-    def starts(self, folder: str, number: int, rng, place: str) -> list[int]:
+    def starts(self, folder: str, number: int, rng, where: str) -> list[int]:
         """The first frames of the clips of a sample."""
         length = (self.fields.new_length - 1) * self.fields.sampling_rate + 1
         if not self.segments:
@@ -69,27 +69,27 @@ class Films(ListedSource):
         part = number // self.fields.num_segments
         room = part - length
         if room < 0:
-            raise DataFault(f"{place}: {number} frames are too few for {self.fields.num_segments} clips of {length}")
+            raise DataFault(f"{where}: {number} frames are too few for {self.fields.num_segments} clips of {length}")
         offsets = (int(rng.integers(room + 1)) if self.train else room // 2 for _ in range(self.fields.num_segments))
         return [1 + i * part + offset for i, offset in enumerate(offsets)]
 
-    def frame(self, folder: str, number: int, place: str) -> np.ndarray:
+    def frame(self, folder: str, number: int, where: str) -> np.ndarray:
         """(C, H, W) of a frame."""
         if self.flow:
             name = self.fields.name_pattern or FLOW_NAME
-            images = [self.image(folder, name.replace("%c", axis), number, False, place) for axis in "xy"]
+            images = [self.image(folder, name.replace("%c", axis), number, False, where) for axis in "xy"]
             return np.concatenate(images)
         names = (name for name in FRAME_NAMES if os.path.exists(os.path.join(folder, name % number)))
         name = self.fields.name_pattern or next(names, FRAME_NAMES[0])
-        return self.image(folder, name, number, self.color, place)
+        return self.image(folder, name, number, self.color, where)
 
-    def image(self, folder: str, name: str, number: int, color: bool, place: str) -> np.ndarray:
+    def image(self, folder: str, name: str, number: int, color: bool, where: str) -> np.ndarray:
         """(C, H, W) of one image file of a frame."""
         try:
             path = os.path.join(folder, name % number)
         except (TypeError, ValueError):
             raise SchemaFault(f"name_pattern '{name}' takes a frame's number, as in img_%05d.jpg") from None
-        image = read_image(path, color, f"frame {number} of {place}: '{path}'")
+        image = read_image(path, color, f"frame {number} of {where}: '{path}'")
         return (resize(image, *self.size) if self.size else image).transpose(2, 0, 1)
 
 

@@ -20,7 +20,7 @@ from demitasse.models.data import read
 from demitasse.models.data.folder_layers import SUFFIXES, list_images
 from demitasse.models.palette import PALETTE
 from demitasse.models.sampling import class_weights
-from demitasse.netdef.words import count_text
+from demitasse.netdef.wording import count_text
 from demitasse.proto.errors import DataFault, LabelFault
 
 BLACK, WHITE = 0, 255

@@ -19,7 +19,7 @@ import numpy as np
 from demitasse.models.class_names import names_of
 from demitasse.netdef.net import Net
 from demitasse.netdef.phase import filter_net
-from demitasse.netdef.words import count_text
+from demitasse.netdef.wording import count_text
 from demitasse.proto.errors import DataFault, GraphFault
 from demitasse.proto.text import read_net
 from demitasse.solver import score

@@ -13,9 +13,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
 
     def run() -> int:
-        from demitasse.netdef import commands  # here, so that a Ctrl-C while it loads is quiet too
+        from demitasse.netdef import cli  # here, so that a Ctrl-C while it loads is quiet too
 
-        return commands.run(given)
+        return cli.run(given)
 
     return run_command(run, "--traceback" in given)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from demitasse.layers.layer import Layer, Param, Shape
-from demitasse.netdef.stored import Stored
+from demitasse.netdef.net_files import Stored
 from demitasse.proto.errors import Where
 from demitasse.proto.messages import LayerParameter
 

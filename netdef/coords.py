@@ -15,7 +15,7 @@ from operator import add, mul
 from demitasse.layers.layer import SAME_COORDS, TEST, Layer, layer_class
 from demitasse.netdef.graph import Value
 from demitasse.netdef.spec import Function, L, Top
-from demitasse.netdef.words import shape_text
+from demitasse.netdef.wording import shape_text
 from demitasse.proto.errors import GraphFault
 
 _TOLERANCE = 1e-6

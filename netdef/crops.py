@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from demitasse.netdef.coords import above_value, crop_offset, map_between
 from demitasse.netdef.graph import Step
-from demitasse.netdef.words import some
+from demitasse.netdef.wording import some
 from demitasse.proto.errors import GraphFault
 
 

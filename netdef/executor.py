@@ -15,7 +15,7 @@ from demitasse.netdef.blobs import Blobs, Gradients
 from demitasse.netdef.graph import Step, Value
 from demitasse.netdef.plan import Plan
 from demitasse.netdef.program import Call, Choices, Program, Slot, compile_program
-from demitasse.netdef.words import shape_text
+from demitasse.netdef.wording import shape_text
 from demitasse.proto.errors import GraphFault
 
 KEEPING = "keep=[...] names blobs to keep, keep='all' keeps every one"
@@ -129,7 +129,7 @@ class Executor:
             try:
                 if self._moved:
                     self.plan.size_step(step)
-                xs = [held[value] if value in held else self._alive(value) for value in call.bottoms]
+                xs = [held[value] if value in held else self._require(value) for value in call.bottoms]
                 if call.bottoms_to_nchw:
                     xs = [to_nchw(x) for x in xs]
                 if call.slot is not None:
@@ -164,7 +164,7 @@ class Executor:
             del self._wholes[slot.whole]
         return whole[slot.start : slot.stop]
 
-    def _alive(self, value: Value) -> Array:
+    def _require(self, value: Value) -> Array:
         array = self.array(value)
         if array is None:
             raise GraphFault(
@@ -190,7 +190,7 @@ class Executor:
         call = self._program(step.index, step.index).by_step[step]
         with step.located:
             self.plan.size_step(step)
-            xs = [self._alive(value) for value in call.bottoms]
+            xs = [self._require(value) for value in call.bottoms]
             step.layer.save_for_backward([self.backend.to_nchw(x) for x in xs] if call.bottoms_to_nchw else xs)
         self._calls[step] = call
         self._ready[step] = step.sized_for

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from demitasse.netdef.graph import Step, Value
-from demitasse.netdef.words import count_text, times_text
+from demitasse.netdef.wording import count_text, times_text
 from demitasse.proto.errors import GraphFault
 
 

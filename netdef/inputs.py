@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from demitasse.layers.layer import Shape
 from demitasse.netdef.graph import label_of
-from demitasse.netdef.words import count_text
+from demitasse.netdef.wording import count_text
 from demitasse.proto.errors import GraphFault, SchemaFault, Where, did_you_mean, located
 from demitasse.proto.messages import BlobShape, LayerParameter
 

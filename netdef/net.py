@@ -16,15 +16,15 @@ from typing import Any
 
 from demitasse.layers.backend import make_backend
 from demitasse.layers.layer import Array, Shape
+from demitasse.netdef.call_lock import alone
 from demitasse.netdef.contents import Contents
 from demitasse.netdef.executor import Executor
 from demitasse.netdef.graph import Step, Value
-from demitasse.netdef.loading import LoadReport
 from demitasse.netdef.params import allocate_grads, fill_params
 from demitasse.netdef.plan import Plan
 from demitasse.netdef.program import Choices, Program
-from demitasse.netdef.turns import alone
-from demitasse.netdef.words import some
+from demitasse.netdef.weight_matching import LoadReport
+from demitasse.netdef.wording import some
 from demitasse.proto.errors import GraphFault, SchemaFault, Where, did_you_mean
 from demitasse.proto.messages import NetParameter
 
@@ -81,7 +81,7 @@ class Net(Contents):
     def _build(self, keep: str | Iterable[str], fuse: bool, weights) -> None:
         """Put arrays to the plan."""
         choices = self._choices(keep, fuse)
-        self._goes_back = self.plan.trains or choices.keeps_all or self.plan.message.force_backward
+        self._supports_backward = self.plan.trains or choices.keeps_all or self.plan.message.force_backward
         self.executor = Executor(self.plan, self.backend, choices)
         self.blobs, self.grads = self.executor.blobs, self.executor.grads
         self.before_forward: list[Callable[[int], None]] = []
@@ -127,7 +127,7 @@ class Net(Contents):
         steps, shared = self.plan.steps, self.plan.shared
         fill_params(steps, shared, self.backend)
         for step in steps:
-            step.layer.keep = step.backward and self._goes_back
+            step.layer.keep = step.backward and self._supports_backward
             if step.layer.keep:
                 allocate_grads(
                     [param for param in step.layer.params if param.lr_mult != 0 or self.plan.message.force_backward],
@@ -277,7 +277,7 @@ class Net(Contents):
                 "all gradients nevertheless)",
                 Where(self.plan.steps[0].where.file),
             )
-        if not self._goes_back:
+        if not self._supports_backward:
             raise GraphFault(
                 "a net in the TEST phase saves nothing for backward: build it with keep='all', or in the TRAIN phase"
             )

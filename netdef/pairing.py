@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from demitasse.netdef.graph import Step, Value
-from demitasse.netdef.words import at
+from demitasse.netdef.wording import at
 
 REMEDY = "let one layer give both (DenseImageData, HDF5Data with two tops, or the Python layer of folder_layers)"
 

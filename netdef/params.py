@@ -15,8 +15,8 @@ from demitasse.layers.layer import Param
 from demitasse.netdef.cautions import place_of
 from demitasse.netdef.fields import own_fields
 from demitasse.netdef.graph import Step
-from demitasse.netdef.loading import LoadReport, fitted
-from demitasse.netdef.words import at, count_text, shape_text
+from demitasse.netdef.weight_matching import LoadReport, fitted
+from demitasse.netdef.wording import at, count_text, shape_text
 from demitasse.proto.arrays import blobproto_to_array
 from demitasse.proto.errors import GraphFault, WeightsFault
 from demitasse.proto.messages import ParamSpec

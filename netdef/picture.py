@@ -17,7 +17,7 @@ from demitasse.netdef.graph import Step, Value, wire
 from demitasse.netdef.layout import Item, Layout, lay_out
 from demitasse.netdef.phase import filter_net
 from demitasse.netdef.plan import Plan
-from demitasse.netdef.words import shape_text
+from demitasse.netdef.wording import shape_text
 from demitasse.proto.errors import SchemaFault, printable
 from demitasse.proto.files import replacing
 from demitasse.proto.messages import NetParameter

@@ -19,10 +19,10 @@ from demitasse.netdef.crops import set_offset
 from demitasse.netdef.gradient import plan_gradients
 from demitasse.netdef.graph import Step, Value, label_of, learned_by_name, wire
 from demitasse.netdef.inputs import declare_inputs
-from demitasse.netdef.memory import require_memory
+from demitasse.netdef.memory_check import require_memory
 from demitasse.netdef.params import bind_params
 from demitasse.netdef.phase import filter_net
-from demitasse.netdef.words import at
+from demitasse.netdef.wording import at
 from demitasse.proto.beside import find_files
 from demitasse.proto.errors import GraphFault, SchemaFault, Where
 from demitasse.proto.messages import NetParameter

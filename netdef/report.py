@@ -10,8 +10,8 @@ from demitasse.netdef.coords import above_value, crop_offset, map_between
 from demitasse.netdef.graph import Step
 from demitasse.netdef.plan import Plan
 from demitasse.netdef.program import Choices, compile_program
-from demitasse.netdef.sight import Sight, sights
-from demitasse.netdef.words import shape_text
+from demitasse.netdef.receptive_field import Sight, sights
+from demitasse.netdef.wording import shape_text
 from demitasse.proto.errors import GraphFault, printable
 
 VALUE_BYTES = 4  # float32

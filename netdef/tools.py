@@ -8,7 +8,7 @@ from demitasse.layers.layer import Shape, layer_class, layer_types
 from demitasse.netdef.diff import diff_nets, diff_weights
 from demitasse.netdef.graph import label_of
 from demitasse.netdef.phase import filter_net
-from demitasse.netdef.words import shape_text
+from demitasse.netdef.wording import shape_text
 from demitasse.proto import upgrade as generations
 from demitasse.proto.errors import GraphFault, NetError, SchemaFault, WeightsFault, printable
 from demitasse.proto.files import map_file, replacing

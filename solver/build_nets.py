@@ -12,7 +12,7 @@ from __future__ import annotations
 from demitasse.layers.backend.contract import Backend
 from demitasse.layers.backend.options import BackendOptions
 from demitasse.netdef.net import Net
-from demitasse.netdef.words import count_text
+from demitasse.netdef.wording import count_text
 from demitasse.proto.errors import SolverFault
 from demitasse.proto.messages import TEST, TRAIN, NetState, SolverParameter
 

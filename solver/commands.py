@@ -13,7 +13,7 @@ from demitasse.solver.diagnostics import unfed_inputs
 from demitasse.solver.identity import newest_whole, resuming_command
 from demitasse.solver.keeping import Keep
 from demitasse.solver.log import Log, Silent
-from demitasse.solver.log_lines import MOST
+from demitasse.solver.log_lines import MAX_LISTED
 from demitasse.solver.means import OutputMeans, judged_outputs
 from demitasse.solver.path_lookup import Finder
 from demitasse.solver.plot import Plot
@@ -133,7 +133,7 @@ def _lines(outputs, net=None) -> list[str]:
     lines = []
     for name, values in outputs.items():
         weight = net.plan.newest[name].loss_weight if net else 0
-        if values.size > MOST:
+        if values.size > MAX_LISTED:
             lines.append(f"{name} holds {values.size} numbers")
             continue
         for value in values.ravel().tolist():

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from demitasse.proto.errors import SolverFault
 
-MOST_READ = 1 << 16  # bytes of a JSON log that are looked at: its first line says of which run it is
+MAX_READ = 1 << 16  # bytes of a JSON log that are looked at: its first line says of which run it is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +177,7 @@ def log_is_ours(path: str | os.PathLike, ours: set[str | None]) -> bool:
     if not os.path.isfile(path) or not os.path.getsize(path):
         return True
     with open(path, encoding="utf-8", errors="replace") as file:
-        first = file.readline(MOST_READ)
+        first = file.readline(MAX_READ)
     try:
         event = json.loads(first)
     except (ValueError, RecursionError):

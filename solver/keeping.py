@@ -57,7 +57,7 @@ class Keeper:
         self.best: dict | None = None  # {"value", "iter", "only": whether none was due at its iteration}
         self.waited = 0  # tests since the best one
         self.losses: list[list[float]] = []  # [test loss, training loss] of the last tests
-        self.told = False  # that the test loss rises
+        self.warned = False  # that the test loss rises
         self.enough = False  # the run is to end
         self._metrics: dict[str, tuple[float, bool]] = {}
         self._check()
@@ -128,12 +128,12 @@ class Keeper:
         return f"The best by {self.keep.best} ({self.best['value']:.6g}): {weights}"
 
     def _watch_losses(self) -> None:
-        if "loss" not in self._metrics or not self.solver.losses or self.told:
+        if "loss" not in self._metrics or not self.solver.losses or self.warned:
             return
         self.losses = [*self.losses, [self._metrics["loss"][0], self.solver.smoothed_loss]][-RISES - 1 :]
         tests, trains = zip(*self.losses, strict=True)
         if len(tests) > RISES and list(tests) == sorted(set(tests)) and list(trains) == sorted(set(trains))[::-1]:
-            self.told = True
+            self.warned = True
             rise, fall = (" to ".join(f"{value:.4g}" for value in values) for values in (tests, trains))
             self.solver.log.warn(
                 f"the test loss rises ({rise}) while the training loss falls ({fall}): the net learns its training "
@@ -169,13 +169,13 @@ class Keeper:
             "best": self.best,
             "waited": self.waited,
             "losses": self.losses,
-            "told": self.told,
+            "told": self.warned,
         }
 
     def load_state(self, state: dict) -> None:
         """Resume from a side file's; what was best by another metric is forgotten."""
         self.losses = [[float(test), float(train)] for test, train in state["losses"]]
-        self.told = bool(state["told"])
+        self.warned = bool(state["told"])
         if state["metric"] == self.keep.best and state["best"]:
             best = state["best"]
             self.best = {"value": float(best["value"]), "iter": int(best["iter"]), "only": bool(best["only"])}

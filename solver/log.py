@@ -25,7 +25,7 @@ import numpy as np
 
 from demitasse.proto.errors import NetError, SolverFault, printable
 from demitasse.solver.identity import Run, log_is_ours, log_taken
-from demitasse.solver.log_lines import MOST, glog_prefix, output_lines
+from demitasse.solver.log_lines import MAX_LISTED, glog_prefix, output_lines
 from demitasse.solver.score import Scores, as_json, class_line
 
 _NOT_THE_CALLER = (__name__, "warnings", "_py_warnings")  # of a line: modules that only pass it on
@@ -264,7 +264,7 @@ def _open_to_append(path):
 
 
 def _plain(outputs) -> dict:
-    return {output.name: output.values.tolist() for output in outputs if np.size(output.values) <= MOST}
+    return {output.name: output.values.tolist() for output in outputs if np.size(output.values) <= MAX_LISTED}
 
 
 def _finite(value):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MOST = 1000  # numbers of one output that are listed: a score map has millions
+MAX_LISTED = 1000  # numbers of one output that are listed: a score map has millions
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ def output_lines(kind: str, outputs) -> list[str]:
     """ "    Train net output #0: loss = 0.5 (* 1 = 0.5 loss)": a line per number, counted through all outputs."""
     lines: list[str] = []
     for output in outputs:
-        if np.size(output.values) > MOST:
+        if np.size(output.values) > MAX_LISTED:
             lines.append(f"    {kind} net output #{len(lines)}: {output.name} holds {np.size(output.values)} numbers")
             continue
         for value in np.ravel(output.values).tolist():

@@ -25,7 +25,7 @@ from demitasse.solver.solver import Solver
 
 SPAN = 1000  # the range reaches so many times below and above base_lr
 DIVERGED = 4  # times the least loss: it has got worse for good
-ABOVE_LEAST = 3  # the proposed rate is at most so many times below that of the least loss
+MAX_FACTOR = 3  # the proposed rate is at most so many times below that of the least loss
 FALL = 0.05  # of the first loss: less is no fall
 
 
@@ -50,7 +50,7 @@ class RangeTest:
             return None
         slope = [self.smooth[min(i + width, least)] - self.smooth[max(i - width, 0)] for i in range(least)]
         steepest = self.rates[int(np.argmin(slope))]
-        rate = min(steepest, self.rates[least] / ABOVE_LEAST)
+        rate = min(steepest, self.rates[least] / MAX_FACTOR)
         digit = 10.0 ** math.floor(math.log10(rate))
         return float(f"{max(1, math.floor(rate / digit)) * digit:.0e}")
 

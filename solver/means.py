@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from demitasse.netdef.words import shape_text
+from demitasse.netdef.wording import shape_text
 from demitasse.solver.precision import BoxPrecision
 
 

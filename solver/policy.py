@@ -7,7 +7,7 @@
     multistep  base_lr * gamma ^ (how many stepvalues are <= iter)
     poly       base_lr * (1 - iter / max_iter) ^ power                 0 from max_iter on
     sigmoid    base_lr / (1 + exp(-gamma * (iter - stepsize)))
-    multifixed stagelr of the first stage that iter is before the stageiter of; the last one for ever
+    multifixed stagelr of the first stage that iter is before the stageiter of; the last one for good
 
 With min_lr (NVIDIA) poly ends there, not at 0: min_lr + (base_lr - min_lr) * (1 - iter / max_iter) ^ power.  In the
 first rampup_interval iterations (NVIDIA; Intel: warmup_iter) the rate grows in a straight line from rampup_lr

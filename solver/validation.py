@@ -11,7 +11,7 @@ from demitasse.solver.precision import VERSIONS
 from demitasse.solver.updates import check_update
 
 EVALUATIONS = ("classification", "detection")
-LEAST = {"average_loss": 1, "max_iter": 0, "display": 0, "snapshot": 0, "test_interval": 0, "weight_decay": 0}
+MINIMA = {"average_loss": 1, "max_iter": 0, "display": 0, "snapshot": 0, "test_interval": 0, "weight_decay": 0}
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def check_settings(param, where: Where) -> None:
         for field, known in (("eval_type", EVALUATIONS), ("ap_version", VERSIONS)):
             if getattr(param, field) not in known:
                 raise SolverFault(f"{field} '{getattr(param, field)}' is not known: {', '.join(known)}")
-        for field, least in LEAST.items():
+        for field, least in MINIMA.items():
             if getattr(param, field) < least:
                 raise SolverFault(f"{field} is {getattr(param, field):g}: it must be {least} or more")
 

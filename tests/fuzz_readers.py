@@ -205,8 +205,8 @@ def _read_lmdb(path: Path) -> None:
     try:
         file = LmdbFile(os.fspath(path))
         try:
-            for place in file.places():
-                file.record(place)
+            for address in file.addresses():
+                file.record(address)
         finally:
             file.close()
     except ValueError as error:  # LmdbReader adds the place

@@ -12,7 +12,7 @@ from demitasse.layers.layer import layer_types
 ROOT = Path(__file__).resolve().parents[1]
 BACKEND = ROOT / "layers" / "backend"
 PACKAGES = ["proto", "layers", "netdef", "solver", "models"]  # each may import those before it
-# What is another layer turned round, narrowed or extended builds on it.
+# What is another layer transposed, narrowed or extended builds on it.
 SIDEWAYS = {
     ("deconvolution", "convolution"),
     ("depthwise_convolution", "convolution"),

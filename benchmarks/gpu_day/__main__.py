@@ -32,7 +32,7 @@ STEPS = {
     "training": Step("benchmarks.gpu_day.training:training", 60),
 }
 SOFT = 0.85  # of its limit: a step begins no new item afterwards
-LEAST = 4.0  # seconds left in which a crashed step is worth starting again
+MIN_SECONDS = 4.0  # seconds left in which a crashed step is worth starting again
 POLL = 0.05
 
 
@@ -62,7 +62,7 @@ def run_step(name: str, step: Step, folder: Path, rehearse: bool, limit: float) 
         record["status"], record["seconds"] = ended, time.monotonic() - began
         report.save(folder, found)
         again = ended == "lost its device" or (item is not None and ended != "done")
-        if not again or limit - record["seconds"] < LEAST:
+        if not again or limit - record["seconds"] < MIN_SECONDS:
             tail.unlink()
             return ended
 
@@ -97,7 +97,7 @@ def run(names, folder: Path, minutes: float, rehearse: bool = False, steps=STEPS
     report.save(folder, found)
     for name in names:
         left = end - time.monotonic()
-        if left < LEAST:
+        if left < MIN_SECONDS:
             found = report.load(folder)
             found["steps"].setdefault(name, {"status": "left out for want of time"})
             report.save(folder, found)

@@ -40,7 +40,7 @@ def training(record: Record, rehearse: bool) -> None:
 
 
 def _same_bits(rehearse: bool) -> dict:
-    """A process is killed after its snapshot; whether going on from that gives the bits of an undisturbed run."""
+    """A process is killed after its snapshot; whether resuming from that gives the bits of an undisturbed run."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = [sys.executable, "-m", "benchmarks.gpu_day.training", name] + ["--rehearse"] * rehearse

@@ -20,7 +20,7 @@ CORNERS = slice(3, 7)
 WHOLE = (0.0, 0.0, 1.0, 1.0)  # (x1, y1, x2, y2) of the image
 
 
-def parse(value: bytes, place: str):
+def parse(value: bytes, where: str):
     """(Datum, rows (N, 8)) of a record's bytes."""
     try:
         record = AnnotatedDatum.FromString(value)
@@ -28,7 +28,7 @@ def parse(value: bytes, place: str):
         record = None
     if record is None or not record.HasField("datum"):
         raise DataFault(
-            f"{place}: not an AnnotatedDatum message ({len(value)} bytes): a database of images and boxes is made by "
+            f"{where}: not an AnnotatedDatum message ({len(value)} bytes): a database of images and boxes is made by "
             "`python -m models convert_annoset`"
         )
     rows = [
@@ -47,7 +47,7 @@ def parse(value: bytes, place: str):
     ]
     rows = np.array(rows, np.float32).reshape(-1, COLUMNS)
     if not np.isfinite(rows).all():
-        raise DataFault(f"{place}: a box has corners that are no numbers: {rows[~np.isfinite(rows).all(axis=1)][0]}")
+        raise DataFault(f"{where}: a box has corners that are no numbers: {rows[~np.isfinite(rows).all(axis=1)][0]}")
     return record.datum, rows
 
 

@@ -18,7 +18,7 @@ from demitasse.layers.data.lmdb_file import LmdbFile
 from demitasse.proto.errors import DataFault
 
 # LevelDB refuses a second opening: its readers share one.  A database is known by its LOCK (device, inode), which is
-# held open: one made anew in its place is another.
+# held open: one made anew under its name is another.
 _open_leveldbs: weakref.WeakValueDictionary[tuple[int, int], _LevelDb] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
@@ -44,7 +44,7 @@ def library(name: str, extra: str, path: str):
 
 
 class _Reader:
-    """Records by their place in the order of keys, counted on beyond the end: the data set repeats.
+    """Records by their position in the order of keys, counted on beyond the end: the data set repeats.
 
     To be closed after use, by `close` or `with`; losing the last reference closes it, too.
     """
@@ -60,7 +60,7 @@ class _Reader:
     def close(self) -> None:
         raise NotImplementedError
 
-    def place(self, key: bytes) -> str:
+    def where(self, key: bytes) -> str:
         """A record's name for errors."""
         return f"key '{key.decode(errors='backslashreplace')}' of {self.path}"
 
@@ -77,7 +77,7 @@ class LmdbReader(_Reader):
             raise DataFault(f"{field}: '{path}' is not a readable LMDB: {reason}") from None
         self.count = self._file.count
         self._leaves = None  # the pages that hold records, and how many lie in them and all before
-        self._places, self._at = self._file.places(), -1  # where `_place` is, in the order of keys
+        self._addresses, self._at = self._file.addresses(), -1  # where `_address` is, in the order of keys
         if not self.count:
             self.close()
             raise DataFault(f"{field}: the LMDB '{path}' is empty")
@@ -91,14 +91,14 @@ class LmdbReader(_Reader):
         index %= self.count
         try:
             if index < self._at or self._at < 0:
-                self._places, self._at = self._file.places(index), index
-                self._place = next(self._places, None)
-            while self._at < index and self._place is not None:
-                self._place = next(self._places, None)
+                self._addresses, self._at = self._file.addresses(index), index
+                self._address = next(self._addresses, None)
+            while self._at < index and self._address is not None:
+                self._address = next(self._addresses, None)
                 self._at += 1
-            if self._place is None:
+            if self._address is None:
                 raise self._file.damage("there are no more records")
-            return self._file.record(self._place)
+            return self._file.record(self._address)
         except (OSError, ValueError) as error:
             self._at = -1
             raise DataFault(f"'{self.path}' is damaged at record {index} of {self.count}: {error}") from None
@@ -114,15 +114,15 @@ class LmdbReader(_Reader):
             if leaf == len(ends):
                 raise self._file.damage("there are no more records")
             first = ends[leaf - 1] if leaf else 0
-            return self._file.record(self._file.place(numbers[leaf], index - first))
+            return self._file.record(self._file.address(numbers[leaf], index - first))
         except (OSError, ValueError, IndexError) as error:
             raise DataFault(f"'{self.path}' is damaged at record {index} of {self.count}: {error}") from None
 
     def __iter__(self):
         """(key, value) of every record once."""
         try:
-            for place in self._file.places():
-                yield self._file.record(place)
+            for address in self._file.addresses():
+                yield self._file.record(address)
         except (OSError, ValueError) as error:
             raise DataFault(f"'{self.path}' is damaged: {error}") from None
 

@@ -10,38 +10,38 @@ from demitasse.proto.errors import DataFault
 from demitasse.proto.messages import Datum
 
 
-def parse(value: bytes, place: str):
+def parse(value: bytes, where: str):
     """The Datum message of a record's bytes."""
     try:
         return Datum.FromString(value)
     except DecodeError:
         raise DataFault(
-            f"{place}: not a Datum message ({len(value)} bytes); was this database made for Caffe?"
+            f"{where}: not a Datum message ({len(value)} bytes); was this database made for Caffe?"
         ) from None
 
 
-def pixels(datum, color: bool | None, place: str) -> np.ndarray:
+def pixels(datum, color: bool | None, where: str) -> np.ndarray:
     """(channels, height, width) of a Datum, uint8 or float32.
 
     An encoded image is decoded to BGR; color: True for 3 channels, False for 1, None for what is stored.  Raw
     pixels have the channels they have.
     """
     if datum.encoded:
-        return decode_image(datum.data, color, place).transpose(2, 0, 1)
+        return decode_image(datum.data, color, where).transpose(2, 0, 1)
     shape = (datum.channels, datum.height, datum.width)
     if len(datum.data) != shape[0] * shape[1] * shape[2] and (kind := _image_file(datum.data)):
         raise DataFault(
-            f"{place}: its bytes are a {kind} file: such a Datum needs encoded: true; make the database anew"
+            f"{where}: its bytes are a {kind} file: such a Datum needs encoded: true; make the database anew"
         )
     if min(shape) < 1:
         raise DataFault(
-            f"{place}: a Datum of {shape[0]} x {shape[1]} x {shape[2]} (channels x height x width) holds no pixels"
+            f"{where}: a Datum of {shape[0]} x {shape[1]} x {shape[2]} (channels x height x width) holds no pixels"
         )
     count = shape[0] * shape[1] * shape[2]
     held = len(datum.data) or len(datum.float_data)
     if held != count:
         raise DataFault(
-            f"{place}: the Datum says {shape[0]} x {shape[1]} x {shape[2]} = {count} values but holds {held}"
+            f"{where}: the Datum says {shape[0]} x {shape[1]} x {shape[2]} = {count} values but holds {held}"
         )
     if datum.data:
         return np.frombuffer(datum.data, np.uint8).reshape(shape)

@@ -113,10 +113,10 @@ class Source:
 
     def shuffled(self, index: int) -> int:
         """Which of `count` items sample `index` is, where they come in another order in every epoch."""
-        epoch, place = divmod(index, self.count)
+        epoch, position = divmod(index, self.count)
         if self._shuffled[0] != (self.seed, epoch):
             self._shuffled = (self.seed, epoch), self.order(epoch, self.count)
-        return int(self._shuffled[1][place])
+        return int(self._shuffled[1][position])
 
     def close(self) -> None:
         """Release files."""

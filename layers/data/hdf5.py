@@ -21,7 +21,7 @@ def _watch_forks() -> None:
     watch_forks()  # again, now that h5py has registered its lock
 
 
-def dataset(file, name: str, place: str):
+def dataset(file, name: str, where: str):
     """The dataset of that name, which may lie in groups; None where there is none.
 
     DataFault where it is not in this file: whoever has made the file would choose what else is read here.
@@ -33,10 +33,10 @@ def dataset(file, name: str, place: str):
             return None
         if not isinstance(link, h5py.HardLink):
             target = f"{link.filename}:" if isinstance(link, h5py.ExternalLink) else ""
-            raise DataFault(f"{place}: dataset '{name}' is a link to {target}{link.path}; store the data itself")
+            raise DataFault(f"{where}: dataset '{name}' is a link to {target}{link.path}; store the data itself")
         found = found[part]
     if not isinstance(found, h5py.Dataset):
         return None
     if found.is_virtual or found.external:
-        raise DataFault(f"{place}: dataset '{name}' lies in another file; store the data itself")
+        raise DataFault(f"{where}: dataset '{name}' lies in another file; store the data itself")
     return found

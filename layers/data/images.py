@@ -31,24 +31,24 @@ ENCODINGS = {
 }
 
 
-def read_image(path: str, color: bool, place: str) -> np.ndarray:
+def read_image(path: str, color: bool, where: str) -> np.ndarray:
     """The image file as (H, W, 3) BGR, or (H, W, 1) where not `color`; `place` names it in errors."""
-    return decode_image(read_file(path, place), color, place)
+    return decode_image(read_file(path, where), color, where)
 
 
-def decode_image(data: bytes, color: bool | None, place: str) -> np.ndarray:
+def decode_image(data: bytes, color: bool | None, where: str) -> np.ndarray:
     """Encoded bytes as (H, W, C) uint8: 3 channels (color), 1 (not color), or as many as are stored (None)."""
-    picture = open_picture(data, place, grey=color is False)
+    picture = open_picture(data, where, grey=color is False)
     try:
-        return to_array(picture, color, place)
+        return to_array(picture, color, where)
     except MemoryError:
         size = f"{picture.height} x {picture.width}"
-        raise DataFault(f"{place}: not enough memory for an image of {size} pixels") from None
+        raise DataFault(f"{where}: not enough memory for an image of {size} pixels") from None
 
 
-def to_array(picture: Image.Image, color: bool | None, place: str) -> np.ndarray:
+def to_array(picture: Image.Image, color: bool | None, where: str) -> np.ndarray:
     """Pillow's image as (H, W, C) uint8, colours in the order BGR; `color` as for decode_image."""
-    image = _eight_bits(picture, place)
+    image = _eight_bits(picture, where)
     if image.mode == "L" and color is not True:
         return np.array(image)[:, :, None]
     if color is None and (image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info):
@@ -58,49 +58,49 @@ def to_array(picture: Image.Image, color: bool | None, place: str) -> np.ndarray
     return np.array(image)[:, :, ::-1] if color is not False else np.array(image.convert("L"))[:, :, None]
 
 
-def read_labels(path: str, place: str, remedy: str = "save it as a grey or a palette image") -> np.ndarray:
+def read_labels(path: str, where: str, remedy: str = "save it as a grey or a palette image") -> np.ndarray:
     """A label image (H, W) of class indices: those of a palette image, or the values of a grey one of 1 to 16 bits.
 
     An alpha channel that hides nothing is passed over.  remedy: what to do with a picture of colours, for errors.
     """
-    image = read_picture(path, place)
+    image = read_picture(path, where)
     if image.mode == "LA":
         if np.asarray(image.getchannel("A")).min(initial=255) < 255:
-            raise DataFault(f"{place}: is gray with transparency (mode LA), which a label image has not; {remedy}")
+            raise DataFault(f"{where}: is gray with transparency (mode LA), which a label image has not; {remedy}")
         image = image.getchannel("L")
     if image.mode not in ("P", "L", "1", "I") and not image.mode.startswith("I;16"):
         raise DataFault(
-            f"{place}: is a picture of colours (mode {image.mode}), but a label image has one channel of class "
+            f"{where}: is a picture of colours (mode {image.mode}), but a label image has one channel of class "
             f"indices; {remedy}"
         )
     return np.array(image)
 
 
-def read_picture(path: str, place: str) -> Image.Image:
+def read_picture(path: str, where: str) -> Image.Image:
     """The image file, decoded, as Pillow's image: its mode tells what is stored."""
-    return open_picture(read_file(path, place), place)
+    return open_picture(read_file(path, where), where)
 
 
-def open_picture(data: bytes, place: str, grey: bool = False) -> Image.Image:
+def open_picture(data: bytes, where: str, grey: bool = False) -> Image.Image:
     """Encoded bytes, decoded, as Pillow's image.  grey: a JPEG gives the luminance that it stores, as OpenCV takes
     it."""
     if not data:
-        raise DataFault(f"{place}: the file is empty")
+        raise DataFault(f"{where}: the file is empty")
     try:
         image = Image.open(io.BytesIO(data))
         if grey and image.format == "JPEG":
             image.draft("L", image.size)
         image.load()
     except Image.UnidentifiedImageError:
-        raise DataFault(f"{place}: not an image ({len(data)} bytes that start with {data[:8]!r})") from None
+        raise DataFault(f"{where}: not an image ({len(data)} bytes that start with {data[:8]!r})") from None
     except MemoryError:
-        raise DataFault(f"{place}: not enough memory to decode it ({len(data)} bytes)") from None
+        raise DataFault(f"{where}: not enough memory to decode it ({len(data)} bytes)") from None
     except Exception as error:  # Pillow's plugins raise many kinds on broken files
-        raise DataFault(f"{place}: broken image: {error}") from None
+        raise DataFault(f"{where}: broken image: {error}") from None
     return image
 
 
-def _eight_bits(image, place: str):
+def _eight_bits(image, where: str):
     """The image with 8 bits per channel; 16-bit grey keeps the high byte."""
     if image.mode == "1":
         return image.convert("L")
@@ -108,7 +108,7 @@ def _eight_bits(image, place: str):
         return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise DataFault(
-            f"{place}: the image has 32-bit pixels; save it with 8 or 16 bits, or put such values into HDF5Data"
+            f"{where}: the image has 32-bit pixels; save it with 8 or 16 bits, or put such values into HDF5Data"
         )
     return image
 
@@ -142,12 +142,12 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     left, right, near, far = _neighbours(cols, width, stop=True)
     left, right = (np.add.outer(index * channels, np.arange(channels)).ravel() for index in (left, right))
     top, bottom, upper, lower = _neighbours(rows, height, stop=False)
-    used, place = np.unique(np.concatenate([top, bottom]), return_inverse=True)
+    used, inverse = np.unique(np.concatenate([top, bottom]), return_inverse=True)
     lines = image.reshape(rows, cols * channels)[used]
     # Along the columns with 11 fraction bits, of which 7 are kept; then along the rows.
     across = _mix(lines.take(left, axis=1), lines.take(right, axis=1), near.repeat(channels), far.repeat(channels), 0)
     across >>= 4
-    across = across.take(place, axis=0)
+    across = across.take(inverse, axis=0)
     total = _mix(across[:height], across[height:], upper[:, None], lower[:, None], 16)
     return ((total + 2) >> 2).astype(np.uint8).reshape(height, width, channels)
 

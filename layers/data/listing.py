@@ -73,7 +73,7 @@ def told_image_shape(fields, transform_param, train: bool) -> tuple[int, ...] | 
 
     None where the list is there, or the size is not told.
     """
-    transform = Transformer.told(transform_param, train)
+    transform = Transformer.from_fields(transform_param, train)
     sizes = transform.sizes or (fields.new_height, fields.new_width)
     if os.path.exists(fields.source) or not all(sizes) or not fields.batch_size:
         return None
@@ -115,7 +115,7 @@ class ListedSource(Source):
         if missing:
             kind, name, entry = missing[0]
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise no_such_file(self.path(name), f"{self.place(kind, name, entry)}{more}")
+            raise no_such_file(self.path(name), f"{self.where(kind, name, entry)}{more}")
 
     def data_origin(self):
         return (f"{entry.name} {entry.label}" for entry in self.entries)
@@ -124,6 +124,6 @@ class ListedSource(Source):
         """Of a listed name below root_folder."""
         return located(below(self.fields.root_folder, name), self.folder)
 
-    def place(self, kind: str, name: str, entry: Entry) -> str:
+    def where(self, kind: str, name: str, entry: Entry) -> str:
         """A file's name and the line that lists it, for errors."""
         return f"{kind} '{self.path(name)}' ({self.fields.source}:{entry.line})"

@@ -84,13 +84,13 @@ class LmdbFile:
             raise ValueError("it does not begin like an LMDB file")
         return fields
 
-    def places(self, skip: int = 0) -> Iterator[tuple[bytes, int]]:
+    def addresses(self, skip: int = 0) -> Iterator[tuple[bytes, int]]:
         """Where each record is (its page, and the offset in it), in the order of keys, after the first `skip`."""
         for _, page, nodes in self.leaves():
             yield from ((page, node) for node in nodes[skip:])
             skip = max(0, skip - len(nodes))
 
-    def place(self, leaf: int, number: int) -> tuple[bytes, int]:
+    def address(self, leaf: int, number: int) -> tuple[bytes, int]:
         """Where record `number` of the page `leaf` is."""
         page, _, nodes = self._page(leaf)
         return page, nodes[number]
@@ -128,9 +128,9 @@ class LmdbFile:
             raise self.damage(f"page {number} is damaged")
         return page, flags, nodes
 
-    def record(self, place: tuple[bytes, int]) -> tuple[bytes, bytes]:
-        """(key, value) of the record at a place."""
-        page, at = place
+    def record(self, address: tuple[bytes, int]) -> tuple[bytes, bytes]:
+        """(key, value) of the record at an address."""
+        page, at = address
         low, high, flags, key_size = _NODE.unpack_from(page, at)
         begin, size = at + _NODE.size, low | high << 16
         value = begin + key_size

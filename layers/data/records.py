@@ -34,7 +34,7 @@ class DatabaseSource(Source):
         """The value of sample `index`, and its name for errors."""
         reader = self.reader
         key, value = reader.read_anywhere(self.shuffled(index)) if self.shuffles else reader.read(index)
-        return value, reader.place(key)
+        return value, reader.where(key)
 
     def close(self) -> None:
         """Release the database."""

@@ -71,7 +71,7 @@ class Transformer:
             self.mean = read_mean(self.mean_file)
 
     @classmethod
-    def told(cls, fields, train: bool, others: tuple[str, ...] = ("resize_param",)) -> Transformer:
+    def from_fields(cls, fields, train: bool, others: tuple[str, ...] = ("resize_param",)) -> Transformer:
         """The same without its mean, whose file need not be there where nothing is loaded."""
         fields = type(fields).FromString(fields.SerializeToString())
         fields.ClearField("mean_file")
@@ -84,7 +84,7 @@ class Transformer:
             return self.crop_shape
         return self.resizers[0].result if self.resizers else None
 
-    def window(self, height: int, width: int, rng, place: str) -> Window:
+    def window(self, height: int, width: int, rng, where: str) -> Window:
         """Where to cut an image of this size; rng (numpy Generator) is needed where `random`."""
         mirror = bool(self.mirror and rng.integers(2))
         rows, cols = self.crop_shape
@@ -92,7 +92,7 @@ class Transformer:
             return Window(0, 0, height, width, mirror)
         if rows > height or cols > width:
             raise ShapeFault(
-                f"{place}: crop_size {_by(self.crop_shape) if rows != cols else rows} exceeds the image's "
+                f"{where}: crop_size {_by(self.crop_shape) if rows != cols else rows} exceeds the image's "
                 f"{height} x {width} (height x width); crop less or resize the images"
             )
         down, right = height - rows, width - cols
@@ -102,24 +102,24 @@ class Transformer:
             top, left = down // 2, right // 2
         return Window(top, left, rows, cols, mirror)
 
-    def resize(self, image: np.ndarray, rng, place: str, turn: int = 0):
+    def resize(self, image: np.ndarray, rng, where: str, turn: int = 0):
         """A (C, H, W) image as resize_param number `turn` asks for, and the box (x1, y1, x2, y2) that it fills, in
         shares of the new sides."""
         if not self.resizers:
             return image, (0.0, 0.0, 1.0, 1.0)
         if image.dtype != np.uint8:
-            raise DataFault(f"{place}: resize_param is for images of 8 bits; store the records at the size they need")
+            raise DataFault(f"{where}: resize_param is for images of 8 bits; store the records at the size they need")
         resized, filled = self.resizers[turn](image.transpose(1, 2, 0), rng)
         return resized.transpose(2, 0, 1), filled
 
-    def apply(self, image: np.ndarray, window: Window, place: str) -> np.ndarray:
+    def apply(self, image: np.ndarray, window: Window, where: str) -> np.ndarray:
         """(C, H, W) of any number type to the window's float32 pixels: (pixel - mean) * scale."""
-        self.check_channels(len(image), place)
+        self.check_channels(len(image), where)
         part = window.cut(image).astype(np.float32)
         if self.mean is not None:
             if self.mean.shape != image.shape:
                 raise ShapeFault(
-                    f"{place}: the image is {_by(image.shape)} but the mean in {self.mean_file} is "
+                    f"{where}: the image is {_by(image.shape)} but the mean in {self.mean_file} is "
                     f"{_by(self.mean.shape)} (channels x height x width); resize the images to the mean's "
                     "size, or give mean_value"
                 )
@@ -130,18 +130,18 @@ class Transformer:
             part *= self.scale
         return part
 
-    def check_channels(self, channels: int, place: str) -> None:
+    def check_channels(self, channels: int, where: str) -> None:
         """ShapeFault unless there is one mean_value, or one per channel."""
         if len(self.mean_values) not in (0, 1, channels):
             raise ShapeFault(
-                f"{place}: {len(self.mean_values)} mean_value for an image of {channels} channel(s); "
+                f"{where}: {len(self.mean_values)} mean_value for an image of {channels} channel(s); "
                 f"give 1 or {channels}"
             )
 
-    def __call__(self, image: np.ndarray, rng, place: str) -> np.ndarray:
+    def __call__(self, image: np.ndarray, rng, where: str) -> np.ndarray:
         """A (C, H, W) image, resized, and cut at a window drawn for it."""
-        image, _ = self.resize(image, rng, place)
-        return self.apply(image, self.window(*image.shape[1:], rng, place), place)
+        image, _ = self.resize(image, rng, where)
+        return self.apply(image, self.window(*image.shape[1:], rng, where), where)
 
 
 def _by(shape) -> str:

@@ -68,7 +68,7 @@ class Graph:
         return tensor
 
     def stand_in(self, index: int, values: Sequence[float]) -> None:
-        """Say what a learned array is to hold on the way back, where the graph has no use for it."""
+        """Say what a learned array is to hold after export and import, where the graph has no use for it."""
         self.stand_ins[self.layer, index] = [float(value) for value in values]
 
     def _stored(self, name: str, array: np.ndarray) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 from demitasse.layers.data import datum
 from demitasse.layers.data.database import open_database
 from demitasse.models.commands import arguments
-from demitasse.netdef.words import shape_text
+from demitasse.netdef.wording import shape_text
 from demitasse.proto.errors import ShapeFault
 from demitasse.proto.weights import write_mean
 
@@ -17,13 +17,13 @@ def compute_image_mean(database: str, output: str | None = None, *, report=print
     total, count = None, 0
     with open_database(database, "the database") as reader:
         for key, value in reader:
-            place = reader.place(key)
-            image = datum.pixels(datum.parse(value, place), None, place)
+            where = reader.where(key)
+            image = datum.pixels(datum.parse(value, where), None, where)
             if total is None:
                 total = np.zeros(image.shape)
             if image.shape != total.shape:
                 raise ShapeFault(
-                    f"{place} is {shape_text(image.shape)}, the images before it are {shape_text(total.shape)} "
+                    f"{where} is {shape_text(image.shape)}, the images before it are {shape_text(total.shape)} "
                     "(channels x height x width); convert them with one size"
                 )
             total += image

@@ -16,7 +16,7 @@ from demitasse.layers.data.files import below, read_file
 from demitasse.layers.data.images import decode_image, encode_image, resize
 from demitasse.layers.data.listing import Entry, read_labelled
 from demitasse.models.commands import arguments
-from demitasse.netdef.words import shape_text
+from demitasse.netdef.wording import shape_text
 from demitasse.proto.arrays import array_to_datum
 from demitasse.proto.errors import DataFault, ShapeFault
 from demitasse.proto.messages import Datum

@@ -14,7 +14,7 @@ from demitasse.layers.layer import Shape
 from demitasse.netdef.onnx.builder import Blob, Builder, Unsupported, layer_of
 from demitasse.netdef.onnx.operators.constants import constant_of
 from demitasse.netdef.onnx.origin import recalled
-from demitasse.netdef.words import count_text, some
+from demitasse.netdef.wording import count_text, some
 from demitasse.proto.errors import NetError, SchemaFault, Where, located, printable
 from demitasse.proto.files import write_text
 from demitasse.proto.messages import NetParameter

@@ -10,7 +10,7 @@ from demitasse.netdef.net import Net
 from demitasse.netdef.onnx.back import import_file
 from demitasse.netdef.onnx.export import Way, export
 from demitasse.netdef.onnx.preprocess import Preprocessing
-from demitasse.netdef.words import count_text
+from demitasse.netdef.wording import count_text
 from demitasse.proto.errors import SchemaFault, WeightsFault, Where, printable
 from demitasse.proto.option_values import finite, size
 from demitasse.proto.text import text_of

@@ -38,7 +38,7 @@ def net_of(tmp_path, monkeypatch, request):
     sys.modules.pop(module, None)
 
 
-def told(error) -> str:
+def message(error) -> str:
     return str(error) if isinstance(error, NetError) else error.remedy
 
 
@@ -61,7 +61,7 @@ def told(error) -> str:
 def test_python_2(net_of, tmp_path, code, kind, words):
     with pytest.raises(kind) as caught:
         build(tmp_path, net_of(code))
-    assert all(word in told(caught.value) for word in words)
+    assert all(word in message(caught.value) for word in words)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_writing_to_a_bottom(net_of, tmp_path):
     net = build(tmp_path, net_of(layer(forward="bottom[0].data[...] = 0")))
     with pytest.raises(ValueError, match="read-only") as caught:
         net.forward()
-    assert "bottom[i].data.copy()" in told(caught.value)
+    assert "bottom[i].data.copy()" in message(caught.value)
 
 
 @pytest.mark.parametrize("setup, reshape", [("pass", "pass"), ("pass", "self.shape = bottom[0].shape")])

@@ -37,8 +37,8 @@ struct Thread {
     bool begun;
     State state;
 };
-static const unsigned MOST = 1024, STACK = 128 << 10;
-static Thread threads[MOST];
+static const unsigned MAX_THREADS = 1024, STACK = 128 << 10;
+static Thread threads[MAX_THREADS];
 static void* scheduler[5];
 static Thread* current;
 static void (*body)(void* kernel);
@@ -83,7 +83,7 @@ template <class Kernel> static void run_with_barriers(unsigned blocks, unsigned 
     gridDim = {blocks, 1, 1}, blockDim = {size, 1, 1};
     body = [](void* kernel) { (*static_cast<Kernel*>(kernel))(); };
     kernel_of_body = &kernel;
-    if (size > MOST) std::abort();
+    if (size > MAX_THREADS) std::abort();
     for (unsigned b = 0; b < blocks; ++b) {
         blockIdx = {b, 0, 0};
         for (unsigned t = 0; t < size; ++t) threads[t].state = ready;

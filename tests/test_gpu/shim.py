@@ -32,7 +32,7 @@ from tests.test_gpu import fake_cudnn
 from tests.test_gpu.device_array import DeviceArray, xp
 
 HEADER = Path(__file__).with_name("cuda_on_cpu.h")
-BARRIERS = re.compile(r"__syncthreads|\b(turn_tiles|add_up|keep_largest|sum_channels)\(")  # and what holds it
+BARRIERS = re.compile(r"__syncthreads|\b(transpose_tiles|add_up|keep_largest|sum_channels)\(")  # and what holds it
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 
 

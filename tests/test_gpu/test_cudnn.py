@@ -103,7 +103,7 @@ def test_a_new_size_takes_over_the_engine_that_was_chosen(make, precision, engin
 
 
 def test_only_so_many_plans_are_kept(make, monkeypatch):
-    monkeypatch.setattr("demitasse.layers.backend.gpu.cudnn_plans.MOST_PLANS", 8)
+    monkeypatch.setattr("demitasse.layers.backend.gpu.cudnn_plans.MAX_PLANS", 8)
     be = make("tf32")
     geometry, shape, k = GEOMETRIES["3x3"]
     w, planner = be.asarray(values((k, shape[1], 3, 3), 2)), be.cudnn.planner
@@ -132,7 +132,7 @@ def test_both_ways_back_convert_the_gradient_once(make):
     be.runtime.launches.clear()
     dx = be.conv_backward(x, dy, w, geometry, dw, True)
     count = be.runtime.launches.count
-    assert count("largest") == 2 and count("turn_to_half") == 3  # x, dy and w
+    assert count("largest") == 2 and count("to_nhwc_half") == 3  # x, dy and w
     assert np.array_equal(be.to_host(dx), be.to_host(be.conv_backward_data(dy, w, geometry, shape[2:])))
     assert be.cudnn._gradient is None
 
@@ -146,14 +146,14 @@ def test_frozen_weights_are_converted_once(make):
     with be.frozen_weights(), be.frozen_weights():
         for _ in range(3):
             assert np.array_equal(be.to_host(be.conv_forward(x, w, None, geometry)), before)
-    assert be.runtime.launches.count("turn_to_half") == 4  # three images
+    assert be.runtime.launches.count("to_nhwc_half") == 4  # three images
     w *= 2
     doubled = be.to_host(be.conv_forward(x, w, None, geometry))
     assert np.array_equal(doubled, 2 * before)  # nothing was kept
 
 
 @pytest.mark.parametrize("precision", ["tf32", "fp16"])
-def test_weights_that_come_and_go_while_others_are_steady_are_not_mixed_up(make, precision):
+def test_weights_that_come_and_go_while_others_are_frozen_are_not_mixed_up(make, precision):
     """The device gives the memory of an array that is gone to the next one."""
     be = make(precision)
     geometry, shape, k = GEOMETRIES["3x3"]

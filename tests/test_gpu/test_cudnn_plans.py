@@ -53,7 +53,7 @@ def plans_of(net):
 @pytest.mark.full
 @pytest.mark.parametrize("net", NETS)
 def test_every_convolution_has_a_plan(net, planner):
-    from demitasse.layers.backend.gpu.cudnn import as_taken
+    from demitasse.layers.backend.gpu.cudnn import as_computed
     from demitasse.layers.backend.gpu.cudnn_plans import Spec
 
     with warnings.catch_warnings():
@@ -61,7 +61,7 @@ def test_every_convolution_has_a_plan(net, planner):
         for direction, image, weights, geometry, bias, relu in sorted(plans_of(net), key=repr):
             for precision, deterministic in PRECISIONS:
                 if precision != "fp32" and direction != "dgrad":
-                    geometry, weights, image = as_taken(geometry, weights, image)
+                    geometry, weights, image = as_computed(geometry, weights, image)
                 spec = Spec(
                     direction,
                     weights,
@@ -93,13 +93,13 @@ def test_a_recipe_is_the_engine_that_the_heuristics_chose(planner, tf32):
 @pytest.mark.parametrize("half", [False, True])
 def test_no_large_convolution_of_fcn_is_turned_round_or_leaves_the_tensor_cores(planner, half):
     """Forward needs no memory for copies of its images or weights, and fc6 runs as a convolution of 1x1."""
-    from demitasse.layers.backend.gpu.cudnn import as_taken
+    from demitasse.layers.backend.gpu.cudnn import as_computed
     from demitasse.layers.backend.gpu.cudnn_plans import Spec
 
     seen = 0
     for direction, image, weights, g, bias, relu in plans_of("voc-fcn8s"):
         if direction == "fprop" and relu and min(weights[:2]) >= 64:
-            g, weights, image = as_taken(g, weights, image)
+            g, weights, image = as_computed(g, weights, image)
             plan = planner.plan(Spec(direction, weights, g.pad, g.stride, g.dilation, half, True, bias, relu), image)
             assert plan.workspace < 32 << 20 and plan.spec.relu, (weights, image, plan.name)
             seen += 1

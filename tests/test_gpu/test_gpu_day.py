@@ -62,7 +62,7 @@ def broken(record: Record, rehearse: bool) -> None:
 
 
 def test_steps_in_trouble_are_bounded_and_told(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(gpu_day, "LEAST", 0.1)
+    monkeypatch.setattr(gpu_day, "MIN_SECONDS", 0.1)
     here = "tests.test_gpu.test_gpu_day"
     steps = {
         "trouble": gpu_day.Step(f"{here}:trouble", 60, 4),

@@ -79,7 +79,7 @@ def test_a_whole_net_agrees_with_plain_arrays(net, precision, keep):
         assert array.dtype == np.float32 and error < WHOLE[precision], (name, error)
 
 
-@pytest.mark.parametrize("precision, turn", [("tf32", "turn"), ("fp16", "turn_to_half")])
+@pytest.mark.parametrize("precision, turn", [("tf32", "turn"), ("fp16", "to_nhwc_half")])
 def test_a_chain_of_layers_turns_its_first_image_only(precision, turn, on_a_gpu):
     if on_a_gpu:
         pytest.skip("only the pretend device counts launches")
@@ -106,11 +106,11 @@ def test_a_chain_of_layers_turns_its_first_image_only(precision, turn, on_a_gpu)
         launches = list(be.runtime.launches)
         net.clear_grads()
         net.backward()
-    back = {"turn": "turn", "turn_to_half": "turn_from_half"}[turn]
+    back = {"turn": "turn", "to_nhwc_half": "from_nhwc_half"}[turn]
     assert launches.count(turn) - (turn == back) == 1 + 3  # the data, and three times weights
     assert launches.count(back) - (turn == back) * 4 == 1  # what Reduction takes
     assert be.runtime.launches[len(launches) :].count(turn) == 2  # its gradient, and the data once more
-    assert not set(be.runtime.launches[len(launches) :]) & {"turn_from_half"}
+    assert not set(be.runtime.launches[len(launches) :]) & {"from_nhwc_half"}
 
 
 def test_a_user_may_write_into_the_blobs_of_a_net_that_keeps_them():
@@ -206,7 +206,7 @@ def test_dropout_draws_the_same_in_every_form():
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_weights_loaded_while_they_were_said_to_be_steady_count(precision):
+def test_weights_loaded_while_they_were_said_to_be_frozen_count(precision):
     be = gpu(precision)
     net = Net(CHAIN, backend=be, seed=3, keep=["c3"])
     with be.frozen_weights():
@@ -223,7 +223,7 @@ def test_strict_precision_has_no_images():
     assert isinstance(y, be.xp.ndarray)
 
 
-@pytest.mark.parametrize("precision, turn", [("tf32", "turn"), ("fp16", "turn_to_half")])
+@pytest.mark.parametrize("precision, turn", [("tf32", "turn"), ("fp16", "to_nhwc_half")])
 def test_inference_turns_nothing_for_what_follows_a_convolution(precision, turn, on_a_gpu):
     if on_a_gpu:
         pytest.skip("only the pretend device counts launches")

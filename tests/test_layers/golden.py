@@ -115,7 +115,7 @@ class Chain:
     def forward(self, inputs):
         self.values = dict(zip(self.inputs, inputs, strict=True))
         for layer, bottoms, tops in self.steps:
-            ys = layer.forward(self._as_taken(layer, [self.values[v] for v in bottoms]))
+            ys = layer.forward(self._on_backend(layer, [self.values[v] for v in bottoms]))
             if not layer.shapes_from_data:
                 assert [y.shape for y in ys] == [self.shapes[v] for v in tops], "forward and infer differ"
             self.values.update(zip(tops, ys, strict=True))
@@ -135,12 +135,12 @@ class Chain:
                 v in wanted and i not in layer.never_differentiable and (not told or told[i])
                 for i, v in enumerate(bottoms)
             ]
-            for value, grad in zip(bottoms, layer.backward(self._as_taken(layer, dys), need), strict=True):
+            for value, grad in zip(bottoms, layer.backward(self._on_backend(layer, dys), need), strict=True):
                 if grad is not None:
                     grads[value] = self.be.to_nchw(grads[value]) + self.be.to_nchw(grad) if value in grads else grad
         return grads
 
-    def _as_taken(self, layer, arrays):
+    def _on_backend(self, layer, arrays):
         return arrays if layer.takes_nhwc else [self.be.to_nchw(array) for array in arrays]
 
 

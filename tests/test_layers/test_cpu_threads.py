@@ -72,7 +72,7 @@ def test_threads_that_fell_asleep_are_woken():
         pool.run(count, 1, 100, seen)
         team = pool._team
         if calls % 5 == 0:
-            wait_until(lambda box=team._mailbox: box[cpu_mailbox.ASLEEP] == 2)  # both helpers fall asleep
+            wait_until(lambda box=team._mailbox: box[cpu_mailbox.ASLEEP] == 2)  # both helpers sleep
         assert (seen == calls).all()
     team.stop()
     assert not any(thread.is_alive() for thread in team._threads)

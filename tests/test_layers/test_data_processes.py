@@ -61,7 +61,7 @@ print("20 of 20")
 
 
 def run(folder, script, *arguments):
-    """A script in a process of its own, ended if it waits for ever."""
+    """A script in a process of its own, ended if it waits for good."""
     return subprocess.run(
         [sys.executable, "-W", "error::ResourceWarning", "-c", textwrap.dedent(script), *arguments],
         cwd=folder,

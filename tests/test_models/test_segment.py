@@ -116,7 +116,7 @@ def test_a_photo_that_does_not_fit_into_memory(net, tmp_path, capsys, monkeypatc
     """Said in one line before the system ends the process; the others are segmented."""
     Image.new("RGB", (6000, 4000)).save(tmp_path / "big.png")
     picture().save(tmp_path / "small.png")
-    monkeypatch.setattr("demitasse.netdef.memory.memory_left", lambda: 200_000_000)
+    monkeypatch.setattr("demitasse.netdef.memory_check.memory_left", lambda: 200_000_000)
     words = ["segment", str(tmp_path), *net, "--out", str(tmp_path / "out"), "--no-overlay"]
     assert main(words) == 1
     (line,) = capsys.readouterr().err.splitlines()

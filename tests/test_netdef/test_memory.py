@@ -3,7 +3,7 @@
 import pytest
 
 from demitasse.layers.backend import make_backend
-from demitasse.netdef import memory
+from demitasse.netdef import memory_check
 from demitasse.netdef.net import Net
 from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import ShapeFault
@@ -54,8 +54,8 @@ def test_training_holds_what_backward_needs(monkeypatch):
         + "".join(conv(f"c{i + 1}", f"c{i or ''}", 10, 1) for i in range(5))
         + layer("SoftmaxWithLoss", "loss", "c5 label")
     )
-    monkeypatch.setattr(memory, "SMALL", 0)
-    monkeypatch.setattr(memory, "memory_left", lambda: 1_000_000)  # four blobs of 0.4 MB do not fit, one does
+    monkeypatch.setattr(memory_check, "SMALL", 0)
+    monkeypatch.setattr(memory_check, "memory_left", lambda: 1_000_000)  # four blobs of 0.4 MB do not fit, one does
     Net(text, "TEST", backend=make_backend("generic"))
     with pytest.raises(ShapeFault, match="for weights and gradients and at least 2 MB for blobs"):
         Net(text, "TRAIN", backend=make_backend("generic"))

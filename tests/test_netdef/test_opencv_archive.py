@@ -17,7 +17,7 @@ from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import NetError
 
 ARCHIVE = Path(__file__).resolve().parents[3] / "shared" / "zoo" / "nets.tar.xz"
-MOST_MACS, MOST_PARAMS = 2e9, 3e7  # larger nets say nothing that smaller ones do not
+MAX_MACS, MAX_PARAMS = 2e9, 3e7  # larger nets say nothing that smaller ones do not
 LRN_K = re.compile(r"(lrn_param\s*\{[^}]*?)\bk\s*:\s*[\d.]+")
 TOLERANCE = 1e-4  # of the largest output
 
@@ -89,7 +89,7 @@ def require_small(path):
     plan.close()
     if not inputs:
         pytest.skip("it reads data")
-    if macs > MOST_MACS or params > MOST_PARAMS:
+    if macs > MAX_MACS or params > MAX_PARAMS:
         pytest.skip(f"large: {macs / 1e9:.1f} G multiply-adds, {params / 1e6:.0f} M values")
 
 

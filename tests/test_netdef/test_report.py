@@ -10,8 +10,8 @@ from PIL import Image
 from demitasse.netdef.layout import lay_out
 from demitasse.netdef.picture import compose, draw, svg
 from demitasse.netdef.plan import Plan
+from demitasse.netdef.receptive_field import sights
 from demitasse.netdef.report import crops, live_most, macs, table, totals
-from demitasse.netdef.sight import sights
 from demitasse.proto.errors import SchemaFault
 from tests.test_netdef import goldens
 from tests.test_netdef.texts import SMALL, blob, conv, layer

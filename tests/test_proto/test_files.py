@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from demitasse.netdef import tools
-from demitasse.netdef.commands import run
+from demitasse.netdef.cli import run
 from demitasse.proto import files, weights
 from demitasse.proto.errors import WeightsFault
 

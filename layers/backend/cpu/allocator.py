@@ -5,8 +5,8 @@ is free, and neighbours that are free grow together again: so the next layer, it
 memory that is already there, and no more of an arena is ever touched than was once in use.
 
 Where one arena is enough, a block rather waits for another array of its size: in a small net each array then has the
-same place in every iteration, and each part of it the same thread.  Where cores are far apart (in different parts of a
-processor, that share no cache), writing where another core has been takes longer than most of what a small net does.
+same place in every iteration, and each part of it the same thread.  Where cores share no cache (on different
+CCXs or NUMA nodes), writing where another core has been takes longer than most of what a small net does.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from numba.np.arrayobj import populate_array
 from demitasse.layers.backend.cpu.code_cache import target_machine
 from demitasse.layers.backend.cpu.jit import Function, Intrinsic, PackedKind, formats_of
 
-# Without NRT there are no references to count, in every view of an array, and none that could be kept for ever.
+# Without NRT there are no references to count, in every view of an array, and none that could be kept for good.
 OPTIONS = {
     "nogil": True,
     "error_model": "numpy",

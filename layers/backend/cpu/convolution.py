@@ -27,7 +27,7 @@ from demitasse.layers.backend.dispatch import takes
 def conv_forward(be, x, w, b, geom, relu=None, out=None):
     bias, slope = _bias(b, len(w)), _slope(relu)
     plan = _plan(be, x.shape, len(w), geom)
-    repeated = repeated_rows.find(be, x, geom.pad, geom.kernel[0]) if plan.may_repeat else None
+    repeated = repeated_rows.find(be, x, geom.pad, geom.kernel[0]) if plan.repeats_rows else None
     if not repeated:
         return _forward(be, plan, x, w, bias, slope, geom, out)
     rows, columns = repeated

@@ -13,7 +13,7 @@ from demitasse.layers.backend.cpu.gemm_microkernel import fill, sum_of
 from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
 from demitasse.layers.backend.cpu.simd_pooling import LOWEST, max_every, max_of_lines, max_tile
 from demitasse.layers.backend.cpu.threads.fork_join import enter
-from demitasse.layers.backend.cpu.threads.work_stealing import bands_of, part_of, work
+from demitasse.layers.backend.cpu.threads.work_stealing import band_count, partition, work
 from demitasse.layers.backend.dispatch import takes
 
 
@@ -63,7 +63,7 @@ def max_pool_forward(be, x, geom):
 
 @kernel
 def _max_forward(state, scratch, x, y, index, geom, side, step):
-    """The largest pixel of each window and its place in the plane; the first of equals wins.
+    """The largest pixel of each window and its position in the plane; the first of equals wins.
 
     side, step: tuples as long as a square window's side and its stride, for vector code; step () for none.
     """
@@ -71,10 +71,10 @@ def _max_forward(state, scratch, x, y, index, geom, side, step):
     low = min(geom.out_w, (geom.pad_x + geom.stride_x - 1) // geom.stride_x)  # windows wholly inside: low ... high - 1
     high = max(low, min(geom.out_w, (geom.width + geom.pad_x - geom.kernel_x) // geom.stride_x + 1))
     reach = 16 * geom.stride_x + geom.kernel_x + (geom.kernel_y - 1) * geom.width
-    best, place = scratch[me][:16], scratch[me][16:32].view(np.int32)
-    bands = bands_of(state, geom.out_h, geom.out_w)
+    best, position = scratch[me][:16], scratch[me][16:32].view(np.int32)
+    bands = band_count(state, geom.out_h, geom.out_w)
     for job in work(state, me, 0, geom.planes * bands):
-        plane, (row0, row1) = job % geom.planes, part_of(geom.out_h, job // geom.planes, bands)
+        plane, (row0, row1) = job % geom.planes, partition(geom.out_h, job // geom.planes, bands)
         start = plane * geom.height * geom.width
         for row in range(row0, row1):
             iy, top = (plane * geom.out_h + row) * geom.out_w, row * geom.stride_y - geom.pad_y
@@ -90,10 +90,10 @@ def _max_forward(state, scratch, x, y, index, geom, side, step):
                         if done + 16 <= high:
                             max_tile(x, start + first, geom.width, y, iy + done, index, iy + done, first, side, step)
                         else:  # fewer than 16 windows: what lies beyond is not used
-                            max_tile(x, start + first, geom.width, best, 0, place, 0, first, side, step)
+                            max_tile(x, start + first, geom.width, best, 0, position, 0, first, side, step)
                             for i in range(high - done):
                                 y[iy + done + i] = best[i]
-                                index[iy + done + i] = place[i]
+                                index[iy + done + i] = position[i]
                         done = min(done + 16, high)
             _max_row(x, start, y, index, iy, row, done, geom.out_w, geom)
 
@@ -104,14 +104,14 @@ def _max_row(x, start, y, index, iy, row, low, high, geom):
     top = row * geom.stride_y - geom.pad_y
     for i in range(low, high):
         left = i * geom.stride_x - geom.pad_x
-        best, place = np.float32(LOWEST), -1
+        best, position = np.float32(LOWEST), -1
         for line in range(max(0, top), min(geom.height, top + geom.kernel_y)):
             for column in range(max(0, left), min(geom.width, left + geom.kernel_x)):
                 value = x[start + line * geom.width + column]
                 if value > best:
-                    best, place = value, line * geom.width + column
+                    best, position = value, line * geom.width + column
         y[iy + i] = best if top < geom.height and left < geom.width else np.float32(0)
-        index[iy + i] = place
+        index[iy + i] = position
 
 
 @takes(lambda x, geom: floats(x) and _vector_window(geom)[1] != ())
@@ -135,21 +135,21 @@ def _max_values(state, scratch, x, y, geom, side, step):
     line = scratch[me][: _line_floats(geom)]
     fill(line, 0, line.size, np.float32(LOWEST))
     within = min(geom.out_w, (geom.width + geom.pad_x - 1) // geom.stride_x + 1)  # windows beyond hold no pixel
-    bands = bands_of(state, geom.out_h, geom.out_w)
+    bands = band_count(state, geom.out_h, geom.out_w)
     for job in work(state, me, 0, geom.planes * bands):
-        plane, (row0, row1) = job % geom.planes, part_of(geom.out_h, job // geom.planes, bands)
+        plane, (row0, row1) = job % geom.planes, partition(geom.out_h, job // geom.planes, bands)
         for row in range(row0, row1):
-            top, place = row * geom.stride_y - geom.pad_y, (plane * geom.out_h + row) * geom.out_w
+            top, position = row * geom.stride_y - geom.pad_y, (plane * geom.out_h + row) * geom.out_w
             if top >= geom.height:
-                fill(y, place, geom.out_w, np.float32(0))
+                fill(y, position, geom.out_w, np.float32(0))
                 continue
             first, last = max(0, top), min(geom.height, top + geom.kernel_y)
             for i in range(0, geom.width, 16):
                 start = (plane * geom.height + first) * geom.width + i
                 max_of_lines(x, start, geom.width, last - first, geom.width - i, line, geom.pad_x + i)
             for i in range(0, within, 16):
-                max_every(line, i * geom.stride_x, y, place + i, within - i, side, step)
-            fill(y, place + within, geom.out_w - within, np.float32(0))
+                max_every(line, i * geom.stride_x, y, position + i, within - i, side, step)
+            fill(y, position + within, geom.out_w - within, np.float32(0))
 
 
 @takes(lambda dy, index, geom, spatial: floats(dy) and of_type(np.int32, index))

@@ -48,13 +48,13 @@ def _max_of_windows(plane, rows, columns, y, index):
         top, bottom = rows[p, 0], rows[p, 1]
         for q in range(len(columns)):
             left, right = columns[q, 0], columns[q, 1]
-            best, place = np.float32(LOWEST), -1
+            best, position = np.float32(LOWEST), -1
             for i in range(top, bottom):
                 for j in range(left, right):
                     if plane[i, j] > best:
-                        best, place = plane[i, j], i * width + j
+                        best, position = plane[i, j], i * width + j
             y[p, q] = best if bottom > top and right > left else np.float32(0)
-            index[p, q] = place
+            index[p, q] = position
 
 
 @takes(lambda dy, index, image, shape: floats(dy) and _integers(index, image))

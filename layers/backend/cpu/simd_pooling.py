@@ -12,16 +12,16 @@ LOWEST = np.finfo(np.float32).min
 
 
 @Intrinsic
-def max_tile(typing, x, ix, width, y, iy, index, ii, place, kernel, stride):
-    """y, index = the largest of each of 16 windows side by side and its place; the first of equals, never NaN.
+def max_tile(typing, x, ix, width, y, iy, index, ii, position, kernel, stride):
+    """y, index = the largest of each of 16 windows side by side and its position; the first of equals, never NaN.
 
     The windows (len(kernel) square, len(stride) apart) lie inside the image: the first pixel of the first is x[ix]
-    and has number `place` in its plane; width: pixels from line to line.
+    and has number `position` in its plane; width: pixels from line to line.
     """
 
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args)
-        px, width, py, pi, place = w.pointer(0), w.integer(2), w.pointer(3), w.pointer(5), w.integer(7)
+        px, width, py, pi, position = w.pointer(0), w.integer(2), w.pointer(3), w.pointer(5), w.integer(7)
         kernel, stride = signature.args[8].count, signature.args[9].count
         integers = ir.VectorType(I32, LANES)
 
@@ -35,18 +35,18 @@ def max_tile(typing, x, ix, width, y, iy, index, ii, place, kernel, stride):
         best = ir.Constant(w.type, [ir.Constant(F32, float(LOWEST))] * LANES)
         where = ir.Constant(integers, [ir.Constant(I32, -1)] * LANES)
         for _ in range(kernel):
-            here = numbers(place)
+            here = numbers(position)
             for tap, value in enumerate(w.deinterleave(px, stride, kernel)):
                 wins = builder.fcmp_ordered(">", value.value, best)
                 best = builder.select(wins, value.value, best)
                 number = builder.add(here, ir.Constant(integers, [ir.Constant(I32, tap)] * LANES))
                 where = builder.select(wins, number, where)
-            px, place = w.at(px, width), builder.add(place, width)
+            px, position = w.at(px, width), builder.add(position, width)
         w.store(Vec(builder, best), py)
         builder.store(where, builder.bitcast(pi, integers.as_pointer())).align = 4
         return context.get_dummy_value()
 
-    return void(x, ix, width, y, iy, index, ii, place, kernel, stride), generate
+    return void(x, ix, width, y, iy, index, ii, position, kernel, stride), generate
 
 
 @Intrinsic

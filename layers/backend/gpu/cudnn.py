@@ -16,7 +16,7 @@ from demitasse.layers.backend.gpu.nhwc import NhwcLayout, NhwcTensor
 from demitasse.layers.backend.gpu.runtime import ALIGNMENT
 
 POINTWISE = ConvGeometry((1, 1), (1, 1), (0, 0), (1, 1))
-HALF_MOST = 65504 / 2  # half of half's largest number: room for rounding
+FP16_MAX = 65504 / 2  # half of half's largest number: room for rounding
 
 
 class Cudnn:
@@ -29,13 +29,13 @@ class Cudnn:
         self.deterministic = deterministic
         self.planner = Planner(runtime.index, synchronize=runtime.synchronize)
         self.workspace = None
-        self._gradient = None  # (dy, what is made of it) while both ways back need it
+        self._gradient = None  # (dy, what is made of it) while both gradients need it
         self._sharing = False
-        self._kept = None  # {(address, shape): what is made of them} of weights while they are steady
+        self._kept = None  # {(address, shape): what is made of them} of weights while they are frozen
 
     def forward(self, x, w, b, geom, relu: bool):
         """(y, whether bias and ReLU are in it)."""
-        taken, shape, image = self._as_taken(w, geom, x)
+        taken, shape, image = self._problem(w, geom, x)
         plan = self.planner.plan(self._spec("fprop", shape, taken, bias=b is not None, relu=relu), image)
         if plan is None:
             return None
@@ -62,7 +62,7 @@ class Cudnn:
 
     def backward_weights(self, x, dy, geom, dw) -> bool:
         """Adds to dw."""
-        taken, shape, image = self._as_taken(dw, geom, x)
+        taken, shape, image = self._problem(dw, geom, x)
         plan = self.planner.plan(self._spec("wgrad", shape, taken), image)
         if plan is None:
             return False
@@ -76,7 +76,7 @@ class Cudnn:
 
     @contextlib.contextmanager
     def one_gradient(self):
-        """Inside, dy is converted once for both ways back."""
+        """Inside, dy is converted once for both gradients."""
         self._sharing = True
         try:
             yield
@@ -103,22 +103,22 @@ class Cudnn:
         if self._gradient is not None and self._gradient[0] is dy:
             return self._gradient[1]
         terms = max(1, len(dy) * math.prod(dy.shape[2:]))
-        most = 2.0 ** min(0, -math.ceil(math.log2(terms / HALF_MOST)))
+        most = 2.0 ** min(0, -math.ceil(math.log2(terms / FP16_MAX)))
         inside = self.layout.near(most, dy)
         if self._sharing:
             self._gradient = dy, inside
         return inside
 
-    def _as_taken(self, w, geom, x):
-        return (geom, tuple(w.shape), x.shape) if self.layout is None else as_taken(geom, tuple(w.shape), x.shape)
+    def _problem(self, w, geom, x):
+        return (geom, tuple(w.shape), x.shape) if self.layout is None else as_computed(geom, tuple(w.shape), x.shape)
 
     def _weights(self, w):
-        return self._aligned(w if self.layout is None else self._steady(w, self.layout.weights))
+        return self._aligned(w if self.layout is None else self._converted(w, self.layout.weights))
 
     def _bias(self, b):
-        return self._steady(b, lambda b: b.astype("float16")) if self.half else self._aligned(b)
+        return self._converted(b, lambda b: b.astype("float16")) if self.half else self._aligned(b)
 
-    def _steady(self, w, convert):
+    def _converted(self, w, convert):
         if self._kept is None:
             return convert(w)
         key = w.data.ptr, w.shape
@@ -160,7 +160,7 @@ class Cudnn:
         return out
 
 
-def as_taken(geom, weights, image):
+def as_computed(geom, weights, image):
     """(geometry, shape of the weights, shape of the image) of the convolution that cuDNN is asked for where channels
     lie last.
 

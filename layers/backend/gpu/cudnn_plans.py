@@ -53,7 +53,7 @@ KNOBS = {
 }
 WORKSPACE_LIMIT = 512 << 20  # bytes one convolution may ask for
 CORE_CHANNELS = 32  # of a group, in and out, from which on tensor cores must pay
-MOST_PLANS = 4096  # each is about 130 kB of host memory; a net like FCN-8s has 60 for one size of image
+MAX_PLANS = 4096  # each is about 130 kB of host memory; a net like FCN-8s has 60 for one size of image
 
 
 class Spec(NamedTuple):
@@ -143,7 +143,7 @@ class Planner:
         if key in self.plans:
             self.plans[key] = self.plans.pop(key)
         else:
-            if len(self.plans) >= MOST_PLANS:
+            if len(self.plans) >= MAX_PLANS:
                 self._forget()
             self.plans[key] = self._built(spec, image)
         return self.plans[key]

@@ -84,7 +84,7 @@ class NhwcLayout:
             return image
         if most is not None and x.size:
             image.scale, bits = self.xp.empty(1, np.float32), self._largest(x)
-        self._turn("turn_to_half", n, c, h * w, x, image.array, bits, np.float32(most or 1), image.scale)
+        self._turn("to_nhwc_half", n, c, h * w, x, image.array, bits, np.float32(most or 1), image.scale)
         return image
 
     def to_nchw(self, image: NhwcTensor):
@@ -92,7 +92,7 @@ class NhwcLayout:
         n, c, h, w = image.shape
         x = self.xp.empty(image.shape, np.float32)
         if self.half:
-            self._turn("turn_from_half", n, h * w, c, image.array, x, image.scale)
+            self._turn("from_nhwc_half", n, h * w, c, image.array, x, image.scale)
         else:
             self._turn("turn", n, h * w, c, image.array, x)
         return x
@@ -156,16 +156,16 @@ class NhwcLayout:
             return w  # (K, C, 1, 1) is (K, 1, 1, C)
         inside = self.xp.empty((k, *w.shape[2:], c), np.float16 if self.half else np.float32)
         more = (None, np.float32(1), None) if self.half else ()
-        self._turn("turn_to_half" if self.half else "turn", k, c, taps, w, inside, *more)
+        self._turn("to_nhwc_half" if self.half else "turn", k, c, taps, w, inside, *more)
         return inside
 
     def add_to_weights(self, gradient, dw, x: NhwcTensor, dy: NhwcTensor) -> None:
         """dw += the product (K, kh, kw, C) of two images."""
         k, c, taps = dw.shape[0], dw.shape[1], math.prod(dw.shape[2:])
         if self.half:
-            self._turn("add_turned_half", k, taps, c, gradient, dw, x.scale, dy.scale)
+            self._turn("add_from_nhwc_half", k, taps, c, gradient, dw, x.scale, dy.scale)
         else:
-            self._turn("add_turned", k, taps, c, gradient, dw)
+            self._turn("add_from_nhwc", k, taps, c, gradient, dw)
 
     def channel_sums(self, image: NhwcTensor):
         """(C, strips): what each strip of pixels adds up to, times the image's scale."""

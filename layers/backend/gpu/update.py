@@ -9,7 +9,7 @@ import numpy as np
 from demitasse.layers.backend.update_program import UpdateProgram, UpdateStep
 
 CHUNK = 16384  # as in update.cu
-MOST_ARRAYS = 4  # as in update.cu
+MAX_ARRAYS = 4  # as in update.cu
 
 
 def update(be, program, tensors):
@@ -30,7 +30,7 @@ def update(be, program, tensors):
 
 def _tables(be, pointers):
     """(Tensors, chunks) as update.cu takes them."""
-    table = [[*row[:-1], *[0] * (MOST_ARRAYS + 1 - len(row)), row[-1]] for row in pointers]
+    table = [[*row[:-1], *[0] * (MAX_ARRAYS + 1 - len(row)), row[-1]] for row in pointers]
     chunks = [(i, j) for i, row in enumerate(pointers) for j in range(-(-row[-1] // CHUNK))]
     return be.asarray(table, np.int64), be.asarray(chunks, np.int32)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.random  # now: a child that is forked while another thread imports it waits for ever
+import numpy.random  # now: a child that is forked while another thread imports it waits for good
 
 
 def seed(be, n):

@@ -46,9 +46,9 @@ def region_mean_backward(be, dy, image, rows, columns, shape):
     share = dy / _areas(xp, rows, columns, dy.dtype)
     dx = xp.zeros(math.prod(shape))
     for line, column, inside in _pixels(xp, rows, columns):
-        place = (plane * h + line) * w + column
+        position = (plane * h + line) * w + column
         weights = xp.where(inside, share, 0)
-        dx += xp.bincount(xp.where(inside, place, 0).reshape(-1), weights=weights.reshape(-1), minlength=dx.size)
+        dx += xp.bincount(xp.where(inside, position, 0).reshape(-1), weights=weights.reshape(-1), minlength=dx.size)
     return dx.astype(dy.dtype).reshape(shape)
 
 

@@ -65,7 +65,7 @@ class ConvPlan(NamedTuple):
     polyphase: ConvGeometry | None
     tile: int  # m of the tile transform; 0: directly
     launch: Launch | DirectForward | None
-    may_repeat: bool  # whether repeated rows in the image make repeated rows of outputs
+    repeats_rows: bool  # whether repeated rows in the image make repeated rows of outputs
 
 
 @functools.lru_cache(4096)
@@ -73,19 +73,19 @@ def conv_plan(x_shape: tuple[int, ...], k_out: int, geom: ConvGeometry, exact: b
     """The plan of a convolution forward: x (N, C, H, W), k_out outputs.  exact: never by a tile transform."""
     c_in, side, group = x_shape[1], geom.kernel[0], geom.group
     out = geom.out_size(x_shape[2:])
-    may_repeat = not exact and side > 1 and geom.kernel == (side, side) and geom.stride == geom.dilation == (1, 1)
+    repeats_rows = not exact and side > 1 and geom.kernel == (side, side) and geom.stride == geom.dilation == (1, 1)
     polyphase = None if exact else _polyphase(c_in // group, k_out // group, geom, out)
     if polyphase:
-        return ConvPlan(out, polyphase, 0, None, may_repeat)
+        return ConvPlan(out, polyphase, 0, None, repeats_rows)
     m = 0 if exact else tile_size(c_in // group, k_out // group, geom, out)
     if m:
         shape = group_shape(x_shape, k_out, geom, out)
         return ConvPlan(
-            out, None, m, winograd_forward(shape, m, threads, shape.c_in * side * side, side * side), may_repeat
+            out, None, m, winograd_forward(shape, m, threads, shape.c_in * side * side, side * side), repeats_rows
         )
     shape = ConvShape.of(x_shape, k_out, geom, out)
     row_stride = c_in // group * math.prod(geom.kernel)
-    return ConvPlan(out, None, 0, direct_forward(shape, row_stride, 1), may_repeat)
+    return ConvPlan(out, None, 0, direct_forward(shape, row_stride, 1), repeats_rows)
 
 
 def group_shape(x_shape: tuple[int, ...], k_out: int, geom: ConvGeometry, out: tuple[int, ...]) -> ConvShape:

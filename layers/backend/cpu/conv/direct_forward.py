@@ -32,7 +32,7 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
 )
 from demitasse.layers.backend.cpu.jit import Packed, inner_kernel, kernel
 from demitasse.layers.backend.cpu.threads.fork_join import enter
-from demitasse.layers.backend.cpu.threads.work_stealing import bands_of, part_of, work
+from demitasse.layers.backend.cpu.threads.work_stealing import band_count, partition, work
 
 LONG = 8 * TILE_LANES  # pixels at a time where each group has one output
 
@@ -77,14 +77,14 @@ def _forward(state, scratch, x, w, bias, slope, y, offsets, plan, frame):
     me = enter(state)
     k_group = shape.k_out // shape.group
     parts = (k_group + plan.job_rows - 1) // plan.job_rows
-    by_pixels = bands_of(state, shape.out_h, shape.out_w) > 1
+    by_pixels = band_count(state, shape.out_h, shape.out_w) > 1
     pixels = frame if plan.framed else x
     phase = -1
     for image in range(shape.images):
         for row0 in range(0, shape.out_h, plan.band_rows):
             if plan.framed:
                 phase += 1
-                bands = bands_of(state, plan.frame_rows, plan.ld)
+                bands = band_count(state, plan.frame_rows, plan.ld)
                 for job in work(state, me, phase, shape.c_in * bands):
                     _frame_channel(x, image, job % shape.c_in, row0, job // shape.c_in, bands, plan, frame)
             phase += 1
@@ -105,7 +105,7 @@ def _forward(state, scratch, x, w, bias, slope, y, offsets, plan, frame):
 def _frame_channel(x, image, c, row0, band, bands, plan, frame):
     """One of `bands` bands of a channel's frame, for outputs from row0."""
     shape = plan.shape
-    first, end = part_of(plan.frame_rows, band, bands)
+    first, end = partition(plan.frame_rows, band, bands)
     plane, gap = (image * shape.c_in + c) * shape.height * shape.width, (plan.frame_rows - end + first) * plan.ld
     start = c * plan.channel_size + first * plan.ld
     frame_plane(x, plane, shape, row0 + first, end - first, plan.ld, frame, start, gap)

@@ -14,7 +14,7 @@ from demitasse.layers.backend.cpu.conv.im2col import frame_plane
 from demitasse.layers.backend.cpu.conv.plan import ConvShape
 from demitasse.layers.backend.cpu.jit import kernel
 from demitasse.layers.backend.cpu.threads.fork_join import enter
-from demitasse.layers.backend.cpu.threads.work_stealing import bands_of, part_of, work
+from demitasse.layers.backend.cpu.threads.work_stealing import band_count, partition, work
 from demitasse.layers.backend.geometry import ConvGeometry
 
 
@@ -22,9 +22,9 @@ from demitasse.layers.backend.geometry import ConvGeometry
 def _space_to_depth(state, x, shape, rows, ld, y):
     """y = every plane of x, framed (see im2col.frame_plane)."""
     me = enter(state)
-    planes, bands = shape.images * shape.c_in, bands_of(state, rows, ld)
+    planes, bands = shape.images * shape.c_in, band_count(state, rows, ld)
     for job in work(state, me, 0, planes * bands):
-        plane, (first, end) = job % planes, part_of(rows, job // planes, bands)
+        plane, (first, end) = job % planes, partition(rows, job // planes, bands)
         start = plane * shape.stride_y * shape.stride_x * rows * ld + first * ld
         gap = (rows - end + first) * ld
         frame_plane(x, plane * shape.height * shape.width, shape, first, end - first, ld, y, start, gap)

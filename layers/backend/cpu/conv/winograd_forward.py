@@ -31,7 +31,7 @@ from demitasse.layers.backend.cpu.conv.winograd_transforms import Tile
 from demitasse.layers.backend.cpu.gemm_microkernel import Matrix, PackedRows, multiply, padded
 from demitasse.layers.backend.cpu.jit import Packed, inner_kernel, kernel
 from demitasse.layers.backend.cpu.threads.fork_join import enter
-from demitasse.layers.backend.cpu.threads.work_stealing import LEAST_PIXELS, MOST_PARTS, part_of, wait, work
+from demitasse.layers.backend.cpu.threads.work_stealing import MAX_BANDS, MIN_BAND_PIXELS, partition, wait, work
 
 BAND_FLOATS, JOB_FLOATS, JOB_BLOCKS = 3 << 20, 1 << 18, 2
 SMALL_U = 2 << 20  # floats of U that the threads may share while each has pixels of its own
@@ -109,7 +109,7 @@ def _forward(state, scratch, x, w, bias, slope, y, plan, u, v):
             phase += 1
             for job in work(state, me, phase, c_in * plan.parts):  # inputs
                 c, part = job % c_in, job // c_in
-                begin, end = part_of(rows, part, plan.parts)
+                begin, end = partition(rows, part, plan.parts)
                 part_v = scratch[part][layout.v_start :] if plan.parts > 1 else v
                 _transform_channel(x, image, c, band + begin, band + end, plan, part_v, lines)
             if phase == 1 and plan.shared_u:
@@ -122,7 +122,7 @@ def _forward(state, scratch, x, w, bias, slope, y, plan, u, v):
                     job // block_jobs,
                     job // block_jobs // row_jobs,
                 )
-                begin, end = part_of(rows, part, plan.parts)
+                begin, end = partition(rows, part, plan.parts)
                 row0, last = begin + group % row_jobs * plan.job_rows, min(first + plan.job_blocks, blocks)
                 row1 = min(row0 + plan.job_rows, end)
                 if row0 >= row1:  # this part of the band has a row less
@@ -196,7 +196,7 @@ def winograd_forward(
     bands = -(-tiles_y // band_rows)
     blocks = min(JOB_BLOCKS, all_blocks)
     if freqs * c_in * all_blocks * 16 <= SMALL_U:
-        parts = max(1, min(threads, MOST_PARTS, band_rows * tiles_x * m * m // LEAST_PIXELS))
+        parts = max(1, min(threads, MAX_BANDS, band_rows * tiles_x * m * m // MIN_BAND_PIXELS))
         part_rows = -(-band_rows // parts)
         job_rows = max(1, min(part_rows, JOB_FLOATS // (freqs * 16 * blocks * tiles_x)))
         shared_u = job_rows < part_rows or bands * shape.images > 1

@@ -1,7 +1,7 @@
 """How other threads come into a kernel: without the GIL, called by the kernel itself.
 
 The thread that calls a kernel calls the others in from within, by `enter`: it leaves the kernel's address and arguments
-in a mailbox, where they look for a while after each call before they fall asleep.  So they come in less than a
+in a mailbox, where they look for a while after each call before they sleep.  So they join in less than a
 microsecond: layers of a tenth of a millisecond still run on all cores.
 
 All of a call, from the first to come until the last has left, passes inside the one compiled function that the caller
@@ -16,10 +16,10 @@ from llvmlite import ir
 from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils, inlined, inner, kernel, types
 from demitasse.layers.backend.cpu.threads.work_stealing import ENTERED, I64, MAILBOX, add, read, rest
 
-# Words of a mailbox.  CALL: how often it was opened and closed, so odd while threads may come in; negative at the end.
+# Words of a mailbox.  CALL: how often it was opened and closed, so odd while threads may join; negative at the end.
 # INSIDE: threads that are in a call, or about to look whether they may; BUSY: callers that have the mailbox (at most
-# one) or ask for it; RINGS: how often sleepers were woken; FUNCTION, BLOCK: what is called, and with what.
-CALL, INSIDE, ASLEEP, BUSY, RINGS, MUTEX, CONDITION, FUNCTION, BLOCK, WORDS = 0, 8, 16, 24, 32, 40, 56, 72, 80, 592
+# one) or ask for it; WAKES: how often sleepers were woken; FUNCTION, BLOCK: what is called, and with what.
+CALL, INSIDE, ASLEEP, BUSY, WAKES, MUTEX, CONDITION, FUNCTION, BLOCK, WORDS = 0, 8, 16, 24, 32, 40, 56, 72, 80, 592
 
 
 def _entrance(function):
@@ -32,7 +32,7 @@ def _entrance(function):
     builder = ir.IRBuilder(entrance.append_basic_block())
     args = []
     for i, kind in enumerate(types_):
-        if i < 2:  # where Numba's functions leave their value and their exception: nobody looks there
+        if i < 2:  # where Numba's functions leave their value and their exception: nobody reads them
             args.append(builder.bitcast(builder.alloca(I64, 8), kind))
         else:
             place = builder.gep(entrance.args[0], [ir.Constant(I64, i)])
@@ -61,7 +61,7 @@ def _invite(typing, mailbox):
 
 
 @Intrinsic
-def _go_in(typing, mailbox):
+def _call_entry(typing, mailbox):
     """Call what the mailbox names."""
 
     def generate(context, builder, signature, args):
@@ -79,10 +79,10 @@ def _go_in(typing, mailbox):
 def _close(mailbox):
     """Let nobody in any more, and wait until all have left."""
     add(mailbox, CALL, 1)
-    looks = 0
+    spins = 0
     while read(mailbox, INSIDE) > 0:
-        looks += 1
-        rest(looks)
+        spins += 1
+        rest(spins)
 
 
 @inlined
@@ -99,7 +99,7 @@ def enter(state):
             add(state, ENTERED, -1)
             _invite(mailbox)
             add(mailbox, CALL, 1)
-            _go_in(mailbox)
+            _call_entry(mailbox)
             _close(mailbox)
         add(mailbox, BUSY, -1)
     return number
@@ -133,7 +133,7 @@ _make_condition = _posix("pthread_cond_init", CONDITION, None)
 _lock = _posix("pthread_mutex_lock", MUTEX)
 _unlock = _posix("pthread_mutex_unlock", MUTEX)
 _wait = _posix("pthread_cond_wait", CONDITION, MUTEX)
-_wake_all = _posix("pthread_cond_broadcast", CONDITION)
+_broadcast = _posix("pthread_cond_broadcast", CONDITION)
 
 
 @kernel
@@ -144,30 +144,30 @@ def prepare(mailbox):
 
 
 @kernel
-def ring(mailbox):
+def wake_all(mailbox):
     """Have all who sleep look into the mailbox."""
     _lock(mailbox)
-    add(mailbox, RINGS, 1)
-    _wake_all(mailbox)
+    add(mailbox, WAKES, 1)
+    _broadcast(mailbox)
     _unlock(mailbox)
 
 
 @inner
 def _sleep(mailbox):
-    """Until the next ring, or the end."""
+    """Until the next wake_all, or the end."""
     _lock(mailbox)
     add(mailbox, ASLEEP, 1)
-    rings = read(mailbox, RINGS)
-    while read(mailbox, RINGS) == rings and read(mailbox, CALL) >= 0:
+    wakes = read(mailbox, WAKES)
+    while read(mailbox, WAKES) == wakes and read(mailbox, CALL) >= 0:
         _wait(mailbox)
     add(mailbox, ASLEEP, -1)
     _unlock(mailbox)
 
 
 @kernel
-def serve(mailbox, looks):
-    """Take part in every call; after so many looks without one sleep until the bell rings."""
-    seen, left = 0, looks
+def serve(mailbox, spins):
+    """Take part in every call; after so many spins without one sleep until woken."""
+    seen, left = 0, spins
     while True:
         call = read(mailbox, CALL)
         if call < 0:
@@ -176,24 +176,24 @@ def serve(mailbox, looks):
             if call % 2 == 1:
                 add(mailbox, INSIDE, 1)
                 if read(mailbox, CALL) == call:
-                    _go_in(mailbox)
+                    _call_entry(mailbox)
                 add(mailbox, INSIDE, -1)
-            seen, left = call, looks
+            seen, left = call, spins
         elif left > 0:
             left -= 1
             rest(left)
         else:
             _sleep(mailbox)
-            left = looks
+            left = spins
 
 
 @kernel
 def retire(mailbox):
     """Send all away, when the call that is on has ended; later callers are alone."""
     add(mailbox, BUSY, 1)
-    looks = 0
+    spins = 0
     while read(mailbox, BUSY) > 1:
-        looks += 1
-        rest(looks)
+        spins += 1
+        rest(spins)
     add(mailbox, CALL, -2 - read(mailbox, CALL))
-    ring(mailbox)
+    wake_all(mailbox)

@@ -21,11 +21,11 @@ import numpy as np
 from llvmlite.binding import ffi
 
 from demitasse.layers.backend.cpu import jit
-from demitasse.layers.backend.cpu.threads.fork_join import ASLEEP, CALL, INSIDE, WORDS, prepare, retire, ring, serve
+from demitasse.layers.backend.cpu.threads.fork_join import ASLEEP, CALL, INSIDE, WORDS, prepare, retire, serve, wake_all
 from demitasse.layers.backend.cpu.threads.work_stealing import MAILBOX, THREADS, state_words
 from demitasse.proto.errors import SolverFault
 
-LOOKS = 20_000  # into the mailbox before a thread falls asleep: about half a millisecond
+SPINS_BEFORE_SLEEP = 20_000  # into the mailbox before a thread sleeps: about half a millisecond
 
 # The number of the core that the caller is on, where the system tells it.
 _core = getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
@@ -43,9 +43,9 @@ class _Team:
         self._mailbox = np.zeros(WORDS, np.int64)
         self.address = self._mailbox.ctypes.data
         prepare(self.address)
-        ring(self.address)  # compiled before it is needed, as is this:
+        wake_all(self.address)  # compiled before it is needed, as is this:
         self._mailbox[CALL] = -1
-        serve(self.address, LOOKS)
+        serve(self.address, SPINS_BEFORE_SLEEP)
         self._mailbox[CALL] = 0
         self._threads, self._placed = [], None
         atexit.register(self.stop)
@@ -54,20 +54,20 @@ class _Team:
             self._threads[-1].start()
 
     def _serve(self):  # a method: the mailbox stays as long as one of its threads
-        serve(self.address, LOOKS)
+        serve(self.address, SPINS_BEFORE_SLEEP)
 
     def wake(self) -> bool:
         """Have those who sleep look into the mailbox; False where they had better not, on the caller's only core.
 
-        One who falls asleep at this moment misses a call: no harm.
+        One who goes to sleep at this moment misses a call: no harm.
         """
-        if _core and not self._keep_away(os.sched_getaffinity(0)):
+        if _core and not self._pin_away_from_caller(os.sched_getaffinity(0)):
             return False
         if self._mailbox[ASLEEP]:
-            ring(self.address)
+            wake_all(self.address)
         return True
 
-    def _keep_away(self, cores):
+    def _pin_away_from_caller(self, cores):
         """Have the others work on the cores that the caller may use, but its own.  The system often puts one that it
         wakes on the core of the one who woke it, or the caller on that of another, and it is long until it sees that
         both are busy.  False where there are no other cores."""
@@ -165,7 +165,7 @@ def _serial():
 
 
 # -- processes that fork -----------------------------------------------------------------------------------------------
-# A lock that another thread holds stays locked in the child for ever.  So a fork waits until no thread makes or loads
+# A lock that another thread holds stays locked in the child for good.  So a fork waits until no thread makes or loads
 # machine code (LLVM has a lock of its own) or starts a pool's threads, and the child starts threads of its own.
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()

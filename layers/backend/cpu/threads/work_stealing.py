@@ -8,8 +8,9 @@ counters in `state`, the address of int64 words that are zero when the call begi
         ... job j ...
 
 Each thread begins with a share of its own, the same for the same number of jobs, so that what one layer has left in a
-core's cache is mostly there for the next: on many machines the dearest thing of all is to write what another core has
-read.  Then it helps the others.  A phase is over when its jobs are done, not when all threads have come by: a thread
+core's cache is mostly there for the next: writes to what another core has read (false sharing too) cost most
+on many machines.  Then it helps others.
+A phase is over when its jobs are done, not when all threads have come by: a thread
 that is late finds nothing to do and nobody waits for it.  Jobs may depend on the number of threads; results do not.
 
 `state` is a number and not an array, since `work` is a generator: Numba's generators take a reference to each array
@@ -31,7 +32,7 @@ LINE = 8  # words of a cache line: counters of different threads share none
 # The state of a call: a line with these words; then for each phase a line per thread, how many jobs of its share are
 # taken, and one, how many of all are done.
 MAILBOX, ENTERED, THREADS = 0, 1, 2
-MOST_PARTS, LEAST_PIXELS = 8, 1024  # of an image that is cut into bands
+MAX_BANDS, MIN_BAND_PIXELS = 8, 1024  # of an image that is cut into bands
 
 
 def state_words(phases: int, threads: int) -> int:
@@ -94,10 +95,10 @@ def _yield(typing):
 
 
 @inlined
-def rest(looks):
-    """After look number `looks` in vain."""
+def rest(spins):
+    """After spin number `spins`."""
     _pause()
-    if looks % 256 == 0:
+    if spins % 256 == 0:
         _yield()
 
 
@@ -105,14 +106,14 @@ def rest(looks):
 def wait(state, phase, jobs):
     """Until all jobs of a phase are done."""
     threads = read(state, THREADS)
-    looks, counter = 0, (1 + phase * (threads + 1) + threads) * LINE
+    spins, counter = 0, (1 + phase * (threads + 1) + threads) * LINE
     while read(state, counter) < jobs:
-        looks += 1
-        rest(looks)
+        spins += 1
+        rest(spins)
 
 
 @inlined
-def part_of(n, i, parts):
+def partition(n, i, parts):
     """(first, end) of part i when n things are shared out."""
     return n * i // parts, n * (i + 1) // parts
 
@@ -128,7 +129,7 @@ def work(state, me, phase, jobs, ahead=False):
     done = 0
     for i in range(threads):
         whose = (me + i) % threads
-        (first, end), counter = part_of(jobs, whose, threads), counters + whose * LINE
+        (first, end), counter = partition(jobs, whose, threads), counters + whose * LINE
         while read(state, counter) < end - first:
             job = first + add(state, counter, 1)
             if job < end:
@@ -140,7 +141,7 @@ def work(state, me, phase, jobs, ahead=False):
 
 
 @inlined
-def bands_of(state, rows, width):
+def band_count(state, rows, width):
     """Into how many bands to cut an image so that a thread has the same pixels in every layer; one where it is small,
     and threads rather have channels of their own.  More bands would leave little to read in line."""
-    return max(1, min(rows, read(state, THREADS), MOST_PARTS, rows * width // LEAST_PIXELS))
+    return max(1, min(rows, read(state, THREADS), MAX_BANDS, rows * width // MIN_BAND_PIXELS))

@@ -85,7 +85,7 @@ extern "C" __global__ void upsample_channels(const float* x, const float* kernel
     }
 }
 
-// The way back: dx (n, c, oh, ow) of dy (n, c, h, w).  A block for every eight pixels of dx: 32 threads share one's taps.
+// Backward: dx (n, c, oh, ow) of dy (n, c, h, w).  A block for every eight pixels of dx: 32 threads share one's taps.
 extern "C" __global__ void upsample_channels_backward(const float* dy, const float* kernels, const int* dense,
                                                       float* dx, long long n, const Conv* geometry) {
     __shared__ float sums[THREADS];

@@ -30,7 +30,7 @@ extern "C" __global__ void largest_half(const unsigned short* x, int* bits, long
 // along memory: 32x32 numbers, or all columns of 32 rows, or all rows of 32 columns, where these are few.
 // write(at, v, old(at)): what becomes of a number v of x at its new place; what was there is read for a whole tile first.
 template <class T, class Old, class Write>
-__device__ inline void turn_tiles(const T* x, int images, int rows, int columns, Old old, Write write) {
+__device__ inline void transpose_tiles(const T* x, int images, int rows, int columns, Old old, Write write) {
     const int FEW = 64, EACH_TURN = 9;  // of a thread: 64 * 33 numbers at most
     __shared__ float tile[FEW * 33];
     const int width = columns <= FEW ? columns : 32, height = columns > FEW && rows <= FEW ? rows : 32, stride = width | 1;
@@ -60,41 +60,41 @@ __device__ inline void turn_tiles(const T* x, int images, int rows, int columns,
     }
 }
 
-#define NOTHING [](long long) { return 0.f; }
+#define NO_OLD [](long long) { return 0.f; }
 
 extern "C" __global__ void turn(const float* x, float* y, int images, int rows, int columns) {
-    turn_tiles(x, images, rows, columns, NOTHING, [=](long long at, float v, float) { y[at] = v; });
+    transpose_tiles(x, images, rows, columns, NO_OLD, [=](long long at, float v, float) { y[at] = v; });
 }
 
 // y += x turned.
-extern "C" __global__ void add_turned(const float* x, float* y, int images, int rows, int columns) {
-    turn_tiles(x, images, rows, columns, [=](long long at) { return y[at]; },
+extern "C" __global__ void add_from_nhwc(const float* x, float* y, int images, int rows, int columns) {
+    transpose_tiles(x, images, rows, columns, [=](long long at) { return y[at]; },
                [=](long long at, float v, float before) { y[at] = before + v; });
 }
 
 // With bits: y is multiplied by *scale, which becomes `most` times what brings the largest number near 1.
-extern "C" __global__ void turn_to_half(const float* x, unsigned short* y, const int* bits, float most, float* scale,
+extern "C" __global__ void to_nhwc_half(const float* x, unsigned short* y, const int* bits, float most, float* scale,
                                         int images, int rows, int columns) {
     float factor = bits ? scale_for(*bits) * most : 1.f;
     if (scale && blockIdx.x == 0 && threadIdx.x == 0) *scale = factor;
-    turn_tiles(x, images, rows, columns, NOTHING, [=](long long at, float v, float) { put(y + at, v * factor); });
+    transpose_tiles(x, images, rows, columns, NO_OLD, [=](long long at, float v, float) { put(y + at, v * factor); });
 }
 
-extern "C" __global__ void turn_from_half(const unsigned short* x, float* y, const float* scale, int images, int rows,
+extern "C" __global__ void from_nhwc_half(const unsigned short* x, float* y, const float* scale, int images, int rows,
                                           int columns) {
     float factor = scale ? 1.f / *scale : 1.f;  // a power of two: exact
-    turn_tiles(x, images, rows, columns, NOTHING, [=](long long at, float v, float) { y[at] = v * factor; });
+    transpose_tiles(x, images, rows, columns, NO_OLD, [=](long long at, float v, float) { y[at] = v * factor; });
 }
 
 // y += x turned, of a product of two images: what their scales have done to it is taken out.
-extern "C" __global__ void add_turned_half(const unsigned short* x, float* y, const float* scale, const float* other,
+extern "C" __global__ void add_from_nhwc_half(const unsigned short* x, float* y, const float* scale, const float* other,
                                            int images, int rows, int columns) {
     float factor = scale ? 1.f / *scale : 1.f, beside = other ? 1.f / *other : 1.f;
-    turn_tiles(x, images, rows, columns, [=](long long at) { return y[at]; },
+    transpose_tiles(x, images, rows, columns, [=](long long at) { return y[at]; },
                [=](long long at, float v, float before) { y[at] = before + v * factor * beside; });
 }
 
-// x has been multiplied by *old (null: 1).  y is what turn_to_half would make of it with bits, x's largest number; it
+// x has been multiplied by *old (null: 1).  y is what to_nhwc_half would make of it with bits, x's largest number; it
 // is not scaled at all where bits is null.
 extern "C" __global__ void rescale_half(const unsigned short* x, unsigned short* y, const float* old, const int* bits,
                                         float most, float* scale, long long n) {

@@ -33,26 +33,26 @@ __device__ inline int past_window(int i, int pad, int stride, int out) {
         for (int ow = first_window(at.column, g.pw, g.kw, g.sw), right = past_window(at.column, g.pw, g.sw, g.ow);  \
              ow < right; ++ow)
 
-// A thread takes W channels of a pixel.  index: the winner's place r * w + c, -1 where there is none; or null.
+// A thread takes W channels of a pixel.  index: the winner's position r * w + c, -1 where there is none; or null.
 template <class T, int W> __device__ inline void max_pool_of(const T* x, T* y, int* index, long long n, const Pool& g) {
     EACH(i, n / W) {
         Place at = place_of(i, g.oh, g.ow, g.c / W);
         Window in = window(at.row, at.column, g);
         const Some<T, W>* plane = (const Some<T, W>*)(x + at.image * g.h * g.w * g.c) + at.channel;
         Some<float, W> best;
-        Some<int, W> place;
-        for (int j = 0; j < W; ++j) best.at[j] = LOWEST, place.at[j] = -1;
+        Some<int, W> position;
+        for (int j = 0; j < W; ++j) best.at[j] = LOWEST, position.at[j] = -1;
         for (int r = in.top; r < in.bottom; ++r)
             for (int c = in.left; c < in.right; ++c) {
                 Some<T, W> v = plane[(long long)(r * g.w + c) * (g.c / W)];
                 for (int j = 0; j < W; ++j)
-                    if (number(v.at[j]) > best.at[j]) best.at[j] = number(v.at[j]), place.at[j] = r * g.w + c;
+                    if (number(v.at[j]) > best.at[j]) best.at[j] = number(v.at[j]), position.at[j] = r * g.w + c;
             }
         Some<T, W> result;
         bool holds_pixels = in.top < in.bottom && in.left < in.right;
         for (int j = 0; j < W; ++j) put(result.at + j, holds_pixels ? best.at[j] : 0.f);
         ((Some<T, W>*)y)[i] = result;
-        if (index) ((Some<int, W>*)index)[i] = place;
+        if (index) ((Some<int, W>*)index)[i] = position;
     }
 }
 
@@ -84,9 +84,9 @@ template <class T, int W> __device__ inline void max_pool_back_of(const T* dy, c
         COVERING(at, oh, ow) {
             long long from = plane + (long long)(oh * g.ow + ow) * (g.c / W);
             Some<T, W> v = ((const Some<T, W>*)dy)[from];
-            Some<int, W> place = ((const Some<int, W>*)index)[from];
+            Some<int, W> position = ((const Some<int, W>*)index)[from];
             for (int j = 0; j < W; ++j)
-                if (place.at[j] == at.row * g.w + at.column) sum.at[j] += number(v.at[j]);
+                if (position.at[j] == at.row * g.w + at.column) sum.at[j] += number(v.at[j]);
         }
         Some<T, W> result;
         for (int j = 0; j < W; ++j) put(result.at + j, sum.at[j]);
@@ -160,11 +160,11 @@ extern "C" __global__ void stochastic_pool_forward(const float* x, const float* 
             continue;
         }
         float ladder = 0.f, threshold = draw[i] * sum;
-        int place = -1;
+        int position = -1;
         for (int r = in.top; r < in.bottom; ++r)
-            for (int c = in.left; c < in.right && (place < 0 || ladder < threshold); ++c)
-                ladder += plane[r * g.w + c], place = r * g.w + c;
-        index[i] = place;
-        y[i] = place < 0 ? 0.f : plane[place];
+            for (int c = in.left; c < in.right && (position < 0 || ladder < threshold); ++c)
+                ladder += plane[r * g.w + c], position = r * g.w + c;
+        index[i] = position;
+        y[i] = position < 0 ? 0.f : plane[position];
     }
 }

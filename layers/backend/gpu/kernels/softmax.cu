@@ -49,7 +49,7 @@ extern "C" __global__ void softmax_loss_forward(const float* x, const int* label
             continue;
         }
         float p = prob[at + label * inner];
-        p = p < 1.17549435e-38f ? 1.17549435e-38f : p;  // fmaxf would hide a NaN: the loss would be 87.3 for ever
+        p = p < 1.17549435e-38f ? 1.17549435e-38f : p;  // fmaxf would hide a NaN: the loss would be 87.3 for good
         loss -= log((double)p) * (weights ? weights[label] : 1.f);
         ++count;
     }

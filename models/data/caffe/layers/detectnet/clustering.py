@@ -22,7 +22,7 @@ import caffe
 from demitasse.models.data.rcnn_layer import require_bottoms
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
-MOST = 50  # boxes of a class in an image
+MAX_BOXES = 50  # boxes of a class in an image
 
 
 class Clustering(caffe.Layer):
@@ -55,7 +55,7 @@ class Clustering(caffe.Layer):
                 "are needed"
             )
         for blob in top:
-            blob.reshape(coverage[0], MOST, 5)
+            blob.reshape(coverage[0], MAX_BOXES, 5)
 
     def forward(self, bottom, top):
         """The boxes of each image and class."""
@@ -63,7 +63,7 @@ class Clustering(caffe.Layer):
         for kind, blob in enumerate(top):
             blob.data[...] = 0
             for item in range(len(coverage)):
-                found = self.gathered(self.voters(coverage[item, kind], boxes[item]))[:MOST]
+                found = self.gathered(self.voters(coverage[item, kind], boxes[item]))[:MAX_BOXES]
                 blob.data[item, : len(found)] = found
 
     def backward(self, top, propagate_down, bottom):

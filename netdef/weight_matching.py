@@ -13,7 +13,7 @@ import numpy as np
 
 from demitasse.layers.layer import Param, Shape
 from demitasse.netdef.graph import Step, learned_by_name
-from demitasse.netdef.words import count_text, shape_text, some
+from demitasse.netdef.wording import count_text, shape_text, some
 from demitasse.proto.errors import WeightsFault
 from demitasse.proto.weights import read_weights
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from demitasse.netdef.written import written
+from demitasse.netdef.caffe_export import written
 from tests.test_netdef import goldens
 from tests.test_netdef.texts import SMALL, blob, build, conv, layer
 

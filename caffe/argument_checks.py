@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from demitasse.netdef.words import some
+from demitasse.netdef.wording import some
 from demitasse.proto.errors import GraphFault, ShapeFault, did_you_mean
 
 

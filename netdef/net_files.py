@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from demitasse.layers.layer import Layer
-from demitasse.netdef.loading import LoadReport, match_weights
+from demitasse.netdef.caffe_export import written
+from demitasse.netdef.call_lock import Turns, alone
 from demitasse.netdef.onnx.export import Way, export
-from demitasse.netdef.turns import Turns, alone
-from demitasse.netdef.words import shape_text
-from demitasse.netdef.written import written
+from demitasse.netdef.weight_matching import LoadReport, match_weights
+from demitasse.netdef.wording import shape_text
 from demitasse.proto.errors import GraphFault, WeightsFault
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.weights import write_weights

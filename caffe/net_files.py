@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from caffe.files import require_weights
 from caffe.log import make_log
-from caffe.shown import Shown
-from demitasse.netdef.turns import alone
-from demitasse.netdef.words import count_text, some
+from caffe.net_structure import Shown
+from demitasse.netdef.call_lock import alone
+from demitasse.netdef.wording import count_text, some
 
 
 class Stored(Shown):
