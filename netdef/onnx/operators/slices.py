@@ -33,8 +33,9 @@ def cut(builder: Builder, x: Blob, out: str, bounds: dict[int, tuple[int, int]])
         top = out if count == len(real) else f"{out}/axis_{axis}"
         tops = [top if a == start else f"{top}/unused_{a}" for a in (0, *points)]
         _slices(builder, x, tops, axis, points)
-        x = builder.values[top]
-        unused = [name for name in tops if name != top]
+        rest = builder.values[top]
+        assert isinstance(rest, Blob)  # a layer's top, no constant
+        x, unused = rest, [name for name in tops if name != top]
         builder.net.layer.add(name=f"{top}/silence", type="Silence", bottom=unused)
 
 
