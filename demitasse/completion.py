@@ -35,7 +35,7 @@ def parser_of(program: str, commands: Mapping[str, tuple[str, str, str]]) -> One
     """A parser of all commands; commands: {name: (package, the package's name for it, what it does)}."""
     parser = OneLineParser(prog=program)
     group = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for package, module in (("solver", "flags"), ("netdef", "commands"), ("models", "__main__")):
+    for package, module in (("solver", "flags"), ("netdef", "cli"), ("models", "__main__")):
         names = {own: name for name, (owner, own, _) in commands.items() if owner == package}
         if names:
             importlib.import_module(f"demitasse.{package}.{module}").add_commands(_Named(group, names))

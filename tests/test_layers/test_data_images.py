@@ -115,7 +115,7 @@ def test_not_an_image_empty_and_missing(tmp_path):
         read_image(str(tmp_path / "none.jpg"), True, "none.jpg")
     with pytest.raises(DataFault, match="gone.jpg: no such file"):
         read_image(str(tmp_path / "gone.jpg"), True, "gone.jpg")
-    with pytest.raises(DataFault, match="cannot be read"):
+    with pytest.raises(DataFault, match="a folder is a folder: name a file in it"):
         read_image(str(tmp_path), True, "a folder")
 
 

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from demitasse.proto.errors import LabelFault, NetError, SchemaFault, ShapeFault, WeightsFault
+from demitasse.proto.errors import DataFault, LabelFault, NetError, SchemaFault, ShapeFault
 from demitasse.proto.messages import BlobProto
 from tests.test_layers.building import build, normal
 
@@ -60,7 +60,7 @@ def test_infogain_reads_its_matrix_from_a_file(tmp_path):
     with pytest.raises(ShapeFault, match=r"\(1, 1, 3, 3\): 4 classes need 4 x 4"):
         text = TWO.format("InfogainLoss", f"infogain_loss_param {{ source: '{tmp_path / 'h.binaryproto'}' }}")
         build(text, (4, 4), (4,))
-    with pytest.raises(WeightsFault, match="missing.npy"):
+    with pytest.raises(DataFault, match="'missing.npy' does not exist"):
         build(TWO.format("InfogainLoss", "infogain_loss_param { source: 'missing.npy' }"), (4, 4), (4,))
 
 

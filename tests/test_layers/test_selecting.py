@@ -68,7 +68,7 @@ def test_indices_outside_are_named_with_their_place(index):
     with pytest.raises(LabelFault, match=rf"number {index} at place 3 .* rows 0 to 3"):
         embed.forward([bottom])
     reindex = build("type: 'BatchReindex' bottom: 'x' bottom: 'i' top: 'y'", (4, 2), (4,))
-    with pytest.raises(LabelFault, match=rf"index {index} at place 3 .* items 0 to 3"):
+    with pytest.raises(LabelFault, match=rf"index {index} at position 3 .* items 0 to 3"):
         reindex.forward([normal(4, 2), bottom.ravel()])
 
 

@@ -20,9 +20,9 @@ def conv(rest: str) -> str:
 
 
 NETS = [
-    (layer("Knn", "knn_param { k: 30 }"), "2:1: layer 'c' (Knn): unknown layer type 'Knn' (of MyCaffe)"),
+    (layer("Debug", "debug_param { n: 30 }"), "2:1: layer 'c' (Debug): unknown layer type 'Debug' (of MyCaffe)"),
     (
-        layer("Knn", "knn_param { }") + layer("Decode") + layer("TRT") + layer("Mine"),
+        layer("Debug", "debug_param { }") + layer("Decode") + layer("TRT") + layer("Mine"),
         "nor are these types of the net known: Decode (of MyCaffe), TRT (of NVIDIA), Mine",
     ),
     (layer("Mine") + layer("Mine2"), "nor are these types of the net known: Mine2"),

@@ -42,7 +42,11 @@ def test_fields_are_replaced_and_quotes_may_be_left_out():
             "base_lr=1/100",
             "--set base_lr=1/100: base_lr takes a number, not 1/100: nothing is computed here: write base_lr=0.01",
         ),
-        ("stepvalue=10;20", "several values stand in brackets: write stepvalue=10, 20"),
+        (
+            "stepvalue=10;20",
+            "--set stepvalue=10;20: stepvalue takes an integer, not 10;20: several values stand in brackets: "
+            "write stepvalue=10,20",
+        ),
         ("lr=1", "--set lr=1: a solver has no field 'lr': Caffe's word is base_lr"),
         ("base_lr", "--set base_lr: write FIELD=VALUE, as in base_lr=1e-4"),
         ("net_param=x", "--set net_param=x: net_param is not one value: edit the solver's file"),
