@@ -60,7 +60,7 @@ class ChannelFilter(Layer):
         return dxs
 
     def to_onnx(self, graph, xs):
-        chosen = [float(i) for i, value in enumerate(graph.params[0]) if value]
-        graph.stand_in(0, chosen)
-        indices = graph.cast(graph.param(0), "int64")
-        return [graph.node("Gather", x, indices, axis=self.axis) for x in xs]
+        (selector,) = graph.params
+        graph.stand_in(0, selector)
+        chosen = graph.constant([i for i, value in enumerate(selector) if value], "int64")
+        return [graph.node("Gather", x, chosen, axis=self.axis) for x in xs]

@@ -56,7 +56,7 @@ class Convolution(Layer):
         return dxs
 
     def to_onnx(self, graph, xs):
-        params = [graph.param(i) for i in range(len(self.params))]
+        params = self.onnx_params(graph)
 
         def convolved(x):
             attrs, pad = conv_attrs(self.geometry), self.geometry.pad
@@ -68,6 +68,10 @@ class Convolution(Layer):
             return graph.node(self.onnx_operator, x, *params, **attrs)
 
         return [on_images(graph, x, self.axis, convolved) for x in xs]
+
+    def onnx_params(self, graph) -> list:
+        """The weights and, where there is one, the bias that the operator takes."""
+        return [graph.param(i) for i in range(len(self.params))]
 
     def coords(self):
         shifts = [(p - d * (k - 1) / 2) / s for k, s, p, d in self._per_axis()]

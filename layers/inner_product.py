@@ -72,7 +72,7 @@ class InnerProduct(Layer):
     def to_onnx(self, graph, xs):
         (x,), param = xs, self.spec.inner_product_param
         rows = x if len(x.shape) == 2 and self.axis == 1 else graph.node("Flatten", x, axis=self.axis)
-        weight, *bias = (graph.param(i) for i in range(len(self.params)))
+        weight, *bias = self.onnx_params(graph)
         if param.normalize:
             squares = graph.sum(weight * weight, [0 if param.transpose else 1])
             weight = weight / graph.node("Sqrt", squares)
@@ -80,6 +80,10 @@ class InnerProduct(Layer):
         top = [*graph.sizes(x)[: self.axis], param.num_output]
         top += [1] * (param.min_top_axes - len(top))
         return [y if len(top) == 2 else graph.reshape(y, top)]
+
+    def onnx_params(self, graph) -> list:
+        """The weights and, where there is one, the bias that the operator takes."""
+        return [graph.param(i) for i in range(len(self.params))]
 
     def macs(self, bottom_shapes, top_shapes):
         return math.prod(top_shapes[0]) * self.values

@@ -54,6 +54,9 @@ class NoisyInnerProduct(InnerProduct):
                 param.grad = grad
         return dxs
 
+    def onnx_params(self, graph):
+        return [graph.param(i) for i in range(len(self.params))][: len(self.params) // 2]
+
     def _with(self, noises, compute):
         """What `compute` gives with weights and bias that are drawn, and no other params."""
         params, half = self.params, len(self.params) // 2

@@ -60,6 +60,10 @@ class Pruned(Layer):
             weight.grad, self.saved = total, kept
         return dxs
 
+    def onnx_params(self, graph):
+        weight, *bias, mask = (graph.param(i) for i in range(len(self.params)))
+        return [weight * mask, *bias]
+
     def state(self):
         return {"run": self.run}
 
