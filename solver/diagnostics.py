@@ -117,7 +117,7 @@ def per_label_losses(net, outputs) -> dict[str, float]:
 
 def _is_range_test(param) -> bool:
     """Whether the rate grows a little in each iteration, to one that a range test may well end with."""
-    if param.lr_policy != "exp" or not param.base_lr or not 1 < param.gamma < 2:
+    if param.lr_policy != "exp" or not param.base_lr or not 1 < param.gamma < 5:
         return False
     return math.log10(param.base_lr) + param.max_iter * math.log10(param.gamma) < 3
 

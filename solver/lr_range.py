@@ -116,14 +116,14 @@ def run(options) -> int:
     if options.plot:
         require_plot(options.plot)  # told now, not when all is done
     param, _ = with_settings(*read_solver(options.file), options.set)
-    if not param.base_lr and not (options.low and options.high):
+    if not param.base_lr and None in (options.low, options.high):
         raise SolverFault("base_lr is 0 or not given: say between which rates: --low RATE --high RATE")
     log = Log(terminal=True)
     with log.python_warnings():
         found = range_test(
             options.file,
-            options.low or param.base_lr / SPAN,
-            options.high or param.base_lr * SPAN,
+            param.base_lr / SPAN if options.low is None else options.low,
+            param.base_lr * SPAN if options.high is None else options.high,
             options.iterations,
             start=lambda solver: options.bilinear and fill_zero_deconvolutions(solver.net),
             settings=options.set,

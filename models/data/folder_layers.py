@@ -169,7 +169,8 @@ def class_names(classes: str | int | list[str] | tuple[str, ...]) -> list[str]:
     else:
         names = list(classes)
     if not 1 <= len(names) <= 255:
-        raise SchemaFault(f"{len(names)} classes: there must be 1 to 255")
+        where = f"{classes}: " if isinstance(classes, str) else ""
+        raise SchemaFault(f"{where}{len(names)} classes: there must be 1 to 255")
     return names
 
 

@@ -80,3 +80,6 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert main([*words[:2], "--plot", "out/range.foo"]) == 2
     assert "cannot write the plot out/range.foo: its name ends in none of" in capsys.readouterr().err
     assert main([*words, "--set", "base_lr=0"]) == 2 and "--low RATE --high RATE" in capsys.readouterr().err
+    assert main([*words, "--low", "0"]) == 2 and "give 0 < low < high" in capsys.readouterr().err
+    assert main([*words[:2], "--iterations", "10", "--device", "generic"]) == 0
+    assert "gamma is" not in capsys.readouterr().err, "a range of few steps"
