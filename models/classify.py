@@ -10,6 +10,7 @@ from PIL import Image
 
 from demitasse.layers.data.images import resize
 from demitasse.models.data.scenes import MEAN
+from demitasse.models.rgb import check_rgb
 from demitasse.netdef.net import Net
 from demitasse.proto.errors import GraphFault
 
@@ -50,6 +51,7 @@ class Classifier:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """(classes,) float32 that sum to 1, of an (H, W, 3) uint8 RGB image: the whole of it, at the net's size."""
+        check_rgb(image, self.channels)
         if self.channels == 1:
             pixels = np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
             mean = self.mean.mean()

@@ -14,6 +14,7 @@ from demitasse.layers.boxes import decode, nms
 from demitasse.layers.data.images import resize
 from demitasse.models.data.scenes import MEAN
 from demitasse.models.palette import PALETTE
+from demitasse.models.rgb import check_rgb
 from demitasse.netdef.net import Net
 from demitasse.proto.errors import GraphFault, ShapeFault
 
@@ -73,6 +74,7 @@ class Detector:
 
     def __call__(self, image: np.ndarray) -> list[Found]:
         """The boxes in an (H, W, 3) uint8 RGB image, best first."""
+        check_rgb(image, self.channels)
         found = self._by_regions(image) if self.is_rcnn else self._by_rows(image)
         return sorted((each for each in found if each.score >= self.threshold), key=lambda each: -each.score)
 

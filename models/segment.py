@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from demitasse.models.data.scenes import MEAN
+from demitasse.models.rgb import check_rgb
 from demitasse.netdef.net import Net
 from demitasse.proto.errors import GraphFault, ShapeFault
 
@@ -62,6 +63,7 @@ class Segmenter:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """(classes, h, w) scores of an (H, W, 3) uint8 RGB image."""
+        check_rgb(image, self.channels)
         if self.channels == 1:
             blob = np.asarray(Image.fromarray(image).convert("L"), np.float32)[:, :, None]
         else:
