@@ -67,6 +67,11 @@ def _write_own_boxes(options) -> None:
     """The small SSD for the databases of --data, with the classes of a file."""
     if not isinstance(options.classes, str):
         raise SchemaFault("ssd-own needs --classes FILE: the names in the annotations, one a line")
+    if options.images or options.labels:
+        raise SchemaFault(
+            "ssd-own takes no --images and --labels: `convert_annoset` makes databases of photos and boxes, and --data "
+            "names their folder"
+        )
     names = [name for name in class_names(options.classes) if name != "background"]
     side = options.resize or OWN_SIDE
     task = ssd_demo.Task(["background", *names], (side, side), options.data)

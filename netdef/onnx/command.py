@@ -70,6 +70,8 @@ def _image(options) -> Preprocessing | None:
     given = (options.mean, options.resize, options.classes, options.rgb, options.preprocess, options.scale != 1)
     if not any(given):
         return None
+    if not options.scale:
+        raise SchemaFault("--scale 0: the net would see nothing but zeros")
     mean = _mean(options.mean or "")
     classes = text_of(options.classes)[0].split("\n") if options.classes else []
     return Preprocessing(

@@ -262,6 +262,10 @@ def test_traceback_on_request(there):
         (["segment", "a.png", "--net", "n", "--weights", "w", "--scale", "nan"], "'nan' is not a finite number"),
         (["segment", "a.png", "--net", "n", "--weights", "w", "--threads", "9999"], "9999 threads are too many"),
         (["write", "voc-fcn8s", "nets", "--classes", "0"], "--classes 0"),
+        (
+            ["write", "ssd-own", "nets", "--classes", "c.txt", "--images", "photos"],
+            "ssd-own takes no --images and --labels: `convert_annoset` makes databases",
+        ),
     ],
 )
 def test_numbers_out_of_range(words, said, capsys, tmp_path, monkeypatch):

@@ -36,6 +36,8 @@ def test_there_and_back(small, tmp_path, capsys):
 def test_refusals_are_one_line(small, tmp_path, capsys):
     assert convert(tmp_path, "net.prototxt", "net.onnx") == 2
     assert "give what they have learned as --weights" in capsys.readouterr().err
+    assert convert(tmp_path, "net.prototxt", "net.onnx", "--weights", "net.caffemodel", "--scale=0") == 2
+    assert "--scale 0: the net would see nothing but zeros" in capsys.readouterr().err
     text = 'layer { name: "d" type: "MemoryData" top: "x" top: "l" memory_data_param { batch_size: 1 channels: 1 '
     text += 'height: 4 width: 4 } }\nlayer { name: "s" type: "Softmax" bottom: "x" top: "y" }\n'
     (tmp_path / "data.prototxt").write_text(text)
