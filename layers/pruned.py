@@ -61,6 +61,7 @@ class Pruned(Layer):
         return dxs
 
     def onnx_params(self, graph):
+        """The weights that count, and the bias."""
         weight, *bias, mask = (graph.param(i) for i in range(len(self.params)))
         return [weight * mask, *bias]
 
