@@ -175,6 +175,8 @@ def _read_graph(onnx, path, graph) -> Model:
     names += [each.name for group in (graph.initializer, graph.input, graph.output) for each in group]
     if not all(isinstance(name, str) for name in [graph.name, *names]):  # what is no UTF-8 comes as bytes
         raise ValueError("a name is no text")
+    if not all(node.output for node in graph.node):
+        raise ValueError("an operator has no output")
     arrays = {tensor.name: _array(onnx, path, tensor) for tensor in graph.initializer}
     nodes = [
         Node(

@@ -8,6 +8,8 @@ from demitasse.netdef.net import Net
 from tests.test_onnx.peers import differences, made_up, run
 from tests.test_onnx.test_back import SMALL
 
+onnx = pytest.importorskip("onnx")
+
 
 @pytest.fixture
 def small(tmp_path):
@@ -45,6 +47,12 @@ def test_refusals_are_one_line(small, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "layer 'd' (MemoryData): MemoryData has no translation to ONNX" in error and "--input x=" in error
     assert error.count("\n") == 1 and not (tmp_path / "net.onnx").exists()
+    assert convert(tmp_path, "net.prototxt", "whole.onnx", "--weights", "net.caffemodel") == 0
     (tmp_path / "bad.onnx").write_bytes(b"\x08\x07\xff\xff")
     assert convert(tmp_path, "bad.onnx", "out") == 2
     assert "bad.onnx: not an ONNX file" in capsys.readouterr().err
+    model = onnx.load(tmp_path / "whole.onnx")
+    del model.graph.node[0].output[:]
+    onnx.save(model, tmp_path / "cut.onnx")
+    assert convert(tmp_path, "cut.onnx", "out") == 2
+    assert "an operator has no output" in capsys.readouterr().err
