@@ -115,13 +115,6 @@ def per_label_losses(net, outputs) -> dict[str, float]:
     return {output.name: float(output.values) / factors[output.name] for output in outputs if output.name in factors}
 
 
-def _is_range_test(param) -> bool:
-    """Whether the rate grows a little in each iteration, to one that a range test may well end with."""
-    if param.lr_policy != "exp" or not param.base_lr or not 1 < param.gamma < 5:
-        return False
-    return math.log10(param.base_lr) + param.max_iter * math.log10(param.gamma) < 3
-
-
 def schedule_warnings(param) -> list[str]:
     """Schedules that never do anything: steps beyond max_iter, fields that are missing."""
     lines = []
@@ -132,7 +125,7 @@ def schedule_warnings(param) -> list[str]:
             "lr_policy is multistep without a stepvalue: the rate stays at base_lr; add, say, "
             f"stepvalue: {max(1, param.max_iter // 2)}"
         )
-    if param.lr_policy in ("step", "multistep", "exp") and param.gamma >= 1 and not _is_range_test(param):
+    if param.lr_policy in ("step", "multistep", "exp") and param.gamma >= 1:
         does = "grows" if param.gamma > 1 else "stays at base_lr"
         lines.append(f"gamma is {param.gamma:g}: with lr_policy {param.lr_policy} the rate {does}; 0.1 is usual")
     if param.max_iter:

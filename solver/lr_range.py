@@ -1,7 +1,7 @@
 """The command `lr_range`: a learning rate range test ("Cyclical learning rates for training neural networks", Smith,
 2015, section 3.3).
 
-A short training whose rate grows from iteration to iteration by one factor (lr_policy exp): below some rate nothing is
+A short training whose rate grows from iteration to iteration by one factor: below some rate nothing is
 learned, then the loss falls, and beyond another it grows.  A good base_lr lies where it falls fastest, before its
 least.  Nothing is written but the plot.
 """
@@ -25,7 +25,7 @@ from demitasse.solver.solver import Solver
 
 SPAN = 1000  # the range reaches so many times below and above base_lr
 DIVERGED = 4  # times the least loss: it has got worse for good
-MAX_FACTOR = 3  # the proposed rate is at most so many times below that of the least loss
+MARGIN = 3  # the proposed rate is at least so many times below that of the least loss
 FALL = 0.05  # of the first loss: less is no fall
 
 
@@ -50,7 +50,7 @@ class RangeTest:
             return None
         slope = [self.smooth[min(i + width, least)] - self.smooth[max(i - width, 0)] for i in range(least)]
         steepest = self.rates[int(np.argmin(slope))]
-        rate = min(steepest, self.rates[least] / MAX_FACTOR)
+        rate = min(steepest, self.rates[least] / MARGIN)
         digit = 10.0 ** math.floor(math.log10(rate))
         return float(f"{max(1, math.floor(rate / digit)) * digit:.0e}")
 
@@ -75,8 +75,7 @@ def range_test(source, low: float, high: float, iterations: int, *, start=lambda
         )
     fields = {
         "base_lr": low,
-        "lr_policy": "exp",
-        "gamma": (high / low) ** (1 / (iterations - 1)),
+        "lr_policy": "fixed",
         "max_iter": iterations,
         "test_interval": iterations + 1,
         **dict.fromkeys(("display", "snapshot", "rampup_interval", "warmup_iter", "min_lr"), 0),
@@ -97,7 +96,8 @@ def range_test(source, low: float, high: float, iterations: int, *, start=lambda
     try:
         start(solver)
         with np.errstate(all="ignore"):  # overflows end the test
-            for _ in range(iterations):
+            for rate in np.geomspace(low, high, iterations):
+                solver.param.base_lr = rate
                 solver.step(1)
                 losses = [loss for _, loss in points]
                 if len(losses) > 10 and min(losses[-3:]) > DIVERGED * min(losses):

@@ -160,6 +160,7 @@ def test_rates_that_do_train(make_at, normalize, rate, fields):
         ('lr_policy: "fixed"', ""),
         ('lr_policy: "step" stepsize: 2 gamma: 2', "gamma is 2: with lr_policy step the rate grows"),
         ('lr_policy: "exp" gamma: 1', "gamma is 1: with lr_policy exp the rate stays at base_lr"),
+        ('lr_policy: "exp" gamma: 1.1', "gamma is 1.1: with lr_policy exp the rate grows"),
         ('lr_policy: "step" stepsize: 8 gamma: 0.1', "stepsize 8 is not before max_iter 8"),
         ('lr_policy: "multistep" stepvalue: 4 stepvalue: 9 gamma: 0.1', "stepvalue 9 is not before max_iter 8"),
         ('lr_policy: "step" stepsize: 4 gamma: 0.1', ""),
