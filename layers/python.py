@@ -1,9 +1,9 @@
 """Python: a layer that the user has written as a class with setup, reshape, forward and backward on pycaffe's Blobs.
 
 `module` names a file that is imported, and so run: from sys.path, else from the working directory, else from the
-prototxt's folder, else from models/data, where the published nets' data layers are.  `layer` is the class in it;
-caffe/pylayer.py says what it is given.  It works on the host; on another device its blobs travel.  The user's `setup`
-runs once; `reshape` runs at build and before every forward.
+prototxt's folder, else from the packages that demitasse/__init__.py lists, which hold the layers that published nets
+name.  `layer` is the class in it; caffe/pylayer.py says what it is given.  It works on the host; on another device its
+blobs travel.  The user's `setup` runs once; `reshape` runs at build and before every forward.
 A class that has `state()` and `load_state(state)` (JSON values) resumes exactly where a snapshot was taken.  One with
 `data_stream()`, a Stream of data/feed.py, is asked whether its samples fit those of data layers that it meets in a
 loss.  One that has `to_onnx(graph, xs)`, as `Layer.to_onnx`, can be exported; `shapes_from_data = True` says there that
@@ -13,18 +13,17 @@ the first axis of its tops is as long as the data decide.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import os
 import re
 import sys
 from functools import cached_property
 
+from demitasse import PYTHON_LAYERS
 from demitasse.layers import python2
 from demitasse.layers.layer import Layer, Param
 from demitasse.proto.errors import SchemaFault, ShapeFault, did_you_mean, foreign
-
-# A path and no import: the layers know nothing of the models.
-DATA_LAYERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "models", "data")
 
 
 class Python(Layer):
@@ -153,7 +152,7 @@ class Python(Layer):
         if module:
             return module
         folders = [os.getcwd(), os.path.abspath(self.folder or ".")]
-        search = [*folders, DATA_LAYERS]
+        search = [*folders, *_built_in_folders().values()]
         sys.path += [folder for folder in dict.fromkeys(search) if folder not in sys.path]  # its imports find more
         importlib.invalidate_caches()
         # A checkout's own `layers` or `models` may stand before the user's of that name.
@@ -214,13 +213,20 @@ class Python(Layer):
                 param.data[...] = self.be.asarray(blob.data)
 
 
+def _built_in_folders():
+    """{package: folder} of the packages in PYTHON_LAYERS that are installed."""
+    specs = {package: importlib.util.find_spec(package) for package in PYTHON_LAYERS}
+    return {package: spec.submodule_search_locations[0] for package, spec in specs.items() if spec}
+
+
 def _built_in(name):
-    """The module of that name in models/data, such as rpn.proposal_layer where the user's rpn has none; or None."""
-    if not re.fullmatch(r"\w+(\.\w+)+", name) or not os.path.isfile(
-        os.path.join(DATA_LAYERS, *name.split(".")) + ".py"
-    ):
-        return None
-    return _imported(f"demitasse.models.data.{name}")
+    """The module of that name in one of those packages, such as rpn.proposal_layer where the user's rpn has none; or
+    None."""
+    if re.fullmatch(r"\w+(\.\w+)+", name):
+        for package, folder in _built_in_folders().items():
+            if os.path.isfile(os.path.join(folder, *name.split(".")) + ".py"):
+                return _imported(f"{package}.{name}")
+    return None
 
 
 def _imported(name, first=""):

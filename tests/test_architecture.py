@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,14 @@ def test_packages_import_downward_only(package):
             if root == "caffe":
                 lazily = not top and path.name == "python.py"
                 assert lazily or package == "models", f"{path.relative_to(ROOT)} may not know the caffe facade"
+
+
+def test_layers_know_no_folder_of_the_models():
+    """Neither by import nor by path: demitasse/__init__.py says where published nets' Python layers are."""
+    for path in sources("layers"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert "models" not in re.findall(r"\w+", node.value), f"{path.relative_to(ROOT)}:{node.lineno}"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def parse(value: bytes, where: str):
     if record is None or not record.HasField("datum"):
         raise DataFault(
             f"{where}: not an AnnotatedDatum message ({len(value)} bytes): a database of images and boxes is made by "
-            "`python -m models convert_annoset`"
+            "`demitasse convert_annoset`"
         )
     rows = [
         (

@@ -3,7 +3,7 @@
 A stream counts its samples from 0 and has no end; sample n is a pure function of (seed, n): which item of the
 data set it is, how it is cropped, whether it is mirrored.  So a position is one number, a restart gives the same
 bits however far the thread had read ahead, and rank r of a parallel run takes every size-th sample.  Caffe's data
-layers (FeedLayer) and the data sets of models/data are fed by this alike.
+layers (FeedLayer) and data sets that are Python layers are fed by this alike.
 """
 
 from __future__ import annotations
