@@ -2,7 +2,7 @@
 
 import sys
 
-from demitasse.solver.__main__ import main
+from demitasse.__main__ import caffe
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(caffe())

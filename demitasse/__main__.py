@@ -32,7 +32,7 @@ COMMANDS = {
     "write": ("models", "write", "write a net's train, test, deploy and solver prototxts"),
     "prepare": ("models", "prepare", "make weights and data ready"),
     "check": ("models", "check", "look for what would stop a training on own images and labels"),
-    "recipe": ("models", "train", "run a net's recipe: every stage, each from the last one's weights"),
+    "recipe": ("models", "recipe", "run a net's recipe: every stage, each from the last one's weights"),
     "score": ("models", "score", "score a net on the split that its data layer names"),
     "segment": ("models", "segment", "label every pixel of images"),
     "detect": ("models", "detect", "find objects in images: boxes, classes, scores"),
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     package, command, _ = COMMANDS[given[0]]
     run = importlib.import_module(f"demitasse.{package}.__main__").main
-    return run([command, *given[1:]])
+    return run([command, *given[1:]], "demitasse")
 
 
 def print_completion(program: str, commands: Mapping[str, tuple[str, str, str]], shell: list[str]) -> int:
@@ -84,7 +84,7 @@ def caffe(arguments: list[str] | None = None) -> int:
         return print_completion("caffe", own, given[1:])
     if given[:1] in (["--version"], ["-version"]):
         return main(["version"])
-    return importlib.import_module("demitasse.solver.__main__").main(given)
+    return importlib.import_module("demitasse.solver.__main__").main(given, "caffe")
 
 
 def _help() -> str:

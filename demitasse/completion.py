@@ -27,6 +27,7 @@ class _Named:
         """The parser of a command under its name here."""
         if name not in self.names:
             return OneLineParser(prog=name)
+        options.pop("aliases", None)  # another package's command may have that name
         self.choices[name] = self.commands.add_parser(self.names[name], **options)
         return self.choices[name]
 

@@ -28,12 +28,15 @@ MODULES = (
 TRACEBACK = "show where in the code a fault was found"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a command; 0, 1 where it says so, 2 for a mistake in what was given (one line on stderr), 130 for Ctrl-C."""
+def main(arguments: list[str] | None = None, program: str = "python -m models") -> int:
+    """Run a command; 0, 1 where it says so, 2 for a mistake in what was given (one line on stderr), 130 for Ctrl-C.
+
+    program: how it was called, for its messages.
+    """
     given = sys.argv[1:] if arguments is None else arguments
 
     def run() -> int | None:
-        options = _options(given)
+        options = _options(given, program)
         # What Pillow can read it reads; odd notes in a file are nothing that its user could act on.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         return options.run(options)
@@ -41,11 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
     return run_command(run, "--traceback" in given)
 
 
-def _options(given: list[str]):
+def _options(given: list[str], program: str):
     from demitasse.models.commands.arguments import parse  # here, so that a Ctrl-C while it loads is quiet too
 
     parser = OneLineParser(
-        prog="python -m models", description="Write FCN nets, prepare weights and data, train, score, segment, report."
+        prog=program, description="Write FCN nets, prepare weights and data, train, score, segment, report."
     )
     parser.add_argument("--traceback", action="store_true", help=TRACEBACK)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
@@ -57,7 +60,7 @@ def add_commands(commands) -> None:
     """Add every command with its options to an argparse group of commands."""
     for name in MODULES:
         import_module(f"demitasse.models.commands.{name}").add_to(commands)
-    for command in commands.choices.values():  # after the command, too
+    for command in dict.fromkeys(commands.choices.values()):  # after the command, too; one may have two names
         command.add_argument("--traceback", action="store_true", default=SUPPRESS, help=TRACEBACK)
 
 

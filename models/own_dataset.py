@@ -28,6 +28,7 @@ from demitasse.models.sampling import class_weights
 from demitasse.models.text_files import write_files
 from demitasse.proto import text
 from demitasse.proto.errors import DataFault, SchemaFault
+from demitasse.proto.files import make_folder
 from demitasse.proto.messages import NetParameter, SolverParameter
 
 SLIM = dict(stride=8, width=1 / 8, random=True, snug=True, fc_kernel=3, dropout=False)
@@ -124,7 +125,7 @@ def write(
     fresh = random or name == "own" or not recipes.recipe(name).start
     files["solver.prototxt"] = head + text.format(_solver(len(val), iterations, fresh))
     written = write_files(folder, files, overwrite)
-    (folder / SNAPSHOTS).mkdir(exist_ok=True)  # so that they go here, from whatever directory the solver is run
+    make_folder(folder / SNAPSHOTS)  # so that they go here, from whatever directory the solver is run
     return written
 
 

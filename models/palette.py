@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from demitasse.proto.errors import DataFault
-from demitasse.proto.files import replacing
+from demitasse.proto.files import make_folder, replacing
 from demitasse.solver import pictures
 
 PREDICTED = "predicted by Demitasse"  # the comment in its PNGs: those may be replaced unasked
@@ -79,7 +79,7 @@ def save_picture(path: str | Path, picture: Image.Image | np.ndarray, comment: s
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
     path, options = Path(path), {}
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if comment:
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add_text("Comment", comment)

@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from demitasse.proto.cli import run_command
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0: done, 1: `diff` found differences, 2: a mistake, told in one line on stderr, 130: Ctrl-C."""
+def main(arguments: Sequence[str] | None = None, program: str = "python -m netdef") -> int:
+    """Run one command; 0: done, 1: `diff` found differences, 2: a mistake, told in one line on stderr, 130: Ctrl-C.
+
+    program: how it was called, for its messages.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
 
     def run() -> int:
         from demitasse.netdef import cli  # here, so that a Ctrl-C while it loads is quiet too
 
-        return cli.run(given)
+        return cli.run(given, program)
 
     return run_command(run, "--traceback" in given)
 

@@ -17,9 +17,9 @@ from demitasse.proto.errors import NetError, SchemaFault, printable
 from demitasse.proto.option_values import integer
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Carry out a command line: its exit status, 1 where `diff` found differences."""
-    parser = OneLineParser(prog="python -m netdef", description="Look at nets and weights; change their form")
+def run(arguments: Sequence[str], program: str = "python -m netdef") -> int:
+    """Carry out a command line: its exit status, 1 where `diff` found differences.  program: how it was called."""
+    parser = OneLineParser(prog=program, description="Look at nets and weights; change their form")
     add_commands(parser.add_subparsers(title="commands", required=True, metavar="COMMAND"))
     options = parser.parse_args(arguments)
     return options.run(options) or 0

@@ -70,6 +70,7 @@ def run_command(run: Callable[[], int | None], with_traceback: bool = False) -> 
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to fail
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    unnamed, sys.stdout = sys.stdout, _Output(sys.stdout)  # type: ignore[assignment]  # it has what a stream has
     try:
         try:
             status = run() or 0
@@ -84,7 +85,7 @@ def run_command(run: Callable[[], int | None], with_traceback: bool = False) -> 
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C, while all is torn down, ends at once
         return 130
     finally:
-        warnings.formatwarning = format_before
+        warnings.formatwarning, sys.stdout = format_before, unnamed
         for stream in (sys.stdout, sys.stderr):
             _empty(stream)
 
@@ -94,11 +95,35 @@ def _warning_line(message, *location) -> str:
     return f"warning: {printable(' '.join(str(message).split()))}\n"
 
 
+class _Output:
+    """Standard output, whose errors say that they are its own: a disk may be full for many files."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __getattr__(self, name: str):
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        return self._named(self.stream.write, text)
+
+    def flush(self) -> None:
+        self._named(self.stream.flush)
+
+    @staticmethod
+    def _named(function, *words):
+        try:
+            return function(*words)
+        except OSError as error:
+            error.filename = error.filename or "standard output"
+            raise
+
+
 class _Closed(io.TextIOBase):
     """Stands for a standard output that the caller has closed: what is printed to it is an error, as elsewhere."""
 
     def write(self, text: str) -> int:
-        raise OSError(errno.EBADF, "standard output is closed: there is nowhere to write to")
+        raise OSError(errno.EBADF, "it is closed: there is nowhere to write to")
 
 
 def _replace_closed_streams() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from demitasse.proto.errors import WeightsFault, Where
+from demitasse.proto.errors import WeightsFault, Where, printable
 from demitasse.proto.memory import bytes_text, memory_left
 
 ZERO_BYTE = "a file's name cannot hold a zero byte"  # Python's ValueError, said alike by all its versions
@@ -49,9 +49,19 @@ def replacing(path) -> Iterator[Path]:
 
 def write_text(path, text: str) -> None:
     """Write a text whole or not at all, in UTF-8; its folder is made."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    make_folder(Path(path).parent)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def make_folder(path) -> None:
+    """Make a folder and those above it, where they are not there; WeightsFault where that cannot be."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except (OSError, ValueError) as error:
+        files = [folder for folder in (Path(path), *Path(path).parents) if folder.is_file()]
+        reason = f"{files[0]} is a file" if files else _reason(error)
+        raise WeightsFault(f"Could not make folder {printable(str(path))}: {reason}: choose another one") from None
 
 
 @contextlib.contextmanager
@@ -193,8 +203,8 @@ def _same_kind(name: str, other: str) -> bool:
     return difflib.SequenceMatcher(None, one, two).ratio() > 0.7
 
 
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error) or type(error).__name__).lower()
+def _reason(error: OSError | ValueError) -> str:
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
 
 
 def require_room(path, count: int) -> None:

@@ -11,8 +11,11 @@ from demitasse.proto.cli import run_command, status_of
 FIRST_SAYS = 2  # seconds that the first rank has to tell a mistake and end all
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a command; 0, 2 for a mistake in what was given (one line on stderr), 130 for Ctrl-C."""
+def main(arguments: list[str] | None = None, program: str = "python -m solver") -> int:
+    """Run a command; 0, 2 for a mistake in what was given (one line on stderr), 130 for Ctrl-C.
+
+    program: how it was called, for its messages.
+    """
     given = sys.argv[1:] if arguments is None else arguments
     with_traceback = "--traceback" in given
 
@@ -20,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         from demitasse.solver import flags  # here, so that a Ctrl-C while it loads is quiet too
         from demitasse.solver.distributed import launched_ranks
 
-        options = flags.parse(given)
+        options = flags.parse(given, program)
         ranks = launched_ranks()
         try:
             flags.finish(options, ranks.threads())

@@ -138,12 +138,16 @@ def add_commands(commands) -> None:
         command.add_argument("--traceback", action="store_true", help="show where in the code a fault was found")
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """The options of a command line; one line on stderr and exit status 2 where it makes no sense."""
-    parser = OneLineParser(prog="python -m solver", description="Train, test and time Caffe nets.")
+def parse(arguments: list[str], program: str = "python -m solver") -> argparse.Namespace:
+    """The options of a command line; one line on stderr and exit status 2 where it makes no sense.
+
+    program: how it was called, for messages.
+    """
+    parser = OneLineParser(prog=program, description="Train, test and time Caffe nets.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_commands(commands)
     options, unknown = parser.parse_known_args([word for word in arguments if not GLOG_FLAGS.match(word)])
+    options.program = program
     if unknown:
         known = commands.choices[options.command]._option_string_actions
         parser.error(f"{options.command} knows no {unknown[0]}{did_you_mean(unknown[0].split('=')[0], known)}")
@@ -156,9 +160,9 @@ def finish(options, default_threads: int | None) -> None:
     options.stages = [stage for stage in options.stage.split(",") if stage]
     options.threads = options.threads or default_threads
     if options.command in ("train", "lr_range"):
-        options.file = _one(options.file, options.solver, f"a solver: python -m solver {options.command} SOLVER")
+        options.file = _one(options.file, options.solver, f"a solver: {options.program} {options.command} SOLVER")
     elif options.command != "device_query":
-        options.file = _one(options.file, options.model, f"a net: python -m solver {options.command} NET")
+        options.file = _one(options.file, options.model, f"a net: {options.program} {options.command} NET")
 
 
 def _one(positional: str | None, flag: str | None, what: str) -> str:
@@ -179,5 +183,5 @@ def _device(options) -> str | None:
     count = "N" if options.gpu == "all" else len(options.gpu.split(","))
     raise SolverFault(
         f"--gpu {options.gpu}: each process trains on one GPU; for several, "
-        f"mpirun -n {count} python -m solver train ... --device gpu"
+        f"mpirun -n {count} {options.program} train ... --device gpu"
     )

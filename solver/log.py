@@ -123,7 +123,12 @@ class Log(Silent):
             except OSError as error:
                 raise SolverFault(f"cannot read the log {self.json_path}: {error.strerror}") from None
         self.detail(f"This is {run}")
-        self.event("run", run=run.as_json(), iteration=iteration)
+        record = self._record("run", {"run": run.as_json(), "iteration": iteration})
+        try:
+            self._write(record)
+        except OSError as error:
+            self._end_json()
+            raise SolverFault(f"cannot write the log {self.json_path}: {error.strerror}: give another --log") from None
 
     # -- lines ---------------------------------------------------------------------------------------
 
@@ -183,16 +188,24 @@ class Log(Silent):
         self.event("scores", iteration=iteration, net=index, head=head, **as_json(result, names))
 
     def event(self, kind: str, **values) -> None:
+        record = self._record(kind, values)
+        try:
+            self._write(record)
+        except OSError as error:  # a full disk: the run is worth more than its log
+            self._end_json()
+            self.warn(f"the JSON log ends here: {error.strerror}")
+
+    def _record(self, kind: str, values: dict) -> dict:
+        """What an event is to the JSON file and to the listeners, which have heard it then."""
         record = _finite({"event": kind, "seconds": round(time.monotonic() - self.started, 3), **values})
         for listener in list(self.listeners):
             self._tell(listener, listener, record)
+        return record
+
+    def _write(self, record: dict) -> None:
         if self.json_file is not None:
-            try:
-                self.json_file.write(json.dumps(record, allow_nan=False) + "\n")
-                self.json_file.flush()
-            except OSError as error:  # a full disk: the run is worth more than its log
-                self._end_json()
-                self.warn(f"the JSON log ends here: {error.strerror}")
+            self.json_file.write(json.dumps(record, allow_nan=False) + "\n")
+            self.json_file.flush()
 
     def pictures(self, iteration: int, index: int, head: str, rows) -> None:
         for listener in [one for one in self.listeners if hasattr(one, "pictures")]:
@@ -260,7 +273,7 @@ def _open_to_append(path):
         os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
         return open(path, "a", encoding="utf-8")
     except OSError as error:
-        raise SolverFault(f"cannot write the log {path}: {error.strerror}") from None
+        raise SolverFault(f"cannot write the log {path}: {error.strerror}: give another --log") from None
 
 
 def _plain(outputs) -> dict:

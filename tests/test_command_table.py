@@ -36,6 +36,20 @@ def test_unknown_command(capsys):
     assert "unknown command 'trian'" in err and "did you mean 'train'" in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "words", [["write"], ["recipe"], ["prepare", "labels"], ["show"], ["train"], ["test", "--nte"]]
+)
+def test_a_mistake_names_the_command_as_it_was_typed(words, capsys):
+    try:
+        assert main(words) == 2
+    except SystemExit as leave:
+        assert leave.code == 2
+    err = capsys.readouterr().err
+    assert err.count(f"demitasse {words[0]}") + err.count(f"demitasse: {words[0]}") == 1 and "python" not in err
+    assert caffe(["train"]) == 2
+    assert "give a solver: caffe train SOLVER" in capsys.readouterr().err
+
+
 def test_help_lists_every_command(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out

@@ -46,6 +46,8 @@ def run(options) -> None:
     logs = dict(zip(names, map(_opened, paths), strict=True))
     settings, scores = setting_rows(logs.values()), score_rows(logs.values())
     print(_table(["", *names], [*settings, *scores]))
+    if len(logs) < 2:
+        print("one run: name another one, too, to see in which settings they differ")
     if options.plot:
         draw_curves(options.plot, {name: log.curves for name, log in logs.items()})
         print(f"wrote {options.plot}")

@@ -23,6 +23,7 @@ from demitasse.models.commands import arguments
 from demitasse.models.label_conversion import Conversion, convert_folder, read_colours, read_map
 from demitasse.proto.cli import progress
 from demitasse.proto.errors import SchemaFault, WeightsFault
+from demitasse.proto.files import make_folder
 from demitasse.proto.option_values import whole_number
 from demitasse.proto.weights import read_weights, write_weights
 
@@ -207,7 +208,7 @@ def _write(out: str, weights: surgery.Weights, *sources: str) -> None:
     for source in sources:
         if Path(out).exists() and Path(source).exists() and Path(out).samefile(source):
             raise WeightsFault(f"{out}: is what is read: write to another file")
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    make_folder(Path(out).parent)
     write_weights(out, weights)
     values = sum(array.size for arrays in weights.values() for array in arrays)
     print(f"wrote {out}: {len(weights)} layers, {values} values")

@@ -21,7 +21,7 @@ from demitasse.models.palette import PREDICTED, legend, overlay, require_replace
 from demitasse.models.segment import Segmenter, probabilities
 from demitasse.proto.cli import add_device_options, progress
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
-from demitasse.proto.files import replacing
+from demitasse.proto.files import make_folder, replacing
 from demitasse.proto.option_values import finite, size, whole_number
 
 LEGEND = "legend"
@@ -160,7 +160,7 @@ def _segment(segmenter: Segmenter, image: np.ndarray, options, name: str) -> set
     if labels.shape != (height, width):  # of a net that gives coarse scores, or of a resized image
         labels = resize_nearest(labels, height, width)
     if options.probabilities:
-        options.out.mkdir(parents=True, exist_ok=True)
+        make_folder(options.out)
         with replacing(options.out / f"{name}.npz") as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, probabilities=probabilities(scores))
     if not options.no_overlay:

@@ -28,7 +28,7 @@ from demitasse.models.stages import Stage, solver_of, stages, starting_weights
 from demitasse.proto import text
 from demitasse.proto.cli import add_device_options, progress
 from demitasse.proto.errors import NetError, SolverFault, WeightsFault
-from demitasse.proto.files import replacing, write_text
+from demitasse.proto.files import make_folder, replacing, write_text
 from demitasse.proto.messages import SolverParameter
 from demitasse.proto.option_values import integer, whole_number
 from demitasse.proto.weights import write_weights
@@ -72,7 +72,7 @@ def run_stage(stage: Stage, before: dict[str, Path], options) -> bool:
         source = _only(options.source, stage, f"the weights of {BASES[stage.name][1]}, a file that you have")
         weights, report = make_base(stage.name, source, options.width)
         print(f"{stage.name} from {source}: {report}")
-        stage.result.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(stage.result.parent)
         write_weights(stage.result, weights)
         return True
     recipes.write(
@@ -162,10 +162,9 @@ def _only(sources: list[Path], stage: Stage, what: str) -> Path:
 
 
 def add_to(commands) -> None:
-    """The command `train` and its options."""
-    parser = arguments.add_command(
-        commands, "train", "run a net's recipe: every stage, each from the last one's weights"
-    )
+    """The command `recipe`, which is `train` too, and its options."""
+    about = "run a net's recipe: every stage, each from the last one's weights"
+    parser = arguments.add_command(commands, "recipe", about, aliases=["train"])
     parser.add_argument("name", metavar="NET", help="a net of `list`")
     parser.add_argument("--data", default="data", metavar="DIR", help="the folder of the data sets (default: data)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default: runs/NET)")

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from demitasse.models.data.annotations import Annotation, write_annotations
 from demitasse.models.data.scene_shapes import KINDS
 from demitasse.models.palette import save_labels
-from demitasse.proto.files import replacing, write_text
+from demitasse.proto.files import make_folder, replacing, write_text
 
 CLASSES = ("background", "ball", "house", "tree", "car", "boat", "fish", "flower", "star")
 IGNORE = 255
@@ -190,7 +190,7 @@ def write(
     if done.is_file() and json.loads(done.read_text()) == made:
         return folder
     for name in ("JPEGImages", "SegmentationClass", "Annotations", *LISTS):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        make_folder(folder / name)
     names = [f"scene{i:05d}" for i in range(train + val)]
     for i in progress(range(len(names))):
         image, labels, objects = draw_objects(seed, i, size)

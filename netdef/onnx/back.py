@@ -16,7 +16,7 @@ from demitasse.netdef.onnx.operators.constants import constant_of
 from demitasse.netdef.onnx.origin import recalled
 from demitasse.netdef.wording import count_text, some
 from demitasse.proto.errors import NetError, SchemaFault, Where, located, printable
-from demitasse.proto.files import write_text
+from demitasse.proto.files import make_folder, write_text
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.onnx_file import Model, read
 from demitasse.proto.text import format as format_message
@@ -57,9 +57,10 @@ def import_file(source: str, folder: str, sizes: Mapping[str, Shape]) -> str:
     """Write an ONNX file as NAME.prototxt and NAME.caffemodel into a folder; returns what to tell the user."""
     if os.path.isfile(folder) or folder.endswith((".prototxt", ".caffemodel")):
         raise SchemaFault(f"{printable(folder)}: give a folder, in which a prototxt and a caffemodel are written")
+    model = read(source)
     with located(Where(source), None):
-        net, weights = net_of(read(source), sizes)
-    os.makedirs(folder, exist_ok=True)
+        net, weights = net_of(model, sizes)
+    make_folder(folder)
     stem = os.path.join(folder, os.path.splitext(os.path.basename(source))[0])
     write_text(f"{stem}.prototxt", format_message(net))
     write_weights(f"{stem}.caffemodel", weights, net=net)

@@ -32,7 +32,19 @@ def remember(model: Model, plan: Plan, graph: Graph) -> None:
         for step in plan.steps
         if step.layer.params
     }
-    model.metadata |= {NET: format_message(plan.message), ARRAYS: json.dumps(arrays), GRAPH: digest(model)}
+    model.metadata |= {NET: format_message(_as_written(plan)), ARRAYS: json.dumps(arrays), GRAPH: digest(model)}
+
+
+def _as_written(plan: Plan) -> NetParameter:
+    """The plan's net without what building it has put in: each layer's phase, and a state that says no more."""
+    net = NetParameter()
+    net.CopyFrom(plan.message)
+    for layer in net.layer:
+        if layer.phase == plan.phase:
+            layer.ClearField("phase")
+    if not (net.state.level or net.state.stage):
+        net.ClearField("state")
+    return net
 
 
 def recalled(model: Model) -> tuple[NetParameter, dict[str, list[np.ndarray]]] | None:

@@ -40,7 +40,11 @@ def test_every_command_and_option_is_described(name, capsys):
     with pytest.raises(SystemExit) as leave:
         main([*name.split(), "--help"])
     shown = capsys.readouterr().out
-    assert leave.value.code == 0 and shown.startswith(f"usage: python -m models {name} ")
+    assert (
+        leave.value.code == 0
+        and shown.startswith(f"usage: {parser.prog} ")
+        and parser.prog.startswith("python -m models ")
+    )
     assert re.sub(r"\s+", " ", parser.description.split("\n")[0]) in re.sub(r"\s+", " ", shown)
 
 

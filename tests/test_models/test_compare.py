@@ -68,6 +68,11 @@ def test_the_page_says_what_it_cannot_show(two, tmp_path, capsys):
         assert text.count("<svg") == 2 and "slow: training loss" in text and "currentColor" in text
 
 
+def test_one_run_alone(two, capsys):
+    assert main(["compare", two[0]]) == 0
+    assert capsys.readouterr().out.endswith("\none run: name another one, too, to see in which settings they differ\n")
+
+
 def test_mistakes(two, tmp_path, capsys):
     (tmp_path / "other.txt").write_text("nothing\n")
     assert main(["compare", two[0], str(tmp_path / "gone")]) == 2

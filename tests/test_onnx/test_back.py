@@ -5,6 +5,7 @@ import pytest
 
 from demitasse.netdef.net import Net
 from demitasse.netdef.onnx.back import import_file, net_of
+from demitasse.netdef.tools import diff
 from demitasse.proto.errors import NetError, SchemaFault
 from demitasse.proto.onnx_file import read
 from tests.test_layers import golden
@@ -40,6 +41,14 @@ layer { name: "sum" type: "Eltwise" bottom: "up" bottom: "bn" top: "sum" }
 layer { name: "score" type: "InnerProduct" bottom: "sum" top: "score" inner_product_param { num_output: 5 } }
 layer { name: "prob" type: "Softmax" bottom: "score" top: "prob" }
 """
+
+
+def test_what_was_not_written_does_not_come_back(tmp_path):
+    (tmp_path / "net.prototxt").write_text(SMALL)
+    net = Net(tmp_path / "net.prototxt")
+    net.to_onnx(tmp_path / "net.onnx")
+    import_file(str(tmp_path / "net.onnx"), str(tmp_path / "out"), {})
+    assert diff(str(tmp_path / "net.prototxt"), str(tmp_path / "out/net.prototxt")) == []
 
 
 def test_a_graph_that_was_changed_is_read_operator_by_operator(tmp_path):

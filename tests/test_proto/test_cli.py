@@ -114,21 +114,21 @@ def run_module(words, redirections="", buffered=True, **options):
 def test_an_output_that_takes_nothing(words, buffered):
     """Not at Python's exit either, when it flushes its buffers once more."""
     result = run_module(words, ">/dev/full", buffered)
-    assert (result.returncode, result.stderr) == (2, "No space left on device\n")
+    assert (result.returncode, result.stderr) == (2, "standard output: No space left on device\n")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
 def test_help_that_cannot_be_written():
     result = run_module(["netdef", "--help"], ">/dev/full")
-    assert (result.returncode, result.stderr) == (2, "No space left on device\n")
+    assert (result.returncode, result.stderr) == (2, "standard output: No space left on device\n")
 
 
 @pytest.mark.parametrize("buffered", [True, False])
 @pytest.mark.parametrize(
     "redirections, words, status, out, err",
     [
-        (">&-", ["types"], 2, "", "standard output is closed: there is nowhere to write to\n"),
-        ("<&- >&-", ["types"], 2, "", "standard output is closed: there is nowhere to write to\n"),
+        (">&-", ["types"], 2, "", "standard output: it is closed: there is nowhere to write to\n"),
+        ("<&- >&-", ["types"], 2, "", "standard output: it is closed: there is nowhere to write to\n"),
         (">&- 2>&-", ["types"], 2, "", ""),
         ("2>&-", ["show", "none.prototxt"], 2, "", ""),
         ("2>/dev/full", ["show", "none.prototxt"], 2, "", ""),

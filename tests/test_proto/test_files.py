@@ -66,6 +66,15 @@ def test_a_pipe_as_output_takes_the_text(tmp_path):
     assert done.returncode == 0 and 'type: "Input"' in done.stdout
 
 
+def test_a_folder_that_cannot_be_is_told_with_what_is_in_its_way(tmp_path):
+    (tmp_path / "file").write_text("old")
+    for folder in ("file", "file/below/it"):
+        with pytest.raises(WeightsFault, match=f"{folder}: .*/file is a file: choose another one$"):
+            files.write_text(tmp_path / folder / "x", "text")
+    with pytest.raises(WeightsFault, match="null byte"):
+        files.make_folder(f"{tmp_path}/\0")
+
+
 def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "there").write_text("old")
     (tmp_path / "link").symlink_to(tmp_path / "there")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from demitasse.proto.errors import SolverFault
+from demitasse.solver.identity import new_run
 from demitasse.solver.log import Log
 from demitasse.solver.log_lines import Output, output_lines
 from demitasse.solver.plot import Plot
@@ -155,6 +156,12 @@ def test_the_plot_is_a_picture_replaced_as_a_whole(tmp_path):
     Plot(path).close()  # nothing to show yet is no mistake
     with pytest.raises(SolverFault, match=r"plot .*loss.xyz: .*png"):
         Plot(tmp_path / "loss.xyz")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_a_log_that_fails_at_once_ends_the_run_before_it_begins():
+    with pytest.raises(SolverFault, match="cannot write the log /dev/full: No space left on device: give another"):
+        Log(io.StringIO(), terminal=False, jsonl="/dev/full").begin(new_run(), set(), overwrite=False, iteration=0)
 
 
 def test_a_log_or_a_plot_that_fails_on_the_way_does_not_end_the_run(tmp_path):
