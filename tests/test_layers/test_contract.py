@@ -14,6 +14,7 @@ from tests.test_layers.harness import Bench, gradient_error, is_random, specimen
 WITHOUT_SPECIMEN = {
     "AnnotatedData",
     "BitsData",
+    "BlackpointData",
     "Data",
     "DenseImageData",
     "DummyData",
