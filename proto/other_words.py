@@ -54,7 +54,7 @@ _FORK_TYPES = {  # layer types that only a fork has, and that are not known here
     "QuantileAccuracy QuantileLoss ReshapeTemporal SoftmaxCrossEntropy2Loss TokenizedData TransformerBlock TripletLoss "
     "UnPooling VarSelNet",
     "NVIDIA": "DetectNetTransformation TRT",
-    "joyousrabbit's fork": "CityscapesData CityscapesSegData CvpppData CvpppSegData RandomData VocData VocSegData",
+    "joyousrabbit's fork": "CityscapesSegData CvpppSegData VocSegData",
     "OpenPose": "CPMData",
     "C3D": "VideoSegmentationData VideoWithVoxelTruthData",
     "MobileNet-YOLO": "AssistedExcitation LaneData SegmentationEvaluate",

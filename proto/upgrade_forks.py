@@ -3,7 +3,7 @@
 DeepLab's `hole` is `dilation`; C3D's Convolution3D, Deconvolution3D and Pooling3D, and video-caffe's NdConvolution and
 NdPooling, are Convolution, Deconvolution and Pooling over the axes depth, height, width; SENet's CuDNNBatchNorm is
 PSPNet's BN, whose four blobs it has; C3D's first VIDEO_DATA kept its fields in image_data_param; CRNN's Transpose
-is Permute; DeepLab's first ImageSegData said has_label.
+is Permute; DeepLab's first ImageSegData said has_label; joyousrabbit's RandomData is Data that shuffles.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _TYPES = {
     "CuDNNBatchNorm": "BN",
     "LstmSimple": "Lstm",
     "Transpose": "Permute",
+    "RandomData": "Data",
     "VoxelSoftmax": "Softmax",
     "VoxelSoftmaxWithLoss": "SoftmaxWithLoss",
 }
@@ -33,6 +34,8 @@ _MESSAGES = {
 
 def upgrade_fork_layer(layer: LayerParameter) -> None:
     """Bring a layer of a fork into Caffe's words, in place."""
+    if layer.type == "RandomData":  # joyousrabbit's
+        layer.data_param.shuffle = True
     of_three_axes = layer.type in ("Convolution3D", "Deconvolution3D", "Pooling3D")
     if layer.type == "CuDNNBatchNorm":
         layer.bn_param.frozen = False  # one of the fields that say it is PSPNet's form

@@ -15,6 +15,8 @@ WITHOUT_SPECIMEN = {
     "AnnotatedData",
     "BitsData",
     "BlackpointData",
+    "CityscapesData",
+    "CvpppData",
     "Data",
     "DenseImageData",
     "DummyData",
@@ -28,6 +30,7 @@ WITHOUT_SPECIMEN = {
     "MemoryData",
     "Python",
     "VideoData",
+    "VocData",
     "WindowData",
 }
 
