@@ -1,6 +1,6 @@
 """BestmatchLoss (joyousrabbit): how far one prediction for each item is from the object that it is nearest to.
 
-Bottoms: predictions (N, C), objects (N, C, G); C is four numbers of a box and then those of its classes.  The objects of
+Bottoms: predictions (N, C), objects (N, C, G); C is four numbers of a box, then those of its classes.  The objects of
 an item end at the first whose first number is 0.  Each item is held against the object whose box is nearest (sum of
 squares), in all its C numbers; where there is none only its class numbers count, which should be 0.
 Top: the sum of squares of all differences, over 2 N.

@@ -1,6 +1,6 @@
 """BlackpointData (joyousrabbit): discs of one grey on another, drawn anew in every run, and where they are.
 
-Tops: images (N, 1, 160, 160) of 0 to 250; the discs (N, 5, circles), for each its centre (x, y) over 160, the logarithms
+Tops: images (N, 1, 160, 160) of 0 to 250; the discs (N, 5, circles), for each its centre (x, y) over 160, logarithms
 of width and height over that of 160, and 1.  With `corners` x1, y1, x2, y2 over 160 and 1, which MultiboxLoss reads.
 
 The fork has had both forms, one after the other, without a field for them: `blackpoint_data_param` is our word.

@@ -149,18 +149,24 @@ class InstanceData(FeedLayer):
 
 
 class CvpppData(InstanceData):
+    """Plants, seen from above."""
+
     type = "CvpppData"
     fields = ("data_param", "transform_param", "annotated_data_param")
     layout = Layout("{}_rgb.png", "{}_label.bmp", "{}_box.csv", has_classes=False, any_side_up=True)
 
 
 class CityscapesData(InstanceData):
+    """Streets, as the left images of pairs show them."""
+
     type = "CityscapesData"
     fields = ("data_param", "transform_param", "annotated_data_param")
     layout = Layout("{}_leftImg8bit.left.png", "{}_gtFine_instanceIds.left.png", "{}_gtFine_box.left.csv")
 
 
 class VocData(InstanceData):
+    """PASCAL VOC's images with the numbers of their objects."""
+
     type = "VocData"
     fields = ("data_param", "transform_param", "annotated_data_param")
     layout = Layout("JPEGImages/{}.jpg", "SegmentationObject/{}.bmp", "SegmentationObject/{}.csv", in_root=True)

@@ -47,6 +47,7 @@ HOST_LAYERS = {
     "annotated_data",
     "image_data",
     "image_seg_data",
+    "instance_data",
     "hdf5_data",
     "hdf5_output",
     "memory_data",

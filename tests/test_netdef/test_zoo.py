@@ -18,7 +18,7 @@ ARCHIVE = Path(__file__).resolve().parents[2].parent / "shared" / "zoo" / "nets.
 EACH = 12  # without DEMITASSE_FULL every twelfth net is built
 
 # Nets whose data has other sizes than the archive's stand-ins: {net: {input: its shape}}.
-CLIP, SSD = (1, 3, 16, 112, 112), {"data": (2, 3, 300, 300), "label": (1, 1, 2, 8)}
+CLIP = (1, 3, 16, 112, 112)
 PAIRS = {"pair_data": (2, 2, 28, 28), "sim": (2,)}
 C3D = "facebook+C3D/C3D-v1.0/examples/v2v"
 RIGHT_SIZES = {
@@ -38,11 +38,7 @@ RIGHT_SIZES = {
     f"{C3D}/ucf101_optical_flow/deconv3d_ucf101_brox_test": {"data": CLIP, "truth": (1, 2, 16, 112, 112)},
     f"{C3D}/video_segmentation_gatech/deconv3d_gatech": {"data": CLIP, "truth": (1, 1, 16, 112, 112)},
     f"{C3D}/video_segmentation_gatech/deconv3d_gatech_test": {"data": CLIP, "truth": (1, 1, 16, 112, 112)},
-    "joyousrabbit+caffe/examples/CITYSCAPES/train": SSD,
-    "joyousrabbit+caffe/examples/VOC/train": SSD,
-    "joyousrabbit+caffe/examples/CVPPP/SSD_300x300_googlenet_CVPPP/train": SSD,
     "joyousrabbit+caffe/examples/blackpoint/blackpoint_vgg_train_PReLU": {"data": (2, 1, 224, 224), "label": (2, 5)},
-    "joyousrabbit+caffe/examples/blackpoint/blackpoint_lstm_train": {"data": (2, 3, 224, 224), "label": (2, 5, 2)},
     "eric612+MobileNet-YOLO/models/tusimple/mobilenet_yolov3_lite_train": {
         "data": (2, 3, 512, 512),
         "label": (2, 1, 1, 1),
@@ -102,8 +98,6 @@ REASONS = {
         "eric612+MobileNet-YOLO/models/cityscapes/mobilenet_yolov3_train",
         "eric612+MobileNet-YOLO/models/mobilenetv3_voc/train_AE",
         "eric612+MobileNet-YOLO/models/pelee/train",
-        "joyousrabbit+caffe/examples/blackpoint/blackpoint_googlenet_train",
-        "joyousrabbit+caffe/examples/ssd/ssd_googlenet_train",
     ],
 }
 
