@@ -9,6 +9,7 @@ import pytest
 
 from demitasse.layers.backend.dispatch import FAMILIES
 from demitasse.layers.layer import layer_types
+from tests.test_layers import golden
 
 ROOT = Path(__file__).resolve().parents[1]
 BACKEND = ROOT / "layers" / "backend"
@@ -242,6 +243,27 @@ def test_nobody_keeps_a_list_of_layer_types():
             assert len(named & types) < 2 or "onnx" in path.parts, f"{path}:{node.lineno}: {named & types}"
             if isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute) and node.left.attr == "type":
                 assert ast.unparse(node.left.value) not in ("step.cls", "layer.cls", "cls"), f"{path}:{node.lineno}"
+
+
+def compared_otherwise():
+    """{layer type: the tests marked as comparing it with numbers that are computed another way}."""
+    found = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            for mark in getattr(node, "decorator_list", []):
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.independent":
+                    for name in map(ast.literal_eval, mark.args):
+                        found.setdefault(name, []).append(f"{path.name}::{node.name}")
+    return found
+
+
+def test_every_layer_type_is_compared_with_numbers_that_are_not_its_own():
+    """Caffe's, as golden cases, or those of a test that computes them independently: from a paper, by a peer."""
+    of_caffe = {name for case in golden.case_names() for name in golden.case(case).types}
+    named = compared_otherwise()
+    assert not set(named) - set(layer_types()), "marked as independent, but no layer type"
+    missing = set(layer_types()) - of_caffe - set(named)
+    assert not missing, f"{missing}: mark the test that computes them another way as pytest.mark.independent(type)"
 
 
 @pytest.mark.parametrize("framework", ["torch", "tensorflow", "onnxruntime", "openvino", "jax", "pickle"])

@@ -64,6 +64,7 @@ def test_channels_cannot_change():
         build(NORM.format(""), (2, 3, 4)).infer([(2, 4, 4)])
 
 
+@pytest.mark.independent("BN")
 def test_segnet_normalises_by_the_batch_in_both_phases_and_hands_out_its_statistics():
     text = BN.format("scale_filler { value: 2 } shift_filler { value: 0.5 }").replace(
         "top: 'y'", "top: 'y' top: 'mean' top: 'variance'"

@@ -79,6 +79,7 @@ CHANGES = [
 ]
 
 
+@pytest.mark.independent("AnnotatedData")
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("samplers", ["", SAMPLER])
 def test_boxes_stay_on_their_objects(scenes, change, samplers):

@@ -22,6 +22,7 @@ def five(tmp_path):
     return write_database(tmp_path / "five", images(5), [10, 11, 12, 13, 14])
 
 
+@pytest.mark.independent("Data")
 def test_records_come_in_order_and_again(five):
     tops = batches(data(five), 5)
     labels = np.concatenate([label for _, label in tops])

@@ -42,6 +42,7 @@ def rows_of(tops):
     return np.concatenate([label for *_, label in tops]).astype(int).tolist()
 
 
+@pytest.mark.independent("HDF5Data")
 def test_rows_come_in_order_across_files_and_epochs(files):
     tops = batches(made_of(files), 6)
     assert rows_of(tops) == (list(range(8)) * 3)[:18]
@@ -143,6 +144,7 @@ def test_a_damaged_file_is_one_line(tmp_path):
     assert faults > 20
 
 
+@pytest.mark.independent("HDF5Output")
 def test_output_is_appended_and_whole_after_every_batch(tmp_path, be):
     path = tmp_path / "out.h5"
     path.write_bytes(b"old")

@@ -27,6 +27,7 @@ def labels_of(made, count):
     return np.concatenate([label for _, label in batches(made, count)]).astype(int).tolist()
 
 
+@pytest.mark.independent("ImageData")
 def test_images_come_in_the_order_of_the_list(five):
     tops = batches(image_data(five), 5)
     assert np.concatenate([label for _, label in tops]).tolist() == [3, 1, 4, 1, 5] * 2
@@ -205,6 +206,7 @@ def pairs(tmp_path):
     return tmp_path / "list.txt"
 
 
+@pytest.mark.independent("DenseImageData")
 @pytest.mark.parametrize("extra", ["", "transform_param { crop_size: 7 mirror: true }"])
 def test_labels_go_through_what_their_image_goes_through(pairs, extra):
     size = 7 if extra else None

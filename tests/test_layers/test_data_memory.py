@@ -13,6 +13,7 @@ def memory(more="", phase="TEST", size=(2, 3, 4, 5)):
     return layer(f'type: "MemoryData" top: "data" top: "label" memory_data_param {{ {text} }} {more}', phase)
 
 
+@pytest.mark.independent("MemoryData")
 def test_arrays_go_round():
     made = memory()
     data = np.random.default_rng(0).random((6, 3, 4, 5), dtype=np.float32)
@@ -61,6 +62,7 @@ def dummy(text, tops=1, seed=1):
     return layer(f'type: "DummyData" {names} dummy_data_param {{ {text} }}', seed=seed)
 
 
+@pytest.mark.independent("DummyData")
 def test_constants_stay_and_random_values_change():
     made = dummy(
         'shape { dim: 2 dim: 3 } shape { dim: 4 } data_filler { type: "constant" value: 7 } '

@@ -37,6 +37,7 @@ def made(folder, kind="PIXEL", transform="crop_size: 32", phase="TRAIN", more=""
     )
 
 
+@pytest.mark.independent("ImageSegData")
 @pytest.mark.parametrize("transform", ["crop_size: 32", "crop_h: 24 crop_w: 48 mirror: true mean_value: 50"])
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 def test_labels_stay_on_their_pixels(pairs, transform, phase):

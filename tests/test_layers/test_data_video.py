@@ -35,6 +35,7 @@ def data_net(films, lines, fields, phase="TEST", transform="crop_size: 4"):
 CLIPS = "film0 2 7\nfilm1 5 3\n"
 
 
+@pytest.mark.independent("VideoData")
 def test_a_clip_begins_at_its_first_frame(films):
     with data_net(films, CLIPS, 'new_length: 3 name_pattern: "%06d.png" num_segments: 1') as net:
         assert net.shapes["data"] == (2, 9, 4, 4)  # one segment: channels of all frames in a row

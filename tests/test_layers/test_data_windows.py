@@ -67,6 +67,7 @@ def test_a_batch_is_background_then_objects(listing):
     assert set(labels.ravel()) == {1, 7}
 
 
+@pytest.mark.independent("WindowData")
 def test_a_window_is_warped_whole(listing):
     image = np.array(Image.open(listing.parent / "c.png"))[:, :, ::-1]
     expected = resize(image[5:15, 5:15], 10, 10).transpose(2, 0, 1)

@@ -17,6 +17,7 @@ def evaluate(found, true, fields="", classes=3):
     return layer.forward([found, true])[0][0, 0].round(6).tolist()
 
 
+@pytest.mark.independent("DetectionEvaluate")
 def test_rows_are_counts_by_class_then_boxes_by_image_and_class_best_first():
     found = [(1, 2, 0.5, *B), (0, 1, 0.2, *NEAR_A), (0, 1, 0.9, *A), (0, 1, 0.8, *FAR)]
     true = [(0, 1, 0, *A, 0), (1, 2, 0, *B, 0), (1, 2, 1, *FAR, 0), (-1,) * 8]

@@ -33,6 +33,7 @@ def predictions(images=1, boxes=1):
     }
 
 
+@pytest.mark.independent("DetectionOutput")
 @pytest.mark.parametrize("code", ["CORNER", "CENTER_SIZE"])
 @pytest.mark.parametrize(
     "fields",

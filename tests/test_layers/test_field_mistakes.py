@@ -128,6 +128,7 @@ def test_equal_maxima_send_their_gradient_to_the_second_bottom():
     assert [dx.tolist() for dx in layer.backward([np.ones(3)], [True] * 3)] == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
 
 
+@pytest.mark.independent("Input")
 def test_input_gives_zeros_of_its_shapes():
     layer = build("type: 'Input' top: 'a' top: 'b' input_param { shape { dim: 2 dim: 3 } }")
     assert [top.shape for top in layer.forward([])] == [(2, 3), (2, 3)]

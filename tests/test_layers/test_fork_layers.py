@@ -12,6 +12,7 @@ COLINEAR = "type: 'ColinearConvolution' bottom: 'x' top: 'y' colinear_convolutio
 LABELS = np.array([0.0, 1, 0, 1, 2, 2])
 
 
+@pytest.mark.independent("Mish")
 def test_mish():
     x = np.array([-30.0, -1, 0, 2, 900])
     expected = [
@@ -23,6 +24,7 @@ def test_mish():
     np.testing.assert_allclose(build("type: 'Mish'", x.shape).forward([x])[0], [*expected, 900])
 
 
+@pytest.mark.independent("Flip", "Reverse")
 def test_flip_and_reverse():
     x = normal(1, 2, 3, 4)
     assert np.array_equal(build("type: 'Flip'", x.shape).forward([x])[0], x[..., ::-1])
@@ -31,6 +33,7 @@ def test_flip_and_reverse():
     assert np.array_equal(build("type: 'Reverse' reverse_param { axis: 2 }", x.shape).forward([x])[0], x[:, :, ::-1])
 
 
+@pytest.mark.independent("Padding")
 def test_padding_adds_zeros_and_leaves_out():
     x = normal(1, 1, 4, 5)
     (y,) = build("type: 'Padding' padding_param { pad_beg: -1 pad_end: 2 }", x.shape).forward([x])
@@ -39,6 +42,7 @@ def test_padding_adds_zeros_and_leaves_out():
         build("type: 'Padding' padding_param { pad_beg: -3 pad_end: -2 }", x.shape)
 
 
+@pytest.mark.independent("ContinuationIndicator", "RecurrentCont")
 def test_a_sequence_begins_with_the_batch():
     fields = "continuation_indicator_param { time_step: 3 batch_size: 2 }"
     (top,) = build(f"type: 'ContinuationIndicator' {fields}").forward([])
@@ -46,6 +50,7 @@ def test_a_sequence_begins_with_the_batch():
     assert build("type: 'RecurrentCont'", (2, 1, 5)).forward([normal(2, 1, 5)])[0].tolist() == [[0], [1]]
 
 
+@pytest.mark.independent("ColinearConvolution")
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_colinear_convolution_is_a_quadratic_form_of_each_window(symmetric):
     layer = build(COLINEAR.format(f"kernel_size: 2 stride: 2 pad: 1 symmetric: {str(symmetric).lower()}"), (1, 3, 4, 5))
@@ -61,6 +66,7 @@ def test_colinear_convolution_is_a_quadratic_form_of_each_window(symmetric):
         np.testing.assert_allclose(y[0, m, h, w], expected)
 
 
+@pytest.mark.independent("SigmoidCrossEntropyBalanceLoss")
 def test_balanced_cross_entropy_weighs_a_class_by_the_other_ones_share():
     x, edges = normal(2, 1, 3, 4), (normal(2, 1, 3, 4, seed=1) > 0.8).astype(float)
     loss = 0.0
@@ -71,6 +77,7 @@ def test_balanced_cross_entropy_weighs_a_class_by_the_other_ones_share():
     np.testing.assert_allclose(layer.forward([x, edges])[0], loss / 2)
 
 
+@pytest.mark.independent("LiftedStructSimilaritySoftmaxLoss")
 def test_lifted_structures_are_those_of_the_paper():
     x, margin, total, pairs = normal(6, 3), 1.5, 0.0, 0
     distance = np.linalg.norm(x[:, None] - x[None], axis=2)
@@ -84,6 +91,7 @@ def test_lifted_structures_are_those_of_the_paper():
     np.testing.assert_allclose(build(text, x.shape, (6,)).forward([x, LABELS])[0], total / (2 * pairs))
 
 
+@pytest.mark.independent("MarginInnerProduct", "LargeMarginInnerProduct")
 @pytest.mark.parametrize("m, kind", [(1, "SINGLE"), (2, "DOUBLE"), (3, "TRIPLE"), (4, "QUADRUPLE")])
 @pytest.mark.parametrize("large", [False, True])
 def test_a_margin_of_angles_is_that_of_the_paper(m, kind, large):
@@ -106,6 +114,7 @@ def test_a_margin_of_angles_is_that_of_the_paper(m, kind, large):
     assert layer.forward([x, LABELS])[1] == pytest.approx(5 * 3**-2) and layer.state() == {"iteration": 5}
 
 
+@pytest.mark.independent("LabelSpecificAdd")
 def test_an_additive_margin_is_taken_from_the_label_in_train_only():
     text = "type: 'LabelSpecificAdd' label_specific_add_param { bias: -0.35 }"
     x = normal(6, 3)
@@ -120,11 +129,13 @@ def test_weights_of_length_one():
     np.testing.assert_allclose(layer.forward([x])[0], x @ (w / np.linalg.norm(w, axis=1, keepdims=True)).T)
 
 
+@pytest.mark.independent("L1Loss")
 def test_absolute_differences_over_the_batch():
     a, b = normal(3, 4), normal(3, 4, seed=1)
     np.testing.assert_allclose(build("type: 'L1Loss'", a.shape, b.shape).forward([a, b])[0], np.abs(a - b).sum() / 3)
 
 
+@pytest.mark.independent("SegAccuracy")
 def test_accuracy_of_a_segmentation():
     x, labels = normal(2, 3, 4, 5), np.random.default_rng(2).integers(0, 4, (2, 1, 4, 5)).astype(float)
     fields = "seg_accuracy_param { ignore_label: 3 reset: false }"
@@ -138,6 +149,7 @@ def test_accuracy_of_a_segmentation():
     assert layer.counts.sum() == 2 * len(true)
 
 
+@pytest.mark.independent("MatWrite")
 def test_items_go_to_matlab_files_of_their_names(tmp_path):
     (tmp_path / "list.txt").write_text("one.jpg\ntwo.jpg\nthree.jpg\n")
     fields = f'prefix: "{tmp_path}/out/" source: "{tmp_path}/list.txt" strip: 4'
@@ -152,6 +164,7 @@ def test_items_go_to_matlab_files_of_their_names(tmp_path):
     assert np.array_equal(data.reshape(5, 4, 3), x[1].transpose(2, 1, 0))
 
 
+@pytest.mark.independent("Lstm")
 def test_lstm_over_items_is_lstm_with_its_params_in_another_order():
     x = normal(6, 4, seed=5)
     layer = build("type: 'Lstm' lstm_param { num_output: 3 batch_size: 2 clipping_threshold: 0.1 }", x.shape)
@@ -163,3 +176,34 @@ def test_lstm_over_items_is_lstm_with_its_params_in_another_order():
     np.testing.assert_allclose(y.reshape(3, 2, 3), caffes.forward([x.reshape(3, 2, 4), cont])[0])
     (dx,) = layer.backward([100 * normal(6, 3)], [True])
     assert np.abs(dx).max() <= 0.1 * np.abs(layer.params[0].data).sum(0).max()
+
+
+@pytest.mark.independent("Axpy", "ChannelScale")
+def test_a_number_for_each_channel_or_for_each_pixel():
+    x, y, channels, pixels = normal(2, 3, 4, 5), normal(2, 3, 4, 5, seed=1), normal(2, 3, seed=2), normal(2, 1, 4, 5)
+    axpy = build("type: 'Axpy' bottom: 's' bottom: 'x' bottom: 'y'", channels.shape, x.shape, y.shape)
+    (sums,) = axpy.forward([channels, x, y])
+    (scaled,) = build("type: 'ChannelScale'", x.shape, pixels.shape).forward([x, pixels])
+    (items,) = build("type: 'ChannelScale'", x.shape, (2,)).forward([x, channels[:, 0]])
+    for n, c, h, w in np.ndindex(x.shape):
+        assert sums[n, c, h, w] == channels[n, c] * x[n, c, h, w] + y[n, c, h, w]
+        assert scaled[n, c, h, w] == x[n, c, h, w] * pixels[n, 0, h, w]
+        assert items[n, c, h, w] == x[n, c, h, w] * channels[n, 0]
+
+
+@pytest.mark.independent("Permute", "Gather")
+def test_axes_change_places_and_nothing_else_does():
+    x = normal(2, 3, 4, 5)
+    (y,) = build("type: 'Permute' permute_param { order: 0 order: 2 order: 3 order: 1 }", x.shape).forward([x])
+    assert all(y[n, h, w, c] == x[n, c, h, w] for n, c, h, w in np.ndindex(x.shape)) and y.shape == (2, 4, 5, 3)
+    assert np.array_equal(build("type: 'Gather'", x.shape).forward([x])[0], x)
+
+
+@pytest.mark.independent("Norm", "ReLU6")
+def test_lengths_are_one_and_values_stay_below_six():
+    x = normal(3, 2, 4)
+    x[1] = 0
+    (y,) = build("type: 'Norm'", x.shape).forward([x])
+    np.testing.assert_allclose([np.linalg.norm(item) for item in y], [1, 0, 1])
+    np.testing.assert_allclose(y[2] * np.linalg.norm(x[2]), x[2])
+    assert build("type: 'ReLU6'", (1, 5)).forward([np.array([[-1.0, 0, 5.5, 6, 7]])])[0].tolist() == [[0, 0, 5.5, 6, 6]]

@@ -7,6 +7,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 from tests.test_layers.building import build, normal
 
 
+@pytest.mark.independent("SmoothL1Loss")
 @pytest.mark.parametrize("sigma", [1, 3])
 def test_smooth_l1_is_quadratic_then_linear(sigma):
     layer = build(
@@ -34,6 +35,7 @@ def test_smooth_l1_of_other_shapes_is_refused():
         build("type: 'SmoothL1Loss' bottom: 'a' bottom: 'b' top: 'l'", (2, 8), (2, 4))
 
 
+@pytest.mark.independent("SoftmaxWithLossOHEM")
 def test_the_loss_of_each_region():
     layer = build(
         "type: 'SoftmaxWithLossOHEM' bottom: 'x' bottom: 'l' top: 'a' top: 'b' top: 'c' "
@@ -49,6 +51,7 @@ def test_the_loss_of_each_region():
     assert prob.sum(axis=1) == pytest.approx(np.ones((3, 1, 1)))
 
 
+@pytest.mark.independent("SmoothL1LossOHEM")
 def test_box_losses_are_divided_by_the_number_given():
     text = (
         "type: 'SmoothL1LossOHEM' bottom: 'a' bottom: 'b' bottom: 'w' top: 'l' top: 'each' "
@@ -62,6 +65,7 @@ def test_box_losses_are_divided_by_the_number_given():
         build("type: 'SmoothL1LossOHEM' bottom: 'a' bottom: 'b' top: 'l' loss_param { ignore_label: 1 }", *[(2, 4)] * 2)
 
 
+@pytest.mark.independent("BoxAnnotatorOHEM")
 def test_the_worst_regions_of_each_image_stay():
     layer = build(
         "type: 'BoxAnnotatorOHEM' bottom: 'r' bottom: 'l' bottom: 'c' bottom: 'w' top: 'k' top: 'v' "

@@ -29,6 +29,7 @@ def test_the_adjoint_of_a_lattice():
     np.testing.assert_allclose((lattice.filtered(x) * y).sum(), (x * lattice.filtered(y, transposed=True)).sum())
 
 
+@pytest.mark.independent("MultiStageMeanfield")
 def test_an_iteration_is_that_of_the_paper():
     shape = (1, 3, 4, 5)
     unary, start, image = normal(*shape), normal(*shape, seed=1), normal(*shape, seed=2)

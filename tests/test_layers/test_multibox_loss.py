@@ -76,6 +76,7 @@ def by_the_rules(xs, threshold=0.5, ratio=3, neg_overlap=0.5):
     return total, matches
 
 
+@pytest.mark.independent("MultiBoxLoss")
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("threshold, ratio", [(0.5, 3), (0.2, 1.5)])
 def test_loss_is_that_of_the_rules(seed, threshold, ratio):

@@ -90,6 +90,7 @@ def test_channels_are_needed_and_cannot_change():
         build("type: 'PReLU' bottom: 'x' top: 'y'", (2, 3)).infer([(2, 4)])
 
 
+@pytest.mark.independent("SpatialDropout")
 def test_spatial_dropout_drops_whole_channels_of_each_item():
     text = "type: 'SpatialDropout' bottom: 'x' top: 'y' spatial_dropout_param { dropout_ratio: 0.25 }"
     x = np.abs(normal(40, 50, 2, 2)) + 1

@@ -15,6 +15,7 @@ layer { name: "p" type: "PriorBox" bottom: "map" bottom: "image" top: "p" prior_
 FOUR = "variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.3"
 
 
+@pytest.mark.independent("PriorBox")
 @pytest.mark.parametrize(
     "fields",
     [

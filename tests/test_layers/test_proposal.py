@@ -52,6 +52,7 @@ def expected(scores, deltas, info, most, threshold):
     return kept[:most]
 
 
+@pytest.mark.independent("Proposal")
 def test_regions_are_those_of_the_plain_computation():
     bottoms = blobs()
     layer = build(

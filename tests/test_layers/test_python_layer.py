@@ -57,6 +57,7 @@ def test_a_loss_written_for_pycaffe_trains_a_layer(folder):
     np.testing.assert_allclose(net.params["fc"][0].grad, 2 * diff.T @ x / 4, rtol=1e-4)
 
 
+@pytest.mark.independent("Python")
 def test_its_gradients_are_derivatives_in_double_precision(folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     text = "type: 'Python' bottom: 'a' bottom: 'b' top: 'c' python_param { module: 'their_layers' layer: 'Difference' }"

@@ -10,6 +10,7 @@ from demitasse.proto.errors import NetError
 from tests.test_layers.building import build, normal
 
 
+@pytest.mark.independent("MaskResize")
 def test_mask_resize_samples_between_the_first_pixels():
     x = np.arange(4.0).reshape(1, 1, 1, 4)
     (smaller,) = build("type: 'MaskResize' mask_resize_param { output_height: 1 factor_width: 0.5 }", x.shape).forward(
@@ -20,12 +21,14 @@ def test_mask_resize_samples_between_the_first_pixels():
     assert larger.ravel().tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3]  # half a pixel beyond the last one
 
 
+@pytest.mark.independent("MaskPooling")
 def test_mask_pooling_is_a_product_with_every_channel():
     x, mask = normal(2, 3, 4, 5), normal(2, 1, 4, 5, seed=1)
     (y,) = build("type: 'MaskPooling' bottom: 'x' bottom: 'm'", x.shape, mask.shape).forward([x, mask])
     assert np.array_equal(y, x * mask)
 
 
+@pytest.mark.independent("CropCenter")
 def test_crop_center_leaves_out_both_ends():
     x = normal(1, 2, 7, 6)
     layer = build("type: 'CropCenter' crop_center_param { crop_size: [0, 0, 3, 1] }", x.shape)
@@ -34,6 +37,7 @@ def test_crop_center_leaves_out_both_ends():
         layer.infer([(1, 2, 6, 6)])
 
 
+@pytest.mark.independent("CenterLoss")
 def test_centers_follow_their_items():
     x, labels = normal(5, 3), np.array([0.0, 2, 0, 2, 2])
     layer = build("type: 'CenterLoss' bottom: 'x' bottom: 'l' center_loss_param { num_output: 4 }", (5, 3), (5,))
@@ -50,6 +54,7 @@ def said(path, blank):
     return [label for label, _ in itertools.groupby(path) if label != blank]
 
 
+@pytest.mark.independent("CtcLoss")
 @pytest.mark.parametrize("blank, labels", [(0, [[1, 1], [2, 0], [0, 0]]), (2, [[1, 1], [0, 2], [2, 1]])])
 def test_ctc_loss_sums_over_all_ways_to_say_the_labels(blank, labels):
     x = normal(4, 3, 3)
@@ -75,6 +80,7 @@ def test_ctc_labels_that_the_steps_cannot_say_cost_nothing():
         layer.forward([normal(2, 1, 3), np.array([[1.0, 3]])])
 
 
+@pytest.mark.independent("LabelsequenceAccuracy")
 def test_sequences_are_right_as_a_whole_only():
     scores = np.eye(3)[[[1, 1, 0, 2], [1, 0, 1, 2], [0, 0, 0, 0]]]  # say 12, 112 and nothing
     labels = np.array([[1.0, 2, 0], [1, 2, 0], [0, 0, 0]])
@@ -82,6 +88,7 @@ def test_sequences_are_right_as_a_whole_only():
     np.testing.assert_allclose(layer.forward([scores, labels])[0], 2 / 3)
 
 
+@pytest.mark.independent("RankHardLoss")
 def test_rank_hard_loss_compares_pairs_with_items_of_other_labels():
     x = normal(6, 4)
     x /= np.sqrt((x**2).sum(1, keepdims=True))
@@ -96,6 +103,7 @@ def test_rank_hard_loss_compares_pairs_with_items_of_other_labels():
     np.testing.assert_allclose(layer.forward([x, labels])[0], total / (6 * 6 / 2 * 2))
 
 
+@pytest.mark.independent("GlobalLSEMargin")
 def test_global_margin_is_the_mode_of_what_labels_lead_by():
     cosines, labels = np.zeros((4, 3)), np.array([0.0, 1, 2, 0])
     cosines[np.arange(4), labels.astype(int)] = [0.52, 0.5, 0.48, 0.9]  # the last one is alone
@@ -107,6 +115,7 @@ def test_global_margin_is_the_mode_of_what_labels_lead_by():
     np.testing.assert_allclose(y[0], [10 * (0.52 - margin), 0, 0])
 
 
+@pytest.mark.independent("ChannelFilter")
 def test_channel_filter_takes_what_the_weights_select():
     x = normal(1, 4, 2)
     layer = build("type: 'ChannelFilter' filter_param { num_output: 2 }", x.shape)
@@ -118,6 +127,7 @@ def test_channel_filter_takes_what_the_weights_select():
         layer.forward([x])
 
 
+@pytest.mark.independent("CConvolution", "CInnerProduct")
 @pytest.mark.parametrize("kind", ["CConvolution", "CInnerProduct"])
 def test_the_smallest_weights_are_left_out(kind):
     own = {
@@ -136,6 +146,7 @@ def test_the_smallest_weights_are_left_out(kind):
     assert train.state() == {"run": 3}
 
 
+@pytest.mark.independent("NoisyInnerProduct")
 def test_noise_explores_in_training_only():
     text = "type: 'NoisyInnerProduct' inner_product_param { num_output: 3 }"
     x = normal(2, 4)
@@ -149,6 +160,7 @@ def test_noise_explores_in_training_only():
     assert (first != second).all() and (abs(first - x @ weight.T - bias) <= largest).all()
 
 
+@pytest.mark.independent("MemoryLoss")
 def test_a_program_computes_the_memory_loss():
     layer = build("type: 'MemoryLoss' bottom: 'x'", (2, 3))
     with pytest.raises(NetError, match="has no function yet"):
@@ -159,6 +171,7 @@ def test_a_program_computes_the_memory_loss():
     assert (layer.backward([np.array(0.5)], [True])[0] == 1).all()
 
 
+@pytest.mark.independent("Knn")
 def test_the_nearest_class_is_that_of_stored_items():
     text = "type: 'Knn' bottom: 'x' bottom: 'l' knn_param { num_output: 3 k: 2 max_stored_batches: 2 }"
     train, test = (build(text, (3, 1), (3,), phase=phase) for phase in (TRAIN, TEST))
@@ -174,6 +187,7 @@ def test_the_nearest_class_is_that_of_stored_items():
     np.testing.assert_allclose(near[:, :, 0, 0], [[1, 0, 0], [1, 0, 0], [0, 0, 1]])
 
 
+@pytest.mark.independent("BitsData")
 def test_bits_of_numbers_and_of_their_sum():
     layer = build("type: 'BitsData' top: 'x' top: 'y' data_param { batch_size: 50 }")
     both, total = layer.forward([])

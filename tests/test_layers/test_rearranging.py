@@ -111,6 +111,7 @@ def test_mistakes_are_one_helpful_line(text, shapes, fault, words):
     assert caught.type is fault and "\n" not in str(caught.value)
 
 
+@pytest.mark.independent("Upsample")
 def test_what_pooling_took_upsample_puts_back():
     x = normal(2, 3, 7, 6)
     pool = build("type: 'Pooling' bottom: 'x' top: 'y' top: 'm' pooling_param { kernel_size: 2 stride: 2 }", x.shape)
@@ -140,6 +141,7 @@ def test_upsample_without_a_mask_repeats():
     assert layer.coords() == (2, (2.0, 2.0), (0.5, 0.5))
 
 
+@pytest.mark.independent("Interp")
 def test_interp_keeps_corners_and_straight_lines():
     ramp = (10.0 * np.arange(4)[:, None] + np.arange(5)).reshape(1, 1, 4, 5)
     layer = build(one("Interp", "interp_param { zoom_factor: 3 }"), ramp.shape)
@@ -157,6 +159,7 @@ def test_interp_to_one_pixel_takes_the_corner():
     np.testing.assert_allclose(y, x[:, :, :1, :1])
 
 
+@pytest.mark.independent("Normalize")
 def test_normalize_gives_each_pixel_its_length():
     x = normal(2, 5, 3, 4)
     layer = build(one("Normalize", "norm_param { across_spatial: false channel_shared: false }"), x.shape)
@@ -182,6 +185,7 @@ def test_spp_gives_a_vector_of_one_length_for_all_sizes():
         assert y.min() > -9
 
 
+@pytest.mark.independent("DepthwiseConvolution", "ConvolutionDepthwise")
 def test_depthwise_weights_are_one_kernel_per_channel():
     text = one("{}", "convolution_param {{ num_output: 4 kernel_size: 3 {} }}")
     depthwise, plain = (

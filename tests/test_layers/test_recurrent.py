@@ -79,6 +79,7 @@ def test_exposed_states_are_those_that_would_be_carried(name):
         np.testing.assert_allclose(same, y)
 
 
+@pytest.mark.independent("LSTMUnit")
 def test_lstm_agrees_with_lstm_units():
     lstm, x, cont = make("LSTM", static=True), normal(T, N, D), np.ones((T, N))
     cont[3] = [0, 1, 0]

@@ -83,6 +83,7 @@ def roi_align(x, rois, cells, samples):
     return y
 
 
+@pytest.mark.independent("ROIPooling")
 def test_the_largest_pixel_of_each_cell():
     x, rois = normal(2, 5, 10, 15), some_rois().astype(float)
     layer = build(
@@ -105,6 +106,7 @@ def test_a_corner_between_two_pixels_goes_away_from_zero():
     assert layer.forward([x, rois])[0].reshape(-1).tolist() == [3, 4, 3]
 
 
+@pytest.mark.independent("PSROIPooling")
 def test_means_of_position_sensitive_maps():
     x, rois = normal(2, 18, 10, 15), some_rois().astype(float)
     layer = build(
@@ -116,6 +118,7 @@ def test_means_of_position_sensitive_maps():
     np.testing.assert_allclose(layer.forward([x, rois])[0], psroi_pooling(x, rois, 2, 3), atol=1e-12)
 
 
+@pytest.mark.independent("ROIAlign")
 @pytest.mark.parametrize("samples", [0, 2])
 def test_bilinear_samples(samples, monkeypatch):
     monkeypatch.setattr("demitasse.layers.backend.reference.regions.ELEMENTS", 1000)  # several portions

@@ -21,6 +21,7 @@ def by_pixels(x, stride):
     return written.reshape(channels * stride**2, height // stride, width // stride)
 
 
+@pytest.mark.independent("Reorg")
 @pytest.mark.parametrize("stride, shape", [(2, (8, 4, 6)), (3, (9, 3, 6))])
 def test_order_is_darknet_s(stride, shape):
     x = np.arange(np.prod(shape), dtype="float64").reshape(1, *shape)

@@ -16,6 +16,7 @@ def loss(kind, fields=""):
     return float(found), layer.backward([np.array(1.0)], [True, False])[0]
 
 
+@pytest.mark.independent("SoftmaxWithFocalLoss")
 def test_the_paper_s_formula():
     p = np.array([0.9, 0.2, 0.5])
     expected = -(0.25 * (1 - p) ** 2 * np.log(p)).mean()

@@ -50,6 +50,7 @@ def suppressed(candidates, threshold):
     ]
 
 
+@pytest.mark.independent("Yolov3DetectionOutput")
 def test_yolov3_detections_are_those_of_the_formulas():
     maps = [normal(2, 2 * (5 + CLASSES), H, W, seed=1), normal(2, 2 * (5 + CLASSES), 2 * H, 2 * W, seed=2)]
     text = f"""type: 'Yolov3DetectionOutput' bottom: 'a' bottom: 'b' top: 'y' yolov3_detection_output_param {{
@@ -67,6 +68,7 @@ def test_yolov3_detections_are_those_of_the_formulas():
     np.testing.assert_allclose(rows, expected, atol=1e-9)
 
 
+@pytest.mark.independent("YoloDetectionOutput")
 def test_yolov2_detections_are_those_of_the_formulas():
     x, anchors = normal(2, 3 * (5 + CLASSES), H, W), [(1, 2), (2.5, 1.5), (4, 4)]
     biases = " ".join(f"biases: {n}" for pair in anchors for n in pair)
@@ -97,6 +99,7 @@ def yolov3(x, objects, fields=""):
     return layer, float(layer.forward([x, objects])[0])
 
 
+@pytest.mark.independent("Yolov3")
 def test_yolov3_loss_is_that_of_the_formulas():
     x, cell, chosen = normal(1, 2 * (5 + CLASSES), H, W, seed=4), 32, [1, 2]
     objects = [row for row in OBJECTS[0][:2]]
@@ -143,6 +146,7 @@ def region_loss(x, objects, fields=""):
     return layer, float(layer.forward([x, objects])[0])
 
 
+@pytest.mark.independent("RegionLoss")
 @pytest.mark.parametrize("rescore", [0, 1])
 def test_region_loss_is_that_of_the_formulas(rescore):
     x, anchors = normal(1, 2 * (5 + CLASSES), H, W, seed=4), [(1, 2), (2, 2.5)]
@@ -193,6 +197,7 @@ def test_mistakes():
         build("type: 'Yolov3DetectionOutput' bottom: 'a' top: 'y'", x.shape)
 
 
+@pytest.mark.independent("YoloSeg")
 def test_yolo_seg_weighs_the_pixels_of_rare_classes_more():
     x, wanted = normal(2, 2, 3, 3), np.zeros((2, 2, 3, 3))
     wanted[0, 0, 0], wanted[1, 1] = 1, 1

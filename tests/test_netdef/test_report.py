@@ -4,6 +4,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -104,6 +105,19 @@ def test_a_picture_shows_every_layer_and_shape(tmp_path):
     assert "Convolution + ReLU + Dropout 7x7" in words and "Deconvolution 16x16 /8" in words and "Crop at 31" in words
     assert set(words) >= {"1x64x698x698", "1x21x568x568", "1x1x500x500"}
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_net_is_drawn_without_arrays_and_without_its_data(tmp_path, monkeypatch):
+    """At a size of 16 TB, from a database that is not there; whoever asks for memory fails."""
+    layers = blob("x", (1, 3, 1000000, 1000000)) + conv("c", "x", 4, 1) + layer("ReLU", "r", "c", "c")
+    data = layer("Data", "d", "", "d l", "data_param { source: 'nowhere' batch_size: 2 }")
+    (tmp_path / "net.prototxt").write_text(layers + data + layer("SoftmaxWithLoss", "loss", "d l"))
+    for name in ("empty", "zeros", "ones", "full", "empty_like", "zeros_like"):
+        monkeypatch.setattr(np, name, None)
+    plan = Plan(tmp_path / "net.prototxt", inputs={"d": (2, 3), "l": (2,)})
+    draw(plan, tmp_path / "net.svg")
+    text = (tmp_path / "net.svg").read_text()
+    assert "1000000" in text and ">loss<" in text and ">d<" in text
 
 
 def test_boxes_lie_apart_and_edges_lead_down():
