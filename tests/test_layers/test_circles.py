@@ -7,6 +7,7 @@ from demitasse.proto.errors import NetError
 from tests.test_layers.building import build, normal
 
 
+@pytest.mark.independent("BestmatchLoss")
 def test_best_match_is_the_nearest_of_the_objects_that_are_there():
     x, objects = normal(3, 6), np.abs(normal(3, 6, 4, seed=1)) + 0.1
     objects[1, 0, 2] = 0  # item 1 has two objects, item 2 none
@@ -30,6 +31,7 @@ def overlap(a, b):
     return width * height / (sum(areas) - width * height)
 
 
+@pytest.mark.independent("MultiboxLoss")
 def test_squared_multibox_loss_is_a_sum_over_priors():
     rng, places, each = np.random.default_rng(2), 4, 3
     corners = rng.uniform(0, 0.6, (places * each, 2))
@@ -64,6 +66,7 @@ def test_squared_multibox_loss_is_a_sum_over_priors():
         layer.forward([x, objects, priors])
 
 
+@pytest.mark.independent("BlackpointData")
 @pytest.mark.parametrize("corners", [False, True])
 def test_discs_are_where_their_labels_say(corners):
     fields = f"blackpoint_data_param {{ circles: 1 corners: {str(corners).lower()} }}"

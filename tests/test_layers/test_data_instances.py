@@ -46,6 +46,7 @@ def write(folder, kind, table="{0},{1},{2},{3},{4},{5}"):
     return f"type: '{kind}' data_param {{ source: '{paths[3]}' batch_size: 8 }}"
 
 
+@pytest.mark.independent("CvpppData", "CityscapesData", "VocData")
 @pytest.mark.parametrize("kind", ["CvpppData", "CityscapesData", "VocData"])
 def test_each_object_is_found_or_has_a_box(tmp_path, kind):
     table = "{0},{2},{3},{4},{5}" if kind == "CvpppData" else "{0},{1},{2},{3},{4},{5}"
