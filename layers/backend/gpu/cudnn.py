@@ -20,7 +20,8 @@ FP16_MAX = 65504 / 2  # half of half's largest number: room for rounding
 
 
 class Cudnn:
-    """The three directions.  Each gives None (or False) where cuDNN has no engine for the shapes."""
+    """The three directions.  Each gives None (or False) where cuDNN has no engine for the shapes, or cuBLAS is faster:
+    at fp32 for what is unfolded."""
 
     def __init__(self, runtime, precision: str, deterministic: bool):
         self.runtime, self.xp = runtime, runtime.xp
@@ -35,10 +36,15 @@ class Cudnn:
 
     def forward(self, x, w, b, geom, relu: bool):
         """(y, whether bias and ReLU are in it)."""
-        taken, shape, image = self._problem(w, geom, x)
+        unfolded = is_unfolded(geom, w.shape, x.shape)
+        if self.layout is None and unfolded:
+            return None
+        problem = geom, w.shape, x.shape
+        taken, shape, image = as_computed(*problem) if unfolded else problem
         plan = self.planner.plan(self._spec("fprop", shape, taken, bias=b is not None, relu=relu), image)
         if plan is None:
             return None
+        w = w.reshape(shape) if unfolded else w
         operands = [self._weights(w), self._bias(b)] if plan.spec.bias else [self._weights(w)]
         fused = (plan.spec.bias, plan.spec.relu) == (b is not None, relu)
         if self.layout is None:
@@ -46,23 +52,34 @@ class Cudnn:
         linear = not (plan.spec.bias or plan.spec.relu)  # what scales x scales y
         scaled = not isinstance(x, NhwcTensor) or x.scale is not None  # a gradient: it may be of any size
         x = self.layout.near(1.0, x) if linear and scaled else self.layout.unscaled(self.layout.tensor(x))
-        x = x if taken is geom else self.layout.im2col(x, geom)
+        x = self.layout.unfold(x, geom) if unfolded else x
         return NhwcTensor(self.layout, self._run(plan, [x.array, *operands]), x.scale), fused
 
     def backward_data(self, dy, w, geom, spatial):
         """dx (N, C, *spatial) of dy; None where cuDNN has no plan for it."""
         image = (len(dy), w.shape[1] * geom.group, *spatial)
-        plan = self.planner.plan(self._spec("dgrad", tuple(w.shape), geom), image)
+        unfolded = is_unfolded(geom, w.shape, image)
+        if self.layout is None and unfolded:
+            return None
+        problem = geom, w.shape, image
+        taken, shape, image = as_computed(*problem) if unfolded else problem
+        plan = self.planner.plan(self._spec("dgrad", shape, taken), image)
         if plan is None:
             return None
+        w = w.reshape(shape) if unfolded else w
         if self.layout is None:
             return self._run(plan, [self._aligned(dy), self._weights(w)])
         dy = self._scaled(dy)
-        return NhwcTensor(self.layout, self._run(plan, [dy.array, self._weights(w)]), dy.scale)
+        dx = NhwcTensor(self.layout, self._run(plan, [dy.array, self._weights(w)]), dy.scale)
+        return self.layout.fold(dx, geom, spatial) if unfolded else dx
 
     def backward_weights(self, x, dy, geom, dw) -> bool:
         """Adds to dw."""
-        taken, shape, image = self._problem(dw, geom, x)
+        unfolded = is_unfolded(geom, dw.shape, x.shape)
+        if self.layout is None and unfolded:
+            return False
+        problem = geom, dw.shape, x.shape
+        taken, shape, image = as_computed(*problem) if unfolded else problem
         plan = self.planner.plan(self._spec("wgrad", shape, taken), image)
         if plan is None:
             return False
@@ -70,8 +87,8 @@ class Cudnn:
             dw += self._run(plan, [self._aligned(x), self._aligned(dy)])
             return True
         x, dy = self.layout.near(1.0, x), self._scaled(dy)
-        x = x if taken is geom else self.layout.im2col(x, geom)
-        self.layout.add_to_weights(self._run(plan, [x.array, dy.array]), dw, x, dy)
+        x = self.layout.unfold(x, geom) if unfolded else x
+        self.layout.add_to_weights(self._run(plan, [x.array, dy.array]), dw.reshape(shape), x, dy)
         return True
 
     @contextlib.contextmanager
@@ -108,9 +125,6 @@ class Cudnn:
         if self._sharing:
             self._gradient = dy, inside
         return inside
-
-    def _problem(self, w, geom, x):
-        return (geom, tuple(w.shape), x.shape) if self.layout is None else as_computed(geom, tuple(w.shape), x.shape)
 
     def _weights(self, w):
         return self._aligned(w if self.layout is None else self._converted(w, self.layout.weights))
@@ -160,16 +174,18 @@ class Cudnn:
         return out
 
 
-def as_computed(geom, weights, image):
-    """(geometry, shape of the weights, shape of the image) of the convolution that cuDNN is asked for where channels
-    lie last.
+def is_unfolded(geom, weights, image) -> bool:
+    """Whether a convolution is computed as a matrix product.
 
-    Large kernels over few pixels, as fc6 of FCN (7x7 on 22x22), are unfolded: each output pixel brings all the numbers
-    under its window, and a kernel of 1x1 adds them up.  That copies far less than there are weights, which lie in
-    memory as they should already, and of which cuDNN 9.19 would make a copy at tf32.
+    Large kernels over few pixels are, as fc6 of FCN (7x7 on 22x22): each output pixel brings all the numbers under its
+    window, in the order in which weights lie.  That copies far less than there are weights, of which cuDNN 9.19 would
+    make a copy at tf32, and which would have to be brought into its form first.
     """
-    out, taps = geom.out_size(image[2:]), math.prod(geom.kernel)
-    if geom.group > 1 or taps == 1 or 4 * image[0] * math.prod(out) > weights[0]:
-        return geom, weights, image
-    channels = taps * weights[1]
-    return POINTWISE, (weights[0], channels, 1, 1), (image[0], channels, *out)
+    (kh, kw), group = geom.kernel, geom.group
+    return kh * kw > 1 and group == 1 and 4 * image[0] * math.prod(geom.out_size(image[2:])) <= weights[0]
+
+
+def as_computed(geom, weights, image):
+    """(geometry, shape of the weights, of the image) of the convolution of 1x1 that an unfolded one is."""
+    channels = math.prod(weights[1:])
+    return POINTWISE, (weights[0], channels, 1, 1), (image[0], channels, *geom.out_size(image[2:]))

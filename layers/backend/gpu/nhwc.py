@@ -134,17 +134,27 @@ class NhwcLayout:
         self._launch("largest_half" if x.dtype == np.float16 else "largest", x.size, x, bits, np.int64(x.size))
         return bits
 
-    def im2col(self, image: NhwcTensor, geom) -> NhwcTensor:
-        """(N, taps * C, out...): under each output pixel, what its window sees, in the order of weights
-        (K, kh, kw, C)."""
+    def unfold(self, image: NhwcTensor, geom) -> NhwcTensor:
+        """(N, C * taps, out...): under each output pixel, what its window sees, in the order of weights
+        (K, C, kh, kw)."""
         n, c, *spatial = image.shape
         out = geom.out_size(spatial)
-        wide = self.empty((n, *out, math.prod(geom.kernel) * c), image)
-        constants = self.runtime.constants((c, *spatial, *out, *geom.kernel, *geom.stride, *geom.pad, *geom.dilation))
-        self.runtime.launch(
-            "convolution", "unfold" + self.suffix, wide.size, image.array, wide.array, np.int64(wide.size), constants
-        )
+        wide = self.empty((n, *out, c * math.prod(geom.kernel)), image)
+        self._fold("unfold", wide.size, image.array, wide.array, geom, (c, *spatial), out)
         return wide
+
+    def fold(self, wide: NhwcTensor, geom, spatial) -> NhwcTensor:
+        """(N, C, *spatial): the adjoint of `unfold`, which adds up what the windows say of each pixel."""
+        n, channels, *out = wide.shape
+        c = channels // math.prod(geom.kernel)
+        image = self.empty((n, *spatial, c), wide)
+        self._fold("fold", image.size, wide.array, image.array, geom, (c, *spatial), out)
+        return image
+
+    def _fold(self, kernel, n, source, target, geom, image, out):
+        constants = self.runtime.constants((*image, *out, *geom.kernel, *geom.stride, *geom.pad, *geom.dilation))
+        if n:
+            self.runtime.launch("convolution", kernel + self.suffix, n, source, target, np.int64(n), constants)
 
     # -- weights (K, C, kh, kw), which are to have their channels last too ---------------------
 

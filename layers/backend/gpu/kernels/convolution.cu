@@ -15,13 +15,14 @@ extern "C" __global__ void im2col(const float* x, float* cols, long long first, 
     }
 }
 
-// y (images, oh * ow, kh * kw, c): the same of images whose channels lie last, x (images, h, w, c).
+// y (images, oh * ow, c, kh * kw) of images whose channels lie last, x (images, h, w, c): under each output pixel what
+// its window sees, in the order of weights (K, c, kh, kw).
 template <class T> __device__ inline void unfold_of(const T* x, T* y, long long n, const Conv g) {
     EACH(i, n) {
-        Place at = place_of(i, g.oh * g.ow, g.kh * g.kw, g.c);
-        int r = at.row / g.ow * g.sh - g.ph + at.column / g.kw * g.dh;
-        int q = at.row % g.ow * g.sw - g.pw + at.column % g.kw * g.dw;
-        y[i] = r >= 0 && r < g.h && q >= 0 && q < g.w ? x[((at.image * g.h + r) * g.w + q) * g.c + at.channel] : T(0);
+        Place at = place_of(i, g.oh * g.ow, g.c, g.kh * g.kw);
+        int r = at.row / g.ow * g.sh - g.ph + at.channel / g.kw * g.dh;
+        int q = at.row % g.ow * g.sw - g.pw + at.channel % g.kw * g.dw;
+        y[i] = r >= 0 && r < g.h && q >= 0 && q < g.w ? x[((at.image * g.h + r) * g.w + q) * g.c + at.column] : T(0);
     }
 }
 
@@ -31,6 +32,36 @@ extern "C" __global__ void unfold_half(const unsigned short* x, unsigned short* 
     unfold_of(x, y, n, *g);
 }
 
+// The number of the output pixel whose tap k reaches pixel i of an axis; -1 where there is none.
+__device__ inline int reached(int i, int pad, int k, int dilation, int stride, int out) {
+    int from = i + pad - k * dilation;
+    return from < 0 || from % stride || from / stride >= out ? -1 : from / stride;
+}
+
+// The adjoint: x (images, h, w, c) of y (images, oh * ow, c, kh * kw), each pixel from all the windows that see it.
+template <class T> __device__ inline void fold_of(const T* y, T* x, long long n, const Conv g) {
+    EACH(i, n) {
+        Place at = place_of(i, g.h, g.w, g.c);
+        float sum = 0.f;
+        for (int kh = 0; kh < g.kh; ++kh) {
+            int oh = reached(at.row, g.ph, kh, g.dh, g.sh, g.oh);
+            for (int kw = 0; oh >= 0 && kw < g.kw; ++kw) {
+                int ow = reached(at.column, g.pw, kw, g.dw, g.sw, g.ow);
+                if (ow < 0) continue;
+                long long pixel = (at.image * g.oh + oh) * g.ow + ow;
+                sum += number(y[((pixel * g.c + at.channel) * g.kh + kh) * g.kw + kw]);
+            }
+        }
+        put(x + i, sum);
+    }
+}
+
+extern "C" __global__ void fold(const float* y, float* x, long long n, const Conv* g) { fold_of(y, x, n, *g); }
+
+extern "C" __global__ void fold_half(const unsigned short* y, unsigned short* x, long long n, const Conv* g) {
+    fold_of(y, x, n, *g);
+}
+
 // x (c, h, w) += what the strip of columns holds for it; strips follow one another, so the order is fixed.
 extern "C" __global__ void col2im(const float* cols, float* x, long long first, long long count, const Conv* geometry) {
     const Conv g = *geometry;
@@ -38,13 +69,11 @@ extern "C" __global__ void col2im(const float* cols, float* x, long long first, 
         int q = i % g.w, r = i / g.w % g.h, c = i / g.w / g.h;
         float sum = 0.f;
         for (int kh = 0; kh < g.kh; ++kh) {
-            int top = r + g.ph - kh * g.dh;
-            if (top < 0 || top % g.sh || top / g.sh >= g.oh) continue;
-            for (int kw = 0; kw < g.kw; ++kw) {
-                int left = q + g.pw - kw * g.dw;
-                if (left < 0 || left % g.sw || left / g.sw >= g.ow) continue;
-                long long pixel = (long long)(top / g.sh) * g.ow + left / g.sw;
-                if (pixel < first || pixel >= first + count) continue;
+            int oh = reached(r, g.ph, kh, g.dh, g.sh, g.oh);
+            for (int kw = 0; oh >= 0 && kw < g.kw; ++kw) {
+                int ow = reached(q, g.pw, kw, g.dw, g.sw, g.ow);
+                long long pixel = (long long)oh * g.ow + ow;
+                if (ow < 0 || pixel < first || pixel >= first + count) continue;
                 sum += cols[(((long long)c * g.kh + kh) * g.kw + kw) * count + pixel - first];
             }
         }

@@ -26,12 +26,29 @@ extern "C" __global__ void largest_half(const unsigned short* x, int* bits, long
     keep_largest(top, bits);
 }
 
+// write(i, x[i], old(i)) of all i < n; four numbers of a thread are on their way at once.
+template <class T, class Old, class Write>
+__device__ inline void map_four(long long n, const T* x, Old old, Write write) {
+    const long long all = (long long)blockDim.x * gridDim.x;
+    for (long long first = blockIdx.x * (long long)blockDim.x + threadIdx.x; first < n; first += 4 * all) {
+        float v[4], before[4];
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+            if (first + j * all < n) v[j] = number(x[first + j * all]), before[j] = old(first + j * all);
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+            if (first + j * all < n) write(first + j * all, v[j], before[j]);
+    }
+}
+
 // (images, rows, columns) turned to (images, columns, rows), tile by tile, so that both sides are read and written
 // along memory: 32x32 numbers, or all columns of 32 rows, or all rows of 32 columns, where these are few.
 // write(at, v, old(at)): what becomes of a number v of x at its new place; what was there is read for a whole tile first.
+// A single row or column stays in its order (weights of 1x1): tiles of it would be tiny.
 template <class T, class Old, class Write>
 __device__ inline void transpose_tiles(const T* x, int images, int rows, int columns, Old old, Write write) {
     const int FEW = 64, EACH_TURN = 9;  // of a thread: 64 * 33 numbers at most
+    if (rows == 1 || columns == 1) return map_four((long long)images * rows * columns, x, old, write);
     __shared__ float tile[FEW * 33];
     const int width = columns <= FEW ? columns : 32, height = columns > FEW && rows <= FEW ? rows : 32, stride = width | 1;
     const int across = (columns + width - 1) / width, down = (rows + height - 1) / height;
