@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks.nets import net_message
 from benchmarks.peers import random_inputs
 from demitasse.layers.backend import make_backend
+from demitasse.layers.fillers import diagonal_bilinear
 from demitasse.netdef.net import Net
 from demitasse.proto.errors import NetError
 from demitasse.proto.messages import SolverParameter
@@ -55,15 +56,22 @@ class Ours:
         self.name = "ours"
         self.backend = make_backend(device, precision=precision)
         self.net = Net(message, "TRAIN" if train else "TEST", backend=self.backend, seed=1, keep=["score"])
-        rng = np.random.default_rng(1)
-        for p in self.net.learnable:  # FCN's convolutions start at zero
-            if len(p.shape) > 1 and not self.backend.to_host(p.data).any():
-                p.data[...] = self.backend.asarray(rng.standard_normal(p.shape) * (2 / np.prod(p.shape[1:])) ** 0.5)
+        self._fill()
         self.updater = Updater(RULE, self.net.learnable, self.backend) if train else None
         self.steps = 0
         self.frozen = contextlib.ExitStack()
         if not train:  # as `python -m models segment` does
             self.frozen.enter_context(self.backend.frozen_weights())
+
+    def _fill(self):
+        """Weights as of a net in use: FCN's convolutions start at zero, and its upsampling is set by a script."""
+        for step in self.net.plan.steps:
+            for p in step.layer.params:
+                if len(p.shape) > 1 and step.cls.upsamples:
+                    p.data[...] = self.backend.asarray(diagonal_bilinear(p.shape))
+                elif len(p.shape) > 1 and not bool(p.data.any()):
+                    reach = (6 / np.prod(p.shape[1:])) ** 0.5  # a variance that keeps that of a ReLU's inputs
+                    p.data[...] = self.backend.uniform(p.shape, -reach, reach)
 
     def run(self, arrays):
         if self.updater is None:
@@ -116,12 +124,16 @@ class Torch:
             torch.optim.SGD(learned, 1e-12, 0.9, weight_decay=5e-4, fused=device == "cuda" or None) if train else None
         )
         self.scaler = torch.amp.GradScaler(device, enabled=self.half)
-        self.call = torch.compile(self.model) if kind == "compile" else self.model
+        self.call = self.model
+        if kind == "compile":  # at its best: one graph, launched as a CUDA graph
+            self.call = torch.compile(self.model, mode="reduce-overhead", fullgraph=True)
 
     def run(self, arrays):
         torch = self.torch
         blobs = {name: self._upload(array) for name, array in arrays.items()}
         blobs["data"] = blobs["data"].contiguous(memory_format=self.format)
+        if self.call is not self.model:
+            torch.compiler.cudagraph_mark_step_begin()
         if self.optimizer is None:
             if self.half:
                 blobs["data"] = blobs["data"].half()

@@ -1,4 +1,8 @@
-"""A Demitasse net as a PyTorch module: the same layers, wired alike, with the same weights; and Caffe's SGD."""
+"""A Demitasse net as a PyTorch module: the same layers, wired alike, with the same weights; and Caffe's SGD.
+
+One class for each layer type, of its name: `Type(spec, *params)`, called with the bottoms, gives the top.  Whatever a
+message says is read when it is made, so that torch.compile finds one graph without breaks.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +23,15 @@ class TorchNet(nn.Module):
 
     def __init__(self, specs, params, keep=()):
         super().__init__()
-        self.specs = [spec for spec in specs if spec.type not in ("Input", "Python", "Data")]
-        for name, of_layer in params.items():
-            for i, param in enumerate(of_layer):
-                value = nn.Parameter(_values(param), requires_grad=param.lr_mult != 0)
-                value.lr_mult, value.decay_mult = param.lr_mult, param.decay_mult
-                self.register_parameter(_attribute(name, i), value)
-        last_use = {name: i for i, spec in enumerate(self.specs) for name in spec.bottom}
+        specs = [spec for spec in specs if spec.type not in ("Input", "Python", "Data")]
+        made = {name: [_parameter(param) for param in of_layer] for name, of_layer in params.items()}
+        self.layers = nn.ModuleList(globals()[spec.type](spec, *made.get(spec.name, ())) for spec in specs)
+        self.bottoms = [tuple(spec.bottom) for spec in specs]
+        self.tops = [spec.top[0] if spec.top else None for spec in specs]
+        last_use = {name: i for i, spec in enumerate(specs) for name in spec.bottom}
         self.done = [
             [name for name, use in last_use.items() if use == i and name not in (*keep, *spec.top)]
-            for i, spec in enumerate(self.specs)
+            for i, spec in enumerate(specs)
         ]
 
     @classmethod
@@ -36,109 +39,172 @@ class TorchNet(nn.Module):
         """With the weights of a netdef.Net."""
         return cls(net.specs, net.params, keep)
 
-    def weights(self, name):
-        """The learned arrays of a layer, None for those it does not have."""
-        return getattr(self, _attribute(name, 0), None), getattr(self, _attribute(name, 1), None)
-
     def forward(self, blobs):
         blobs = dict(blobs)
-        for spec, done in zip(self.specs, self.done, strict=True):
-            y = getattr(self, spec.type)(spec, *(blobs[name] for name in spec.bottom))
-            if spec.top:
-                blobs[spec.top[0]] = y
-            for name in done:
+        for i, layer in enumerate(self.layers):
+            y = layer(*[blobs[name] for name in self.bottoms[i]])
+            if self.tops[i] is not None:
+                blobs[self.tops[i]] = y
+            for name in self.done[i]:
                 del blobs[name]
         return blobs
 
-    def Convolution(self, spec, x):  # noqa: N802 (methods are named like the types)
+
+class _Learned(nn.Module):
+    """w and b: its parameters, None where it has none."""
+
+    def __init__(self, spec, w=None, b=None):
+        super().__init__()
+        self.w, self.b = w, b
+        self.read(spec)
+
+    def read(self, spec) -> None:
+        """Take from the message what forward needs."""
+
+
+class Convolution(_Learned):
+    def read(self, spec):
         p = spec.convolution_param
-        w, b = self.weights(spec.name)
-        return functional.conv2d(
-            x,
-            w,
-            b,
-            _pair(p.stride, p.stride_h, p.stride_w, 1),
-            _pair(p.pad, p.pad_h, p.pad_w, 0),
-            _pair(p.dilation, 0, 0, 1),
-            p.group,
-        )
+        self.stride, self.pad = _pair(p.stride, p.stride_h, p.stride_w, 1), _pair(p.pad, p.pad_h, p.pad_w, 0)
+        self.dilation, self.group = _pair(p.dilation, 0, 0, 1), p.group
 
-    def Deconvolution(self, spec, x):  # noqa: N802
-        p = spec.convolution_param
-        w, b = self.weights(spec.name)
-        stride, pad = _pair(p.stride, p.stride_h, p.stride_w, 1), _pair(p.pad, p.pad_h, p.pad_w, 0)
-        return functional.conv_transpose2d(x, w, b, stride, pad, groups=p.group)
+    def forward(self, x):
+        return functional.conv2d(x, self.w, self.b, self.stride, self.pad, self.dilation, self.group)
 
-    def InnerProduct(self, spec, x):  # noqa: N802
-        return functional.linear(x.flatten(1), *self.weights(spec.name))
 
-    def ReLU(self, spec, x):  # noqa: N802
-        slope = spec.relu_param.negative_slope
-        return functional.leaky_relu(x, slope) if slope else functional.relu(x, inplace=spec.top[0] == spec.bottom[0])
+class Deconvolution(Convolution):
+    def forward(self, x):
+        return functional.conv_transpose2d(x, self.w, self.b, self.stride, self.pad, groups=self.group)
 
-    def Power(self, spec, x):  # noqa: N802
+
+class InnerProduct(_Learned):
+    def forward(self, x):
+        return functional.linear(x.flatten(1), self.w, self.b)
+
+
+class ReLU(_Learned):
+    def read(self, spec):
+        self.slope, self.in_place = spec.relu_param.negative_slope, spec.top[0] == spec.bottom[0]
+
+    def forward(self, x):
+        return functional.leaky_relu(x, self.slope) if self.slope else functional.relu(x, inplace=self.in_place)
+
+
+class Power(_Learned):
+    def read(self, spec):
         p = spec.power_param
-        return (p.shift + p.scale * x) ** p.power
+        self.shift, self.scale, self.power = p.shift, p.scale, p.power
 
-    def Pooling(self, spec, x):  # noqa: N802
+    def forward(self, x):
+        return (self.shift + self.scale * x) ** self.power
+
+
+class Pooling(_Learned):
+    def read(self, spec):
         p = spec.pooling_param
-        if p.global_pooling:
-            reduce = x.amax if p.pool == PoolingParameter.MAX else x.mean
-            return reduce((2, 3), keepdim=True)
-        pool = functional.max_pool2d if p.pool == PoolingParameter.MAX else functional.avg_pool2d
-        ceil = p.round_mode == PoolingParameter.CEIL
-        return pool(x, p.kernel_size, p.stride, p.pad, ceil_mode=ceil)
+        self.is_max, self.is_global = p.pool == PoolingParameter.MAX, p.global_pooling
+        self.window = p.kernel_size, p.stride, p.pad
+        self.ceil = p.round_mode == PoolingParameter.CEIL
 
-    def LRN(self, spec, x):  # noqa: N802
+    def forward(self, x):
+        if self.is_global:
+            return (x.amax if self.is_max else x.mean)((2, 3), keepdim=True)
+        pool = functional.max_pool2d if self.is_max else functional.avg_pool2d
+        return pool(x, *self.window, ceil_mode=self.ceil)
+
+
+class LRN(_Learned):
+    def read(self, spec):
         p = spec.lrn_param
         assert p.norm_region == LRNParameter.ACROSS_CHANNELS
-        return functional.local_response_norm(x, p.local_size, p.alpha, p.beta, p.k)
+        self.numbers = p.local_size, p.alpha, p.beta, p.k
 
-    def Dropout(self, spec, x):  # noqa: N802
-        return functional.dropout(x, spec.dropout_param.dropout_ratio, self.training)
+    def forward(self, x):
+        return functional.local_response_norm(x, *self.numbers)
 
-    def Crop(self, spec, x, like):  # noqa: N802
-        offset = spec.crop_param.offset[0] if spec.crop_param.offset else 0
-        return x[:, :, offset : offset + like.shape[2], offset : offset + like.shape[3]]
 
-    def Eltwise(self, spec, *xs):  # noqa: N802
+class Dropout(_Learned):
+    def read(self, spec):
+        self.ratio = spec.dropout_param.dropout_ratio
+
+    def forward(self, x):
+        return functional.dropout(x, self.ratio, self.training)
+
+
+class Crop(_Learned):
+    def read(self, spec):
+        self.offset = spec.crop_param.offset[0] if spec.crop_param.offset else 0
+
+    def forward(self, x, like):
+        first = self.offset
+        return x[:, :, first : first + like.shape[2], first : first + like.shape[3]]
+
+
+class Eltwise(_Learned):
+    def read(self, spec):
         p = spec.eltwise_param
         assert p.operation == EltwiseParameter.SUM
-        factors = list(p.coeff) or [1.0] * len(xs)
-        return sum(x if factor == 1 else x * factor for x, factor in zip(xs, factors, strict=True))
+        self.factors = list(p.coeff) or [1.0] * len(spec.bottom)
 
-    def Scale(self, spec, x):  # noqa: N802
-        w, b = self.weights(spec.name)
-        y = x * w.view(1, -1, 1, 1)
-        return y if b is None else y + b.view(1, -1, 1, 1)
+    def forward(self, *xs):
+        return sum(x if factor == 1 else x * factor for x, factor in zip(xs, self.factors, strict=True))
 
-    def Concat(self, spec, *xs):  # noqa: N802
-        return torch.cat(xs, spec.concat_param.axis)
 
-    def Softmax(self, spec, x):  # noqa: N802
-        return functional.softmax(x, spec.softmax_param.axis)
+class Scale(_Learned):
+    def forward(self, x):
+        y = x * self.w.view(1, -1, 1, 1)
+        return y if self.b is None else y + self.b.view(1, -1, 1, 1)
 
-    def Accuracy(self, spec, x, label):  # noqa: N802
+
+class Concat(_Learned):
+    def read(self, spec):
+        self.axis = spec.concat_param.axis
+
+    def forward(self, *xs):
+        return torch.cat(xs, self.axis)
+
+
+class Softmax(_Learned):
+    def read(self, spec):
+        self.axis = spec.softmax_param.axis
+
+    def forward(self, x):
+        return functional.softmax(x, self.axis)
+
+
+class Accuracy(_Learned):
+    def forward(self, x, label):
         return (x.argmax(1) == label.view(x.shape[:1] + x.shape[2:])).float().mean()
 
-    def SoftmaxWithLoss(self, spec, x, label):  # noqa: N802
-        label = label.reshape(x.shape[:1] + x.shape[2:]).long()
+
+class SoftmaxWithLoss(_Learned):
+    def read(self, spec):
         p = spec.loss_param
-        ignore = p.ignore_label if p.HasField("ignore_label") else -100
-        if p.HasField("normalize") and not p.normalize:
-            return functional.cross_entropy(x, label, ignore_index=ignore, reduction="sum") / len(x)
-        return functional.cross_entropy(x, label, ignore_index=ignore)
+        self.ignore = p.ignore_label if p.HasField("ignore_label") else -100
+        self.over_batch = p.HasField("normalize") and not p.normalize
+
+    def forward(self, x, label):
+        label = label.reshape(x.shape[:1] + x.shape[2:]).long()
+        if self.over_batch:
+            return functional.cross_entropy(x, label, ignore_index=self.ignore, reduction="sum") / len(x)
+        return functional.cross_entropy(x, label, ignore_index=self.ignore)
 
 
-def _attribute(layer, index):
-    return f"{layer}:{index}".replace(".", "_")
+def _parameter(param) -> nn.Parameter:
+    value = nn.Parameter(_values(param), requires_grad=param.lr_mult != 0)
+    value.lr_mult, value.decay_mult = param.lr_mult, param.decay_mult
+    return value
 
 
 def _values(param):
-    """A copy of a Param's array, else random values of its shape, of a spread that keeps that of a ReLU's inputs."""
+    """A copy of a Param's array, where that lies; else random values of its shape, of a spread that keeps that of a
+    ReLU's inputs."""
+    if isinstance(param.data, np.ndarray):
+        return torch.from_numpy(param.data.copy())
+    if param.data is not None and torch.cuda.is_available():
+        return torch.as_tensor(param.data, device="cuda").clone()
     if param.data is not None:
-        host = param.data if isinstance(param.data, np.ndarray) else param.data.get()
-        return torch.from_numpy(host.copy())
+        return torch.from_numpy(param.data.get())
     spread = (2 / np.prod(param.shape[1:])) ** 0.5 if len(param.shape) > 1 else 0.0
     return torch.randn(param.shape) * spread
 

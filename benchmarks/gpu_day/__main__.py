@@ -30,6 +30,8 @@ STEPS = {
     "speed": Step("benchmarks.gpu_day.speed:speed", 120, 60),
     "sizes": Step("benchmarks.gpu_day.speed:sizes", 60),
     "training": Step("benchmarks.gpu_day.training:training", 60),
+    "engines": Step("benchmarks.gpu_day.engines:engines", 60),
+    "compile": Step("benchmarks.gpu_day.speed:compiled", 100, 90),
 }
 SOFT = 0.85  # of its limit: a step begins no new item afterwards
 MIN_SECONDS = 4.0  # seconds left in which a crashed step is worth starting again

@@ -1,4 +1,5 @@
-"""Steps 4 and 5: FCN-8s beside torch in turns, kernel time by layer, launch gaps, memory; a stream of new sizes."""
+"""Steps 4, 5 and 8: FCN-8s beside torch in turns, kernel time by layer, launch gaps, memory; a stream of new sizes;
+beside torch.compile."""
 
 from __future__ import annotations
 
@@ -13,10 +14,11 @@ from benchmarks.gpu_day.report import Record, closing
 from benchmarks.nets import net_message
 from benchmarks.peers import random_inputs
 
+MODES = "forward", "training"
 CLASSES = 21
 STALL = 8192  # rows of the products that keep the device busy while a whole pass is launched
-STALLS = 6
-SLOWEST = 12  # layers that are told
+STALLS = {False: 6, True: 14}  # forward, training
+SLOWEST = 24  # layers that are told
 NEW_SIZES = [(250 + 17 * i % 240, 500 - 23 * i % 210) for i in range(24)]
 
 
@@ -61,23 +63,33 @@ class Job:
 
 
 def speed(record: Record, rehearse: bool) -> None:
-    """Forward and training in each precision; then torch.compile, for which little time may be left."""
-    order = [f"{mode} {precision}" for precision in ("tf32", "fp16", "fp32") for mode in ("forward", "training")]
-    compiled = [f"{item} torch.compile" for item in order[:4]] if not rehearse else []
+    """Forward and training in each precision."""
 
     def measure(item: str) -> dict:
-        mode, precision, *compiling = item.split()
-        kinds = ("compile",) if compiling else ("eager", "channels_last")
-        with closing(Job(precision, mode == "training", rehearse, kinds)) as job:
-            return _beside_torch(job) | ({} if compiling else _by_layer(job))
+        mode, precision = item.split()
+        with closing(Job(precision, mode == "training", rehearse)) as job:
+            return _beside_torch(job) | _by_layer(job)
 
-    record.attempt(order + compiled, measure)
+    record.attempt([f"{mode} {precision}" for precision in ("tf32", "fp16", "fp32") for mode in MODES], measure)
+
+
+def compiled(record: Record, rehearse: bool) -> None:
+    """Beside torch.compile, which takes its time first."""
+
+    def measure(item: str) -> dict:
+        mode, precision = item.split()
+        with closing(Job(precision, mode == "training", rehearse, () if rehearse else ("compile",))) as job:
+            return _beside_torch(job)
+
+    items = [f"{mode} {precision}" for precision in ("tf32", "fp16") for mode in MODES]
+    record.attempt(items[: 1 if rehearse else None], measure)
 
 
 def _beside_torch(job: Job) -> dict:
     """Milliseconds of each, in turns; how far the scores are apart; memory."""
     batches = [job.inputs(job.size)] * (1 if job.rehearse else 10)
-    times = gpu.in_turns(job.contenders, batches, 1 if job.rehearse else 5, warm_up=1)
+    rounds = 1 if job.rehearse else 3 if job.arguments[0] == "fp32" else 5
+    times = gpu.in_turns(job.contenders, batches, rounds, warm_up=1)
     found = {f"{name}, ms": 1e3 * value for name, value in times.items()} | job.left_out
     for name, value in times.items():
         if name != "ours":
@@ -108,7 +120,7 @@ def _ours_alone(job: Job) -> dict:
     launching = _launch_seconds(ours, arrays)
     clock = EventClock(ours)
     for _ in range(2):  # the first pass with hooks may build what it needs
-        clock.run(arrays, 64 if job.rehearse else STALL, 1 if job.rehearse else STALLS)
+        clock.run(arrays, *((64, 1) if job.rehearse else (STALL, STALLS[job.arguments[1]])))
     layers = clock.milliseconds()
     ranked = sorted(layers.items(), key=lambda pair: -pair[1])[:SLOWEST]
     total = sum(layers.values())
@@ -119,7 +131,18 @@ def _ours_alone(job: Job) -> dict:
         "launching takes the host, ms": 1e3 * launching,
         "slowest layers, ms": dict(ranked),
         "device was kept busy until all was launched": clock.ahead,
+        "engines": _engines(ours),
     }
+
+
+def _engines(ours) -> dict:
+    """{direction and shape of the weights: the engines that cuDNN has planned, by name}."""
+    found: dict[str, list[str]] = {}
+    for (spec, _), plan in ours.backend.cudnn.planner.plans.items() if ours.backend.cudnn else ():
+        names = found.setdefault(f"{spec.direction} {'x'.join(map(str, spec.weights))}", [])
+        name = "none" if plan is None else plan.name
+        names += [name] * (name not in names)
+    return {key: " ".join(names) for key, names in found.items()}
 
 
 def _launch_seconds(ours, arrays) -> float:
@@ -152,10 +175,16 @@ class EventClock:
             busy.record()
             net.forward(arrays)
             if ours.updater is not None:
-                net.clear_grads()
+                self._time("(clearing gradients)", net.clear_grads)
                 net.backward()
+                self._time("(update)", lambda: ours.updater.apply(1e-12, ours.steps + 1))
             self.ahead = not busy.done
             be.synchronize()
+
+    def _time(self, name: str, run) -> None:
+        start = self._now()
+        run()
+        self.pairs.append([name, start, self._now()])
 
     @contextlib.contextmanager
     def _hooks(self, net):

@@ -13,44 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from demitasse.layers.backend.gpu.cudnn_knobs import recipe
 from demitasse.proto.warning import warn
 
-# The knob numbers in a plan's name are cudnn_graph.h's CUDNN_KNOB_TYPE_*; the Python enum counts differently.
-KNOBS = {
-    1: "SWIZZLE",
-    2: "TILE_SIZE",
-    4: "EDGE",
-    11: "MULTIPLY",
-    12: "SPLIT_K_BUF",
-    13: "TILEK",
-    14: "STAGES",
-    15: "REDUCTION_MODE",
-    17: "SPLIT_K_SLC",
-    18: "IDX_MODE",
-    23: "SPECFILT",
-    24: "KERNEL_CFG",
-    25: "WORKSPACE",
-    27: "TILE_CGA_M",
-    28: "TILE_CGA_N",
-    29: "BLOCK_SIZE",
-    30: "OCCUPANCY",
-    31: "ARRAY_SIZE_PER_THREAD",
-    33: "SPLIT_COLS",
-    34: "TILE_ROWS",
-    35: "TILE_COLS",
-    36: "LOAD_SIZE",
-    37: "CTA_COUNT",
-    38: "STREAM_K",
-    39: "SPLIT_P_SLC",
-    40: "TILE_M",
-    41: "TILE_N",
-    42: "WARP_SPEC_CFG",
-}
 WORKSPACE_LIMIT = 512 << 20  # bytes one convolution may ask for
 CORE_CHANNELS = 32  # of a group, in and out, from which on tensor cores must pay
 MAX_PLANS = 4096  # each is about 130 kB of host memory; a net like FCN-8s has 60 for one size of image
@@ -94,7 +64,8 @@ class Plan:
     output: Any
     out_shape: tuple[int, int, int, int]
     workspace: int
-    name: str = field(default="")
+    name: str = ""  # cuDNN's: engine and knobs
+    index: int | None = None  # which of the graph's plans; None: the only one that was built
 
 
 class Handle:
@@ -128,7 +99,7 @@ class Planner:
         self.refusals = cudnn.cudnnGraphNotSupportedError, RuntimeError
         self.plans: dict = {}  # the last used last
         self.synchronize = synchronize
-        self.recipes: dict[Spec, tuple] = {}
+        self.recipes: dict[Spec, tuple] = {}  # ((engine, knobs), the name that says so)
         self.unfused: set[Spec] = set()  # with bias or ReLU, for which the convolution alone has the better engine
         self.heuristic_builds = 0
         if device_json is None:
@@ -167,14 +138,18 @@ class Planner:
         self.handle.use(stream)
         addresses = dict(zip(plan.inputs, pointers, strict=True))
         addresses[plan.output] = out
-        plan.graph.execute(addresses, workspace, handle=self.handle.id)
+        if plan.index is None:
+            plan.graph.execute(addresses, workspace, handle=self.handle.id)
+        else:
+            plan.graph.execute_plan_at_index(addresses, workspace, plan.index, handle=self.handle.id)
 
     def _from_recipe(self, spec, image):
         if spec not in self.recipes:
             return None
         try:
             graph, inputs, output, out_shape = self._graph(spec, image)
-            graph.create_execution_plan(*self.recipes[spec])
+            found, name = self.recipes[spec]
+            graph.create_execution_plan(*found)
             self._select(graph, spec, False)
             graph.check_support()
             graph.build_plans()
@@ -183,7 +158,7 @@ class Planner:
         workspace = graph.get_workspace_size()
         if workspace > WORKSPACE_LIMIT:
             return None  # it does, for too much memory
-        return Plan(spec, graph, inputs, output, out_shape, workspace)
+        return Plan(spec, graph, inputs, output, out_shape, workspace, name)
 
     def _on_cores(self, spec, image):
         """By an engine for tensor cores, where they pay; None where there is none, or it does not matter."""
@@ -213,8 +188,28 @@ class Planner:
         graph.build_plans()
         self.heuristic_builds += 1
         name = self._chosen(graph)
-        self._learn(spec, name)
+        found = recipe(self.cudnn, name)
+        if found is not None:
+            self.recipes[spec] = found, name
         return Plan(spec, graph, inputs, output, out_shape, graph.get_workspace_size(), name)
+
+    def candidates(self, spec, image, count: int) -> Iterator[Plan]:
+        """The first plans of the heuristics' lists, to be measured; nothing of them is kept."""
+        mode, seen = self.cudnn.heur_mode, set()
+        for modes in ([mode.A], [mode.B], [mode.FALLBACK]):
+            graph, *ends = self._graph(spec, image)
+            with contextlib.suppress(*self.refusals):
+                graph.create_execution_plans(modes)
+                self._select(graph, spec, False)
+                graph.check_support()
+            for index in range(graph.get_execution_plan_count()):
+                name = graph.get_plan_name_at_index(index)
+                if name in seen or len(seen) >= count:
+                    continue
+                with contextlib.suppress(*self.refusals):
+                    graph.build_plan_at_index(index)
+                    seen.add(name)
+                    yield Plan(spec, graph, *ends, graph.get_workspace_size_plan_at_index(index), name, index)
 
     def _select(self, graph, spec, on_cores: bool):
         """Which engines may be taken."""
@@ -238,14 +233,6 @@ class Planner:
                 continue  # deselected: not built
             return graph.get_plan_name_at_index(index)
         return ""
-
-    def _learn(self, spec, name):
-        """Read engine and knobs off a plan's name, such as "eng19_k2=1_k27=0"; pass over names that say more."""
-        engine = re.match(r"eng(\d+)", name)
-        knobs = {int(k): int(v) for k, v in re.findall(r"k(\d+)=(-?\d+)", name)}
-        kinds = {number: getattr(self.cudnn.knob_type, name, None) for number, name in KNOBS.items()}
-        if engine and all(kinds.get(k) is not None for k in knobs):
-            self.recipes[spec] = int(engine[1]), {kinds[k]: v for k, v in knobs.items()}
 
     def _graph(self, spec, image):
         cudnn = self.cudnn
