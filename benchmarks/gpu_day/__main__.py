@@ -50,7 +50,10 @@ def run_step(name: str, step: Step, folder: Path, rehearse: bool, limit: float) 
         soft = max(0.0, left - (1 - SOFT) * limit)
         with open(tail, "w") as out:
             process = subprocess.Popen(
-                [*command, "--child", step.where, name, str(soft)], stdout=out, stderr=out, start_new_session=True
+                [*command, "--child", step.where, name, str(soft), str(step.silence)],
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
         ended = _watch(process, folder, began + limit, step.silence)
         found = report.load(folder)
@@ -111,14 +114,16 @@ def run(names, folder: Path, minutes: float, rehearse: bool = False, steps=STEPS
     return bad
 
 
-def child(where: str, name: str, soft: float, folder: Path, rehearse: bool) -> None:
+def child(where: str, name: str, soft: float, silence: float, folder: Path, rehearse: bool) -> None:
     """Be the process of a step."""
     if rehearse:
         from benchmarks.gpu_day import rehearsal
 
         rehearsal.pretend()
     module, _, function = where.partition(":")
-    getattr(importlib.import_module(module), function)(report.Record(folder, name, soft, _device_lost), rehearse)
+    getattr(importlib.import_module(module), function)(
+        report.Record(folder, name, soft, _device_lost, silence), rehearse
+    )
 
 
 def _device_lost() -> bool:
@@ -142,11 +147,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="a folder; default: a new one of the system's for temporary files")
     parser.add_argument("--minutes", type=float, default=9.0, help="all together (default 9)")
     parser.add_argument("--rehearse", action="store_true", help="small, on a pretend device")
-    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        where, name, soft = args.child
-        child(where, name, float(soft), args.out, args.rehearse)
+        where, name, soft, silence = args.child
+        child(where, name, float(soft), float(silence), args.out, args.rehearse)
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the step's process is ended as well
     folder = args.out or Path(tempfile.mkdtemp(prefix="gpu_day-"))

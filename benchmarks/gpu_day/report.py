@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import time
@@ -34,11 +35,19 @@ def save(folder: Path, report: dict) -> None:
 class Record:
     """What one step has found.  seconds: after so many it begins no new item.
 
-    lost: asked after an exception; True where the device answers no more.
+    lost: asked after an exception; True where the device answers no more.  silence: an item that takes most of so many
+    seconds says on stderr where it is.
     """
 
-    def __init__(self, folder: Path, step: str, seconds: float = 1e9, lost: Callable[[], bool] = lambda: False):
-        self.folder, self.lost, self.end = folder, lost, time.monotonic() + seconds
+    def __init__(
+        self,
+        folder: Path,
+        step: str,
+        seconds: float = 1e9,
+        lost: Callable[[], bool] = lambda: False,
+        silence: float | None = None,
+    ):
+        self.folder, self.lost, self.end, self.silence = folder, lost, time.monotonic() + seconds, silence
         self.report = load(folder)
         self.step = self.report["steps"].setdefault(step, {})
         self.items = self.step.setdefault("items", {})
@@ -60,10 +69,13 @@ class Record:
             self.step["running"] = item
             self.save()
             lost = False
+            if self.silence is not None:
+                faulthandler.dump_traceback_later(0.8 * self.silence)
             try:
                 result = find(item)
             except Exception as error:  # noqa: BLE001 (each is told; the next item may do)
                 result, lost = self._fault(error), self.lost()
+            faulthandler.cancel_dump_traceback_later()
             self.items[item] = result
             self.step.pop("running")
             self.save()

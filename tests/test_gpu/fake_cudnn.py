@@ -16,7 +16,7 @@ from demitasse.layers.backend.geometry import ConvGeometry
 
 data_type = SimpleNamespace(HALF=np.float16, FLOAT=np.float32)
 heur_mode = SimpleNamespace(A="A", B="B", FALLBACK="FALLBACK")
-numerical_note = SimpleNamespace(TENSOR_CORE=1, DOWN_CONVERT_INPUTS=2, NONDETERMINISTIC=3)
+numerical_note = SimpleNamespace(TENSOR_CORE=1, DOWN_CONVERT_INPUTS=2, NONDETERMINISTIC=3, FFT=4)
 knob_type = SimpleNamespace(TILE_SIZE="tile", STAGES="stages")
 refused_recipes: set = set()  # image shapes for which an engine says no, in one of the frontend's two ways
 failing_recipes: set = set()  # in the other
