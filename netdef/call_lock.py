@@ -6,6 +6,10 @@ import functools
 import os
 import threading
 import weakref
+from collections.abc import Callable
+from typing import TypeVar
+
+Method = TypeVar("Method", bound=Callable)
 
 
 class Turns:
@@ -33,7 +37,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_free_in_child)
 
 
-def alone(method):
+def alone(method: Method) -> Method:
     """The method, run while no other thread is in one of the same object."""
 
     @functools.wraps(method)
@@ -41,4 +45,4 @@ def alone(method):
         with self.lock:
             return method(self, *args, **kwargs)
 
-    return waiting
+    return waiting  # type: ignore[return-value]  # it is called alike

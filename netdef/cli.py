@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from demitasse.layers.layer import Shape, layer_class, layer_types
 from demitasse.netdef import tools
@@ -92,7 +93,7 @@ def _shapes(texts: Sequence[str]) -> dict[str, Shape]:
     return shapes
 
 
-def add_commands(commands) -> None:
+def add_commands(commands: Any) -> None:
     """Add every command with its options to an argparse group of commands."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--traceback", action="store_true", help="show where in the program a mistake was noticed")

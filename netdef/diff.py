@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from google.protobuf.message import Message
 
 from demitasse.netdef.wording import shape_text
 from demitasse.proto.messages import LayerParameter, NetParameter
@@ -71,7 +72,7 @@ def _diff_fields(where: str, ours: Mapping[str, str], theirs: Mapping[str, str])
     ]
 
 
-def flat(message, prefix: str = "", skip: Sequence[str] = ("blobs",)) -> dict[str, str]:
+def flat(message: Message, prefix: str = "", skip: Sequence[str] = ("blobs",)) -> dict[str, str]:
     """{"convolution_param.kernel_size": "3", ...} of what a message says beyond its schema's defaults."""
     fields: dict[str, str] = {}
     for field, value in message.ListFields():

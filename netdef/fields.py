@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+from google.protobuf.message import Message
 
 from demitasse.layers.layer import Layer, layer_class
 from demitasse.proto.errors import SchemaFault, did_you_mean
@@ -31,7 +34,7 @@ def unread_fields(layer: LayerParameter, cls: type[Layer]) -> list[str]:
     ]
 
 
-def home_of(layer: LayerParameter, name: str):
+def home_of(layer: LayerParameter, name: str) -> Message:
     """The message that a field of a layer, given by its short name, belongs to: the type's own, or the layer itself.
 
     Names that end in `param` are the layer's.  SchemaFault where neither has it.
@@ -44,7 +47,7 @@ def home_of(layer: LayerParameter, name: str):
     raise SchemaFault(f"{layer.type} has no field '{name}'{did_you_mean(name, known | {'ntop', 'in_place'})}")
 
 
-def assign(message, name: str, value) -> None:
+def assign(message: Message, name: str, value: Any) -> None:
     """Set one field; a single value does for a repeated field.  SchemaFault where it does not fit."""
     field = message.DESCRIPTOR.fields_by_name.get(name)
     if field is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from demitasse.layers.backend.contract import Backend
 from demitasse.layers.fillers import fill
 from demitasse.layers.layer import Param
 from demitasse.netdef.cautions import place_of
@@ -58,7 +59,7 @@ def bind_params(steps: Sequence[Step]) -> dict[Param, Param]:
     return shared
 
 
-def fill_params(steps: Iterable[Step], shared: Mapping[Param, Param], backend) -> None:
+def fill_params(steps: Iterable[Step], shared: Mapping[Param, Param], backend: Backend) -> None:
     """Allocate the data of every param that has none: its owner's array, what the text gives it as `blobs`, or
     by its filler; zeros without one."""
     for step in steps:
@@ -90,7 +91,7 @@ def _given_in_text(step: Step) -> dict[Param, np.ndarray]:
     }
 
 
-def allocate_grads(params: Iterable[Param], shared: Mapping[Param, Param], backend) -> None:
+def allocate_grads(params: Iterable[Param], shared: Mapping[Param, Param], backend: Backend) -> None:
     """A zero gradient for each of these params; sharers add to their owner's."""
     for param in params:
         owner = shared.get(param, param)

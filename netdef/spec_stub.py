@@ -38,7 +38,7 @@ KINDS = {
 NOT_WRITTEN = ("type", "bottom", "top", "blobs")  # fields of a layer that follow from how it is called
 
 
-def annotation(field) -> str:
+def annotation(field: FieldDescriptor) -> str:
     """The type hint of a message's field: what `netdef.fields.assign` takes for it."""
     if field.message_type:
         kind = "Mapping[str, Any]"

@@ -17,6 +17,9 @@ from demitasse.netdef.wording import count_text, shape_text, some
 from demitasse.proto.errors import WeightsFault
 from demitasse.proto.weights import read_weights
 
+# A path, several joined by commas, or {layer: its arrays}.
+WeightsSource = str | os.PathLike | Mapping[str, Sequence[np.ndarray | None]]
+
 
 @dataclass
 class LoadReport:
@@ -45,7 +48,7 @@ class LoadReport:
         return "; ".join(parts)
 
 
-def read_all(source) -> tuple[str, dict[str, list[np.ndarray | None]]]:
+def read_all(source: WeightsSource) -> tuple[str, dict[str, list[np.ndarray | None]]]:
     """(what to call it, {layer: arrays}) of a dict, a path, or several paths joined by commas (later ones win)."""
     if isinstance(source, Mapping):
         return "the given arrays", {name: _as_list(arrays) for name, arrays in source.items()}
@@ -58,7 +61,7 @@ def read_all(source) -> tuple[str, dict[str, list[np.ndarray | None]]]:
 
 
 def match_weights(
-    steps: Sequence[Step], shared: Mapping[Param, Param], source
+    steps: Sequence[Step], shared: Mapping[Param, Param], source: WeightsSource
 ) -> tuple[LoadReport, list[tuple[Param, np.ndarray]]]:
     """The report, and which array goes into which param.  WeightsFault where a shape differs or nothing matches."""
     name, layers = read_all(source)

@@ -50,7 +50,7 @@ def _named(layers: dict[str, list]):
 # --- .npz ------------------------------------------------------------------------------------------
 
 
-def read_npz(path) -> dict[str, list]:
+def read_npz(path: str | os.PathLike) -> dict[str, list]:
     """{layer: arrays} of a .npz, float32; names are `layer/i` or `layer.weight`.  WeightsFault for a damaged one."""
     arrays = {}
     try:
@@ -85,7 +85,7 @@ def read_npz(path) -> dict[str, list]:
     return _layers(arrays, path)
 
 
-def read_npy(path) -> np.ndarray:
+def read_npy(path: str | os.PathLike) -> np.ndarray:
     """The one array of a .npy file, float32."""
     with open(path, "rb") as file:
         start = file.read(12)
@@ -117,7 +117,7 @@ def _read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path) -> np.ndarr
     return np.ascontiguousarray(values, np.float32).reshape(shape)
 
 
-def write_npz(path, layers: dict[str, list]) -> None:
+def write_npz(path: str | os.PathLike, layers: dict[str, list]) -> None:
     """Write {layer: arrays} as `layer/i.npy`, float32, uncompressed; None (owned by another layer) is left out."""
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name, values in _named(layers):
@@ -140,7 +140,7 @@ _DTYPES = {
 }
 
 
-def read_safetensors(data: memoryview, path) -> dict[str, list]:
+def read_safetensors(data: memoryview, path: str | os.PathLike) -> dict[str, list]:
     """float32 arrays are views of the file."""
     length = int.from_bytes(data[:8], "little")
     base = 8 + length
@@ -165,7 +165,7 @@ def read_safetensors(data: memoryview, path) -> dict[str, list]:
     return _layers(arrays, path)
 
 
-def write_safetensors(path, layers: dict[str, list]) -> None:
+def write_safetensors(path: str | os.PathLike, layers: dict[str, list]) -> None:
     """Write {layer: arrays} as tensors `layer/i`, float32; None (owned by another layer) is left out."""
     header, chunks, at = {}, [], 0
     for name, values in _named(layers):

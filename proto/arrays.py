@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from demitasse.proto import wire
 from demitasse.proto.errors import DataFault, WeightsFault
@@ -17,7 +18,7 @@ def blobproto_to_array(blob: BlobProto) -> np.ndarray:
         raise WeightsFault(f"BlobProto: {error}") from None
 
 
-def array_to_blobproto(array, diff=None) -> BlobProto:
+def array_to_blobproto(array: ArrayLike, diff: ArrayLike | None = None) -> BlobProto:
     """A blob with the array's values as float32, and its gradient if one is given."""
     return BlobProto.FromString(b"".join(wire.blob_chunks(array, diff)))
 
@@ -33,7 +34,7 @@ def datum_to_array(datum: Datum) -> np.ndarray:
     return values.reshape(shape).copy()
 
 
-def array_to_datum(array, label: int | None = None) -> Datum:
+def array_to_datum(array: ArrayLike, label: int | None = None) -> Datum:
     """A record of an array (channels, height, width): bytes for uint8, floats for all else."""
     array = np.asarray(array)
     if array.ndim != 3:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from google.protobuf.message import Message
+
 from demitasse.proto.errors import DataFault
 from demitasse.proto.messages import is_repeated
 from demitasse.proto.warning import warn
@@ -41,7 +43,7 @@ def located(path: str, folder: str) -> str:
     return next((path for path in candidates if os.path.exists(path)), candidates[0] if from_file(path) else path)
 
 
-def find_files(message, folder: str) -> None:
+def find_files(message: Message, folder: str) -> None:
     """Put in the place of each path to read, in the messages of a layer, where the file is.
 
     A warning where there are two different ones.

@@ -7,6 +7,7 @@ where their name and their blobs lie; the blobs themselves are the same message.
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -54,7 +55,7 @@ class SolverFile:
     current_step: int = 0
 
 
-def read_net(data: memoryview, path) -> tuple[NetParameter, list[tuple[str, Blobs]]]:
+def read_net(data: memoryview, path: str | os.PathLike) -> tuple[NetParameter, list[tuple[str, Blobs]]]:
     """(the net without its blobs, [(layer name, blobs)] in its order): the arrays are views of `data`."""
     _check_kind(data, path, "net")
     rest: list = []
@@ -164,7 +165,7 @@ def _kind(data) -> str:
     return "blob" if first in (5, 7) and kind == wire.BYTES else ""
 
 
-def write_net(path, net: NetParameter, blobs: list[Blobs]) -> None:
+def write_net(path: str | os.PathLike, net: NetParameter, blobs: list[Blobs]) -> None:
     """Write a net with the blobs of each of its layers as real Caffe does, byte for byte.
 
     Raises WeightsFault for more than 2 GB, which neither protobuf nor Caffe could read back.
@@ -206,7 +207,7 @@ def _write(path, chunks: list) -> None:
     write_chunks(path, chunks)
 
 
-def read_state(data: memoryview, path) -> SolverFile:
+def read_state(data: memoryview, path: str | os.PathLike) -> SolverFile:
     """A .solverstate."""
     _check_kind(data, path, "state")
     rest, history = [], []
@@ -226,7 +227,7 @@ def read_state(data: memoryview, path) -> SolverFile:
     return SolverFile(state.iter, state.learned_net, history, state.current_step)
 
 
-def write_state(path, state: SolverFile) -> None:
+def write_state(path: str | os.PathLike, state: SolverFile) -> None:
     """A .solverstate as Caffe writes it."""
     head = SolverState(iter=state.iter, learned_net=state.learned_net).SerializeToString()
     tail = SolverState(current_step=state.current_step).SerializeToString()
@@ -234,7 +235,7 @@ def write_state(path, state: SolverFile) -> None:
     _write(path, [head, *history, tail])
 
 
-def read_blob(data: memoryview, path) -> np.ndarray:
+def read_blob(data: memoryview, path: str | os.PathLike) -> np.ndarray:
     """The array of a .binaryproto, in the shape that the file gives it."""
     _check_kind(data, path, "blob")
     try:

@@ -18,6 +18,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 from demitasse.proto.errors import NetError, did_you_mean, printable
 from demitasse.proto.option_values import thread_count
@@ -33,7 +34,7 @@ class OneLineParser(argparse.ArgumentParser):
     def __init__(self, **options):
         super().__init__(allow_abbrev=False, **options)
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         wrong = re.match(r"argument ([A-Z]+): invalid choice: '(.*)' \(choose from (.*)\)$", message)
         if wrong:
             kind, word, known = wrong[1].lower(), wrong[2], re.findall(r"[\w-]+", wrong[3])

@@ -7,6 +7,7 @@ the layer on the way up.  `python -m ...` prints the line and exits with status 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 
@@ -87,7 +88,7 @@ def foreign(error: Exception, code: str, remedy: str = "") -> Exception:
 
 
 @contextlib.contextmanager
-def located(where: Where | None, layer: str | None = None):
+def located(where: Where | None, layer: str | None = None) -> Iterator[None]:
     """Add the location and the layer (as "'name' (Type)") to any NetError raised inside, where they are not set yet."""
     try:
         yield
@@ -105,7 +106,7 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-def did_you_mean(word: str, known) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """ " (did you mean 'Convolution'?)" for a near miss, else an empty string."""
     import difflib
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,12 @@ import numpy as np
 from demitasse.proto.errors import WeightsFault, Where, printable
 from demitasse.proto.memory import bytes_text, memory_left
 
+Buffer = bytes | bytearray | memoryview
 ZERO_BYTE = "a file's name cannot hold a zero byte"  # Python's ValueError, said alike by all its versions
 
 
 @contextlib.contextmanager
-def replacing(path) -> Iterator[Path]:
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary name to write to; what lies there takes the place of `path` when all went well.
 
     A crash or a full disk leaves the old file as it was; what a killed process left of its own is removed.  A link
@@ -47,14 +48,14 @@ def replacing(path) -> Iterator[Path]:
         raise WeightsFault(f"Could not write file {path}: {_reason(error)}{hint}") from None
 
 
-def write_text(path, text: str) -> None:
+def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text whole or not at all, in UTF-8; its folder is made."""
     make_folder(Path(path).parent)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def make_folder(path) -> None:
+def make_folder(path: str | os.PathLike) -> None:
     """Make a folder and those above it, where they are not there; WeightsFault where that cannot be."""
     try:
         os.makedirs(path, exist_ok=True)
@@ -82,7 +83,7 @@ def _elsewhere() -> Iterator[Path]:
         yield Path(folder) / "output"
 
 
-def remove_leftovers(prefix) -> None:
+def remove_leftovers(prefix: str | os.PathLike) -> None:
     """Remove what killed processes have left of files and folders whose paths began with `prefix`."""
     folder, name = os.path.split(os.path.abspath(prefix))
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
@@ -129,7 +130,7 @@ def buffer_of(array: np.ndarray) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
 
-def write_chunks(path, chunks) -> None:
+def write_chunks(path: str | os.PathLike, chunks: Iterable[Buffer]) -> None:
     """Write buffers one after the other to a file, replacing it whole."""
     with replacing(path) as temporary, open(temporary, "wb", buffering=0) as file:
         for chunk in joined(chunks):
@@ -138,7 +139,7 @@ def write_chunks(path, chunks) -> None:
                 view = view[file.write(view) :]
 
 
-def joined(chunks, limit: int = 1 << 16) -> Iterator:
+def joined(chunks: Iterable[Buffer], limit: int = 1 << 16) -> Iterator[Buffer]:
     """The same bytes with small buffers put together; large ones pass as they are."""
     small = bytearray()
     for chunk in chunks:
@@ -152,7 +153,7 @@ def joined(chunks, limit: int = 1 << 16) -> Iterator:
     yield bytes(small)
 
 
-def map_file(path) -> memoryview:
+def map_file(path: str | os.PathLike) -> memoryview:
     """The bytes of a file, read as they are touched.  Raises WeightsFault: missing, empty, a folder."""
     path = os.fspath(path)
     try:
@@ -207,7 +208,7 @@ def _reason(error: OSError | ValueError) -> str:
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
 
 
-def require_room(path, count: int) -> None:
+def require_room(path: str | os.PathLike, count: int) -> None:
     """WeightsFault unless an array of that many bytes, packed in a file, can be in memory."""
     left = memory_left() if count > 1 << 28 else None
     if left is not None and count > left:
@@ -241,7 +242,7 @@ _FOREIGN = [
 ]
 
 
-def kind_of(data: memoryview, path, wanted: str) -> str:
+def kind_of(data: memoryview, path: str | os.PathLike, wanted: str) -> str:
     """ "hdf5", "zip", "mat", "safetensors" or "protobuf" by the first bytes of a file.
 
     Raises WeightsFault for what is none of them and not a protobuf message either; `wanted` says what it should be.
@@ -277,7 +278,7 @@ def _text_kind(head: bytes) -> str:
     return "a text file"
 
 
-def fault(path, what: str, error: Exception | None = None) -> WeightsFault:
+def fault(path: str | os.PathLike, what: str, error: Exception | None = None) -> WeightsFault:
     """The fault of a file; with what a reader of its format raised, on one line."""
     detail = "" if error is None else ": " + (" ".join(str(error).split()) or type(error).__name__)
     return WeightsFault(what + detail, Where(os.fspath(path)))

@@ -9,6 +9,7 @@ import os
 import urllib.parse
 from collections.abc import Callable
 from contextlib import contextmanager
+from types import ModuleType
 
 import numpy as np
 
@@ -21,12 +22,12 @@ _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeErro
 _NAME = "layer_name"  # attribute of a layer's group, where that cannot be called as the layer
 
 
-def require_library(path) -> None:
+def require_library(path: str | os.PathLike) -> None:
     """WeightsFault where a file of this kind, called `path`, cannot be read or written here."""
     _h5py(path)
 
 
-def library(missing: Callable[[], NetError]):
+def library(missing: Callable[[], NetError]) -> ModuleType:
     """The h5py module; raises what `missing` gives where it is not installed."""
     try:
         import h5py
@@ -152,7 +153,7 @@ def _read(dataset, path, dtype=np.float32) -> np.ndarray:
     return dataset[()].astype(dtype, copy=False)
 
 
-def read_weights(path, part: str = "data") -> dict[str, list]:
+def read_weights(path: str | os.PathLike, part: str = "data") -> dict[str, list]:
     """{layer: arrays}, alphabetical as HDF5 keeps them, layers without arrays left out.
 
     An array that Caffe left out because another layer shares and owns it is None.  part: "data" or "diff".
@@ -203,7 +204,7 @@ def read_weights(path, part: str = "data") -> dict[str, list]:
     return layers
 
 
-def write_weights(path, layers: dict[str, list], grads: dict[str, list] | None = None) -> None:
+def write_weights(path: str | os.PathLike, layers: dict[str, list], grads: dict[str, list] | None = None) -> None:
     """Write layers, those without arrays as empty groups; an array that is None is left out, as Caffe does."""
     with _created(path) as file:
         for part, content in (("data", layers), ("diff", grads)):
@@ -245,7 +246,7 @@ def _text(value, path) -> str:
     return value.tobytes().decode("utf-8", "replace")
 
 
-def read_state(path) -> SolverFile:
+def read_state(path: str | os.PathLike) -> SolverFile:
     """A .solverstate.h5."""
     with _opened(path) as file:
         if _own(file, "iter") is None or not _is_group(file, "history"):
@@ -274,7 +275,7 @@ def _integer(dataset, path) -> int:
     return int(_read(dataset, path, np.int64).reshape(-1)[0])
 
 
-def write_state(path, state: SolverFile) -> None:
+def write_state(path: str | os.PathLike, state: SolverFile) -> None:
     """A .solverstate.h5 as Caffe writes it."""
     with _created(path) as file:
         file.create_dataset("iter", data=np.array([state.iter], "<i4"))

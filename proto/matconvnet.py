@@ -6,13 +6,15 @@ row by row.  SimpleNN networks keep a cell of weights in each layer, DagNN ones 
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from demitasse.proto import matfile
 from demitasse.proto.files import fault
 
 
-def read_mat(data: memoryview, path) -> dict[str, list]:
+def read_mat(data: memoryview, path: str | os.PathLike) -> dict[str, list]:
     """{layer: arrays}: filters (out, in, height, width), biases (out,).  Raises WeightsFault."""
     try:
         content = matfile.read(data)

@@ -23,7 +23,7 @@ _CELL, _STRUCT, _CHAR, _FIRST_NUMERIC, _LAST_NUMERIC = 1, 2, 4, 6, 15
 _DEEPEST = 32
 
 
-def read(data) -> dict[str, Any]:
+def read(data: bytes | memoryview) -> dict[str, Any]:
     """{name: value} of a file's bytes.  Raises ValueError."""
     order = {b"IM": "<", b"MI": ">"}.get(bytes(data[126:128]))
     if bytes(data[:19]) == b"MATLAB 7.3 MAT-file":

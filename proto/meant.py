@@ -11,6 +11,8 @@ import operator
 import re
 import unicodedata
 
+from google.protobuf.descriptor import FieldDescriptor
+
 from demitasse.proto.errors import NetError, SchemaFault
 from demitasse.proto.messages import is_repeated
 from demitasse.proto.tokens import Source, shortened
@@ -55,7 +57,7 @@ def as_meant(fault: NetError, value_at: tuple | None, source: Source) -> NetErro
     return SchemaFault(f"{field.name} takes {takes}, not {shortened(written)}: {what}", where)
 
 
-def remedy(field, written: str) -> str:
+def remedy(field: FieldDescriptor, written: str) -> str:
     """What to write in place of `written`, the text after the colon, for a field's descriptor: "why: write field: 3".
 
     Empty where it cannot be told.

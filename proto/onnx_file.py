@@ -65,7 +65,7 @@ def _onnx():
 # -- writing ---------------------------------------------------------------------------------------
 
 
-def write(path, model: Model) -> None:
+def write(path: str | os.PathLike, model: Model) -> None:
     """Write a model; the file is replaced whole, once the checker with full shape inference has passed it.
 
     Raises WeightsFault where writing fails, SchemaFault where the package is missing.
@@ -138,7 +138,7 @@ def _attribute(onnx, key, value):
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def read(path) -> Model:
+def read(path: str | os.PathLike) -> Model:
     """The graph of a file, its constants as arrays.
 
     External data are read from the file's own folder only, and no more than is there.  Raises WeightsFault.

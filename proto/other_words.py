@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 from demitasse.proto.errors import did_you_mean
 
@@ -89,7 +90,7 @@ def fork_hint(name: str) -> str:
     return f" (of {_FORK_OF[name]})" if name in _FORK_OF else ""
 
 
-def type_hint(name: str, known) -> str:
+def type_hint(name: str, known: Iterable[str]) -> str:
     """A hint at what an unknown layer type may be meant to be; may be empty."""
     if hint := fork_hint(name):
         return hint
@@ -97,7 +98,7 @@ def type_hint(name: str, known) -> str:
     return f" (Caffe's word is {caffes})" if caffes else did_you_mean(name, known)
 
 
-def other_field(field: str, known) -> str:
+def other_field(field: str, known: Iterable[str]) -> str:
     """What Caffe calls another framework's field; empty where none of `known` is meant."""
     if field in _OWN_LAYER:
         return 'an activation is a layer of its own: type: "ReLU", with bottom and top the top of this one'

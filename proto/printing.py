@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 
+from google.protobuf.message import Message
+
 from demitasse.proto.messages import is_repeated
 
 _ESCAPES = {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t", ord('"'): '\\"', ord("'"): "\\'", ord("\\"): "\\\\"}
 
 
-def format(message) -> str:
+def format(message: Message) -> str:
     """The text form: fields by their numbers, two spaces per level, one value per line."""
     return "".join(_lines(message, ""))
 

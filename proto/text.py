@@ -9,13 +9,17 @@ print(format(net))
 
 from __future__ import annotations
 
+import os
 import re
+from typing import TypeVar
 
-from demitasse.proto import messages, upgrade
+from google.protobuf.message import Message
+
+from demitasse.proto import upgrade
 from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault, Where
 from demitasse.proto.fork_fields import refused_field
 from demitasse.proto.meant import as_meant
-from demitasse.proto.messages import FieldDescriptor, is_repeated, is_required
+from demitasse.proto.messages import FieldDescriptor, NetParameter, SolverParameter, is_repeated, is_required
 from demitasse.proto.printing import format
 from demitasse.proto.survey import explain
 from demitasse.proto.text_files import text_of
@@ -25,6 +29,7 @@ from demitasse.proto.values import scalar
 
 __all__ = ["format", "parse", "read_net", "read_solver", "text_of"]
 
+T = TypeVar("T", bound=Message)
 MARKED = 10000  # values of one field whose locations are kept
 
 _HINTS = {
@@ -35,7 +40,7 @@ _HINTS = {
 _CLOSER = {"{": "}", "<": ">"}
 
 
-def parse(text: str, message_class, file: str = ""):
+def parse(text: str, message_class: type[T], file: str = "") -> tuple[T, dict[str, Where]]:
     """(message, marks): the message that the text describes, and the Where of every field by its path.
 
     Raises SyntaxFault where the text is not a prototxt, SchemaFault where it does not fit the schema.
@@ -82,7 +87,7 @@ class _Parser:
         self.closed: tuple[_Open, Token] | None = None  # the message closed last, and its brace
         self.unknown = UnknownFields(source)
 
-    def parse(self, message):
+    def parse(self, message: T) -> T:
         stack = self.stack
         stack.append(_Open(message, message.DESCRIPTOR.name))
         while True:
@@ -142,7 +147,7 @@ class _Parser:
             what = f"'{token.text}' cannot close {opened}" if opened else f"there is one '{token.text}' too many"
             raise SyntaxFault(what, self.where(token))
         hint = _HINTS.get(token.text, "") if token.text in "/{" or not opened else ""
-        raise SyntaxFault(f"a field of {inner.name} expected, not {_shown(token)}{hint}", self.where(token))
+        raise SyntaxFault(f"a field of {inner.name} expected, not {token.shown}{hint}", self.where(token))
 
     def field(self, inner: _Open, name: Token) -> _Open | None:
         """Read one field; a message in it is returned opened."""
@@ -165,7 +170,7 @@ class _Parser:
             self.value_at = field, self.source.after_spaces(self.ahead.offset + 1)
         colon = self.take(":")
         if not colon and not field.message_type:
-            raise SyntaxFault(f"':' expected after {name.text}, not {_shown(self.next())}", self.where(name))
+            raise SyntaxFault(f"':' expected after {name.text}, not {self.next().shown}", self.where(name))
         listed = is_repeated(field) and self.take("[")
         if listed and self.take("]"):
             pass
@@ -206,7 +211,7 @@ class _Parser:
             fields = inner.fields[name].message_type.fields_by_name
             first = next((word for word in ("phase", "type", "dim", "name") if word in fields), "")
             hint = f": write {name} {{ {first}: {shortened(brace.text)} }}" if first and brace.kind != "symbol" else ""
-            raise SyntaxFault(f"'{{' expected after {name}, not {_shown(brace)}{hint}", self.where(brace))
+            raise SyntaxFault(f"'{{' expected after {name}, not {brace.shown}{hint}", self.where(brace))
         value, path = getattr(inner.message, name), inner.path_of(name)
         if is_repeated(inner.fields[name]):
             path = f"{path}[{len(value)}]"
@@ -230,7 +235,7 @@ class _Parser:
         if self.take("]"):
             return False
         token = self.next()
-        raise SyntaxFault(f"',' or ']' expected in a list, not {_shown(token)}", self.where(token))
+        raise SyntaxFault(f"',' or ']' expected in a list, not {token.shown}", self.where(token))
 
     def value(self, field):
         """The Python value of the scalar that comes next."""
@@ -240,7 +245,7 @@ class _Parser:
         while tokens[-1].kind == "string" and self.ahead.kind == "string":  # "adjacent" "strings" are one
             tokens.append(self.next())
         if tokens[0].kind in ("symbol", "end"):
-            raise SyntaxFault(f"{field.name} has no value before {_shown(tokens[0])}", self.where(tokens[0]))
+            raise SyntaxFault(f"{field.name} has no value before {tokens[0].shown}", self.where(tokens[0]))
         return scalar(field, minus, tokens, self.source)
 
     def refuse_comma(self, name: str) -> None:
@@ -260,39 +265,33 @@ class _Parser:
                 raise SchemaFault(f"{closed.name} has no {field.name}, which it needs", self.marks.get(closed.path))
 
 
-def _shown(token: Token) -> str:
-    if token.kind == "end":
-        return "the end of the file"
-    return shortened(token.text) if token.kind == "string" else f"'{shortened(token.text)}'"
-
-
-def read_net(source, file: str = ""):
+def read_net(source: str | os.PathLike | NetParameter, file: str = "") -> tuple[NetParameter, list[Where]]:
     """(NetParameter, wheres) of a path, a text with a newline in it, or a message (which is left as it is).
 
     The net is upgraded to today's form; wheres[i] is the location of net.layer[i], its `fields` those of
     what is set in it ("convolution_param.kernel_size").  `file` names a text in faults.
     """
-    if isinstance(source, messages.NetParameter):
-        net, marks = messages.NetParameter(), {}
+    if isinstance(source, NetParameter):
+        net, marks = NetParameter(), dict[str, Where]()
         net.CopyFrom(source)
     else:
         text, file = text_of(source, file)
-        net, marks = parse(text, messages.NetParameter, file)
+        net, marks = parse(text, NetParameter, file)
     return net, upgrade.upgrade_net(net, marks)
 
 
-def read_solver(source, file: str = "") -> tuple[messages.SolverParameter, Where]:
+def read_solver(source: str | os.PathLike | SolverParameter, file: str = "") -> tuple[SolverParameter, Where]:
     """(SolverParameter, where) of a path, a text with a newline in it, or a message; upgraded.
 
     where.fields holds the location of every field.  A snapshot_prefix that is missing, or that is a
     folder, becomes what Caffe makes of it: the solver file's name without its ending.
     """
-    if isinstance(source, messages.SolverParameter):
-        solver, marks = messages.SolverParameter(), {}
+    if isinstance(source, SolverParameter):
+        solver, marks = SolverParameter(), dict[str, Where]()
         solver.CopyFrom(source)
     else:
         text, file = text_of(source, file)
-        solver, marks = parse(text, messages.SolverParameter, file)
+        solver, marks = parse(text, SolverParameter, file)
     upgrade.upgrade_solver(solver, marks)
     if file:
         upgrade.complete_snapshot_prefix(solver, file)

@@ -11,7 +11,7 @@ from demitasse.proto.files import cannot_open
 LARGEST = 64 << 20  # bytes of a text: far more than anybody's net, and what fits into memory when it is parsed
 
 
-def text_of(source, file: str = "") -> tuple[str, str]:
+def text_of(source: str | os.PathLike, file: str = "") -> tuple[str, str]:
     """The text and its file's name; the source is a path, or the text itself with a newline in it."""
     if isinstance(source, str) and "\n" in source:
         text = source

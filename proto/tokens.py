@@ -43,6 +43,13 @@ class Token(NamedTuple):
     text: str  # as written
     offset: int  # in the text, for Source.where
 
+    @property
+    def shown(self) -> str:
+        """What a message calls it."""
+        if self.kind == "end":
+            return "the end of the file"
+        return shortened(self.text) if self.kind == "string" else f"'{shortened(self.text)}'"
+
 
 class Source:
     """A text with its file's name: cut into tokens, offsets to locations."""

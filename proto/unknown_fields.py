@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from demitasse.proto import messages
 from demitasse.proto.errors import SchemaFault, Where, did_you_mean
 from demitasse.proto.fork_fields import idle_field, refused_field
@@ -70,7 +73,7 @@ def _few(lines: list[str]) -> str:
     return lines[0] + (f" and {len(lines) - 1} more" if len(lines) > 1 else "")
 
 
-def describe(stack, closed, name: str, line_of) -> str:
+def describe(stack: Sequence[Any], closed: tuple[Any, Token] | None, name: str, line_of: Callable[[Token], int]) -> str:
     """What to say of a field that the innermost open message does not have: where it belongs, or what may be meant.
 
     stack: the open messages; closed: the one closed last with its brace, or None; line_of: a token's line.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from google.protobuf.descriptor import FieldDescriptor
+
 from demitasse.proto.errors import SchemaFault, SyntaxFault, did_you_mean
 from demitasse.proto.tokens import Source, Token, shortened, unquote
 
@@ -12,7 +14,7 @@ _LARGEST_FLOAT = 3.4028235677973366e38  # what still rounds to the largest float
 _DECIMAL = re.compile(r"[0-9.]+([eE][+-]?[0-9]+)?")
 
 
-def scalar(field, minus: str, tokens: list[Token], source: Source):
+def scalar(field: FieldDescriptor, minus: str, tokens: list[Token], source: Source) -> str | bytes | int | float | bool:
     """The value of tokens (one; several for adjacent strings), a sign before them, for a field's descriptor."""
     read = {
         field.CPPTYPE_STRING: _string,

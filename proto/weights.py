@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from demitasse.proto import archives, caffemodel, hdf5, matconvnet, upgrade, wire
 from demitasse.proto.arrays import array_to_blobproto, array_to_datum, blobproto_to_array, datum_to_array
@@ -41,7 +42,7 @@ _NEEDED = "a weights file (.caffemodel, .caffemodel.h5, .npz, .safetensors or Ma
 _FOREIGN_ENDINGS = (".mat", ".pt", ".pth", ".pkl", ".pickle", ".onnx", ".pb", ".npy", ".zip", ".prototxt")
 
 
-def read_weights(path) -> dict[str, list[np.ndarray]]:
+def read_weights(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
     """{layer name: its arrays} in the file's order, float32, of the layers that have any.
 
     The format is recognised by the content: .caffemodel of every generation, .caffemodel.h5, .npz, .safetensors,
@@ -52,7 +53,7 @@ def read_weights(path) -> dict[str, list[np.ndarray]]:
     return _read(path)[1]
 
 
-def read_model(path) -> tuple[NetParameter | None, dict[str, list[np.ndarray]]]:
+def read_model(path: str | os.PathLike) -> tuple[NetParameter | None, dict[str, list[np.ndarray]]]:
     """(the net's description, weights): the layers as a .caffemodel describes them, in today's form, without
     their arrays; None for formats that keep weights only."""
     net, layers = _read(path)
@@ -61,7 +62,7 @@ def read_model(path) -> tuple[NetParameter | None, dict[str, list[np.ndarray]]]:
     return net, layers
 
 
-def read_grads(path) -> dict[str, list[np.ndarray]]:
+def read_grads(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
     """The gradients in a .caffemodel or .h5 that was written with them (snapshot_diff); {} without."""
     data = map_file(path)
     kind = kind_of(data, path, _NEEDED)
@@ -112,7 +113,7 @@ def _warn_of_nan(layers: dict, path) -> None:
 
 
 def write_weights(
-    path,
+    path: str | os.PathLike,
     layers: dict[str, list],
     *,
     net: NetParameter | None = None,
@@ -188,7 +189,7 @@ def _write_caffemodel(path, layers: dict, net: NetParameter | None, grads: dict)
     caffemodel.write_net(path, whole, blobs)
 
 
-def read_state(path) -> SolverFile:
+def read_state(path: str | os.PathLike) -> SolverFile:
     """A .solverstate or .solverstate.h5.  Raises WeightsFault."""
     data = map_file(path)
     kind = kind_of(data, path, "a solver's state (.solverstate or .solverstate.h5)")
@@ -199,12 +200,12 @@ def read_state(path) -> SolverFile:
     return caffemodel.read_state(data, path)
 
 
-def write_state(path, state: SolverFile) -> None:
+def write_state(path: str | os.PathLike, state: SolverFile) -> None:
     """Write a solver's state as Caffe does: HDF5 where the name ends in .h5."""
     (hdf5 if os.fspath(path).lower().endswith((".h5", ".hdf5")) else caffemodel).write_state(path, state)
 
 
-def read_blob(path) -> np.ndarray:
+def read_blob(path: str | os.PathLike) -> np.ndarray:
     """The array of a .binaryproto (a mean, a matrix), in the shape of the file; or of a .npy."""
     data = map_file(path)
     if bytes(data[:6]) == b"\x93NUMPY":
@@ -214,7 +215,7 @@ def read_blob(path) -> np.ndarray:
     return caffemodel.read_blob(data, path)
 
 
-def read_mean(path) -> np.ndarray:
+def read_mean(path: str | os.PathLike) -> np.ndarray:
     """A mean image (channels, height, width) from a .binaryproto or .npy."""
     mean = read_blob(path)
     if mean.ndim == 4 and len(mean) == 1:
@@ -225,7 +226,7 @@ def read_mean(path) -> np.ndarray:
     return mean
 
 
-def write_mean(path, mean) -> None:
+def write_mean(path: str | os.PathLike, mean: ArrayLike) -> None:
     """Write a mean image (channels, height, width) as Caffe's compute_image_mean does."""
     mean = np.asarray(mean, "<f4")
     if mean.ndim != 3:

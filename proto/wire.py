@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from demitasse.proto.files import buffer_of
 
@@ -30,7 +31,7 @@ class Damaged(Exception):
         self.offset, self.truncated = offset, truncated
 
 
-def read_varint(buffer, at: int, end: int) -> tuple[int, int]:
+def read_varint(buffer: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
     """(value, offset after it)."""
     value = shift = 0
     while at < end:
@@ -45,7 +46,7 @@ def read_varint(buffer, at: int, end: int) -> tuple[int, int]:
     raise Damaged("the end cuts a number off", at, truncated=True)
 
 
-def read_field(buffer, at: int, end: int) -> tuple[int, int, int, int]:
+def read_field(buffer: bytes | memoryview, at: int, end: int) -> tuple[int, int, int, int]:
     """(number, wire type, start, stop) of the field at `at`: its value, without the length before it, lies between."""
     tag, start = read_varint(buffer, at, end)
     number, kind = tag >> 3, tag & 7
@@ -67,7 +68,7 @@ def read_field(buffer, at: int, end: int) -> tuple[int, int, int, int]:
     return number, kind, start, stop
 
 
-def fields(buffer, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
+def fields(buffer: bytes | memoryview, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
     """(number, wire type, offset of the tag, start, stop) of every field between two offsets."""
     while at < end:
         number, kind, start, stop = read_field(buffer, at, end)
@@ -94,7 +95,7 @@ def tag(number: int, kind: int) -> bytes:
 # --- Blobs -----------------------------------------------------------------------------------------
 
 
-def read_blob(buffer, start: int, end: int) -> tuple[np.ndarray, np.ndarray | None]:
+def read_blob(buffer: bytes | memoryview, start: int, end: int) -> tuple[np.ndarray, np.ndarray | None]:
     """(data, diff) of the BlobProto between two offsets of a buffer: float32 views of it; diff may be missing.
 
     Raises Damaged; also where the shape promises another count than there is.
@@ -191,7 +192,7 @@ def _unpacked(buffer, at: int, end: int, dtype: np.dtype) -> np.ndarray:
     return pairs["value"][:length]
 
 
-def blob_chunks(data, diff=None) -> list:
+def blob_chunks(data: ArrayLike, diff: ArrayLike | None = None) -> list:
     """A BlobProto's bytes as a list of buffers to write one after the other; the array itself is one, not copied."""
     shape = np.shape(data)
     chunks: list = []

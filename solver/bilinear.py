@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from demitasse.layers.fillers import diagonal_bilinear
+from demitasse.netdef.net import Net
 
 
-def fill_zero_deconvolutions(net) -> list[str]:
+def fill_zero_deconvolutions(net: Net) -> list[str]:
     """Make every frozen (lr_mult 0) all-zero Deconvolution upsample each channel; the names of those filled."""
     filled = []
     for step in net.plan.steps:

@@ -9,17 +9,23 @@ A state is built up from the phase, the net's own `state` field, and train_state
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from demitasse.layers.backend.contract import Backend
 from demitasse.layers.backend.options import BackendOptions
 from demitasse.netdef.net import Net
 from demitasse.netdef.wording import count_text
 from demitasse.proto.errors import SolverFault
 from demitasse.proto.messages import TEST, TRAIN, NetState, SolverParameter
+from demitasse.solver.distributed import Alone
+from demitasse.solver.path_lookup import Finder
 
 TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
 
-def build_train_net(param, find, backend, *, level: int = 0, stages=(), **options) -> Net:
+def build_train_net(
+    param: SolverParameter, find: Finder, backend: Backend, *, level: int = 0, stages: Sequence[str] = (), **options
+) -> Net:
     """The net to be trained.  find: a Finder; level, stages: beside those of train_state; options: of Net."""
     given = [field for field in TRAIN_FIELDS if param.HasField(field)]
     if len(given) != 1:
@@ -33,7 +39,7 @@ def build_train_net(param, find, backend, *, level: int = 0, stages=(), **option
     return _build(_found(getattr(param, given[0]), given[0], find), state, backend, options)
 
 
-def build_test_nets(param, find, backend, **options) -> list[Net]:
+def build_test_nets(param: SolverParameter, find: Finder, backend: Backend, **options) -> list[Net]:
     """The nets to be tested, in the order of their test_iter."""
     sources = [_found(source, field, find) for field, source in _test_sources(param)]
     nets = []
@@ -80,7 +86,9 @@ def _build(source, state: NetState, backend, options) -> Net:
     return Net(source, state.phase, backend=backend, level=state.level, stages=list(state.stage), **options)
 
 
-def training_backend(param: SolverParameter, device: str | BackendOptions | None, ranks, warn) -> Backend:
+def training_backend(
+    param: SolverParameter, device: str | BackendOptions | None, ranks: Alone, warn: Callable[[str], None]
+) -> Backend:
     """The backend that a solver trains on: the device asked for, else the one that its solver_mode names.
 
     A GPU that only the file names and that is missing is warned of, and the CPU taken; one asked for is a SolverFault.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 
 from demitasse.layers.backend.options import BackendOptions
@@ -10,6 +12,7 @@ from demitasse.proto.errors import SolverFault
 from demitasse.proto.text import read_solver
 from demitasse.solver.bilinear import fill_zero_deconvolutions
 from demitasse.solver.diagnostics import unfed_inputs
+from demitasse.solver.distributed import Alone
 from demitasse.solver.identity import newest_whole, resuming_command
 from demitasse.solver.keeping import Keep
 from demitasse.solver.log import Log, Silent
@@ -23,7 +26,7 @@ from demitasse.solver.solver import Solver
 from demitasse.solver.tensorboard import TensorBoard
 
 
-def train(options, ranks) -> int:
+def train(options: argparse.Namespace, ranks: Alone) -> int:
     """Train as a solver file says."""
     _settle_start(options)
     log = _log(options) if ranks.rank == 0 else Silent()
@@ -93,7 +96,7 @@ def _log(options) -> Log:
     return Log(jsonl=options.log, listeners=listeners)
 
 
-def test(options) -> int:
+def test(options: argparse.Namespace) -> int:
     """Run a net in its TEST phase and print the means of its outputs."""
     if not options.weights:
         raise SolverFault("give the weights to test: --weights FILE")

@@ -6,10 +6,15 @@ The net is one that keeps its blobs (keep="all") and runs every layer on its own
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Iterator
+
+from demitasse.layers.backend.contract.memory import Array
+from demitasse.netdef.net import Net
+from demitasse.solver.log import Silent
 
 
 @contextlib.contextmanager
-def lines(net, log):
+def lines(net: Net, log: Silent) -> Iterator[None]:
     """Log the passes made inside."""
     hooks = attach(net, log)
     try:
@@ -19,7 +24,7 @@ def lines(net, log):
         net.after_backward.remove(hooks.backward)
 
 
-def attach(net, log) -> Hooks:
+def attach(net: Net, log: Silent) -> Hooks:
     """Log all passes from here on."""
     hooks = Hooks(net, log)
     net.after_forward.append(hooks.forward)
@@ -33,7 +38,7 @@ class Hooks:
     def __init__(self, net, log):
         self.net, self.log, self.xp = net, log, net.backend.xp
 
-    def mean(self, array) -> float:
+    def mean(self, array: Array) -> float:
         """The mean magnitude."""
         return float(self.xp.abs(array).mean()) if array.size else 0.0
 
@@ -71,10 +76,10 @@ class Hooks:
             f"L2 norm = ({self.l2(data):g}, {self.l2(grads):g})"
         )
 
-    def l1(self, arrays) -> float:
+    def l1(self, arrays: Iterable[Array]) -> float:
         """The sum of magnitudes."""
         return sum(float(self.xp.abs(a).sum()) for a in arrays)
 
-    def l2(self, arrays) -> float:
+    def l2(self, arrays: Iterable[Array]) -> float:
         """The root of the sum of squares."""
         return sum(float(self.xp.vdot(a, a)) for a in arrays) ** 0.5

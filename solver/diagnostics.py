@@ -6,14 +6,22 @@ Each check returns lines; none changes the net.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from demitasse.netdef.net import Net
+from demitasse.proto.messages import SolverParameter
+from demitasse.solver.log_lines import Output
 from demitasse.solver.settings import described, versions
+
+if TYPE_CHECKING:
+    from demitasse.solver.solver import Solver
 
 FASTEST, SLOWEST = 10.0, 1e-7  # effective rates per mean loss outside these have never trained anything
 SLOWEST_OF_SUMS = 1e-10  # and of losses that sum over pixels: FCN-8s as released has 4e-8 on images of 360x240
 
 
-def begin(solver) -> None:
+def begin(solver: Solver) -> None:
     """Before a solver's first iteration: tell its log what is noteworthy and what is wrong; watch for equal scores."""
     solver.log.event(
         "settings",
@@ -32,12 +40,12 @@ def begin(solver) -> None:
     solver.net.before_forward.append(EqualScores(solver))
 
 
-def startup_warnings(net, param) -> list[str]:
+def startup_warnings(net: Net, param: SolverParameter) -> list[str]:
     """What is wrong with a net as it stands before its first iteration."""
     return _frozen_at_zero(net) + _dead_chain(net) + schedule_warnings(param) + rate_warnings(net, param)
 
 
-def unfed_inputs(net) -> list[str]:
+def unfed_inputs(net: Net) -> list[str]:
     """The inputs of a net that a command runs: no data layer makes them, and no script will."""
     if not net.inputs:
         return []
@@ -99,7 +107,7 @@ def _softmax_losses(net) -> list:
     return found
 
 
-def normalisation_lines(net, param) -> list[str]:
+def normalisation_lines(net: Net, param: SolverParameter) -> list[str]:
     """For each loss that is a sum over pixels: what the learning rate would be for the mean."""
     return [
         f"layer {step.label} sums its loss over {factor:g} labels: base_lr {param.base_lr:g} acts as "
@@ -109,13 +117,13 @@ def normalisation_lines(net, param) -> list[str]:
     ]
 
 
-def per_label_losses(net, outputs) -> dict[str, float]:
+def per_label_losses(net: Net, outputs: Sequence[Output]) -> dict[str, float]:
     """{output: loss per label} of the softmax losses that are sums."""
     factors = {step.tops[0].name: factor for step, factor in _softmax_losses(net) if factor > 1}
     return {output.name: float(output.values) / factors[output.name] for output in outputs if output.name in factors}
 
 
-def schedule_warnings(param) -> list[str]:
+def schedule_warnings(param: SolverParameter) -> list[str]:
     """Schedules that never do anything: steps beyond max_iter, fields that are missing."""
     lines = []
     if param.base_lr == 0:
@@ -137,7 +145,7 @@ def schedule_warnings(param) -> list[str]:
     return lines
 
 
-def rate_warnings(net, param) -> list[str]:
+def rate_warnings(net: Net, param: SolverParameter) -> list[str]:
     """Rates at which nothing has ever been learned, in view of how the loss is summed."""
     if param.type not in ("SGD", "Nesterov"):
         return []

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from demitasse.netdef.net import Net
 from demitasse.solver import debug, diagnostics
 from demitasse.solver.log_lines import Output, output_lines
 
 
-def as_outputs(net, values: Mapping[str, np.ndarray]) -> list[Output]:
+def as_outputs(net: Net, values: Mapping[str, np.ndarray]) -> list[Output]:
     """A net's outputs, host arrays by name, with the weight that each has in its loss."""
     return [Output(name, array, net.plan.newest[name].loss_weight) for name, array in values.items()]
 
@@ -46,7 +47,7 @@ class Display:
         log.detail(f"Iteration {solver.iter}, lr = {solver.lr:g}")
         self.begin()
 
-    def debug_lines(self, net, shown: bool = True):
+    def debug_lines(self, net: Net, shown: bool = True) -> contextlib.AbstractContextManager[None]:
         """A context in which the net's passes are logged blob by blob, where debug_info asks for that."""
         wanted = shown and self.solver.param.debug_info
         return debug.lines(net, self.solver.log) if wanted else contextlib.nullcontext()

@@ -14,9 +14,14 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
+from demitasse.layers.backend.contract import Backend
+from demitasse.layers.backend.contract.memory import Array
+from demitasse.netdef.net import Net
 from demitasse.proto.errors import SolverFault
 
 BUCKET_BYTES = 32 << 20  # gradients that are summed in one go: large enough to pay, small enough to overlap
@@ -25,7 +30,7 @@ LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_
 LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "MV2_COMM_WORLD_LOCAL_RANK")
 
 
-def launched_ranks():
+def launched_ranks() -> Alone:
     """The ranks that a launcher has started (its environment variables tell), or Alone."""
     size = _environment(SIZES, 1)
     return Ranks(size) if size > 1 else Alone()
@@ -52,13 +57,13 @@ class Alone:
         """A seed that all ranks have."""
         return seed
 
-    def join(self, net, backend, say) -> None:
+    def join(self, net: Net, backend: Backend, say: Callable[[str], None]) -> None:
         """Divide the data, and make the random numbers of each rank its own.  `say` takes warnings."""
 
-    def reseed(self, backend) -> None:
+    def reseed(self, backend: Backend) -> None:
         """Start this rank's random numbers anew, different from those of other ranks."""
 
-    def broadcast(self, arrays) -> None:
+    def broadcast(self, arrays: Iterable[Array]) -> None:
         """Make the device arrays what they are on the first rank."""
 
     def start(self) -> None:
@@ -96,25 +101,25 @@ class Ranks(Alone):
                 f"{expected} processes were launched, but MPI sees {self.size}: use the mpirun of the "
                 "MPI that mpi4py uses (python -m mpi4py --mpi-lib-version)"
             )
-        self.seed = None
+        self.seed = 0  # until common_seed agrees on one
         self.active = False
 
-    def device(self, device):
+    def device(self, device: str) -> str:
         return f"gpu:{_environment(LOCAL_RANKS, self.rank)}" if device == "gpu" else device
 
-    def threads(self):
+    def threads(self) -> int | None:
         return max(1, (os.cpu_count() or 1) // _environment(LOCAL_SIZES, self.size))
 
-    def common_seed(self, seed):
+    def common_seed(self, seed: int | None) -> int | None:
         own = np.array([random.SystemRandom().randrange(2**31) if seed is None else seed], np.int64)
         self.comm.Bcast(own)
         self.seed = int(own[0])
         return self.seed
 
-    def join(self, net, backend, say):
+    def join(self, net: Net, backend: Backend, say: Callable[[str], None]) -> None:
         for step in net.plan.steps:
             # A Python layer passes on what its class offers.
-            owner = step.layer if hasattr(step.layer, "shard") else getattr(step.layer, "user", None)
+            owner: Any = step.layer if hasattr(step.layer, "shard") else getattr(step.layer, "user", None)
             if hasattr(owner, "shard"):
                 owner.shard(self.rank, self.size)
             elif not step.bottoms and step.cls.runs_user_code:
@@ -127,17 +132,17 @@ class Ranks(Alone):
         self.buckets = Buckets(net, backend)
         net.after_backward.append(self._after_backward)
 
-    def reseed(self, backend):
+    def reseed(self, backend: Backend) -> None:
         if self.rank:
             backend.seed(self.seed + self.rank)
             random.seed(self.seed + self.rank)
             np.random.seed((self.seed + self.rank) % 2**32)
 
-    def broadcast(self, arrays):
+    def broadcast(self, arrays: Iterable[Array]) -> None:
         for array in arrays:
             self.reducer.broadcast(array)
 
-    def start(self):
+    def start(self) -> None:
         self.active = True
 
     def _after_backward(self, index: int) -> None:
@@ -145,16 +150,16 @@ class Ranks(Alone):
             for bucket in self.buckets.ready_at.get(index, ()):
                 self.reducer.start(bucket)
 
-    def finish(self):
+    def finish(self) -> None:
         self.active = False
         self.reducer.finish()
 
-    def agree(self, loss, request):
+    def agree(self, loss: float, request: int) -> tuple[float, int]:
         everyone = np.empty((self.size, 2))
         self.comm.Allgather(np.array([loss, request], float), everyone)
         return float(everyone[:, 0].mean()), int(everyone[:, 1].max())
 
-    def gather(self, text):
+    def gather(self, text: str) -> list[str]:
         own = np.frombuffer(text.encode(), np.uint8)
         lengths = np.empty(self.size, np.int64)
         self.comm.Allgather(np.array([own.size], np.int64), lengths)
@@ -164,7 +169,7 @@ class Ranks(Alone):
             return []
         return [part.tobytes().decode() for part in np.split(everyone, np.cumsum(lengths)[:-1])]
 
-    def abort(self, code):
+    def abort(self, code: int) -> None:
         self.comm.Abort(code)
 
 
@@ -202,11 +207,11 @@ class HostReducer:
         self.mpi, self.comm = ranks.mpi, ranks.comm
         self.requests: list = []
 
-    def broadcast(self, array) -> None:
+    def broadcast(self, array: Array) -> None:
         """Make the array what it is on the first rank."""
         self.comm.Bcast(array)
 
-    def start(self, array) -> None:
+    def start(self, array: Array) -> None:
         """Begin to sum the array over the ranks."""
         self.requests.append(self.comm.Iallreduce(self.mpi.IN_PLACE, array))
         self.mpi.Request.Testall(self.requests)  # MPI moves on only while it is called

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+from demitasse.netdef.net import Net
+
 DIGITS = 12  # of the digest
 
 
-def fingerprints(train, tests: Iterable) -> dict[str, str]:
+def fingerprints(train: Net, tests: Iterable) -> dict[str, str]:
     """{"data (TRAIN)": "375 samples, 3f2a9c1e0b7d"} of the data layers of a train net and its test nets that know what
     they read."""
     found = {}

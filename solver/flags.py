@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from typing import Any
 
 from demitasse.proto.cli import OneLineParser, add_device_options
 from demitasse.proto.errors import SolverFault, did_you_mean
@@ -129,7 +130,7 @@ COMMANDS = {
 }
 
 
-def add_commands(commands) -> None:
+def add_commands(commands: Any) -> None:
     """Add every command with its options to an argparse group of commands."""
     for name, (add_options, help_text) in COMMANDS.items():
         command = commands.add_parser(name, help=help_text, description=help_text)
@@ -154,7 +155,7 @@ def parse(arguments: list[str], program: str = "python -m solver") -> argparse.N
     return options
 
 
-def finish(options, default_threads: int | None) -> None:
+def finish(options: argparse.Namespace, default_threads: int | None) -> None:
     """Put what several flags say into one: file, device, stages, threads.  SolverFault where they contradict."""
     options.device = _device(options)
     options.stages = [stage for stage in options.stage.split(",") if stage]

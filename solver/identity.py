@@ -68,7 +68,7 @@ def new_run() -> Run:
     return Run(secrets.token_hex(4), time.strftime("%Y-%m-%d %H:%M:%S"), command[:500])
 
 
-def run_of(record) -> Run | None:
+def run_of(record: object) -> Run | None:
     """The run in a side file's or a log's JSON object; None where there is none (a file of an older version)."""
     entry = record.get("run") if isinstance(record, dict) else None
     fields = [entry.get(field.name) for field in dataclasses.fields(Run)] if isinstance(entry, dict) else [None]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from demitasse.proto.errors import SolverFault, did_you_mean
 from demitasse.solver import snapshots
 from demitasse.solver.heads import HeadScores
 from demitasse.solver.identity import run_of_snapshot, snapshots_at
+from demitasse.solver.log_lines import Output
 from demitasse.solver.score import METRICS
 from demitasse.solver.signals import STOP
 
@@ -37,7 +38,7 @@ class Keep:
     patience: int = 0
 
 
-def metrics_of(outputs, loss: float | None, scores: dict) -> dict[str, tuple[float, bool]]:
+def metrics_of(outputs: Sequence[Output], loss: float | None, scores: dict) -> dict[str, tuple[float, bool]]:
     """{name: (value, whether less is better)} of a test: outputs of one number, `loss`, the metrics of its heads."""
     found = {o.name: (float(np.ravel(o.values)[0]), o.loss_weight > 0) for o in outputs if np.size(o.values) == 1}
     if loss is not None:

@@ -18,14 +18,14 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from demitasse.proto.errors import NetError, SolverFault, printable
 from demitasse.solver.identity import Run, log_is_ours, log_taken
-from demitasse.solver.log_lines import MAX_LISTED, glog_prefix, output_lines
+from demitasse.solver.log_lines import MAX_LISTED, Output, glog_prefix, output_lines
 from demitasse.solver.score import Scores, as_json, class_line
 
 _NOT_THE_CALLER = (__name__, "warnings", "_py_warnings")  # of a line: modules that only pass it on
@@ -53,16 +53,16 @@ class Silent:
     def progress(self, iteration: int, end: int, loss: float, rate: float) -> None:
         """An iteration is done (`iteration` of them, `end` to be done)."""
 
-    def point(self, iteration: int, loss: float, rate: float, outputs, per_label: dict) -> None:
+    def point(self, iteration: int, loss: float, rate: float, outputs: Sequence[Output], per_label: dict) -> None:
         """For the JSON file and the plot: smoothed loss, rate, outputs, losses per label after `iteration` updates."""
 
-    def test(self, iteration: int, index: int, outputs, loss: float | None) -> None:
+    def test(self, iteration: int, index: int, outputs: Sequence[Output], loss: float | None) -> None:
         """The means of test net `index`."""
 
     def scores(self, iteration: int, index: int, head: str, result: Scores, names: Sequence[str]) -> None:
         """How well test net `index` segments, by its blob `head`; names: of the classes."""
 
-    def pictures(self, iteration: int, index: int, head: str, rows) -> None:
+    def pictures(self, iteration: int, index: int, head: str, rows: Iterable[np.ndarray]) -> None:
         """Of test net `index` what it has predicted, for listeners: (H, W, 3) uint8, of an image each."""
 
     def event(self, kind: str, **values) -> None:
@@ -170,11 +170,11 @@ class Log(Silent):
         except OSError:  # the terminal was closed
             self._end_lines()
 
-    def point(self, iteration: int, loss: float, rate: float, outputs, per_label: dict) -> None:
+    def point(self, iteration: int, loss: float, rate: float, outputs: Sequence[Output], per_label: dict) -> None:
         extra = {"per_label": per_label} if per_label else {}
         self.event("train", iteration=iteration, loss=loss, lr=float(f"{rate:.7g}"), outputs=_plain(outputs), **extra)
 
-    def test(self, iteration: int, index: int, outputs, loss: float | None) -> None:
+    def test(self, iteration: int, index: int, outputs: Sequence[Output], loss: float | None) -> None:
         if loss is not None:
             self.info(f"Test loss: {loss:g}")
         for line in output_lines("Test", outputs):
@@ -207,7 +207,7 @@ class Log(Silent):
             self.json_file.write(json.dumps(record, allow_nan=False) + "\n")
             self.json_file.flush()
 
-    def pictures(self, iteration: int, index: int, head: str, rows) -> None:
+    def pictures(self, iteration: int, index: int, head: str, rows: Iterable[np.ndarray]) -> None:
         for listener in [one for one in self.listeners if hasattr(one, "pictures")]:
             self._tell(listener, listener.pictures, iteration, index, head, rows)
 

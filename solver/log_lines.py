@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ class Output:
     loss_weight: float = 0.0
 
 
-def output_lines(kind: str, outputs) -> list[str]:
+def output_lines(kind: str, outputs: Iterable[Output]) -> list[str]:
     """ "    Train net output #0: loss = 0.5 (* 1 = 0.5 loss)": a line per number, counted through all outputs."""
     lines: list[str] = []
     for output in outputs:

@@ -8,13 +8,17 @@ least.  Nothing is written but the plot.
 
 from __future__ import annotations
 
+import argparse
 import math
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from demitasse.layers.backend.options import BackendOptions
 from demitasse.proto.errors import SolverFault
+from demitasse.proto.messages import SolverParameter
 from demitasse.proto.text import read_solver
 from demitasse.solver.bilinear import fill_zero_deconvolutions
 from demitasse.solver.log import Log
@@ -64,7 +68,15 @@ def smoothed(losses: np.ndarray) -> np.ndarray:
     return (sums[high] - sums[low]) / (high - low)
 
 
-def range_test(source, low: float, high: float, iterations: int, *, start=lambda solver: None, **options) -> RangeTest:
+def range_test(
+    source: str | os.PathLike | SolverParameter,
+    low: float,
+    high: float,
+    iterations: int,
+    *,
+    start: Callable[[Solver], object] = lambda solver: None,
+    **options,
+) -> RangeTest:
     """Train for so many iterations with rates from low to high, or until the loss diverges.
 
     options: of Solver; start: is given it before the first iteration.  SolverFault for a range that is none.
@@ -111,7 +123,7 @@ def range_test(source, low: float, high: float, iterations: int, *, start=lambda
     return RangeTest(rates, losses, smoothed(losses))
 
 
-def run(options) -> int:
+def run(options: argparse.Namespace) -> int:
     """Print the curve in short and the rate that is proposed, and draw it."""
     if options.plot:
         require_plot(options.plot)  # told now, not when all is done

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from demitasse.netdef.net import Net
 from demitasse.netdef.wording import shape_text
 from demitasse.solver.precision import BoxPrecision
 
@@ -84,7 +85,7 @@ class OutputMeans:
         return lines
 
 
-def judged_outputs(net) -> list[str]:
+def judged_outputs(net: Net) -> list[str]:
     """The outputs of a net that say of boxes whether they are right."""
     makers = {top: step for step in net.plan.steps for top in step.tops}
     return [name for name in net.plan.outputs if makers[net.plan.newest[name]].layer.judges_boxes]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from demitasse.proto.errors import SolverFault
+
+if TYPE_CHECKING:
+    from demitasse.solver.solver import Solver
 
 
 class Diverged(SolverFault):
     """A loss that updates have made infinite or NaN, not the data or the weights that training began with."""
 
 
-def loss_fault(solver, loss: float, state_before: dict) -> SolverFault:
+def loss_fault(solver: Solver, loss: float, state_before: dict) -> SolverFault:
     """The fault for a loss that is not finite: it names the first layer where a value is not.
 
     That is, in the order of what came first: weights before any update of this run; data of the iteration before,

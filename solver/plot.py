@@ -9,7 +9,7 @@ import io
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from demitasse.proto.errors import SolverFault
@@ -90,7 +90,13 @@ def _save(figure, path: str | os.PathLike, kind: str) -> None:
         raise SolverFault(f"cannot write the plot {path}: {error.strerror}") from None
 
 
-def draw_over_rates(path: str | os.PathLike, rates, losses, smooth, proposed: float | None) -> None:
+def draw_over_rates(
+    path: str | os.PathLike,
+    rates: Collection[float],
+    losses: Collection[float],
+    smooth: Collection[float],
+    proposed: float | None,
+) -> None:
     """Draw the losses of a learning rate range test over the rates, and the rate that is proposed."""
     kind = _kind_of(path)
     figure = _figure_class()(figsize=(8, 4.5), layout="constrained")

@@ -23,6 +23,7 @@ import math
 from bisect import bisect_right
 
 from demitasse.proto.errors import SolverFault, did_you_mean
+from demitasse.proto.messages import SolverParameter
 
 NEEDS = {
     "fixed": (),
@@ -36,7 +37,7 @@ NEEDS = {
 }
 
 
-def check_policy(param) -> None:
+def check_policy(param: SolverParameter) -> None:
     """SolverFault where the fields of a SolverParameter do not describe a learning rate."""
     name = param.lr_policy
     if not name:
@@ -78,7 +79,7 @@ def _check_stages(rates: list[float], ends: list[int]) -> None:
         raise SolverFault("stagelr must be finite numbers, 0 or more")
 
 
-def steps_taken(param, iteration: int) -> int:
+def steps_taken(param: SolverParameter, iteration: int) -> int:
     """How often the rate has stepped down (.solverstate keeps it as current_step); 0 for policies without steps."""
     if param.lr_policy == "step":
         return iteration // param.stepsize
@@ -87,7 +88,7 @@ def steps_taken(param, iteration: int) -> int:
     return 0
 
 
-def learning_rate(param, iteration: int) -> float:
+def learning_rate(param: SolverParameter, iteration: int) -> float:
     """The rate of a checked SolverParameter at an iteration (0 is the first)."""
     name, base, gamma = param.lr_policy, param.base_lr, param.gamma
     ramp = param.rampup_interval or param.warmup_iter

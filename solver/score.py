@@ -17,13 +17,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from demitasse.proto.errors import LabelFault, ShapeFault
 
 METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iu", "weighted_iu")
 
 
-def label_map(label) -> np.ndarray:
+def label_map(label: ArrayLike) -> np.ndarray:
     """(H, W) integers from a label blob (1, 1, H, W), (1, H, W) or (H, W), of any dtype."""
     label = np.asarray(label)
     if label.ndim < 2 or any(n != 1 for n in label.shape[:-2]):
@@ -31,7 +32,7 @@ def label_map(label) -> np.ndarray:
     return label.reshape(label.shape[-2:]).astype(np.int64)
 
 
-def best_class(score) -> np.ndarray:
+def best_class(score: np.ndarray) -> np.ndarray:
     """(H, W) the class of the largest score, from (1, C, H, W) or (C, H, W); the first of equals."""
     score = np.asarray(score)
     if score.ndim == 4 and score.shape[0] == 1:
@@ -41,7 +42,7 @@ def best_class(score) -> np.ndarray:
     return score.argmax(axis=0)
 
 
-def confusion(truth, prediction, classes: int) -> np.ndarray:
+def confusion(truth: ArrayLike, prediction: ArrayLike, classes: int) -> np.ndarray:
     """(classes, classes) int64 counts, rows the true class; raises LabelFault where the prediction is no class."""
     truth, prediction = np.asarray(truth).ravel(), np.asarray(prediction).ravel()
     if truth.size != prediction.size:

@@ -17,6 +17,7 @@ import os
 import random
 import shutil
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,10 +34,13 @@ from demitasse.solver.prefix_lock import writing
 from demitasse.solver.settings import described, versions
 from demitasse.solver.validation import placed
 
+if TYPE_CHECKING:
+    from demitasse.solver.solver import Solver
+
 VERSION = 1
 
 
-def prefix_of(solver) -> str:
+def prefix_of(solver: Solver) -> str:
     """Where a solver's snapshots go; SolverFault where it does not say."""
     prefix = solver.param.snapshot_prefix
     if not prefix:
@@ -50,7 +54,7 @@ def _in_hdf5(solver) -> bool:
     return solver.param.snapshot_format == SolverParameter.HDF5
 
 
-def require_room(solver) -> None:
+def require_room(solver: Solver) -> None:
     """A fault unless snapshots can be written: folder, permission, room on the disk for one, the format's library."""
     prefix = prefix_of(solver)
     if _in_hdf5(solver):
@@ -71,7 +75,7 @@ def require_room(solver) -> None:
             )
 
 
-def claim(solver) -> None:
+def claim(solver: Solver) -> None:
     """Before a run writes its first snapshot: what other runs have left at its prefix.  SolverFault where that is in
     the way; with existing="replace" it is removed when the first snapshot is there."""
     prefix = prefix_of(solver)
@@ -88,7 +92,7 @@ def claim(solver) -> None:
         solver.log.warn(f"{prefix} holds {others_text(others)}: files of the same iterations will be replaced")
 
 
-def is_written(solver) -> bool:
+def is_written(solver: Solver) -> bool:
     """Whether the snapshot of the solver's present iteration is there."""
     return solver.written_at == solver.iter and os.path.isfile(_state_path(solver))
 
@@ -97,7 +101,7 @@ def _state_path(solver) -> str:
     return f"{prefix_of(solver)}_iter_{solver.iter}.solverstate{'.h5' * _in_hdf5(solver)}"
 
 
-def data_state(solver) -> str:
+def data_state(solver: Solver) -> str:
     """The places in the data and the random numbers, as JSON."""
     return json.dumps(
         {
@@ -109,7 +113,7 @@ def data_state(solver) -> str:
     )
 
 
-def write(solver, data: str = "") -> str:
+def write(solver: Solver, data: str = "") -> str:
     """Write the three files of the solver's present state; the path of the .solverstate.
 
     data: the `data_state` that they are to hold, where it has changed since (by a test); "": the present one.
@@ -157,7 +161,7 @@ def _remove_replaced(solver, written) -> None:
     solver.replaces = {}
 
 
-def read(solver, path: str) -> None:
+def read(solver: Solver, path: str) -> None:
     """Put the solver where a state file left off; the net and histories stay as they are if it does not fit."""
     path = solver.find(path, "snapshot")
     if path.endswith((".caffemodel", ".caffemodel.h5")):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+
+import numpy as np
 
 from demitasse.proto.errors import SolverFault
 
@@ -31,7 +34,7 @@ class TensorBoard:
         for name, value in scalars(event).items():
             self.writer.add_scalar(name, value, event["iteration"])
 
-    def pictures(self, iteration: int, index: int, head: str, rows) -> None:
+    def pictures(self, iteration: int, index: int, head: str, rows: Iterable[np.ndarray]) -> None:
         """Take a test's pictures."""
         for number, row in enumerate(rows):
             self.writer.add_image(f"test{index}/{head}/{number}", row, iteration, dataformats="HWC")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from demitasse.solver.display import as_outputs
@@ -10,8 +12,11 @@ from demitasse.solver.keeping import metrics_of
 from demitasse.solver.means import OutputMeans, judged_outputs
 from demitasse.solver.signals import STOP
 
+if TYPE_CHECKING:
+    from demitasse.solver.solver import Solver
 
-def run_test_net(solver, index: int) -> dict[str, np.ndarray]:
+
+def run_test_net(solver: Solver, index: int) -> dict[str, np.ndarray]:
     """Run a solver's test net `index` over its test_iter batches; {output: mean array}, {} where a request stops it."""
     net, batches = solver.test_nets[index], solver.param.test_iter[index]
     if not batches:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import os
 import platform
 import time
 from typing import NamedTuple
 
+from demitasse.layers.backend.contract import Backend
 from demitasse.layers.backend.options import BackendOptions
 from demitasse.netdef.net import Net
 from demitasse.proto.errors import GraphFault, printable
@@ -16,7 +18,7 @@ PRODUCT = 1024  # rows and columns of the matrices that measure a machine's peak
 STREAM = 1 << 24  # elements of the array that measures its memory: more than caches hold
 
 
-def peak_gflops(backend, seconds: float = 0.5) -> float:
+def peak_gflops(backend: Backend, seconds: float = 0.5) -> float:
     """The best rate of float32 matrix products seen in about that many seconds, in GFLOP/s."""
     a, b = backend.uniform((PRODUCT, PRODUCT)), backend.uniform((PRODUCT, PRODUCT))
     backend.matmul(a, b)  # the first one may have to be compiled
@@ -30,7 +32,7 @@ def peak_gflops(backend, seconds: float = 0.5) -> float:
     return 2 * PRODUCT**3 / best / 1e9
 
 
-def stream_gbytes(backend, seconds: float = 0.3) -> float:
+def stream_gbytes(backend: Backend, seconds: float = 0.3) -> float:
     """The best rate at which memory was read and written on all cores in about that many seconds, in 10^9 bytes/s."""
     x = backend.uniform((STREAM,))
     backend.relu_forward(x, 0.5)
@@ -79,7 +81,7 @@ class LayerClock:
         sums[index] += time.perf_counter() - self.started
 
 
-def time_net(options) -> int:
+def time_net(options: argparse.Namespace) -> int:
     """Print the mean time of every layer, forward and (where there is a loss) backward."""
     backend = BackendOptions.of(options).make()
     state = {"level": options.level, "stages": options.stages, "auto_crop": options.auto_crop}
@@ -157,7 +159,7 @@ def _rate(seconds: float, flop: float, best: float) -> str:
     return f"{rate} {100 * best / seconds:6.0f}%"
 
 
-def device_query(options) -> int:
+def device_query(options: argparse.Namespace) -> int:
     """Print what there is to compute on."""
     backend = BackendOptions.of(options).make()
     print(f"Device: {options.device or 'cpu'} ({type(backend).__name__})")

@@ -19,10 +19,14 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from demitasse.layers.backend.update_program import UpdateProgram, UpdateStep, UpdateTensor
 from demitasse.proto.errors import SolverFault, WeightsFault, did_you_mean
+from demitasse.proto.messages import SolverParameter
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ def update_program(rule: str, scaled: bool, decay: str | None) -> UpdateProgram:
     return UpdateProgram(arrays, tuple(scalars), steps)
 
 
-def check_update(param) -> None:
+def check_update(param: SolverParameter) -> None:
     """SolverFault where the fields of a SolverParameter do not describe an update."""
     if param.type not in RULES:
         hint = did_you_mean(param.type.lower(), [name.lower() for name in RULES])
@@ -242,14 +246,14 @@ class Updater:
                 if h is not None:
                     p.grad[...] = h
 
-    def host_history(self):
+    def host_history(self) -> list[np.ndarray]:
         """All histories on the host in Caffe's file order: the first of every param, then the second ones."""
         return [self.be.to_host(self.be.zeros(p.shape) if h is None else h) for p, h in self._in_file_order()]
 
     def _in_file_order(self):
         return [(p, h) for histories in self.history for p, h in zip(self.params, histories, strict=True)]
 
-    def check_history(self, arrays) -> None:
+    def check_history(self, arrays: Sequence[np.ndarray]) -> None:
         """WeightsFault where histories in Caffe's file order belong to another solver or net."""
         mine = self._in_file_order()
         if len(arrays) != len(mine):
@@ -261,7 +265,7 @@ class Updater:
             if array.size != p.count or _trimmed(array.shape) != _trimmed(p.shape):
                 raise WeightsFault(f"history {i} of the state has shape {tuple(array.shape)}, the parameter {p.shape}")
 
-    def load_history(self, arrays) -> None:
+    def load_history(self, arrays: Sequence[np.ndarray]) -> None:
         """Take histories that have passed check_history."""
         for (p, h), array in zip(self._in_file_order(), arrays, strict=True):
             if h is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterator
 
 from demitasse.proto.errors import NetError, SolverFault, Where
+from demitasse.proto.messages import SolverParameter
 from demitasse.solver.policy import check_policy
 from demitasse.solver.precision import VERSIONS
 from demitasse.solver.updates import check_update
@@ -15,7 +17,7 @@ MINIMA = {"average_loss": 1, "max_iter": 0, "display": 0, "snapshot": 0, "test_i
 
 
 @contextlib.contextmanager
-def placed(where: Where):
+def placed(where: Where) -> Iterator[None]:
     """Add to any NetError raised inside the location of the field that it speaks of, if it has no location yet."""
     try:
         yield
@@ -27,7 +29,7 @@ def placed(where: Where):
         raise
 
 
-def check_settings(param, where: Where) -> None:
+def check_settings(param: SolverParameter, where: Where) -> None:
     """SolverFault, with the location of the field it speaks of, for settings that cannot work."""
     with placed(where):
         check_policy(param)
@@ -40,7 +42,7 @@ def check_settings(param, where: Where) -> None:
                 raise SolverFault(f"{field} is {getattr(param, field):g}: it must be {least} or more")
 
 
-def iterations_to_do(param, where: Where, done: int, asked: int | None) -> int:
+def iterations_to_do(param: SolverParameter, where: Where, done: int, asked: int | None) -> int:
     """How many iterations are left to max_iter, or as many as are asked for if they are fewer; SolverFault where
     neither says how many."""
     if not param.max_iter and asked is None:

@@ -1,5 +1,6 @@
 """The type checker has nothing to say of the packages that everything else stands on."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import pytest
 
 pytest.importorskip("mypy")
 ROOT = Path(__file__).resolve().parents[1]
-CHECKED = ["demitasse.proto", "demitasse.netdef", "demitasse.solver"]
+CHECKED = ["demitasse.proto", "demitasse.netdef", "demitasse.solver", "demitasse.layers.backend.contract"]
+SELF = ("self", "cls")
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def checked(folder, *words):
 
 def test_types(installed):
     packages = [word for package in CHECKED for word in ("-p", package)]
-    assert checked(installed, *packages, "-p", "demitasse.layers.backend.contract").startswith("Success")
+    assert checked(installed, *packages).startswith("Success")
 
 
 def test_a_user_s_mistakes_in_a_net_are_seen_before_it_runs(installed):
@@ -62,3 +64,21 @@ def test_a_user_s_mistakes_in_a_net_are_seen_before_it_runs(installed):
     lines = [line for line in checked(installed, "user.py").splitlines() if ": error:" in line]
     assert [line.split(":")[1] for line in lines] == ["7", "8", "9"], lines
     assert 'did you mean "num_output"?' in lines[0]
+
+
+def unannotated(path):
+    """The public functions and methods of a file that leave out the type of a parameter or of what they return."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Module) or isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            for function in node.body:
+                if isinstance(function, ast.FunctionDef) and not function.name.startswith("_"):
+                    given = function.args
+                    words = [a for a in (*given.posonlyargs, *given.args, *given.kwonlyargs) if a.arg not in SELF]
+                    if function.returns is None or any(word.annotation is None for word in words):
+                        yield f"{path.relative_to(ROOT)}:{function.lineno}: {function.name}"
+
+
+@pytest.mark.parametrize("package", CHECKED)
+def test_public_functions_say_what_they_take_and_give(package):
+    folder = ROOT.joinpath(*package.split(".")[1:])
+    assert [line for path in sorted(folder.rglob("*.py")) for line in unannotated(path)] == []

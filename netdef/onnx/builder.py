@@ -77,7 +77,7 @@ class Builder:
 OPERATORS: dict[str, Callable[[Builder, Node, list], None]] = {}
 
 
-def operator(*names: str):
+def operator(*names: str) -> Callable:
     """Register a function for operators of these names: function(builder, node, inputs)."""
 
     def register(function):
@@ -94,7 +94,7 @@ def layer_of(builder: Builder, node: Node) -> None:
     OPERATORS[node.op](builder, node, [builder.value(name) for name in node.inputs])
 
 
-def reshaped(builder: Builder, x: Blob, out: str, sizes) -> Blob:
+def reshaped(builder: Builder, x: Blob, out: str, sizes: Sequence[int]) -> Blob:
     """x in other sizes."""
 
     def fill(spec):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from demitasse.netdef.onnx.sizes import fixed_sizes, free_sizes
 from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import SchemaFault
 from demitasse.proto.onnx_file import Model, write
+
+if TYPE_CHECKING:
+    from demitasse.netdef.net_files import Stored
 
 
 class Way(NamedTuple):
@@ -104,7 +107,7 @@ def _names(plan: Plan) -> dict[Value, str]:
     return names
 
 
-def arrays_of(net) -> dict[Param, np.ndarray]:
+def arrays_of(net: Stored) -> dict[Param, np.ndarray]:
     """The learned arrays of a Net on the host."""
     return {
         param: net.backend.to_host(net.plan.shared.get(param, param).data)
@@ -113,7 +116,7 @@ def arrays_of(net) -> dict[Param, np.ndarray]:
     }
 
 
-def export(net, path: str | os.PathLike, way: Way) -> Model:
+def export(net: Stored, path: str | os.PathLike, way: Way) -> Model:
     """Write a net (netdef.net.Net) as an ONNX file; returns what was written."""
     model = model_of(net.plan, arrays_of(net), way)
     write(path, model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -69,7 +69,7 @@ _SHAPES: dict[str, Callable] = {
 }
 
 
-def axes_of(node: Node, inputs) -> list[int]:
+def axes_of(node: Node, inputs: Sequence) -> list[int]:
     """The axes of an operator, an attribute once and an input since opset 13."""
     given = inputs[0] if inputs and inputs[0] is not None else node.attrs.get("axes", [])
     return [int(axis) for axis in given]
