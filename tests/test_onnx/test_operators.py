@@ -22,6 +22,7 @@ CASES = {
     "hard_swish": ("HardSwish", [], {}, 14),
     "log_softmax": ("LogSoftmax", [], {"axis": 1}, 13),
     "least": ("Clip", [np.float32(-0.5)], {}, 13),
+    "slice_of_old": ("Slice", [], {"starts": [1, 1], "ends": [3, 4], "axes": [1, 3]}, 9),
     "square": ("Pow", [np.float32(2)], {}, 13),
     "negative": ("Neg", [], {}, 13),
     "sum_of_images": ("ReduceSum", [np.array([2, 3], I64)], {"keepdims": 0}, 13),
@@ -71,3 +72,21 @@ def test_softmax_of_old_over_all_axes_is_refused(tmp_path):
         del CASES["old"]
     with pytest.raises(SchemaFault, match="one softmax over all axes from 1 on"):
         net_of(onnx_file.read(tmp_path / "net.onnx"), {})
+
+
+def test_sizes_that_an_old_graph_computes(tmp_path):
+    """Slice took its bounds as attributes before opset 10."""
+    node = onnx.helper.make_node
+    nodes = [
+        node("Shape", ["x"], ["shape"]),
+        node("Slice", ["shape"], ["first"], starts=[0], ends=[2], axes=[0]),
+        node("Constant", [], ["rest"], value=onnx.numpy_helper.from_array(np.array([-1], I64))),
+        node("Concat", ["first", "rest"], ["sizes"], axis=0),
+        node("Reshape", ["x", "sizes"], ["y"]),
+    ]
+    info = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(nodes, "old", [info("x", 1, [2, 3, 4, 5])], [info("y", 1, None)])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 9)], ir_version=4)
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    message, _ = net_of(onnx_file.read(tmp_path / "net.onnx"), {})
+    assert Net(message).shapes["y"] == (2, 3, 20)

@@ -44,10 +44,9 @@ def constant_of(builder: Builder, node: Node) -> bool:
     return True
 
 
-def _sliced(node, x, starts, ends, axes=None, steps=None):
-    axes = range(len(starts)) if axes is None else axes
-    steps = [1] * len(starts) if steps is None else steps
+def _sliced(node, x, *words):
     window = [slice(None)] * x.ndim
+    starts, ends, axes, steps = bounds_of(node, words)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         window[axis] = slice(int(start), int(end), int(step))
     return x[tuple(window)]
@@ -67,6 +66,14 @@ _SHAPES: dict[str, Callable] = {
     "Transpose": lambda node, x: np.transpose(x, node.attrs.get("perm")),
     "Reshape": lambda node, x, shape: x.reshape([int(size) for size in shape]),
 }
+
+
+def bounds_of(node: Node, words: Sequence) -> tuple:
+    """(starts, ends, axes, steps) of a Slice: attributes once and inputs since opset 10."""
+    starts, ends, *rest = words or (node.attrs["starts"], node.attrs["ends"], node.attrs.get("axes"))
+    axes, steps = (*rest, None, None)[:2]
+    axes = range(len(starts)) if axes is None else axes
+    return starts, ends, axes, [1] * len(starts) if steps is None else steps
 
 
 def axes_of(node: Node, inputs: Sequence) -> list[int]:

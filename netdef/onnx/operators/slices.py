@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, operator
+from demitasse.netdef.onnx.operators.constants import bounds_of
 
 
 @operator("Slice")
 def _slice(builder: Builder, node: Node, inputs: list) -> None:
     x, *words = inputs
-    if words:
-        starts, ends, *rest = words
-    else:
-        starts, ends, rest = node.attrs["starts"], node.attrs["ends"], [node.attrs.get("axes")]
-    axes, steps = (*rest, None, None)[:2]
-    if isinstance(starts, Blob) or isinstance(ends, Blob) or steps is not None and set(steps) != {1}:
-        raise Unsupported("steps above 1, or bounds that are computed of values")
-    axes = list(range(len(starts)) if axes is None else axes)
+    if any(isinstance(word, Blob) for word in words):
+        raise Unsupported("bounds that are computed of values")
+    starts, ends, axes, steps = bounds_of(node, words)
+    if set(steps) != {1}:
+        raise Unsupported("steps other than 1")
     bounds = [slice(int(a), int(b)).indices(x.shape[i])[:2] for a, b, i in zip(starts, ends, axes, strict=True)]
     cut(builder, x, node.outputs[0], {axis % len(x.shape): pair for axis, pair in zip(axes, bounds, strict=True)})
 
