@@ -24,7 +24,14 @@ EXTRAS = {
     "gpu": ["cupy-cuda12x[ctk]>=14", "nvidia-cudnn-cu12>=9.2", "nvidia-cudnn-frontend>=1.18,<1.24"],
     "gpu-cuda13": ["cupy-cuda13x[ctk]>=14", "nvidia-cudnn-cu13>=9.2", "nvidia-cudnn-frontend>=1.18,<1.24"],
     "onnx": ["onnx>=1.16"],
-    "bench": ["torch>=2.2", "onnx>=1.16", "onnxruntime>=1.17", "openvino>=2024.0", "opencv-python-headless>=4.5,<5"],
+    "bench": [
+        "torch>=2.2",
+        "onnx>=1.16",
+        "onnxscript>=0.5",
+        "onnxruntime>=1.17",
+        "openvino>=2024.0",
+        "opencv-python-headless>=4.5,<5",
+    ],
     "docs": ["pdoc>=15"],
     "completion": ["shtab>=1.7"],
     "dev": [

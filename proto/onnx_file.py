@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,39 +72,44 @@ def write(path: str | os.PathLike, model: Model) -> None:
     """
     onnx = _onnx()
     message = onnx.helper.make_model(
-        _graph(onnx, model),
+        _graph(onnx, replace(model, arrays={})),
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="demitasse",
     )
     onnx.helper.set_model_props(message, model.metadata)
-    total = sum(array.nbytes for array in model.arrays.values())
-    if total < LARGEST:
+    tensors = {name: _tensor(onnx, message, name, array) for name, array in model.arrays.items()}
+    if sum(array.nbytes for array in model.arrays.values()) < LARGEST:
+        for name, tensor in tensors.items():
+            tensor.raw_data = model.arrays[name].tobytes()
         onnx.checker.check_model(message, full_check=True)
         with replacing(path) as temporary:
             temporary.write_bytes(message.SerializeToString())
-    else:
-        _write_with_data(onnx, path, message)
-
-
-def _write_with_data(onnx, path, message) -> None:
-    """The large arrays beside the file, in NAME.data, which is in place before the file that names it is."""
+        return
     data = Path(os.path.realpath(path) + ".data")
-    offset = 0
-    with replacing(data) as temporary, open(temporary, "wb") as file:
-        for tensor in message.graph.initializer:
-            if len(tensor.raw_data) < SMALL:
-                continue
-            values, tensor.raw_data = tensor.raw_data, b""
-            tensor.ClearField("raw_data")
-            file.write(values)
-            tensor.data_location = onnx.TensorProto.EXTERNAL
-            for key, value in (("location", data.name), ("offset", offset), ("length", len(values))):
-                tensor.external_data.add(key=key, value=str(value))
-            offset += len(values)
-    with replacing(path) as temporary:
-        temporary.write_bytes(message.SerializeToString())
+    with replacing(path) as temporary:  # both are written before either takes its place
+        with replacing(data) as beside, open(beside, "wb") as file:
+            for name, tensor in tensors.items():
+                _store(onnx, tensor, model.arrays[name], file, data.name)
+            temporary.write_bytes(message.SerializeToString())
         onnx.checker.check_model(os.fspath(temporary), full_check=True)
+
+
+def _tensor(onnx, message, name: str, array: np.ndarray):
+    """A constant of the message, still without its numbers."""
+    kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    return message.graph.initializer.add(name=name, data_type=kind, dims=array.shape)
+
+
+def _store(onnx, tensor, array: np.ndarray, file, location: str) -> None:
+    """The numbers of a constant, in the file of large ones where they are many."""
+    if array.nbytes < SMALL:
+        tensor.raw_data = array.tobytes()
+        return
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", file.tell()), ("length", array.nbytes)):
+        tensor.external_data.add(key=key, value=str(value))
+    np.ascontiguousarray(array).tofile(file)
 
 
 def _graph(onnx, model: Model):

@@ -18,7 +18,7 @@ from demitasse.netdef.wording import count_text, some
 from demitasse.proto.errors import NetError, SchemaFault, Where, located, printable
 from demitasse.proto.files import make_folder, write_text
 from demitasse.proto.messages import NetParameter
-from demitasse.proto.onnx_file import Model, read
+from demitasse.proto.onnx_file import LARGEST, Model, read
 from demitasse.proto.text import format as format_message
 from demitasse.proto.weights import write_weights
 
@@ -54,7 +54,8 @@ def _call(builder: Builder, name: str) -> None:
 
 
 def import_file(source: str, folder: str, sizes: Mapping[str, Shape]) -> str:
-    """Write an ONNX file as NAME.prototxt and NAME.caffemodel into a folder; returns what to tell the user."""
+    """Write an ONNX file as NAME.prototxt and NAME.caffemodel (.caffemodel.h5 where that would be above 2 GB) into a
+    folder; returns what to tell the user."""
     if os.path.isfile(folder) or folder.endswith((".prototxt", ".caffemodel")):
         raise SchemaFault(f"{printable(folder)}: give a folder, in which a prototxt and a caffemodel are written")
     model = read(source)
@@ -62,6 +63,8 @@ def import_file(source: str, folder: str, sizes: Mapping[str, Shape]) -> str:
         net, weights = net_of(model, sizes)
     make_folder(folder)
     stem = os.path.join(folder, os.path.splitext(os.path.basename(source))[0])
+    size = sum(array.nbytes for arrays in weights.values() for array in arrays)
+    ending = ".caffemodel" if size < LARGEST else ".caffemodel.h5"  # Caffe's own form for what no message holds
+    write_weights(stem + ending, weights, net=net)
     write_text(f"{stem}.prototxt", format_message(net))
-    write_weights(f"{stem}.caffemodel", weights, net=net)
-    return f"wrote {printable(stem)}.prototxt and .caffemodel: {count_text(len(net.layer), 'layer')}"
+    return f"wrote {printable(stem)}.prototxt and {ending}: {count_text(len(net.layer), 'layer')}"

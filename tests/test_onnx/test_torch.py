@@ -68,18 +68,28 @@ def of_torchvision(name):
     return make
 
 
+NETS = {
+    "unet": (unet, 64),
+    "resnet18": (of_torchvision("resnet18"), 96),
+    "mobilenet_v2": (of_torchvision("mobilenet_v2"), 96),
+    "fcn_resnet50": (of_torchvision("fcn_resnet50"), 96),
+}
+OPSETS = [("script", opset) for opset in range(9, 21)] + [("dynamo", opset) for opset in range(18, 22)]
+QUICK = [("unet", "script", 9), ("unet", "script", 13)]
+
+
 @pytest.mark.parametrize(
-    "make, size",
-    [
-        (unet, 64),
-        pytest.param(of_torchvision("resnet18"), 96, marks=pytest.mark.full),
-        pytest.param(of_torchvision("mobilenet_v2"), 96, marks=pytest.mark.full),
-        pytest.param(of_torchvision("fcn_resnet50"), 96, marks=pytest.mark.full),
+    "name, exporter, opset",
+    QUICK
+    + [
+        pytest.param(name, *way, marks=pytest.mark.full) for name in NETS for way in OPSETS if (name, *way) not in QUICK
     ],
-    ids=["unet", "resnet18", "mobilenet_v2", "fcn_resnet50"],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-def test_a_net_of_torch_comes_in(make, size, tmp_path):
+def test_a_net_of_torch_comes_in(name, exporter, opset, tmp_path):
+    if exporter == "dynamo":
+        pytest.importorskip("onnxscript")
+    make, size = NETS[name]
     torch.manual_seed(0)
     module = make().eval()
     for part in module.modules():
@@ -90,7 +100,7 @@ def test_a_net_of_torch_comes_in(make, size, tmp_path):
     with torch.no_grad():
         expected = module(image)
     expected = expected["out"] if isinstance(expected, dict) else expected
-    torch.onnx.export(module, (image,), str(tmp_path / "net.onnx"), dynamo=False, opset_version=13)
+    torch.onnx.export(module, (image,), str(tmp_path / "net.onnx"), dynamo=exporter == "dynamo", opset_version=opset)
     import_file(str(tmp_path / "net.onnx"), str(tmp_path / "out"), {})
     net = Net(tmp_path / "out/net.prototxt", weights=str(tmp_path / "out/net.caffemodel"))
     ((blob, top),) = net.forward({net.inputs[0]: image.numpy()}).items()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from demitasse.netdef.net import Net
+from demitasse.netdef.onnx import back
 from demitasse.netdef.onnx.preprocess import Preprocessing
 from demitasse.proto import onnx_file
 from demitasse.proto.errors import SchemaFault
@@ -105,3 +106,12 @@ def test_large_weights_lie_beside_the_file(net, tmp_path, monkeypatch):
     got = run(tmp_path / "net.onnx", {"data": pixels.astype(np.float32)})
     assert differences(got, expected(net, pixels)) == []
     assert onnx_file.read(tmp_path / "net.onnx").arrays["conv.0"].shape == (4, 3, 3, 3)
+
+
+def test_large_weights_come_back_as_hdf5(net, tmp_path, monkeypatch):
+    pytest.importorskip("h5py")
+    net.to_onnx(tmp_path / "net.onnx")
+    monkeypatch.setattr(back, "LARGEST", 100)
+    assert "net.prototxt and .caffemodel.h5" in back.import_file(str(tmp_path / "net.onnx"), str(tmp_path / "out"), {})
+    again = Net(tmp_path / "out/net.prototxt", weights=str(tmp_path / "out/net.caffemodel.h5"))
+    assert np.array_equal(again.params["conv"][0].data, net.params["conv"][0].data)
