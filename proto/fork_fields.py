@@ -68,6 +68,11 @@ IDLE = (
     ForkFields("AccuracyParameter", "min_is_better", "AMSoftmax", "it tells its solver which snapshot to keep"),
     ForkFields("AccuracyParameter", "enable_simple_accuracy", "MyCaffe", "another way to the same number"),
     ForkFields("InnerProductParameter", "output_contains_predictions", "MyCaffe", "it tells its viewer what a blob is"),
+    ForkFields("EltwiseParameter", "allow_single_batch_input", "MyCaffe", "TokenizedData repeats positions"),
+    ForkFields("TransformerBlockParameter", "enable_ln_cuda_impl", "MyCaffe", ALGORITHM),
+    ForkFields("LayerNormParameter", "enable_cuda_impl", "MyCaffe", ALGORITHM),
+    ForkFields("TokenizedDataParameter", "debug_index_file", "MyCaffe", "it writes down what was drawn"),
+    ForkFields("TokenizedDataParameter", "seed", "MyCaffe", "the solver's random_seed counts"),
 )
 WITHOUT = "train without it, or let another program prepare the data"
 OTHER_FORM = "the layer has another form there, which is not known here"
@@ -93,7 +98,6 @@ REFUSED = (
     ),
     ForkFields("ImageDataParameter", "new_dim bicubic", "channel pruning", "use new_height and new_width"),
     ForkFields("ContrastiveLossParameter", "output_matches", "MyCaffe", OTHER_FORM),
-    ForkFields("EltwiseParameter", "allow_single_batch_input", "MyCaffe", OTHER_FORM),
     ForkFields("LayerParameter", "freeze_learning", "MyCaffe", "write param { lr_mult: 0 } for each learned array"),
     ForkFields("SoftmaxParameter", "algorithm algorithm_train", "MyCaffe", "write a Log layer after it"),
     ForkFields(

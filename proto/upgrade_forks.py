@@ -3,7 +3,8 @@
 DeepLab's `hole` is `dilation`; C3D's Convolution3D, Deconvolution3D and Pooling3D, and video-caffe's NdConvolution and
 NdPooling, are Convolution, Deconvolution and Pooling over the axes depth, height, width; SENet's CuDNNBatchNorm is
 PSPNet's BN, whose four blobs it has; C3D's first VIDEO_DATA kept its fields in image_data_param; CRNN's Transpose
-is Permute; DeepLab's first ImageSegData said has_label; joyousrabbit's RandomData is Data that shuffles.
+is Permute; DeepLab's first ImageSegData said has_label; joyousrabbit's RandomData is Data that shuffles;
+MyCaffe's SoftmaxCrossEntropy2Loss is SoftmaxWithLoss.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ _TYPES = {
     "LstmSimple": "Lstm",
     "Transpose": "Permute",
     "RandomData": "Data",
+    "SoftmaxCrossEntropy2Loss": "SoftmaxWithLoss",
     "VoxelSoftmax": "Softmax",
     "VoxelSoftmaxWithLoss": "SoftmaxWithLoss",
 }
@@ -34,6 +36,8 @@ _MESSAGES = {
 
 def upgrade_fork_layer(layer: LayerParameter) -> None:
     """Bring a layer of a fork into Caffe's words, in place."""
+    if layer.type == "SoftmaxCrossEntropy2Loss" and len(layer.top) > 1:
+        raise SchemaFault("the second top of SoftmaxCrossEntropy2Loss, every label's loss, is not made here: take it out")
     if layer.type == "RandomData":  # joyousrabbit's
         layer.data_param.shuffle = True
     of_three_axes = layer.type in ("Convolution3D", "Deconvolution3D", "Pooling3D")

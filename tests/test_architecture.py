@@ -25,6 +25,7 @@ SIDEWAYS = {
     ("lstm", "rnn"),
     ("sequence_lstm", "lstm"),
     ("softmax_focal_loss", "softmax_loss"),
+    ("transformer_block", "layer_norm"),
 }
 SHARED_BY_LAYERS = {
     "anchors",
@@ -53,6 +54,7 @@ HOST_LAYERS = {
     "hdf5_output",
     "memory_data",
     "dummy_data",
+    "tokenized_data",
     "window_data",
     "dense_image_data",
     "video_data",

@@ -29,6 +29,7 @@ WITHOUT_SPECIMEN = {
     "MemoryLoss",
     "MemoryData",
     "Python",
+    "TokenizedData",
     "VideoData",
     "VocData",
     "WindowData",
