@@ -73,6 +73,7 @@ IDLE = (
     ForkFields("LayerNormParameter", "enable_cuda_impl", "MyCaffe", ALGORITHM),
     ForkFields("TokenizedDataParameter", "debug_index_file", "MyCaffe", "it writes down what was drawn"),
     ForkFields("TokenizedDataParameter", "seed", "MyCaffe", "the solver's random_seed counts"),
+    ForkFields("TokenizedDataParameter", "python_param", "MyCaffe", "vocabularies of Python are refused"),
 )
 WITHOUT = "train without it, or let another program prepare the data"
 OTHER_FORM = "the layer has another form there, which is not known here"
@@ -99,7 +100,6 @@ REFUSED = (
     ForkFields("ImageDataParameter", "new_dim bicubic", "channel pruning", "use new_height and new_width"),
     ForkFields("ContrastiveLossParameter", "output_matches", "MyCaffe", OTHER_FORM),
     ForkFields("LayerParameter", "freeze_learning", "MyCaffe", "write param { lr_mult: 0 } for each learned array"),
-    ForkFields("SoftmaxParameter", "algorithm algorithm_train", "MyCaffe", "write a Log layer after it"),
     ForkFields(
         "RecurrentParameter", "dropout_ratio dropout_seed num_layers batch_first bidirectional", "MyCaffe", OTHER_FORM
     ),

@@ -15,13 +15,14 @@ _WORD = re.compile(
     (?P<space>   [ \t\r\n\f\v]+ | \#[^\n]* )
   | (?P<name>    [A-Za-z_][A-Za-z0-9_]* )
   | (?P<number>  0[xX][0-9a-fA-F]+ | (?: [0-9]+ (?:\.[0-9]*)? | \.[0-9]+ ) (?: [eE][+-]?[0-9]+ )? [fF]? )
-  | (?P<string>  "(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*' )
+  | (?P<string>  "(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*' | \$[A-Za-z]+\$ )
   | (?P<symbol>  [-{}<>\[\]:;,./] )
   | (?P<bad>     . )
 """,
     re.VERBOSE,
 )
 
+_MYCAFFE_PATH = re.compile(r"\$\w+\$\\")  # a folder of MyCaffe's, and backslashes that divide folders
 _ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))")
 _LETTERS = {
     "n": "\n",
@@ -103,7 +104,7 @@ def shortened(text: str) -> str:
 def unquote(token: Token, source: Source) -> bytes:
     r"""The bytes of a string token: quotes off, escapes (\n \' \\ \101 \x41 \u00e9 ...) resolved."""
     body = token.text[1:-1]
-    if "\\" not in body:
+    if "\\" not in body or _MYCAFFE_PATH.match(body):
         return body.encode("utf-8", "surrogateescape")
     out, at = bytearray(), 0
     for match in _ESCAPE.finditer(body):

@@ -61,6 +61,7 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         if layer.softmax_param.normalize_type != "Softmax":
             raise SchemaFault(f'normalize_type "{layer.softmax_param.normalize_type}" is not known here: leave it out')
         layer.softmax_param.ClearField("normalize_type")
+    _upgrade_softmax(layer)
     if layer.type == "Filter" and layer.HasField("filter_param"):  # channel pruning's
         layer.type = "ChannelFilter"
     if layer.type == "InnerProduct" and layer.inner_product_param.enable_noise:  # MyCaffe's
@@ -79,6 +80,23 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         _upgrade_convolution(layer.convolution_param, of_three_axes)
     if layer.HasField("pooling_param"):
         _upgrade_pooling(layer.pooling_param, of_three_axes)
+
+
+def _upgrade_softmax(layer) -> None:
+    """MyCaffe's Softmax by the algorithm LOG is LogSoftmax; its other algorithms give the same numbers."""
+    param = layer.softmax_param
+    test = param.algorithm == param.LOG
+    train = param.algorithm_train == param.LOG if param.HasField("algorithm_train") else test
+    if train or test:
+        if layer.type != "Softmax":
+            raise SchemaFault("algorithm: LOG is of Softmax layers: leave it out here")
+        layer.type = "LogSoftmax"
+        layer.log_softmax_param.axis = param.axis
+        layer.log_softmax_param.in_train, layer.log_softmax_param.in_test = train, test
+        layer.ClearField("softmax_param")
+    for name in ("algorithm", "algorithm_train"):
+        if param.HasField(name):
+            param.ClearField(name)
 
 
 def _rename(message, name: str, todays: str) -> None:

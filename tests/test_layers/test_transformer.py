@@ -118,3 +118,25 @@ def test_a_gpt_is_sized_without_its_text():
     plan = Plan(GPT.format(data=DATA.format("gone")), "TRAIN")
     assert [value.shape for value in plan.values][:3] == [(5, 8)] * 3
     plan.close()
+
+
+@pytest.mark.parametrize("text, logs", [("algorithm: LOG", True), ("algorithm: ACCURATE algorithm_train: LOG", False)])
+def test_softmax_by_logarithms_is_the_logarithm_of_softmax(text, logs):
+    net = (
+        "layer {{ name: 'i' type: 'Input' top: 'x' input_param {{ shape {{ dim: 4 dim: 5 }} }} }}\n"
+        "layer {{ name: 's' type: 'Softmax' bottom: 'x' top: 'y' softmax_param {{ {} }} }}\n"
+    )
+    x = normal(4, 5).astype(np.float32)
+    plain, trained, tested = (
+        np.asarray(Net(net.format(fields), phase).forward({"x": x})["y"])
+        for fields, phase in (("", "TEST"), (text, "TRAIN"), (text, "TEST"))
+    )
+    np.testing.assert_allclose(trained, np.log(plain), atol=1e-6)
+    np.testing.assert_allclose(tested, np.log(plain) if logs else plain, atol=1e-6)
+
+
+def test_nll_loss_is_the_mean_of_what_labels_have():
+    x, labels = normal(2, 3, 4), np.array([[0, 2, 2, 1], [1, 1, 0, 2]])
+    layer = build("type: 'NLLLoss' bottom: 'x' bottom: 'l'", x.shape, labels.shape)
+    own = [x[n, labels[n, i], i] for n, i in np.ndindex(2, 4)]
+    np.testing.assert_allclose(layer.forward([x, labels])[0], -np.mean(own))
