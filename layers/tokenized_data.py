@@ -61,7 +61,9 @@ class TokenizedData(FeedLayer):
         if param.vocabulary_type != TokenizedDataParameter.CHARACTER:
             raise SchemaFault("vocabulary_type: CHARACTER is the one that is read here")
         if not param.batch_size or not param.block_size:
-            raise SchemaFault("tokenized_data_param needs batch_size and block_size: how many texts, of how many tokens")
+            raise SchemaFault(
+                "tokenized_data_param needs batch_size and block_size: how many texts, of how many tokens"
+            )
         return super().setup(shapes)
 
     def told_shapes(self):

@@ -29,7 +29,9 @@ class TransformerBlock(Layer):
         if param.block_type != TransformerBlockParameter.CAUSAL_SELF_ATTENTION:
             raise SchemaFault("block_type: CAUSAL_SELF_ATTENTION is the one that is read here")
         if param.activation == TransformerBlockParameter.GELU:
-            raise SchemaFault("activation: GELU is not read here; GELU_BERT, from which it differs by 1e-3, or RELU are")
+            raise SchemaFault(
+                "activation: GELU is not read here; GELU_BERT, from which it differs by 1e-3, or RELU are"
+            )
         if param.heads < 1 or param.layers < 1 or param.embed < 1 or param.embed % param.heads:
             raise SchemaFault(
                 f"embed {param.embed}, heads {param.heads} and layers {param.layers}: each is at least 1, and embed a "

@@ -71,6 +71,7 @@ IDLE = (
     ForkFields("EltwiseParameter", "allow_single_batch_input", "MyCaffe", "TokenizedData repeats positions"),
     ForkFields("TransformerBlockParameter", "enable_ln_cuda_impl", "MyCaffe", ALGORITHM),
     ForkFields("LayerNormParameter", "enable_cuda_impl", "MyCaffe", ALGORITHM),
+    ForkFields("RecurrentParameter", "dropout_seed", "MyCaffe", "the solver's random_seed counts"),
     ForkFields("TokenizedDataParameter", "debug_index_file", "MyCaffe", "it writes down what was drawn"),
     ForkFields("TokenizedDataParameter", "seed", "MyCaffe", "the solver's random_seed counts"),
     ForkFields("TokenizedDataParameter", "python_param", "MyCaffe", "vocabularies of Python are refused"),
@@ -100,9 +101,7 @@ REFUSED = (
     ForkFields("ImageDataParameter", "new_dim bicubic", "channel pruning", "use new_height and new_width"),
     ForkFields("ContrastiveLossParameter", "output_matches", "MyCaffe", OTHER_FORM),
     ForkFields("LayerParameter", "freeze_learning", "MyCaffe", "write param { lr_mult: 0 } for each learned array"),
-    ForkFields(
-        "RecurrentParameter", "dropout_ratio dropout_seed num_layers batch_first bidirectional", "MyCaffe", OTHER_FORM
-    ),
+    ForkFields("RecurrentParameter", "batch_first bidirectional", "MyCaffe", OTHER_FORM),
     ForkFields("SolverParameter", "larc larc_policy larc_eta larc_turbo", "NVIDIA", "rates are those of the solver"),
     ForkFields("SolverParameter", "plateau_winsize", "SSD", "say with lr_policy multistep when the rate falls"),
     ForkFields("RecurrentParameter", "expose_hidden_input expose_hidden_output", "MyCaffe", "write expose_hidden"),

@@ -51,7 +51,7 @@ _FIELDS = {  # other frameworks' fields -> Caffe's, where the message has that
 }
 _FORK_TYPES = {  # layer types that only a fork has, and that are not known here
     "MyCaffe": "AccuracyDecode AccuracyEncoding CategoricalTransformation ChannelEmbedding DataSequence DataTemporal "
-    "Debug Decode GateAddNorm GRN LstmAttention MultiheadAttentionInterp QuantileAccuracy QuantileLoss "
+    "Debug Decode GateAddNorm GRN MultiheadAttentionInterp QuantileAccuracy QuantileLoss "
     "ReshapeTemporal TripletLoss UnPooling VarSelNet",
     "NVIDIA": "DetectNetTransformation TRT",
     "joyousrabbit's fork": "CityscapesSegData CvpppSegData VocSegData",

@@ -37,7 +37,9 @@ _MESSAGES = {
 def upgrade_fork_layer(layer: LayerParameter) -> None:
     """Bring a layer of a fork into Caffe's words, in place."""
     if layer.type == "SoftmaxCrossEntropy2Loss" and len(layer.top) > 1:
-        raise SchemaFault("the second top of SoftmaxCrossEntropy2Loss, every label's loss, is not made here: take it out")
+        raise SchemaFault(
+            "the second top of SoftmaxCrossEntropy2Loss, every label's loss, is not made here: take it out"
+        )
     if layer.type == "RandomData":  # joyousrabbit's
         layer.data_param.shuffle = True
     of_three_axes = layer.type in ("Convolution3D", "Deconvolution3D", "Pooling3D")
@@ -68,6 +70,13 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         layer.type = "NoisyInnerProduct"
     if layer.type == "Lstm" and layer.HasField("recurrent_param"):  # MyCaffe's word
         layer.type = "LSTM"
+    if layer.type == "LstmAttention":
+        _upgrade_lstm_attention(layer)
+    recurrent = layer.recurrent_param
+    if recurrent.num_layers != 1 or recurrent.dropout_ratio:  # MyCaffe's by cuDNN
+        if layer.type not in ("LSTM", "StackedLSTM"):
+            raise SchemaFault("num_layers and dropout_ratio of recurrent_param are of LSTM layers: leave them out")
+        layer.type = "StackedLSTM"
     if layer.type == "VideoData" and layer.HasField("image_data_param"):
         for field, value in layer.image_data_param.ListFields():
             setattr(layer.video_data_param, field.name, value)
@@ -97,6 +106,22 @@ def _upgrade_softmax(layer) -> None:
     for name in ("algorithm", "algorithm_train"):
         if param.HasField(name):
             param.ClearField(name)
+
+
+def _upgrade_lstm_attention(layer) -> None:
+    """MyCaffe's LstmAttention without attention is the Lstm that it extends."""
+    given = layer.lstm_attention_param
+    for name in ("enable_attention", "enable_clockwork_forgetgate_bias", "num_output_ip"):
+        if getattr(given, name):
+            raise SchemaFault(f"LstmAttention is read without {name}: leave it out")
+    layer.type = "Lstm"
+    for name in ("num_output", "clipping_threshold"):
+        if given.HasField(name):
+            setattr(layer.lstm_param, name, getattr(given, name))
+    for name in ("weight_filler", "bias_filler"):
+        if given.HasField(name):
+            getattr(layer.lstm_param, name).CopyFrom(getattr(given, name))
+    layer.ClearField("lstm_attention_param")
 
 
 def _rename(message, name: str, todays: str) -> None:

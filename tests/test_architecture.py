@@ -24,6 +24,7 @@ SIDEWAYS = {
     ("pruned", "inner_product"),
     ("lstm", "rnn"),
     ("sequence_lstm", "lstm"),
+    ("stacked_lstm", "lstm"),
     ("softmax_focal_loss", "softmax_loss"),
     ("transformer_block", "layer_norm"),
 }

@@ -146,3 +146,35 @@ MISTAKES = [
 def test_mistakes(text, shapes, fault, words):
     with pytest.raises(fault, match=words):
         build(text, *shapes)
+
+
+def test_stacked_lstms_are_one_above_the_other():
+    x, cont = normal(T, N, D), np.ones((T, N))
+    fields = f"recurrent_param {{ num_output: {H} num_layers: 2 }}"
+    stack = build(f"type: 'LSTM' bottom: 'x' bottom: 'cont' top: 'y' {fields}", x.shape, cont.shape)
+    assert stack.type == "StackedLSTM" and len(stack.params) == 6
+    y = x
+    for k in range(2):
+        lstm = build(f"type: 'LSTM' top: 'y' recurrent_param {{ num_output: {H} }}", y.shape, cont.shape)
+        for param, given in zip(lstm.params, stack.params[3 * k :], strict=False):
+            param.data = given.data
+        (y,) = lstm.forward([y, cont])
+    np.testing.assert_allclose(stack.forward([x, cont])[0], y)
+    before = json.loads(json.dumps(stack.state()))
+    (after,) = stack.forward([x, cont])
+    stack.load_state(before)
+    np.testing.assert_array_equal(stack.forward([x, cont])[0], after)
+
+
+def test_lstm_attention_without_attention_is_lstm():
+    x = normal(T, N, D)
+    text = "type: '{}' bottom: 'x' {} {{ num_output: 4 clipping_threshold: 0.5 }}"
+    other, lstm = (
+        build(text.format(*words), x.shape)
+        for words in (("LstmAttention", "lstm_attention_param"), ("Lstm", "lstm_param"))
+    )
+    np.testing.assert_array_equal(other.forward([x])[0], lstm.forward([x])[0])
+    with pytest.raises(SchemaFault, match="without enable_attention"):
+        build(
+            "type: 'LstmAttention' bottom: 'x' lstm_attention_param { num_output: 4 enable_attention: true }", x.shape
+        )

@@ -297,7 +297,7 @@ def test_published_nets_read_as_protobuf_reads_them():
 
 
 def test_paths_of_mycaffe_keep_their_backslashes():
-    net, _ = read_net("layer { name: '$ProgramData$\\new\\data' type: $Default$ }\n", "test.prototxt")
+    net, _ = text.read_net("layer { name: '$ProgramData$\\new\\data' type: $Default$ }\n", "test.prototxt")
     assert net.layer[0].name == "$ProgramData$\\new\\data" and net.layer[0].type == "Default"
     with pytest.raises(SyntaxFault, match="names of variables are not replaced"):
-        read_net("layer { name: ${NAME} }\n", "test.prototxt")
+        text.read_net("layer { name: ${NAME} }\n", "test.prototxt")
