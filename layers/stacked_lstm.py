@@ -1,7 +1,7 @@
 """StackedLSTM: LSTMs one above the other, each with the top of the one below as bottom, and dropout between them.
 
-MyCaffe's name for it is Lstm (or LSTM) with `num_layers` in recurrent_param, which is upgraded to it.  Bottoms: x (T, N,
-...), cont (T, N).  Top: the last one's states (T, N, H).  Params: those of each LSTM after the other.
+MyCaffe's name for it is Lstm (or LSTM) with `num_layers` in recurrent_param, which is upgraded to it.
+Bottoms: x (T, N, ...), cont (T, N).  Top: the last one's states (T, N, H).  Params: those of each LSTM after the other.
 
 Source: Caffe's LSTM; "Recurrent Neural Network Regularization" (Zaremba et al., 2014) for the dropout.
 """

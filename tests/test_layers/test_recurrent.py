@@ -148,6 +148,7 @@ def test_mistakes(text, shapes, fault, words):
         build(text, *shapes)
 
 
+@pytest.mark.independent("StackedLSTM")
 def test_stacked_lstms_are_one_above_the_other():
     x, cont = normal(T, N, D), np.ones((T, N))
     fields = f"recurrent_param {{ num_output: {H} num_layers: 2 }}"

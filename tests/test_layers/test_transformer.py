@@ -15,6 +15,7 @@ def normalised(row):
     return (row - row.mean()) / np.sqrt(row.var() + 1e-10)
 
 
+@pytest.mark.independent("LayerNorm")
 def test_layer_norm_is_of_each_vector():
     x = normal(2, 3, 4, 5)
     (y,) = build("type: 'LayerNorm'", x.shape).forward([x])
@@ -22,6 +23,7 @@ def test_layer_norm_is_of_each_vector():
         np.testing.assert_allclose(y[n, t], normalised(x[n, t]))
 
 
+@pytest.mark.independent("TransformerBlock")
 @pytest.mark.parametrize("activation", ["RELU", "GELU_BERT"])
 def test_block_attends_to_the_same_and_earlier_steps(activation):
     heads, size, steps = 2, 6, 4
@@ -67,6 +69,7 @@ TEXT = "the cat sat on the mat, and the rat ate the cat's fat hat. " * 4
 DATA = "type: 'TokenizedData' tokenized_data_param {{ source: '{}' batch_size: 5 block_size: 8 }}"
 
 
+@pytest.mark.independent("TokenizedData")
 def test_tokens_are_followed_by_those_of_the_text(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text(TEXT)
@@ -87,14 +90,15 @@ layer {{ name: 'wte' type: 'Embed' bottom: 'tok' top: 't'
         embed_param {{ num_output: 16 input_dim: 20 bias_term: false weight_filler {{ type: 'gaussian' std: 0.1 }} }} }}
 layer {{ name: 'wpe' type: 'Embed' bottom: 'pos' top: 'p'
         embed_param {{ num_output: 16 input_dim: 8 bias_term: false weight_filler {{ type: 'gaussian' std: 0.1 }} }} }}
-layer {{ name: 'sum' type: 'Eltwise' bottom: 't' bottom: 'p' top: 's' eltwise_param {{ allow_single_batch_input: true }} }}
+layer {{ name: 'sum' type: 'Eltwise' bottom: 't' bottom: 'p' top: 's'
+        eltwise_param {{ allow_single_batch_input: true }} }}
 layer {{ name: 'b' type: 'TransformerBlock' bottom: 's' top: 'b'
         transformer_block_param {{ heads: 2 embed: 16 layers: 1 block_size: 8 resid_dropout: 0 attn_dropout: 0 }} }}
 layer {{ name: 'ln' type: 'LayerNorm' bottom: 'b' top: 'n' }}
 layer {{ name: 'ip' type: 'InnerProduct' bottom: 'n' top: 'y'
         inner_product_param {{ num_output: 20 axis: 2 weight_filler {{ type: 'gaussian' std: 0.1 }} }} }}
-layer {{ name: 'loss' type: 'SoftmaxCrossEntropy2Loss' bottom: 'y' bottom: 'next' top: 'loss' softmax_param {{ axis: 2 }}
-        loss_param {{ normalization: BATCH_SIZE }} }}
+layer {{ name: 'loss' type: 'SoftmaxCrossEntropy2Loss' bottom: 'y' bottom: 'next' top: 'loss'
+        softmax_param {{ axis: 2 }} loss_param {{ normalization: BATCH_SIZE }} }}
 """
 
 
@@ -120,6 +124,7 @@ def test_a_gpt_is_sized_without_its_text():
     plan.close()
 
 
+@pytest.mark.independent("LogSoftmax")
 @pytest.mark.parametrize("text, logs", [("algorithm: LOG", True), ("algorithm: ACCURATE algorithm_train: LOG", False)])
 def test_softmax_by_logarithms_is_the_logarithm_of_softmax(text, logs):
     net = (
@@ -135,6 +140,7 @@ def test_softmax_by_logarithms_is_the_logarithm_of_softmax(text, logs):
     np.testing.assert_allclose(tested, np.log(plain) if logs else plain, atol=1e-6)
 
 
+@pytest.mark.independent("NLLLoss")
 def test_nll_loss_is_the_mean_of_what_labels_have():
     x, labels = normal(2, 3, 4), np.array([[0, 2, 2, 1], [1, 1, 0, 2]])
     layer = build("type: 'NLLLoss' bottom: 'x' bottom: 'l'", x.shape, labels.shape)

@@ -294,10 +294,3 @@ def test_published_nets_read_as_protobuf_reads_them():
             lines = source.splitlines()
             assert len(wheres) == len(net.layer)
             assert all(lines[where.line - 1].split()[0].startswith(("layer", "input")) for where in wheres), path
-
-
-def test_paths_of_mycaffe_keep_their_backslashes():
-    net, _ = text.read_net("layer { name: '$ProgramData$\\new\\data' type: $Default$ }\n", "test.prototxt")
-    assert net.layer[0].name == "$ProgramData$\\new\\data" and net.layer[0].type == "Default"
-    with pytest.raises(SyntaxFault, match="names of variables are not replaced"):
-        text.read_net("layer { name: ${NAME} }\n", "test.prototxt")
