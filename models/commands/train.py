@@ -1,4 +1,4 @@
-"""`python -m models train NET`: the paper's recipe, stage by stage, each from the last one's weights.
+"""`python -m models recipe NET`: the paper's recipe, stage by stage, each from the last one's weights.
 
     runs/voc-fcn8s/0-vgg16-fcn.caffemodel                 the classifier, made convolutional (--from VGG16.caffemodel)
     runs/voc-fcn8s/1-voc-fcn32s/                          nets, solver, snapshot/, log.jsonl, scores.txt
