@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,17 @@ def undocumented(module):
 def test_what_is_public_has_a_docstring(package):
     found = {f"{module.__name__}.{name}" for module in modules(package) for name in undocumented(module)}
     assert not found, "\n" + "\n".join(sorted(found))
+
+
+SHAPE = re.compile(r"\(\)|\([A-Z][^()]*,|\bshapes?\b|\bsizes?\b")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_primitive_says_the_shape_of_what_it_gives(family):
+    """Its own docstring does, wherever an array comes back: a reader looks at one method at a time."""
+    found = inspect.getmembers(getattr(contract, family.capitalize()), inspect.isfunction)
+    assert [
+        name
+        for name, method in found
+        if "Array" in str(inspect.get_annotations(method).get("return")) and not SHAPE.search(method.__doc__ or "")
+    ] == []

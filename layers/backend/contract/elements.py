@@ -12,13 +12,14 @@ Shape = Sequence[int]
 
 
 class Elementwise(Protocol):
-    """Every element by itself; results have the shape of x."""
+    """Every element by itself: x of any shape; y, dy, dx and mask have the shape of x, and its type where no other is
+    named."""
 
     def relu_forward(self, x: Array, slope: float) -> Array:
-        """max(x, 0) + slope * min(x, 0); NaN stays NaN."""
+        """y = max(x, 0) + slope * min(x, 0), in x's shape; NaN stays NaN.  slope: 0 for a plain ReLU."""
 
     def relu_backward(self, dy: Array, y: Array, slope: float) -> Array:
-        """dx of dy, where y is the ReLU's output or its input; y == 0 takes the slope.
+        """dx = dy where y > 0, slope * dy elsewhere; y, in dy's shape, is the ReLU's output or its input.
 
         With a negative slope only the input's sign tells the sides apart: then y must be the input.
         """
@@ -27,73 +28,83 @@ class Elementwise(Protocol):
         """x where x > 0, slope * x elsewhere; slope (C,), a value per channel (axis 1) of x, or ()."""
 
     def prelu_backward(self, dy: Array, x: Array, slope: Array) -> Array:
-        """dx of dy; x == 0 takes the slope."""
+        """dx = dy where x > 0, slope * dy elsewhere, in x's shape; slope as in prelu_forward, (C,) or ().
+
+        The gradient of the slope is the layer's affair.
+        """
 
     def dropout_forward(self, x: Array, ratio: float) -> tuple[Array, Array]:
-        """(y, mask): x / (1 - ratio) where mask, which is True with probability 1 - ratio; 0 elsewhere."""
+        """(y, mask), both in x's shape: y = x / (1 - ratio) where mask (bool), which is True with probability
+        1 - ratio; 0 elsewhere.  ratio: 0 <= ratio < 1."""
 
     def dropout_backward(self, dy: Array, mask: Array, ratio: float) -> Array:
-        """dx = dy / (1 - ratio) where mask, 0 elsewhere."""
+        """dx = dy / (1 - ratio) where mask (bool, in dy's shape), 0 elsewhere."""
 
     def weighted_sum(self, xs: Sequence[Array], weights: Sequence[float], relu: float | None = None) -> Array:
         """xs[0] * weights[0] + xs[1] * weights[1] + ... of arrays of one shape; relu: the slope of a ReLU to apply."""
 
     def sigmoid(self, x: Array) -> Array:
-        """1 / (1 + exp(-x)), without overflow and to full precision in both tails."""
+        """y = 1 / (1 + exp(-x)), in x's shape, without overflow and to full precision in both tails."""
 
 
 class Norm(Protocol):
     """Normalization over channels, batches or neighbours."""
 
     def affine(self, x: Array, centre: Array, scale: Array, shift: Array, relu: float | None = None) -> Array:
-        """(x - centre) * scale + shift; all three (C,), a value per channel (axis 1) of x.
+        """y = (x - centre) * scale + shift, in the shape of x (N, C, ...); all three (C,), a value per channel.
 
         relu: the slope of a ReLU to apply to it.
         """
 
     def moments(self, x: Array) -> tuple[Array, Array]:
-        """(mean, variance) of x, (C,) each: of every channel (axis 1) over all other axes; 0 where nothing is."""
+        """(mean, variance), (C,) each, of x (N, C, ...): of every channel over all other axes; the variance is divided
+        by the count, not one less.  0 where x is empty."""
 
     def normalize_backward(self, dy: Array, y: Array, scale: Array) -> Array:
-        """dx of y = (x - mean) * scale, where mean and scale = 1 / deviation are those of each channel of x."""
+        """dx (N, C, ...) of y = (x - mean) * scale, where mean and scale = 1 / deviation, (C,), are those of each
+        channel of x: the gradient goes through both of them, too."""
 
     def lrn_forward(self, x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
-        """(y, scale) across channels: scale = k + alpha/size * (sum of x^2 over `size` of them), y = x / scale^beta."""
+        """(y, scale), both in the shape of x (N, C, spatial...): scale = k + alpha / size * (the sum of x^2 over `size`
+        channels, an odd number, around each one), y = x / scale^beta."""
 
     def lrn_backward(self, dy: Array, x: Array, y: Array, scale: Array, size: int, alpha: float, beta: float) -> Array:
-        """dx of lrn_forward."""
+        """dx (N, C, spatial...) of lrn_forward, whose bottom and tops x, y and scale were."""
 
 
 class Loss(Protocol):
     """labels: integers, as many as the scores x have pixels (x's shape without `axis`), in any shape."""
 
     def softmax_forward(self, x: Array, axis: int) -> Array:
-        """exp(x) over its sum along `axis`, the largest x subtracted first."""
+        """y = exp(x) over its sum along `axis`, in x's shape; the largest x is subtracted first, so that nothing
+        overflows."""
 
     def softmax_backward(self, dy: Array, y: Array, axis: int) -> Array:
-        """dx of softmax_forward."""
+        """dx of softmax_forward, in the shape of its y: y * (dy - the sum of dy * y along `axis`)."""
 
     def softmax_loss_forward(
         self, x: Array, labels: Array, axis: int, ignore: int | None, weights: Array | None = None
     ) -> tuple[Array, Any, Any]:
-        """(prob, loss_sum, valid): softmax along `axis`; the sum of -log(prob of the label) over the `valid` pixels
-        whose label is not `ignore`.
+        """(prob, loss_sum, valid): softmax along `axis`, in x's shape; the sum of -log(prob of the label) over the
+        `valid` pixels whose label is not `ignore`.
 
-        weights: one per class, that multiply a pixel's loss by its label's weight.  LabelFault for a label outside
-        0..C-1.  loss_sum and valid are a float and an int.  A device that would have to wait for them gives arrays of
-        shape () instead, and a loss of NaN in place of the fault, which checked_labels then raises.
+        weights: (C,), one per class, that multiply a pixel's loss by its label's weight.  LabelFault for a label
+        outside 0..C-1.  loss_sum and valid are a float and an int.  A device that would have to wait for them gives
+        arrays of shape () instead, and a loss of NaN in place of the fault, which checked_labels then raises.
         """
 
     def softmax_loss_backward(
         self, prob: Array, labels: Array, axis: int, ignore: int | None, scale: Any, weights: Array | None = None
     ) -> Array:
-        """dx = scale * (prob - onehot(label)), times the label's weight, 0 at ignored pixels.
+        """dx = scale * (prob - onehot(label)), in prob's shape, times the label's weight, 0 at ignored pixels.
 
         scale: a number, or a device array of shape () and of prob's type.
         """
 
     def checked_labels(self, shape: Shape, labels: Array, axis: int, ignore: int | None) -> tuple[Array, Array]:
-        """(labels, which of them count) for scores of this shape, both with 1 at `axis`; ignored labels become 0.
+        """(labels, which of them count), integers and bool, both of the scores' shape but with 1 at `axis`.
+
+        Ignored labels become 0.
 
         LabelFault for one outside the classes.
         """
@@ -103,7 +114,8 @@ class Update(Protocol):
     """The rules of a solver, as programs."""
 
     def update(self, program: UpdateProgram, tensors: Sequence[UpdateTensor]) -> None:
-        """Run the program's steps on every element of each tensor's arrays, in place.
+        """Run the program's steps on every element of each tensor's arrays, of one size and of the backend's float
+        type, in place.
 
         Who the arrays belong to and what the steps mean is the solver's affair (solver/updates.py).
         """

@@ -17,7 +17,7 @@ class Arrays(Protocol):
     """Memory and transfers."""
 
     def asarray(self, host: Any, dtype: Any = None) -> Array:
-        """A device array of a host array or a list; dtype None: the backend's float type.
+        """A device array in the shape of a host array or a list; dtype None: the backend's float type.
 
         It may share memory with `host`: whoever writes into `host` again hands in a copy.
         """
@@ -32,22 +32,22 @@ class Arrays(Protocol):
         """x as an array (N, C, spatial...), where it is a channels-last tensor of the device; else x itself."""
 
     def empty(self, shape: Shape, dtype: Any = None) -> Array:
-        """A new array, not initialized; dtype None: the backend's float type."""
+        """A new array of that shape, not initialized; dtype None: the backend's float type."""
 
     def zeros(self, shape: Shape, dtype: Any = None) -> Array:
-        """A new array of zeros; dtype None: the backend's float type."""
+        """A new array of that shape, of zeros; dtype None: the backend's float type."""
 
     def concatenate(self, xs: Sequence[Array], axis: int) -> Array:
-        """The arrays one after the other along `axis`."""
+        """The arrays, whose shapes differ in `axis` at most, one after the other along it."""
 
     def part(self, x: Array, axis: int, start: int, stop: int) -> Array:
-        """x from `start` to `stop` along `axis`."""
+        """x from `start` to `stop` (not included) along `axis`, in the shape that leaves; it may share x's memory."""
 
     def synchronize(self) -> None:
-        """Wait until all that has been begun is done."""
+        """Wait until all that has been begun is done; errors that arise late on a device are raised here."""
 
     def describe(self) -> list[str]:
-        """Lines for a user: what there is to compute on."""
+        """Lines for a user, such as "Threads: 4": what there is to compute on."""
 
     def reducer(self, rank: int, size: int, share: Callable[[bytes], bytes]) -> Reducer | None:
         """Sums over `size` processes, of which this one is number `rank`; None where the host is to do it.
@@ -63,16 +63,16 @@ class Random(Protocol):
         """Start the random numbers at seed n; None: anywhere."""
 
     def random_state(self) -> dict:
-        """The state of every random number to come, as JSON values."""
+        """The state of every random number to come, as JSON values: `set_random_state` goes on with it to the bit."""
 
     def set_random_state(self, state: dict) -> None:
-        """Go on with the random numbers of a `random_state`."""
+        """Go on with the random numbers of a `random_state` of a backend of this kind."""
 
     def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> Array:
-        """Uniform in [low, high)."""
+        """An array of that shape, of the backend's float type, uniform in [low, high)."""
 
     def bernoulli(self, shape: Shape, p: float) -> Array:
-        """bool, True with probability p."""
+        """An array of that shape, bool, True with probability p."""
 
 
 class Matmul(Protocol):
@@ -81,5 +81,7 @@ class Matmul(Protocol):
     def matmul(
         self, a: Array, b: Array, out: Array | None = None, add: bool = False, ta: bool = False, tb: bool = False
     ) -> Array:
-        """a @ b of two matrices, a transposed first with `ta`, b with `tb`; written into `out`, or with `add` added to
-        it, where that is given."""
+        """a @ b (M, N) of matrices (M, K) and (K, N); a is transposed first with `ta`, b with `tb`.
+
+        Where `out` (M, N) is given the product is written into it, or with `add` added to it, and `out` returned.
+        """

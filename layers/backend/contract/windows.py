@@ -24,7 +24,10 @@ class Convolution(Protocol):
         relu: float | None = None,
         out: Array | None = None,
     ) -> Array:
-        """y.  b: (K,).  relu: the negative slope (>= 0) of a ReLU applied to y.  out: a flat array y may lie in."""
+        """y (N, K, out...), out = geom.out_size.  b: (K,), or None.
+
+        relu: the negative slope (>= 0) of a ReLU applied to y.  out: a flat array of y's size, in which y may lie.
+        """
 
     def conv_backward_data(
         self,
@@ -44,15 +47,16 @@ class Convolution(Protocol):
         """
 
     def conv_backward_weights(self, x: Array, dy: Array, geom: ConvGeometry, dw: Array) -> None:
-        """Adds to dw the gradient of w."""
+        """Adds to dw (K, C/group, kernel...) the gradient of w, summed over the batch."""
 
     def conv_backward(
         self, x: Array, dy: Array, w: Array, geom: ConvGeometry, dw: Array | None, need: bool
     ) -> Array | None:
-        """Both gradients of conv_forward: adds to dw unless that is None, and returns dx if needed, else None."""
+        """Both gradients of conv_forward: adds to dw, of w's shape, unless that is None; returns dx, of x's shape, if
+        needed, else None."""
 
     def upsample_backward(self, dy: Array, w: Array, geom: ConvGeometry) -> Array:
-        """dx of a conv_backward_data that ran with `diagonal`."""
+        """The gradient, of the shape that dy had there, of a conv_backward_data that ran with `diagonal`."""
 
     def bias_backward(self, dy: Array, db: Array) -> None:
         """Adds to db (C,) the sum of dy (N, C, ...) over all axes but 1."""
@@ -84,26 +88,26 @@ class Pooling(Protocol):
     """x (N, C, H, W), y (N, C, *geom.out)."""
 
     def max_pool_forward(self, x: Array, geom: PoolGeometry) -> tuple[Array, Array]:
-        """(y, index): the largest pixel of each window and its position in the plane (int32).
+        """(y, index), both (N, C, *geom.out): the largest pixel of each window and its position in the plane (int32).
 
         The first of equals wins; padding and NaN never do.  Where nothing wins index is -1, and y is 0 if the
         window holds no pixel at all, else the lowest number of the type.
         """
 
     def max_pool(self, x: Array, geom: PoolGeometry) -> Array:
-        """y of max_pool_forward, where nobody asks for the positions."""
+        """y (N, C, *geom.out) of max_pool_forward, where nobody asks for the positions."""
 
     def max_pool_backward(self, dy: Array, index: Array, geom: PoolGeometry, spatial: Shape) -> Array:
         """dx (N, C, *spatial): each dy goes to the pixel that `index` names."""
 
     def ave_pool_forward(self, x: Array, geom: PoolGeometry) -> Array:
-        """y: the sum of each window over its area in image + pad."""
+        """y (N, C, *geom.out): the sum of each window over its area in image + pad."""
 
     def ave_pool_backward(self, dy: Array, geom: PoolGeometry, spatial: Shape) -> Array:
         """dx (N, C, *spatial): each dy spread evenly over its window."""
 
     def stochastic_pool_forward(self, x: Array, geom: PoolGeometry, train: bool) -> tuple[Array, Array | None]:
-        """(y, index or None) of x >= 0.
+        """(y, index or None), both (N, C, *geom.out), of x >= 0.
 
         train: a pixel drawn with a probability in proportion to its value, and its position as in max pooling;
         else the values' mean weighted by themselves, and None.
