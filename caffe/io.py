@@ -49,12 +49,12 @@ def blobproto_to_array(blob, return_diff: bool = False) -> np.ndarray:
 
 
 def array_to_blobproto(arr, diff=None):
-    """A BlobProto with these values, and their gradient if one is given."""
+    """A BlobProto of the array's shape with its values as float32, and their gradient if one is given."""
     return arrays.array_to_blobproto(np.asarray(arr), None if diff is None else np.asarray(diff))
 
 
 def arraylist_to_blobprotovector_str(arraylist: Iterable[np.ndarray]) -> bytes:
-    """Arrays as the bytes of a BlobProtoVector."""
+    """Arrays of any shapes as the bytes of a BlobProtoVector."""
     return caffe_pb2.BlobProtoVector(blobs=map(array_to_blobproto, arraylist)).SerializeToString()
 
 
@@ -64,12 +64,12 @@ def blobprotovector_str_to_arraylist(data: bytes) -> list[np.ndarray]:
 
 
 def array_to_datum(arr, label: int | None = None):
-    """A Datum of an array (C, H, W): bytes for uint8, floats for all else."""
+    """A Datum of an array (C, H, W): bytes for uint8, floats for all else.  DataFault for other axes."""
     return arrays.array_to_datum(arr, label)
 
 
 def datum_to_array(datum) -> np.ndarray:
-    """The values of a Datum, (C, H, W)."""
+    """The values of a Datum, (C, H, W): uint8 of bytes, else float32."""
     return arrays.datum_to_array(datum)
 
 
@@ -164,7 +164,10 @@ class Transformer:
         self.mean, self.input_scale = {}, {}
 
     def preprocess(self, in_: str, data) -> np.ndarray:
-        """An image (H, W, C) as the input wants it, float32."""
+        """An image (H, W, C) as the input wants it: float32, (C, H, W) once set_transpose was called.
+
+        GraphFault where the net has no such input, TypeError for a path.
+        """
         self._check_input(in_)
         if isinstance(data, (str, os.PathLike)):
             raise TypeError(f"an array is expected, not a path: caffe.io.load_image({str(data)!r}) reads one")
@@ -183,7 +186,8 @@ class Transformer:
         return array * np.float32(self.input_scale.get(in_, 1))
 
     def deprocess(self, in_: str, data) -> np.ndarray:
-        """The image of an input's array: preprocess the other way round, but for the size."""
+        """The image, float32, of an input's array (C, H, W) or (1, C, H, W): preprocess the other way round, but not
+        the size."""
         self._check_input(in_)
         array = np.array(data, np.float32).squeeze()
         array = array / np.float32(self.input_scale.get(in_, 1))
@@ -197,14 +201,14 @@ class Transformer:
         return array
 
     def set_transpose(self, in_: str, order: Sequence[int]) -> None:
-        """The order of the image's axes: (2, 0, 1) for (H, W, C) to (C, H, W)."""
+        """The order of the image's axes: (2, 0, 1) for (H, W, C) to (C, H, W).  ShapeFault for no order of them."""
         self._check_input(in_)
         if sorted(order) != list(range(len(self.inputs[in_]) - 1)):
             raise ShapeFault(f"transpose needs {len(self.inputs[in_]) - 1} axes for '{in_}', not {tuple(order)}")
         self.transpose[in_] = tuple(order)
 
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
-        """The order of channels: (2, 1, 0) for RGB to BGR."""
+        """The order of channels: (2, 1, 0) for RGB to BGR.  ShapeFault for no order of the input's."""
         self._check_input(in_)
         if sorted(order) != list(range(self.inputs[in_][1])):
             raise ShapeFault(
@@ -214,12 +218,15 @@ class Transformer:
         self.channel_swap[in_] = list(order)
 
     def set_raw_scale(self, in_: str, scale: float) -> None:
-        """A factor before the mean is taken off: 255 for images from 0 to 1."""
+        """A factor before the mean is taken off: 255 for images from 0 to 1 and a net of 0 to 255."""
         self._check_input(in_)
         self.raw_scale[in_] = float(scale)
 
     def set_mean(self, in_: str, mean) -> None:
-        """What is taken off: one number for each channel, or an array (C, H, W), resized to the input's size."""
+        """What is taken off: one number for each channel, or an array (C, H, W), resized to the input's size.
+
+        Channels are in the net's order, values as set_raw_scale leaves the image's.  ShapeFault where it does not fit.
+        """
         self._check_input(in_)
         if isinstance(mean, (str, os.PathLike)):
             raise TypeError(f"a mean is an array, not a path: np.load({str(mean)!r}) reads a .npy file")
@@ -240,7 +247,7 @@ class Transformer:
         self.mean[in_] = mean
 
     def set_input_scale(self, in_: str, scale: float) -> None:
-        """A factor after the mean is taken off."""
+        """A factor after the mean is taken off, as 0.017 of MobileNets."""
         self._check_input(in_)
         self.input_scale[in_] = scale
 

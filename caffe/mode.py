@@ -46,12 +46,12 @@ def set_mode_gpu() -> None:
 
 
 def set_device(device_id: int) -> None:
-    """Choose the GPU for set_mode_gpu."""
+    """Choose the GPU for set_mode_gpu, by its number from 0; nets that are there already stay where they are."""
     _mode.device = int(device_id)
 
 
 def set_random_seed(seed: int) -> None:
-    """Start the random numbers of fillers and dropout at this seed."""
+    """Start the random numbers of fillers and dropout at this seed; of solvers to come without random_seed, too."""
     _mode.seed = int(seed)
     backend().seed(_mode.seed)
 

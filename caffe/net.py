@@ -91,17 +91,18 @@ class Net(Stored):
 
     @property
     def lock(self):
-        """Held during each call, so that threads may share the net; hold it to make several calls, or a call and a
-        look at `blobs`, one."""
+        """A reentrant lock, held during each call, so that threads may share the net; hold it to make several calls,
+        or a call and a look at `blobs`, one."""
         return self.engine.lock
 
     @alone
     def forward(self, blobs=None, start=None, end=None, **kwargs) -> dict[str, np.ndarray]:
         """Run the layers from `start` to `end` (names, both included).
 
-        kwargs: {input: array}, for all inputs or none.  blobs: names to return beside the outputs.
+        kwargs: {input: array of its blob's shape}, for all inputs or none.  blobs: names to return beside the outputs.
         Returns {blob: its data} of the net's outputs, or with `end` of that layer's tops: the blobs' own memory, which
-        the next run writes to; where several threads run the net, copies.
+        the next run writes to; where several threads run the net, copies.  All are float32.  KeyError or NetError where
+        a name is none of the net's, ShapeFault where an array does not fit.
         """
         wanted = blob_names(blobs, "forward", self.inputs)
         self._fill("data", kwargs, self.inputs, "forward", "inputs")
@@ -253,12 +254,15 @@ class Net(Stored):
 
     @alone
     def reshape(self) -> None:
-        """Bring all blobs to the sizes that follow from the inputs' (forward does that too)."""
+        """Bring all blobs to the sizes that follow from the inputs' (forward does that too).
+
+        ShapeFault where they do not fit; then all blobs are as they were.
+        """
         self.engine.reshape({})
 
     @alone
     def clear_param_diffs(self) -> None:
-        """Set the diffs of all params to zero."""
+        """Set the diffs of all params, which `backward` adds to, to zero."""
         for blobs in self.params.values():
             for blob in blobs:
                 blob.clear_diff()

@@ -50,12 +50,12 @@ class Solver:
 
     @property
     def iter(self) -> int:
-        """The updates done so far."""
+        """The number of updates done so far; a restored solver goes on from its snapshot's."""
         return self._engine.iter
 
     @property
     def lr(self) -> float:
-        """The rate of the next update."""
+        """The learning rate of the next update, before each param's lr_mult."""
         return self._engine.lr
 
     @property
@@ -64,8 +64,11 @@ class Solver:
         return self._engine.param
 
     def step(self, iterations: int) -> None:
-        """Do that many updates, with the tests, displays and snapshots that fall due; the params' diffs are the last
-        update then."""
+        """Do that many updates, with the tests, displays and snapshots that fall due; max_iter is not looked at.
+
+        Afterwards the params' diffs are what was taken from their data last, as in Caffe, not gradients.  ValueError
+        for a negative number; SolverFault where the loss is no longer finite, which names the layer where it began.
+        """
         if int(iterations) < 0:
             raise ValueError(f"step takes a number of iterations from 0, not {iterations}")
         self._lend()
@@ -73,19 +76,29 @@ class Solver:
         self._engine.updater.updates_to_grads()
 
     def solve(self, resume_file: str | None = None) -> None:
-        """Train to max_iter, from a .solverstate if one is given."""
+        """Train to max_iter, from a .solverstate if one is given; then snapshot and test as the file says.
+
+        SolverFault as of `step`, and where max_iter is missing.
+        """
         if resume_file:
             self.restore(resume_file)
         self._lend()
         self._engine.solve()
 
     def restore(self, state_file) -> None:
-        """Go on from a .solverstate or .solverstate.h5."""
+        """Go on from a .solverstate or .solverstate.h5, and from the weights that it names.
+
+        FileFault (a RuntimeError) where there is no such file, WeightsFault where it is of another net or solver; then
+        nothing has changed.
+        """
         self._lend()
         self._engine.restore(require_file(state_file))
 
     def snapshot(self) -> None:
-        """Write weights and solver state, named after snapshot_prefix."""
+        """Write PREFIX_iter_N.caffemodel and .solverstate (or .h5), PREFIX being snapshot_prefix.
+
+        SolverFault or WeightsFault where they cannot be written; older files stay whole.
+        """
         self._lend()
         self._engine.snapshot()
 
@@ -97,11 +110,15 @@ class Solver:
         self._engine.iter += 1
 
     def share_weights(self, net: Net) -> None:
-        """Let another net use this solver's weights."""
+        """Let another net use this solver's weights: the same arrays, for layers of the same names.
+
+        WeightsFault where shapes differ.
+        """
         net.share_with(self.net)
 
     def add_callback(self, on_start, on_gradients_ready) -> None:
-        """Call on_start() before each iteration, on_gradients_ready() before each update."""
+        """Call on_start() before each iteration, on_gradients_ready() before each update, when the diffs of params hold
+        the sum of iter_size passes.  What they write into blobs and params counts."""
 
         def then_lend(function):
             def call():
