@@ -100,8 +100,8 @@ def load_image(filename, color: bool = True) -> np.ndarray:
 
 
 def resize_image(im, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarray:
-    """An image (H, W, C) at the size new_dims (height, width), by a spline of that order; pixel centres keep their
-    place, and nothing is averaged when shrinking."""
+    """An image (H, W, C) at the size new_dims (height, width), by a spline of that order; pixel centres stay
+    where they are, and nothing is averaged when shrinking."""
     from scipy import ndimage
 
     if isinstance(im, (str, os.PathLike)):

@@ -44,7 +44,7 @@ class AnnotatedRecords(DatabaseSource):
         height, width = image.shape[1:]
         cut = self.transform.window(height, width, rng, where)
         seen = cut.left / width, cut.top / height, (cut.left + cut.width) / width, (cut.top + cut.height) / height
-        rows = annotations.project(annotations.place_in(rows, filled), seen, self.emit)
+        rows = annotations.project(annotations.put_into(rows, filled), seen, self.emit)
         rows = annotations.mirrored(rows) if cut.mirror else rows
         return [self.transform.apply(image, cut, where), rows][: self.tops], where
 
@@ -61,7 +61,7 @@ class AnnotatedRecords(DatabaseSource):
             if len(mean) not in (0, 1, image.shape[2]):
                 raise ShapeFault(f"{where}: the image has {image.shape[2]} channel(s), its mean {len(mean)}")
             image, filled = augmentation.expand(image, self.fields.expand_param, mean, rng)
-            rows = annotations.place_in(rows, filled)
+            rows = annotations.put_into(rows, filled)
         window = self._window(rows, rng)
         if window is not None:
             height, width = image.shape[:2]

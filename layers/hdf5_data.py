@@ -20,7 +20,7 @@ LARGEST_RATIO = 1100  # of deflate's compression: a smaller file that promises m
 
 
 class Hdf5Rows(Source):
-    """Rows of the files in turn; shuffled, the files change places, and so do the rows within each file."""
+    """Rows of the files in turn; shuffled, the files come in another order, and so do the rows within each file."""
 
     def __init__(self, listing: str, folder: str, names: list[str], shuffle: bool):
         """folder: where files lie that are not in the working directory.  names: of the datasets."""
@@ -100,13 +100,13 @@ class Hdf5Rows(Source):
 
     def batch(self, indices):
         tops = [np.empty((len(indices), *shape), np.float32) for shape in self.shapes]
-        places = enumerate(self.find(index) for index in indices)
+        rows_of_files = enumerate(self.find(index) for index in indices)
 
         def block(item):
             file, row, epoch = item[1]
             return file, row // self.block, epoch
 
-        for (file, number, epoch), group in itertools.groupby(places, key=block):
+        for (file, number, epoch), group in itertools.groupby(rows_of_files, key=block):
             at, rows = zip(*((i, position[1]) for i, position in group), strict=True)
             rows = np.array(rows) - number * self.block
             if self.shuffle:

@@ -1,4 +1,4 @@
-"""What a net can do but was hardly meant to: told as warnings when it is built, each with its place."""
+"""What a net can do but was hardly meant to: told as warnings when it is built, each with its location."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def warn_of_layers(steps: Sequence[Step], told: set[str]) -> None:
                 _warn(step, line)
 
 
-def place_of(step: Step) -> str:
-    """How warnings begin: the layer, and where it stands."""
-    place = f"{step.where}: " * bool(str(step.where))
-    return f"{place}layer {step.label}: "
+def heading(step: Step) -> str:
+    """How warnings begin: the layer, and where it is written."""
+    location = f"{step.where}: " * bool(str(step.where))
+    return f"{location}layer {step.label}: "
 
 
 def _warn(step: Step, line: str) -> None:
-    warn(place_of(step) + line)
+    warn(heading(step) + line)

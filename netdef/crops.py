@@ -30,10 +30,10 @@ def wrong_crops(steps: Sequence[Step]) -> list[str]:
     wrong = [(step, offsets) for step in steps if (offsets := _asked_for(step)) not in ([], [0])]
     if not wrong:
         return []
-    place = f"{wrong[0][0].where}: " * bool(str(wrong[0][0].where))
+    location = f"{wrong[0][0].where}: " * bool(str(wrong[0][0].where))
     named = some((f"'{step.name}' {', '.join(map(str, offsets))}" for step, offsets in wrong), len(wrong))
     return [
-        f"{place}Crop without crop_param cuts from offset 0 on, but the coordinates of the bottoms ask for another: "
+        f"{location}Crop without crop_param cuts from offset 0 on, but the coordinates of the bottoms ask for another: "
         f"{named}; write crop_param {{ offset: ... }}, or build the net with auto_crop=True (commands: --auto-crop), "
         "as the forks of Caffe that computed it"
     ]

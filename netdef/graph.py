@@ -71,7 +71,7 @@ class Step:
         return _Located(self)
 
     def located_error(self, error: Exception) -> Exception:
-        """The error with this layer and its place, or the one to be raised instead of it."""
+        """The error with this layer and its location, or the one to be raised instead of it."""
         if isinstance(error, NetError):
             if isinstance(error, MissingFile) and error.layer is None:
                 error.also_beside(self.folder)
@@ -79,11 +79,13 @@ class Step:
             if error.layer is None:
                 error.layer = self.label
                 if isinstance(error, LabelFault) and error.label is not None and self.cls.ignores:
-                    error.what += f", or mark such places with {self.cls.ignores} {{ ignore_label: {error.label} }}"
+                    error.what += (
+                        f", or mark such pixels or items with {self.cls.ignores} {{ ignore_label: {error.label} }}"
+                    )
         elif isinstance(error, MemoryError) and not hasattr(error, "raised_by"):
             return self._out_of_memory(error)
         else:
-            vars(error)["layer_place"] = f"{self.where}{': ' * bool(str(self.where))}layer {self.label}"
+            vars(error)["layer_location"] = f"{self.where}{': ' * bool(str(self.where))}layer {self.label}"
             if hasattr(error, "add_note"):  # a Python layer's own; notes exist since Python 3.11
                 error.add_note(f"in layer {self.label}{at(self.where)}")
         return error
@@ -168,11 +170,11 @@ class _Wiring:
     def _read(self, name: str, index: int, step: Step) -> Value:
         if name in self.newest:
             return self.newest[name]
-        place = step.where.fields.get(f"bottom[{index}]")
+        where = step.where.fields.get(f"bottom[{index}]")
         for spec, where in zip(self.specs[step.index :], self.wheres[step.index :], strict=True):
             if name in spec.top:
                 whose = "this layer itself" if spec is step.spec else f"layer '{spec.name}'{at(where)}, further down"
-                raise GraphFault(f"bottom '{name}' is made by {whose}: a layer reads what layers above it make", place)
+                raise GraphFault(f"bottom '{name}' is made by {whose}: a layer reads what layers above it make", where)
         what = f"bottom {index} reads '{name}', which "
         if name in self.absent:
             makers = self.absent[name]
@@ -181,28 +183,28 @@ class _Wiring:
                 f"{what}only {whose.format(' and '.join(makers))} part of the {self.state}: change their include and "
                 "exclude rules, give the stage they ask for (train_state or test_state { stage } of a solver, --stage "
                 "of a command), or exclude this layer too",
-                place,
+                where,
             )
         near = did_you_mean(name, self.newest)
         others = some(self.newest) or "none: begin with a data layer or an Input"
-        raise GraphFault(f"{what}no layer makes{near or f'; there are {others}'}", place)
+        raise GraphFault(f"{what}no layer makes{near or f'; there are {others}'}", where)
 
     def _make(self, name: str, slot: int, step: Step) -> Value:
-        place = step.where.fields.get(f"top[{slot}]")
+        where = step.where.fields.get(f"top[{slot}]")
         if name in list(step.spec.top)[:slot]:
-            raise GraphFault(f"has two tops called '{name}': give each its own name", place)
+            raise GraphFault(f"has two tops called '{name}': give each its own name", where)
         earlier = self.newest.get(name)
         if earlier is not None:
             maker = f"layer '{earlier.producer.name}'{at(earlier.producer.where)}"
             in_place = slot < len(step.bottoms) and step.bottoms[slot] is earlier
             if not in_place:
                 remedy = _phases(earlier.producer.spec, step.spec) or "give this one another name"
-                raise GraphFault(f"top '{name}' is already made by {maker}: {remedy}", place)
+                raise GraphFault(f"top '{name}' is already made by {maker}: {remedy}", where)
             if not step.cls.in_place:
                 raise GraphFault(
                     f"top '{name}' has the name of its bottom (made by {maker}), but {step.cls.type} does "
                     f'not work in place: name the top differently, as top: "{step.name}"',
-                    place,
+                    where,
                 )
         return Value(name, step, slot)
 

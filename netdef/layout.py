@@ -1,7 +1,7 @@
 """Placing a directed graph on a page: sources on top, every edge downwards, few crossings, straight lines.
 
 Four steps, after Sugiyama: each node gets a row (the longest way from a source); edges that skip rows get
-a joint in each row they cross; rows are ordered by the mean place of their neighbours; then everything
+a joint in each row they cross; rows are ordered by the mean position of their neighbours; then everything
 slides sideways to lie as straight above its neighbours as the widths allow, the longest chain straightest.
 """
 
@@ -102,17 +102,17 @@ def _pull(one: Item, other: Item, chained: bool) -> float:
 
 
 def _order(rows: list[list[Item]]) -> None:
-    place = {item: index for row in rows for index, item in enumerate(row)}
+    position = {item: index for row in rows for index, item in enumerate(row)}
     for sweep in range(ORDERINGS):
         downwards = sweep % 2 == 0
         for row in rows if downwards else reversed(rows):
 
             def mean(item: Item, step=-1 if downwards else 1) -> float:
-                near = [place[link] for link, _ in item.links if link.row == item.row + step]
-                return sum(near) / len(near) if near else place[item]
+                near = [position[link] for link, _ in item.links if link.row == item.row + step]
+                return sum(near) / len(near) if near else position[item]
 
             row.sort(key=mean)
-            place.update((item, index) for index, item in enumerate(row))
+            position.update((item, index) for index, item in enumerate(row))
 
 
 def _slide(rows: list[list[Item]], gap: float) -> None:

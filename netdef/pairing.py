@@ -98,5 +98,5 @@ def _named(step: Step) -> str:
 
 
 def _is_map(value: Value) -> bool:
-    """Whether a sample has places, as images have, and not just one number or vector."""
+    """Whether a sample has pixels, as images have, and not just one number or vector."""
     return len(value.shape) > 2 and max(value.shape[2:]) > 1

@@ -13,7 +13,7 @@ import numpy as np
 from demitasse.layers.backend.contract import Backend
 from demitasse.layers.fillers import fill
 from demitasse.layers.layer import Param
-from demitasse.netdef.cautions import place_of
+from demitasse.netdef.cautions import heading
 from demitasse.netdef.fields import own_fields
 from demitasse.netdef.graph import Step
 from demitasse.netdef.weight_matching import LoadReport, fitted
@@ -108,7 +108,7 @@ def _entries(step: Step) -> Sequence[ParamSpec]:
     entries, there = list(step.spec.param), len(step.layer.params)
     without_bias = any(getattr(getattr(step.spec, name), "bias_term", True) is False for name in own_fields(step.cls))
     if len(entries) == there + 1 and without_bias and not entries[-1].name:
-        warn(f"{place_of(step)}its last param entry is for a bias, but bias_term is false: it has no effect")
+        warn(f"{heading(step)}its last param entry is for a bias, but bias_term is false: it has no effect")
         entries.pop()
     if len(entries) > there:
         raise GraphFault(

@@ -37,9 +37,9 @@ def net_state(net: NetParameter, phase: str | int, level: int = 0, stages: Itera
 def filter_net(
     net: NetParameter, wheres: Sequence[Where], phase: str | int, level: int = 0, stages: Iterable[str] = ()
 ) -> tuple[NetParameter, list[Where]]:
-    """A copy of `net` with the layers of this state only, and their places; `state` says which state it is."""
+    """A copy of `net` with the layers of this state only, and their locations; `state` says which state it is."""
     state = net_state(net, phase, level, stages)
-    kept, places = NetParameter(), []
+    kept, locations = NetParameter(), []
     kept.CopyFrom(net)
     del kept.layer[:]
     kept.state.CopyFrom(state)
@@ -47,8 +47,8 @@ def filter_net(
         with located(where, f"'{layer.name}' ({layer.type})"):
             if is_included(layer, state):
                 kept.layer.add().CopyFrom(layer)
-                places.append(where)
-    return kept, places
+                locations.append(where)
+    return kept, locations
 
 
 def is_included(layer: LayerParameter, state: NetState) -> bool:

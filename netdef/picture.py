@@ -90,10 +90,10 @@ def plan_or_wiring(source: str | os.PathLike | NetParameter, phase: str | int) -
     try:
         return Plan(source, phase)
     except Exception as error:
-        written, places = read_net(source)
-        message, wheres = filter_net(written, places, phase)
+        written, locations = read_net(source)
+        message, wheres = filter_net(written, locations, phase)
         steps = wire(message.layer, wheres)
-        layer = str(getattr(error, "layer", None) or getattr(error, "layer_place", ""))
+        layer = str(getattr(error, "layer", None) or getattr(error, "layer_location", ""))
         if not any(step.label in layer for step in steps if not step.bottoms):
             raise
         return Wiring(steps)
@@ -120,10 +120,10 @@ def compose(plan: Plan | Wiring) -> Drawing:
     left = min(item.x - item.width / 2 for row in layout.rows for item in row)
     right = max(item.x + item.width / 2 for row in layout.rows for item in row)
     dx = MARGIN - left
-    places = [(item.x + dx - box.width / 2, _top(item), box) for box, item in layout.items.items()]
+    located = [(item.x + dx - box.width / 2, _top(item), box) for box, item in layout.items.items()]
     curves = [[(item.x + dx, y) for item, y in _points(path)] for path in layout.paths.values()]
-    texts = [text for x, y, box in places for text in _box_texts(x, y, box)] + _shape_texts(edges, layout, dx)
-    return Drawing(right - left + 2 * MARGIN, MARGIN * 2 + ROW * (len(layout.rows) - 1) + BOX, places, curves, texts)
+    texts = [text for x, y, box in located for text in _box_texts(x, y, box)] + _shape_texts(edges, layout, dx)
+    return Drawing(right - left + 2 * MARGIN, MARGIN * 2 + ROW * (len(layout.rows) - 1) + BOX, located, curves, texts)
 
 
 def _boxes_and_edges(steps: Sequence[Step]) -> tuple[list[Box], list[tuple[Box, Box, Value]]]:

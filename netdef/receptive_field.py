@@ -16,67 +16,66 @@ from demitasse.proto.errors import GraphFault
 
 
 @dataclass(frozen=True)
-class Sight:
+class ReceptiveField:
     """The map from input coordinates to the blob's, and how many input pixels one of its pixels depends on."""
 
-    place: CoordMap
+    coords: CoordMap
     field: tuple[float, ...]
 
     @property
     def stride(self) -> tuple[float, ...]:
         """How many input pixels one step is, an axis each."""
-        return tuple(1 / scale for scale in self.place.scale)
+        return tuple(1 / scale for scale in self.coords.scale)
 
     @property
     def offset(self) -> tuple[float, ...]:
         """Where the first pixel's middle lies in the input, in pixels, an axis each."""
-        return self.place.inverse().shift
+        return self.coords.inverse().shift
 
 
-INPUT = Sight(IDENTITY, (1.0,))
+INPUT = ReceptiveField(IDENTITY, (1.0,))
 
 
-def sights(steps: Sequence[Step]) -> dict[Value, Sight]:
-    """The sight of every value that has a place in the image; tops of layers without bottoms are the image."""
-    found: dict[Value, Sight] = {}
+def receptive_fields(steps: Sequence[Step]) -> dict[Value, ReceptiveField]:
+    """That of every value whose pixels lie in the image; tops of layers without bottoms are the image."""
+    found: dict[Value, ReceptiveField] = {}
     for step in steps:
-        sight = _sight_after(step, found)
-        if sight is not None:
-            found.update((value, sight) for value in step.tops if len(value.shape) > 2)
+        made = _field_after(step, found)
+        if made is not None:
+            found.update((value, made) for value in step.tops if len(value.shape) > 2)
     return found
 
 
-def _sight_after(step: Step, found: dict[Value, Sight]) -> Sight | None:
+def _field_after(step: Step, found: dict[Value, ReceptiveField]) -> ReceptiveField | None:
     if not step.bottoms:
         return INPUT
     coords = step.layer.coords() or _unmoved(step)
-    seeing = [
+    fields = [
         found[value]
         for i, value in enumerate(step.bottoms)
         if value in found and i not in step.cls.never_differentiable
     ]
-    if coords is None or not seeing:
+    if coords is None or not fields:
         return None
     try:
-        return Sight(CoordMap(*coords).after(seeing[0].place), _field(step.layer, seeing))
-    except GraphFault:  # axes that do not go together: the pixels have no place any more
+        return ReceptiveField(CoordMap(*coords).after(fields[0].coords), _width(step.layer, fields))
+    except GraphFault:  # axes that do not go together: no coordinates belong to the pixels any more
         return None
 
 
 def _unmoved(step: Step) -> tuple | None:
-    """Layers without a map that keep the image's size, such as Concat and Softmax, keep its place too."""
+    """Layers without a map that keep the image's size, such as Concat and Softmax, keep its coordinates too."""
     spatial = {value.shape[2:] for value in (*step.bottoms, *step.tops)}
     axes = {len(value.shape) for value in (*step.bottoms, *step.tops)}
     return (IDENTITY.axis, IDENTITY.scale, IDENTITY.shift) if len(spatial) == 1 == len(axes) else None
 
 
-def _field(layer: Layer, seeing: Sequence[Sight]) -> tuple[float, ...]:
+def _width(layer: Layer, fields: Sequence[ReceptiveField]) -> tuple[float, ...]:
     """The widest that any bottom brings, and the layer's window in steps of that bottom."""
     window = layer.window()
-    axes = max(len(window), *(len(part) for sight in seeing for part in (sight.field, sight.stride)))
+    axes = max(len(window), *(len(part) for one in fields for part in (one.field, one.stride)))
     return tuple(
-        max(_axis(sight.field, i) + (_axis(window, i) - 1) * _axis(sight.stride, i) for sight in seeing)
-        for i in range(axes)
+        max(_axis(one.field, i) + (_axis(window, i) - 1) * _axis(one.stride, i) for one in fields) for i in range(axes)
     )
 
 

@@ -10,7 +10,7 @@ from demitasse.netdef.coords import above_value, crop_offset, map_between
 from demitasse.netdef.graph import Step
 from demitasse.netdef.plan import Plan
 from demitasse.netdef.program import Choices, compile_program
-from demitasse.netdef.receptive_field import Sight, sights
+from demitasse.netdef.receptive_field import ReceptiveField, receptive_fields
 from demitasse.netdef.wording import shape_text
 from demitasse.proto.errors import GraphFault, printable
 
@@ -46,7 +46,7 @@ class Crop:
 
 def table(plan: Plan) -> str:
     """The whole report, as lines of text."""
-    seen = sights(plan.steps)
+    seen = receptive_fields(plan.steps)
     rows = [_row(step, seen.get(step.tops[0]) if step.tops else None) for step in plan.steps]
     lines = _aligned([HEADINGS, *rows], NUMERIC)
     lines.insert(1, "-" * max(map(len, lines)))
@@ -102,7 +102,7 @@ def _check_crop(step: Step) -> Crop:
     return Crop(step.name, written, tuple(right))
 
 
-def _row(step: Step, sight: Sight | None) -> tuple[str, ...]:
+def _row(step: Step, sight: ReceptiveField | None) -> tuple[str, ...]:
     params = sum(param.count for param in step.layer.params)
     in_place = [value.name for value in step.bottoms] == [value.name for value in step.tops]
     blobs = [" + ".join(value.name for value in values) for values in (step.bottoms, step.tops)]

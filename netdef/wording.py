@@ -1,4 +1,4 @@
-"""How messages and tables write counts, shapes and places."""
+"""How messages and tables write counts, shapes and locations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def times_text(number: int) -> str:
 
 
 def at(where: Where | None) -> str:
-    """ " at net.prototxt:3:1", or nothing where the place is unknown."""
+    """ " at net.prototxt:3:1", or nothing where the location is unknown."""
     return f" at {where}" if where and str(where) else ""
 
 

@@ -70,9 +70,9 @@ def read_net(data: memoryview, path: str | os.PathLike) -> tuple[NetParameter, l
                 rest.append(data[at:stop])
         net = _parsed(NetParameter, b"".join(rest))
     except wire.Damaged as error:
-        raise _damaged(data, path, error, _place(layers)) from None
+        raise _damaged(data, path, error, _position(layers)) from None
     except (DecodeError, UnicodeDecodeError):
-        raise fault(path, f"the description of the net is damaged, {_place(layers)}") from None
+        raise fault(path, f"the description of the net is damaged, {_position(layers)}") from None
     if not layers:
         raise fault(path, "not a .caffemodel: there is no layer in it")
     for layer, _ in layers:
@@ -104,7 +104,7 @@ def _name(layer) -> str:
     return layer.layer.name if isinstance(layer, V1LayerParameter) and layer.HasField("layer") else layer.name
 
 
-def _place(layers) -> str:
+def _position(layers) -> str:
     return f"after layer '{_name(layers[-1][0])}'" if layers else "before the first layer is complete"
 
 

@@ -187,6 +187,6 @@ def _of_users_code(error: Exception) -> str:
     lines += traceback.StackSummary.from_list(frames).format()
     vars(error)["__notes__"] = []  # the last line says where
     lines += traceback.format_exception_only(type(error), error)
-    location = getattr(error, "layer_place", "")
+    location = getattr(error, "layer_location", "")
     what = " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
     return f"{''.join(lines)}{location}{': ' * bool(location)}{code} raised {what}{'; ' * bool(remedy)}{remedy}"

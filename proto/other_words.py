@@ -112,7 +112,7 @@ def other_field(field: str, known: Iterable[str]) -> str:
 
 
 def character_hint(character: str) -> str:
-    """ ": a comment begins with #" for a character that has no place in a prototxt; may be empty."""
+    """ ": a comment begins with #" for a character that does not belong in a prototxt; may be empty."""
     if character in _CHARACTERS:
         return f": {_CHARACTERS[character]}"
     plain = unicodedata.normalize("NFKC", character)

@@ -112,7 +112,7 @@ class _Parser:
         return len(self.stack) > 1 and self.stack[1].message.DESCRIPTOR.name in forms
 
     def look_for_a_quote(self, fault: NetError) -> None:
-        """Where a quote is missing, words and strings change places up to the end of the line: SyntaxFault there."""
+        """SyntaxFault where a quote is missing: words and strings are exchanged up to the end of the line."""
         for _ in range(100):
             if self.ahead.kind == "end" or not fault.where or self.where(self.ahead).line != fault.where.line:
                 break

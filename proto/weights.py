@@ -132,7 +132,7 @@ def write_weights(
     if ending in _FOREIGN_ENDINGS:
         raise fault(path, f"weights are not written as {ending}: name the file .caffemodel, .h5, .npz or .safetensors")
     if grads and ending in (".npz", ".safetensors"):
-        raise fault(path, f"{ending} files have no place for gradients: write .caffemodel or .h5")
+        raise fault(path, f"{ending} files cannot hold gradients: write .caffemodel or .h5")
     if layers.get("") and ending in (".npz", ".safetensors"):
         raise fault(path, f"{ending} files cannot hold a layer without a name: write .caffemodel")
     if ending == ".npz":

@@ -25,10 +25,10 @@ def begin(solver: Solver) -> None:
     """Before a solver's first iteration: tell its log what is noteworthy and what is wrong; watch for equal scores."""
     solver.log.event(
         "settings",
-        solver=solver.log.place(solver.where.file),
+        solver=solver.log.path_in_events(solver.where.file),
         values=described(solver.param),
         versions=versions(),
-        tests=[solver.log.place(net.plan.steps[0].where.file) for net in solver.test_nets],
+        tests=[solver.log.path_in_events(net.plan.steps[0].where.file) for net in solver.test_nets],
         data=solver.data,
     )
     for name, text in solver.data.items():

@@ -1,4 +1,4 @@
-"""What a net predicts for every place of a map, and how well: the heads that its losses name, scored as it runs.
+"""What a net predicts for every pixel of a map, and how well: the heads that its losses name, scored as it runs.
 
 heads = HeadScores(net)        # of a net that segments; of any other it has nothing to say
 with heads: ... net.forward() ...
@@ -30,7 +30,7 @@ class Head:
 
 def find_heads(message: NetParameter) -> list[Head]:
     """The heads that a net's losses of classes (without one, its metrics of classes) name."""
-    known = set(layer_types())  # of any other type the net itself tells, with its place
+    known = set(layer_types())  # of any other type the net itself tells, with its location
     compare = [(layer, layer_class(layer.type)) for layer in message.layer if layer.type in known]
     for of_loss in (True, False):
         heads = [_head(layer, cls) for layer, cls in compare if cls.ignores and cls.is_loss == of_loss]
@@ -62,7 +62,7 @@ def _are_maps(scores, labels) -> bool:
 class HeadScores:
     """While it is entered, the confusion matrices of a net's heads are summed over what the net computes.
 
-    Counted are heads whose scores are maps (N, C, H, W) with a label for each place; a net that gives one label to
+    Counted are heads whose scores are maps (N, C, H, W) with a label for each pixel; a net that gives one label to
     an image has none.  Blobs are read when the layer that compares them is about to run, so none is kept for it.
     pictures: of so many images (and heads) there are pictures, too: `rows`, {head's score blob: [picture]}.
     """

@@ -68,7 +68,7 @@ class Silent:
     def event(self, kind: str, **values) -> None:
         """Something for the JSON file alone."""
 
-    def place(self, path: str) -> str:
+    def path_in_events(self, path: str) -> str:
         """A path as an event names it."""
         return path
 
@@ -211,7 +211,7 @@ class Log(Silent):
         for listener in [one for one in self.listeners if hasattr(one, "pictures")]:
             self._tell(listener, listener.pictures, iteration, index, head, rows)
 
-    def place(self, path: str) -> str:
+    def path_in_events(self, path: str) -> str:
         """A path as an event names it: from the JSON file's folder, so that both can be moved, unless it was given from
         the root."""
         if self.json_path is None or os.path.isabs(path):

@@ -102,7 +102,7 @@ def _state_path(solver) -> str:
 
 
 def data_state(solver: Solver) -> str:
-    """The places in the data and the random numbers, as JSON."""
+    """The positions in the data and the random numbers, as JSON."""
     return json.dumps(
         {
             "net": solver.net.state(),
@@ -148,8 +148,8 @@ def write(solver: Solver, data: str = "") -> str:
             with contextlib.suppress(OSError):
                 os.unlink(path)
         raise
-    place = solver.log.place
-    solver.log.event("snapshot", iteration=solver.iter, weights=place(weights), state=place(state))
+    named = solver.log.path_in_events
+    solver.log.event("snapshot", iteration=solver.iter, weights=named(weights), state=named(state))
     _remove_replaced(solver, (f"{state}.json", weights, state))
     return state
 

@@ -1,7 +1,7 @@
 """The boxes in an image, as SSD stores and delivers them: AnnotatedDatum records to rows of numbers, cut and mirrored.
 
 A row is (item, group_label, instance_id, xmin, ymin, xmax, ymax, difficult): 8 columns of float32, the corners in
-shares of the image's sides.  `item`, the image's place in its batch, is 0 until the batch is made.
+shares of the image's sides.  `item`, the image's index in its batch, is 0 until the batch is made.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def project(rows: np.ndarray, window, emit=None) -> np.ndarray:
     return projected[keep]
 
 
-def place_in(rows: np.ndarray, box) -> np.ndarray:
+def put_into(rows: np.ndarray, box) -> np.ndarray:
     """The rows of an image that fills the box (x1, y1, x2, y2) of another: as seen in that one."""
     x1, y1, x2, y2 = box
     placed = rows.copy()
@@ -96,7 +96,7 @@ def darknet_blob(images: list[np.ndarray], names: list[str]) -> np.ndarray:
 
 
 def label_blob(images: list[np.ndarray]) -> np.ndarray:
-    """(1, 1, N, 8): the rows of all images, their place in the list as item; one row of -1 where there is none."""
+    """(1, 1, N, 8): the rows of all images, their index in the list as item; one row of -1 where there is none."""
     images = [rows.copy() for rows in images]
     for item, rows in enumerate(images):
         rows[:, ITEM] = item

@@ -1,4 +1,4 @@
-"""Files that a prototxt names: one DataFault, with the place it was named in, for all that can be wrong with them."""
+"""Files that a prototxt names: one DataFault, with where they are named, for all that can be wrong with them."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ ENCODINGS = {
 
 
 def read_image(path: str, color: bool, where: str) -> np.ndarray:
-    """The image file as (H, W, 3) BGR, or (H, W, 1) where not `color`; `place` names it in errors."""
+    """The image file as (H, W, 3) BGR, or (H, W, 1) where not `color`; `where` names it in errors."""
     return decode_image(read_file(path, where), color, where)
 
 

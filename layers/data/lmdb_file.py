@@ -58,7 +58,7 @@ class LmdbFile:
     def damage(self, what: str) -> ValueError:
         """What is wrong with the file, or that it is not the file any more that was opened."""
         if self._stamp() != self._opened:
-            what += " (it was written anew while it was read: close the net first, or write to another place)"
+            what += " (it was written anew while it was read: close the net first, or write to another folder)"
         return ValueError(what)
 
     def _read_meta(self, size: int) -> None:

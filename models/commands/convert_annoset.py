@@ -45,13 +45,15 @@ def convert_annoset(
     (height, width), else the image files are stored as they are.  What cannot be read is reported and left out; the
     database appears when it is whole.
     """
-    entries, place_of = _entries(root, listing)
+    entries, listing_name = _entries(root, listing)
     if shuffle:
         random.Random(0).shuffle(entries)
 
     def load(entry: Entry):
         try:
-            return _record(root, entry, f"image '{below(root, entry.name)}' ({place_of}:{entry.line})", labels, size)
+            return _record(
+                root, entry, f"image '{below(root, entry.name)}' ({listing_name}:{entry.line})", labels, size
+            )
         except DataFault as fault:
             return fault
 

@@ -123,7 +123,7 @@ def test_contrastive_loss_pushes_pairs_apart_up_to_the_margin():
         (TWO.format("MultinomialLogisticLoss", ""), [(2, 3), (2, 3)], ShapeFault, "one label per item"),
         (TWO.format("SigmoidCrossEntropyLoss", ""), [(2, 3), (2,)], ShapeFault, "one target per score"),
         (TWO.format("InfogainLoss", ""), [(2, 3), (2,)], SchemaFault, "no infogain matrix: give it as third bottom"),
-        (INFOGAIN, [(2, 3), (3,), (3, 3)], ShapeFault, "one label for each place expected"),
+        (INFOGAIN, [(2, 3), (3,), (3, 3)], ShapeFault, "one label for each item or pixel expected"),
         (INFOGAIN, [(2, 3), (2,), (3, 2)], ShapeFault, "3 classes need 3 x 3"),
         (INFOGAIN + "loss_param { class_weight: 1 }", [(2, 3), (2,), (3, 3)], SchemaFault, "1 times for 3 classes"),
         (CONTRASTIVE, [(2, 3), (2, 4), (2,)], ShapeFault, "equal"),

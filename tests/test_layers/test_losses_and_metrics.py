@@ -78,7 +78,7 @@ def test_the_second_top_holds_probabilities_and_passes_gradients():
 @pytest.mark.parametrize(
     "scores, labels, words",
     [
-        ((1, 3, 8, 8), (1, 1, 8, 7), "64 places.*one label for each place"),
+        ((1, 3, 8, 8), (1, 1, 8, 7), "take 64 labels.*one label for each item or pixel"),
         ((2, 3, 4), (1, 8), "2 images of scores, but 1 of labels"),
         ((4, 3), (1, 4), "4 images of scores, but 1 of labels"),
     ],

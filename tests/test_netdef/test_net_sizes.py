@@ -32,7 +32,7 @@ def test_a_size_that_does_not_fit_leaves_the_net_as_it_was():
         net.forward({"data": np.zeros((1, 3, 2, 2))})
     with pytest.raises(ShapeFault, match="has 4 channels, but the weights are for 3"):
         net.reshape({"data": (1, 4, 8, 8)})
-    with pytest.raises(ShapeFault, match="one label for each place"):
+    with pytest.raises(ShapeFault, match="one label for each item or pixel"):
         net.reshape({"data": (1, 3, 9, 9)})
     np.testing.assert_array_equal(net.forward()["loss"], expected)
 

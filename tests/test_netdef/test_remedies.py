@@ -19,9 +19,12 @@ def only(text, rules):
     [
         (
             "Accuracy",
-            "raise num_output of the score layer, or mark such places with accuracy_param { ignore_label: 4 }",
+            "raise num_output of the score layer, or mark such pixels or items with accuracy_param { ignore_label: 4 }",
         ),
-        ("SoftmaxWithLoss", "num_output of the score layer, or mark such places with loss_param { ignore_label: 4 }"),
+        (
+            "SoftmaxWithLoss",
+            "num_output of the score layer, or mark such pixels or items with loss_param { ignore_label: 4 }",
+        ),
         ("HingeLoss", "raise num_output of the score layer"),
         ("MultinomialLogisticLoss", "raise num_output of the score layer"),
     ],
@@ -97,5 +100,7 @@ def test_bottoms_exchanged(type_name):
 
 
 def test_bottoms_that_only_count_alike_are_not_called_exchanged():
-    with pytest.raises(ShapeFault, match="one label for each place expected$"):  # 4x3x16x16 values, 4x24x32 labels
+    with pytest.raises(
+        ShapeFault, match="one label for each item or pixel expected$"
+    ):  # 4x3x16x16 values, 4x24x32 labels
         Plan(blob("x", (4, 3, 16, 16)) + blob("y", (4, 1, 24, 32)) + layer("SoftmaxWithLoss", "l", "x y"))

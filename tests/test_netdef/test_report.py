@@ -11,7 +11,7 @@ from PIL import Image
 from demitasse.netdef.layout import lay_out
 from demitasse.netdef.picture import compose, draw, svg
 from demitasse.netdef.plan import Plan
-from demitasse.netdef.receptive_field import sights
+from demitasse.netdef.receptive_field import receptive_fields
 from demitasse.netdef.report import crops, live_most, macs, table, totals
 from demitasse.proto.errors import SchemaFault
 from tests.test_netdef import goldens
@@ -58,7 +58,7 @@ def test_the_table_of_fcn8s():
 )
 def test_receptive_fields_as_published(name, layer_name, field, stride):
     plan = plan_of(name)
-    seen = sights(plan.steps)[plan.newest[layer_name]]
+    seen = receptive_fields(plan.steps)[plan.newest[layer_name]]
     assert set(seen.field) == {field} and set(seen.stride) == {stride}
 
 
@@ -69,7 +69,7 @@ def test_the_place_of_a_pixel():
         + layer("Concat", "cat", "c c")
         + layer("InnerProduct", "ip", "cat", more="inner_product_param { num_output: 1 }")
     )
-    seen = sights(plan.steps)
+    seen = receptive_fields(plan.steps)
     assert set(seen[plan.newest["c"]].offset) == {-2}  # the first kernel covers -3, -2 and -1
     assert seen[plan.newest["cat"]] == seen[plan.newest["c"]]
     assert plan.newest["ip"] not in seen

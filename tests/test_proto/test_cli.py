@@ -64,7 +64,7 @@ def test_an_error_of_the_users_code_is_shown_from_there_on(capsys):
         try:
             theirs()
         except Exception as error:
-            error.layer_place = "net.prototxt:2:1: layer 'p' (Python)"
+            error.layer_location = "net.prototxt:2:1: layer 'p' (Python)"
             raise foreign(error, "Mine.forward")  # noqa: B904
 
     assert run_command(run) == 2
