@@ -14,7 +14,7 @@ MODULES = (
     "write",
     "prepare",
     "check",
-    "train",
+    "recipe",
     "score",
     "segment",
     "detect",

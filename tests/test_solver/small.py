@@ -89,7 +89,7 @@ class Lines:
     def pictures(self, iteration, index, head, rows):
         pass
 
-    def place(self, path):
+    def path_in_events(self, path):
         return path
 
     def close(self):
