@@ -171,9 +171,9 @@ class _Wiring:
         if name in self.newest:
             return self.newest[name]
         where = step.where.fields.get(f"bottom[{index}]")
-        for spec, where in zip(self.specs[step.index :], self.wheres[step.index :], strict=True):
+        for spec, other in zip(self.specs[step.index :], self.wheres[step.index :], strict=True):
             if name in spec.top:
-                whose = "this layer itself" if spec is step.spec else f"layer '{spec.name}'{at(where)}, further down"
+                whose = "this layer itself" if spec is step.spec else f"layer '{spec.name}'{at(other)}, further down"
                 raise GraphFault(f"bottom '{name}' is made by {whose}: a layer reads what layers above it make", where)
         what = f"bottom {index} reads '{name}', which "
         if name in self.absent:
