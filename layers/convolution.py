@@ -94,7 +94,7 @@ class Convolution(Layer):
     def _forward_one(self, x, relu, out):
         weight, bias = self._weight_and_bias()
         y = self.be.conv_forward(self._images(x), weight, bias, self.geometry, relu, out)
-        return y.reshape(*x.shape[: self.axis], *y.shape[1:])
+        return y if self.axis == 1 else y.reshape(*x.shape[: self.axis], *y.shape[1:])
 
     def _backward_one(self, x, dy, need):
         """dx if needed; adds to the params' gradients."""
@@ -102,7 +102,7 @@ class Convolution(Layer):
         self._bias_backward(dy)
         weight = self.params[0]
         dx = self.be.conv_backward(images, dy, weight.data, self.geometry, weight.grad, need)
-        return dx if dx is None else dx.reshape(x.shape)
+        return dx if dx is None or self.axis == 1 else dx.reshape(x.shape)
 
     # Helpers of both.
 
@@ -115,7 +115,7 @@ class Convolution(Layer):
 
     def _images(self, x):
         """(N, channels, spatial...): all axes before the channels are one batch."""
-        return x.reshape(math.prod(x.shape[: self.axis]), *x.shape[self.axis :])
+        return x if self.axis == 1 else x.reshape(math.prod(x.shape[: self.axis]), *x.shape[self.axis :])
 
     def _pixels(self, shape):
         return math.prod(shape[: self.axis]) * math.prod(shape[self.axis + 1 :])

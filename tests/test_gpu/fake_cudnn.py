@@ -53,6 +53,9 @@ class Tensor:
     def get_dim(self):
         return self.dim
 
+    def get_uid(self):
+        return id(self)
+
     def view(self, address):
         """The array (N, C, H, W) at an address, as its strides say."""
         count = int(np.prod(self.dim))
@@ -164,10 +167,10 @@ class pygraph:  # noqa: N801
     def execute(self, addresses, workspace, handle):
         assert self.built and workspace and not any(address % 16 for address in addresses.values())
         output = self.outputs[-1]
-        out = output.view(addresses[output])
+        out = output.view(addresses[output.get_uid()])
 
         def get(tensor):
-            return np.ascontiguousarray(tensor.view(addresses[tensor]), dtype=np.float32)
+            return np.ascontiguousarray(tensor.view(addresses[tensor.get_uid()]), dtype=np.float32)
 
         out[...] = output.make(get, output)
 

@@ -116,7 +116,7 @@ class RawModule:
             current.synchronize()
             shim.ShimRuntime().launch(self.file, name, 1, *values, blocks=grid[0], defines=self.defines)
 
-        return kernel
+        return SimpleNamespace(kernel=kernel)
 
 
 class FakeCupy(_Namespace):

@@ -53,35 +53,32 @@ def plans_of(net):
 @pytest.mark.full
 @pytest.mark.parametrize("net", NETS)
 def test_every_convolution_has_a_plan(net, planner):
-    from demitasse.layers.backend.gpu.cudnn import as_computed, is_unfolded
-    from demitasse.layers.backend.gpu.cudnn_plans import Spec
+    from demitasse.layers.backend.gpu.cudnn_spec import Spec
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # "cuDNN has no engine"
         for direction, image, weights, geometry, bias, relu in sorted(plans_of(net), key=repr):
             for precision, deterministic in PRECISIONS:
-                problem = geometry, weights, image
-                if is_unfolded(*problem):
-                    problem = as_computed(*problem)
                 spec = Spec(
                     direction,
-                    problem[1],
-                    problem[0].pad,
-                    problem[0].stride,
-                    problem[0].dilation,
+                    weights,
+                    geometry.pad,
+                    geometry.stride,
+                    geometry.dilation,
                     precision == "fp16",
                     precision != "fp32",
                     bias,
                     relu,
                     deterministic,
                 )
-                assert planner.plan(spec, problem[2]) is not None
+                by_cublas = precision == "fp32" and spec.is_unfolded(image)
+                assert (planner.plan(spec, image) is None) == by_cublas
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("tf32", [True, False])
 def test_a_recipe_is_the_engine_that_the_heuristics_chose(planner, tf32):
-    from demitasse.layers.backend.gpu.cudnn_plans import Spec
+    from demitasse.layers.backend.gpu.cudnn_spec import Spec
 
     spec = Spec("fprop", (80, 96, 3, 3), (1, 1), (1, 1), (1, 1), False, tf32, True, True, True)
     builds = planner.heuristic_builds
@@ -94,14 +91,11 @@ def test_a_recipe_is_the_engine_that_the_heuristics_chose(planner, tf32):
 @pytest.mark.parametrize("half", [False, True])
 def test_no_large_convolution_of_fcn_is_turned_round_or_leaves_the_tensor_cores(planner, half):
     """Forward needs no memory for copies of its images or weights, and fc6 runs as a convolution of 1x1."""
-    from demitasse.layers.backend.gpu.cudnn import as_computed, is_unfolded
-    from demitasse.layers.backend.gpu.cudnn_plans import Spec
+    from demitasse.layers.backend.gpu.cudnn_spec import Spec
 
     seen = 0
     for direction, image, weights, g, bias, relu in plans_of("voc-fcn8s"):
         if direction == "fprop" and relu and min(weights[:2]) >= 64:
-            if is_unfolded(g, weights, image):
-                g, weights, image = as_computed(g, weights, image)
             plan = planner.plan(Spec(direction, weights, g.pad, g.stride, g.dilation, half, True, bias, relu), image)
             assert plan.workspace < 32 << 20 and plan.spec.relu, (weights, image, plan.name)
             seen += 1

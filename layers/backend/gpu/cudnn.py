@@ -10,12 +10,11 @@ from __future__ import annotations
 import contextlib
 import math
 
-from demitasse.layers.backend.geometry import ConvGeometry
-from demitasse.layers.backend.gpu.cudnn_plans import Planner, Spec
+from demitasse.layers.backend.gpu.cudnn_plans import Planner
+from demitasse.layers.backend.gpu.cudnn_spec import Spec
 from demitasse.layers.backend.gpu.nhwc import NhwcLayout, NhwcTensor
 from demitasse.layers.backend.gpu.runtime import ALIGNMENT
 
-POINTWISE = ConvGeometry((1, 1), (1, 1), (0, 0), (1, 1))
 FP16_MAX = 65504 / 2  # half of half's largest number: room for rounding
 
 
@@ -36,59 +35,44 @@ class Cudnn:
 
     def forward(self, x, w, b, geom, relu: bool):
         """(y, whether bias and ReLU are in it)."""
-        unfolded = is_unfolded(geom, w.shape, x.shape)
-        if self.layout is None and unfolded:
-            return None
-        problem = geom, w.shape, x.shape
-        taken, shape, image = as_computed(*problem) if unfolded else problem
-        plan = self.planner.plan(self._spec("fprop", shape, taken, bias=b is not None, relu=relu), image)
+        plan = self.planner.plan(self._spec("fprop", w, geom, b is not None, relu), x.shape)
         if plan is None:
             return None
-        w = w.reshape(shape) if unfolded else w
-        operands = [self._weights(w), self._bias(b)] if plan.spec.bias else [self._weights(w)]
-        fused = (plan.spec.bias, plan.spec.relu) == (b is not None, relu)
+        operands = [self._weights(w, plan)]
+        operands += [self._bias(b)] if plan.spec.bias else []
+        fused = plan.spec.relu == relu and plan.spec.bias == (b is not None)
         if self.layout is None:
             return self._run(plan, [self._aligned(x), *operands]), fused
         linear = not (plan.spec.bias or plan.spec.relu)  # what scales x scales y
         scaled = not isinstance(x, NhwcTensor) or x.scale is not None  # a gradient: it may be of any size
         x = self.layout.near(1.0, x) if linear and scaled else self.layout.unscaled(self.layout.tensor(x))
-        x = self.layout.unfold(x, geom) if unfolded else x
+        x = self.layout.unfold(x, geom) if plan.unfolded else x
         return NhwcTensor(self.layout, self._run(plan, [x.array, *operands]), x.scale), fused
 
     def backward_data(self, dy, w, geom, spatial):
         """dx (N, C, *spatial) of dy; None where cuDNN has no plan for it."""
         image = (len(dy), w.shape[1] * geom.group, *spatial)
-        unfolded = is_unfolded(geom, w.shape, image)
-        if self.layout is None and unfolded:
-            return None
-        problem = geom, w.shape, image
-        taken, shape, image = as_computed(*problem) if unfolded else problem
-        plan = self.planner.plan(self._spec("dgrad", shape, taken), image)
+        plan = self.planner.plan(self._spec("dgrad", w, geom), image)
         if plan is None:
             return None
-        w = w.reshape(shape) if unfolded else w
         if self.layout is None:
-            return self._run(plan, [self._aligned(dy), self._weights(w)])
+            return self._run(plan, [self._aligned(dy), self._weights(w, plan)])
         dy = self._scaled(dy)
-        dx = NhwcTensor(self.layout, self._run(plan, [dy.array, self._weights(w)]), dy.scale)
-        return self.layout.fold(dx, geom, spatial) if unfolded else dx
+        dx = NhwcTensor(self.layout, self._run(plan, [dy.array, self._weights(w, plan)]), dy.scale)
+        return self.layout.fold(dx, geom, spatial) if plan.unfolded else dx
 
     def backward_weights(self, x, dy, geom, dw) -> bool:
         """Adds to dw."""
-        unfolded = is_unfolded(geom, dw.shape, x.shape)
-        if self.layout is None and unfolded:
-            return False
-        problem = geom, dw.shape, x.shape
-        taken, shape, image = as_computed(*problem) if unfolded else problem
-        plan = self.planner.plan(self._spec("wgrad", shape, taken), image)
+        plan = self.planner.plan(self._spec("wgrad", dw, geom), x.shape)
         if plan is None:
             return False
         if self.layout is None:
             dw += self._run(plan, [self._aligned(x), self._aligned(dy)])
             return True
         x, dy = self.layout.near(1.0, x), self._scaled(dy)
-        x = self.layout.unfold(x, geom) if unfolded else x
-        self.layout.add_to_weights(self._run(plan, [x.array, dy.array]), dw.reshape(shape), x, dy)
+        if plan.unfolded:
+            x, dw = self.layout.unfold(x, geom), dw.reshape(plan.spec.weights)
+        self.layout.add_to_weights(self._run(plan, [x.array, dy.array]), dw, x, dy)
         return True
 
     @contextlib.contextmanager
@@ -126,7 +110,8 @@ class Cudnn:
             self._gradient = dy, inside
         return inside
 
-    def _weights(self, w):
+    def _weights(self, w, plan):
+        w = w.reshape(plan.spec.weights) if plan.unfolded else w
         return self._aligned(w if self.layout is None else self._converted(w, self.layout.weights))
 
     def _bias(self, b):
@@ -141,21 +126,13 @@ class Cudnn:
         return self._kept[key][0]
 
     def _aligned(self, x):
-        x = self.xp.ascontiguousarray(x)
+        x = x if x.flags.c_contiguous else self.xp.ascontiguousarray(x)
         return x if x.data.ptr % ALIGNMENT == 0 else x.copy()
 
-    def _spec(self, direction, weights, geom, bias=False, relu=False):
+    def _spec(self, direction, w, geom, bias=False, relu=False):
+        precision = self.half, self.layout is not None
         return Spec(
-            direction,
-            weights,
-            geom.pad,
-            geom.stride,
-            geom.dilation,
-            self.half,
-            self.layout is not None,
-            bias,
-            relu,
-            self.deterministic,
+            direction, w.shape, geom.pad, geom.stride, geom.dilation, *precision, bias, relu, self.deterministic
         )
 
     def _run(self, plan, operands):
@@ -172,20 +149,3 @@ class Cudnn:
         stream = xp.cuda.get_current_stream().ptr
         self.planner.execute(plan, [a.data.ptr for a in operands], out.data.ptr, workspace, stream)
         return out
-
-
-def is_unfolded(geom, weights, image) -> bool:
-    """Whether a convolution is computed as a matrix product.
-
-    Large kernels over few pixels are, as fc6 of FCN (7x7 on 22x22): each output pixel brings all the numbers under its
-    window, in the order in which weights lie.  That copies far less than there are weights, of which cuDNN 9.19 would
-    make a copy at tf32, and which would have to be brought into its form first.
-    """
-    (kh, kw), group = geom.kernel, geom.group
-    return kh * kw > 1 and group == 1 and 4 * image[0] * math.prod(geom.out_size(image[2:])) <= weights[0]
-
-
-def as_computed(geom, weights, image):
-    """(geometry, shape of the weights, of the image) of the convolution of 1x1 that an unfolded one is."""
-    channels = math.prod(weights[1:])
-    return POINTWISE, (weights[0], channels, 1, 1), (image[0], channels, *geom.out_size(image[2:]))

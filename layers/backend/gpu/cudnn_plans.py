@@ -13,47 +13,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from demitasse.layers.backend.gpu.cudnn_knobs import recipe
+from demitasse.layers.backend.gpu.cudnn_spec import Spec
 from demitasse.proto.warning import warn
 
 WORKSPACE_LIMIT = 512 << 20  # bytes one convolution may ask for
-CORE_CHANNELS = 32  # of a group, in and out, from which on tensor cores must pay
 MAX_PLANS = 4096  # each is about 130 kB of host memory; a net like FCN-8s has 60 for one size of image
-
-
-class Spec(NamedTuple):
-    """What a plan depends on, the sizes of its images aside."""
-
-    direction: str  # "fprop" | "dgrad" | "wgrad"
-    weights: tuple[int, int, int, int]  # (K, C / group, kh, kw)
-    pad: tuple[int, int]
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
-    half: bool = False
-    tf32: bool = True
-    bias: bool = False
-    relu: bool = False
-    deterministic: bool = True
-
-    @property
-    def channels_last(self) -> bool:
-        """The layout that cuDNN's engines work in: NHWC on tensor cores, NCHW without them."""
-        return self.half or self.tf32
-
-    @property
-    def wants_cores(self) -> bool:
-        """Whether tensor cores pay: channels last, and enough of them."""
-        return self.channels_last and self.weights[1] >= CORE_CHANNELS and self.weights[0] >= CORE_CHANNELS
-
-    @property
-    def plain(self) -> Spec:
-        """The convolution alone."""
-        return self._replace(bias=False, relu=False)
 
 
 @dataclass
@@ -66,6 +37,11 @@ class Plan:
     workspace: int
     name: str = ""  # cuDNN's: engine and knobs
     index: int | None = None  # which of the graph's plans; None: the only one that was built
+    unfolded: bool = False  # the image is to be unfolded first, or folded afterwards
+    used: int = 0  # when it was last asked for
+
+    def __post_init__(self):
+        self.uids = [tensor.get_uid() for tensor in (*self.inputs, self.output)]
 
 
 class Handle:
@@ -97,7 +73,8 @@ class Planner:
         self.cudnn = cudnn
         # The frontend says some refusals of an engine by the one, some by the other, which is no kind of it.
         self.refusals = cudnn.cudnnGraphNotSupportedError, RuntimeError
-        self.plans: dict = {}  # the last used last
+        self.plans: dict[tuple, Plan | None] = {}
+        self.clock = itertools.count(1)
         self.synchronize = synchronize
         self.recipes: dict[Spec, tuple] = {}  # ((engine, knobs), the name that says so)
         self.unfused: set[Spec] = set()  # with bias or ReLU, for which the convolution alone has the better engine
@@ -109,17 +86,28 @@ class Planner:
             self.target = {"device_property": cudnn.create_device_properties(device_json), "sm_version": 90}
 
     def plan(self, spec: Spec, image: tuple[int, int, int, int]) -> Plan | None:
-        """The plan for an image (N, C, H, W) on the data side of the convolution; None where cuDNN has no engine."""
-        key = (spec, image)
-        if key in self.plans:
-            self.plans[key] = self.plans.pop(key)
-        else:
+        """The plan for an image (N, C, H, W) on the data side of the convolution; None where cuDNN has no engine, or
+        cuBLAS is faster: at fp32 for what is unfolded."""
+        key = spec, image
+        plan = self.plans.get(key)
+        if plan is not None:
+            plan.used = next(self.clock)
+        elif key not in self.plans:
             if len(self.plans) >= MAX_PLANS:
                 self._forget()
-            self.plans[key] = self._built(spec, image)
-        return self.plans[key]
+            plan = self.plans[key] = self._built(spec, image)
+        return plan
 
     def _built(self, spec, image):
+        unfolded = spec.is_unfolded(image)
+        if unfolded and not spec.channels_last:
+            return None
+        plan = self._folded(*(spec.unfolded(image) if unfolded else (spec, image)))
+        if plan is not None:
+            plan.unfolded, plan.used = unfolded, next(self.clock)
+        return plan
+
+    def _folded(self, spec, image):
         plan = None if spec in self.unfused else self._from_recipe(spec, image) or self._on_cores(spec, image)
         if plan is None and spec.wants_cores and spec != spec.plain:
             plan = self._from_recipe(spec.plain, image) or self._on_cores(spec.plain, image)
@@ -130,14 +118,14 @@ class Planner:
     def _forget(self):
         """Drop the quarter that has not been used for longest; none of it may still be running."""
         self.synchronize()
-        for key in list(self.plans)[: len(self.plans) // 4 + 1]:
+        oldest = sorted(self.plans, key=lambda key: self.plans[key].used if self.plans[key] else 0)
+        for key in oldest[: len(self.plans) // 4 + 1]:
             del self.plans[key]
 
     def execute(self, plan: Plan, pointers: list[int], out: int, workspace: int, stream: int) -> None:
         """Run on device addresses; asynchronous on the stream."""
         self.handle.use(stream)
-        addresses = dict(zip(plan.inputs, pointers, strict=True))
-        addresses[plan.output] = out
+        addresses = dict(zip(plan.uids, (*pointers, out), strict=True))
         if plan.index is None:
             plan.graph.execute(addresses, workspace, handle=self.handle.id)
         else:
@@ -244,7 +232,7 @@ class Planner:
             compute_data_type=cudnn.data_type.FLOAT,
             **self.target,
         )
-        answer = (image[0], spec.weights[0], *_out_size(spec, image))
+        answer = (image[0], spec.weights[0], *spec.out_size(image))
         sizes = {"padding": list(spec.pad), "stride": list(spec.stride), "dilation": list(spec.dilation)}
 
         def tensor(shape):
@@ -274,10 +262,3 @@ class Planner:
 def _strides(shape, channels_last):
     _, c, h, w = shape
     return [c * h * w, 1, c * w, c] if channels_last else [c * h * w, h * w, w, 1]
-
-
-def _out_size(spec, image):
-    return tuple(
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, d, k, s in zip(image[2:], spec.pad, spec.dilation, spec.weights[2:], spec.stride, strict=True)
-    )

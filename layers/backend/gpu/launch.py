@@ -11,11 +11,16 @@ from demitasse.layers.backend.gpu.nhwc import NhwcTensor
 
 def launch(be, file: str, kernel: str, n: int, *args, blocks: int | None = None) -> None:
     """Run a kernel over n values; of channels-last tensors, the one for their type of elements."""
-    if n:
-        arrays = be.xp.ndarray
-        kernel += next((a.layout.suffix for a in args if isinstance(a, NhwcTensor)), "")
-        args = [be.xp.ascontiguousarray(a) if isinstance(a, arrays) and a.ndim else _array(a) for a in args]
-        be.runtime.launch(file, kernel, n, *args, blocks=blocks)
+    if not n:
+        return
+    array, taken, suffix = be.xp.ndarray, [], ""
+    for arg in args:
+        if isinstance(arg, NhwcTensor):
+            suffix, arg = arg.layout.suffix, arg.array
+        elif isinstance(arg, array) and not arg.flags.c_contiguous:
+            arg = be.xp.ascontiguousarray(arg)
+        taken.append(arg)
+    be.runtime.launch(file, kernel + suffix, n, *taken, blocks=blocks)
 
 
 def like(be, x, dtype=None, spatial=None):
@@ -43,8 +48,3 @@ def channels(x, values):
     """(elements of x, channels, elements of a channel in a row), where `values` has one per channel or one for all."""
     inner = 1 if isinstance(x, NhwcTensor) else math.prod(x.shape[2:])
     return np.int64(x.size), *((np.int32(x.shape[1]), np.int32(inner)) if values.ndim else (np.int32(1),) * 2)
-
-
-def _array(x):
-    """What a channels-last tensor holds; other things are themselves."""
-    return x.array if isinstance(x, NhwcTensor) else x

@@ -37,11 +37,9 @@ class NhwcTensor:
     bits: Any = None
     ndim, dtype = 4, np.dtype("float32")
 
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(N, C, H, W), although memory has the channels last."""
+    def __post_init__(self):
         n, h, w, c = self.array.shape
-        return n, c, h, w
+        self.shape = n, c, h, w
 
     @property
     def size(self) -> int:
@@ -76,7 +74,7 @@ class NhwcLayout:
         by `near`."""
         if isinstance(x, NhwcTensor):
             return x
-        x = self.xp.ascontiguousarray(x)
+        x = self._in_line(x)
         n, c, h, w = x.shape
         image, bits = self.empty((n, h, w, c)), None
         if not self.half:
@@ -160,7 +158,7 @@ class NhwcLayout:
 
     def weights(self, w):
         """The array that cuDNN is to see."""
-        w = self.xp.ascontiguousarray(w)
+        w = self._in_line(w)
         k, c, taps = w.shape[0], w.shape[1], math.prod(w.shape[2:])
         if not self.half and taps == 1:
             return w  # (K, C, 1, 1) is (K, 1, 1, C)
@@ -193,6 +191,9 @@ class NhwcLayout:
             blocks=strips * -(-channels // 32),
         )
         return partial
+
+    def _in_line(self, x):
+        return x if x.flags.c_contiguous else self.xp.ascontiguousarray(x)
 
     @property
     def suffix(self) -> str:

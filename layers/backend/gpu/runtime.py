@@ -15,6 +15,7 @@ from demitasse.proto.errors import SolverFault
 
 KERNELS = Path(__file__).parent / "kernels"
 THREADS = 256
+BLOCK, NULL = (THREADS,), np.uint64(0)
 ALIGNMENT = 16  # bytes: what kernels that read eight halves at once, and cuDNN's plans, expect of an address
 MAX_BLOCKS = 132 * 16  # kernels stride over the grid: more blocks than fit at once gain nothing
 MAX_PINNED = 32 << 20  # bytes of an upload that goes through page-locked memory; images do, weights need not
@@ -92,18 +93,20 @@ class CudaRuntime:
         self.device.use()
         self.uploads, self.downloads = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
         self._pinned = [_Pinned(cupy), _Pinned(cupy)]
-        self._functions, self._constants = {}, {}
+        self._modules, self._functions, self._constants = {}, {}, {}
 
     def launch(self, file: str, kernel: str, n: int, *args, blocks: int | None = None, defines: str = "") -> None:
         """Run a kernel over n values.  Arguments: contiguous device arrays, None (a null pointer), NumPy scalars."""
-        if (kernel, defines) not in self._functions:
-            module = self.xp.RawModule(code=source(file, defines), options=("-std=c++17",))
-            self._functions |= {
-                (name, defines): (module.get_function(name), declared) for name, declared in signatures(file).items()
-            }
-        function, declared = self._functions[kernel, defines]
-        check_arguments(kernel, declared, args, self.xp.ndarray)
-        function((blocks or blocks_for(n),), (THREADS,), tuple(np.uint64(0) if arg is None else arg for arg in args))
+        function = self._functions.get((kernel, defines))
+        if function is None:
+            check_arguments(kernel, signatures(file)[kernel], args, self.xp.ndarray)  # later ones are of the same types
+            function = self._functions[kernel, defines] = self._module(file, defines).get_function(kernel).kernel
+        function((blocks or blocks_for(n),), BLOCK, tuple([NULL if arg is None else arg for arg in args]))
+
+    def _module(self, file: str, defines: str):
+        if (file, defines) not in self._modules:
+            self._modules[file, defines] = self.xp.RawModule(code=source(file, defines), options=("-std=c++17",))
+        return self._modules[file, defines]
 
     def constants(self, values: tuple[int, ...], dtype="int32"):
         """A small array on the device, kept: kernels read a geometry from it."""

@@ -1,0 +1,62 @@
+"""What is asked of cuDNN: a convolution in one of its directions, the sizes of its images aside."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+CORE_CHANNELS = 32  # of a group, in and out, from which on tensor cores must pay
+
+
+class Spec(NamedTuple):
+    """What a plan depends on, the sizes of its images aside."""
+
+    direction: str  # "fprop" | "dgrad" | "wgrad"
+    weights: tuple[int, int, int, int]  # (K, C / group, kh, kw)
+    pad: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    half: bool = False
+    tf32: bool = True
+    bias: bool = False
+    relu: bool = False
+    deterministic: bool = True
+
+    @property
+    def channels_last(self) -> bool:
+        """The layout that cuDNN's engines work in: NHWC on tensor cores, NCHW without them."""
+        return self.half or self.tf32
+
+    @property
+    def wants_cores(self) -> bool:
+        """Whether tensor cores pay: channels last, and enough of them."""
+        return self.channels_last and self.weights[1] >= CORE_CHANNELS and self.weights[0] >= CORE_CHANNELS
+
+    @property
+    def plain(self) -> Spec:
+        """The convolution alone."""
+        return self._replace(bias=False, relu=False)
+
+    def out_size(self, image) -> tuple[int, int]:
+        """Height and width of the answer, for an image (N, C, H, W)."""
+        h, w = (
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, p, d, k, s in zip(image[2:], self.pad, self.dilation, self.weights[2:], self.stride, strict=True)
+        )
+        return h, w
+
+    def is_unfolded(self, image) -> bool:
+        """Whether it is computed as a matrix product.
+
+        Large kernels over few pixels are, as fc6 of FCN (7x7 on 22x22): each output pixel brings all the numbers under
+        its window, in the order in which weights lie.  That copies far less than there are weights, of which cuDNN
+        9.19 would make a copy at tf32, and which would have to be brought into its form first.
+        """
+        many, per_group, kh, kw = self.weights
+        return kh * kw > 1 and per_group == image[1] and 4 * image[0] * math.prod(self.out_size(image)) <= many
+
+    def unfolded(self, image) -> tuple[Spec, tuple[int, int, int, int]]:
+        """The convolution of 1x1 that an unfolded one is, and the shape of its image."""
+        channels = math.prod(self.weights[1:])
+        once = self._replace(weights=(self.weights[0], channels, 1, 1), pad=(0, 0), stride=(1, 1), dilation=(1, 1))
+        return once, (image[0], channels, *self.out_size(image))
