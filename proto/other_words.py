@@ -56,7 +56,6 @@ _FORK_TYPES = {  # layer types that only a fork has, and that are not known here
     "NVIDIA": "DetectNetTransformation TRT",
     "joyousrabbit's fork": "CityscapesSegData CvpppSegData VocSegData",
     "OpenPose": "CPMData",
-    "C3D": "VideoSegmentationData VideoWithVoxelTruthData",
     "MobileNet-YOLO": "AssistedExcitation LaneData SegmentationEvaluate",
 }
 _FORK_OF = {name: fork for fork, names in _FORK_TYPES.items() for name in names.split()}

@@ -44,7 +44,9 @@ _TRANSFORMED = {
     "DATA": "data_param",
     "IMAGE_DATA": "image_data_param",
     "WINDOW_DATA": "window_data_param",
-    "VIDEO_DATA": "image_data_param",  # C3D
+    "VIDEO_DATA": "image_data_param",  # C3D, this and the next two
+    "VIDEO_SEGMENTATION_DATA": "image_data_param",
+    "VIDEO_WITH_VOXEL_TRUTH_DATA": "image_data_param",
 }
 _SOLVER_TYPES = {
     "SGD": "SGD",

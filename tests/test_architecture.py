@@ -59,6 +59,7 @@ HOST_LAYERS = {
     "window_data",
     "dense_image_data",
     "video_data",
+    "voxel_data",
     "mat_write",
     "python",
     "layer",

@@ -31,6 +31,8 @@ WITHOUT_SPECIMEN = {
     "Python",
     "TokenizedData",
     "VideoData",
+    "VideoSegmentationData",
+    "VideoWithVoxelTruthData",
     "VocData",
     "WindowData",
 }

@@ -18,9 +18,7 @@ ARCHIVE = Path(__file__).resolve().parents[2].parent / "shared" / "zoo" / "nets.
 EACH = 12  # without DEMITASSE_FULL every twelfth net is built
 
 # Nets whose data has other sizes than the archive's stand-ins: {net: {input: its shape}}.
-CLIP = (1, 3, 16, 112, 112)
 PAIRS = {"pair_data": (2, 2, 28, 28), "sim": (2,)}
-C3D = "facebook+C3D/C3D-v1.0/examples/v2v"
 RIGHT_SIZES = {
     "cunjian+face_alignment/Model_68Point/vanilla_train": {"data": (2, 3, 40, 40), "landmarks": (2, 136)},
     "wangxuewen99+Super-Resolution/ESPCN/ESPCN_net": {"data": (2, 1, 17, 17), "label": (2, 9, 9, 9)},
@@ -34,10 +32,6 @@ RIGHT_SIZES = {
         "data": (2, 4, 368, 368),
         "label": (2, 114, 46, 46),
     },
-    f"{C3D}/ucf101_optical_flow/deconv3d_ucf101_brox": {"data": CLIP, "truth": (1, 2, 16, 112, 112)},
-    f"{C3D}/ucf101_optical_flow/deconv3d_ucf101_brox_test": {"data": CLIP, "truth": (1, 2, 16, 112, 112)},
-    f"{C3D}/video_segmentation_gatech/deconv3d_gatech": {"data": CLIP, "truth": (1, 1, 16, 112, 112)},
-    f"{C3D}/video_segmentation_gatech/deconv3d_gatech_test": {"data": CLIP, "truth": (1, 1, 16, 112, 112)},
     "joyousrabbit+caffe/examples/blackpoint/blackpoint_vgg_train_PReLU": {"data": (2, 1, 224, 224), "label": (2, 5)},
     "eric612+MobileNet-YOLO/models/tusimple/mobilenet_yolov3_lite_train": {
         "data": (2, 3, 512, 512),
