@@ -81,8 +81,8 @@ def read_voxels(path: str, where: str, kind: str) -> np.ndarray:
     count = (len(data) - HEADER) // np.dtype(kind).itemsize
     if len(sizes) < 5 or min(sizes) < 1 or sizes[0] != 1 or int(np.prod(sizes, dtype=object)) != count:
         raise DataFault(
-            f"{where}: not 1, channels, frames, height, width and so many numbers of {np.dtype(kind).itemsize} byte(s): "
-            f"it says {sizes}, and {count} numbers follow"
+            f"{where}: not 1, channels, frames, height, width and as many numbers of type {kind}: it says {sizes}, and "
+            f"{count} numbers follow"
         )
     return np.frombuffer(data, kind, count, HEADER).reshape(sizes[1:]).astype(np.float32)
 

@@ -72,6 +72,8 @@ IDLE = (
     ForkFields("TransformerBlockParameter", "enable_ln_cuda_impl", "MyCaffe", ALGORITHM),
     ForkFields("LayerNormParameter", "enable_cuda_impl", "MyCaffe", ALGORITHM),
     ForkFields("RecurrentParameter", "dropout_seed", "MyCaffe", "the solver's random_seed counts"),
+    ForkFields("DecodeParameter", "output_centroids pregen_alpha k", "MyCaffe", "it is of targets that are refused"),
+    ForkFields("TripletLossParameter", "pregen_label_start", "MyCaffe", "it is of targets that are refused"),
     ForkFields("TokenizedDataParameter", "debug_index_file", "MyCaffe", "it writes down what was drawn"),
     ForkFields("TokenizedDataParameter", "seed", "MyCaffe", "the solver's random_seed counts"),
     ForkFields("TokenizedDataParameter", "python_param", "MyCaffe", "vocabularies of Python are refused"),

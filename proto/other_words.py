@@ -50,9 +50,9 @@ _FIELDS = {  # other frameworks' fields -> Caffe's, where the message has that
     "ignore_index": "ignore_label",
 }
 _FORK_TYPES = {  # layer types that only a fork has, and that are not known here
-    "MyCaffe": "AccuracyDecode AccuracyEncoding CategoricalTransformation ChannelEmbedding DataSequence DataTemporal "
-    "Debug Decode GateAddNorm GRN MultiheadAttentionInterp QuantileAccuracy QuantileLoss "
-    "ReshapeTemporal TripletLoss UnPooling VarSelNet",
+    "MyCaffe": "AccuracyEncoding CategoricalTransformation ChannelEmbedding DataTemporal "
+    "Debug GateAddNorm GRN MultiheadAttentionInterp QuantileAccuracy QuantileLoss "
+    "ReshapeTemporal UnPooling VarSelNet",
     "NVIDIA": "DetectNetTransformation TRT",
     "joyousrabbit's fork": "CityscapesSegData CvpppSegData VocSegData",
     "OpenPose": "CPMData",
