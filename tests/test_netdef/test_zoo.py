@@ -77,9 +77,7 @@ REASONS = {
     ],
     "it has layers of a fork that are not read here": [
         f"{MYCAFFE}/MyCaffe.app/Resources/siamese_train_val",
-        f"{MYCAFFE}/MyCaffe.app/Resources/triplet_train_val",
         f"{MYCAFFE}/models/siamese/mnist/train_val",
-        f"{MYCAFFE_TESTS}/triplet/mnist/train_val",
         f"{MYCAFFE_TESTS}/ssd/vgg16/ssd_vgg16_train_test",
         f"{MYCAFFE}/models/ssd/train_val_workinprogress",
         "NVIDIA+caffe/examples/TensorRT/trt",
