@@ -17,11 +17,11 @@ RULE = SolverParameter(momentum=0.9, weight_decay=5e-4, base_lr=1e-12)
 class Ours:
     """Our net at a precision; `run(arrays)` does one image or step and does not wait."""
 
-    def __init__(self, message, precision: str, train: bool, device: str = "gpu"):
+    def __init__(self, message, precision: str, train: bool, device: str = "gpu", record: bool = True):
         from demitasse.solver.updates import Updater
 
-        self.name = "ours"
-        self.backend = make_backend(device, precision=precision)
+        self.name = "ours" if record else "ours, not recorded"
+        self.backend = make_backend(device, precision=precision, record=record)
         self.net = Net(message, "TRAIN" if train else "TEST", backend=self.backend, seed=1, keep=["score"])
         self._fill()
         self.updater = Updater(RULE, self.net.learnable, self.backend) if train else None
@@ -60,11 +60,13 @@ class Ours:
         return self.backend.to_host(self.net.blobs["score"])
 
     def memory(self):
-        """GB taken from the device."""
-        return self.backend.xp.get_default_memory_pool().total_bytes() / 1e9
+        """GB taken from the device, by arrays of all backends and by this net's recordings."""
+        taken = self.backend.xp.get_default_memory_pool().total_bytes()
+        return (taken + self.net.recordings.nbytes()) / 1e9
 
     def close(self):
         self.frozen.close()
+        self.net.close()
         self.net = self.updater = None
         if hasattr(self.backend.xp, "get_default_memory_pool"):
             self.backend.xp.get_default_memory_pool().free_all_blocks()

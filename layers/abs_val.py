@@ -5,6 +5,7 @@ from demitasse.layers.layer import Layer
 
 class AbsVal(Layer):
     type = "AbsVal"
+    launches_only = True
     in_place = True
 
     def forward(self, xs):

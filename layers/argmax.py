@@ -13,6 +13,7 @@ from demitasse.proto.errors import ShapeFault
 
 class ArgMax(Layer):
     type = "ArgMax"
+    launches_only = True
     never_differentiable = (0,)
 
     def infer(self, shapes):

@@ -11,6 +11,7 @@ from demitasse.proto.errors import ShapeFault
 
 class Axpy(Layer):
     type = "Axpy"
+    launches_only = True
     bottoms = (3, 3)
 
     def infer(self, shapes):

@@ -16,6 +16,7 @@ from demitasse.proto.messages import FillerParameter
 
 class BatchNorm(Layer):
     type = "BatchNorm"
+    launches_only = True
     in_place = fuses_relu = True
 
     @property

@@ -6,6 +6,7 @@ from demitasse.layers.span import SpanLayer
 
 class Bias(SpanLayer):
     type = "Bias"
+    launches_only = True
 
     def setup(self, shapes):
         shape = self.span(self.spec.bias_param, shapes)

@@ -21,6 +21,7 @@ PSPNET = ("slope_filler", "bias_filler", "momentum", "eps", "frozen")
 
 class BN(Layer):
     type = "BN"
+    launches_only = True
     tops = (1, 3)
     in_place = True
 

@@ -11,6 +11,7 @@ from demitasse.proto.errors import ShapeFault
 
 class ChannelScale(Layer):
     type = "ChannelScale"
+    launches_only = True
     bottoms = (2, 2)
 
     def infer(self, shapes):

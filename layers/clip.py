@@ -6,6 +6,7 @@ from demitasse.proto.errors import SchemaFault
 
 class Clip(Layer):
     type = "Clip"
+    launches_only = True
     in_place = True
 
     def setup(self, shapes):

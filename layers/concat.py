@@ -6,6 +6,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 
 class Concat(Layer):
     type = "Concat"
+    launches_only = True
     keeps_pixels, drawn_as = True, "join"
     bottoms = (1, None)
     takes_nhwc = True

@@ -17,6 +17,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 
 class Convolution(Layer):
     type = "Convolution"
+    launches_only = True
     bottoms = tops = (1, None)
     same_count = True
     onnx_operator = "Conv"

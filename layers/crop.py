@@ -9,6 +9,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 
 class Crop(Layer):
     type = "Crop"
+    launches_only = True
     bottoms = (2, 2)
     crops, drawn_as = True, "crop"
     never_differentiable = (1,)  # only its sizes are read

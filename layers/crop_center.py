@@ -9,6 +9,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 
 class CropCenter(Layer):
     type = "CropCenter"
+    launches_only = True
 
     def setup(self, shapes):
         sizes = self.spec.crop_center_param.crop_size

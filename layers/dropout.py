@@ -9,6 +9,7 @@ from demitasse.proto.errors import SchemaFault
 
 class Dropout(Layer):
     type = "Dropout"
+    launches_only = True
     in_place = takes_nhwc = True
 
     def setup(self, shapes):

@@ -10,6 +10,7 @@ from demitasse.proto.messages import EltwiseParameter
 
 class Eltwise(Layer):
     type = "Eltwise"
+    launches_only = True
     drawn_as = "join"
     bottoms = (2, None)
     in_place = fuses_relu = True

@@ -9,6 +9,7 @@ from demitasse.proto.errors import ShapeFault
 
 class EuclideanLoss(LossLayer):
     type = "EuclideanLoss"
+    launches_only = True
     never_differentiable = ()
 
     def infer(self, shapes):

@@ -8,6 +8,7 @@ from demitasse.proto.errors import SchemaFault
 
 class Exp(Layer):
     type = "Exp"
+    launches_only = True
     in_place = True
 
     def setup(self, shapes):

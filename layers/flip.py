@@ -9,6 +9,7 @@ from demitasse.proto.errors import ShapeFault
 
 class Flip(Layer):
     type = "Flip"
+    launches_only = True
 
     def infer(self, shapes):
         (shape,) = shapes

@@ -13,6 +13,7 @@ from demitasse.proto.errors import ShapeFault
 
 class Im2col(Layer):
     type = "Im2col"
+    launches_only = True
     fields = ("convolution_param",)
 
     def setup(self, shapes):

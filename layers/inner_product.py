@@ -15,6 +15,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 
 class InnerProduct(Layer):
     type = "InnerProduct"
+    launches_only = True
     fuses_relu = multiplies = True
     drawn_as = "filter"
 

@@ -13,6 +13,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 
 class Interp(Layer):
     type = "Interp"
+    launches_only = True
     bottoms = (1, 2)
     never_differentiable = (1,)
 

@@ -13,6 +13,7 @@ from demitasse.proto.errors import ShapeFault
 
 class L1Loss(LossLayer):
     type = "L1Loss"
+    launches_only = True
     never_differentiable = ()
 
     def infer(self, shapes):

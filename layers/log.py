@@ -8,6 +8,7 @@ from demitasse.proto.errors import SchemaFault
 
 class Log(Layer):
     type = "Log"
+    launches_only = True
     in_place = True
 
     def setup(self, shapes):

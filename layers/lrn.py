@@ -14,6 +14,7 @@ from demitasse.proto.messages import LRNParameter
 
 class LRN(Layer):
     type = "LRN"
+    launches_only = True
 
     def setup(self, shapes):
         param = self.spec.lrn_param

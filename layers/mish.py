@@ -8,6 +8,7 @@ from demitasse.layers.layer import Layer
 
 class Mish(Layer):
     type = "Mish"
+    launches_only = True
     in_place = True
 
     def forward(self, xs):

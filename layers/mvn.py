@@ -10,6 +10,7 @@ from demitasse.layers.layer import Layer
 
 class MVN(Layer):
     type = "MVN"
+    launches_only = True
     in_place = True
 
     def forward(self, xs):

@@ -11,6 +11,7 @@ from demitasse.layers.layer import Layer
 
 class Norm(Layer):
     type = "Norm"
+    launches_only = True
 
     def forward(self, xs):
         xp, (x,) = self.xp, xs

@@ -17,6 +17,7 @@ from demitasse.proto.messages import FillerParameter
 
 class Normalize(Layer):
     type = "Normalize"
+    launches_only = True
     fields = ("norm_param", "normalize_param")
     tops = (1, 2)
     in_place = True

@@ -11,6 +11,7 @@ from demitasse.proto.errors import ShapeFault
 
 class Padding(Layer):
     type = "Padding"
+    launches_only = True
 
     def infer(self, shapes):
         (shape,) = shapes

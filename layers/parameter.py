@@ -6,6 +6,7 @@ from demitasse.proto.errors import SchemaFault
 
 class Parameter(Layer):
     type = "Parameter"
+    launches_only = True
     bottoms = (0, 0)
 
     def setup(self, shapes):

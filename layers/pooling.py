@@ -21,6 +21,7 @@ from demitasse.proto.messages import PoolingParameter
 
 class Pooling(Layer):
     type = "Pooling"
+    launches_only = True
     drawn_as = "pooling"
     tops = (1, 2)
 

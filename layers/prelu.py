@@ -7,6 +7,7 @@ from demitasse.proto.messages import FillerParameter
 
 class PReLU(Layer):
     type = "PReLU"
+    launches_only = True
     in_place = True
 
     @property

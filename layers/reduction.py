@@ -8,6 +8,7 @@ from demitasse.proto.messages import ReductionParameter
 
 class Reduction(Layer):
     type = "Reduction"
+    launches_only = True
 
     def infer(self, shapes):
         (shape,) = shapes

@@ -5,6 +5,7 @@ from demitasse.layers.layer import Layer
 
 class ReLU(Layer):
     type = "ReLU"
+    launches_only = True
     in_place = takes_nhwc = True
 
     @property

@@ -8,6 +8,7 @@ from demitasse.layers.layer import Layer
 
 class ReLU6(Layer):
     type = "ReLU6"
+    launches_only = True
     in_place = True
 
     def forward(self, xs):

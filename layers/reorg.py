@@ -14,6 +14,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 
 class Reorg(Layer):
     type = "Reorg"
+    launches_only = True
 
     def setup(self, shapes):
         if self.spec.reorg_param.stride < 1:

@@ -8,6 +8,7 @@ from demitasse.layers.layer import Layer, axis_index
 
 class Reverse(Layer):
     type = "Reverse"
+    launches_only = True
 
     def infer(self, shapes):
         axis_index(self.spec.reverse_param.axis, shapes[0])

@@ -7,6 +7,7 @@ from demitasse.proto.messages import FillerParameter
 
 class Scale(SpanLayer):
     type = "Scale"
+    launches_only = True
     drawn_as = "join"
     multiplies = fuses_relu = True
 

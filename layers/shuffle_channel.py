@@ -11,6 +11,7 @@ from demitasse.proto.errors import ShapeFault
 
 class ShuffleChannel(Layer):
     type = "ShuffleChannel"
+    launches_only = True
     in_place = True
 
     def infer(self, shapes):

@@ -5,6 +5,7 @@ from demitasse.layers.layer import Layer
 
 class Sigmoid(Layer):
     type = "Sigmoid"
+    launches_only = True
     in_place = True
 
     def forward(self, xs):

@@ -5,6 +5,7 @@ from demitasse.layers.layer import Layer
 
 class Silence(Layer):
     type = "Silence"
+    launches_only = True
     bottoms = (1, None)
     tops = (0, 0)
 

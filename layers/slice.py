@@ -6,6 +6,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 
 class Slice(Layer):
     type = "Slice"
+    launches_only = True
     keeps_pixels = True
     tops = (1, None)
 

@@ -14,6 +14,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 
 class SmoothL1Loss(LossLayer):
     type = "SmoothL1Loss"
+    launches_only = True
     bottoms = (2, 4)
     never_differentiable = (2, 3)
 

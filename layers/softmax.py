@@ -5,6 +5,7 @@ from demitasse.layers.layer import Layer, axis_index
 
 class Softmax(Layer):
     type = "Softmax"
+    launches_only = True
     in_place = True
 
     def infer(self, shapes):

@@ -15,6 +15,7 @@ from demitasse.proto.errors import SchemaFault
 
 class SoftmaxWithFocalLoss(SoftmaxWithLoss):
     type = "SoftmaxWithFocalLoss"
+    launches_only = False  # it looks at the labels
     fields = ("focal_loss_param", "softmax_param", "loss_param")
 
     def setup(self, shapes):

@@ -19,6 +19,7 @@ LOG_MIN_PROBABILITY = math.log(1.17549435e-38)  # of the smallest probability th
 
 class SoftmaxWithLoss(LossLayer):
     type = "SoftmaxWithLoss"
+    launches_only = True
     takes_softmax = True
     ignores = "loss_param"
     later_tops_send = False
@@ -29,7 +30,7 @@ class SoftmaxWithLoss(LossLayer):
         param = self.spec.loss_param
         self.axis = axis_index(self.spec.softmax_param.axis, shapes[0])
         self.ignore = param.ignore_label if param.HasField("ignore_label") else None
-        self.weights = self.class_weights(shapes[0][self.axis])
+        self.weights, self.weights_on_device = self.class_weights(shapes[0][self.axis]), None
         return []
 
     def infer(self, shapes):
@@ -84,4 +85,6 @@ class SoftmaxWithLoss(LossLayer):
         self.be.checked_labels(shape, labels, self.axis, self.ignore)
 
     def _weights(self):
-        return self.be.asarray(self.weights) if self.weights else None
+        if self.weights and self.weights_on_device is None:
+            self.weights_on_device = self.be.asarray(self.weights)
+        return self.weights_on_device

@@ -10,6 +10,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 
 class SpatialDropout(Layer):
     type = "SpatialDropout"
+    launches_only = True
     in_place = True
 
     def setup(self, shapes):

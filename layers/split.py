@@ -8,6 +8,7 @@ from demitasse.layers.layer import SAME_COORDS, Layer
 
 class Split(Layer):
     type = "Split"
+    launches_only = True
     tops = (1, None)
 
     def infer(self, shapes):

@@ -15,6 +15,7 @@ from demitasse.proto.messages import SPPParameter
 
 class SPP(Layer):
     type = "SPP"
+    launches_only = True
 
     def setup(self, shapes):
         if self.spec.spp_param.pyramid_height < 1:

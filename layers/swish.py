@@ -5,6 +5,7 @@ from demitasse.layers.layer import Layer
 
 class Swish(Layer):
     type = "Swish"
+    launches_only = True
     in_place = True
 
     def forward(self, xs):

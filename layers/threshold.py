@@ -5,6 +5,7 @@ from demitasse.layers.layer import Layer
 
 class Threshold(Layer):
     type = "Threshold"
+    launches_only = True
     in_place = True
     never_differentiable = (0,)
 

@@ -6,6 +6,7 @@ from demitasse.proto.errors import SchemaFault
 
 class Tile(Layer):
     type = "Tile"
+    launches_only = True
 
     def setup(self, shapes):
         if self.spec.tile_param.tiles < 1:

@@ -30,13 +30,13 @@ class Executor:
         self._sizes = plan.sizes  # which sizes those are
         self.on_made: dict[Value, Callable[[Value], None]] = {}  # called as soon as the value has been made
         self._inputs: dict[Value, Array] = {}  # what the user gave, for good
-        self._arrays: dict[Value, Array] = {}  # what the layers have made and somebody still needs
+        self.made: dict[Value, Array] = {}  # what the layers have made and somebody still needs
         self._wholes: dict[Step, Array] = {}  # what Concats will return, while its pieces are being made
-        self._moved = False  # whether a size has shown only on the way: then slots do not count
+        self.moved = False  # whether a size has shown only on the way: then slots do not count
         self._calls: dict[Step, Call] = {}  # by which call each step ran last
-        self._ready: dict[Step, list[Shape] | None] = {}  # steps that can go backward: the bottom shapes they ran at
-        self._sums = Gradients(backend)  # gradients on their way down
-        self._grads: dict[Value, Array] = {}  # gradients kept for reading
+        self.ready: dict[Step, list[Shape] | None] = {}  # steps that can go backward: the bottom shapes they ran at
+        self.sums = Gradients(backend)  # gradients on their way down
+        self.kept_grads: dict[Value, Array] = {}  # gradients kept for reading
         values: dict[str, list[Value]] = {}
         for value in plan.values:
             values.setdefault(value.name, []).append(value)
@@ -49,7 +49,7 @@ class Executor:
     def array(self, value: Value) -> Array | None:
         """What the value holds now.  An input that nobody has set holds zeros."""
         if not value.producer.is_input:
-            return self._as_nchw(value, self._arrays)
+            return self._as_nchw(value, self.made)
         array = self._inputs.get(value)
         if array is None or array.shape != value.shape:
             array = self._inputs[value] = self.backend.zeros(value.shape)
@@ -57,7 +57,7 @@ class Executor:
 
     def holds(self, value: Value) -> bool:
         """Whether a layer has made the value and it is still there."""
-        return value in self._arrays
+        return value in self.made
 
     def _as_nchw(self, value: Value, held: dict[Value, Array]) -> Array | None:
         """What is held, which from now on is an array: whoever has it may write to it."""
@@ -68,25 +68,25 @@ class Executor:
 
     def put(self, value: Value, array: Array) -> None:
         """Set an input for good, or another value for the layers that still have to run."""
-        (self._inputs if value.producer.is_input else self._arrays)[value] = array
+        (self._inputs if value.producer.is_input else self.made)[value] = array
         self._resize(value, array.shape)
 
     def _resize(self, value: Value, shape: Shape) -> None:
         if value.shape != shape:
-            self._moved = True
+            self.moved = True
             self.plan.resize_value(value, shape)
 
     def losses(self) -> list[tuple[float, Array]]:
         """(weight, array) of each loss that there is at the moment."""
-        return [(value.loss_weight, self.array(value)) for value in self.plan.losses if value in self._arrays]
+        return [(value.loss_weight, self.array(value)) for value in self.plan.losses if value in self.made]
 
     def forget(self) -> None:
         """Drop what the last run has left, before the next one allocates anything."""
-        self._arrays.clear()
-        self._sums.clear()
-        self._grads.clear()
+        self.made.clear()
+        self.sums.clear()
+        self.kept_grads.clear()
         self._calls.clear()
-        self._ready.clear()
+        self.ready.clear()
         for step in self.plan.steps:
             step.layer.saved = None
 
@@ -97,7 +97,7 @@ class Executor:
         if first == 0:
             self.forget()
         self._wholes.clear()
-        self._moved = False
+        self.moved = False
         program = self._program(first, last)
         if self._calls:
             self._part_pairs(program)
@@ -123,13 +123,13 @@ class Executor:
 
     def forward(self, calls: Iterable[Call]) -> None:
         """Run calls of the program that begin_forward gave: every microsecond in here counts for every layer."""
-        held, on_made, ready, to_nchw = self._arrays, self.on_made, self._ready, self.backend.to_nchw
+        held, on_made, ready, to_nchw = self.made, self.on_made, self.ready, self.backend.to_nchw
         for call in calls:
             step, layer = call.step, call.layer
             try:
-                if self._moved:
+                if self.moved:
                     self.plan.size_step(step)
-                xs = [held[value] if value in held else self._require(value) for value in call.bottoms]
+                xs = [held[value] if value in held else self.require(value) for value in call.bottoms]
                 if call.bottoms_to_nchw:
                     xs = [to_nchw(x) for x in xs]
                 if call.slot is not None:
@@ -155,7 +155,7 @@ class Executor:
 
     def _place(self, slot: Slot) -> Array | None:
         """Where a layer is to write its top: a flat array."""
-        if self._moved:
+        if self.moved:
             return None
         if slot.whole not in self._wholes:
             self._wholes[slot.whole] = self.backend.empty(slot.size)
@@ -164,7 +164,8 @@ class Executor:
             del self._wholes[slot.whole]
         return whole[slot.start : slot.stop]
 
-    def _require(self, value: Value) -> Array:
+    def require(self, value: Value) -> Array:
+        """What the value holds now, which a layer is about to read; GraphFault where that is nothing."""
         array = self.array(value)
         if array is None:
             raise GraphFault(
@@ -183,40 +184,40 @@ class Executor:
         """Whether the layer can go backward: its forward has run, at the sizes that its bottoms have now."""
         call = self._calls.get(step)
         ran = step if call is None else call.step
-        return ran in self._ready and self._ready[ran] == ran.sized_for
+        return ran in self.ready and self.ready[ran] == ran.sized_for
 
     def make_up(self, step: Step) -> None:
         """Let a layer that has not run save what its backward needs of its bottoms as they are; its tops stay."""
         call = self._program(step.index, step.index).by_step[step]
         with step.located:
             self.plan.size_step(step)
-            xs = [self._require(value) for value in call.bottoms]
+            xs = [self.require(value) for value in call.bottoms]
             step.layer.save_for_backward([self.backend.to_nchw(x) for x in xs] if call.bottoms_to_nchw else xs)
         self._calls[step] = call
-        self._ready[step] = step.sized_for
+        self.ready[step] = step.sized_for
 
     # -- backward ----------------------------------------------------------------------------------
 
     def begin_backward(self, first: int, last: int, afresh: bool, given: Mapping[Value, Array]) -> None:
         """Put the gradients in place that a pass over steps[first..last] begins from: the losses', and those given."""
         if afresh:
-            self._sums.clear()
-            self._grads.clear()
-        for value in self._sums.waiting():  # of an earlier pass over these layers, which send anew
+            self.sums.clear()
+            self.kept_grads.clear()
+        for value in self.sums.waiting():  # of an earlier pass over these layers, which send anew
             if value.readers and all(first <= reader.index <= last for reader in value.readers):
-                self._sums.take(value)
+                self.sums.take(value)
         for value in self.plan.losses:
-            if first <= value.producer.index <= last and value in self._arrays:
+            if first <= value.producer.index <= last and value in self.made:
                 seed = self.backend.xp.full(value.shape, value.loss_weight, self.backend.dtype)
-                self._sums.add(value, seed)
+                self.sums.add(value, seed)
         for value, gradient in given.items():
             if tuple(gradient.shape) != value.shape:
                 raise GraphFault(
                     f"the gradient given for blob '{value.name}' is {shape_text(gradient.shape)}, "
                     f"the blob {shape_text(value.shape)}"
                 )
-            self._sums.put(value, gradient)
-        if not self._sums and not self._grads:
+            self.sums.put(value, gradient)
+        if not self.sums and not self.kept_grads:
             raise GraphFault(
                 "backward has no gradient to begin from: run forward up to a loss first, or give grads={blob: gradient}"
             )
@@ -230,14 +231,14 @@ class Executor:
         if not step.backward or (call is not None and call.relu is step):
             return
         tops, epilogue = (step.tops, {}) if call is None else (call.tops, call.epilogue)
-        if epilogue and self._sums.get(step.tops[0]) is not None:  # given for what the layer makes before its ReLU
-            self._sums.take(tops[0])
+        if epilogue and self.sums.get(step.tops[0]) is not None:  # given for what the layer makes before its ReLU
+            self.sums.take(tops[0])
             tops, epilogue = step.tops, {}
         dys = [self._arrived(value) for value in tops]
         if all(dy is None for dy in dys):
             return
         try:
-            if call is None or step not in self._ready:
+            if call is None or step not in self.ready:
                 raise GraphFault("has nothing saved to go back from: run forward again first")
             if call.bottoms_to_nchw:
                 dys = [self.backend.to_nchw(dy) for dy in dys]
@@ -248,30 +249,30 @@ class Executor:
             step.reraise(error)
         for value, dx, need in zip(step.bottoms, dxs, step.need, strict=True):
             if need and dx is not None:
-                self._sums.add(value, dx)
+                self.sums.add(value, dx)
         if not self.choices.keeps_all:
             step.layer.saved = None
-            del self._ready[step]
+            del self.ready[step]
 
     def _arrived(self, value: Value) -> Array | None:
         """The sum of what the value's readers have sent, or what an earlier, partial pass has kept of it."""
-        gradient = self._sums.take(value)
+        gradient = self.sums.take(value)
         if gradient is None:
-            return self._grads.get(value)
+            return self.kept_grads.get(value)
         if self.choices.keeps_all or value in self.choices.stay:
-            self._grads[value] = gradient
+            self.kept_grads[value] = gradient
         return gradient
 
     def gradient(self, value: Value) -> Array | None:
         """The gradient of a value, for reading: waiting for its producer to take it, or kept."""
-        waiting = self._sums.get(value)
+        waiting = self.sums.get(value)
         if waiting is not None:
             plain = self.backend.to_nchw(waiting)
             if plain is not waiting:
-                self._sums.put(value, plain)  # whoever has it may write to it
+                self.sums.put(value, plain)  # whoever has it may write to it
             return plain
-        if value in self._grads:
-            return self._as_nchw(value, self._grads)
+        if value in self.kept_grads:
+            return self._as_nchw(value, self.kept_grads)
         call = self._calls.get(value.producer)
         if call is None or call.relu is None or value in call.tops:
             return None

@@ -1,11 +1,12 @@
-"""Inputs whose shapes are given from outside: other sizes, or plain inputs in the place of data layers."""
+"""Inputs that are given from outside: their shapes, as plain inputs in the place of data layers, and their arrays."""
 
 from __future__ import annotations
 
 import numbers
+import os
 from collections.abc import Mapping, Sequence
 
-from demitasse.layers.layer import Shape
+from demitasse.layers.layer import Array, Shape
 from demitasse.netdef.graph import label_of
 from demitasse.netdef.wording import count_text
 from demitasse.proto.errors import GraphFault, SchemaFault, Where, did_you_mean, located
@@ -52,3 +53,15 @@ def _input_shapes(spec: LayerParameter) -> list[list[int]]:
     """The shapes an Input layer declares, one for each top; nothing for other layers."""
     shapes = [list(shape.dim) for shape in spec.input_param.shape]
     return shapes * len(spec.top) if len(shapes) == 1 else shapes
+
+
+def input_array(backend, name: str, array: Array) -> Array:
+    """A device array of its own of what a user gives for a blob; GraphFault where that is no array of real numbers."""
+    kind = getattr(getattr(array, "dtype", None), "kind", "f")
+    if isinstance(array, str | bytes | os.PathLike) or kind not in "fiub":
+        what = f"an array of {array.dtype}" if hasattr(array, "dtype") else "text"
+        raise GraphFault(f"'{name}' is given {what}: an array of real numbers is expected")
+    there = backend.asarray(array)
+    if not (backend.capabilities.host_memory or isinstance(array, backend.xp.ndarray)):
+        return there  # of a host array a device has a copy
+    return backend.xp.array(there, order="C", copy=True)

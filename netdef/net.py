@@ -20,9 +20,11 @@ from demitasse.netdef.call_lock import alone
 from demitasse.netdef.contents import Contents
 from demitasse.netdef.executor import Executor
 from demitasse.netdef.graph import Step, Value
+from demitasse.netdef.inputs import input_array
 from demitasse.netdef.params import allocate_grads, fill_params
 from demitasse.netdef.plan import Plan
 from demitasse.netdef.program import Choices, Program
+from demitasse.netdef.recording import Recordings
 from demitasse.netdef.weight_matching import LoadReport
 from demitasse.netdef.wording import some
 from demitasse.proto.errors import GraphFault, SchemaFault, Where, did_you_mean
@@ -43,6 +45,7 @@ class Net(Contents):
 
     blobs, grads: {blob: array, or its gradient} of what is there at the moment, newest values.
     executor: the same by value, for those who put arrays of their own in place (netdef.executor.Executor).
+    recordings: which passes a device launches as a whole (netdef.recording.Recordings).
     load_report: what `weights` had in common with the net.
     lock: held during each of the calls below, so that threads may share the net: each gets the results of its own
         call.  Hold it (`with net.lock:`) to make several calls, or a call and a look at `blobs`, one.
@@ -83,6 +86,7 @@ class Net(Contents):
         choices = self._choices(keep, fuse)
         self._supports_backward = self.plan.trains or choices.keeps_all or self.plan.message.force_backward
         self.executor = Executor(self.plan, self.backend, choices)
+        self.recordings = Recordings(self.executor)
         self.blobs, self.grads = self.executor.blobs, self.executor.grads
         self.before_forward: list[Callable[[int], None]] = []
         self.after_forward: list[Callable[[int], None]] = []
@@ -158,7 +162,10 @@ class Net(Contents):
             name = next(iter(self.plan.inputs), "data")
             raise GraphFault(f"forward takes arrays by the names of their blobs: net.forward({{'{name}': array}})")
         first, last = self._index(start, 0), self._index(end, len(self.plan.steps) - 1)
-        fed = {self._value_before(name, first): self._copy(name, array) for name, array in (inputs or {}).items()}
+        fed = {
+            self._value_before(name, first): input_array(self.backend, name, array)
+            for name, array in (inputs or {}).items()
+        }
         self.plan.resize({value.name: array.shape for value, array in fed.items()}, first, last)
         program = self.executor.begin_forward(first, last)
         for value, array in fed.items():
@@ -167,7 +174,7 @@ class Net(Contents):
             if self.before_forward or self.after_forward:
                 self._forward_watched(program, first, last)
             else:
-                self.executor.forward(program.calls)
+                self.recordings.forward(program, first == 0 and last == len(self.plan.steps) - 1)
         finally:
             for done in self.forward_done:
                 done(first, last)
@@ -198,13 +205,20 @@ class Net(Contents):
         given = {self._value_before(name, last + 1): self.backend.asarray(grad) for name, grad in (grads or {}).items()}
         self.executor.begin_backward(first, last, start is None, given)
         try:
-            for step in reversed(self.plan.steps[first : last + 1]):
-                _call(self.before_backward, step)
-                self.executor.backward(step)
-                _call(self.after_backward, step)
+            if self.before_backward or self.after_backward:
+                self._backward_watched(first, last)
+            else:
+                self.recordings.backward(first, last, start is None and not given)
         finally:
             for done in self.backward_done:
                 done(first, last)
+
+    def _backward_watched(self, first: int, last: int) -> None:
+        """The layers from the last to the first, with the hooks around each."""
+        for step in reversed(self.plan.steps[first : last + 1]):
+            _call(self.before_backward, step)
+            self.executor.backward(step)
+            _call(self.after_backward, step)
 
     @property
     def loss(self) -> float:
@@ -231,9 +245,13 @@ class Net(Contents):
     @alone
     def clear_grads(self) -> None:
         """Set the gradients of all params to zero."""
-        for param in self.learnable:
-            if param.grad is not None:
-                param.grad.fill(0)
+        self.backend.clear([param.grad for param in self.learnable if param.grad is not None])
+
+    @alone
+    def close(self) -> None:
+        """Release files, threads and the memory of recordings."""
+        self.recordings.drop()
+        super().close()
 
     def _index(self, layer: str | int | None, default: int) -> int:
         if layer is None:
@@ -257,13 +275,6 @@ class Net(Contents):
         """What the name means where layer `first` begins; at the beginning, an input."""
         made = [value for step in self.plan.steps[:first] for value in step.tops if value.name == name]
         return made[-1] if made else self._input(name)
-
-    def _copy(self, name: str, array: Array) -> Array:
-        kind = getattr(getattr(array, "dtype", None), "kind", "f")
-        if isinstance(array, str | bytes | os.PathLike) or kind not in "fiub":
-            what = f"an array of {array.dtype}" if hasattr(array, "dtype") else "text"
-            raise GraphFault(f"'{name}' is given {what}: an array of real numbers is expected")
-        return self.backend.xp.array(self.backend.asarray(array), order="C", copy=True)
 
     def _check_backward(self) -> None:
         if not any(step.backward for step in self.plan.steps):

@@ -34,7 +34,8 @@ class Job:
         else:
             message = net_message("voc-fcn8s", train)
         self.ours = gpu.Ours(message, precision, train)
-        self.contenders, self.left_out = [self.ours], {}
+        self.unrecorded = gpu.Ours(message, precision, train, record=False)
+        self.contenders, self.left_out = [self.ours, self.unrecorded], {}
         self.arguments = precision, train
         for kind in kinds:
             self.add(kind)
@@ -94,12 +95,16 @@ def _beside_torch(job: Job) -> dict:
     for name, value in times.items():
         if name != "ours":
             found[f"ours / {name}"] = times["ours"] / value
-    others = job.contenders[1:]
+    found["ours, recorded"] = str(job.ours.net.recordings)
+    others = job.contenders[2:]
+    if job.ours.updater is None:
+        ours = job.ours.output()
+        found["recorded and not: scores are the same bits"] = bool((ours == job.unrecorded.output()).all())
     if others and job.ours.updater is None:
         reference = others[0].output()
         apart = np.abs(job.ours.output() - reference).max() / max(np.abs(reference).max(), 1e-30)
         found["scores apart from torch's, share of the largest"] = float(apart)
-    found["memory, GB"] = job.ours.memory()
+    found["memory of ours together, GB"] = job.ours.memory()
     if others and others[0].device == "cuda":
         found["memory of torch's kinds together, GB"] = others[-1].memory()
     arithmetic, memory = gpu.floors(job.ours.net, *job.arguments)
@@ -129,6 +134,7 @@ def _ours_alone(job: Job) -> dict:
         "kernels of all layers, ms": total,
         "gaps (one pass less its kernels), ms": wall - total,
         "launching takes the host, ms": 1e3 * launching,
+        "launching what is not recorded takes the host, ms": 1e3 * _launch_seconds(job.unrecorded, arrays),
         "slowest layers, ms": dict(ranked),
         "device was kept busy until all was launched": clock.ahead,
         "engines": _engines(ours),

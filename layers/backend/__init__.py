@@ -24,10 +24,12 @@ def make_backend(
     exact: bool = False,
     threads: int | None = None,
     precision: str = "tf32",
+    record: bool = True,
 ):
     """The backend of "cpu", "gpu", "gpu:1" or "generic" (the plain NumPy meaning of every primitive).
 
     exact: convolve directly, never by a tile transform (CPU).  precision: fp32, tf32 or fp16 (GPU).
+    record: let nets launch a pass of sizes that come again as one CUDA graph (GPU).
     float64 is always computed by the generic backend's code.  Raises SolverFault where the device is missing.
     """
     if device == "generic" or dtype != "float32":
@@ -40,4 +42,4 @@ def make_backend(
         return CpuBackend(exact=exact, threads=threads)
     from demitasse.layers.backend.gpu import GpuBackend
 
-    return GpuBackend(device, precision=precision, exact=exact)
+    return GpuBackend(device, precision=precision, exact=exact, record=record)

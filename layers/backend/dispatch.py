@@ -39,6 +39,7 @@ FAMILIES = (
     "norm",
     "loss",
     "update",
+    "recording",
 )
 
 

@@ -6,6 +6,7 @@ signature, and check the order in which they are used: a copy that nobody waited
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from types import SimpleNamespace
 
@@ -49,6 +50,7 @@ class Job:
 class Stream:
     def __init__(self, null=False, non_blocking=False, ptds=False, priority=None):
         self.queue, self.ptr, self.non_blocking = [], id(self), non_blocking
+        self.captured = None  # what is launched meanwhile
 
     def __enter__(self):
         global current
@@ -58,6 +60,20 @@ class Stream:
     def __exit__(self, *error):
         global current
         current = self.outer
+
+    def begin_capture(self, mode=None):
+        assert self.non_blocking and self.captured is None and mode is None, "the default stream cannot be captured"
+        self.captured = []
+
+    def end_capture(self):
+        assert self.captured is not None
+        captured, self.captured = self.captured, None
+
+        def launch(stream=None):
+            for job in captured:
+                job()
+
+        return SimpleNamespace(launch=launch)
 
     def _add(self, action):
         self.queue.append(Job(action, list(self.queue)))
@@ -109,6 +125,9 @@ class RawModule:
 
         def kernel(grid, block, args):
             assert all(type(arg) in (DeviceArray, np.uint64, np.int64, np.int32, np.float32) for arg in args)
+            if current.captured is not None:
+                current.captured.append(lambda: kernel(grid, block, args))
+                return
             values = [
                 None if pointer and isinstance(arg, np.uint64) else arg
                 for arg, (_, pointer) in zip(args, declared, strict=True)
@@ -117,6 +136,30 @@ class RawModule:
             shim.ShimRuntime().launch(self.file, name, 1, *values, blocks=grid[0], defines=self.defines)
 
         return SimpleNamespace(kernel=kernel)
+
+
+class MemoryPool:
+    def malloc(self, size):
+        raise NotImplementedError
+
+    def free_all_blocks(self):
+        pass
+
+    def total_bytes(self):
+        return 0
+
+
+@contextlib.contextmanager
+def using_allocator(allocator):
+    global allocating
+    outer, allocating = allocating, allocator
+    try:
+        yield
+    finally:
+        allocating = outer
+
+
+allocating = None
 
 
 class FakeCupy(_Namespace):
@@ -138,6 +181,8 @@ class FakeCupy(_Namespace):
             Device=lambda index: SimpleNamespace(use=lambda: None, id=index),
             get_current_stream=lambda: current,
             alloc_pinned_memory=PinnedMemoryPointer,
+            MemoryPool=MemoryPool,
+            using_allocator=using_allocator,
             runtime=SimpleNamespace(getDeviceCount=get_device_count, CUDARuntimeError=CUDARuntimeError),
             device=SimpleNamespace(get_cublas_handle=lambda: handle),
             cublas=SimpleNamespace(
@@ -145,6 +190,8 @@ class FakeCupy(_Namespace):
             ),
         )
         self.RawModule = RawModule
+        pool = MemoryPool()
+        self.get_default_memory_pool = lambda: pool
 
     @staticmethod
     def asnumpy(x):

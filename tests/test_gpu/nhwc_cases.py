@@ -11,8 +11,8 @@ TOLERANCE = {"tf32": 2e-3, "fp16": 2e-3}
 WHOLE = {"tf32": 2e-2, "fp16": 4e-2}  # of a net's norms
 
 
-def gpu(precision):
-    backend = make_backend("gpu", precision=precision)
+def gpu(precision, **options):
+    backend = make_backend("gpu", precision=precision, **options)
     backend.seed(5)
     return backend
 

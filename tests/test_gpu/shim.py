@@ -5,6 +5,7 @@ DEMITASSE_SANITIZE=address compiles them with AddressSanitizer (then libasan mus
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ from demitasse.layers.backend.gpu.runtime import (
     source,
 )
 from tests.test_gpu import fake_cudnn
-from tests.test_gpu.device_array import DeviceArray, xp
+from tests.test_gpu.device_array import DeviceArray, Tape, refuse_to_record, xp
 
 HEADER = Path(__file__).with_name("cuda_on_cpu.h")
 BARRIERS = re.compile(r"__syncthreads|\b(transpose_tiles|add_up|keep_largest|sum_channels)\(")  # and what holds it
@@ -94,25 +96,50 @@ class ShimRuntime:
         check_arguments(kernel, declared, args, DeviceArray)
         values = [_argument(arg, *kind) for arg, kind in zip(args, declared, strict=True)]
         run = getattr(library(file, defines), f"run_{kernel}")
-        run(ctypes.c_uint(blocks or blocks_for(n)), ctypes.c_uint(THREADS), *values)
+        launch = functools.partial(run, ctypes.c_uint(blocks or blocks_for(n)), ctypes.c_uint(THREADS), *values)
+        if Tape.running is not None:
+            Tape.running.touch(arg._host for arg in args if isinstance(arg, DeviceArray))
+            Tape.running.jobs.append(launch)
+        launch()
 
     def constants(self, values, dtype="int32"):
         key = values, dtype
         if key not in self._constants:
+            refuse_to_record("a constant from the host")
             self._constants[key] = DeviceArray(np.asarray(values, dtype))
         return self._constants[key]
 
+    def capture_memory(self):
+        """The pretend arrays' memory is never used twice."""
+
+    def captured_bytes(self, memory):
+        return 0
+
+    @contextlib.contextmanager
+    def lasting(self, memory):
+        running, Tape.running = Tape.running, None
+        yield
+        Tape.running = running
+
+    def capture(self, run, memory):
+        _, again = Tape().record(run)
+        return SimpleNamespace(launch=again)
+
     def upload(self, host):
+        refuse_to_record("an upload")
         return DeviceArray(np.array(host))
 
     def download(self, x):
+        refuse_to_record("a download")
         DeviceArray.waits += 1
         return np.array(x._host)
 
     def download_async(self, x):
+        refuse_to_record("a download")
         return Copy(x._host.copy())
 
     def matmul(self, a, b, tensor_cores):
+        refuse_to_record("cuBLAS")
         return self.xp.matmul(a, b)
 
     def synchronize(self):

@@ -18,14 +18,14 @@ def pretend_gpu():
     return GpuBackend(runtime=shim.ShimRuntime(), precision="fp32")
 
 
-def on_gpu(specimen):
-    """A specimen's bench, moved to the pretend device."""
-    bench = Bench(specimen, dtype="float32")
-    bench.be = bench.layer.be = pretend_gpu()
-    bench.xs, bench.dys = ([pretend_gpu().asarray(a) for a in arrays] for arrays in (bench.xs, bench.dys))
+def on_gpu(specimen, be=None):
+    """A specimen's bench, moved to a backend; None: the pretend device."""
+    bench, be = Bench(specimen, dtype="float32"), be or pretend_gpu()
+    bench.be = bench.layer.be = be
+    bench.xs, bench.dys = ([be.asarray(a) for a in arrays] for arrays in (bench.xs, bench.dys))
     for param in bench.layer.params:
-        param.data = pretend_gpu().asarray(param.data)
-        param.grad = None if param.grad is None else pretend_gpu().zeros(param.shape)
+        param.data = be.asarray(param.data)
+        param.grad = None if param.grad is None else be.zeros(param.shape)
     return bench
 
 

@@ -97,7 +97,7 @@ def test_a_chain_of_layers_turns_its_first_image_only(precision, turn, on_a_gpu)
         bottom = f"pool{i}"
     layers += f"""
         layer {{ name: "loss" type: "Reduction" bottom: "{bottom}" top: "loss" loss_weight: 1 }}"""
-    be = gpu(precision)
+    be = gpu(precision, record=False)
     net = Net(layers, "TRAIN", backend=be, seed=1)
     net.forward({"data": values(1, 3, 12, 10)})
     be.runtime.launches.clear()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from demitasse.layers.backend import make_backend
+from demitasse.layers.backend.contract.memory import NotRecordable
 from demitasse.layers.backend.gpu import GpuBackend, convolution
 from demitasse.layers.backend.gpu import runtime as gpu_runtime
 from demitasse.proto.errors import SolverFault
@@ -74,6 +75,39 @@ def test_kernels_are_compiled_once_and_launched(be, monkeypatch):
     be.relu_backward(x, x, 0.5)
     y = convolution._epilogue(be, be.asarray(np.ones((1, 2, 3))), None, 0.0)  # a null pointer
     assert be.to_host(y).tolist() == [[[1, 1, 1], [1, 1, 1]]]
+
+
+def test_what_is_captured_is_done_when_it_is_launched(be):
+    x, made = be.asarray(np.array([-1, 2], np.float32)), []
+    be.runtime.synchronize()  # the stand-in computes at once, and copies late
+    be.relu_forward(x, 0.5)
+    recorded = be.record(lambda: made.append(be.relu_forward(x, 0.5)))
+    made[0].fill(7)
+    for factor in (1, 10):
+        x[...] = x * np.float32(factor)
+        recorded.launch()
+        assert be.to_host(made[0]).tolist() == [-0.5 * factor, 2 * factor]
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda be, x: be.to_host(x),
+        lambda be, x: be.to_host_async(x),
+        lambda be, x: be.asarray(np.ones(2)),
+        lambda be, x: be.matmul(x[None], x[:, None]),
+        lambda be, x: be.runtime.constants((1, 2, 3)),
+    ],
+)
+def test_what_cannot_be_captured_is_refused_and_leaves_no_trace(be, work):
+    x = be.asarray(np.array([-1, 2], np.float32))
+    be.runtime.synchronize()
+    position = be.position
+    with pytest.raises(NotRecordable, match="cannot be part of a CUDA graph"):
+        be.record(lambda: (be.uniform((3,)), work(be, x)))
+    assert fake_cupy.current.captured is None and fake_cupy.allocating is None
+    assert be.position == position and be.recording is None
+    work(be, x)
 
 
 def test_tensor_cores_are_for_one_product_at_a_time(be, cupy):

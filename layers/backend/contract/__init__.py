@@ -5,7 +5,7 @@ All arrays are C-contiguous, of the backend's float type (`dtype`) where no othe
 axes may be 0 throughout.  How each is computed is in reference/; which of them a device computes otherwise is in the
 modules of the same names in its package (dispatch.py has the rule).
 
-memory.py     arrays, random numbers, products of matrices
+memory.py     arrays, random numbers, products of matrices, recordings
 windows.py    convolution, pooling, regions: what looks at a window of an image at a time
 elements.py   elementwise, normalization, losses, updates
 boxes.py      which of many boxes to keep
@@ -19,7 +19,7 @@ import numpy as np
 
 from demitasse.layers.backend.contract.boxes import Suppression
 from demitasse.layers.backend.contract.elements import Elementwise, Loss, Norm, Update
-from demitasse.layers.backend.contract.memory import Arrays, Matmul, Random
+from demitasse.layers.backend.contract.memory import Arrays, Matmul, Random, Recording
 from demitasse.layers.backend.contract.windows import Convolution, Pooling, Regions
 
 
@@ -29,10 +29,23 @@ class Capabilities(NamedTuple):
     host_memory: bool = True  # arrays lie in the machine's own memory, which nets must fit into
     writes_into_out: bool = False  # convolutions use `out`, and concatenate copies no arrays that lie in line
     nhwc: bool = False  # primitives take and give channels-last tensors (to_nchw) among themselves
+    records: bool = False  # `record` gives something
 
 
 class Backend(
-    Arrays, Random, Matmul, Convolution, Pooling, Regions, Suppression, Elementwise, Norm, Loss, Update, Protocol
+    Arrays,
+    Random,
+    Matmul,
+    Convolution,
+    Pooling,
+    Regions,
+    Suppression,
+    Elementwise,
+    Norm,
+    Loss,
+    Update,
+    Recording,
+    Protocol,
 ):
     """Arrays and primitives on a device."""
 

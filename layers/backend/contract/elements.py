@@ -119,3 +119,6 @@ class Update(Protocol):
 
         Who the arrays belong to and what the steps mean is the solver's affair (solver/updates.py).
         """
+
+    def clear(self, arrays: Sequence[Array]) -> None:
+        """Set all elements of the arrays, which are of the backend's float type, to 0."""

@@ -1,4 +1,4 @@
-"""Arrays, random numbers and products of matrices."""
+"""Arrays, random numbers, products of matrices, and recordings of what is launched."""
 
 from __future__ import annotations
 
@@ -84,4 +84,33 @@ class Matmul(Protocol):
         """a @ b (M, N) of matrices (M, K) and (K, N); a is transposed first with `ta`, b with `tb`.
 
         Where `out` (M, N) is given the product is written into it, or with `add` added to it, and `out` returned.
+        """
+
+
+class NotRecordable(RuntimeError):
+    """What is being recorded has done what cannot be: it has read numbers to the host, or brought some from there."""
+
+
+class Recorded(Protocol):
+    """What a function has launched, to be launched again as a whole.  It knows addresses, not arrays."""
+
+    stale: bool  # what the function has chosen by the numbers of then is no longer the best choice
+
+    def nbytes(self) -> int:
+        """Bytes of memory that it, and what was recorded after it, have taken."""
+
+    def launch(self) -> None:
+        """Do it all once more, after what has been launched before: read the same arrays, write the same arrays, and
+        draw the random numbers that come next."""
+
+
+class Recording(Protocol):
+    """Launching as one piece what was launched in many."""
+
+    def record(self, run: Callable[[], None], after: Recorded | None = None) -> Recorded | None:
+        """What run() launches, which is not done yet; None on a device that cannot record.
+
+        Arrays made meanwhile get their values when it is launched, and keep their addresses.  after: another recording
+        that is always launched before this one; what was made in that one may be read in this one.
+        NotRecordable, or what else run() raises: then nothing has been launched, and no random number drawn.
         """

@@ -16,7 +16,7 @@ import numpy as np
 
 from demitasse.layers.backend.contract import Capabilities
 from demitasse.layers.backend.dispatch import provides
-from demitasse.layers.backend.gpu.convolution import DiagonalCache
+from demitasse.layers.backend.gpu.diagonals import DiagonalCache
 from demitasse.proto.errors import SolverFault
 from demitasse.proto.warning import warn
 
@@ -27,12 +27,15 @@ PRECISIONS = ("fp32", "tf32", "fp16")
 class GpuBackend:
     """See the module's docstring.  exact: fp32, and the same bits on every run.
 
+    record: nets may record their passes as CUDA graphs.
     runtime: what to launch on; None: the CUDA device of that name.  SolverFault where that is missing.
     """
 
     name = "gpu"
 
-    def __init__(self, device: str = "gpu", precision: str = "tf32", exact: bool = False, runtime=None):
+    def __init__(
+        self, device: str = "gpu", precision: str = "tf32", exact: bool = False, runtime=None, record: bool = True
+    ):
         if precision not in PRECISIONS:
             raise SolverFault(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}")
         if runtime is None:
@@ -44,7 +47,8 @@ class GpuBackend:
         self.precision = "fp32" if exact else precision
         self.cudnn = _cudnn(runtime, self.precision, exact) if runtime.has_cudnn else None
         nhwc = self.cudnn is not None and self.cudnn.layout is not None
-        self.capabilities = Capabilities(host_memory=False, nhwc=nhwc)
+        self.capabilities = Capabilities(host_memory=False, nhwc=nhwc, records=record)
+        self.recording = None  # a recording.CapturedGraphs that is being made
         self.diagonals = DiagonalCache()
         self.update_tables: dict = {}  # of the newest net, by program
         self.seed(None)

@@ -134,23 +134,6 @@ def is_diagonal(be, w):
     return be.diagonals.look_up(be, w)
 
 
-def _off_diagonal(be, w):
-    """A flag on the device: whether w has numbers beside w[i, i]."""
-    flag = be.zeros((), np.int32)
-    launch(
-        be,
-        "convolution",
-        "off_diagonal",
-        w.size,
-        w,
-        flag,
-        np.int64(w.size),
-        np.int32(w.shape[1]),
-        np.int32(math.prod(w.shape[2:])),
-    )
-    return flag
-
-
 def _upsample_channels(be, x, w, geom, spatial, b, relu):
     x = be.to_nchw(x)
     y = be.empty((*x.shape[:2], *spatial))
@@ -258,35 +241,6 @@ def _epilogue(be, y, b, relu):
         np.float32(1 if relu is None else relu),
     )
     return y
-
-
-class DiagonalCache:
-    """What the host last heard of each array of weights: whether it is diagonal.
-
-    Only the first question about an array waits for the device.  A wrong answer costs time, not truth: the kernels
-    look themselves.
-    """
-
-    def __init__(self):
-        self._known: dict[int, bool] = {}  # by address
-        self._coming: dict = {}  # by address: the answer on its way
-        self._fresh = None, None  # (address, flag) of the newest question
-
-    def look_up(self, be, w) -> bool:
-        """What was last known of w; and ask again."""
-        address, flag = w.data.ptr, _off_diagonal(be, w)
-        self._fresh = address, flag
-        coming = self._coming.pop(address, None) or be.runtime.download_async(flag)
-        if address not in self._known or coming.ready:
-            self._known[address] = not bool(coming())
-        else:
-            self._coming[address] = coming
-        return self._known[address]
-
-    def flag(self, be, w):
-        """The flag on the device that `look_up` has just asked w for, or a new one."""
-        (address, flag), self._fresh = self._fresh, (None, None)
-        return flag if address == w.data.ptr else _off_diagonal(be, w)
 
 
 def _weight_rows(w, geom):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import weakref
 
 from demitasse.layers.backend.gpu.cudnn_plans import Planner
 from demitasse.layers.backend.gpu.cudnn_spec import Spec
@@ -32,6 +33,9 @@ class Cudnn:
         self._gradient = None  # (dy, what is made of it) while both gradients need it
         self._sharing = False
         self._kept = None  # {(address, shape): what is made of them} of weights while they are frozen
+        self.frozen_since = None  # a token of the time from which on they are; None: they are not
+        self.recording = None  # a recording.CapturedGraphs that is being made
+        self._staying: weakref.WeakValueDictionary = weakref.WeakValueDictionary()  # ConvertedWeights of recordings
 
     def forward(self, x, w, b, geom, relu: bool):
         """(y, whether bias and ReLU are in it)."""
@@ -87,16 +91,21 @@ class Cudnn:
     @contextlib.contextmanager
     def frozen_weights(self):
         """Inside, weights are converted once; a scope inside this one uses what this one has."""
-        outer, self._kept = self._kept, {} if self._kept is None else self._kept
+        outer, since = self._kept, self.frozen_since
+        if outer is None:
+            self._kept, self.frozen_since = {}, object()
         try:
             yield
         finally:
             self._kept = outer
+            if outer is None:
+                self.frozen_since = since
 
     def invalidate_weight_cache(self) -> None:
         """What is made of weights from now on is made anew."""
-        if self._kept:
+        if self._kept is not None:
             self._kept.clear()
+            self.frozen_since = object()
 
     def _scaled(self, dy) -> NhwcTensor:
         """dy as cuDNN is to see it: near 1, or so far below that a sum over all pixels, which the weights' gradient
@@ -112,18 +121,35 @@ class Cudnn:
 
     def _weights(self, w, plan):
         w = w.reshape(plan.spec.weights) if plan.unfolded else w
-        return self._aligned(w if self.layout is None else self._converted(w, self.layout.weights))
+        converted = self.layout is not None and self.layout.converts(w)
+        return self._converted(w, self.layout.weights_array, self.layout.weights) if converted else self._aligned(w)
 
     def _bias(self, b):
-        return self._converted(b, lambda b: b.astype("float16")) if self.half else self._aligned(b)
+        return self._converted(b, self._halves, _to_halves) if self.half else self._aligned(b)
 
-    def _converted(self, w, convert):
+    def _halves(self, b):
+        return self.xp.empty(b.shape, "float16")
+
+    def _converted(self, w, array_for, convert):
+        if self.recording is not None:
+            return self._to_stay(w, array_for, convert)
         if self._kept is None:
-            return convert(w)
+            return convert(w, array_for(w))
         key = w.data.ptr, w.shape
         if key not in self._kept:
-            self._kept[key] = convert(w), w  # which stays where it is for as long
+            self._kept[key] = convert(w, array_for(w)), w  # which stays where it is for as long
         return self._kept[key][0]
+
+    def _to_stay(self, w, array_for, convert):
+        """Where recordings read what is made of w; they see to it that it is made."""
+        key = w.data.ptr, w.shape
+        weights = self._staying.get(key)
+        if weights is None:
+            with self.runtime.lasting(self.recording.memory):
+                weights = self._staying[key] = ConvertedWeights(w, array_for(w), convert)
+        if weights not in self.recording.converted:
+            self.recording.converted.append(weights)
+        return weights.array
 
     def _aligned(self, x):
         x = x if x.flags.c_contiguous else self.xp.ascontiguousarray(x)
@@ -146,6 +172,24 @@ class Cudnn:
         if plan.workspace and (self.workspace is None or self.workspace.nbytes < plan.workspace):
             self.workspace = xp.empty(plan.workspace, "uint8")  # grows, and serves every layer of the stream
         workspace = self.workspace.data.ptr if plan.workspace else 0
+        if self.recording is not None:
+            self.recording.held += [plan, self.workspace]
         stream = xp.cuda.get_current_stream().ptr
         self.planner.execute(plan, [a.data.ptr for a in operands], out.data.ptr, workspace, stream)
         return out
+
+
+class ConvertedWeights:
+    """Weights as cuDNN is to see them, at an address that stays.  made_in: `frozen_since` when they were made."""
+
+    def __init__(self, w, array, convert):
+        self.w, self.array, self._convert, self.made_in = w, array, convert, None
+
+    def convert(self) -> None:
+        """Make them anew."""
+        self._convert(self.w, self.array)
+
+
+def _to_halves(b, out):
+    out[...] = b
+    return out

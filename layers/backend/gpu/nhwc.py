@@ -156,16 +156,21 @@ class NhwcLayout:
 
     # -- weights (K, C, kh, kw), which are to have their channels last too ---------------------
 
-    def weights(self, w):
-        """The array that cuDNN is to see."""
-        w = self._in_line(w)
+    def converts(self, w) -> bool:
+        """Whether cuDNN is to see another array: (K, C, 1, 1) of floats is (K, 1, 1, C)."""
+        return self.half or math.prod(w.shape[2:]) > 1
+
+    def weights_array(self, w):
+        """An array for `weights`, not initialized."""
+        return self.xp.empty((w.shape[0], *w.shape[2:], w.shape[1]), np.float16 if self.half else np.float32)
+
+    def weights(self, w, out):
+        """`out`, a weights_array, filled with what cuDNN is to see."""
         k, c, taps = w.shape[0], w.shape[1], math.prod(w.shape[2:])
-        if not self.half and taps == 1:
-            return w  # (K, C, 1, 1) is (K, 1, 1, C)
-        inside = self.xp.empty((k, *w.shape[2:], c), np.float16 if self.half else np.float32)
         more = (None, np.float32(1), None) if self.half else ()
-        self._turn("to_nhwc_half" if self.half else "turn", k, c, taps, w, inside, *more)
-        return inside
+        w = self._in_line(w)
+        self._turn("to_nhwc_half" if self.half else "turn", k, c, taps, w, out, *more)
+        return out
 
     def add_to_weights(self, gradient, dw, x: NhwcTensor, dy: NhwcTensor) -> None:
         """dw += the product (K, kh, kw, C) of two images."""

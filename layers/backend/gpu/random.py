@@ -26,7 +26,10 @@ def set_random_state(be, state):
 def uniform(be, shape, low=0.0, high=1.0):
     y = be.empty(shape)
     fours = -(-y.size // 4)
-    launch(be, "random", "uniform", fours, y, np.int64(y.size), np.uint64(be.key), np.uint64(be.position))
+    begin, first = (
+        (None, be.position) if be.recording is None else (be.recording.random, be.position - be.recording.position)
+    )
+    launch(be, "random", "uniform", fours, y, np.int64(y.size), begin, np.uint64(be.key), np.uint64(first))
     be.position += fours
     return y if (low, high) == (0.0, 1.0) else y * np.float32(high - low) + np.float32(low)
 

@@ -5,12 +5,15 @@ Tests put another runtime in its place that runs the same kernels' text on the C
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from demitasse.layers.backend.contract.memory import NotRecordable
 from demitasse.proto.errors import SolverFault
 
 KERNELS = Path(__file__).parent / "kernels"
@@ -94,6 +97,7 @@ class CudaRuntime:
         self.uploads, self.downloads = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
         self._pinned = [_Pinned(cupy), _Pinned(cupy)]
         self._modules, self._functions, self._constants = {}, {}, {}
+        self._capturing = False
 
     def launch(self, file: str, kernel: str, n: int, *args, blocks: int | None = None, defines: str = "") -> None:
         """Run a kernel over n values.  Arguments: contiguous device arrays, None (a null pointer), NumPy scalars."""
@@ -112,6 +116,7 @@ class CudaRuntime:
         """A small array on the device, kept: kernels read a geometry from it."""
         key = values, dtype
         if key not in self._constants:
+            self._refuse("a constant that is not on the device yet")
             self._constants[key] = self.xp.asarray(np.array(values, dtype))
         return self._constants[key]
 
@@ -119,6 +124,7 @@ class CudaRuntime:
         """A device array of a host array.  The host array goes through one of two pinned buffers, so that the caller
         may reuse it at once and does not wait for what the device is computing.  A large one goes by itself: CUDA
         has read it when the call returns, and page-locked memory for it would be missing elsewhere."""
+        self._refuse("an upload")
         if host.nbytes > MAX_PINNED:
             device = self.xp.empty(host.shape, host.dtype)
             device.set(host)
@@ -128,14 +134,17 @@ class CudaRuntime:
 
     def download(self, x) -> np.ndarray:
         """The host copy of a device array, when it is computed."""
+        self._refuse("a copy to the host")
         return self.xp.asnumpy(x)
 
     def download_async(self, x):
         """The host copy of x, begun as soon as x is computed; what is launched afterwards does not hold it up."""
+        self._refuse("a copy to the host")
         return _Download(self.xp, x, self.downloads)
 
     def matmul(self, a, b, tensor_cores: bool):
         """a @ b; the rounding of float32 to TF32 is a state of this thread's cuBLAS handle, and off in between."""
+        self._refuse("a product by cuBLAS")
         if not tensor_cores:
             return self.xp.matmul(a, b)
         cublas, handle = self.xp.cuda.cublas, self.xp.cuda.device.get_cublas_handle()
@@ -145,9 +154,53 @@ class CudaRuntime:
         finally:
             cublas.setMathMode(handle, cublas.CUBLAS_DEFAULT_MATH)
 
+    def capture_memory(self):
+        """Where arrays of graphs are to lie that are launched one after the other: nothing else is put there."""
+        cuda = self.xp.cuda
+        return CaptureMemory(cuda.Stream(non_blocking=True), cuda.MemoryPool(), cuda.MemoryPool())
+
+    def captured_bytes(self, memory: CaptureMemory) -> int:
+        """How much graphs have taken there."""
+        return memory.pool.total_bytes() + memory.lasting.total_bytes()
+
+    def lasting(self, memory: CaptureMemory):
+        """A context: what is made in it while a graph is captured has memory that no launch of the graph works in."""
+        return self.xp.cuda.using_allocator(memory.lasting.malloc)
+
+    def capture(self, run, memory: CaptureMemory):
+        """What run() launches, not done but captured: a graph to `launch()` on the stream that is current then."""
+        self.xp.get_default_memory_pool().free_all_blocks()  # a pass's memory is about to be taken once more
+        self._capturing = True
+        try:
+            with memory.stream, self.xp.cuda.using_allocator(memory.pool.malloc):
+                memory.stream.begin_capture()
+                try:
+                    run()
+                except BaseException:
+                    with contextlib.suppress(Exception):  # a capture that an error of CUDA's has ended already
+                        memory.stream.end_capture()
+                    raise
+                return memory.stream.end_capture()
+        finally:
+            self._capturing = False
+
+    def _refuse(self, what: str) -> None:
+        """CuPy would capture a copy from memory that somebody else soon writes to, and refuses cuBLAS."""
+        if self._capturing:
+            raise NotRecordable(f"{what} cannot be part of a CUDA graph")
+
     def synchronize(self) -> None:
         """Wait for all work on this thread's stream."""
         self.xp.cuda.get_current_stream().synchronize()
+
+
+class CaptureMemory(NamedTuple):
+    """A stream to capture on, and pools whose blocks belong to that stream: one for what the launches use in turn, one
+    for what others write before the graph is launched."""
+
+    stream: Any
+    pool: Any
+    lasting: Any
 
 
 class _Pinned:

@@ -6,10 +6,11 @@ import functools
 
 import numpy as np
 
-from demitasse.layers.backend.update_program import UpdateProgram, UpdateStep
+from demitasse.layers.backend.update_program import UpdateProgram, UpdateStep, UpdateTensor
 
 CHUNK = 16384  # as in update.cu
 MAX_ARRAYS = 4  # as in update.cu
+ZERO = UpdateProgram(("g",), ("zero",), (UpdateStep("g", "+", "zero", "zero"),))
 
 
 def update(be, program, tensors):
@@ -26,6 +27,10 @@ def update(be, program, tensors):
     if count:
         arguments = table, chunks, scalars, np.int32(count)
         be.runtime.launch("update", "update", count, *arguments, blocks=count, defines=defines(program))
+
+
+def clear(be, arrays):
+    be.update(ZERO, [UpdateTensor((array,), (0.0,)) for array in arrays])
 
 
 def _tables(be, pointers):

@@ -10,3 +10,8 @@ def update(be, program, tensors):
         # [None]: with no axis at all, a temporary would be a number, which nothing can be written into
         named = dict(zip(program.arrays, (array[None] for array in arrays), strict=True))
         run_steps(be.xp, program.steps, named | dict(zip(program.scalars, scalars, strict=True)))
+
+
+def clear(be, arrays):
+    for array in arrays:
+        array.fill(0)

@@ -14,8 +14,16 @@ __device__ inline void philox(unsigned long long seed, unsigned long long counte
     out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
 
-// y[i] uniform in [0, 1), 24 bits each; four numbers per counter, counters from `first` on.
-extern "C" __global__ void uniform(float* y, long long n, unsigned long long seed, unsigned long long first) {
+// begin (2,): the seed and the counter that the launches recorded in a graph begin at.
+extern "C" __global__ void begin_at(unsigned long long* begin, unsigned long long seed, unsigned long long first) {
+    EACH(i, 1) begin[0] = seed, begin[1] = first;
+}
+
+// y[i] uniform in [0, 1), 24 bits each; four numbers per counter, counters from `first` on.  With `begin` the seed is
+// read from there, and `first` counts from the counter there.
+extern "C" __global__ void uniform(float* y, long long n, const unsigned long long* begin, unsigned long long seed,
+                                   unsigned long long first) {
+    if (begin) seed = begin[0], first += begin[1];
     long long fours = (n + 3) / 4;
     EACH(i, fours) {
         unsigned bits[4];

@@ -1,0 +1,82 @@
+"""Recordings of what is launched, as CUDA graphs: launched in one call, where launching layer by layer would keep the
+host busy for longer than the device.
+
+A graph holds addresses and the values of kernels' arguments.  So what is made while it is captured lies in memory that
+nothing else is put into; random numbers begin where an array on the device says; weights in cuDNN's form lie where they
+stay, and a graph of their own makes them anew where they may have changed (cudnn.py, frozen_weights).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from demitasse.layers.backend.gpu.launch import launch
+
+LOOKS = 32  # launches after which it is asked whether the choices made by numbers are still right
+
+
+class CapturedGraphs:
+    """contract.Recorded: the graph of what a function launches, and all that has to stay for it."""
+
+    def __init__(self, be, after=None):
+        self.be, self.after = be, after
+        self.memory = be.runtime.capture_memory() if after is None else after.memory
+        self.random = be.zeros(2, np.uint64)  # the key and the position that random numbers begin at
+        self.held: list = []  # what the graph's launches read or use beside arrays of its memory and its caller's
+        self.converted: list = []  # weights in the form of cuDNN (cudnn.ConvertedWeights)
+        self.diagonals: list = []  # (weights, whether they were taken for diagonal)
+        self.graph = self.conversions = None
+        self.position = self.draws = self.launches = 0
+        self.stale = False
+
+    def capture(self, run) -> None:
+        """Take in what run() launches."""
+        be, self.position = self.be, self.be.position
+        self._begin(self)
+        try:
+            self.graph = be.runtime.capture(run, self.memory)
+            self.draws = be.position - self.position
+        finally:
+            self._begin(None)
+            be.position = self.position
+            be.diagonals.forget_flag()
+        if self.converted:
+            self.conversions = be.runtime.capture(self._convert, self.memory)
+
+    def _begin(self, recording) -> None:
+        """Let primitives know what is being recorded."""
+        self.be.recording = recording
+        if self.be.cudnn is not None:
+            self.be.cudnn.recording = recording
+
+    def _convert(self) -> None:
+        for weights in self.converted:
+            weights.convert()
+
+    def nbytes(self) -> int:
+        return self.be.runtime.captured_bytes(self.memory)
+
+    def launch(self) -> None:
+        be = self.be
+        if self.converted:
+            self._refresh_weights()
+        if self.draws:
+            launch(be, "random", "begin_at", 1, self.random, np.uint64(be.key), np.uint64(be.position))
+            be.position += self.draws
+        self.graph.launch()
+        self.launches += 1
+        if self.launches % LOOKS == 0:
+            self.stale = any([be.diagonals.look_up(be, w) != taken for w, taken in self.diagonals])
+
+    def _refresh_weights(self) -> None:
+        token = self.be.cudnn.frozen_since
+        if token is None or any(weights.made_in is not token for weights in self.converted):
+            self.conversions.launch()
+            for weights in self.converted:
+                weights.made_in = token
+
+
+def record(be, run, after=None):
+    recorded = CapturedGraphs(be, after)
+    recorded.capture(run)
+    return recorded

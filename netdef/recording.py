@@ -1,0 +1,283 @@
+"""Passes of a net launched as a whole, on a device that records (contract.Recording): where the host takes longer to
+launch layer by layer than the device to compute, that is most of the time.
+
+Recorded is the longest stretch of calls whose layers do nothing but launch (Layer.launches_only); data layers before it
+and a layer that waits for the host behind it run as ever.  The first pass of a set of sizes is an ordinary one, which
+builds and compiles what it needs; the second is recorded, and from then on forward copies the stretch's inputs to where
+the recording reads them, launches it, copies out what is still needed, and leaves every layer as it was after the
+recorded pass.  Backward is a second recording, which reads what the first one has saved: it follows a launch of it.
+
+A recording knows addresses.  Where an array of weights or gradients is another one, all recordings are dropped; what
+is written into them counts as ever.  A layer that cannot be recorded after all is left out from then on, and named in
+`refused`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from demitasse.layers.layer import Array
+from demitasse.netdef.executor import Executor
+from demitasse.netdef.graph import Step, Value
+from demitasse.netdef.program import Program
+from demitasse.netdef.recorded_pass import Pass, State, Stretch, longest_stretch
+
+MAX_RECORDINGS = 4  # each keeps the memory of a whole pass
+PATIENCE = 64  # forward passes after which a recording that was not used gives way to another
+MAX_SIZES = 1024  # of which the passes are counted
+MAX_REFUSED = 8  # layers; then no more is recorded
+
+
+@dataclass
+class Recording:
+    """The passes of one set of sizes."""
+
+    forward: Pass
+    backward: Pass | None = None
+    used_at: int = 0
+
+    @property
+    def stale(self) -> bool:
+        """Whether it does not launch any more what would be chosen now."""
+        return any(done is not None and done.launched.stale for done in (self.forward, self.backward))
+
+
+class Recordings:
+    """The recordings of one net.  refused: {layer: why it cannot be recorded}."""
+
+    def __init__(self, executor: Executor):
+        self.executor, self.backend = executor, executor.backend
+        self.on = self.backend.capabilities.records and not executor.choices.keeps_all
+        self.refused: dict[Step, str] = {}
+        self._by_sizes: dict[tuple, Recording] = {}
+        self._visits: dict[tuple, int] = {}  # forward passes by sizes
+        self._rehearsed: set[tuple] = set()  # sizes that an ordinary backward pass has run at
+        self._arrays: list[Array] = []  # of weights and gradients, as recorded
+        self._program: Program | None = None
+        self._stretch = Stretch([], [], [], ())
+        self._sizes: tuple | None = None  # those of the last forward, until backward has run
+        self._launched: Recording | None = None  # that of the last forward, until backward has run
+        self._passes = 0
+
+    def __len__(self) -> int:
+        return len(self._by_sizes)
+
+    def __str__(self) -> str:
+        both = sum(recording.backward is not None for recording in self._by_sizes.values())
+        why = "; ".join(f"{step.label}: {reason}" for step, reason in self.refused.items())
+        return f"{len(self)} forward, {both} backward" + f" (not recorded: {why})" * bool(why)
+
+    def nbytes(self) -> int:
+        """Bytes that the recordings have taken from the device."""
+        return sum(recording.forward.launched.nbytes() for recording in self._by_sizes.values())
+
+    def drop(self) -> None:
+        """Forget all recordings."""
+        if self._by_sizes:
+            self.backend.synchronize()  # one may still be running
+        self._by_sizes.clear()
+        self._visits.clear()
+        self._rehearsed.clear()
+        self._sizes = self._launched = None
+
+    # -- forward -----------------------------------------------------------------------------------
+
+    def forward(self, program: Program, whole: bool) -> None:
+        """Run the program.  whole: it is that of all layers."""
+        run = self.executor.forward
+        self._sizes = self._launched = None
+        if not (self.on and whole) or self.executor.on_made:
+            run(program.calls)
+            return
+        stretch = self._stretch_of(program)
+        run(stretch.before)
+        if stretch.calls and not self.executor.moved:
+            self._forward_stretch(stretch)
+        else:
+            run(stretch.calls)
+        run(stretch.after)
+
+    def _stretch_of(self, program: Program) -> Stretch:
+        if program is not self._program:
+            self._program, self._stretch = program, longest_stretch(program.calls, self.refused)
+        return self._stretch
+
+    def _forward_stretch(self, stretch: Stretch) -> None:
+        self._look_at_arrays(stretch)
+        to_nchw = self.backend.to_nchw
+        entries = {value: to_nchw(self.executor.require(value)) for value in stretch.entries}
+        sizes = tuple((array.shape, array.dtype) for array in entries.values())
+        self._sizes = sizes
+        self._passes += 1
+        recording = self._by_sizes.get(sizes)
+        if recording is not None and recording.stale:
+            self._forget(sizes)
+            recording = None
+        recording = recording or self._new_recording(stretch, entries)
+        if recording is None:
+            self.executor.forward(stretch.calls)
+            return
+        recording.used_at = self._passes
+        self._by_sizes.pop(sizes, None)
+        self._launched = self._by_sizes[sizes] = recording  # the last one used last
+        self._launch_forward(recording.forward, stretch, entries)
+
+    def _look_at_arrays(self, stretch: Stretch) -> bool:
+        """Whether the arrays of weights and gradients are those of the recordings; where not, these are dropped."""
+        params = [param for step in stretch.steps for param in step.layer.params]
+        arrays = [array for param in params for array in (param.data, param.grad)]
+        if len(arrays) == len(self._arrays) and all(a is b for a, b in zip(arrays, self._arrays, strict=True)):
+            return True
+        self._arrays = arrays
+        self.drop()
+        return False
+
+    def _new_recording(self, stretch: Stretch, entries: dict[Value, Array]) -> Recording | None:
+        """A recording of the present sizes where they come again and there is room for it."""
+        sizes = self._sizes
+        if len(self._visits) >= MAX_SIZES:
+            self._visits.clear()
+        self._visits[sizes] = self._visits.get(sizes, 0) + 1
+        if self._visits[sizes] < 2 or not self._make_room():
+            return None
+        executor = self.executor
+
+        def work(inputs: dict[Value, Array], note: Callable[[Step], None]) -> dict[Value, Array]:
+            executor.made.update(inputs)
+            for call in stretch.calls:
+                note(call.step)
+                executor.forward([call])
+            if executor.moved:
+                raise RuntimeError("sizes depend on numbers")
+            tops = {value for call in stretch.calls for value in call.tops}
+            return {value: array for value, array in executor.made.items() if value in tops}
+
+        recorded = self._record(stretch, entries, work)
+        return None if recorded is None else Recording(recorded)
+
+    def _make_room(self) -> bool:
+        """Whether one more may be recorded.  Where more sizes than that take turns, those recorded first stay."""
+        if len(self._by_sizes) < MAX_RECORDINGS:
+            return True
+        oldest = next(iter(self._by_sizes))
+        if self._passes - self._by_sizes[oldest].used_at < PATIENCE:
+            return False
+        self._forget(oldest)
+        return True
+
+    def _forget(self, sizes: tuple) -> None:
+        """Drop the recording of these sizes, at which an ordinary pass comes first again."""
+        self.backend.synchronize()  # it may still be running
+        self._by_sizes.pop(sizes, None)
+        self._visits[sizes] = 0
+        self._rehearsed.discard(sizes)
+
+    def _launch_forward(self, done: Pass, stretch: Stretch, entries: dict[Value, Array]) -> None:
+        executor = self.executor
+        done.launch(entries)
+        for call in stretch.calls:
+            for value in call.frees:
+                executor.made.pop(value, None)
+        executor.made.update({value: self._copied(array) for value, array in done.made.items()})
+        executor.ready.update({step: step.sized_for for step in done.ready})
+
+    def _copied(self, array: Array) -> Array:
+        """An array that the next launch does not write to."""
+        plain = self.backend.to_nchw(array)
+        return plain.copy() if plain is array else plain
+
+    # -- backward ----------------------------------------------------------------------------------
+
+    def backward(self, first: int, last: int, plain: bool) -> None:
+        """Run steps[first..last] backward, the last one first.  plain: all of them, from the losses' gradients."""
+        executor, steps = self.executor, self.executor.plan.steps
+        sizes, recording = self._sizes, self._launched
+        self._sizes = self._launched = None
+        if sizes is None or not plain or first > 0:
+            for step in reversed(steps[first : last + 1]):
+                executor.backward(step)
+            return
+        stretch = self._stretch
+        begin, end = stretch.span
+        for step in reversed(steps[end + 1 :]):
+            executor.backward(step)
+        if recording is None or not self._backward_stretch(sizes, recording, stretch):
+            for step in reversed(steps[begin : end + 1]):
+                executor.backward(step)
+            self._rehearsed.add(sizes)
+        for step in reversed(steps[:begin]):
+            executor.backward(step)
+
+    def _backward_stretch(self, sizes: tuple, recording: Recording, stretch: Stretch) -> bool:
+        """Whether this has gone backward through the stretch; if not, it has done nothing."""
+        sums, to_nchw = self.executor.sums, self.backend.to_nchw
+        if not self._look_at_arrays(stretch):
+            return False
+        gradients = {value: to_nchw(sums.get(value)) for value in sums.waiting()}
+        if recording.backward is None and sizes in self._rehearsed and gradients:
+            recording.backward = self._record_backward(recording, stretch, gradients)
+        done = recording.backward
+        if done is None or done.inputs.keys() != gradients.keys():
+            return False
+        done.launch(gradients)
+        sums.clear()
+        for value, gradient in done.made.items():
+            sums.put(value, self._copied(gradient))
+        self.executor.kept_grads.update({value: self._copied(array) for value, array in done.kept_grads.items()})
+        for step in set(stretch.steps) - done.ready:
+            self.executor.ready.pop(step, None)
+        return True
+
+    def _record_backward(self, recording: Recording, stretch: Stretch, gradients: dict[Value, Array]) -> Pass | None:
+        executor, (begin, end) = self.executor, stretch.span
+        steps = executor.plan.steps[begin : end + 1]
+
+        def work(inputs: dict[Value, Array], note: Callable[[Step], None]) -> dict[Value, Array]:
+            executor.sums.clear()
+            for value, gradient in inputs.items():
+                executor.sums.put(value, gradient)
+            for step in reversed(steps):
+                note(step)
+                executor.backward(step)
+            return {value: executor.sums.get(value) for value in executor.sums.waiting()}
+
+        return self._record(stretch, gradients, work, after=recording.forward.launched)
+
+    # -- recording ---------------------------------------------------------------------------------
+
+    def _record(self, stretch: Stretch, inputs: dict[Value, Array], work, after=None) -> Pass | None:
+        """What work(copies of the inputs, a function to call before each step) launches and gives; None where that
+        cannot be recorded.  The executor and the layers are afterwards as they were."""
+        executor, layers = self.executor, [step.layer for step in stretch.steps]
+        copies = {value: array.copy() for value, array in inputs.items()}
+        before = State(executor, layers)
+        step, given, state = stretch.steps[0], {}, before
+
+        def note(newest: Step) -> None:
+            nonlocal step
+            step = newest
+
+        def run() -> None:
+            nonlocal given, state
+            given = work(copies, note)
+            state = State(executor, layers)
+
+        try:
+            launched = self.backend.record(run, after)
+        except Exception as error:  # noqa: BLE001 (an ordinary pass follows, which meets it again or does not mind it)
+            self._refuse(step, error)
+            return None
+        finally:
+            before.put_back(executor)
+        new_grads = {value: array for value, array in state.kept_grads.items() if value not in before.kept_grads}
+        ready = set(state.ready).intersection(stretch.steps)
+        return Pass(launched, copies, given, new_grads, ready, state.changes_since(before))
+
+    def _refuse(self, step: Step, error: Exception) -> None:
+        """Record no pass over that layer any more."""
+        self.refused[step] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        no_memory = any(isinstance(one, MemoryError) for one in (error, error.__context__))
+        self.on = len(self.refused) <= MAX_REFUSED and not no_memory
+        self._program = None
+        self.drop()
