@@ -114,7 +114,7 @@ class Recordings:
         if recording is not None and recording.stale:
             self._forget(sizes)
             recording = None
-        recording = recording or self._new_recording(stretch, entries)
+        recording = recording or self._new_recording(sizes, stretch, entries)
         if recording is None:
             self.executor.forward(stretch.calls)
             return
@@ -133,9 +133,8 @@ class Recordings:
         self.drop()
         return False
 
-    def _new_recording(self, stretch: Stretch, entries: dict[Value, Array]) -> Recording | None:
-        """A recording of the present sizes where they come again and there is room for it."""
-        sizes = self._sizes
+    def _new_recording(self, sizes: tuple, stretch: Stretch, entries: dict[Value, Array]) -> Recording | None:
+        """A recording of these sizes where they come again and there is room for it."""
         if len(self._visits) >= MAX_SIZES:
             self._visits.clear()
         self._visits[sizes] = self._visits.get(sizes, 0) + 1
