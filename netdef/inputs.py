@@ -6,6 +6,7 @@ import numbers
 import os
 from collections.abc import Mapping, Sequence
 
+from demitasse.layers.backend.contract import Backend
 from demitasse.layers.layer import Array, Shape
 from demitasse.netdef.graph import label_of
 from demitasse.netdef.wording import count_text
@@ -55,7 +56,7 @@ def _input_shapes(spec: LayerParameter) -> list[list[int]]:
     return shapes * len(spec.top) if len(shapes) == 1 else shapes
 
 
-def input_array(backend, name: str, array: Array) -> Array:
+def input_array(backend: Backend, name: str, array: Array) -> Array:
     """A device array of its own of what a user gives for a blob; GraphFault where that is no array of real numbers."""
     kind = getattr(getattr(array, "dtype", None), "kind", "f")
     if isinstance(array, str | bytes | os.PathLike) or kind not in "fiub":

@@ -54,9 +54,11 @@ class CapturedGraphs:
             weights.convert()
 
     def nbytes(self) -> int:
+        """Bytes of the memory that it shares with what was recorded after it."""
         return self.be.runtime.captured_bytes(self.memory)
 
     def launch(self) -> None:
+        """Launch the graphs on the stream that is current, with the random numbers that come next."""
         be = self.be
         if self.converted:
             self._refresh_weights()
