@@ -12,8 +12,8 @@ from demitasse.layers.data.feed import Batch, FeedLayer, Source
 from demitasse.layers.data.files import require_file
 from demitasse.layers.data.hdf5 import dataset, library
 from demitasse.layers.data.listing import read_lines
-from demitasse.proto.beside import located
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
+from demitasse.proto.input_paths import located
 
 BLOCK = 64 << 20  # bytes that are read at once where rows come in order
 LARGEST_RATIO = 1100  # of deflate's compression: a smaller file that promises more is lying

@@ -28,8 +28,8 @@ from demitasse.layers.data.files import require_file, text_lines
 from demitasse.layers.data.images import read_image, read_labels, resize, resize_nearest
 from demitasse.layers.data.listing import read_lines
 from demitasse.layers.data.transform import Transformer
-from demitasse.proto.beside import located
 from demitasse.proto.errors import DataFault, ShapeFault
+from demitasse.proto.input_paths import located
 
 SIDE = 300
 IGNORED = ("resize_param", "emit_constraint")  # given by its nets and read over by the fork, which resizes to SIDE

@@ -20,10 +20,10 @@ import pkgutil
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from demitasse.proto import survey
+from demitasse.proto import layer_scan
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import LossParameter
-from demitasse.proto.other_words import fork_hint, type_hint
+from demitasse.proto.name_hints import fork_hint, type_hint
 
 if TYPE_CHECKING:
     from demitasse.layers.data.feed import Stream
@@ -296,4 +296,4 @@ def layer_class(type_name: str, others: Iterable[str] = ()) -> type[Layer]:
     return _classes[type_name]
 
 
-survey.require_type = layer_class  # so that a field of an unknown layer is told as what it is
+layer_scan.require_type = layer_class  # so that a field of an unknown layer is told as what it is

@@ -17,8 +17,8 @@ from demitasse.layers.data.feed import FeedLayer, Source
 from demitasse.layers.data.files import read_file
 from demitasse.layers.data.listing import read_lines
 from demitasse.layers.data.transform import Transformer
-from demitasse.proto.beside import located
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
+from demitasse.proto.input_paths import located
 from demitasse.proto.warning import warn
 from demitasse.proto.weights import read_blob
 

@@ -14,8 +14,8 @@ from demitasse.layers.data.files import below, read_file
 from demitasse.layers.data.images import decode_image, resize
 from demitasse.layers.data.transform import Transformer
 from demitasse.layers.data.windows import place, read_windows
-from demitasse.proto.beside import located
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
+from demitasse.proto.input_paths import located
 
 
 class WindowSamples(Source):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from demitasse.layers.data.images import resize
 from demitasse.models.data.scenes import MEAN
-from demitasse.models.rgb import check_rgb
+from demitasse.models.image_input import check_rgb
 from demitasse.netdef.net import Net
 from demitasse.proto.errors import GraphFault
 

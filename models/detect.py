@@ -13,8 +13,8 @@ from demitasse.layers.backend import make_backend
 from demitasse.layers.boxes import decode, nms
 from demitasse.layers.data.images import resize
 from demitasse.models.data.scenes import MEAN
+from demitasse.models.image_input import check_rgb
 from demitasse.models.palette import PALETTE
-from demitasse.models.rgb import check_rgb
 from demitasse.netdef.net import Net
 from demitasse.proto.errors import GraphFault, ShapeFault
 

@@ -12,7 +12,7 @@ from demitasse.models.detect import Found, draw_boxes
 from demitasse.netdef.net import Net
 from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import GraphFault
-from demitasse.solver.means import OutputMeans, judged_outputs
+from demitasse.solver.output_means import OutputMeans, judged_outputs
 
 SHOWN = 0.5  # least score of a box that is drawn
 SIDE = 384  # pixels that small images are enlarged to

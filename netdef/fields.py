@@ -10,8 +10,8 @@ from google.protobuf.message import Message
 
 from demitasse.layers.layer import Layer, layer_class
 from demitasse.proto.errors import SchemaFault, did_you_mean
-from demitasse.proto.meant import remedy
 from demitasse.proto.messages import LayerParameter
+from demitasse.proto.value_hints import remedy
 
 
 def own_fields(cls: type[Layer]) -> list[str]:

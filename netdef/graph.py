@@ -14,8 +14,8 @@ from typing import NoReturn
 
 from demitasse.layers.layer import TEST, TRAIN, Layer, Shape, layer_class
 from demitasse.netdef.wording import at, count_text, some, times_text
-from demitasse.proto.beside import MissingFile
 from demitasse.proto.errors import GraphFault, LabelFault, NetError, ShapeFault, Where, did_you_mean, located
+from demitasse.proto.input_paths import MissingFile
 from demitasse.proto.messages import LayerParameter
 
 

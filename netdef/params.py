@@ -13,7 +13,7 @@ import numpy as np
 from demitasse.layers.backend.contract import Backend
 from demitasse.layers.fillers import fill
 from demitasse.layers.layer import Param
-from demitasse.netdef.cautions import heading
+from demitasse.netdef.build_warnings import heading
 from demitasse.netdef.fields import own_fields
 from demitasse.netdef.graph import Step
 from demitasse.netdef.weight_matching import LoadReport, fitted

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from demitasse.layers.fillers import check_filler
 from demitasse.layers.layer import TRAIN, Param, Shape
-from demitasse.netdef.cautions import warn_of_layers, warn_of_net
+from demitasse.netdef.build_warnings import warn_of_layers, warn_of_net
 from demitasse.netdef.crops import set_offset
 from demitasse.netdef.gradient import plan_gradients
 from demitasse.netdef.graph import Step, Value, label_of, learned_by_name, wire
@@ -23,8 +23,8 @@ from demitasse.netdef.memory_check import require_memory
 from demitasse.netdef.params import bind_params
 from demitasse.netdef.phase import filter_net
 from demitasse.netdef.wording import at
-from demitasse.proto.beside import find_files
 from demitasse.proto.errors import GraphFault, SchemaFault, Where
+from demitasse.proto.input_paths import find_files
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.text import read_net
 from demitasse.proto.unknown_fields import require_none_refused

@@ -8,7 +8,7 @@ import math
 import os
 import re
 
-from demitasse.proto.meant import number, plain
+from demitasse.proto.value_hints import number, plain
 
 LARGEST_SIDE = 65535  # as in a JPEG
 

@@ -18,13 +18,13 @@ from google.protobuf.message import Message
 from demitasse.proto import upgrade
 from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault, Where
 from demitasse.proto.fork_fields import refused_field
-from demitasse.proto.meant import as_meant
+from demitasse.proto.layer_scan import explain
 from demitasse.proto.messages import FieldDescriptor, NetParameter, SolverParameter, is_repeated, is_required
 from demitasse.proto.printing import format
-from demitasse.proto.survey import explain
 from demitasse.proto.text_files import text_of
 from demitasse.proto.tokens import Source, Token, shortened
 from demitasse.proto.unknown_fields import REFUSED_MARK, UnknownFields, describe
+from demitasse.proto.value_hints import as_meant
 from demitasse.proto.values import scalar
 
 __all__ = ["format", "parse", "read_net", "read_solver", "text_of"]

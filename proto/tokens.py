@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from demitasse.proto.errors import SyntaxFault, Where
-from demitasse.proto.other_words import character_hint
+from demitasse.proto.name_hints import character_hint
 
 _WORD = re.compile(
     r"""

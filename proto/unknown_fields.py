@@ -8,9 +8,9 @@ from typing import Any
 from demitasse.proto import messages
 from demitasse.proto.errors import SchemaFault, Where, did_you_mean
 from demitasse.proto.fork_fields import idle_field, refused_field
+from demitasse.proto.layer_scan import Outline, outlines_of, unknown_type_at
 from demitasse.proto.messages import LayerParameter
-from demitasse.proto.other_words import other_field
-from demitasse.proto.survey import Outline, survey, unknown_type_at
+from demitasse.proto.name_hints import other_field
 from demitasse.proto.tokens import Source, Token, shortened
 from demitasse.proto.warning import warn
 
@@ -42,7 +42,7 @@ class UnknownFields:
 
     def _unknown_type_at(self, where):
         if self.layers is None:
-            self.layers = survey(self.source)
+            self.layers = outlines_of(self.source)
         return unknown_type_at(where, self.layers)
 
     def warn(self) -> None:

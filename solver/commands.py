@@ -14,13 +14,13 @@ from demitasse.solver.bilinear import fill_zero_deconvolutions
 from demitasse.solver.diagnostics import unfed_inputs
 from demitasse.solver.distributed import Alone
 from demitasse.solver.identity import newest_whole, resuming_command
-from demitasse.solver.keeping import Keep
 from demitasse.solver.log import Log, Silent
 from demitasse.solver.log_lines import MAX_LISTED
-from demitasse.solver.means import OutputMeans, judged_outputs
+from demitasse.solver.output_means import OutputMeans, judged_outputs
+from demitasse.solver.overrides import with_settings
 from demitasse.solver.path_lookup import Finder
 from demitasse.solver.plot import Plot
-from demitasse.solver.settings import with_settings
+from demitasse.solver.retention import Keep
 from demitasse.solver.signals import Signals
 from demitasse.solver.solver import Solver
 from demitasse.solver.tensorboard import TensorBoard

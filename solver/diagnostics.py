@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from demitasse.netdef.net import Net
 from demitasse.proto.messages import SolverParameter
 from demitasse.solver.log_lines import Output
-from demitasse.solver.settings import described, versions
+from demitasse.solver.overrides import described, versions
 
 if TYPE_CHECKING:
     from demitasse.solver.solver import Solver

@@ -23,8 +23,8 @@ from demitasse.proto.text import read_solver
 from demitasse.solver.bilinear import fill_zero_deconvolutions
 from demitasse.solver.log import Log
 from demitasse.solver.nonfinite import Diverged
+from demitasse.solver.overrides import with_settings
 from demitasse.solver.plot import draw_over_rates, require_plot
-from demitasse.solver.settings import with_settings
 from demitasse.solver.solver import Solver
 
 SPAN = 1000  # the range reaches so many times below and above base_lr

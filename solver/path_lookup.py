@@ -10,9 +10,9 @@ import os
 import tempfile
 from collections.abc import Callable
 
-from demitasse.proto.beside import from_file
 from demitasse.proto.errors import SolverFault
 from demitasse.proto.files import ZERO_BYTE, near_file
+from demitasse.proto.input_paths import from_file
 
 
 class Finder:

@@ -28,10 +28,10 @@ from demitasse.proto.messages import SolverParameter
 from demitasse.proto.weights import SolverFile, read_state, write_state
 from demitasse.solver.fingerprint import changes
 from demitasse.solver.identity import others_text, require_free, run_of_snapshot, snapshots_of_others
+from demitasse.solver.overrides import described, versions
 from demitasse.solver.path_lookup import require_writable
 from demitasse.solver.policy import steps_taken
 from demitasse.solver.prefix_lock import writing
-from demitasse.solver.settings import described, versions
 from demitasse.solver.validation import placed
 
 if TYPE_CHECKING:

@@ -23,12 +23,12 @@ from demitasse.solver.display import Display
 from demitasse.solver.distributed import Alone
 from demitasse.solver.fingerprint import fingerprints
 from demitasse.solver.identity import new_run
-from demitasse.solver.keeping import Keep, Keeper
 from demitasse.solver.log import Log
 from demitasse.solver.nonfinite import loss_fault
+from demitasse.solver.overrides import with_settings
 from demitasse.solver.path_lookup import Finder
 from demitasse.solver.policy import learning_rate
-from demitasse.solver.settings import with_settings
+from demitasse.solver.retention import Keep, Keeper
 from demitasse.solver.signals import NONE, SNAPSHOT, STOP
 from demitasse.solver.testing import run_test_net
 from demitasse.solver.updates import Updater
@@ -51,7 +51,7 @@ class Solver:
     ranks: the processes that train together (solver.distributed).
     existing: what becomes of the files that another run has left at snapshot_prefix or in the log: "refuse" to train,
     "replace" them, or "warn" and, as Caffe does, write over those of the same names.
-    keep: which snapshots stay, and when a test ends the run (solver.keeping).
+    keep: which snapshots stay, and when a test ends the run (solver.retention).
 
     run: this run's identity; restore takes over that of the run it resumes.  stopped: a request has ended it.
     Faults of settings, files and nets are NetErrors that name file, line and layer.

@@ -8,8 +8,8 @@ import numpy as np
 
 from demitasse.solver.display import as_outputs
 from demitasse.solver.heads import HeadScores
-from demitasse.solver.keeping import metrics_of
-from demitasse.solver.means import OutputMeans, judged_outputs
+from demitasse.solver.output_means import OutputMeans, judged_outputs
+from demitasse.solver.retention import metrics_of
 from demitasse.solver.signals import STOP
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from demitasse.proto.beside import MissingFile
 from demitasse.proto.errors import DataFault, SchemaFault
 from demitasse.proto.files import near_file
+from demitasse.proto.input_paths import MissingFile
 
 _MAGIC = {b"\x89HDF": "an HDF5 file itself", b"\x89PNG": "an image itself", b"\xff\xd8": "an image itself"}
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from demitasse.layers.data.feed import Source
 from demitasse.layers.data.files import below, no_such_file, require_file, text_lines
 from demitasse.layers.data.transform import Transformer
-from demitasse.proto.beside import located
 from demitasse.proto.errors import DataFault, SchemaFault
+from demitasse.proto.input_paths import located
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from demitasse.proto.cli import OneLineParser
 from demitasse.proto.errors import DataFault, did_you_mean
-from demitasse.proto.meant import number
 from demitasse.proto.option_values import from_zero, refused
+from demitasse.proto.value_hints import number
 
 DATABASES = ("lmdb", "leveldb")
 

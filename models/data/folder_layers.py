@@ -29,8 +29,8 @@ from demitasse.models.data.options import (
 from demitasse.models.data.scenes import MEAN
 from demitasse.models.data.seg_layer import SegDataLayer
 from demitasse.models.sampling import balance_loss, sample_loss
-from demitasse.proto.beside import MissingFile
 from demitasse.proto.errors import DataFault, SchemaFault
+from demitasse.proto.input_paths import MissingFile
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 

@@ -6,7 +6,7 @@ from demitasse.models.data import scenes
 from demitasse.models.data.options import size, whole
 from demitasse.models.data.roi_data_layer.layer import RoIDataLayer
 from demitasse.models.data.scene_layers import FOLDER, SIZE, TRAIN, VAL
-from demitasse.proto.beside import located
+from demitasse.proto.input_paths import located
 
 
 class SceneRoIDataLayer(RoIDataLayer):

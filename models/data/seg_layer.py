@@ -19,8 +19,8 @@ import numpy as np
 import caffe
 from demitasse.layers.data.feed import Feed, Source, Stream
 from demitasse.models.data import options
-from demitasse.proto.beside import located
 from demitasse.proto.errors import DataFault, GraphFault
+from demitasse.proto.input_paths import located
 
 COMMON = {
     "randomize": options.flag(True),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from demitasse.models.__main__ import main
-from demitasse.proto.beside import located
+from demitasse.proto.input_paths import located
 from demitasse.proto.text import read_net
 from demitasse.solver.__main__ import main as solver
 from demitasse.solver.path_lookup import Finder

@@ -5,7 +5,7 @@ import pytest
 from demitasse.layers.layer import layer_types
 from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import NetError
-from demitasse.proto.other_words import fork_hint
+from demitasse.proto.name_hints import fork_hint
 from demitasse.proto.text import read_solver
 
 DATA = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }\n'

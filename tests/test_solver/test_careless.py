@@ -79,7 +79,7 @@ def test_two_at_the_same_time_do_not_write_over_each_other(train):
 KILLED = """
 import os, signal, sys
 from demitasse.solver import snapshots
-from demitasse.solver.keeping import Keep
+from demitasse.solver.retention import Keep
 from demitasse.solver.log import Silent
 from demitasse.solver.solver import Solver
 at, when = int(sys.argv[1]), sys.argv[2]

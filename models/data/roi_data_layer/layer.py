@@ -17,8 +17,8 @@ from demitasse.models.data import options, read
 from demitasse.models.data.annotations import read_annotations
 from demitasse.models.data.rcnn_layer import RCNNLayer, fill
 from demitasse.models.palette import VOC_CLASSES
-from demitasse.proto.beside import located
 from demitasse.proto.errors import DataFault, GraphFault, did_you_mean
+from demitasse.proto.input_paths import located
 
 MEAN = (102.9801, 115.9465, 122.7717)  # BGR, as the published nets subtract it
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demitasse.models.rgb import check_rgb
+from demitasse.models.image_input import check_rgb
 from demitasse.proto.errors import ShapeFault
 
 GOOD = np.full((4, 5, 3), 200, np.uint8)

@@ -7,7 +7,7 @@ import pytest
 from demitasse.proto.errors import NetError
 from demitasse.proto.text import read_solver
 from demitasse.solver.__main__ import main as solver
-from demitasse.solver.settings import described, with_settings
+from demitasse.solver.overrides import described, with_settings
 from tests.test_solver import small
 
 TEXT = 'net: "a.prototxt"\nbase_lr: 0.1 lr_policy: "step" stepvalue: 5 stepvalue: 9\n'

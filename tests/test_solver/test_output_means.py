@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from demitasse.solver.__main__ import main
-from demitasse.solver.means import OutputMeans
+from demitasse.solver.output_means import OutputMeans
 from tests.test_solver import small
 
 

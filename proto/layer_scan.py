@@ -29,7 +29,7 @@ class Outline(NamedTuple):
         return f"'{self.said.get('name', '')}'" + (f" ({kind})" if kind else "")
 
 
-def survey(source: Source) -> list[Outline]:
+def outlines_of(source: Source) -> list[Outline]:
     """The layers of a net's text, as far as its words can be told apart."""
     layers: list[Outline] = []
     before: list[Token] = []  # the last two words
@@ -76,7 +76,7 @@ def explain(fault: SchemaFault, source: Source) -> NetError:
     """The fault of a field as one of its layer; where the type of that is not known, that is what is wrong."""
     if fault.where is None:
         return fault
-    layers = survey(source)
+    layers = outlines_of(source)
     if layer := layer_at(fault.where, layers):
         fault.layer = fault.layer or layer.label
     return unknown_type_at(fault.where, layers) or fault

@@ -9,8 +9,8 @@ import pytest
 
 from demitasse.proto.errors import SolverFault
 from demitasse.solver import identity, testing
-from demitasse.solver.keeping import Keep, metrics_of
 from demitasse.solver.log_lines import Output
+from demitasse.solver.retention import Keep, metrics_of
 from demitasse.solver.solver import Solver
 from tests.test_solver import small
 

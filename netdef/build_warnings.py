@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from demitasse.netdef.crops import wrong_crops
+from demitasse.netdef.data_pairing import unpaired_sources
 from demitasse.netdef.fields import own_fields, unread_fields
 from demitasse.netdef.graph import Step
-from demitasse.netdef.pairing import unpaired_sources
 from demitasse.proto.warning import warn
 
 

@@ -10,7 +10,7 @@ from importlib import metadata
 from demitasse import __version__
 from demitasse.proto.errors import NetError, SolverFault, Where, did_you_mean
 from demitasse.proto.messages import SolverParameter, is_repeated
-from demitasse.proto.other_words import other_field
+from demitasse.proto.name_hints import other_field
 from demitasse.proto.text import format, parse
 
 
