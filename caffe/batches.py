@@ -11,7 +11,7 @@ from demitasse.proto.errors import GraphFault, ShapeFault
 
 def forward_all(net, blobs=None, **kwargs) -> dict[str, np.ndarray]:
     """forward over any number of samples, batch by batch; the last one is filled up with zeros, which are
-    taken off the results again.  Returns {blob: array of all samples}."""
+    taken off the results again.  Returns {blob: array (samples, ...)}."""
     results = []
     for batch in _batches_of(kwargs, _batch_size(net)):
         results.append({name: data.copy() for name, data in net.forward(blobs=blobs, **batch).items()})

@@ -198,8 +198,8 @@ class NetBlob(Shaped):
             host.take(gradient)
 
     def start_of(self, first: int, last: int, with_zeros: bool = False) -> np.ndarray | None:
-        """What a backward pass over layers `first` to `last` begins from: the diff, where the script has looked at
-        it and no layer of the pass writes it.  with_zeros: zeros where the script has not."""
+        """What a backward pass over layers `first` to `last` begins from: the diff, of the blob's shape, where the
+        script has looked at it and no layer of the pass writes it.  with_zeros: zeros where the script has not."""
         value = self._before(last + 1)
         if value is None or value.producer.index < first:
             return None

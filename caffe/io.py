@@ -59,7 +59,7 @@ def arraylist_to_blobprotovector_str(arraylist: Iterable[np.ndarray]) -> bytes:
 
 
 def blobprotovector_str_to_arraylist(data: bytes) -> list[np.ndarray]:
-    """The arrays in the bytes of a BlobProtoVector."""
+    """The arrays, float32 and in their own shapes, in the bytes of a BlobProtoVector."""
     return [blobproto_to_array(blob) for blob in caffe_pb2.BlobProtoVector.FromString(data).blobs]
 
 

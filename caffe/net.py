@@ -117,7 +117,7 @@ class Net(Stored):
         """Run backward from layer `start` down to `end`, beginning with the diffs of the tops as they are.
 
         A loss's diff is its loss_weight until a script writes another.  The params' diffs are added to.
-        kwargs: {output: diff}, for all outputs or none.  diffs: names to return beside the inputs.
+        kwargs: {output: diff of its blob's shape}, for all outputs or none.  diffs: names to return beside the inputs.
         Returns {blob: its diff} of the net's inputs, or with `end` of that layer's bottoms.
         """
         wanted = blob_names(diffs, "backward", self.outputs)

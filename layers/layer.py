@@ -133,7 +133,8 @@ class Layer:
         self.forward(xs)
 
     def backward(self, dys: list[Array | None], need: list[bool]) -> list[Array | None]:
-        """Gradients of the bottoms: None where need[i] is False, or where none of the dys has a part in it.
+        """Gradients of the bottoms, in their shapes: None where need[i] is False, or where none of the dys has a part
+        in it.
 
         dys[i] is None where no gradient reaches top i (never all of them); dys are not to be written to.
         Adds to params[i].grad where that is not None.

@@ -63,7 +63,7 @@ def colour(labels: np.ndarray, palette: np.ndarray = PALETTE) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.5, palette: np.ndarray = PALETTE) -> np.ndarray:
-    """As pictures.overlay, in VOC's colours."""
+    """As pictures.overlay, (H, W, 3) uint8, in VOC's colours."""
     return pictures.overlay(image, labels, alpha, palette)
 
 

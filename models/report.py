@@ -112,19 +112,20 @@ def log_of(weights: str | Path, path: Path) -> RunLog:
 
 
 def panels(example: Example, head: str) -> dict[str, np.ndarray]:
-    """{what it shows: picture} of an example; 255 is white in the truth, and as the image elsewhere."""
+    """{what it shows: picture (H, W, 3) uint8} of an example; 255 is white in the truth, and as the image elsewhere."""
     return {"image": example.picture, "truth": colour(example.truth[head]), **predicted(example, head)}
 
 
 def predicted(example: Example, head: str, name: str = "prediction") -> dict[str, np.ndarray]:
-    """The prediction alone, and over the image with the borders of the truth."""
+    """{what it shows: picture (H, W, 3) uint8}: the prediction alone, and over the image with the borders of the
+    truth."""
     labels = example.predicted[head]
     over = outlined(overlay(example.picture, labels), example.truth[head])
     return {name: colour(labels), f"{name}, true borders": over}
 
 
 def sheet(examples: list[Example], head: str, names: list[str]) -> np.ndarray:
-    """Rows of panels under their heads, and below them the legend of the classes that occur."""
+    """(H, W, 3) uint8: rows of panels under their heads, and below them the legend of the classes that occur."""
     rows, seen = [], set()
     for example in examples:
         pictures = panels(example, head)

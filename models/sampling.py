@@ -26,7 +26,7 @@ def sample_loss(labels: np.ndarray, keep: float, rng: np.random.Generator, cell:
 
 
 def balance_loss(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A copy of the labels in which the classes that have more pixels than the median class present here are
+    """A copy of labels (..., H, W) in which the classes that have more pixels than the median class present here are
     thinned at random to as many as that one has, on average; the rest of their pixels is ignored."""
     counts = np.bincount(labels.ravel().astype(np.int64), minlength=IGNORE + 1)
     counts[IGNORE] = 0

@@ -124,7 +124,10 @@ def change_classes(arrays: Sequence[np.ndarray], sources: Sequence[int | None]) 
 
 
 def expand_score(arrays: Sequence[np.ndarray], classes: int) -> list[np.ndarray]:
-    """As many old classes as there are, then classes that start at zero."""
+    """A score layer's arrays, (classes, ...) each: as many old classes as there are, then classes that start at zero.
+
+    WeightsFault for fewer classes than there are.
+    """
     old = len(arrays[0])
     if classes < old:
         raise WeightsFault(f"a score layer of {old} classes cannot be expanded to {classes}")

@@ -58,15 +58,15 @@ class Gradients:
         self._ours: set[Value] = set()
 
     def add(self, value: Value, gradient: Array) -> None:
-        """Add a gradient to a value's; the first one is taken as it is."""
+        """Add a gradient, of the value's shape, to its own; the first one is taken as it is."""
         if value not in self._sums:
             self._sums[value] = gradient
             return
-        xp, plain = self._backend.xp, self._backend.to_nchw
+        xp, nchw = self._backend.xp, self._backend.to_nchw
         if value in self._ours:
-            xp.add(self._sums[value], plain(gradient), out=self._sums[value])
+            xp.add(self._sums[value], nchw(gradient), out=self._sums[value])
         else:
-            self._sums[value] = xp.asarray(plain(self._sums[value]) + plain(gradient))
+            self._sums[value] = xp.asarray(nchw(self._sums[value]) + nchw(gradient))
             self._ours.add(value)
 
     def put(self, value: Value, gradient: Array) -> None:
@@ -79,12 +79,12 @@ class Gradients:
         return list(self._sums)
 
     def take(self, value: Value) -> Array | None:
-        """The sum, which is then forgotten here; None where nothing has been sent."""
+        """The sum, of the value's shape, which is then forgotten here; None where nothing has been sent."""
         self._ours.discard(value)
         return self._sums.pop(value, None)
 
     def get(self, value: Value) -> Array | None:
-        """A value's gradient so far, or None."""
+        """A value's gradient so far, of its shape, or None."""
         return self._sums.get(value)
 
     def clear(self) -> None:

@@ -47,7 +47,7 @@ class Executor:
     # -- values ------------------------------------------------------------------------------------
 
     def array(self, value: Value) -> Array | None:
-        """What the value holds now.  An input that nobody has set holds zeros."""
+        """What the value holds now, in its present shape.  An input that nobody has set holds zeros."""
         if not value.producer.is_input:
             return self._as_nchw(value, self.made)
         array = self._inputs.get(value)
@@ -77,7 +77,7 @@ class Executor:
             self.plan.resize_value(value, shape)
 
     def losses(self) -> list[tuple[float, Array]]:
-        """(weight, array) of each loss that there is at the moment."""
+        """(weight, array of its blob's shape) of each loss that there is at the moment."""
         return [(value.loss_weight, self.array(value)) for value in self.plan.losses if value in self.made]
 
     def forget(self) -> None:
@@ -165,7 +165,7 @@ class Executor:
         return whole[slot.start : slot.stop]
 
     def require(self, value: Value) -> Array:
-        """What the value holds now, which a layer is about to read; GraphFault where that is nothing."""
+        """What the value holds now, in its shape, which a layer is about to read; GraphFault where that is nothing."""
         array = self.array(value)
         if array is None:
             raise GraphFault(
@@ -264,7 +264,7 @@ class Executor:
         return gradient
 
     def gradient(self, value: Value) -> Array | None:
-        """The gradient of a value, for reading: waiting for its producer to take it, or kept."""
+        """The gradient of a value, in its shape, for reading: waiting for its producer to take it, or kept."""
         waiting = self.sums.get(value)
         if waiting is not None:
             plain = self.backend.to_nchw(waiting)

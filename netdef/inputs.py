@@ -57,7 +57,8 @@ def _input_shapes(spec: LayerParameter) -> list[list[int]]:
 
 
 def input_array(backend: Backend, name: str, array: Array) -> Array:
-    """A device array of its own of what a user gives for a blob; GraphFault where that is no array of real numbers."""
+    """A device array of its own, of the shape of what a user gives for a blob; GraphFault where that is no array of
+    real numbers."""
     kind = getattr(getattr(array, "dtype", None), "kind", "f")
     if isinstance(array, str | bytes | os.PathLike) or kind not in "fiub":
         what = f"an array of {array.dtype}" if hasattr(array, "dtype") else "text"

@@ -49,7 +49,8 @@ class LoadReport:
 
 
 def read_all(source: WeightsSource) -> tuple[str, dict[str, list[np.ndarray | None]]]:
-    """(what to call it, {layer: arrays}) of a dict, a path, or several paths joined by commas (later ones win)."""
+    """(what to call it, {layer: arrays in the shapes given}) of a dict, a path, or several paths joined by commas
+    (later ones win)."""
     if isinstance(source, Mapping):
         return "the given arrays", {name: _as_list(arrays) for name, arrays in source.items()}
     name = os.fspath(source)

@@ -86,7 +86,7 @@ def read_npz(path: str | os.PathLike) -> dict[str, list]:
 
 
 def read_npy(path: str | os.PathLike) -> np.ndarray:
-    """The one array of a .npy file, float32."""
+    """The one array of a .npy file in its own shape, float32."""
     with open(path, "rb") as file:
         start = file.read(12)
     header = int.from_bytes(start[8:10] if start[6:7] == b"\1" else start[8:12], "little")

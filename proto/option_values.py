@@ -8,7 +8,7 @@ import math
 import os
 import re
 
-from demitasse.proto.value_hints import number, plain
+from demitasse.proto.value_hints import normalized, number
 
 LARGEST_SIDE = 65535  # as in a JPEG
 
@@ -71,7 +71,7 @@ def thread_count(text: str) -> int:
 def size(text: str) -> tuple[int, int]:
     """(height, width)."""
     if not re.fullmatch("[1-9][0-9]*[xX][1-9][0-9]*", text, re.ASCII):
-        sides = re.fullmatch(r"[(\[]?([1-9][0-9]*)(?: ?[xX*,; \u00d7] ?([1-9][0-9]*))?[)\]]?", plain(text))
+        sides = re.fullmatch(r"[(\[]?([1-9][0-9]*)(?: ?[xX*,; \u00d7] ?([1-9][0-9]*))?[)\]]?", normalized(text))
         meant = f"{sides[1]}x{sides[2] or sides[1]}" if sides else ""
         raise refused(text, "height x width, such as 360x480", ("", meant))
     height, width = map(int, text.lower().split("x"))

@@ -75,9 +75,9 @@ def remedy(field: FieldDescriptor, written: str) -> str:
     if field.cpp_type == field.CPPTYPE_BOOL:
         return ""
     whole = field.cpp_type not in (field.CPPTYPE_FLOAT, field.CPPTYPE_DOUBLE)
-    if whole and (special := _sides(field, plain(written)) or _of_pixels(field, plain(written))):
+    if whole and (special := _sides(field, normalized(written)) or _of_pixels(field, normalized(written))):
         return special
-    if several := _listed(field, plain(written)):
+    if several := _listed(field, normalized(written)):
         return several
     why, meant = number(written, whole)
     return ": ".join(filter(None, (why, f"write {field.name}: {meant}" if meant else "")))
@@ -85,7 +85,7 @@ def remedy(field: FieldDescriptor, written: str) -> str:
 
 def truth(written: str) -> bool | None:
     """What a word for yes or no means; None for any other."""
-    return _WORDS.get(plain(written).lower())
+    return _WORDS.get(normalized(written).lower())
 
 
 def number(written: str, whole: bool) -> tuple[str, str]:
@@ -93,7 +93,7 @@ def number(written: str, whole: bool) -> tuple[str, str]:
 
     ("", "") where it cannot be told.
     """
-    text, mark = plain(written), "digits are written without marks between them"
+    text, mark = normalized(written), "digits are written without marks between them"
     if re.fullmatch("[1-9][0-9]{0,2}(?:[ ,'_][0-9]{3})+|[0-9]+(?:_[0-9]+)+|[0-9]{1,3}(?:\\.[0-9]{3}){2,}", text):
         return mark, re.sub("[^0-9]", "", text)
     if re.fullmatch("[0-9]{1,3}(?:\\.[0-9]{3})+,[0-9]+", text):
@@ -127,7 +127,7 @@ def _real(written: str, text: str) -> tuple[str, str]:
     return _computed(text, whole=False)
 
 
-def plain(written: str) -> str:
+def normalized(written: str) -> str:
     """Without quotes, with plain digits and minus signs."""
     text = unicodedata.normalize("NFKC", _DASHES.sub("-", written)).strip()
     return text[1:-1].strip() if len(text) > 2 and text[0] in "\"'\u201c\u201d" else text

@@ -54,8 +54,8 @@ def read_weights(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
 
 
 def read_model(path: str | os.PathLike) -> tuple[NetParameter | None, dict[str, list[np.ndarray]]]:
-    """(the net's description, weights): the layers as a .caffemodel describes them, in today's form, without
-    their arrays; None for formats that keep weights only."""
+    """(the net's description, {layer: its arrays in the shapes of the file}): the layers as a .caffemodel describes
+    them, in today's form, without their arrays; None for formats that keep weights only."""
     net, layers = _read(path)
     if net is not None and net.layers:
         upgrade.upgrade_net(net)
@@ -63,7 +63,8 @@ def read_model(path: str | os.PathLike) -> tuple[NetParameter | None, dict[str, 
 
 
 def read_grads(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
-    """The gradients in a .caffemodel or .h5 that was written with them (snapshot_diff); {} without."""
+    """{layer: gradients, float32, of its arrays' shapes} of a .caffemodel or .h5 that was written with them
+    (snapshot_diff); {} without.  WeightsFault."""
     data = map_file(path)
     kind = kind_of(data, path, _NEEDED)
     if kind == "hdf5":

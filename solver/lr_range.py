@@ -60,7 +60,7 @@ class RangeTest:
 
 
 def smoothed(losses: np.ndarray) -> np.ndarray:
-    """Means over a tenth of the iterations round each; at the ends, over those that there are."""
+    """Means (iterations,), each over a tenth of the iterations round it; at the ends, over those that there are."""
     width = max(1, len(losses) // 20)
     sums = np.concatenate([[0], np.cumsum(losses)])
     low, high = (np.arange(len(losses)) + edge for edge in (-width, width + 1))

@@ -47,7 +47,7 @@ class OutputMeans:
                 self._sizes[name] = self._sums.pop(name).shape, values.shape
 
     def means(self) -> dict[str, np.ndarray]:
-        """{output: its mean}, in the order of the net's outputs."""
+        """{output: its mean over the batches, of its shape}, in the order of the net's outputs."""
         found = {name: np.asarray(total / self._counts[name]) for name, total in self._sums.items()}
         for name in self._judged:
             found[name] = np.asarray(np.mean(list(self.precision_by_class(name).values()) or [0.0]))

@@ -56,19 +56,20 @@ FINE = 250  # pixels of a side: a line of one pixel can be seen in a picture tha
 
 
 def colour(labels: np.ndarray, palette: np.ndarray = DISTINCT) -> np.ndarray:
-    """Labels as a picture."""
+    """(H, W) labels as an (H, W, 3) uint8 picture; palette: (256, 3) uint8."""
     return palette[np.asarray(labels).astype(np.uint8)]
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.5, palette: np.ndarray = DISTINCT) -> np.ndarray:
-    """The image with the classes' colours laid over it at `alpha`; class 0 stays clear."""
+    """The image (H, W, 3) uint8 with the colours of the classes (H, W) laid over it at `alpha`; class 0 stays clear."""
     image, labels = np.asarray(image), np.asarray(labels)
     mixed = image * (1 - alpha) + colour(labels, palette) * alpha
     return np.where((labels > 0)[..., None], mixed.round(), image).astype(np.uint8)
 
 
 def outlined(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The picture with the borders of the labelled areas in it: white lines with a black rim, wider in larger ones."""
+    """A copy of the picture (H, W, 3) uint8 with the borders of the labelled areas (H, W) in it: white lines with a
+    black rim, wider in larger ones."""
     picture, (height, width) = picture.copy(), labels.shape
     none = labels == NONE
     if none.any() and not none.all():  # the band round an object that is of no class has two sides: one line is enough
@@ -101,7 +102,7 @@ def picture_of(planes: np.ndarray, mean: Sequence[float] = ()) -> np.ndarray:
 
 
 def beside(panels: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
-    """Pictures of any heights in one row, on white."""
+    """Pictures (h, w, 3) uint8 of any sizes in one row (H, W, 3), on white; gap: pixels between two."""
     height = max(panel.shape[0] for panel in panels)
     width = sum(panel.shape[1] for panel in panels) + gap * (len(panels) - 1)
     row = np.full((height, width, 3), 255, np.uint8)
@@ -113,5 +114,6 @@ def beside(panels: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
 
 
 def row_of(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Image, truth, prediction, and prediction over the image with the borders of the truth, side by side."""
+    """Image (H, W, 3), truth (H, W), prediction (H, W), and prediction over the image with the borders of the truth,
+    side by side: (H, W', 3) uint8."""
     return beside([image, colour(truth), colour(predicted), outlined(overlay(image, predicted), truth)])

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def run_test_net(solver: Solver, index: int) -> dict[str, np.ndarray]:
-    """Run a solver's test net `index` over its test_iter batches; {output: mean array}, {} where a request stops it."""
+    """Run a solver's test net `index` over its test_iter batches; {output: mean, of its shape}, {} where a request
+    stops it."""
     net, batches = solver.test_nets[index], solver.param.test_iter[index]
     if not batches:
         return {}

@@ -247,7 +247,8 @@ class Updater:
                     p.grad[...] = h
 
     def host_history(self) -> list[np.ndarray]:
-        """All histories on the host in Caffe's file order: the first of every param, then the second ones."""
+        """All histories on the host, each of its param's shape, in Caffe's file order: the first of every param, then
+        the second ones."""
         return [self.be.to_host(self.be.zeros(p.shape) if h is None else h) for p, h in self._in_file_order()]
 
     def _in_file_order(self):

@@ -71,7 +71,7 @@ def test_what_is_public_has_a_docstring(package):
     assert not found, "\n" + "\n".join(sorted(found))
 
 
-SHAPE = re.compile(r"\(\)|\([A-Z][^()]*,|\bshapes?\b|\bsizes?\b")
+SHAPE = re.compile(r"\(\)|\([^()]+,[^()]*\)|\b(shape|size)s?\b")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -83,3 +83,21 @@ def test_a_primitive_says_the_shape_of_what_it_gives(family):
         for name, method in found
         if "Array" in str(inspect.get_annotations(method).get("return")) and not SHAPE.search(method.__doc__ or "")
     ] == []
+
+
+def shapeless(module):
+    """The public functions of a module that are typed to return arrays, and whose docstrings give no shape."""
+    shown = [(name, thing) for name, thing in own(module) if inspect.isfunction(thing)]
+    for name, cls in own(module):
+        if inspect.isclass(cls):
+            shown += [(f"{name}.{method}", value) for method, value in vars(cls).items() if inspect.isfunction(value)]
+    for name, function in shown:
+        gives = str(function.__annotations__.get("return"))
+        private = name.split(".")[-1].startswith("_") or not function.__doc__  # without one it takes over another's
+        if re.search("ndarray|Array", gives) and not private and not SHAPE.search(function.__doc__):
+            yield f"{module.__name__}.{name}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_gives_an_array_says_its_shape(package):
+    assert [name for module in modules(package) for name in shapeless(module)] == []

@@ -52,8 +52,8 @@ def parse(value: bytes, where: str):
 
 
 def project(rows: np.ndarray, window, emit=None) -> np.ndarray:
-    """The rows as seen from a window (x1, y1, x2, y2) of the image, cut at its border; those of boxes that it does not
-    overlap are left out, and those that do not meet `emit`, an EmitConstraint or None."""
+    """The rows (M, 8) as seen from a window (x1, y1, x2, y2) of the image, cut at its border; those of boxes that it
+    does not overlap are left out, and those that do not meet `emit`, an EmitConstraint or None."""
     corners, (x1, y1, x2, y2) = rows[:, CORNERS], window
     seen = ((corners - np.array([x1, y1, x1, y1])) / np.array([x2 - x1, y2 - y1] * 2)).astype(np.float32)
     inside = seen.clip(0, 1)
@@ -69,7 +69,7 @@ def project(rows: np.ndarray, window, emit=None) -> np.ndarray:
 
 
 def put_into(rows: np.ndarray, box) -> np.ndarray:
-    """The rows of an image that fills the box (x1, y1, x2, y2) of another: as seen in that one."""
+    """The rows (N, 8) of an image that fills the box (x1, y1, x2, y2) of another: as seen in that one."""
     x1, y1, x2, y2 = box
     placed = rows.copy()
     placed[:, CORNERS] = placed[:, CORNERS] * np.array([x2 - x1, y2 - y1] * 2) + np.array([x1, y1, x1, y1])
@@ -77,7 +77,7 @@ def put_into(rows: np.ndarray, box) -> np.ndarray:
 
 
 def mirrored(rows: np.ndarray) -> np.ndarray:
-    """The rows of the image flipped left to right."""
+    """The rows (N, 8) of the image flipped left to right."""
     flipped = rows.copy()
     flipped[:, 3], flipped[:, 5] = 1 - rows[:, 5], 1 - rows[:, 3]
     return flipped

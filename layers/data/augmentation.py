@@ -16,7 +16,7 @@ HALF_TURN = 180  # hues from 0 to 180, as OpenCV has them in 8 bits
 
 
 def distort(image: np.ndarray, fields, rng) -> np.ndarray:
-    """The image in other colours, as a DistortionParameter says.
+    """The image (H, W, C) in other colours, as a DistortionParameter says.
 
     Contrast changes first or last, either one as often; 8 bits saturate after each change.
     """

@@ -71,7 +71,7 @@ class Source:
         return ()
 
     def load(self, record, rng) -> tuple[list[np.ndarray], str]:
-        """The sample's arrays, one per top and without a batch axis, and its name for errors; any thread."""
+        """The sample's arrays, one per top in its shape without a batch axis, and its name for errors; any thread."""
         raise NotImplementedError
 
     def batch(self, indices) -> Batch:
@@ -85,7 +85,7 @@ class Source:
         return Batch(self.stack(samples), [name for _, name in samples])
 
     def stack(self, samples) -> list[np.ndarray]:
-        """One array per top from the samples' arrays."""
+        """One array per top from the samples' arrays, of the shape (samples, ...)."""
         return stack(samples, self.uneven) if self.padding is None else stack_padded(samples, self.padding)
 
     def uneven(self, shape: tuple[int, ...], first: tuple[int, ...]) -> str:
@@ -108,7 +108,7 @@ class Source:
         return np.random.default_rng((self.seed, index))
 
     def order(self, epoch: int, count: int) -> np.ndarray:
-        """The shuffled order of an epoch's items."""
+        """The shuffled order of an epoch's items: the shape is (count,)."""
         return np.random.default_rng((self.seed, epoch, count)).permutation(count)
 
     def shuffled(self, index: int) -> int:
@@ -142,7 +142,8 @@ def stack(samples, uneven=None) -> list[np.ndarray]:
 
 
 def stack_padded(samples, padding: Sequence[float]) -> list[np.ndarray]:
-    """One array per top from the samples' arrays, of which smaller ones are filled up at their right and lower ends."""
+    """One array per top, (samples, ...), from the samples' arrays, of which smaller ones are filled up at their right
+    and lower ends."""
     tops = []
     for arrays, fill in zip(zip(*(arrays for arrays, _ in samples), strict=True), padding, strict=True):
         largest = tuple(map(max, zip(*(array.shape for array in arrays), strict=True)))

@@ -135,5 +135,5 @@ def one_image(blob) -> None:
 
 
 def rows(blob) -> np.ndarray:
-    """A bottom as rows of numbers, also where it has none or axes of 1."""
+    """A bottom (R, ...) as rows (R, numbers), also where it has none or axes of 1."""
     return blob.data.reshape(blob.shape[0], math.prod(blob.shape[1:]))

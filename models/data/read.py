@@ -62,7 +62,10 @@ def label_png(path: str | Path, classes: int | None = None) -> np.ndarray:
 
 
 def mat(path: str | Path, *keys) -> np.ndarray:
-    """A variable of a MATLAB file (version 5 to 7.2): two axes; further keys lead into its structs and cells."""
+    """A variable (rows, columns) of a MATLAB file (version 5 to 7.2); further keys lead into its structs and cells.
+
+    DataFault where the file, the variable or a key is not there.
+    """
     path = Path(path)
     try:
         value = matfile.read(map_file(path))
@@ -82,7 +85,7 @@ def mat(path: str | Path, *keys) -> np.ndarray:
 
 
 def checked(labels: np.ndarray, classes: int | None, path: str | Path) -> np.ndarray:
-    """The labels, if all of them are below `classes` or 255."""
+    """The labels (H, W), if all of them are below `classes` or 255; LabelFault where one is not, with its pixel."""
     if classes is not None:
         wrong = (labels >= classes) & (labels != IGNORE)
         if wrong.any():

@@ -41,7 +41,8 @@ def draw(seed: int, index: int, size: tuple[int, int] = (128, 128)) -> tuple[np.
 def draw_objects(
     seed: int, index: int, size: tuple[int, int] = (128, 128)
 ) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int, int, int, int]]]:
-    """draw's image and labels, and the objects: (class, x1, y1, x2, y2), the corners being the first and last pixels.
+    """draw's image (H, W, 3) and labels (H, W), and the objects: (class, x1, y1, x2, y2), the corners being the first
+    and last pixels.
 
     An object of which little is to be seen (less than MIN_SEEN of its pixels, or MIN_SIDE along an axis) is left out.
     """

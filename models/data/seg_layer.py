@@ -79,8 +79,8 @@ class SegDataLayer(caffe.Layer):
         raise NotImplementedError
 
     def load(self, name: str, rng) -> tuple[np.ndarray, ...]:
-        """The arrays of sample `name`, one a top, without the batch axis; any thread calls it.  rng, a numpy Generator,
-        is the sample's own: for whatever is random in it."""
+        """The arrays of sample `name`, one a top, in shapes without the batch axis; any thread calls it.  rng, a
+        numpy Generator, is the sample's own: for whatever is random in it."""
         raise NotImplementedError
 
     def setup(self, bottom, top):

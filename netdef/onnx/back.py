@@ -24,7 +24,8 @@ from demitasse.proto.weights import write_weights
 
 
 def net_of(model: Model, sizes: Mapping[str, Shape]) -> tuple[NetParameter, dict[str, list[np.ndarray]]]:
-    """The net and its learned arrays.  SchemaFault names every operator that has no layer, and why."""
+    """The net, and {layer: its learned arrays, of the shapes of its params}.  SchemaFault names every operator that
+    has no layer, and why."""
     if not sizes and (known := recalled(model)):
         return known
     builder, faults = Builder(model, sizes), []

@@ -45,7 +45,7 @@ class Builder:
             self.values[name] = Blob(name, tuple(shape))
 
     def value(self, name: str) -> Blob | np.ndarray | None:
-        """What a node reads; None where it leaves an input out."""
+        """What a node reads: a blob, or an array of the graph's shape; None where it leaves an input out."""
         return self.values[name] if name else None
 
     def layer(

@@ -108,7 +108,7 @@ def _names(plan: Plan) -> dict[Value, str]:
 
 
 def arrays_of(net: Stored) -> dict[Param, np.ndarray]:
-    """The learned arrays of a Net on the host."""
+    """The learned arrays of a Net on the host, each of its param's shape."""
     return {
         param: net.backend.to_host(net.plan.shared.get(param, param).data)
         for step in net.plan.steps

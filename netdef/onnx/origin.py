@@ -48,7 +48,8 @@ def _as_written(plan: Plan) -> NetParameter:
 
 
 def recalled(model: Model) -> tuple[NetParameter, dict[str, list[np.ndarray]]] | None:
-    """The net that an unchanged graph was made of, and its learned arrays by layer; None of any other graph."""
+    """The net that an unchanged graph was made of, and {layer: its learned arrays, of its params' shapes};
+    None of any other graph."""
     if model.metadata.get(GRAPH) != digest(model):
         return None
     try:

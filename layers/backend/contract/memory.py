@@ -26,7 +26,8 @@ class Arrays(Protocol):
         """The NumPy array (N, C, spatial...) of a device array; it may share memory."""
 
     def to_host_async(self, x: Array) -> Callable[[], np.ndarray]:
-        """A function that gives to_host of what x is now.  Work begun between the two need not be waited for."""
+        """A function that gives to_host (N, C, spatial...) of what x is now.  Work begun between the two need not be
+        waited for."""
 
     def to_nchw(self, x: Array) -> Array:
         """x as an array (N, C, spatial...), where it is a channels-last tensor of the device; else x itself."""

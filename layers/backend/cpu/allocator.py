@@ -74,7 +74,7 @@ class MemoryPool:
         self._lock, self._arenas, self._spare = threading.RLock(), [], {}
 
     def empty(self, shape, dtype) -> np.ndarray:
-        """A C-contiguous array with any contents."""
+        """A C-contiguous array of that shape and type, with any contents."""
         dtype = np.dtype(dtype)
         shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
         bytes_needed = int(math.prod(shape)) * dtype.itemsize

@@ -133,7 +133,7 @@ class CudaRuntime:
         return self._pinned[0].upload(host, self.uploads)
 
     def download(self, x) -> np.ndarray:
-        """The host copy of a device array, when it is computed."""
+        """The host copy of a device array, of its shape, when it is computed."""
         self._refuse("a copy to the host")
         return self.xp.asnumpy(x)
 

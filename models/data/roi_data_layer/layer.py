@@ -83,7 +83,8 @@ class RoIDataLayer(RCNNLayer):
         return np.array(found, np.float64).reshape(-1, 5)
 
     def load(self, position: int) -> tuple[np.ndarray, ...]:
-        """The arrays of all tops of the sample at this position in the endless order."""
+        """The arrays of all tops, in the shapes that the head of this file tells, of the sample at this position in the
+        endless order."""
         epoch, place = divmod(position, len(self.names))
         draws = np.random.default_rng([self.seed, epoch])
         name = self.names[draws.permutation(len(self.names))[place]]

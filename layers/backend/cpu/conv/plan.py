@@ -58,7 +58,7 @@ class Launch(NamedTuple):
 
 
 def result(be, shape: tuple[int, ...], out: np.ndarray | None) -> np.ndarray:
-    """An array for a result: in `out`, a flat array, where that is given."""
+    """A float32 array of that shape for a result: in `out`, a flat array, where that is given."""
     return be.memory.empty(shape, np.float32) if out is None else out.reshape(shape)
 
 

@@ -78,7 +78,7 @@ class Clustering(caffe.Layer):
         return (boxes[:, y, x] + np.concatenate([first, first])).T
 
     def counts(self, coverage) -> np.ndarray:
-        """Which cells count."""
+        """Which cells of a coverage map (rows, columns) count: bool, of its shape."""
         raise NotImplementedError
 
     def gathered(self, voters) -> np.ndarray:
