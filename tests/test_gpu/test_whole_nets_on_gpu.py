@@ -7,8 +7,13 @@ from demitasse.netdef.net import Net
 from tests.test_netdef import goldens
 from tests.test_netdef.test_whole_nets import errors
 
-# (largest error of any blob as a share of its largest value, of the loss, least share of pixels of the same class)
-TOLERANCES = {"fp32": (1e-4, 1e-4, 0.9999), "tf32": (1e-2, 2e-3, 0.99), "fp16": (2e-2, 5e-3, 0.98)}
+# Three to four times what an H200 has shown (benchmarks/results): the largest error of any blob and of any param's
+# gradient as a share of its largest value, of the loss, and the least share of pixels of the same class.
+TOLERANCES = {
+    "fp32": (1.5e-5, 1e-2, 2e-4, 0.9999),
+    "tf32": (5e-3, 0.2, 2e-3, 0.99),
+    "fp16": (5e-3, 0.2, 2e-3, 0.99),
+}
 
 
 @pytest.mark.parametrize("precision", TOLERANCES)
@@ -16,7 +21,7 @@ TOLERANCES = {"fp32": (1e-4, 1e-4, 0.9999), "tf32": (1e-2, 2e-3, 0.99), "fp16": 
 def test_agrees_with_caffe(name, precision, request, tmp_path):
     if not request.config.getoption("--gpu"):
         pytest.skip("needs a GPU: make test-gpu")
-    values, loss, same = TOLERANCES[precision]
+    values, gradients, loss, same = TOLERANCES[precision]
     golden = goldens.table("net_values")[name]
     (tmp_path / "net.prototxt").write_text(golden["net"])
     net = Net(tmp_path / "net.prototxt", backend=make_backend("gpu", precision=precision), keep="all")
@@ -31,5 +36,11 @@ def test_agrees_with_caffe(name, precision, request, tmp_path):
     if golden["loss"] is not None:
         assert net.loss == pytest.approx(golden["loss"], rel=loss)
         net.backward()
-        grads = [to_host(p.grad) for p in net.learnable if p.grad is not None]
-        assert grads and all(abs(grad).max() < float("inf") for grad in grads)
+
+        def gradient_of(label):
+            layer, index = label.rstrip("]").split("[")
+            grad = net.params[layer][int(index)].grad
+            return None if grad is None else to_host(grad)
+
+        found = errors(name, "grad", golden["grads"], gradient_of)
+        assert len(found) > 10 and max(found.values()) < gradients, sorted(found.items(), key=lambda item: -item[1])[:5]
