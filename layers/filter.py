@@ -52,4 +52,4 @@ class Filter(Layer):
     def to_onnx(self, graph, xs):
         *items, selector = xs
         chosen = graph.cast(graph.reshape(selector, [-1]), "bool")
-        return [graph.node("Compress", x, chosen, axis=0) for x in items]
+        return [graph.chosen(x, chosen) for x in items]

@@ -73,7 +73,7 @@ def best_of_images(graph: Graph, images, image: Tensor, score: Tensor, most: int
     own = graph.reshape(graph.gather(image, order, 0), [-1, 1]).equals(graph.arange(images))
     own = graph.cast(own, FLOAT)
     rank = graph.sum(graph.node("CumSum", own, graph.constant(0, INT)) * own, [1], keep=False)
-    kept = graph.node("Compress", order, rank <= float(most), axis=0)
+    kept = graph.chosen(order, rank <= float(most))
     return best(graph, kept, graph.size(kept, 0), largest=False)[0]
 
 

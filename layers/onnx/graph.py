@@ -215,6 +215,11 @@ class Graph:
         count = self.reshape(size, [], shape=())
         return self.node("Range", self.constant(0, INT), count, self.constant(1, INT), dtype=INT, shape=(None,))
 
+    def chosen(self, x: Tensor, mask: Tensor, axis: int = 0) -> Tensor:
+        """The entries of an axis where mask, of one axis, is true.  (OpenCV 5 and TensorRT have no Compress.)"""
+        places = self.reshape(self.node("NonZero", mask, dtype=INT), [-1])
+        return self.gather(x, places, axis)
+
     def filled(self, sizes: Sizes, value: float = 0.0, dtype: str = FLOAT) -> Tensor:
         """A tensor of these sizes that holds `value` everywhere."""
         return self.node("ConstantOfShape", self.vector(sizes), value=np.array([value], dtype), dtype=dtype)
