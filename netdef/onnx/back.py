@@ -22,11 +22,14 @@ from demitasse.proto.onnx_file import LARGEST, Model, read
 from demitasse.proto.text import format as format_message
 from demitasse.proto.weights import write_weights
 
+FILES = (".prototxt", ".caffemodel", ".onnx", ".npz", ".h5", ".safetensors")  # what is meant as a file, no folder
+
 
 def net_of(model: Model, sizes: Mapping[str, Shape]) -> tuple[NetParameter, dict[str, list[np.ndarray]]]:
     """The net, and {layer: its learned arrays, of the shapes of its params}.  SchemaFault names every operator that
     has no layer, and why."""
-    if not sizes and (known := recalled(model)):
+    _check_names(model, sizes)
+    if known := recalled(model, sizes):
         return known
     builder, faults = Builder(model, sizes), []
     for node in model.nodes:
@@ -47,6 +50,18 @@ def net_of(model: Model, sizes: Mapping[str, Shape]) -> tuple[NetParameter, dict
     return builder.net, builder.weights
 
 
+def _check_names(model: Model, sizes: Mapping[str, Shape]) -> None:
+    """SchemaFault for sizes of what is no input, or has another number of axes."""
+    for name, shape in sizes.items():
+        given = f"--input {name}={'x'.join(map(str, shape))}"
+        if name not in model.inputs:
+            raise SchemaFault(f"{given}: the file has no input '{name}', its inputs are {some(model.inputs, 6)}")
+        _, claimed = model.inputs[name]
+        if claimed and len(claimed) != len(shape):
+            axes = "x".join(str(size or "?") for size in claimed)
+            raise SchemaFault(f"{given}: the file's '{name}' has {len(claimed)} axes, {axes}; give as many sizes")
+
+
 def _call(builder: Builder, name: str) -> None:
     """Let an output have the name that the graph gives it, where it is another's."""
     value = builder.values.get(name)
@@ -57,7 +72,7 @@ def _call(builder: Builder, name: str) -> None:
 def import_file(source: str, folder: str, sizes: Mapping[str, Shape]) -> str:
     """Write an ONNX file as NAME.prototxt and NAME.caffemodel (.caffemodel.h5 where that would be above 2 GB) into a
     folder; returns what to tell the user."""
-    if os.path.isfile(folder) or folder.endswith((".prototxt", ".caffemodel")):
+    if os.path.isfile(folder) or folder.endswith(FILES):
         raise SchemaFault(f"{printable(folder)}: give a folder, in which a prototxt and a caffemodel are written")
     model = read(source)
     with located(Where(source), None):

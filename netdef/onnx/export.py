@@ -64,10 +64,10 @@ def model_of(plan: Plan, arrays: Mapping[Param, np.ndarray], way: Way) -> Model:
         fold(model)
     if way.fp16:
         halve(model)
-    if way.image and way.preprocess:
-        way.image.take_in(model, next(iter(plan.inputs.values())).shape[2:])
     if way.image:
         way.image.describe(model)
+    if way.image and way.preprocess:
+        way.image.take_in(model, next(iter(plan.inputs.values())).shape[2:])
     if not (way.fold or way.preprocess):
         remember(model, plan, graph)
     return model

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 
 import numpy as np
 
+from demitasse.layers.layer import Shape
 from demitasse.layers.onnx.graph import Graph
 from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import NetError
@@ -47,15 +49,16 @@ def _as_written(plan: Plan) -> NetParameter:
     return net
 
 
-def recalled(model: Model) -> tuple[NetParameter, dict[str, list[np.ndarray]]] | None:
-    """The net that an unchanged graph was made of, and {layer: its learned arrays, of its params' shapes};
-    None of any other graph."""
+def recalled(model: Model, sizes: Mapping[str, Shape]) -> tuple[NetParameter, dict[str, list[np.ndarray]]] | None:
+    """The net that an unchanged graph was made of, with these sizes of its inputs, and {layer: its learned arrays, of
+    its params' shapes}; None of any other graph."""
     if model.metadata.get(GRAPH) != digest(model):
         return None
     try:
         net, _ = parse(model.metadata[NET], NetParameter, "")
         named = json.loads(model.metadata[ARRAYS])
-        plan = Plan(net, "TEST")
+        plan = Plan(net, "TEST", inputs=sizes)
+        net = _as_written(plan) if sizes else net
         return net, {layer: _arrays(model, plan, layer, entries) for layer, entries in named.items()}
     except (NetError, KeyError, ValueError, TypeError):  # metadata of another make
         return None

@@ -27,7 +27,13 @@ class Preprocessing:
     classes: Sequence[str] = ()
 
     def describe(self, model: Model) -> None:
-        """Say it in the metadata."""
+        """Say it in the metadata.  SchemaFault where no input has as many channels as there are means."""
+        channels = {shape[1] for _, shape in model.inputs.values() if len(shape) > 1}
+        if len(self.mean) > 1 and len(self.mean) not in channels:
+            there = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, (_, shape) in model.inputs.items())
+            raise SchemaFault(
+                f"{len(self.mean)} means, and no input has as many channels: {there}; give one for all, or one for each"
+            )
         model.metadata["channels"] = "RGB" if self.rgb else "BGR"
         if len(self.mean):
             means = [float(np.mean(channel)) for channel in self.mean]

@@ -9,6 +9,7 @@ from demitasse.netdef.onnx.sizes import fixed_sizes
 from tests.test_onnx.peers import run
 
 TOLERANCE, ROWS_TOLERANCE = 1e-4, 1e-3
+ROUNDING = 1e-7
 FEW = 1e-3  # the share of numbers that may differ: where a maximum's place is taken, equal ones may change places
 
 
@@ -57,6 +58,13 @@ def unmatched(rows, others):
     return sum(not (np.abs(others - row) < near).all(1).any() for row in rows)
 
 
+def ties(net, inputs, name, rows):
+    """How many rows the engine itself exchanges when its inputs change in the last digit: boxes of equal scores."""
+    random = np.random.default_rng(2)
+    moved = {blob: x * (1 + ROUNDING * random.standard_normal(x.shape)) for blob, x in inputs.items()}
+    return unmatched(rows, np.array(net.forward({blob: x.astype(np.float32) for blob, x in moved.items()})[name]))
+
+
 def compare(path, folder):
     """What differs between the net in the engine and in ONNX Runtime; "" where nothing does."""
     net = Net(path)
@@ -73,7 +81,7 @@ def compare(path, folder):
         if None in shapes[net.plan.newest[name]]:  # as many rows as the data decide
             width = array.shape[-1]
             odd = unmatched(array, found[name]), unmatched(found[name], array)
-            if max(odd) > FEW * array.size / width:
+            if max(odd) > FEW * array.size / width and max(odd) > ties(net, inputs, name, array):
                 return f"{name}: of {array.size // width} rows there {odd[0]}, here {odd[1]} are none of the other's"
             continue
         if found[name].shape != array.shape or not np.isfinite(array).all():

@@ -5,10 +5,13 @@ import pytest
 
 from demitasse.netdef.__main__ import main
 from demitasse.netdef.net import Net
+from demitasse.netdef.onnx.back import net_of
+from demitasse.proto import onnx_file
 from tests.test_onnx.peers import differences, made_up, run
 from tests.test_onnx.test_back import SMALL
 
 onnx = pytest.importorskip("onnx")
+SIZES = (1, 3, 12, 14)
 
 
 @pytest.fixture
@@ -33,6 +36,32 @@ def test_there_and_back(small, tmp_path, capsys):
     assert convert(tmp_path, "net.onnx", "out") == 0
     back = Net(tmp_path / "out/net.prototxt", weights=str(tmp_path / "out/net.caffemodel"))
     assert differences(back.forward({"data": image}), expected) == []
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["net.prototxt", "x.onnx", "--mean=104,117"], "2 means, and no input has as many channels: data batchx3x"),
+        (["net.prototxt", "x.onnx", "--preprocess", "--mean=104,117"], "2 means, and no input"),
+        (["net.onnx", "out", "--input", "data=1x3x12"], "--input data=1x3x12: the file's 'data' has 4 axes, batchx3x"),
+        (["net.onnx", "out", "--input", "dat=1x3x12x14"], "has no input 'dat', its inputs are data"),
+        (["net.onnx", "x.npz"], "give a folder"),
+    ],
+)
+def test_what_cannot_be_meant_is_said(small, words, said, tmp_path, capsys):
+    small.to_onnx(tmp_path / "net.onnx")
+    weights = ["--weights", "net.caffemodel"] if words[0] == "net.prototxt" else []
+    assert convert(tmp_path, *words, *weights) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
+def test_what_was_written_here_comes_back_in_other_sizes(tmp_path):
+    net = Net(SMALL.replace("Input", "DummyData").replace("input_param", "dummy_data_param"), inputs={"data": SIZES})
+    net.to_onnx(tmp_path / "net.onnx")
+    message, _ = net_of(onnx_file.read(tmp_path / "net.onnx"), {"data": (2, 3, 12, 14)})
+    assert Net(message).shapes["up"] == (2, 4, 12, 14)
+    assert [layer.type for layer in message.layer] == [layer.type for layer in net.plan.message.layer]
 
 
 def test_refusals_are_one_line(small, tmp_path, capsys):
