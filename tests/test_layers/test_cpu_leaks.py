@@ -59,11 +59,11 @@ def convolve(be, x_shape, k_out, kernel, stride, pad):
 
 def call_every_primitive(be):
     convolve(be, (1, 64, 40, 50), 64, 3, 1, 1)  # a tile transform
-    convolve(be, (1, 3, 141, 120), 48, 7, 2, 3)  # directly, or over phases
+    convolve(be, (1, 3, 141, 120), 48, 7, 2, 3)  # directly, or over polyphase components
     convolve(be, (2, 48, 27, 27), 64, 5, 1, 2)  # and its adjoint
     border = np.pad(random(1, 16, 60, 70), ((0, 0), (0, 0), (99, 99), (99, 99)))
     be.conv_forward(border, random(16, 16, 3, 3), None, ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1)))  # equal lines
-    convolve(be, (2, 40, 60, 62), 64, 7, 2, 2)  # over phases
+    convolve(be, (2, 40, 60, 62), 64, 7, 2, 2)  # over polyphase components
     w = random(3, 3, 4, 4) * np.eye(3, dtype=np.float32)[..., None, None]
     geom = ConvGeometry((4, 4), (2, 2), (0, 0), (1, 1))
     be.conv_backward_data(random(1, 3, 5, 5), w, geom, geom.in_size((5, 5)), random(3), 0.1, True)

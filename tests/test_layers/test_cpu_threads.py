@@ -40,16 +40,16 @@ def test_every_job_is_done_once(threads, jobs):
 
 
 @kernel
-def add_up(state, scratch, phases, jobs, sums):
+def add_up(state, scratch, supersteps, jobs, sums):
     me = enter(state)
-    for p in range(phases):
+    for p in range(supersteps):
         for job in work(state, me, p, jobs, True):
             scratch[me][job] = job
             sums[p, job] = scratch[me][job] + (sums[p - 1].sum() if p else 0)
         wait(state, p, jobs)
 
 
-def test_a_phase_waits_for_the_one_before_it_and_scratch_is_ones_own():
+def test_a_superstep_waits_for_the_one_before_it_and_scratch_is_ones_own():
     sums, expected = np.zeros((4, 9)), np.zeros((4, 9))
     for p in range(4):
         expected[p] = np.arange(9) + expected[p - 1].sum() * (p > 0)

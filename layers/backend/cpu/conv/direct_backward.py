@@ -47,18 +47,18 @@ def _backward_data(state, scratch, dy, w, bias, slope, dx, plan, band):
     packed = (plan.job_channels * shape.kernel_y * shape.kernel_x + 15) // 16 * 16 * k_group
     my_w, my_columns = scratch[me][:packed], scratch[me][packed:]
     jobs = (c_group + plan.job_channels - 1) // plan.job_channels
-    phase = -1
+    superstep = -1
     for part in range(shape.images * shape.group):
         image, g = part // shape.group, part % shape.group
         for row0 in range(0, shape.out_h, plan.band_rows):
             row1 = min(row0 + plan.band_rows, shape.out_h)
             pixels = (row1 - row0) * shape.out_w
-            phase += 1
-            for k in work(state, me, phase, k_group):
+            superstep += 1
+            for k in work(state, me, superstep, k_group):
                 start = ((image * shape.k_out + g * k_group + k) * shape.out_h + row0) * shape.out_w
                 copy(dy, start, band, k * plan.ld, pixels)
-            phase += 1
-            for job in work(state, me, phase, jobs):
+            superstep += 1
+            for job in work(state, me, superstep, jobs):
                 first, last = job * plan.job_channels, min((job + 1) * plan.job_channels, c_group)
                 left, columns = _pack_weights(w, g, first, last, shape, my_w), Matrix(my_columns, 0, plan.ld)
                 multiply_deep(left, Matrix(band, 0, plan.ld), columns, pixels, k_group, False)
@@ -113,8 +113,8 @@ def _data_launch(shape: ConvShape) -> Launch:
     rows = -(-channels * taps // 16) * 16
     band_rows = band_size(shape.out_h, shape.out_w * max(rows * 4, k_group), 2 << 20)
     ld, bands = padded(band_rows * shape.out_w), -(-shape.out_h // band_rows)
-    phases = 2 * shape.images * shape.group * bands
-    return Launch(Packed(DataPlan(shape, band_rows, channels, ld)), phases, (k_group * ld,), rows * (k_group + ld))
+    supersteps = 2 * shape.images * shape.group * bands
+    return Launch(Packed(DataPlan(shape, band_rows, channels, ld)), supersteps, (k_group * ld,), rows * (k_group + ld))
 
 
 def direct_backward_data(be, shape: ConvShape, dy, w, bias, slope: float, dx) -> None:
@@ -199,22 +199,22 @@ def _backward_weights(state, scratch, x, dy, dw, plan, packed_dy, columns):
     )
     block_stride = plan.band_rows * shape.out_w * 16
     my_lines, my_dw = scratch[me][: 16 * plan.line_ld], scratch[me][16 * plan.line_ld :]
-    phase = -1
+    superstep = -1
     for part in range(shape.images * shape.group):
         image, g = part // shape.group, part % shape.group
         for row0 in range(0, shape.out_h, plan.band_rows):
             row1 = min(row0 + plan.band_rows, shape.out_h)
             pixels = (row1 - row0) * shape.out_w
-            phase += 1
-            for job in work(state, me, phase, blocks + strips):
+            superstep += 1
+            for job in work(state, me, superstep, blocks + strips):
                 if job < blocks:
                     start = ((image * shape.k_out + g * k_group + job * 16) * shape.out_h + row0) * shape.out_w
                     left, out = Matrix(dy, start, shape.out_h * shape.out_w), Matrix(packed_dy, job * block_stride, 16)
                     transpose(left, min(16, k_group - job * 16), pixels, out, 16)
                 else:
                     _pack_columns(x, image, g, (job - blocks) * 16, row0, row1, plan, my_lines, columns)
-            phase += 1
-            for job in work(state, me, phase, parts * pieces):
+            superstep += 1
+            for job in work(state, me, superstep, parts * pieces):
                 first, column = job % parts * plan.job_blocks, job // parts * plan.job_columns
                 last, n = min(first + plan.job_blocks, blocks), min(plan.job_columns, depth - column)
                 left = PackedRows(packed_dy, first * block_stride, block_stride, last - first)

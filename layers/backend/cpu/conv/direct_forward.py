@@ -79,18 +79,18 @@ def _forward(state, scratch, x, w, bias, slope, y, offsets, plan, frame):
     parts = (k_group + plan.job_rows - 1) // plan.job_rows
     by_pixels = band_count(state, shape.out_h, shape.out_w) > 1
     pixels = frame if plan.framed else x
-    phase = -1
+    superstep = -1
     for image in range(shape.images):
         for row0 in range(0, shape.out_h, plan.band_rows):
             if plan.framed:
-                phase += 1
+                superstep += 1
                 bands = band_count(state, plan.frame_rows, plan.ld)
-                for job in work(state, me, phase, shape.c_in * bands):
+                for job in work(state, me, superstep, shape.c_in * bands):
                     _frame_channel(x, image, job % shape.c_in, row0, job // shape.c_in, bands, plan, frame)
-            phase += 1
+            superstep += 1
             columns = (min(plan.band_rows, shape.out_h - row0) - 1) * plan.ld + shape.out_w
             pieces = (columns + plan.job_columns - 1) // plan.job_columns
-            for job in work(state, me, phase, shape.group * parts * pieces):
+            for job in work(state, me, superstep, shape.group * parts * pieces):
                 if by_pixels:
                     part, piece = job % (shape.group * parts), job // (shape.group * parts)
                 else:
@@ -213,10 +213,10 @@ def direct_forward(shape: ConvShape, row_stride: int, step: int) -> DirectForwar
     plan = ForwardPlan(
         shape, row_stride, step, framed, band_rows, int(frame_rows), int(ld), channel_size, job_rows, job_columns
     )
-    phases = (1 + framed) * shape.images * -(-rows // band_rows)
+    supersteps = (1 + framed) * shape.images * -(-rows // band_rows)
     frame = shape.c_in * channel_size + strip if framed else 0
     scratch = -(-job_rows // TILE_ROWS) * TILE_ROWS * strip
-    return DirectForward(Launch(Packed(plan), phases, (frame,), scratch), offsets)
+    return DirectForward(Launch(Packed(plan), supersteps, (frame,), scratch), offsets)
 
 
 def _job_size(k_group, depth, columns, strip):

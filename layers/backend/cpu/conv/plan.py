@@ -43,18 +43,18 @@ class ConvShape(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """plan: for the kernel; phases: of work (see work_stealing); workspaces: floats of the arrays that all
+    """plan: for the kernel; supersteps: of work (see work_stealing); workspaces: floats of the arrays that all
     threads share; scratch: floats of each thread's own."""
 
     plan: Packed
-    phases: int
+    supersteps: int
     workspaces: tuple[int, ...]
     scratch: int
 
     def run(self, be, kernel, *arrays):
         """kernel(state, scratch, *arrays, plan, *workspaces) on the backend's threads."""
         workspaces = [be.memory.empty(floats, np.float32) if floats else EMPTY for floats in self.workspaces]
-        be.pool.run(kernel, self.phases, *arrays, self.plan, *workspaces, scratch=self.scratch)
+        be.pool.run(kernel, self.supersteps, *arrays, self.plan, *workspaces, scratch=self.scratch)
 
 
 def result(be, shape: tuple[int, ...], out: np.ndarray | None) -> np.ndarray:

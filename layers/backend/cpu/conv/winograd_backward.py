@@ -94,19 +94,19 @@ def _backward_weights(state, scratch, x, dy, dw, plan, u, d, v):
     my_lines, my_part = scratch[me][:LINES], scratch[me][LINES:]
     my_u = my_part[freqs * layout.part_plane :] if plan.one_band else u
     parts = (k_blocks + plan.job_blocks - 1) // plan.job_blocks
-    phase = -1
+    superstep = -1
     for image in range(shape.images):
         for band in range(0, tiles_y, plan.band_rows):
             band_end = min(band + plan.band_rows, tiles_y)
             tiles = (band_end - band) * tiles_x
-            phase += 1
-            for job in work(state, me, phase, k_blocks + c_blocks):  # transforms, 16 channels at a time
+            superstep += 1
+            for job in work(state, me, superstep, k_blocks + c_blocks):  # transforms, 16 channels at a time
                 if job < c_blocks:
                     _inputs_job(x, image, job, band, band_end, plan, my_part, my_lines, v)
                 else:
                     _gradients_job(dy, image, job - c_blocks, band, band_end, plan, my_part, my_lines, d)
-            phase += 1
-            for job in work(state, me, phase, parts if plan.one_band else parts * freqs):  # products
+            superstep += 1
+            for job in work(state, me, superstep, parts if plan.one_band else parts * freqs):  # products
                 if plan.one_band:
                     first = job * plan.job_blocks
                     last = min(first + plan.job_blocks, k_blocks)
@@ -118,10 +118,10 @@ def _backward_weights(state, scratch, x, dy, dw, plan, u, d, v):
                 else:
                     f, first = job // parts, job % parts * plan.job_blocks
                     last = min(first + plan.job_blocks, k_blocks)
-                    _multiply_weights(d, v, f, first, last, tiles, plan, my_u, phase > 1)
+                    _multiply_weights(d, v, f, first, last, tiles, plan, my_u, superstep > 1)
     if not plan.one_band:
-        phase += 1
-        for k in work(state, me, phase, shape.k_out):
+        superstep += 1
+        for k in work(state, me, superstep, shape.k_out):
             spectrum = Matrix(my_u, k * layout.c_ld, layout.u_plane)
             add_kernel_gradients(spectrum, shape.c_in, dw, k * shape.c_in * taps, my_lines, tile)
 
@@ -218,23 +218,23 @@ def _backward_data(state, scratch, dy, w, dx, plan, v, q):
     tiles_y, tiles_x = _tiles_along(shape.out_h, tile), _tiles_along(shape.out_w, tile)
     blocks, area = (shape.c_in + 15) // 16, shape.out_h * shape.out_w
     v_plane, q_plane = plan.k_part * plan.ld + SKEW, blocks * 16 * plan.ld + SKEW
-    phase = -1
+    superstep = -1
     for image in range(shape.images):
         for band in range(0, tiles_y, plan.band_rows):
             band_end = min(band + plan.band_rows, tiles_y)
             for k0 in range(0, shape.k_out, plan.k_part):
                 count = min(plan.k_part, shape.k_out - k0)
-                phase += 1
-                for k in work(state, me, phase, count):
+                superstep += 1
+                for k in work(state, me, superstep, count):
                     plane = Plane(dy, (image * shape.k_out + k0 + k) * area, shape.out_h, shape.out_w)
                     for row in range(band, band_end):
                         spectrum = Matrix(v, k * plan.ld + (row - band) * tiles_x, v_plane)
                         transform_gradients(plane, row * len(tile.m), tiles_x, spectrum, my_lines, tile)
-                phase += 1
-                for job in work(state, me, phase, (blocks + plan.job_blocks - 1) // plan.job_blocks):
+                superstep += 1
+                for job in work(state, me, superstep, (blocks + plan.job_blocks - 1) // plan.job_blocks):
                     _multiply_data(w, v, job, k0, count, (band_end - band) * tiles_x, plan, my_u, my_lines, q)
-            phase += 1
-            for c in work(state, me, phase, shape.c_in):
+            superstep += 1
+            for c in work(state, me, superstep, shape.c_in):
                 start = (image * shape.c_in + c) * shape.height * shape.width
                 if band == 0:
                     fill(dx, start, shape.height * shape.width, np.float32(0))

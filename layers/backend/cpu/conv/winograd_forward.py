@@ -3,8 +3,8 @@
     U[f] = G w G^T        (outputs, inputs)        V[f] = B^T x B  (inputs, tiles)
     M[f] = U[f] V[f]      (outputs, tiles)         y = A^T M A
 
-The image is worked through in bands of tile rows so that V and M stay in the cache.  Per band three phases: inputs are
-transformed into V channel by channel; the (m + r - 1)^2 products are cut into jobs; outputs are transformed from M
+The image is worked through in bands of tile rows so that V and M stay in the cache.  Per band three supersteps: inputs
+are transformed into V channel by channel; the (m + r - 1)^2 products are cut into jobs; outputs are transformed from M
 channel by channel.  The same kernel computes the gradient of the input, with rotated kernels; where the kernel is
 large (7x7) the adjoint is cheaper (winograd_backward).
 """
@@ -99,24 +99,24 @@ def _forward(state, scratch, x, w, bias, slope, y, plan, u, v):
     lines, q = scratch[me][:LINES], scratch[me][LINES : layout.u_start]
     my_u = u if plan.shared_u else scratch[me][layout.u_start :]
     block_jobs = (blocks + plan.job_blocks - 1) // plan.job_blocks
-    phase = 0
-    for block in work(state, me, phase, blocks if plan.shared_u else 0, True):  # kernels
+    superstep = 0
+    for block in work(state, me, superstep, blocks if plan.shared_u else 0, True):  # kernels
         spectrum = Matrix(my_u, block * c_in * 16, layout.u_plane)
         transform_kernels(kernels, block * 16, shape.k_out, c_in, spectrum, lines, tile)
     for image in range(shape.images):
         for band in range(0, tiles_y, plan.band_rows):
             rows = min(plan.band_rows, tiles_y - band)
-            phase += 1
-            for job in work(state, me, phase, c_in * plan.parts):  # inputs
+            superstep += 1
+            for job in work(state, me, superstep, c_in * plan.parts):  # inputs
                 c, part = job % c_in, job // c_in
                 begin, end = partition(rows, part, plan.parts)
                 part_v = scratch[part][layout.v_start :] if plan.parts > 1 else v
                 _transform_channel(x, image, c, band + begin, band + end, plan, part_v, lines)
-            if phase == 1 and plan.shared_u:
+            if superstep == 1 and plan.shared_u:
                 wait(state, 0, blocks)
-            phase += 1
+            superstep += 1
             row_jobs = ((rows + plan.parts - 1) // plan.parts + plan.job_rows - 1) // plan.job_rows
-            for job in work(state, me, phase, plan.parts * row_jobs * block_jobs):  # products and outputs
+            for job in work(state, me, superstep, plan.parts * row_jobs * block_jobs):  # products and outputs
                 first, group, part = (
                     job % block_jobs * plan.job_blocks,
                     job // block_jobs,

@@ -107,13 +107,13 @@ class Pool:
         self._own = threading.local()
         _pools.add(self)
 
-    def run(self, function, phases: int, *args, scratch: int = 0):
+    def run(self, function, supersteps: int, *args, scratch: int = 0):
         """function(state, *args) on all threads; back when every job is done and every thread has left.
 
         Any thread may call at any time: one whose call meets another's computes alone.
         scratch: floats for each thread, which come as another argument after `state`: an array (threads, n >= scratch).
         """
-        state = np.zeros(state_words(phases, self.threads), np.int64)
+        state = np.zeros(state_words(supersteps, self.threads), np.int64)
         state[THREADS] = self.threads
         if self._helpers:
             team = self._team or self._start()

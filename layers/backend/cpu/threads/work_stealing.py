@@ -3,15 +3,16 @@
 A kernel is a Numba function without the GIL that every thread enters with the same arguments.  It takes jobs from
 counters in `state`, the address of int64 words that are zero when the call begins:
 
-    me = enter(state)                       0, 1, ... for the threads in order of arrival (cpu_mailbox)
-    for j in work(state, me, p, n):         phase p with n jobs
+    me = enter(state)                       0, 1, ... for the threads in order of arrival (fork_join)
+    for j in work(state, me, p, n):         superstep p, of n jobs
         ... job j ...
 
 Each thread begins with a share of its own, the same for the same number of jobs, so that what one layer has left in a
 core's cache is mostly there for the next: writes to what another core has read (false sharing too) cost most
 on many machines.  Then it helps others.
-A phase is over when its jobs are done, not when all threads have come by: a thread
-that is late finds nothing to do and nobody waits for it.  Jobs may depend on the number of threads; results do not.
+What lies between two barriers is a superstep (Valiant, "A bridging model for parallel computation", 1990).  It is over
+when its jobs are done, not when all threads have come by: one that is late finds nothing to do, and nobody waits for
+it.  Jobs may depend on the number of threads; results do not.
 
 `state` is a number and not an array, since `work` is a generator: Numba's generators take a reference to each array
 among their arguments and never give it back, so every call would leave its array behind.
@@ -29,15 +30,15 @@ from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils, inlined, inner,
 I64 = ir.IntType(64)
 
 LINE = 8  # words of a cache line: counters of different threads share none
-# The state of a call: a line with these words; then for each phase a line per thread, how many jobs of its share are
-# taken, and one, how many of all are done.
+# The state of a call: a line with these words; then for each superstep a line per thread, how many jobs of its share
+# are taken, and one, how many of all are done.
 MAILBOX, ENTERED, THREADS = 0, 1, 2
 MAX_BANDS, MIN_BAND_PIXELS = 8, 1024  # of an image that is cut into bands
 
 
-def state_words(phases: int, threads: int) -> int:
+def state_words(supersteps: int, threads: int) -> int:
     """How many int64 words the state of a call has."""
-    return (1 + phases * (threads + 1)) * LINE
+    return (1 + supersteps * (threads + 1)) * LINE
 
 
 def _word(builder, address, index):
@@ -103,10 +104,10 @@ def rest(spins):
 
 
 @inner
-def wait(state, phase, jobs):
-    """Until all jobs of a phase are done."""
+def wait(state, superstep, jobs):
+    """Until all jobs of a superstep are done."""
     threads = read(state, THREADS)
-    spins, counter = 0, (1 + phase * (threads + 1) + threads) * LINE
+    spins, counter = 0, (1 + superstep * (threads + 1) + threads) * LINE
     while read(state, counter) < jobs:
         spins += 1
         rest(spins)
@@ -119,13 +120,13 @@ def partition(n, i, parts):
 
 
 @inner
-def work(state, me, phase, jobs, ahead=False):
-    """The jobs 0 ... jobs - 1 of a phase, as far as they fall to thread `me`: its share, then what others have left.
+def work(state, me, superstep, jobs, ahead=False):
+    """The jobs 0 ... jobs - 1 of a superstep, as far as they fall to thread `me`: its share, then what others left.
 
     Ends when the jobs of all threads are done; with `ahead`, when none is left to begin (see `wait`).
     """
     threads = read(state, THREADS)
-    counters = (1 + phase * (threads + 1)) * LINE
+    counters = (1 + superstep * (threads + 1)) * LINE
     done = 0
     for i in range(threads):
         whose = (me + i) % threads
@@ -137,7 +138,7 @@ def work(state, me, phase, jobs, ahead=False):
                 done += 1
     add(state, counters + threads * LINE, done)
     if not ahead:
-        wait(state, phase, jobs)
+        wait(state, superstep, jobs)
 
 
 @inlined
