@@ -68,6 +68,11 @@ class Recordings:
         why = "; ".join(f"{step.label}: {reason}" for step, reason in self.refused.items())
         return f"{len(self)} forward, {both} backward" + f" (not recorded: {why})" * bool(why)
 
+    def give_way(self) -> None:
+        """Forget all recordings and make no more: others need the memory."""
+        self.on = False
+        self.drop()
+
     def nbytes(self) -> int:
         """Bytes that the recordings have taken from the device."""
         return sum(recording.forward.launched.nbytes() for recording in self._by_sizes.values())
@@ -157,6 +162,8 @@ class Recordings:
 
     def _make_room(self) -> bool:
         """Whether one more may be recorded.  Where more sizes than that take turns, those recorded first stay."""
+        if not self.backend.has_room_to_record():
+            return False
         if len(self._by_sizes) < MAX_RECORDINGS:
             return True
         oldest = next(iter(self._by_sizes))
@@ -263,7 +270,7 @@ class Recordings:
             state = State(executor, layers)
 
         try:
-            launched = self.backend.record(run, after)
+            launched = self.backend.record(run, after, self.give_way)
         except Exception as error:  # noqa: BLE001 (an ordinary pass follows, which meets it again or does not mind it)
             self._refuse(step, error)
             return None
@@ -276,7 +283,8 @@ class Recordings:
     def _refuse(self, step: Step, error: Exception) -> None:
         """Record no pass over that layer any more."""
         self.refused[step] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        no_memory = any(isinstance(one, MemoryError) for one in (error, error.__context__))
-        self.on = len(self.refused) <= MAX_REFUSED and not no_memory
         self._program = None
-        self.drop()
+        if len(self.refused) > MAX_REFUSED or any(isinstance(one, MemoryError) for one in (error, error.__context__)):
+            self.give_way()
+        else:
+            self.drop()

@@ -148,6 +148,8 @@ class MemoryPool:
     def total_bytes(self):
         return 0
 
+    free_bytes = total_bytes
+
 
 @contextlib.contextmanager
 def using_allocator(allocator):
@@ -168,6 +170,7 @@ class FakeCupy(_Namespace):
     def __init__(self, devices=1):
         super().__init__(np)
         self.math_modes = []
+        self.memory_left = [1 << 30]
         handle = object()
 
         def get_device_count():
@@ -183,15 +186,27 @@ class FakeCupy(_Namespace):
             alloc_pinned_memory=PinnedMemoryPointer,
             MemoryPool=MemoryPool,
             using_allocator=using_allocator,
-            runtime=SimpleNamespace(getDeviceCount=get_device_count, CUDARuntimeError=CUDARuntimeError),
+            get_allocator=lambda: self.allocator,
+            set_allocator=lambda allocator: setattr(self, "allocator", allocator),
+            runtime=SimpleNamespace(
+                getDeviceCount=get_device_count,
+                CUDARuntimeError=CUDARuntimeError,
+                memGetInfo=lambda: (sum(self.memory_left), 1 << 31),
+            ),
             device=SimpleNamespace(get_cublas_handle=lambda: handle),
             cublas=SimpleNamespace(
                 CUBLAS_DEFAULT_MATH=0, setMathMode=lambda handle, mode: self.math_modes.append(mode)
             ),
         )
         self.RawModule = RawModule
+        self.allocator = self._allocate
         pool = MemoryPool()
         self.get_default_memory_pool = lambda: pool
+
+    def _allocate(self, nbytes):
+        if nbytes > sum(self.memory_left):
+            raise MemoryError(nbytes)
+        return nbytes
 
     @staticmethod
     def asnumpy(x):

@@ -167,13 +167,28 @@ def test_a_recording_that_fails_changes_nothing(monkeypatch):
 def test_too_little_memory_ends_recording(monkeypatch):
     nets = pair()
 
-    def record(run, after=None):
+    def record(run, after=None, give_way=None):
         raise MemoryError("out of memory")
 
     monkeypatch.setattr(nets[1].backend, "record", record)
     for inputs in images(3, 17, 13):
         forward(nets, inputs)
     assert not nets[1].recordings.on
+
+
+def test_recordings_give_way_to_other_arrays(monkeypatch):
+    nets = pair(phase="TRAIN")
+    for i, inputs in enumerate(images(8, 17, 13)):
+        if i == 4:
+            assert recorded(nets[1]) == (1, 1)
+            nets[1].recordings.give_way()
+        both_ways(nets, inputs)
+    assert recorded(nets[1]) == (0, 0)
+    nets = pair()
+    monkeypatch.setattr(nets[1].backend.runtime, "is_half_free", lambda: False)
+    for inputs in images(4, 17, 13):
+        forward(nets, inputs)
+    assert recorded(nets[1]) == (0, 0)
 
 
 def test_a_wrong_label_is_found_in_a_recorded_pass():

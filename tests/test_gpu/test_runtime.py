@@ -89,6 +89,29 @@ def test_what_is_captured_is_done_when_it_is_launched(be):
         assert be.to_host(made[0]).tolist() == [-0.5 * factor, 2 * factor]
 
 
+def test_recordings_give_way_where_memory_runs_short(be, cupy):
+    class Owner:
+        asked = 0
+
+        def give_way(self):
+            self.asked += 1
+            cupy.memory_left.append(1 << 30)
+
+    owner, x = Owner(), be.asarray(np.ones(3))
+    be.runtime.synchronize()
+    be.relu_forward(x, 0.5)
+    assert cupy.allocator(1 << 20) == 1 << 20 and be.has_room_to_record()
+    with pytest.raises(MemoryError):
+        cupy.allocator(3 << 29)
+    recorded = [be.record(lambda: be.relu_forward(x, 0.5), give_way=owner.give_way) for _ in range(2)]
+    assert cupy.allocator(3 << 29) == 3 << 29 and owner.asked == 1 and len(recorded) == 2
+    del owner
+    with pytest.raises(MemoryError):
+        cupy.allocator(5 << 30)
+    cupy.memory_left[:] = [1 << 29]
+    assert not be.has_room_to_record()
+
+
 @pytest.mark.parametrize(
     "work",
     [

@@ -108,10 +108,16 @@ class Recorded(Protocol):
 class Recording(Protocol):
     """Launching as one piece what was launched in many."""
 
-    def record(self, run: Callable[[], None], after: Recorded | None = None) -> Recorded | None:
+    def has_room_to_record(self) -> bool:
+        """Whether so much of the device's memory is free that nobody will miss what a recording keeps."""
+
+    def record(
+        self, run: Callable[[], None], after: Recorded | None = None, give_way: Callable[[], None] | None = None
+    ) -> Recorded | None:
         """What run() launches, which is not done yet; None on a device that cannot record.
 
         Arrays made meanwhile get their values when it is launched, and keep their addresses.  after: another recording
-        that is always launched before this one; what was made in that one may be read in this one.
+        that is always launched before this one; what was made in that one may be read in this one.  give_way: a method
+        to be called where memory runs short, which forgets the recording.
         NotRecordable, or what else run() raises: then nothing has been launched, and no random number drawn.
         """

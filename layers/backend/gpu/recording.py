@@ -8,6 +8,8 @@ stay, and a graph of their own makes them anew where they may have changed (cudn
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 
 from demitasse.layers.backend.gpu.launch import launch
@@ -18,8 +20,9 @@ LOOKS = 32  # launches after which it is asked whether the choices made by numbe
 class CapturedGraphs:
     """contract.Recorded: the graph of what a function launches, and all that has to stay for it."""
 
-    def __init__(self, be, after=None):
+    def __init__(self, be, after, give_way):
         self.be, self.after = be, after
+        self.give_way = give_way and weakref.WeakMethod(give_way)
         self.memory = be.runtime.capture_memory() if after is None else after.memory
         self.random = be.zeros(2, np.uint64)  # the key and the position that random numbers begin at
         self.held: list = []  # what the graph's launches read or use beside arrays of its memory and its caller's
@@ -78,7 +81,12 @@ class CapturedGraphs:
                 weights.made_in = token
 
 
-def record(be, run, after=None):
-    recorded = CapturedGraphs(be, after)
+def has_room_to_record(be):
+    return be.runtime.is_half_free()
+
+
+def record(be, run, after=None, give_way=None):
+    recorded = CapturedGraphs(be, after, give_way)
     recorded.capture(run)
+    be.runtime.recordings.add(recorded)
     return recorded

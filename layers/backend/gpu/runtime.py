@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
+import weakref
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,6 +99,7 @@ class CudaRuntime:
         self._pinned = [_Pinned(cupy), _Pinned(cupy)]
         self._modules, self._functions, self._constants = {}, {}, {}
         self._capturing = False
+        self.recordings = _recordings(cupy)  # those that exist in this process
 
     def launch(self, file: str, kernel: str, n: int, *args, blocks: int | None = None, defines: str = "") -> None:
         """Run a kernel over n values.  Arguments: contiguous device arrays, None (a null pointer), NumPy scalars."""
@@ -158,6 +160,11 @@ class CudaRuntime:
         """Where arrays of graphs are to lie that are launched one after the other: nothing else is put there."""
         cuda = self.xp.cuda
         return CaptureMemory(cuda.Stream(non_blocking=True), cuda.MemoryPool(), cuda.MemoryPool())
+
+    def is_half_free(self) -> bool:
+        """Whether at least half of the device's memory is; what CuPy keeps for arrays to come counts as free."""
+        free, total = self.xp.cuda.runtime.memGetInfo()
+        return 2 * (free + self.xp.get_default_memory_pool().free_bytes()) >= total
 
     def captured_bytes(self, memory: CaptureMemory) -> int:
         """How much graphs have taken there."""
@@ -259,6 +266,29 @@ def _cupy():
             "'.[gpu-cuda13]' for CUDA 13; or use --device cpu"
         ) from error
     return cupy
+
+
+@functools.cache
+def _recordings(cupy) -> weakref.WeakSet:
+    """Where recordings (recording.CapturedGraphs) are to be put: from now on CuPy asks them to give way where an array
+    finds no memory."""
+    recordings: weakref.WeakSet = weakref.WeakSet()
+    allocate = cupy.cuda.get_allocator()
+
+    def malloc(nbytes):
+        try:
+            return allocate(nbytes)
+        except MemoryError:
+            owners = {forget for one in list(recordings) if one.give_way and (forget := one.give_way())}
+            if not owners:
+                raise
+        for forget in owners:
+            forget()
+        return allocate(nbytes)
+
+    with contextlib.suppress(ValueError):  # a user's allocator of this thread stays
+        cupy.cuda.set_allocator(malloc)
+    return recordings
 
 
 def _device_count(cupy) -> int:
