@@ -184,16 +184,16 @@ def read(solver: Solver, path: str) -> None:
 
 
 def _find_weights(named: str, state: str) -> str:
-    """The weights of a state: where it says (from the working directory), or beside it, under the name that it
-    says or under its own."""
+    """The weights of a state: beside it, under its own name or the one that it says; else where it says, from the
+    working directory.  So a copied folder does not take the weights that the first one has since."""
     beside = os.path.join(os.path.dirname(state), os.path.basename(named))
-    candidates = (named, beside, state.replace(".solverstate", ".caffemodel"))
+    candidates = (state.replace(".solverstate", ".caffemodel"), beside, named)
     for path in candidates:
         if os.path.isfile(path):
             return path
     raise WeightsFault(
         f"{state} belongs to the weights {named}, which are neither there nor beside it, "
-        f"at {' or '.join(dict.fromkeys(candidates[1:]))}"
+        f"at {' or '.join(dict.fromkeys(candidates[:2]))}"
     )
 
 

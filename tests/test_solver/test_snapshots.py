@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,18 @@ def test_a_state_moved_elsewhere_finds_its_weights_beside_it(make, tmp_path):
     (tmp_path / "moved/snap_iter_1.caffemodel").unlink()
     with pytest.raises(WeightsFault, match="weights snap_iter_1.caffemodel, .* nor beside it, at moved/s"):
         make(snapshot="moved/snap_iter_1.solverstate")
+
+
+def test_a_copied_run_resumes_from_its_own_weights(make, tmp_path):
+    solver, _ = make()
+    solver.step(1)
+    solver.snapshot()
+    copied = weights_of(solver)
+    shutil.copytree(tmp_path, tmp_path / "copy")
+    solver.step(1)
+    solver.net.save("snap_iter_1.caffemodel")  # the state names this path
+    resumed, _ = make(snapshot="copy/snap_iter_1.solverstate")
+    assert same(weights_of(resumed), copied) and not same(copied, weights_of(solver))
 
 
 def test_without_the_side_file_a_line_says_what_starts_anew(make):
