@@ -31,6 +31,7 @@ STEPS = {
     "sizes": Step("benchmarks.gpu_day.speed:sizes", 60),
     "training": Step("benchmarks.gpu_day.training:training", 60),
     "engines": Step("benchmarks.gpu_day.engines:engines", 60),
+    "tests": Step("benchmarks.gpu_day.checks:tests", 60, 60),
     "compile": Step("benchmarks.gpu_day.speed:compiled", 100, 90),
 }
 SOFT = 0.85  # of its limit: a step begins no new item afterwards

@@ -1,4 +1,5 @@
-"""Steps 1 to 3: what there is; every layer's goldens; whole nets in each precision, with their deviations."""
+"""Steps 1 to 3 and 8: what there is; every layer's goldens; whole nets in each precision, with their deviations; the
+tests that need a GPU."""
 
 from __future__ import annotations
 
@@ -22,6 +23,11 @@ PRECISIONS = ("fp32", "tf32", "fp16")
 PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "nvidia-cudnn-frontend", "nvidia-cudnn-cu13", "nvidia-cudnn-cu12")
 PACKAGES += ("nvidia-nccl-cu13", "nvidia-cublas", "torch", "triton", "numpy", "scipy", "protobuf", "numba")
 TOLERANCE = 1e-5
+TESTS = {
+    "contract of every layer type": ("tests/test_layers/test_contract.py",),
+    "primitives, images": ("tests/test_gpu/test_images.py", "tests/test_gpu/test_images_in_nets.py"),
+    "nets, training": ("tests/test_gpu/test_device.py", "tests/test_solver/test_on_a_device.py"),
+}
 COPIED = 1 << 30  # bytes, to measure the memory's speed
 
 
@@ -198,3 +204,23 @@ def deviations(net: Net, name: str, case: dict, expected: dict) -> dict:
 
         found["gradients"] = worst("grad", case["grads"], grad_of)
     return found
+
+
+def tests(record: Record, rehearse: bool) -> None:
+    """The tests that need a GPU, in pieces: how each ends, and what fails."""
+    pieces = {"rehearsed": ("tests/test_gpu/test_names.py",)} if rehearse else TESTS
+
+    def measure(name: str) -> dict:
+        command = [sys.executable, "-m", "pytest", *pieces[name], "--tb=line", "-p", "no:cacheprovider"]
+        command += [] if rehearse else ["--gpu", "-k", "gpu or device"]
+        try:
+            found = subprocess.run(command, capture_output=True, text=True, timeout=max(5.0, record.left))
+        except subprocess.TimeoutExpired as late:
+            return {"fault": f"not done after {late.timeout:.0f} s"}
+        lines = [line for line in (found.stdout + found.stderr).splitlines() if line]
+        return {
+            "ended": lines[-1],
+            "failed": [line[:200] for line in lines if line.startswith(("FAILED", "ERROR"))][:20],
+        }
+
+    record.attempt(pieces, measure)

@@ -1,4 +1,4 @@
-"""Steps 4, 5 and 8: FCN-8s beside torch in turns, kernel time by layer, launch gaps, memory; a stream of new sizes;
+"""Steps 4, 5 and 9: FCN-8s beside torch in turns, kernel time by layer, launch gaps, memory; a stream of new sizes;
 beside torch.compile."""
 
 from __future__ import annotations
