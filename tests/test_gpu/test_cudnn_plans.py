@@ -71,8 +71,7 @@ def test_every_convolution_has_a_plan(net, planner):
                     relu,
                     deterministic,
                 )
-                by_cublas = precision == "fp32" and spec.is_unfolded(image)
-                assert (planner.plan(spec, image) is None) == by_cublas
+                assert (planner.plan(spec, image) is None) == spec.by_products(image)
 
 
 @pytest.mark.full

@@ -10,10 +10,12 @@ import math
 import numpy as np
 
 from demitasse.layers.backend.dispatch import takes
+from demitasse.layers.backend.geometry import ConvGeometry
 from demitasse.layers.backend.gpu.launch import launch
 from demitasse.layers.backend.gpu.nhwc import NhwcTensor
 from demitasse.layers.backend.reference import convolution as reference
 
+POINTWISE = ConvGeometry((1, 1), (1, 1), (0, 0), (1, 1))
 COLUMN_BYTES = 256 << 20  # a strip of im2col columns; a whole image's can be over 1 GB
 
 
@@ -106,6 +108,11 @@ def _columns_to_image(be, dy, w, geom, spatial):
 def _strips(be, x, geom):
     """(image, group, slice of output pixels, their columns (rows, pixels)) of x."""
     out, each = geom.out_size(x.shape[2:]), x.shape[1] // geom.group
+    if geom == POINTWISE._replace(group=geom.group):  # the columns are the image
+        for image, group in itertools.product(range(len(x)), range(geom.group)):
+            cols = x[image, group * each : (group + 1) * each].reshape(each, math.prod(out))
+            yield image, group, slice(0, math.prod(out)), cols
+        return
     rows = each * math.prod(geom.kernel)
     constants = _conv_constants(be, geom, (each, *x.shape[2:]), out)
     for image, group, strip in _strip_slices(len(x), geom.group, rows, math.prod(out)):

@@ -20,8 +20,7 @@ FP16_MAX = 65504 / 2  # half of half's largest number: room for rounding
 
 
 class Cudnn:
-    """The three directions.  Each gives None (or False) where cuDNN has no engine for the shapes, or cuBLAS is faster:
-    at fp32 for what is unfolded."""
+    """The three directions.  Each gives None (or False) where cuDNN has no engine for the shapes, or a slower one."""
 
     def __init__(self, runtime, precision: str, deterministic: bool):
         self.runtime, self.xp = runtime, runtime.xp

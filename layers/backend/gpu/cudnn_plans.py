@@ -87,7 +87,7 @@ class Planner:
 
     def plan(self, spec: Spec, image: tuple[int, int, int, int]) -> Plan | None:
         """The plan for an image (N, C, H, W) on the data side of the convolution; None where cuDNN has no engine, or
-        cuBLAS is faster: at fp32 for what is unfolded."""
+        cuBLAS is faster."""
         key = spec, image
         plan = self.plans.get(key)
         if plan is not None:
@@ -99,9 +99,9 @@ class Planner:
         return plan
 
     def _built(self, spec, image):
-        unfolded = spec.is_unfolded(image)
-        if unfolded and not spec.channels_last:
+        if spec.by_products(image):
             return None
+        unfolded = spec.channels_last and spec.is_unfolded(image)
         plan = self._folded(*(spec.unfolded(image) if unfolded else (spec, image)))
         if plan is not None:
             plan.unfolded, plan.used = unfolded, next(self.clock)

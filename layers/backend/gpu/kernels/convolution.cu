@@ -89,28 +89,39 @@ extern "C" __global__ void off_diagonal(const float* w, int* flag, long long n, 
 }
 
 // y (n, c, h, w) of x (n, c, oh, ow), kernels (c, c, kh, kw): each output pixel gathers the taps that reach it, from
-// its own channel, or from all of them if *dense.
+// its own channel, or from all of them if *dense.  A thread takes ROW_PIXELS of a row: finding out where it is takes
+// longer than the sums.
+#define ROW_PIXELS 4
 extern "C" __global__ void upsample_channels(const float* x, const float* kernels, const int* dense, const float* bias,
                                              float* y, long long n, const Conv* geometry) {
     const Conv g = *geometry;
     const bool all = *dense;
-    EACH(i, n) {
-        Place at = place_of(i, g.h, g.w, 1);
-        int q = at.column, r = at.row, c = at.image % g.c;
+    const int across = (g.w + ROW_PIXELS - 1) / ROW_PIXELS;
+    EACH(i, n / g.w * across) {
+        Place at = place_of(i, g.h, across, 1);
+        int q = at.column * ROW_PIXELS, r = at.row, c = at.image % g.c;
         long long image = at.image - c, taps = (long long)g.kh * g.kw;
-        float sum = bias ? bias[c] : 0.f;
         int down = (r + g.ph) / g.sh, right = (q + g.pw) / g.sw;  // the last pixel of x that reaches here
+        Some<float, ROW_PIXELS> sum;
+        for (int j = 0; j < ROW_PIXELS; ++j) sum.at[j] = bias ? bias[c] : 0.f;
         for (int from = all ? 0 : c, last = all ? g.c : c + 1; from < last; ++from) {
             const float* plane = x + (image + from) * g.oh * g.ow;
             const float* kernel = kernels + ((long long)from * g.c + c) * taps;
             // the taps in phase with this pixel: every (stride)th one, for dilation 1
             for (int oh = down, kh = r + g.ph - down * g.sh; kh < g.kh && oh >= 0; kh += g.sh, --oh) {
                 if (oh >= g.oh) continue;
-                for (int ow = right, kw = q + g.pw - right * g.sw; kw < g.kw && ow >= 0; kw += g.sw, --ow)
-                    if (ow < g.ow) sum += plane[oh * g.ow + ow] * kernel[kh * g.kw + kw];
+                const float *line = plane + oh * g.ow, *weights = kernel + kh * g.kw;
+                int first = right, phase = q + g.pw - right * g.sw;
+                for (int j = 0; j < ROW_PIXELS; ++j) {
+                    for (int ow = first, kw = phase; kw < g.kw && ow >= 0; kw += g.sw, --ow)
+                        if (ow < g.ow) sum.at[j] += line[ow] * weights[kw];
+                    if (++phase == g.sw) phase = 0, ++first;
+                }
             }
         }
-        y[i] = sum;
+        float* out = y + (at.image * g.h + r) * g.w + q;
+        if (g.w % ROW_PIXELS == 0) *(Some<float, ROW_PIXELS>*)out = sum;
+        else for (int j = 0; j < ROW_PIXELS && q + j < g.w; ++j) out[j] = sum.at[j];
     }
 }
 
