@@ -62,6 +62,7 @@ def others(be) -> None:
         be.conv_backward_data(be.conv_forward(x, w, None, fc6), w, fc6, (9, 7))
     y, mask = be.dropout_forward(x, 0.5)
     be.dropout_backward(y, mask, 0.5)
+    be.record(lambda: be.uniform((7,))).launch()
     be.prelu_forward(x, slope)
     be.affine(x, slope, slope, slope)
     be.ave_pool_forward(x, PoolGeometry((3, 2), (2, 2), (1, 0), (5, 4)))
