@@ -4,6 +4,7 @@ Bottoms: images (N, C, H, W) and rois (R, 5), a row (image, x1, y1, x2, y2) in p
 (R, C, pooled_h, pooled_w).  A region's corners times `spatial_scale` are rounded to whole pixels, both inside it, and
 it has at least one.  Its cells have equal sizes, each widened to whole pixels, so that neighbours may share some; a
 cell outside the image gives 0.  The rois get no gradient.
+With `pad_ratio` (MS-CNN) a region grows on each side by so much of its sides before, to take in its surroundings.
 Source: "Fast R-CNN" (Girshick, 2015), 2.1.
 """
 
@@ -30,6 +31,9 @@ class ROIPooling(RegionLayer):
     def forward(self, xs):
         x, rois = xs
         image, corners = self.regions(rois, len(x))
+        if self.spec.roi_pooling_param.pad_ratio:
+            grown = (corners[:, 2:] - corners[:, :2] + 1) * self.spec.roi_pooling_param.pad_ratio
+            corners = corners + self.xp.concatenate([-grown, grown], axis=1)
         corners = rounded(self.xp, corners * self.spec.roi_pooling_param.spatial_scale)
         columns, rows = (self._windows(corners[:, axis], corners[:, 2 + axis], axis, x.shape) for axis in (0, 1))
         y, index = self.be.region_max_forward(x, image, rows, columns)
@@ -41,6 +45,8 @@ class ROIPooling(RegionLayer):
         return [self.be.region_max_backward(dys[0], *self.saved) if need[0] else None, None]
 
     def to_onnx(self, graph, xs):
+        if self.spec.roi_pooling_param.pad_ratio:
+            raise SchemaFault("pad_ratio has no translation to ONNX")
         x, rois = xs[0], graph.reshape(xs[1], [graph.size(xs[1], 0), 5])
         scale = self.spec.roi_pooling_param.spatial_scale
         return [graph.node("MaxRoiPool", x, rois, pooled_shape=list(self.cell_counts), spatial_scale=scale)]

@@ -77,6 +77,8 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         if layer.type not in ("LSTM", "StackedLSTM"):
             raise SchemaFault("num_layers and dropout_ratio of recurrent_param are of LSTM layers: leave them out")
         layer.type = "StackedLSTM"
+    if layer.type == "ROIAlign" and layer.roi_pooling_param.HasField("pad_ratio"):  # Cascade R-CNN's
+        layer.type = "ROIGrid"
     if layer.type == "VideoData" and layer.HasField("image_data_param"):
         for field, value in layer.image_data_param.ListFields():
             setattr(layer.video_data_param, field.name, value)

@@ -37,6 +37,7 @@ SHARED_BY_LAYERS = {
     "permutohedral",
     "priors",
     "data",
+    "field_boxes",
     "fillers",
     "labels",
     "layer",

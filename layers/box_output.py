@@ -1,0 +1,72 @@
+"""BoxOutput (MS-CNN): the boxes that several maps hold most likely to hold something.
+
+Bottoms: maps (N, classes + 4, h, w), at each place scores, those of the background first, and a box as field_boxes.py
+says; for each map a field_w, field_h and downsample_rate.  A box's score is that of its best class less that of the
+background; those of fg_thr or more and with sides of min_size or more pixels are cut at the image's border, and go
+through non-maximum suppression, the max_nms_num best of them.  Tops: rois (R, 5, 1, 1), a row (image, x1, y1, x2, y2);
+and, if named, with their scores (R, 6, 1, 1).  Nothing gets a gradient.  How many there are is known in forward only.
+
+Source: "A unified multi-scale deep convolutional neural network for fast object detection" (Cai et al., 2016), 3.
+"""
+
+import math
+
+from demitasse.layers import field_boxes
+from demitasse.layers.layer import Layer
+from demitasse.proto.errors import SchemaFault, ShapeFault
+
+
+class BoxOutput(Layer):
+    type = "BoxOutput"
+    fields = ("box_output_param", "bbox_reg_param")
+    bottoms, tops = (1, None), (1, 2)
+    never_differentiable = tuple(range(64))
+    shapes_from_data = True
+
+    def setup(self, shapes):
+        param = self.param = self.spec.box_output_param
+        field_boxes.check_limits(param)
+        self.regression = field_boxes.normalisation(self.spec.bbox_reg_param)
+        given = [len(param.field_w), len(param.field_h), len(param.downsample_rate)]
+        if given != [len(shapes)] * 3 or min([*param.field_w, *param.field_h, *param.downsample_rate]) < 1:
+            raise SchemaFault(f"{len(shapes)} bottoms: give as many field_w, field_h and downsample_rate, above 0")
+        return []
+
+    def infer(self, shapes):
+        for i, shape in enumerate(shapes):
+            if len(shape) != 4 or shape[1] < 6 or shape[:2] != shapes[0][:2]:
+                raise ShapeFault(
+                    f"bottom {i} has shape {shape}, bottom 0 {shapes[0]}: (N, classes + 4, h, w) is needed, with two "
+                    "classes or more, the background among them"
+                )
+        places = sum(math.prod(shape[2:]) for shape in shapes)
+        return field_boxes.most_rows(self.param, shapes[0][0], places, len(self.spec.top))
+
+    def forward(self, xs):
+        xp, param = self.xp, self.param
+        found = [self._of_map(x, i) for i, x in enumerate(xs)]
+        corners, scores = (xp.concatenate([each[i] for each in found], axis=1) for i in (0, 1))  # (N, P, 4), (N, P)
+        images = []
+        for boxes, score in zip(corners, scores, strict=True):
+            sides = boxes[:, 2:] - boxes[:, :2]
+            counts = (score >= param.fg_thr) & (sides >= param.min_size).all(1)
+            images.append(field_boxes.best(self.be, boxes[counts], score[counts], param, 0.0))
+        return field_boxes.as_tops(self.be, images, len(self.spec.top))
+
+    def backward(self, dys, need):
+        return [None] * len(need)
+
+    def _of_map(self, x, i):
+        """(corners (N, P, 4), scores (N, P)) of the boxes of map i."""
+        xp, param, classes = self.xp, self.param, x.shape[1] - 4
+        field, stride = (param.field_w[i], param.field_h[i]), param.downsample_rate[i]
+        deltas = field_boxes.denormalised(xp, x[:, classes:], self.regression, 1)
+        across, down, width, height = field_boxes.decode_fields(
+            xp, deltas, field, stride, (param.field_xyr, param.field_whr)
+        )
+        left, top = xp.maximum(across - width / 2, 0), xp.maximum(down - height / 2, 0)
+        right = xp.minimum(left + width, x.shape[3] * stride)
+        bottom = xp.minimum(top + height, x.shape[2] * stride)
+        corners = xp.stack([left, top, right, bottom], axis=-1).reshape(len(x), -1 if x.size else 0, 4)
+        scores = x[:, 1:classes].max(1) - x[:, 0]
+        return corners, scores.reshape(corners.shape[:2])
