@@ -10,7 +10,15 @@ Source: "Cascade R-CNN: Delving into high quality object detection" (Cai and Vas
 
 import math
 
-from demitasse.layers import field_boxes
+from demitasse.layers.field_boxes import (
+    as_tops,
+    best,
+    check_limits,
+    decode_fields,
+    denormalised,
+    most_rows,
+    normalisation,
+)
 from demitasse.layers.layer import Layer
 from demitasse.proto.errors import GraphFault, SchemaFault, ShapeFault
 
@@ -24,8 +32,8 @@ class BoxGroupOutput(Layer):
 
     def setup(self, shapes):
         param = self.param = self.spec.box_group_output_param
-        field_boxes.check_limits(param)
-        self.regression = field_boxes.normalisation(self.spec.bbox_reg_param)
+        check_limits(param)
+        self.regression = normalisation(self.spec.bbox_reg_param)
         if len(shapes) % 2 or len(shapes) // 2 != len(param.box_group_param):
             raise GraphFault(
                 f"{len(shapes)} bottoms and {len(param.box_group_param)} box_group_param: probabilities and boxes come "
@@ -47,7 +55,7 @@ class BoxGroupOutput(Layer):
                     f"{images} images"
                 )
         places = sum(shape[0] * math.prod(shape[2:]) for shape in shapes[::2])
-        return field_boxes.most_rows(self.param, images, places // max(1, images), len(self.spec.top))
+        return most_rows(self.param, images, places // max(1, images), len(self.spec.top))
 
     def forward(self, xs):
         xp, param = self.xp, self.param
@@ -59,8 +67,8 @@ class BoxGroupOutput(Layer):
         for boxes, score in zip(corners, scores, strict=True):
             sides = boxes[:, 2:] - boxes[:, :2] + 1
             counts = (score >= param.fg_thr) & (sides >= param.min_size).all(1)
-            chosen.append(field_boxes.best(self.be, boxes[counts], score[counts], param, 1.0))
-        return field_boxes.as_tops(self.be, chosen, len(self.spec.top))
+            chosen.append(best(self.be, boxes[counts], score[counts], param, 1.0))
+        return as_tops(self.be, chosen, len(self.spec.top))
 
     def backward(self, dys, need):
         return [None] * len(need)
@@ -68,11 +76,11 @@ class BoxGroupOutput(Layer):
     def _of_group(self, images, group, probabilities, boxes):
         """(corners (N, P, 4), scores (N, P)) of the boxes of a pair of bottoms."""
         xp, count, (height, width) = self.xp, len(group.field_w), boxes.shape[2:]
-        deltas = field_boxes.denormalised(xp, boxes, self.regression, 1).reshape(images, count, 4, height, width)
+        deltas = denormalised(xp, boxes, self.regression, 1).reshape(images, count, 4, height, width)
         limits = self.param.field_xyr, self.param.field_whr
         corners = []
         for k, field in enumerate(zip(group.field_w, group.field_h, strict=True)):
-            x, y, wide, high = field_boxes.decode_fields(xp, deltas[:, k], field, group.stride, limits)
+            x, y, wide, high = decode_fields(xp, deltas[:, k], field, group.stride, limits)
             left, top = x - wide / 2, y - high / 2
             each = xp.stack([left, top, left + wide - 1, top + high - 1], axis=-1)
             most = xp.asarray([width * group.stride - 1, height * group.stride - 1] * 2, each.dtype)

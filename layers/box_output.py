@@ -11,7 +11,15 @@ Source: "A unified multi-scale deep convolutional neural network for fast object
 
 import math
 
-from demitasse.layers import field_boxes
+from demitasse.layers.field_boxes import (
+    as_tops,
+    best,
+    check_limits,
+    decode_fields,
+    denormalised,
+    most_rows,
+    normalisation,
+)
 from demitasse.layers.layer import Layer
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
@@ -25,8 +33,8 @@ class BoxOutput(Layer):
 
     def setup(self, shapes):
         param = self.param = self.spec.box_output_param
-        field_boxes.check_limits(param)
-        self.regression = field_boxes.normalisation(self.spec.bbox_reg_param)
+        check_limits(param)
+        self.regression = normalisation(self.spec.bbox_reg_param)
         given = [len(param.field_w), len(param.field_h), len(param.downsample_rate)]
         if given != [len(shapes)] * 3 or min([*param.field_w, *param.field_h, *param.downsample_rate]) < 1:
             raise SchemaFault(f"{len(shapes)} bottoms: give as many field_w, field_h and downsample_rate, above 0")
@@ -40,7 +48,7 @@ class BoxOutput(Layer):
                     "classes or more, the background among them"
                 )
         places = sum(math.prod(shape[2:]) for shape in shapes)
-        return field_boxes.most_rows(self.param, shapes[0][0], places, len(self.spec.top))
+        return most_rows(self.param, shapes[0][0], places, len(self.spec.top))
 
     def forward(self, xs):
         xp, param = self.xp, self.param
@@ -50,8 +58,8 @@ class BoxOutput(Layer):
         for boxes, score in zip(corners, scores, strict=True):
             sides = boxes[:, 2:] - boxes[:, :2]
             counts = (score >= param.fg_thr) & (sides >= param.min_size).all(1)
-            images.append(field_boxes.best(self.be, boxes[counts], score[counts], param, 0.0))
-        return field_boxes.as_tops(self.be, images, len(self.spec.top))
+            images.append(best(self.be, boxes[counts], score[counts], param, 0.0))
+        return as_tops(self.be, images, len(self.spec.top))
 
     def backward(self, dys, need):
         return [None] * len(need)
@@ -60,10 +68,8 @@ class BoxOutput(Layer):
         """(corners (N, P, 4), scores (N, P)) of the boxes of map i."""
         xp, param, classes = self.xp, self.param, x.shape[1] - 4
         field, stride = (param.field_w[i], param.field_h[i]), param.downsample_rate[i]
-        deltas = field_boxes.denormalised(xp, x[:, classes:], self.regression, 1)
-        across, down, width, height = field_boxes.decode_fields(
-            xp, deltas, field, stride, (param.field_xyr, param.field_whr)
-        )
+        deltas = denormalised(xp, x[:, classes:], self.regression, 1)
+        across, down, width, height = decode_fields(xp, deltas, field, stride, (param.field_xyr, param.field_whr))
         left, top = xp.maximum(across - width / 2, 0), xp.maximum(down - height / 2, 0)
         right = xp.minimum(left + width, x.shape[3] * stride)
         bottom = xp.minimum(top + height, x.shape[2] * stride)

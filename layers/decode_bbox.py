@@ -11,7 +11,7 @@ Source: "Cascade R-CNN: Delving into high quality object detection" (Cai and Vas
 
 import math
 
-from demitasse.layers import field_boxes
+from demitasse.layers.field_boxes import denormalised, normalisation
 from demitasse.layers.layer import Layer
 from demitasse.proto.errors import DataFault, ShapeFault
 
@@ -24,7 +24,7 @@ class DecodeBBox(Layer):
     shapes_from_data = True
 
     def setup(self, shapes):
-        self.regression = field_boxes.normalisation(self.spec.bbox_reg_param)
+        self.regression = normalisation(self.spec.bbox_reg_param)
         return []
 
     def infer(self, shapes):
@@ -35,7 +35,7 @@ class DecodeBBox(Layer):
 
     def forward(self, xs):
         xp, rois = self.xp, xs[1].reshape(len(xs[1]), 5)
-        deltas = field_boxes.denormalised(xp, xs[0].reshape(len(xs[0]), 8)[:, 4:], self.regression, 1)
+        deltas = denormalised(xp, xs[0].reshape(len(xs[0]), 8)[:, 4:], self.regression, 1)
         centre, size = (rois[:, 1:3] + rois[:, 3:]) / 2, rois[:, 3:] - rois[:, 1:3] + 1
         centre, size = centre + deltas[:, :2] * size, size * xp.exp(deltas[:, 2:])
         first = centre - (size - 1) / 2

@@ -56,6 +56,9 @@ _FORK_TYPES = {  # layer types that only a fork has, and that are not known here
     "NVIDIA": "DetectNetTransformation TRT",
     "joyousrabbit's fork": "CityscapesSegData CvpppSegData VocSegData",
     "OpenPose": "CPMData",
+    "MS-CNN": "DetectionAccuracy DetectionLoss ImageGtData WindowPedData",
+    "Cascade R-CNN": "BboxAccuracy DetectionData DetectionGroupAccuracy DetectionGroupLoss EvalData FrcnnOutput "
+    "HardMining ProposalTarget",
     "MobileNet-YOLO": "AssistedExcitation LaneData SegmentationEvaluate",
 }
 _FORK_OF = {name: fork for fork, names in _FORK_TYPES.items() for name in names.split()}
