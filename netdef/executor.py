@@ -32,6 +32,7 @@ class Executor:
         self._inputs: dict[Value, Array] = {}  # what the user gave, for good
         self.made: dict[Value, Array] = {}  # what the layers have made and somebody still needs
         self._wholes: dict[Step, Array] = {}  # what Concats will return, while its pieces are being made
+        self.passes = 0  # that have begun, forward and backward
         self.moved = False  # whether a size has shown only on the way: then slots do not count
         self._calls: dict[Step, Call] = {}  # by which call each step ran last
         self.ready: dict[Step, list[Shape] | None] = {}  # steps that can go backward: the bottom shapes they ran at
@@ -94,6 +95,7 @@ class Executor:
 
     def begin_forward(self, first: int, last: int) -> Program:
         """Make ready for steps[first..last], and what to run of them; nothing of an earlier run counts any more."""
+        self.passes += 1
         if first == 0:
             self.forget()
         self._wholes.clear()
@@ -200,6 +202,7 @@ class Executor:
 
     def begin_backward(self, first: int, last: int, afresh: bool, given: Mapping[Value, Array]) -> None:
         """Put the gradients in place that a pass over steps[first..last] begins from: the losses', and those given."""
+        self.passes += 1
         if afresh:
             self.sums.clear()
             self.kept_grads.clear()

@@ -15,32 +15,15 @@ is written into them counts as ever.  A layer that cannot be recorded after all 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from demitasse.layers.layer import Array
 from demitasse.netdef.executor import Executor
 from demitasse.netdef.graph import Step, Value
 from demitasse.netdef.program import Program
 from demitasse.netdef.recorded_pass import Pass, State, Stretch, longest_stretch
+from demitasse.netdef.recorded_sizes import RecordedSizes, Recording
 
-MAX_RECORDINGS = 4  # each keeps the memory of a whole pass
-PATIENCE = 64  # forward passes after which a recording that was not used gives way to another
-MAX_SIZES = 1024  # of which the passes are counted
 MAX_REFUSED = 8  # layers; then no more is recorded
-
-
-@dataclass
-class Recording:
-    """The passes of one set of sizes."""
-
-    forward: Pass
-    backward: Pass | None = None
-    used_at: int = 0
-
-    @property
-    def stale(self) -> bool:
-        """Whether it does not launch any more what would be chosen now."""
-        return any(done is not None and done.launched.stale for done in (self.forward, self.backward))
 
 
 class Recordings:
@@ -50,21 +33,21 @@ class Recordings:
         self.executor, self.backend = executor, executor.backend
         self.on = self.backend.capabilities.records and not executor.choices.keeps_all
         self.refused: dict[Step, str] = {}
-        self._by_sizes: dict[tuple, Recording] = {}
-        self._visits: dict[tuple, int] = {}  # forward passes by sizes
-        self._rehearsed: set[tuple] = set()  # sizes that an ordinary backward pass has run at
+        self.sizes = RecordedSizes(self.backend)
         self._arrays: list[Array] = []  # of weights and gradients, as recorded
         self._program: Program | None = None
         self._stretch = Stretch([], [], [], ())
-        self._sizes: tuple | None = None  # those of the last forward, until backward has run
-        self._launched: Recording | None = None  # that of the last forward, until backward has run
-        self._passes = 0
+        self._last: tuple = (
+            -1,
+            (),
+            None,
+        )  # the number of the last forward pass, its sizes, its recording if it was one
 
     def __len__(self) -> int:
-        return len(self._by_sizes)
+        return len(self.sizes.recordings)
 
     def __str__(self) -> str:
-        both = sum(recording.backward is not None for recording in self._by_sizes.values())
+        both = sum(recording.backward is not None for recording in self.sizes.recordings.values())
         why = "; ".join(f"{step.label}: {reason}" for step, reason in self.refused.items())
         return f"{len(self)} forward, {both} backward" + f" (not recorded: {why})" * bool(why)
 
@@ -75,23 +58,18 @@ class Recordings:
 
     def nbytes(self) -> int:
         """Bytes that the recordings have taken from the device."""
-        return sum(recording.forward.launched.nbytes() for recording in self._by_sizes.values())
+        return sum(recording.forward.launched.nbytes() for recording in self.sizes.recordings.values())
 
     def drop(self) -> None:
         """Forget all recordings."""
-        if self._by_sizes:
-            self.backend.synchronize()  # one may still be running
-        self._by_sizes.clear()
-        self._visits.clear()
-        self._rehearsed.clear()
-        self._sizes = self._launched = None
+        self.sizes.clear()
+        self._last = -1, (), None
 
     # -- forward -----------------------------------------------------------------------------------
 
     def forward(self, program: Program, whole: bool) -> None:
         """Run the program.  whole: it is that of all layers."""
         run = self.executor.forward
-        self._sizes = self._launched = None
         if not (self.on and whole) or self.executor.on_made:
             run(program.calls)
             return
@@ -113,19 +91,13 @@ class Recordings:
         to_nchw = self.backend.to_nchw
         entries = {value: to_nchw(self.executor.require(value)) for value in stretch.entries}
         sizes = tuple((array.shape, array.dtype) for array in entries.values())
-        self._sizes = sizes
-        self._passes += 1
-        recording = self._by_sizes.get(sizes)
-        if recording is not None and recording.stale:
-            self._forget(sizes)
-            recording = None
-        recording = recording or self._new_recording(sizes, stretch, entries)
+        recording = self.sizes.find(sizes)
+        if recording is None and self.sizes.deserve(sizes):
+            recording = self._record_forward(sizes, stretch, entries)
+        self._last = self.executor.passes, sizes, recording
         if recording is None:
             self.executor.forward(stretch.calls)
             return
-        recording.used_at = self._passes
-        self._by_sizes.pop(sizes, None)
-        self._launched = self._by_sizes[sizes] = recording  # the last one used last
         self._launch_forward(recording.forward, stretch, entries)
 
     def _look_at_arrays(self, stretch: Stretch) -> bool:
@@ -138,13 +110,7 @@ class Recordings:
         self.drop()
         return False
 
-    def _new_recording(self, sizes: tuple, stretch: Stretch, entries: dict[Value, Array]) -> Recording | None:
-        """A recording of these sizes where they come again and there is room for it."""
-        if len(self._visits) >= MAX_SIZES:
-            self._visits.clear()
-        self._visits[sizes] = self._visits.get(sizes, 0) + 1
-        if self._visits[sizes] < 2 or not self._make_room():
-            return None
+    def _record_forward(self, sizes: tuple, stretch: Stretch, entries: dict[Value, Array]) -> Recording | None:
         executor = self.executor
 
         def work(inputs: dict[Value, Array], note: Callable[[Step], None]) -> dict[Value, Array]:
@@ -158,26 +124,7 @@ class Recordings:
             return {value: array for value, array in executor.made.items() if value in tops}
 
         recorded = self._record(stretch, entries, work)
-        return None if recorded is None else Recording(recorded)
-
-    def _make_room(self) -> bool:
-        """Whether one more may be recorded.  Where more sizes than that take turns, those recorded first stay."""
-        if not self.backend.has_room_to_record():
-            return False
-        if len(self._by_sizes) < MAX_RECORDINGS:
-            return True
-        oldest = next(iter(self._by_sizes))
-        if self._passes - self._by_sizes[oldest].used_at < PATIENCE:
-            return False
-        self._forget(oldest)
-        return True
-
-    def _forget(self, sizes: tuple) -> None:
-        """Drop the recording of these sizes, at which an ordinary pass comes first again."""
-        self.backend.synchronize()  # it may still be running
-        self._by_sizes.pop(sizes, None)
-        self._visits[sizes] = 0
-        self._rehearsed.discard(sizes)
+        return None if recorded is None else self.sizes.put(sizes, Recording(recorded))
 
     def _launch_forward(self, done: Pass, stretch: Stretch, entries: dict[Value, Array]) -> None:
         executor = self.executor
@@ -198,9 +145,8 @@ class Recordings:
     def backward(self, first: int, last: int, plain: bool) -> None:
         """Run steps[first..last] backward, the last one first.  plain: all of them, from the losses' gradients."""
         executor, steps = self.executor, self.executor.plan.steps
-        sizes, recording = self._sizes, self._launched
-        self._sizes = self._launched = None
-        if sizes is None or not plain or first > 0:
+        number, sizes, recording = self._last
+        if number + 1 != executor.passes or not plain or first > 0:  # another pass has come between
             for step in reversed(steps[first : last + 1]):
                 executor.backward(step)
             return
@@ -211,7 +157,7 @@ class Recordings:
         if recording is None or not self._backward_stretch(sizes, recording, stretch):
             for step in reversed(steps[begin : end + 1]):
                 executor.backward(step)
-            self._rehearsed.add(sizes)
+            self.sizes.rehearsed.add(sizes)
         for step in reversed(steps[:begin]):
             executor.backward(step)
 
@@ -221,7 +167,7 @@ class Recordings:
         if not self._look_at_arrays(stretch):
             return False
         gradients = {value: to_nchw(sums.get(value)) for value in sums.waiting()}
-        if recording.backward is None and sizes in self._rehearsed and gradients:
+        if recording.backward is None and sizes in self.sizes.rehearsed and gradients:
             recording.backward = self._record_backward(recording, stretch, gradients)
         done = recording.backward
         if done is None or done.inputs.keys() != gradients.keys():

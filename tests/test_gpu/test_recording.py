@@ -56,7 +56,7 @@ def test_another_way_for_other_weights_is_recorded_anew(monkeypatch):
         net.params["up"][0].data[...] = net.backend.asarray(eye)
     for _ in range(6):
         forward(nets, image(17, 13))
-    (recording,) = nets[1].recordings._by_sizes.values()
+    (recording,) = nets[1].recordings.sizes.recordings.values()
     assert [diagonal for _, diagonal in recording.forward.launched.diagonals] == [True]
 
 
@@ -93,24 +93,24 @@ def test_inputs_that_stay_and_inputs_written_in_place():
 
 
 def test_only_so_many_are_kept(monkeypatch):
-    monkeypatch.setattr("demitasse.netdef.recording.MAX_RECORDINGS", 2)
+    monkeypatch.setattr("demitasse.netdef.recorded_sizes.MAX_RECORDINGS", 2)
     nets = pair()
     for _ in range(3):
         for height in (9, 11, 13):
             forward(nets, image(height, 13))
     assert recorded(nets[1]) == (2, 0)
-    sizes = set(nets[1].recordings._by_sizes)
-    monkeypatch.setattr("demitasse.netdef.recording.PATIENCE", 2)
+    sizes = set(nets[1].recordings.sizes.recordings)
+    monkeypatch.setattr("demitasse.netdef.recorded_sizes.PATIENCE", 2)
     for _ in range(3):
         forward(nets, image(13, 13))
-    assert recorded(nets[1]) == (2, 0) and set(nets[1].recordings._by_sizes) != sizes
+    assert recorded(nets[1]) == (2, 0) and set(nets[1].recordings.sizes.recordings) != sizes
 
 
 def test_frozen_weights_are_converted_once():
     _, net = pair(precision="tf32")
     for inputs in images(2, 17, 13):
         net.forward(inputs)
-    (recording,) = net.recordings._by_sizes.values()
+    (recording,) = net.recordings.sizes.recordings.values()
     launched, conversions = recording.forward.launched, []
     launched.conversions = SimpleNamespace(
         launch=lambda launch=launched.conversions.launch: conversions.append(launch())

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from demitasse.layers.backend import make_backend
+from demitasse.netdef.net import Net
 from demitasse.proto.messages import NetParameter, SolverParameter
 from demitasse.proto.text import parse
 from demitasse.solver.solver import Solver
@@ -11,6 +12,7 @@ from tests.test_gpu.recording_cases import both_ways, forward, gpu_with_cudnn, g
 from tests.test_gpu.test_contract_on_gpu import on_gpu
 from tests.test_gpu.test_device import NOISY, SOLVER, image
 from tests.test_layers import test_contract as contract
+from tests.test_solver import small
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +124,13 @@ def test_every_mixture_of_passes():
     assert len(seen) == 2 * len(nets[1].layers)
     nets[1].after_backward.clear()
     both_ways(nets, image(17, 13))
+    forward(nets, image(17, 13))
+    nets[1].before_forward.append(seen.append)
+    forward(nets, next(images(1, 17, 13)))  # an ordinary pass after a recorded one: backward belongs to it
+    nets[1].before_forward.clear()
+    for net in nets:
+        net.backward()
+    both_ways(nets, image(17, 13))
     assert recorded(nets[1]) == (1, 1)
 
 
@@ -140,10 +149,12 @@ def test_gradients_that_move_to_another_array_drop_the_recordings():
         both_ways(nets, inputs)
 
 
-def noisy_solver(folder, record, **options):
-    message, _ = parse(SOLVER + f'snapshot_prefix: "{folder}/noisy" momentum2: 0.99', SolverParameter)
+def noisy_solver(folder, record, more="", **options):
+    message, _ = parse(SOLVER + f'snapshot_prefix: "{folder}/noisy" momentum2: 0.99' + more, SolverParameter)
     message.type = "Adam"
     message.net_param.CopyFrom(parse(NOISY, NetParameter)[0])
+    if message.test_iter:
+        message.test_net_param.add().CopyFrom(message.net_param)
     solver = Solver(message, backend=make_backend("gpu", exact=True, record=record), **options)
     up = solver.net.params["up"][0]  # of each class from its own scores: else all scores would be alike
     up.data[...] = up.data * solver.backend.asarray(np.eye(5)[:, :, None, None])
@@ -177,4 +188,30 @@ def test_training_has_the_same_bits_through_all_that_is_random(tmp_path):
     resumed.restore(path)
     resumed.step(1)
     for a, b in zip(weights_of(solver), weights_of(resumed), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_training_with_all_that_comes_between(tmp_path):
+    """Two passes for an update, gradients that are clipped, tests, another net with the same weights, and a state that
+    is put back."""
+    more = " iter_size: 2 clip_gradients: 0.5 test_interval: 3 test_iter: 3 test_initialization: false"
+    runs = []
+    for record in (False, True):
+        log = small.Lines()
+        solver = noisy_solver(tmp_path, record, more, log=log)
+        other = Net(parse(NOISY, NetParameter)[0], "TEST", backend=solver.backend, weights=solver.net)
+        losses = []
+        for _ in range(4):
+            solver.step(1)
+            with solver.backend.frozen_weights():
+                losses += [float(solver.backend.to_host(other.forward()["loss"])) for _ in range(2)]
+        state = solver.net.state()
+        solver.step(3)
+        solver.net.load_state(state)
+        solver.step(1)
+        runs.append((weights_of(solver), [losses, log.tests, solver.net.state()["random"]]))
+    assert recorded(solver.net) == (1, 1) and recorded(other) == (1, 0) and len(log.tests) == 2
+    (weights, told), (same_weights, told_again) = runs
+    assert str(told) == str(told_again)
+    for a, b in zip(weights, same_weights, strict=True):
         assert np.array_equal(a, b)
