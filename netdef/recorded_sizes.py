@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from demitasse.layers.backend.contract import Backend
 from demitasse.netdef.recorded_pass import Pass
 
+ORDINARY_PASSES = 3  # of a set of sizes before one is recorded, which takes the time of several
 MAX_RECORDINGS = 4  # each keeps the memory of a whole pass
 PATIENCE = 64  # forward passes after which a recording that was not used gives way to another
 MAX_SIZES = 1024  # of which the passes are counted
@@ -60,11 +61,11 @@ class RecordedSizes:
         return recording
 
     def deserve(self, sizes: tuple) -> bool:
-        """Whether a recording of these sizes is worth it: an ordinary pass has run, and there is or can be made room.
+        """Whether a recording of these sizes is worth it: they come again, and there is or can be made room.
 
         Where more sizes than that take turns, those recorded first stay.
         """
-        if self._visits.get(sizes, 0) < 2 or not self.backend.has_room_to_record():
+        if self._visits.get(sizes, 0) <= ORDINARY_PASSES or not self.backend.has_room_to_record():
             return False
         if len(self.recordings) >= MAX_RECORDINGS:
             oldest, recording = next(iter(self.recordings.items()))
@@ -74,7 +75,7 @@ class RecordedSizes:
         return True
 
     def _let_go(self, sizes: tuple, recording: Recording) -> None:
-        """An ordinary pass comes first again at these sizes."""
+        """Ordinary passes come first again at these sizes."""
         self.backend.synchronize()  # it may still be running
         self._visits[sizes] = 1 if recording.stale else 0
         self.rehearsed.discard(sizes)

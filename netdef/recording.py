@@ -2,9 +2,9 @@
 launch layer by layer than the device to compute, that is most of the time.
 
 Recorded is the longest stretch of calls whose layers do nothing but launch (Layer.launches_only); data layers before it
-and a layer that waits for the host behind it run as ever.  The first pass of a set of sizes is an ordinary one, which
-builds and compiles what it needs; the second is recorded, and from then on forward copies the stretch's inputs to where
-the recording reads them, launches it, copies out what is still needed, and leaves every layer as it was after the
+and a layer that waits for the host behind it run as ever.  The first passes of a set of sizes are ordinary ones,
+which build and compile what they need; the next is recorded, and from then on forward copies the stretch's inputs to
+where the recording reads them, launches it, copies out what is still needed, and leaves every layer as it was after the
 recorded pass.  Backward is a second recording, which reads what the first one has saved: it follows a launch of it.
 
 A recording knows addresses.  Where an array of weights or gradients is another one, all recordings are dropped; what

@@ -92,6 +92,13 @@ def test_inputs_that_stay_and_inputs_written_in_place():
     forward(nets, {})
 
 
+def test_the_first_passes_of_sizes_are_ordinary(monkeypatch):
+    monkeypatch.setattr("demitasse.netdef.recorded_sizes.ORDINARY_PASSES", 3)
+    _, net = pair()
+    counts = [(net.forward(inputs), len(net.recordings))[1] for inputs in images(5, 17, 13)]
+    assert counts == [0, 0, 0, 1, 1]
+
+
 def test_only_so_many_are_kept(monkeypatch):
     monkeypatch.setattr("demitasse.netdef.recorded_sizes.MAX_RECORDINGS", 2)
     nets = pair()

@@ -24,7 +24,7 @@ def on_a_gpu(request, monkeypatch):
 @contract.those(lambda bench: bench.layer.launches_only)
 def test_every_type_that_may_be_recorded(specimen):
     """Its launches, recorded, give for other numbers what the layer gives for them."""
-    be = make_backend("gpu", precision="fp32")
+    be = make_backend("gpu", exact=True)
     bench = on_gpu(specimen, be)
     layer, start = bench.layer, [p.data.copy() for p in bench.layer.params]
 
