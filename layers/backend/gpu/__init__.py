@@ -7,7 +7,8 @@ and copies of convolutions' weights as fp16 (the float32 weights stay the master
 power of two of its own, read and applied on the device, so that nothing underflows.
 
 Here is what a backend holds.  Primitives: the modules named as in reference/.  runtime.py: the device; launch.py:
-kernels on arrays and channels-last tensors; cudnn.py, cudnn_plans.py: cuDNN; nccl.py: several GPUs.
+kernels on arrays and channels-last tensors; cudnn*.py: cuDNN; diagonals.py: what the host knows of Deconvolutions'
+weights; nccl.py: several GPUs.  recording.py is a family too: CUDA graphs.
 """
 
 from __future__ import annotations
