@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 
 import numpy as np
 
@@ -68,6 +69,7 @@ class Ours:
         self.frozen.close()
         self.net.close()
         self.net = self.updater = None
+        gc.collect()  # layers and their net know each other: the arrays of the next contender would lie beside these
         if hasattr(self.backend.xp, "get_default_memory_pool"):
             self.backend.xp.get_default_memory_pool().free_all_blocks()
 
