@@ -83,9 +83,7 @@ class Layer:
     multiplies = False  # its first param multiplies the bottom: where that is all zero, the top is constant
     upsamples = False  # its weights may be fixed ones that interpolate
     takes_softmax = False  # of losses: bottom 0 holds scores, whose softmax it compares with the labels of bottom 1
-    launches_only = (
-        False  # at equal sizes it launches the same work on the device, and the host sees none of its numbers
-    )
+    launches_only = False  # at equal sizes it launches the same work on the device, and the host sees no numbers of it
     runs_user_code = False  # it hands on what it is asked to `user`, an object of a user's class
     drawn_as = ""  # what kind of box it is in a drawing: filter, upsampling, pooling, crop or join
     finds_boxes = False  # its top is boxes found: rows (image, class, score, x1, y1, x2, y2), in shares of the image

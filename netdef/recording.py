@@ -37,11 +37,7 @@ class Recordings:
         self._arrays: list[Array] = []  # of weights and gradients, as recorded
         self._program: Program | None = None
         self._stretch = Stretch([], [], [], ())
-        self._last: tuple = (
-            -1,
-            (),
-            None,
-        )  # the number of the last forward pass, its sizes, its recording if it was one
+        self._last: tuple = (-1, (), None)  # the last forward pass: its number, its sizes, its recording
 
     def __len__(self) -> int:
         return len(self.sizes.recordings)
