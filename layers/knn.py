@@ -1,7 +1,7 @@
 """Knn (MyCaffe): how near each item is to the items of each class that training has seen.
 
 Bottoms: embeddings (N, ...), labels (N,), which TRAIN stores and TEST does not look at.  Top (N, num_output, 1, 1): for
-each class the mean distance to its k nearest stored items, turned round and stretched so that the nearest class has 1
+each class the mean distance to its k nearest stored items, inverted and stretched so that the nearest class has 1
 and the farthest 0; a class that nothing is stored of has 0.  TRAIN gives zeros.
 
 Params, none of them learned: how many batches are stored (1,), then the embeddings and the labels of each of the
