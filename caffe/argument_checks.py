@@ -12,7 +12,10 @@ from demitasse.proto.errors import GraphFault, ShapeFault, did_you_mean
 
 
 def blob_names(given, method: str, inputs: Sequence[str]) -> list[str]:
-    """The names of blobs that `forward` or `backward` is to return too, from its first argument."""
+    """The names of blobs that `forward` or `backward` is to return too, from its first argument.
+
+    TypeError for an array in its place.
+    """
     if given is None:
         return []
     if isinstance(given, str):
@@ -65,7 +68,10 @@ def fill(name: str, blob, what: str, array) -> None:
 
 
 def input_arrays(data, labels) -> tuple[np.ndarray, np.ndarray]:
-    """The arrays for MemoryData: float32, C-contiguous, (N, C, H, W) and (N, 1, 1, 1); labels may be (N,)."""
+    """The arrays for MemoryData: float32, C-contiguous, (N, C, H, W) and (N, 1, 1, 1); labels may be (N,).
+
+    ShapeFault for all else.
+    """
     if isinstance(labels, np.ndarray) and labels.ndim == 1:
         labels = np.ascontiguousarray(labels[:, None, None, None])
     for array, what, shape in ((data, "data", "four axes"), (labels, "labels", "one axis or four")):

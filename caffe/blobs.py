@@ -85,7 +85,10 @@ class NetBlob(Shaped):
         return self._values[-1].shape
 
     def reshape(self, *shape: int) -> None:
-        """Take new sizes: of an input, for the layers behind it too once net.reshape or forward has run."""
+        """Take new sizes: of an input, for the layers behind it too once net.reshape or forward has run.
+
+        TypeError for what are no whole numbers.
+        """
         if not all(isinstance(size, (int, np.integer)) for size in shape):
             raise TypeError(f"reshape takes whole numbers one by one, as in reshape(1, 3, 500, 500), not {shape}")
         if any(size < 0 for size in shape):

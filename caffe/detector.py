@@ -58,7 +58,7 @@ class Detector(Net):
         return found
 
     def detect_selective_search(self, image_fnames: Iterable[str]) -> list[dict]:
-        """Selective search is a MATLAB program of its own, which is not part of this project."""
+        """Selective search is a MATLAB program of its own, which is not part of this project.  DataFault says so."""
         raise DataFault(
             "detect_selective_search needs the selective_search MATLAB program, which is not part of this: "
             "make the windows with any proposal method and call detect_windows([(file, windows), ...])"
@@ -66,7 +66,7 @@ class Detector(Net):
 
     def crop(self, image: np.ndarray, window: Sequence[float]) -> np.ndarray:
         """The window (ymin, xmin, ymax, xmax) of an image with its context, at the input's size where there is any;
-        beyond the image it is filled with the mean."""
+        beyond the image it is filled with the mean.  ShapeFault where the window is not inside."""
         top, left, bottom, right = (int(edge) for edge in window)
         rows, cols = image.shape[:2]
         if not (0 <= top < bottom <= rows and 0 <= left < right <= cols):

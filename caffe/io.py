@@ -101,7 +101,7 @@ def load_image(filename, color: bool = True) -> np.ndarray:
 
 def resize_image(im, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarray:
     """An image (H, W, C) at the size new_dims (height, width), by a spline of that order; pixel centres stay
-    where they are, and nothing is averaged when shrinking."""
+    where they are, and nothing is averaged when shrinking.  ShapeFault for other axes, TypeError for a path."""
     from scipy import ndimage
 
     if isinstance(im, (str, os.PathLike)):
@@ -136,7 +136,10 @@ def warn_of_range(images, raw_scale: float | None) -> None:
 
 
 def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.ndarray:
-    """(10 N, h, w, C): of each image the four corners and the centre, then their mirror images."""
+    """(10 N, h, w, C): of each image the four corners and the centre, then their mirror images.
+
+    ShapeFault where crops are larger than an image.
+    """
     height, width = (int(size) for size in crop_dims)
     crops = []
     for image in images:

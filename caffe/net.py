@@ -270,7 +270,10 @@ class Net(Stored):
 
     @alone
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
-        """Give a net whose first layer is MemoryData images (N, C, H, W) and labels (N, 1, 1, 1) or (N,), float32."""
+        """Give a net whose first layer is MemoryData images (N, C, H, W) and labels (N, 1, 1, 1) or (N,), float32.
+
+        GraphFault for another net, ShapeFault for other arrays.
+        """
         layer = self.engine.layers[0]
         if layer.type != "MemoryData":
             raise GraphFault(f"set_input_arrays needs a net whose first layer is MemoryData, not {layer.type}")

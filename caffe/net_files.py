@@ -22,7 +22,10 @@ class Stored(Shown):
 
     @alone
     def copy_from(self, path) -> None:
-        """Load weights by layer name from a file of any format; several joined by commas."""
+        """Load weights by layer name from a file of any format; several joined by commas.
+
+        FileFault where it is missing, WeightsFault where shapes differ, TypeError for a net.
+        """
         if isinstance(path, Stored):
             raise TypeError("copy_from takes a file's path; share_with takes another net")
         require_weights(path)
@@ -35,7 +38,10 @@ class Stored(Shown):
 
     @alone
     def share_with(self, other: Stored) -> None:
-        """Use the other net's weights in the layers of the same names: the same arrays."""
+        """Use the other net's weights in the layers of the same names: the same arrays.
+
+        TypeError for what is no net, WeightsFault where shapes differ.
+        """
         if not isinstance(other, Stored):
             raise TypeError(f"share_with takes a net, not a {type(other).__name__}; copy_from takes a file's path")
         other.lend()

@@ -22,7 +22,7 @@ import numpy as np
 
 def own_memory(name: str) -> property:
     """A blob's `data` or `diff`: an array to write into, which no assignment replaces.  The class has `_{name}_array`,
-    which gives it."""
+    which gives it.  An assignment is an AttributeError."""
 
     def read(self) -> np.ndarray:
         return getattr(self, f"_{name}_array")()
@@ -100,7 +100,10 @@ class Blob(Shaped):
     data, diff = own_memory("data"), own_memory("diff")
 
     def reshape(self, *shape: int) -> None:
-        """Take new sizes. The values stay where their number does; else they are zeros."""
+        """Take new sizes. The values stay where their number does; else they are zeros.
+
+        TypeError for a tuple in their place.
+        """
         if any(isinstance(size, (tuple, list)) for size in shape):
             raise TypeError(f"reshape takes the sizes one by one, as in reshape(*shape), not {shape}")
         self.sized = True

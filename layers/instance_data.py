@@ -117,7 +117,7 @@ def _transposed(rows):
 
 
 def read_boxes(path: str, has_classes: bool) -> np.ndarray:
-    """(G, 8) rows of a table of boxes."""
+    """(G, 8) rows of a table of boxes.  DataFault for another line."""
     rows = []
     for number, line in text_lines(path, f"boxes '{path}'"):
         try:

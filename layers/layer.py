@@ -152,7 +152,7 @@ class Layer:
         return ()
 
     def to_onnx(self, graph, xs: list) -> list:
-        """The tops of TEST as operators that `graph` (layers.onnx.graph) makes of the bottoms xs, for all sizes."""
+        """The tops of TEST as operators of a layers.onnx.graph, of the bottoms xs; SchemaFault where ONNX has none."""
         raise SchemaFault(f"{self.type} has no translation to ONNX")
 
     def check(self) -> None:
@@ -218,7 +218,7 @@ class LossLayer(Layer):
         return older if param.HasField("normalize") and not param.HasField("normalization") else newer
 
     def class_weights(self, classes: int) -> list[float]:
-        """By what the loss of each place is multiplied, one weight for each class of its label; empty: by 1."""
+        """A factor of the loss for each class of a pixel's label; empty: 1.  SchemaFault where fields contradict."""
         param = self.spec.loss_param
         if param.class_weighting and not param.HasField("weight_by_label_freqs"):
             raise SchemaFault(

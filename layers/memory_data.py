@@ -50,6 +50,7 @@ class MemoryData(Layer):
         """Take the batches from data (N, C, H, W) as they are, and labels (N of them); N a multiple of the batch.
 
         The arrays are not copied where they are C-contiguous float32: what the program writes into them is seen.
+        ShapeFault where they do not fit the layer.
         """
         data = np.ascontiguousarray(data, np.float32)
         labels = np.ascontiguousarray(labels, np.float32)

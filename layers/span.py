@@ -12,7 +12,7 @@ class SpanLayer(Layer):
 
     def span(self, param, shapes: list[Shape]) -> Shape:
         """The operand's shape, from the fields `axis` and `num_axes` or from bottom 1; sets `first`, the axis of
-        bottom 0 that it begins at."""
+        bottom 0 that it begins at.  ShapeFault where there are not so many."""
         self.first = axis_index(param.axis, shapes[0])
         if len(shapes) > 1:
             self.first = self.first if shapes[1] else 0

@@ -38,7 +38,10 @@ class SPP(Layer):
         return [self.geometry(shape[2:], 2**level) for level in range(self.spec.spp_param.pyramid_height)]
 
     def geometry(self, spatial, bins):
-        """Windows as small as cover the image; what they cover too much is half before the image, half behind."""
+        """Windows as small as cover the image; what they cover too much is half before the image, half behind.
+
+        ShapeFault for a smaller image.
+        """
         kernel = [-(-size // bins) for size in spatial]
         pad = [(k * bins - size + 1) // 2 for k, size in zip(kernel, spatial, strict=True)]
         if any(p >= k for p, k in zip(pad, kernel, strict=True)):

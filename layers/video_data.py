@@ -60,7 +60,7 @@ class Films(ListedSource):
         return [clip, np.float32(label)], where
 
     def starts(self, folder: str, number: int, rng, where: str) -> list[int]:
-        """The first frames of the clips of a sample."""
+        """The first frames of the clips of a sample.  DataFault for fewer frames."""
         length = (self.fields.new_length - 1) * self.fields.sampling_rate + 1
         if not self.segments:
             if not (self.train and self.fields.use_temporal_jitter):
@@ -84,7 +84,7 @@ class Films(ListedSource):
         return self.image(folder, name, number, self.color, where)
 
     def image(self, folder: str, name: str, number: int, color: bool, where: str) -> np.ndarray:
-        """(C, H, W) of one image file of a frame."""
+        """(C, H, W) of one image file of a frame.  SchemaFault for a pattern without a number."""
         try:
             path = os.path.join(folder, name % number)
         except (TypeError, ValueError):
@@ -133,7 +133,7 @@ class VideoData(FeedLayer):
 
 
 def read_films(source: str) -> list[Entry]:
-    """Lines "folder number label"; each entry's label is (number, label)."""
+    """Lines "folder number label"; each entry's label is (number, label).  DataFault for another line."""
     entries = []
     for line, text in read_lines(source, FIELD, "a film: its folder, its first frame (or how many), its label"):
         try:

@@ -75,7 +75,10 @@ class VoxelFiles(Source):
 
 
 def read_voxels(path: str, where: str, kind: str) -> np.ndarray:
-    """The float32 array (channels, frames, height, width) of a file; kind: NumPy's word for its numbers."""
+    """The float32 array (channels, frames, height, width) of a file; kind: NumPy's word for its numbers.
+
+    DataFault where it is no such file.
+    """
     data = read_file(path, where)
     sizes = [int(size) for size in np.frombuffer(data[:HEADER], "<i4")]
     count = (len(data) - HEADER) // np.dtype(kind).itemsize

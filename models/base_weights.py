@@ -31,7 +31,7 @@ SQUEEZENET = {
 
 
 def trunk_shapes(name: str, width: float = 1.0) -> Shapes:
-    """Shapes of a base's params: those of the trunk, without any score."""
+    """Shapes of a base's params: those of the trunk, without any score.  SchemaFault for a base that there is not."""
     if name not in BASES:
         raise SchemaFault(f"no base '{name}'{did_you_mean(name, BASES)}: there are {', '.join(BASES)}")
     trunk = BASES[name][0]

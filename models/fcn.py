@@ -93,6 +93,7 @@ def fcn(
         are added to.  True: every layer keeps its size and the upsampled scores are the larger ones, which saves
         much work on small images.  None: as published, snug for GoogLeNet and SqueezeNet alone.
     fc_kernel: of fc6, for VGG (7, as published).  dropout: False leaves it out of train nets too.
+    SchemaFault for a trunk that there is not, or not in this form.
     """
     if trunk not in TRUNKS:
         raise SchemaFault(f"no trunk '{trunk}'{did_you_mean(trunk, TRUNKS)}: there are {', '.join(TRUNKS)}")

@@ -130,7 +130,7 @@ def convert_folder(
 
 
 def read_colours(file: str) -> np.ndarray:
-    """(classes, 3) uint8."""
+    """(classes, 3) uint8.  SchemaFault for more than 255, or none."""
     rows = []
     for line in read.lines(file):
         colour = [digits(word) for word in line.replace(",", " ").split()[:3]]
@@ -145,7 +145,7 @@ def read_colours(file: str) -> np.ndarray:
 
 
 def read_map(text: str) -> dict[int, int]:
-    """{value: class} of 255=1,128=2."""
+    """{value: class} of 255=1,128=2.  SchemaFault for anything else."""
     pairs = [[digits(part.strip()) for part in word.partition("=")[::2]] for word in text.split(",") if word]
     if any(value is None or value > 255 for pair in pairs for value in pair):
         raise SchemaFault(f"--map {text}: give value=class pairs of 0 to 255, such as 255=1,128=2")

@@ -40,6 +40,7 @@ def nets(
 
     root: the folder of the data sets.  classes: another number of classes than the data set's.  width: multiplies
     the trunk's channels.  random: with fillers, for training from random weights.
+    SchemaFault where `classes` cannot be said of several heads.
     """
     chosen = recipe(name)
     heads, sources = chosen.heads, chosen.sources(root)

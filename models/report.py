@@ -67,7 +67,7 @@ def find_file(folder: Path, endings: tuple[str, ...]) -> Path:
 
 def weights_of(folder: Path, run: Path, log: Path) -> Path:
     """The weights of the log's run, the best there are; else the latest snapshot's where the folder's solver writes
-    them, or in the run's folder."""
+    them, or in the run's folder.  WeightsFault where there are none."""
     if logged := RunLog(log).weights():
         return logged
     candidates = [run]

@@ -108,7 +108,7 @@ def upsampling_layers(source) -> list[str]:
 
 def change_classes(arrays: Sequence[np.ndarray], sources: Sequence[int | None]) -> list[np.ndarray]:
     """A score layer's weights (C, K, 1, 1) and biases (C) for other classes: new class i is what the old class
-    sources[i] was, or starts at zero where that is None."""
+    sources[i] was, or starts at zero where that is None.  WeightsFault for a class that the old layer has not."""
     old = len(arrays[0])
     wrong = [c for c in sources if c is not None and not 0 <= c < old]
     if wrong:
@@ -148,6 +148,7 @@ def convolutional(source, input_shape: tuple[int, ...] | None = None) -> NetPara
 
     Names stay, so that `transplant` brings the weights over.  Average pooling over the whole map gets the map's size
     as its kernel.  input_shape: of the result's Input, (N, C, H, W); None: the classifier's own.
+    ShapeFault for a Flatten in its way.
     """
     message, _ = read_net(source)
     plan = Plan(message)

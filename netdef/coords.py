@@ -30,7 +30,7 @@ class CoordMap:
     shift: tuple[float, ...]
 
     def after(self, first: CoordMap) -> CoordMap:
-        """The map that applies `first`, then this one."""
+        """The map that applies `first`, then this one.  GraphFault where their axes do not meet."""
         if None not in (self.axis, first.axis) and self.axis != first.axis:
             raise GraphFault(f"coordinates from axis {first.axis} on are not those from axis {self.axis} on")
         axis = first.axis if self.axis is None else self.axis
@@ -49,6 +49,7 @@ def map_between(start: Hashable, goal: Hashable, above: Callable) -> CoordMap:
     """The map from coordinates of `start` to those of `goal`, by way of a blob that both come from.
 
     above(blob) -> [(bottom, map from the bottom to the blob)], nothing where coordinates get lost.
+    GraphFault where there is none.
     """
     from_maps = dict(_climb(start, above))
     for blob, to_goal in _climb(goal, above):

@@ -201,7 +201,10 @@ class Executor:
     # -- backward ----------------------------------------------------------------------------------
 
     def begin_backward(self, first: int, last: int, afresh: bool, given: Mapping[Value, Array]) -> None:
-        """Put the gradients in place that a pass over steps[first..last] begins from: the losses', and those given."""
+        """Put the gradients in place that a pass over steps[first..last] begins from: the losses', and those given.
+
+        GraphFault where there are none, or one does not fit.
+        """
         self.passes += 1
         if afresh:
             self.sums.clear()
@@ -229,6 +232,7 @@ class Executor:
         """Take the gradients of the tops of the call by which the step ran, leave those of its bottoms.
 
         Nothing where none has arrived, and for a ReLU that ran in another layer's call.
+        GraphFault where the layer has saved nothing.
         """
         call = self._calls.get(step)
         if not step.backward or (call is not None and call.relu is step):

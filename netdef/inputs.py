@@ -17,7 +17,7 @@ from demitasse.proto.messages import BlobShape, LayerParameter
 def declare_inputs(specs: Sequence[LayerParameter], wheres: Sequence[Where], shapes: Mapping[str, Shape]) -> None:
     """Change the specs so that every top named in `shapes` is that of an Input layer of that shape.
 
-    A data layer is replaced whole, so all of its tops must be given.
+    A data layer is replaced whole, so all of its tops must be given.  GraphFault for a name that is no input.
     """
     sources = {top: spec for spec in specs if not spec.bottom for top in spec.top}
     for name, shape in shapes.items():

@@ -156,7 +156,7 @@ class Net(Contents):
 
         inputs: {blob: array on the host or the device}; copied, kept for the next runs, and free to change
         the net's sizes.  With `start`, any blob made before it may be given.
-        Returns the net's outputs, or with `end` the tops of that layer, as device arrays.
+        Returns the net's outputs, or with `end` the tops of that layer, as device arrays.  GraphFault or ShapeFault.
         """
         if not isinstance(inputs, Mapping | None):
             name = next(iter(self.plan.inputs), "data")
@@ -227,7 +227,7 @@ class Net(Contents):
 
     @alone
     def loss_later(self) -> Callable[[], float]:
-        """`loss`, asked for now: a function that waits for it, but not for what is started in between."""
+        """`loss`, asked for now: a function that waits for it alone.  GraphFault before forward has run."""
         terms = [(weight, self.backend.to_host_async(array)) for weight, array in self.executor.losses()]
         if self.plan.losses and not terms:
             raise GraphFault("there is no loss before forward has run")

@@ -14,7 +14,7 @@ from demitasse.proto.messages import LayerParameter, NetParameter, NetState, Net
 
 
 def phase_number(phase: str | int) -> int:
-    """0 for "TRAIN", 1 for "TEST"; the numbers themselves pass."""
+    """0 for "TRAIN", 1 for "TEST"; the numbers themselves pass.  SchemaFault for any other."""
     numbers = {"TRAIN": TRAIN, "TEST": TEST, TRAIN: TRAIN, TEST: TEST}
     key = phase.upper() if isinstance(phase, str) else phase
     if key not in numbers:
@@ -23,7 +23,10 @@ def phase_number(phase: str | int) -> int:
 
 
 def net_state(net: NetParameter, phase: str | int, level: int = 0, stages: Iterable[str] = ()) -> NetState:
-    """The state to build `net` in: the one asked for, on top of the one its own `state` field gives."""
+    """The state to build `net` in: the one asked for, on top of the one its own `state` field gives.
+
+    SchemaFault where stages is one text.
+    """
     if isinstance(stages, str):
         raise SchemaFault(f"stages is a list of names: write [{stages!r}]")
     state = NetState()
@@ -52,7 +55,7 @@ def filter_net(
 
 
 def is_included(layer: LayerParameter, state: NetState) -> bool:
-    """Whether the layer is part of a net in this state."""
+    """Whether the layer is part of a net in this state.  GraphFault where it has both kinds of rules."""
     if layer.include and layer.exclude:
         raise GraphFault("has include and exclude rules: give one kind or the other")
     if layer.include:

@@ -100,7 +100,10 @@ def plan_or_wiring(source: str | os.PathLike | NetParameter, phase: str | int) -
 
 
 def draw(plan: Plan | Wiring, path: str | os.PathLike) -> None:
-    """Write the picture of a net to a .svg or .png file."""
+    """Write the picture of a net to a .svg or .png file.
+
+    SchemaFault for another ending, WeightsFault where it cannot be written.
+    """
     ending = Path(path).suffix.lower()
     if ending not in (".svg", ".png"):
         raise SchemaFault(f"a picture is written as .svg or .png, not '{ending or path}'")

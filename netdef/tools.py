@@ -22,7 +22,10 @@ IMAGE_AXES = 4
 
 
 def complete_inputs(net: str, shapes: Mapping[str, Shape], phase: str) -> dict[str, Shape]:
-    """Where a data layer's image is given a size, its other tops are taken to be label maps of that size."""
+    """Where a data layer's image is given a size, its other tops are taken to be label maps of that size.
+
+    SchemaFault for a size without the batch.
+    """
     written, wheres = read_net(net)
     message, _ = filter_net(written, wheres, phase)
     complete = dict(shapes)
@@ -59,7 +62,10 @@ def _makes_data(type_name: str) -> bool:
 
 
 def upgrade(source: str, target: str) -> str:
-    """Bring a prototxt (net or solver) or a .caffemodel to today's form; returns what to tell the user."""
+    """Bring a prototxt (net or solver) or a .caffemodel to today's form; returns what to tell the user.
+
+    NetError of what cannot be read or written.
+    """
     if _is_text(source):
         message = _upgraded_text(source)
         with replacing(target) as temporary:

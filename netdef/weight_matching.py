@@ -111,7 +111,10 @@ def _match_layer(step: Step, arrays: Sequence[np.ndarray | None], shared: Mappin
 
 
 def fitted(array: np.ndarray, shape: Shape, label: str, report: LoadReport) -> np.ndarray:
-    """The array in the param's shape; files of old write four axes, the leading ones 1."""
+    """The array in the param's shape; files of old write four axes, the leading ones 1.
+
+    WeightsFault where it has another.
+    """
     if array.shape != shape:
         padded = (1,) * (4 - len(shape)) + tuple(shape)
         if array.ndim != 4 or array.shape != padded:

@@ -141,7 +141,7 @@ _DTYPES = {
 
 
 def read_safetensors(data: memoryview, path: str | os.PathLike) -> dict[str, list]:
-    """float32 arrays are views of the file."""
+    """float32 arrays are views of the file.  ValueError where its header and its bytes do not fit each other."""
     length = int.from_bytes(data[:8], "little")
     base = 8 + length
     arrays = {}

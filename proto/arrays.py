@@ -24,7 +24,10 @@ def array_to_blobproto(array: ArrayLike, diff: ArrayLike | None = None) -> BlobP
 
 
 def datum_to_array(datum: Datum) -> np.ndarray:
-    """The values of a record that is not an encoded image: uint8, or float32; (channels, height, width)."""
+    """The values of a record that is not an encoded image: uint8, or float32; (channels, height, width).
+
+    DataFault for an encoded image, and where the sizes do not fit the values.
+    """
     if datum.encoded:
         raise DataFault("the record holds an encoded image, not its values: it must be decoded first")
     values = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
@@ -35,7 +38,10 @@ def datum_to_array(datum: Datum) -> np.ndarray:
 
 
 def array_to_datum(array: ArrayLike, label: int | None = None) -> Datum:
-    """A record of an array (channels, height, width): bytes for uint8, floats for all else."""
+    """A record of an array (channels, height, width): bytes for uint8, floats for all else.
+
+    DataFault for another number of axes.
+    """
     array = np.asarray(array)
     if array.ndim != 3:
         raise DataFault(f"a record has the shape channels x height x width, not {array.shape}")

@@ -12,7 +12,10 @@ LARGEST = 64 << 20  # bytes of a text: far more than anybody's net, and what fit
 
 
 def text_of(source: str | os.PathLike, file: str = "") -> tuple[str, str]:
-    """The text and its file's name; the source is a path, or the text itself with a newline in it."""
+    """The text and its file's name; the source is a path, or the text itself with a newline in it.
+
+    SyntaxFault where the file is missing, empty, too large or no text.
+    """
     if isinstance(source, str) and "\n" in source:
         text = source
     else:

@@ -71,7 +71,10 @@ class Source:
         return offset
 
     def tokens(self) -> Iterator[Token]:
-        """One token after the other, at the end one of kind "end"."""
+        """One token after the other, at the end one of kind "end".
+
+        SyntaxFault for what is neither a number nor a name.
+        """
         last, follows_number = Token("end", "", 0), -1
         for match in _WORD.finditer(self.text):
             kind = match.lastgroup or ""
@@ -102,7 +105,10 @@ def shortened(text: str) -> str:
 
 
 def unquote(token: Token, source: Source) -> bytes:
-    r"""The bytes of a string token: quotes off, escapes (\n \' \\ \101 \x41 \u00e9 ...) resolved."""
+    r"""The bytes of a string token: quotes off, escapes (\n \' \\ \101 \x41 \u00e9 ...) resolved.
+
+    SyntaxFault for an escape that there is not.
+    """
     body = token.text[1:-1]
     if "\\" not in body or _MYCAFFE_PATH.match(body):
         return body.encode("utf-8", "surrogateescape")

@@ -59,7 +59,10 @@ _SOLVER_TYPES = {
 
 
 def upgrade_net(net: NetParameter, marks: Marks | None = None) -> list[Where]:
-    """Bring a net to today's form, in place; the location of each of its layers then, from the marks of its text."""
+    """Bring a net to today's form, in place; the location of each of its layers then, from the marks of its text.
+
+    SchemaFault where it mixes generations.
+    """
     marks = marks or {}
     if net.layers and net.layer:
         raise SchemaFault(
@@ -187,7 +190,7 @@ def _upgrade_inputs(net: NetParameter, marks: Marks) -> Where:
 
 
 def upgrade_solver(solver: SolverParameter, marks: Marks | None = None) -> None:
-    """`solver_type: ADAM` becomes `type: "Adam"`, in place."""
+    """`solver_type: ADAM` becomes `type: "Adam"`, in place.  SchemaFault where it has both."""
     if not solver.HasField("solver_type"):
         return
     if solver.HasField("type"):

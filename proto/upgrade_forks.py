@@ -35,7 +35,7 @@ _MESSAGES = {
 
 
 def upgrade_fork_layer(layer: LayerParameter) -> None:
-    """Bring a layer of a fork into Caffe's words, in place."""
+    """Bring a layer of a fork into Caffe's words, in place.  SchemaFault for what Caffe's words cannot say."""
     if layer.type == "SoftmaxCrossEntropy2Loss" and len(layer.top) > 1:
         raise SchemaFault(
             "the second top of SoftmaxCrossEntropy2Loss, every label's loss, is not made here: take it out"

@@ -26,7 +26,10 @@ TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 def build_train_net(
     param: SolverParameter, find: Finder, backend: Backend, *, level: int = 0, stages: Sequence[str] = (), **options
 ) -> Net:
-    """The net to be trained.  find: a Finder; level, stages: beside those of train_state; options: of Net."""
+    """The net to be trained.  find: a Finder; level, stages: beside those of train_state; options: of Net.
+
+    SolverFault where the solver does not name exactly one.
+    """
     given = [field for field in TRAIN_FIELDS if param.HasField(field)]
     if len(given) != 1:
         found = f"has {' and '.join(given)}" if given else "has none"

@@ -97,7 +97,7 @@ def _log(options) -> Log:
 
 
 def test(options: argparse.Namespace) -> int:
-    """Run a net in its TEST phase and print the means of its outputs."""
+    """Run a net in its TEST phase and print the means of its outputs.  SolverFault without weights."""
     if not options.weights:
         raise SolverFault("give the weights to test: --weights FILE")
     log = Log(terminal=False)

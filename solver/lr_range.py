@@ -124,7 +124,10 @@ def range_test(
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the curve in short and the rate that is proposed, and draw it."""
+    """Print the curve in short and the rate that is proposed, and draw it.
+
+    SolverFault where there is no base_lr to begin from.
+    """
     if options.plot:
         require_plot(options.plot)  # told now, not when all is done
     param, _ = with_settings(*read_solver(options.file), options.set)

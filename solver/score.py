@@ -25,7 +25,10 @@ METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iu", "weighted_iu")
 
 
 def label_map(label: ArrayLike) -> np.ndarray:
-    """(H, W) integers from a label blob (1, 1, H, W), (1, H, W) or (H, W), of any dtype."""
+    """(H, W) integers from a label blob (1, 1, H, W), (1, H, W) or (H, W), of any dtype.
+
+    ShapeFault for any other shape.
+    """
     label = np.asarray(label)
     if label.ndim < 2 or any(n != 1 for n in label.shape[:-2]):
         raise ShapeFault(f"a label map is (H, W), perhaps with leading 1s, not {label.shape}")
@@ -33,7 +36,10 @@ def label_map(label: ArrayLike) -> np.ndarray:
 
 
 def best_class(score: np.ndarray) -> np.ndarray:
-    """(H, W) the class of the largest score, from (1, C, H, W) or (C, H, W); the first of equals."""
+    """(H, W) the class of the largest score, from (1, C, H, W) or (C, H, W); the first of equals.
+
+    ShapeFault for any other shape.
+    """
     score = np.asarray(score)
     if score.ndim == 4 and score.shape[0] == 1:
         score = score[0]

@@ -162,7 +162,10 @@ def _remove_replaced(solver, written) -> None:
 
 
 def read(solver: Solver, path: str) -> None:
-    """Put the solver where a state file left off; the net and histories stay as they are if it does not fit."""
+    """Put the solver where a state file left off; the net and histories stay as they are if it does not fit.
+
+    SolverFault or WeightsFault says why.
+    """
     path = solver.find(path, "snapshot")
     if path.endswith((".caffemodel", ".caffemodel.h5")):
         raise SolverFault(f"{path} holds weights alone: give its .solverstate to go on, or --weights to begin anew")

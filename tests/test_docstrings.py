@@ -1,5 +1,6 @@
 """Every public function, class and method has a docstring, or takes over one."""
 
+import ast
 import importlib
 import inspect
 import re
@@ -101,3 +102,24 @@ def shapeless(module):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_what_gives_an_array_says_its_shape(package):
     assert [name for module in modules(package) for name in shapeless(module)] == []
+
+
+def silent(path):
+    """The public functions and methods of a file that raise a fault themselves and do not say so."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Module) or isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            for function in node.body:
+                doc = isinstance(function, ast.FunctionDef) and ast.get_docstring(function)
+                if not doc or function.name.startswith("_"):  # without one it takes over another's
+                    continue
+                raised = [
+                    ast.unparse(part.exc) for part in ast.walk(function) if isinstance(part, ast.Raise) and part.exc
+                ]
+                faults = [what for what in raised if re.match(r"(?!NotImplemented)\w+(Fault|Error)\(", what)]
+                if faults and not re.search("[Ff]ault|Error|MissingFile|[Rr]efuse|mistake", doc):
+                    yield f"{path.relative_to(ROOT)}:{function.lineno}: {function.name}: {faults[0][:60]}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_raises_a_fault_says_so(package):
+    assert [line for path in sorted((ROOT / package).rglob("*.py")) for line in silent(path)] == []

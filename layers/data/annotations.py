@@ -21,7 +21,7 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)  # (x1, y1, x2, y2) of the image
 
 
 def parse(value: bytes, where: str):
-    """(Datum, rows (N, 8)) of a record's bytes."""
+    """(Datum, rows (N, 8)) of a record's bytes.  DataFault for other bytes, and corners that are no numbers."""
     try:
         record = AnnotatedDatum.FromString(value)
     except DecodeError:
@@ -85,7 +85,7 @@ def mirrored(rows: np.ndarray) -> np.ndarray:
 
 def darknet_blob(images: list[np.ndarray], names: list[str]) -> np.ndarray:
     """(N, 1, 300, 5): for each image rows (class, counted from 0 without a background; centre x, y, width, height),
-    and zeros after the last."""
+    and zeros after the last.  DataFault for more boxes."""
     blob = np.zeros((len(images), 1, DARKNET_ROWS, 5), np.float32)
     for item, (rows, name) in enumerate(zip(images, names, strict=True)):
         if len(rows) > DARKNET_ROWS:

@@ -92,6 +92,7 @@ def expand(image: np.ndarray, fields, mean: np.ndarray, rng) -> tuple[np.ndarray
     (x1, y1, x2, y2) that it fills, in shares of the canvas's sides.
 
     mean: (C,), or (C, H, W) of the size that the net takes: its mean colour fills the canvas.
+    SchemaFault for a ratio below 1.
     """
     if fields.max_expand_ratio < 1:
         raise SchemaFault(f"expand_param: max_expand_ratio {fields.max_expand_ratio:g}: it must be at least 1")

@@ -24,7 +24,10 @@ _lock = threading.Lock()
 
 
 def open_database(path: str, field: str):
-    """A reader of the database in a folder; `field` names the path in errors."""
+    """A reader of the database in a folder; `field` names the path in errors.
+
+    DataFault where the folder is neither.
+    """
     require_file(path, field)
     if os.path.exists(os.path.join(path, "data.mdb")) or os.path.isfile(path):
         return LmdbReader(path, field)
@@ -87,7 +90,10 @@ class LmdbReader(_Reader):
         self._file.close()
 
     def read(self, index: int) -> tuple[bytes, bytes]:
-        """(key, value) of record `index` modulo the count; going on from the last one costs least."""
+        """(key, value) of record `index` modulo the count; going on from the last one costs least.
+
+        DataFault where the file is damaged.
+        """
         index %= self.count
         try:
             if index < self._at or self._at < 0:
@@ -104,7 +110,10 @@ class LmdbReader(_Reader):
             raise DataFault(f"'{self.path}' is damaged at record {index} of {self.count}: {error}") from None
 
     def read_anywhere(self, index: int) -> tuple[bytes, bytes]:
-        """(key, value) of record `index`, for reading in any order: the first call looks through all pages once."""
+        """(key, value) of record `index`, for reading in any order: the first call looks through all pages once.
+
+        DataFault where the file is damaged.
+        """
         try:
             if self._leaves is None:
                 leaves = [(number, len(nodes)) for number, _, nodes in self._file.leaves()]

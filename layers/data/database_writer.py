@@ -12,7 +12,10 @@ from demitasse.proto.files import remove_leftovers
 
 
 def create_database(path: str, backend: str):
-    """A writer of a new database, "lmdb" or "leveldb"; a context manager that leaves all of it or nothing."""
+    """A writer of a new database, "lmdb" or "leveldb"; a context manager that leaves all of it or nothing.
+
+    DataFault for another backend, or where it cannot be made.
+    """
     if backend not in ("lmdb", "leveldb"):
         raise DataFault(f"backend '{backend}' is not known; choose lmdb or leveldb")
     if os.path.exists(path):

@@ -11,7 +11,7 @@ from demitasse.proto.messages import Datum
 
 
 def parse(value: bytes, where: str):
-    """The Datum message of a record's bytes."""
+    """The Datum message of a record's bytes.  DataFault for other bytes."""
     try:
         return Datum.FromString(value)
     except DecodeError:
@@ -24,7 +24,7 @@ def pixels(datum, color: bool | None, where: str) -> np.ndarray:
     """(channels, height, width) of a Datum, uint8 or float32.
 
     An encoded image is decoded to BGR; color: True for 3 channels, False for 1, None for what is stored.  Raw
-    pixels have the channels they have.
+    pixels have the channels they have.  DataFault where sizes and bytes do not fit.
     """
     if datum.encoded:
         return decode_image(datum.data, color, where).transpose(2, 0, 1)

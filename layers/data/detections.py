@@ -35,7 +35,7 @@ def read_label_map(path: str, field: str = "label_map_file", display: bool = Fal
 
 
 def read_sizes(path: str, field: str = "name_size_file") -> list[ImageSize]:
-    """The images of a file with a line "name height width" for each."""
+    """The images of a file with a line "name height width" for each.  DataFault for another line."""
     sizes = []
     for number, line in read_lines(path, field, "an image: its name, height and width"):
         try:
@@ -48,7 +48,8 @@ def read_sizes(path: str, field: str = "name_size_file") -> list[ImageSize]:
 
 def make_writer(param):
     """The DetectionWriter that a SaveOutputParameter asks for; None where it asks for none, or, with a warning, where
-    a file that it needs is not there: a published net names those of its author's machine."""
+    a file that it needs is not there: a published net names those of its author's machine.
+    SchemaFault for a format that there is not."""
     if not param.output_directory:
         return None
     if param.output_format not in FORMATS:

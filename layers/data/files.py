@@ -16,7 +16,7 @@ _MAGIC = {b"\x89HDF": "an HDF5 file itself", b"\x89PNG": "an image itself", b"\x
 
 
 def require_file(path: str, field: str) -> None:
-    """MissingFile unless the path exists."""
+    """MissingFile unless the path exists.  SchemaFault where it is not given."""
     if not path:
         raise SchemaFault(f"{field} is not given; name the file or folder to read")
     if not os.path.exists(path):

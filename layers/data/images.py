@@ -37,7 +37,10 @@ def read_image(path: str, color: bool, where: str) -> np.ndarray:
 
 
 def decode_image(data: bytes, color: bool | None, where: str) -> np.ndarray:
-    """Encoded bytes as (H, W, C) uint8: 3 channels (color), 1 (not color), or as many as are stored (None)."""
+    """Encoded bytes as (H, W, C) uint8: 3 channels (color), 1 (not color), or as many as are stored (None).
+
+    DataFault, with `where`, for what is no image.
+    """
     picture = open_picture(data, where, grey=color is False)
     try:
         return to_array(picture, color, where)
@@ -62,6 +65,7 @@ def read_labels(path: str, where: str, remedy: str = "save it as a grey or a pal
     """A label image (H, W) of class indices: those of a palette image, or the values of a grey one of 1 to 16 bits.
 
     An alpha channel that hides nothing is passed over.  remedy: what to do with a picture of colours, for errors.
+    DataFault for a picture of colours.
     """
     image = read_picture(path, where)
     if image.mode == "LA":
@@ -83,7 +87,7 @@ def read_picture(path: str, where: str) -> Image.Image:
 
 def open_picture(data: bytes, where: str, grey: bool = False) -> Image.Image:
     """Encoded bytes, decoded, as Pillow's image.  grey: a JPEG gives the luminance that it stores, as OpenCV takes
-    it."""
+    it.  DataFault, with `where`, for what is no image."""
     if not data:
         raise DataFault(f"{where}: the file is empty")
     try:
@@ -114,7 +118,10 @@ def _eight_bits(image, where: str):
 
 
 def encode_image(image: np.ndarray, encoding: str) -> bytes:
-    """(H, W, 1 or 3) uint8 BGR as a file of that type ("png", "jpg", ...; JPEG at OpenCV's quality 95)."""
+    """(H, W, 1 or 3) uint8 BGR as a file of that type ("png", "jpg", ...; JPEG at OpenCV's quality 95).
+
+    SchemaFault for another type.
+    """
     kind = ENCODINGS.get(encoding.lower().lstrip("."))
     if kind is None:
         raise SchemaFault(

@@ -40,7 +40,10 @@ def read_lines(path: str, field: str, what: str = IMAGE_LINE) -> Iterator[tuple[
 
 
 def read_labelled(path: str, field: str) -> list[Entry]:
-    """Lines "path label": the label is the last word, so that paths may hold spaces."""
+    """Lines "path label": the label is the last word, so that paths may hold spaces.
+
+    DataFault for another line, with its number.
+    """
     entries = []
     for number, line in read_lines(path, field):
         try:
@@ -55,7 +58,10 @@ def read_labelled(path: str, field: str) -> list[Entry]:
 
 
 def read_pairs(path: str, field: str) -> list[Entry]:
-    """Lines "image label_image": two words, or two names divided by a tab where they hold spaces."""
+    """Lines "image label_image": two words, or two names divided by a tab where they hold spaces.
+
+    DataFault for another line, with its number.
+    """
     entries = []
     for number, line in read_lines(path, field):
         names = [name.strip() for name in line.split("\t")] if "\t" in line else line.split()

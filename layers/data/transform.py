@@ -85,7 +85,10 @@ class Transformer:
         return self.resizers[0].result if self.resizers else None
 
     def window(self, height: int, width: int, rng, where: str) -> Window:
-        """Where to cut an image of this size; rng (numpy Generator) is needed where `random`."""
+        """Where to cut an image of this size; rng (numpy Generator) is needed where `random`.
+
+        ShapeFault where the crop is larger.
+        """
         mirror = bool(self.mirror and rng.integers(2))
         rows, cols = self.crop_shape
         if not rows:
@@ -104,7 +107,7 @@ class Transformer:
 
     def resize(self, image: np.ndarray, rng, where: str, turn: int = 0):
         """A (C, H, W) image as resize_param number `turn` asks for, and the box (x1, y1, x2, y2) that it fills, in
-        shares of the new sides."""
+        shares of the new sides.  DataFault for an image of floats."""
         if not self.resizers:
             return image, (0.0, 0.0, 1.0, 1.0)
         if image.dtype != np.uint8:
@@ -113,7 +116,10 @@ class Transformer:
         return resized.transpose(2, 0, 1), filled
 
     def apply(self, image: np.ndarray, window: Window, where: str) -> np.ndarray:
-        """(C, H, W) of any number type to the window's float32 pixels: (pixel - mean) * scale."""
+        """(C, H, W) of any number type to the window's float32 pixels: (pixel - mean) * scale.
+
+        ShapeFault where a mean image or the crop does not fit.
+        """
         self.check_channels(len(image), where)
         part = window.cut(image).astype(np.float32)
         if self.mean is not None:

@@ -32,6 +32,8 @@ def read_windows(path: str, field: str) -> list[Window]:
     width
     number of windows
     class overlap x1 y1 x2 y2        (one line per window)
+
+    DataFault, with the line, for anything else.
     """
     lines = read_lines(path, field)
     windows = []

@@ -49,6 +49,7 @@ def nms(graph: Graph, boxes: Tensor, scores: Tensor, threshold: float, most=None
     """Non-maximum suppression in each group and class: (M, 3), rows (group, class, box), best score first in a class.
 
     boxes (G, P, 4) with scores (G, classes, P); counted are scores above `above`, kept the best `most` (None: all).
+    SchemaFault for a negative threshold.
     """
     if threshold < 0:
         raise SchemaFault(f"the threshold of the overlap, {threshold:g}, is negative: ONNX has those of 0 to 1")

@@ -13,7 +13,10 @@ from demitasse.proto.weights import write_mean
 
 
 def compute_image_mean(database: str, output: str | None = None, *, report=print) -> np.ndarray:
-    """The mean (channels, height, width) of a database's images, summed in float64; output: a .binaryproto."""
+    """The mean (channels, height, width) of a database's images, summed in float64; output: a .binaryproto.
+
+    ShapeFault where sizes differ.
+    """
     total, count = None, 0
     with open_database(database, "the database") as reader:
         for key, value in reader:

@@ -28,6 +28,7 @@ def extract_features(
     """Run a net with data layers over `batches` batches and write each blob's rows, as float Datums, to its database.
 
     A blob has at most 4 axes.  How many rows were written per blob.
+    GraphFault where there are not as many databases as blobs.
     """
     if len(blobs) != len(databases):
         raise GraphFault(f"{len(blobs)} blobs but {len(databases)} databases; give one database for each blob")

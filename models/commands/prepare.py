@@ -103,7 +103,7 @@ def base(options) -> None:
 
 
 def interp(options) -> None:
-    """The weights with every fixed Deconvolution made bilinear."""
+    """The weights with every fixed Deconvolution made bilinear.  WeightsFault where the net has none."""
     layers = surgery.upsampling_layers(options.net)
     if not layers:
         raise WeightsFault(f"{options.net}: has no Deconvolution with lr_mult 0")
@@ -113,7 +113,10 @@ def interp(options) -> None:
 
 
 def classes(options) -> None:
-    """Score layers (and what upsamples their scores) that differ from the net's get the net's number of classes."""
+    """Score layers (and what upsamples their scores) that differ from the net's get the net's number of classes.
+
+    WeightsFault where there is nothing to change.
+    """
     take = [None if word.strip() == "-" else _index(word) for word in options.take.split(",")]
     shapes, fixed = surgery.param_shapes(options.net), set(surgery.upsampling_layers(options.net))
     made, changed = {}, []
@@ -139,7 +142,7 @@ def classes(options) -> None:
 
 
 def rgbd(options) -> None:
-    """The weights with a first layer of more input channels."""
+    """The weights with a first layer of more input channels.  WeightsFault where there is no such layer."""
     weights = read_weights(options.source)
     if options.layer not in weights:
         raise WeightsFault(
@@ -157,7 +160,7 @@ def rgbd(options) -> None:
 
 
 def fuse(options) -> None:
-    """One net's weights from several nets', by suffix."""
+    """One net's weights from several nets', by suffix.  SchemaFault for a part without a suffix."""
     parts = [part.partition("=")[::2] for part in options.parts]
     if any(not path for _, path in parts):
         raise SchemaFault(f"{' '.join(options.parts)}: give each part as SUFFIX=WEIGHTS, such as color=a.caffemodel")

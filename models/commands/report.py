@@ -74,7 +74,10 @@ def add_to(commands) -> None:
 
 
 def run(options) -> None:
-    """Score the net, and write the page, its pictures and the scores."""
+    """Score the net, and write the page, its pictures and the scores.
+
+    DataFault where the net, or a labelled pixel, is not there.
+    """
     if not options.net.exists():
         raise DataFault(f"{options.net}: no such file or folder")
     folder = options.net if options.net.is_dir() else options.net.parent

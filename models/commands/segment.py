@@ -170,7 +170,10 @@ def _segment(segmenter: Segmenter, image: np.ndarray, options, name: str) -> set
 
 
 def mean_of(text: str) -> list[float]:
-    """The mean that --mean gives: its numbers, or a .binaryproto's means of channels."""
+    """The mean that --mean gives: its numbers, or a .binaryproto's means of channels.
+
+    SchemaFault for anything else.
+    """
     if text.endswith(".binaryproto"):
         from demitasse.proto.weights import read_mean
 

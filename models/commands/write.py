@@ -79,7 +79,7 @@ def _write_own_boxes(options) -> None:
 
 
 def run(options) -> None:
-    """Write the nets, and print what was written."""
+    """Write the nets, and print what was written.  SchemaFault where options do not go together."""
     if options.name in DEMOS:
         folder, files = DEMOS[options.name]
         written = write_files(options.out / folder, files(), options.overwrite)

@@ -20,7 +20,7 @@ class SpatialRepLayer(caffe.Layer):
             raise ShapeFault(f"{len(bottom)} bottoms: what is repeated, and a blob of the size, are needed")
 
     def reshape(self, bottom, top):
-        """The top has bottom 0's channels and bottom 1's size."""
+        """The top has bottom 0's channels and bottom 1's size.  ShapeFault for other axes."""
         own, like = bottom[0].data.shape, bottom[1].data.shape
         if len(own) != 4 or len(like) != 4 or own[2:] != (1, 1):
             raise ShapeFault(f"bottoms of shapes {own} and {like}: (N, C, 1, 1) and (N, C, H, W) are needed")

@@ -147,7 +147,7 @@ class FolderSegDataLayer(SegDataLayer):
 
 
 def list_images(folder: str | Path) -> dict[str, Path]:
-    """File name -> path of every picture in a folder, sorted."""
+    """File name -> path of every picture in a folder, sorted.  DataFault where there is none."""
     folder = Path(folder)
     if not folder.is_dir():
         raise DataFault(f"{folder}: no such folder")
@@ -159,7 +159,7 @@ def list_images(folder: str | Path) -> dict[str, Path]:
 
 
 def class_names(classes: str | int | list[str] | tuple[str, ...]) -> list[str]:
-    """Names from a file, a list, or a number."""
+    """Names from a file, a list, or a number.  SchemaFault for none, or more than 255."""
     if isinstance(classes, str):
         if not Path(classes).exists():
             raise MissingFile(classes, f"classes: no file '{classes}': give their number, or a file with a name a line")

@@ -53,7 +53,7 @@ class PASCALContextSegDataLayer(SegDataLayer):
         return read.bgr(read.image(self.voc_dir / f"JPEGImages/{name}.jpg"), self.mean)
 
     def load_label(self, name: str) -> np.ndarray:
-        """(1, H, W) uint8."""
+        """(1, H, W) uint8.  DataFault for a class that the list has not."""
         path = self.context_dir / f"trainval/{name}.mat"
         labels = read.mat(path, "LabelMap").astype(np.int64)
         if labels.size and not 0 <= labels.min() <= labels.max() < len(self.renumber):
@@ -65,7 +65,7 @@ class PASCALContextSegDataLayer(SegDataLayer):
 
 
 def class_list(path: Path) -> list[tuple[int, str]]:
-    """(index, name without spaces) of each line "index: name"."""
+    """(index, name without spaces) of each line "index: name".  DataFault for another line."""
     pairs = []
     for line in read.lines(path):
         index, colon, name = line.partition(":")

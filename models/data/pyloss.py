@@ -20,7 +20,7 @@ class EuclideanLossLayer(caffe.Layer):
             raise ShapeFault(f"{len(bottom)} bottoms: a prediction and a target are needed")
 
     def reshape(self, bottom, top):
-        """The top is one number."""
+        """The top is one number.  ShapeFault where the bottoms' counts differ."""
         shapes = [blob.data.shape for blob in bottom]
         if np.prod(shapes[0]) != np.prod(shapes[1]):
             raise ShapeFault(

@@ -49,6 +49,7 @@ def read_param_str(text: str) -> dict[str, Any]:
     """The options in a param_str: a Python dict, or lines `name: value` of YAML whose values are literals.
 
     Nothing in it is run: of YAML's tags only !!python/tuple is known, and stands for its list.
+    SchemaFault for anything else.
     """
     text = re.sub(r"!!python/tuple\s*", "", text).strip()
     if not text or text.startswith("{"):

@@ -46,7 +46,7 @@ def _rgb(picture, path: str | Path) -> np.ndarray:
 
 
 def plane(path: str | Path) -> np.ndarray:
-    """(H, W) float32 from a one-channel picture of 8 or 16 bits (depth)."""
+    """(H, W) float32 from a one-channel picture of 8 or 16 bits (depth).  DataFault for a picture of colours."""
     picture = read_picture(str(path), str(path))
     if len(picture.getbands()) != 1:
         raise DataFault(f"{path}: has {len(picture.getbands())} channels ({picture.mode}); a depth image has one")
@@ -54,7 +54,10 @@ def plane(path: str | Path) -> np.ndarray:
 
 
 def label_png(path: str | Path, classes: int | None = None) -> np.ndarray:
-    """(H, W) uint8 class indices of a palette or gray PNG, of 16 bits too if the indices are below 256."""
+    """(H, W) uint8 class indices of a palette or gray PNG, of 16 bits too if the indices are below 256.
+
+    LabelFault for others, DataFault for a picture of colours.
+    """
     stored = read_labels(str(path), str(path), TO_INDICES)
     if stored.size and stored.max() > IGNORE:
         raise LabelFault(f"{path}: label {stored.max()} is no class: there are 255 at most, and 255 for none")
@@ -104,7 +107,10 @@ def lines(path: str | Path) -> list[str]:
 
 
 def split(folder: str | Path, name: str) -> list[str]:
-    """The ids in folder/name.txt.  `trainval`, where its file is missing, is train followed by val."""
+    """The ids in folder/name.txt.  `trainval`, where its file is missing, is train followed by val.
+
+    DataFault where the file is missing or empty.
+    """
     folder = Path(folder)
     path = folder / f"{name}.txt"
     if name == "trainval" and not path.exists() and (folder / "train.txt").exists() and (folder / "val.txt").exists():
@@ -122,7 +128,10 @@ def bgr(rgb: np.ndarray, mean) -> np.ndarray:
 
 
 def from_one(stored: np.ndarray, classes: int, path: str | Path) -> np.ndarray:
-    """(H, W) uint8 labels 0 to classes - 1 from stored ones that begin at 1; 0 and below become 255."""
+    """(H, W) uint8 labels 0 to classes - 1 from stored ones that begin at 1; 0 and below become 255.
+
+    LabelFault above `classes`.
+    """
     stored = stored.astype(np.int64)
     if stored.size and stored.max() > classes:
         raise LabelFault(

@@ -138,7 +138,7 @@ class SegDataLayer(caffe.Layer):
         return ()
 
     def load_sample(self, name: str, rng) -> tuple[np.ndarray, ...]:
-        """`load`, with its arrays checked to have one size."""
+        """`load`, with its arrays checked to have one size.  DataFault where they have not."""
         arrays = self.load(name, rng)
         sizes = {array.shape[-2:] for array in arrays}
         if len(sizes) > 1:

@@ -44,7 +44,7 @@ class SpatialDropoutLayer(caffe.Layer):
             bottom[0].diff[...] = top[0].diff * self.kept
 
     def to_onnx(self, graph, xs):
-        """A copy; with phase TRAIN it is drawn, which ONNX cannot say."""
+        """A copy; with phase TRAIN it is drawn, which ONNX cannot say.  ValueError then."""
         if self.drops:
             raise ValueError("phase is TRAIN in param_str: for ONNX write TEST")
         return list(xs)

@@ -71,7 +71,7 @@ def _call(builder: Builder, name: str) -> None:
 
 def import_file(source: str, folder: str, sizes: Mapping[str, Shape]) -> str:
     """Write an ONNX file as NAME.prototxt and NAME.caffemodel (.caffemodel.h5 where that would be above 2 GB) into a
-    folder; returns what to tell the user."""
+    folder; returns what to tell the user.  SchemaFault as of `net_of`, and where the folder is a file."""
     if os.path.isfile(folder) or folder.endswith(FILES):
         raise SchemaFault(f"{printable(folder)}: give a folder, in which a prototxt and a caffemodel are written")
     model = read(source)

@@ -47,7 +47,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def export_file(options: argparse.Namespace, inputs: dict) -> str:
-    """Write a prototxt with its weights as an ONNX file; returns what to tell the user."""
+    """Write a prototxt with its weights as an ONNX file; returns what to tell the user.
+
+    WeightsFault where a net that learns is given no weights.
+    """
     source = options.source
     way = Way(options.fixed, options.fold, options.fp16, _image(options), options.preprocess)
     net = Net(source, "TEST", inputs=inputs)

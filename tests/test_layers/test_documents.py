@@ -24,7 +24,7 @@ def test_the_table_of_layers_is_what_their_files_say():
 def test_the_example_of_a_new_layer_is_a_layer_of_ours():
     text = (DOCS / "adding-a-layer.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
-    assert sum(len(block.splitlines()) for block in blocks) < 60
+    assert sum(len(block.splitlines()) for block in blocks) <= 60
     files = re.findall(r"^`([\w/.]+)`", text, re.MULTILINE)
     sources = [(ROOT / name).read_text(encoding="utf-8") for name in files]
     assert len(files) == 4 and all(any(block in source for source in sources) for block in blocks)

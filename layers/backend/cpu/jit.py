@@ -107,7 +107,10 @@ class Packed:
 
 
 def kind_of(arg: Any, words: list) -> Any:
-    """What the type of machine code for an argument depends on; its words are appended to `words`."""
+    """What the type of machine code for an argument depends on; its words are appended to `words`.
+
+    TypeError for any other.
+    """
     cls = type(arg)
     if cls is np.ndarray:
         words.append(id(arg))

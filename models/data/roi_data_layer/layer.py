@@ -57,7 +57,8 @@ class RoIDataLayer(RCNNLayer):
         return Path(located(self.given["voc_dir"], self.net_folder)) if self.given["voc_dir"] else None
 
     def open(self) -> None:
-        """Read the names of the images and the boxes in them."""
+        """Read the names of the images and the boxes in them.  DataFault where num_classes does not fit the names, or
+        nothing is there."""
         names = self.folder / "classes.txt"
         self.classes = read.lines(names) if names.is_file() else VOC_CLASSES
         if len(self.classes) != self.given["num_classes"]:
@@ -72,7 +73,7 @@ class RoIDataLayer(RCNNLayer):
             raise DataFault(f"no image of {self.folder}, split '{self.given['split']}', has an object")
 
     def boxes_of(self, name: str) -> np.ndarray:
-        """(G, 5) of an image as it is stored."""
+        """(G, 5) of an image as it is stored.  DataFault for a class without a name here."""
         file = self.folder / "Annotations" / f"{name}.xml"
         found = []
         for each in read_annotations(file)[1]:

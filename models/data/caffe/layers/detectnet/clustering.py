@@ -47,7 +47,7 @@ class Clustering(caffe.Layer):
         require_bottoms(bottom, ("coverage", "boxes"), top, (self.classes, self.classes))
 
     def reshape(self, bottom, top):
-        """The same room for every image."""
+        """The same room for every image.  ShapeFault where coverage and boxes do not fit."""
         coverage, boxes = bottom[0].shape, bottom[1].shape
         if len(coverage) != 4 or coverage[1] != self.classes or boxes != (coverage[0], 4, *coverage[2:]):
             raise ShapeFault(
