@@ -49,3 +49,18 @@ def test_the_container_has_what_it_names():
     assert extras and all(f'"{extra}": [' in setup for extra in extras)
     assert (DOCS.parent / re.search(r"/opt/demitasse/(\S+\.py)", text)[1]).is_file()
     assert 'ENTRYPOINT ["demitasse"]' in text and "USER demitasse" in text
+
+
+PARTS = ("proto", "layers", "netdef", "solver", "models", "caffe", "tests", "docs", "benchmarks", "demitasse")
+
+
+@pytest.mark.parametrize(
+    "guide", ["architecture.md", "adding-a-layer.md", "gpu.md", "../CONTRIBUTING.md", "../README.md"]
+)
+def test_the_paths_that_a_guide_names_are_there(guide):
+    """Of the repository: a word in code that begins with one of its folders."""
+    words = re.findall(r"`([^`\n]+)`", (DOCS / guide).read_text(encoding="utf-8"))
+    named = {
+        path.rstrip("./") for word in words for path in re.findall(rf"(?:{'|'.join(PARTS)})/[\w./-]+(?![\w*])", word)
+    }
+    assert named and [path for path in sorted(named) if not (DOCS.parent / path).exists()] == []
