@@ -13,7 +13,7 @@ from demitasse.proto.errors import SchemaFault
 
 
 def normalisation(param) -> tuple[list[float], list[float]]:
-    """(means, deviations) of the four numbers, as a bbox_reg_param gives them."""
+    """(means, deviations) of the four numbers, as a bbox_reg_param gives them; SchemaFault where it makes no sense."""
     if not param.bbox_mean and not param.bbox_std:
         return [0.0] * 4, [1.0] * 4
     if len(param.bbox_mean) != 4 or len(param.bbox_std) != 4 or min(param.bbox_std) <= 0:
