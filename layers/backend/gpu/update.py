@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 
 import numpy as np
 
@@ -45,25 +44,20 @@ def _tables(be, pointers):
 def defines(program: UpdateProgram) -> str:
     """What update.cu needs before its text: a program's names are variables with x_ before them."""
     written = dict.fromkeys(step.out for step in program.steps)
-    fields = dict.fromkeys((*program.arrays, *written))
-
-    def of(name):
-        return f"v.x_{name}" if name in fields else f"x_{name}"
-
-    macros = {
-        "SCALARS": [str(len(program.scalars))],
-        "SCALAR_VALUES": [f"const float x_{name} = scalars[{i}];" for i, name in enumerate(program.scalars)],
-        "FIELDS": [f"float x_{name};" for name in fields],
-        "READ": [f"{of(name)} = tensor.arrays[{i}][at];" for i, name in enumerate(program.arrays)],
-        "PROGRAM": [_statement(step, of) for step in program.steps],
-        "WRITE": [f"tensor.arrays[{i}][at] = {of(n)};" for i, n in enumerate(program.arrays) if n in written],
-    }
-    return "".join(f"#define {name} {' '.join(words)}\n" for name, words in macros.items())
+    scalars = [f"const float x_{name} = scalars[{i}];" for i, name in enumerate(program.scalars)]
+    body = [f"float x_{name} = tensor.arrays[{i}][at];" for i, name in enumerate(program.arrays)]
+    body += [f"float x_{name};" for name in written if name not in program.arrays]
+    body += map(_statement, program.steps)
+    body += [f"tensor.arrays[{i}][at] = x_{name};" for i, name in enumerate(program.arrays) if name in written]
+    return (
+        f"#define SCALARS {len(program.scalars)}\n#define SCALAR_VALUES {' '.join(scalars)}\n"
+        f"#define PROGRAM {' '.join(body)}\n"
+    )
 
 
-def _statement(step: UpdateStep, of: Callable[[str], str]) -> str:
+def _statement(step: UpdateStep) -> str:
     if step.operator == "sqrt":
-        return f"{of(step.out)} = sqrtf({of(step.a)});"
+        return f"x_{step.out} = sqrtf(x_{step.a});"
     if step.operator == "sign":
-        return f"{of(step.out)} = ({of(step.a)} > 0.f) - ({of(step.a)} < 0.f);"
-    return f"{of(step.out)} = {of(step.a)} {step.operator} {of(step.b)};"
+        return f"x_{step.out} = (x_{step.a} > 0.f) - (x_{step.a} < 0.f);"
+    return f"x_{step.out} = x_{step.a} {step.operator} x_{step.b};"

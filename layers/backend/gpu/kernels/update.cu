@@ -1,12 +1,8 @@
 // An elementwise program on many arrays in one launch: one pass over weight, gradient and histories.
-// update.py puts macros before this text: SCALARS (how many there are), SCALAR_VALUES (which declares them from
-// `scalars`), FIELDS (the variables of one element), READ, PROGRAM and WRITE (which take those of element `at` from
-// tensor.arrays into v, compute with them, and put them back).
+// update.py puts three macros before this text: SCALARS (how many there are), SCALAR_VALUES (which declares them from
+// `scalars`), PROGRAM (which reads element `at` of tensor.arrays, computes, and writes it).
 
 #define CHUNK 16384
-#define AT_ONCE 4  // elements of a thread that are on their way together: one by one they would not keep memory busy
-
-struct Element { FIELDS };
 
 // The arrays of one tensor (null beyond the program's) and how many elements each has.
 struct Tensor { float* arrays[4]; long long n; };
@@ -19,20 +15,8 @@ extern "C" __global__ void update(const Tensor* tensors, const int* chunks, cons
         SCALAR_VALUES
         const long long first = (long long)chunks[2 * turn + 1] * CHUNK;
         const long long last = first + CHUNK < tensor.n ? first + CHUNK : tensor.n;
-        for (long long base = first + threadIdx.x; base < last; base += AT_ONCE * blockDim.x) {
-            Element elements[AT_ONCE];
-#pragma unroll
-            for (int j = 0; j < AT_ONCE; ++j) {
-                const long long at = base + j * blockDim.x;
-                Element& v = elements[j];
-                if (at < last) { READ }
-            }
-#pragma unroll
-            for (int j = 0; j < AT_ONCE; ++j) {
-                const long long at = base + j * blockDim.x;
-                Element& v = elements[j];
-                if (at < last) { PROGRAM WRITE }
-            }
+        for (long long at = first + threadIdx.x; at < last; at += blockDim.x) {
+            PROGRAM
         }
     }
 }
