@@ -1,7 +1,7 @@
 """Where the machine code of kernels is kept on disk: a file for each kernel and kinds of arguments; how it is loaded.
 
-A cache can always be missing: what is damaged is made and written anew, what cannot be written is made in every
-process.
+A wheel may bring files for levels of processors (processor.py); what it lacks is made once and kept in a cache.  Both
+can always be missing: what is damaged is made and written anew, what cannot be written is made in every process.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from pathlib import Path
 import llvmlite
 import llvmlite.binding as llvm
 
+from demitasse.layers.backend.cpu import processor
+
+SHIPPED = os.path.join(os.path.dirname(__file__), "objects")
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -32,9 +35,7 @@ def folder() -> str | None:
 
     DEMITASSE_CACHE names another place than the user's cache folder.
     """
-    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
-    machine = f"{llvmlite.__version__} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-    name = hashlib.sha256(sources + machine.encode()).hexdigest()[:16]
+    name = _name(llvmlite.__version__, *processor.name_and_features())
     places = [
         os.environ.get("DEMITASSE_CACHE"),
         os.environ.get("XDG_CACHE_HOME"),
@@ -57,20 +58,62 @@ def folder() -> str | None:
     return None
 
 
-def address_of(kernel, kinds: tuple) -> int:
-    """Where the machine code of a kernel for those kinds of arguments is, loaded or made."""
+def _name(*machine: str) -> str:
+    """Of a folder: these sources and what else the machine code depends on."""
+    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
+    return hashlib.sha256(sources + " ".join(machine).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def shipped() -> str | None:
+    """The folder that wheels have for this processor's level, whether there is one or not.
+
+    Machine code does not need the compiler that has made it: only what it finds in memory, Python's objects, counts.
+    """
+    level = processor.level()
+    return level and os.path.join(SHIPPED, _name(level, sys.platform, f"{object.__basicsize__}"))
+
+
+_only_compiled_into: str | None = None
+
+
+def only_compile() -> None:
+    """For the rest of this process: kernels are compiled into the folder of what is shipped, and compute nothing."""
+    global _only_compiled_into
+    if processor.chosen() is None:
+        raise ValueError("choose a level of processors by DEMITASSE_PROCESSOR")
+    _only_compiled_into = shipped()
+    os.makedirs(_only_compiled_into, exist_ok=True)
+
+
+def address_of(kernel, kinds: tuple) -> int | None:
+    """Where the machine code of a kernel for those kinds of arguments is, loaded or made; None after only_compile."""
     module = kernel.__module__.rpartition(".")[2]
     name = f"{module}.{kernel.__name__}-{hashlib.sha256(_text(kinds).encode()).hexdigest()[:16]}"
-    path = None if folder() is None else os.path.join(folder(), name)
-    code = path and _read(path)
+    if _only_compiled_into:
+        path = Path(_only_compiled_into, name)
+        if not path.exists():
+            path.write_bytes(_sealed(_make(kernel, kinds, name)))
+        return None
+    code = _read(os.path.join(shipped(), name)) if shipped() else None
     if not code:
-        code = _make(kernel, kinds, name)
-        if path:
-            _write(path, code)
+        code = _kept(name) or _made(kernel, kinds, name)
+    processor.require_chosen()
     engine = _engine()
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return engine.get_function_address(name)
+
+
+def _kept(name):
+    return folder() and _read(os.path.join(folder(), name))
+
+
+def _made(kernel, kinds, name):
+    code = _make(kernel, kinds, name)
+    if folder():
+        _write(os.path.join(folder(), name), code)
+    return code
 
 
 def _text(kind) -> str:
@@ -85,8 +128,9 @@ def target_machine():
     """LLVM's description of this processor."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    name, features = processor.name_and_features()
     return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3, jit=True
+        cpu=name, features=features, opt=3, jit=True
     )
 
 
@@ -122,7 +166,7 @@ def _make(kernel, kinds, name):
 
 
 def _read(path):
-    """What _write has written; None where that is missing or damaged."""
+    """The code that was sealed and written there; None where it is missing or damaged."""
     try:
         text = Path(path).read_bytes()
     except FileNotFoundError:
@@ -134,11 +178,15 @@ def _read(path):
     return text[:-DIGEST]
 
 
-def _write(path, code):
+def _sealed(code: bytes) -> bytes:
     """With a digest at the end: machine code that was cut off or changed is never run."""
+    return code + hashlib.sha256(code).digest()
+
+
+def _write(path, code):
     try:
         with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as file:
-            file.write(code + hashlib.sha256(code).digest())
+            file.write(_sealed(code))
         os.replace(file.name, path)
     except OSError as fault:
         _tell(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 
+from demitasse.layers.backend.cpu import processor
 from demitasse.layers.backend.cpu.jit import Intrinsic, inner_kernel, inner_kernel_of_sums, types
 from demitasse.layers.backend.cpu.simd import F32, I32, I64, Vec, Writer, void
 from demitasse.layers.backend.cpu.simd_ops import transpose_tile
@@ -55,10 +55,9 @@ class PackedRows(NamedTuple):
 
 def _tile_shape():
     """(rows, vectors, lanes) of the register tile of the matrix product: it must leave registers for operands."""
-    features = llvmlite.binding.get_host_cpu_features()
-    if features.get("avx512f"):
+    if processor.level() == "x86-64-v4":
         return 8, 3, 16
-    if features.get("avx"):
+    if processor.has_avx():
         return 4, 3, 8
     return 8, 3, 4  # 32 registers of 4 floats (NEON); right, if slower, on anything else
 

@@ -77,11 +77,16 @@ class Kernel(Function):
             if kinds not in self._codes:
                 layout = "".join(formats_of(kind) for kind in kinds)
                 address = code_cache.address_of(self, kinds)
-                self._codes[kinds] = struct.Struct(layout).pack, _signature(address)
+                self._codes[kinds] = struct.Struct(layout).pack, _signature(address) if address else _nothing
             return self._codes[kinds]
 
 
 _signature = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p)  # calls without the GIL
+
+
+def _nothing(words):
+    """In the place of machine code that is made and not run."""
+    return 0
 
 
 class PackedKind(NamedTuple):
