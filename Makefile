@@ -22,7 +22,7 @@ docs: $(READY)
 
 # With machine code for x86-64-v3 and v4 in it: nets answer at once on a machine that has compiled nothing yet.
 wheel: $(READY)
-	$(RUN) -m demitasse.models.precompile
+	$(RUN) -m demitasse.models.precompile $(NETS)
 	$(RUN) -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
 
 bench: $(READY)

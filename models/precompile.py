@@ -1,8 +1,8 @@
 """python -m demitasse.models.precompile [NET ...]: machine code of the CPU's kernels, for wheels to bring along.
 
-For each level of processors a process runs the nets, by default those of this folder, forward and backward; its kernels
-are compiled and compute nothing, so that this machine need not be of that level.  Nets that need other kernels compile
-these when they first run.
+For each level of processors a process runs the nets, those of this folder and those given, forward and backward; its
+kernels are compiled and compute nothing, so that this machine need not be of that level.  Nets that need other kernels
+compile these when they first run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main(nets: list[str]) -> int:
     """Precompile for every level at the same time, or for the one that is chosen."""
     if chosen():
         code_cache.only_compile()
-        for path in nets or sorted(map(str, HERE.glob("*/*deploy.prototxt"))):
+        for path in [*sorted(map(str, HERE.glob("*/*deploy.prototxt"))), *nets]:
             print(path, flush=True)
             run(path)
         return 0

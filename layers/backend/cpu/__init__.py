@@ -2,8 +2,8 @@
 
 Here is what a backend holds.  Primitives: the modules named as in reference/; a kernel (_name) stands below the
 function that launches it.  accepts.py: what arrays kernels take; jit.py, compiler.py, code_cache.py: how they are
-called, compiled and kept; threads/: how they run on several cores; allocator.py: the memory pool; conv/: the algorithms
-of convolution.py; gemm*.py, simd*.py: the inner loops, written as LLVM vector code.
+called, compiled and kept; processor.py: for what; threads/: how they run on several cores; allocator.py: the memory
+pool; conv/: the algorithms of convolution.py; gemm*.py, simd*.py: the inner loops, written as LLVM vector code.
 """
 
 from __future__ import annotations
