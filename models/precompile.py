@@ -1,6 +1,6 @@
 """python -m demitasse.models.precompile [NET ...]: machine code of the CPU's kernels, for wheels to bring along.
 
-For each level of processors a process runs the nets, those of this folder and those given, forward and backward; its
+For each level of processors a process runs the nets, some of this folder and those given, forward and backward; its
 kernels are compiled and compute nothing, so that this machine need not be of that level.  Nets that need other kernels
 compile these when they first run.
 """
@@ -16,20 +16,28 @@ from pathlib import Path
 from demitasse.layers.backend.cpu import CpuBackend, code_cache
 from demitasse.layers.backend.cpu.processor import LEVELS, chosen
 from demitasse.netdef.net import Net
-from demitasse.proto.messages import SolverParameter
+from demitasse.netdef.spec import L, NetSpec, P
+from demitasse.proto.messages import NetParameter, SolverParameter
 from demitasse.proto.text import read_net
 from demitasse.solver.updates import Updater
 
-HERE = Path(__file__).parent
+# One of each trunk; both sizes of image at which convolutions differ.
+NETS = (
+    "demo/fcn8s_deploy.prototxt",
+    "voc-fcn8s/deploy.prototxt",
+    "voc-fcn-alexnet/deploy.prototxt",
+    "voc-fcn-googlenet/deploy.prototxt",
+    "voc-fcn4s-squeezenet/deploy.prototxt",
+    "voc-unet/deploy.prototxt",
+)
 
 
 def main(nets: list[str]) -> int:
     """Precompile for every level at the same time, or for the one that is chosen."""
     if chosen():
         code_cache.only_compile()
-        for path in [*sorted(map(str, HERE.glob("*/*deploy.prototxt"))), *nets]:
-            print(path, flush=True)
-            run(path)
+        for net in [classifier(), *(str(Path(__file__).parent / name) for name in NETS), *nets]:
+            run(read_net(net)[0])
         return 0
     shutil.rmtree(code_cache.SHIPPED, ignore_errors=True)  # what earlier sources had
     command = [sys.executable, "-m", "demitasse.models.precompile", *nets]
@@ -37,18 +45,41 @@ def main(nets: list[str]) -> int:
     return max(process.wait() for process in processes)
 
 
-def run(path: str) -> None:
-    """One image forward, as it is served; one forward and backward, as it is trained."""
+def classifier() -> NetParameter:
+    """What nets that classify have beside convolutions: a residual block, a depthwise one, several sorts of pooling."""
+    n = NetSpec()
+    n.data = L.Input(shape=[dict(dim=[2, 3, 64, 64])])
+    n.conv = L.ReLU(L.Convolution(n.data, num_output=32, kernel_size=7, stride=2), in_place=True)
+    n.pool = L.Pooling(n.conv, kernel_size=3, stride=2, pool=P.Pooling.MAX)
+    n.norm = L.LRN(n.pool, local_size=5)
+    n.left = L.Scale(L.BatchNorm(L.Convolution(n.norm, num_output=64, kernel_size=3, pad=1)), bias_term=True)
+    n.right = L.Convolution(n.norm, num_output=64, kernel_size=1)
+    n.sum = L.ReLU(L.Eltwise(n.left, n.right), in_place=True)
+    n.narrow = L.Convolution(n.sum, num_output=64, kernel_size=1, stride=2)
+    n.deep = L.ReLU(L.Convolution(n.narrow, num_output=64, kernel_size=3, pad=1, group=64), in_place=True)
+    n.last = L.PReLU(L.Convolution(n.deep, num_output=64, kernel_size=3, pad=1, stride=2, group=64))
+    n.whole = L.Pooling(n.last, pool=P.Pooling.AVE, global_pooling=True)
+    n.score = L.InnerProduct(L.Dropout(n.whole), num_output=10)
+    n.prob = L.Softmax(n.score)
+    return n.to_proto()
+
+
+def run(message: NetParameter) -> None:
+    """One pass forward, as the net serves; one forward and backward, as it is trained with a loss on its outputs."""
     backend = CpuBackend(threads=2)
-    net = Net(path, "TEST", backend=backend)
+    net = Net(message, "TEST", backend=backend)
     with backend.frozen_weights():
         net.forward()
+    for name in net.outputs:
+        count, _, *sizes = net.blobs[name].shape
+        label = message.layer.add(name=f"{name}_label", type="Input", top=[f"{name}_label"])
+        label.input_param.shape.add(dim=[count, *([1, *sizes] if sizes else [])])
+        message.layer.add(name=f"{name}_loss", type="SoftmaxWithLoss", bottom=[name, label.name], top=[f"{name}_loss"])
     net.close()
-    message, _ = read_net(path)
-    message.force_backward = True
     net = Net(message, "TRAIN", backend=backend)
-    net.forward()
-    net.backward(grads={name: backend.zeros(net.blobs[name].shape) for name in net.outputs})
+    with backend.frozen_weights():  # as the solver does
+        net.forward()
+        net.backward()
     Updater(SolverParameter(momentum=0.9, weight_decay=5e-4), net.learnable, backend).apply(1e-3, 1)
     net.close()
 
