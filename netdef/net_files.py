@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from demitasse.layers.layer import Layer
 from demitasse.netdef.caffe_export import written
 from demitasse.netdef.call_lock import Turns, alone
-from demitasse.netdef.onnx.export import Way, export
 from demitasse.netdef.weight_matching import LoadReport, match_weights
 from demitasse.netdef.wording import shape_text
 from demitasse.proto.errors import GraphFault, WeightsFault
@@ -90,6 +89,8 @@ class Stored(Turns):
         way: fixed, fold, fp16, image, preprocess, as netdef.onnx.export.Way has them; without `fixed` batch, height
         and width are free where the layers allow.  SchemaFault, naming the layers, where ONNX cannot say what they do.
         """
+        from demitasse.netdef.onnx.export import Way, export  # here: few nets are exported
+
         export(self, path, Way(**way))
 
     def to_message(self) -> NetParameter:

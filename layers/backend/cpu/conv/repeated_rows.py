@@ -108,7 +108,7 @@ class Axis:
     @property
     def ratio(self):
         """The share of the rows that must be computed."""
-        return len(np.unique(self.source)) / len(self.source)
+        return len(set(self.source.tolist())) / len(self.source)  # np.unique imports numpy.ma
 
 
 def pieces_of(numbers):
