@@ -28,20 +28,16 @@ _SCALARS = {
     name: getattr(_Field, "TYPE_" + name.upper())
     for name in "double float int32 int64 uint32 uint64 bool string bytes".split()
 }
-_TOKEN = re.compile(r'//[^\n]*|\s+|("[^"\n]*"|[\w.+-]+|[{}\[\]=;,])')
+_TOKEN = re.compile(r'//[^\n]*|("[^"\n]*"|[\w.+-]+|[{}\[\]=;,])|(\S)')
 
 
 def _tokens(text: str) -> list[str]:
-    tokens, at = [], 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if not match:
-            line = text.count("\n", 0, at) + 1
-            raise ValueError(f"{SCHEMA}:{line}: cannot read {text[at : at + 20]!r}")
-        if match[1]:
-            tokens.append(match[1])
-        at = match.end()
-    return tokens
+    found = _TOKEN.findall(text)
+    if any(wrong for _, wrong in found):
+        at = next(match.start() for match in _TOKEN.finditer(text) if match[2])
+        line = text.count("\n", 0, at) + 1
+        raise ValueError(f"{SCHEMA}:{line}: cannot read {text[at : at + 20]!r}")
+    return [token for token, _ in found if token]
 
 
 class _SchemaParser:
