@@ -65,8 +65,8 @@ def ties(net, inputs, name, rows):
     return unmatched(rows, np.array(net.forward({blob: x.astype(np.float32) for blob, x in moved.items()})[name]))
 
 
-def compare(path, folder):
-    """What differs between the net in the engine and in ONNX Runtime; "" where nothing does."""
+def compare(path, folder, run=run):
+    """What differs between the net in the engine and in another (ONNX Runtime); "" where nothing does."""
     net = Net(path)
     inputs = made_up_inputs(net)
     condition(net, inputs)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from demitasse.netdef.net import Net
+from demitasse.proto import onnx_file
 from tests.test_layers import golden
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -20,6 +21,15 @@ def run(path, inputs):
     names = [output.name for output in session.get_outputs()]
     fed = {value.name: inputs[value.name] for value in session.get_inputs()}
     return dict(zip(names, session.run(names, fed), strict=True))
+
+
+def run_in_opencv(path, inputs):
+    """The same in OpenCV 5."""
+    cv2 = pytest.importorskip("cv2", minversion="5")
+    net, graph = cv2.dnn.readNetFromONNX(str(path)), onnx_file.read(path)
+    for name in graph.inputs:
+        net.setInput(inputs[name], name)
+    return {name: net.forward(name) for name in graph.outputs}
 
 
 def differences(got, expected, tolerance=1e-5, holes=False):

@@ -10,7 +10,7 @@ from demitasse.proto.onnx_file import read
 from demitasse.proto.text import read_net
 from tests.test_netdef import goldens
 from tests.test_onnx.conditioned import compare, condition
-from tests.test_onnx.peers import differences, run
+from tests.test_onnx.peers import differences, run, run_in_opencv
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 DEPLOYED = sorted(path.parent.name for path in MODELS.glob("*/deploy.prototxt"))
@@ -55,6 +55,10 @@ def test_one_file_for_all_sizes(name, tmp_path):
 @pytest.mark.parametrize("name", DETECTORS)
 def test_detectors_find_the_same_boxes(name, tmp_path):
     assert compare(MODELS / name / "deploy.prototxt", tmp_path) == ""
+
+
+def test_opencv_finds_the_boxes_of_an_ssd(tmp_path):
+    assert compare(MODELS / "ssd_demo" / "deploy.prototxt", tmp_path, run_in_opencv) == ""
 
 
 @pytest.mark.parametrize("name", list(goldens.table("net_values")))
