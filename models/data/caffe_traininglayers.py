@@ -36,3 +36,8 @@ class SpatialRepLayer(caffe.Layer):
             bottom[0].diff[...] = top[0].diff.sum(axis=(2, 3), keepdims=True)
         if propagate_down[1]:
             bottom[1].diff[...] = 0
+
+    def to_onnx(self, graph, xs):
+        """Repeat it, in ONNX's operators."""
+        x, like = xs
+        return [graph.node("Expand", x, graph.vector([1, 1, *graph.sizes(like)[2:]]))]

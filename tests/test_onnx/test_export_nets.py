@@ -52,6 +52,21 @@ def test_one_file_for_all_sizes(name, tmp_path):
         assert differences(run(tmp_path / "net.onnx", images), expected, TOLERANCE) == []
 
 
+REPEATED = """
+layer { name: "hint" type: "Input" top: "hint" input_param { shape { dim: 1 dim: 2 dim: 1 dim: 1 } } }
+layer { name: "map" type: "Input" top: "map" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 5 } } }
+layer { name: "rep" type: "Python" bottom: "hint" bottom: "map" top: "rep"
+        python_param { module: "caffe_traininglayers" layer: "SpatialRepLayer" } }
+"""
+
+
+def test_a_python_layer_says_what_it_computes(tmp_path):
+    net = Net(REPEATED)
+    net.to_onnx(tmp_path / "net.onnx")
+    inputs = {"hint": np.float32([[[[3]], [[4]]]]), "map": np.zeros((1, 3, 2, 7), np.float32)}
+    assert differences(run(tmp_path / "net.onnx", inputs), net.forward(inputs)) == []
+
+
 @pytest.mark.parametrize("name", DETECTORS)
 def test_detectors_find_the_same_boxes(name, tmp_path):
     assert compare(MODELS / name / "deploy.prototxt", tmp_path) == ""
