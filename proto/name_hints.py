@@ -59,6 +59,8 @@ _FORK_TYPES = {  # layer types that only a fork has, and that are not known here
     "MS-CNN": "DetectionAccuracy DetectionLoss ImageGtData WindowPedData",
     "Cascade R-CNN": "BboxAccuracy DetectionData DetectionGroupAccuracy DetectionGroupLoss EvalData FrcnnOutput "
     "HardMining ProposalTarget",
+    "FlowNet": "BlackAugmentation CustomData DataAugmentation Downsample FlowAugmentation FlowWarp "
+    "GenerateAugmentationParameters Lpq Resample",
     "MobileNet-YOLO": "AssistedExcitation LaneData SegmentationEvaluate",
 }
 _FORK_OF = {name: fork for fork, names in _FORK_TYPES.items() for name in names.split()}
