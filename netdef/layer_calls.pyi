@@ -134,6 +134,7 @@ class LayerFields(TypedDict, total=False):
     bbox_reg_param: Mapping[str, Any]
     decode_bbox_param: Mapping[str, Any]
     scale_route_param: Mapping[str, Any]
+    correlation_param: Mapping[str, Any]
     blackpoint_data_param: Mapping[str, Any]
     ntop: int  # how many tops it makes
     in_place: bool  # its top is its bottom
@@ -171,6 +172,7 @@ class Layers:
     def ContrastiveLoss(self, *bottoms: Top, margin: float = ..., legacy_version: bool = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def Convolution(self, *bottoms: Top, num_output: int = ..., bias_term: bool = ..., pad: int | Sequence[int] = ..., kernel_size: int | Sequence[int] = ..., stride: int | Sequence[int] = ..., dilation: int | Sequence[int] = ..., pad_h: int = ..., pad_w: int = ..., kernel_h: int = ..., kernel_w: int = ..., stride_h: int = ..., stride_w: int = ..., group: int = ..., weight_filler: Mapping[str, Any] = ..., bias_filler: Mapping[str, Any] = ..., engine: int | str = ..., axis: int = ..., force_nd_im2col: bool = ..., hole: int = ..., hole_h: int = ..., hole_w: int = ..., kernel_depth: int = ..., temporal_stride: int = ..., temporal_pad: int = ..., temporal_dilation: int = ..., kernel_shape: Mapping[str, Any] = ..., stride_shape: Mapping[str, Any] = ..., pad_shape: Mapping[str, Any] = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def ConvolutionDepthwise(self, *bottoms: Top, num_output: int = ..., bias_term: bool = ..., pad: int | Sequence[int] = ..., kernel_size: int | Sequence[int] = ..., stride: int | Sequence[int] = ..., dilation: int | Sequence[int] = ..., pad_h: int = ..., pad_w: int = ..., kernel_h: int = ..., kernel_w: int = ..., stride_h: int = ..., stride_w: int = ..., group: int = ..., weight_filler: Mapping[str, Any] = ..., bias_filler: Mapping[str, Any] = ..., engine: int | str = ..., axis: int = ..., force_nd_im2col: bool = ..., hole: int = ..., hole_h: int = ..., hole_w: int = ..., kernel_depth: int = ..., temporal_stride: int = ..., temporal_pad: int = ..., temporal_dilation: int = ..., kernel_shape: Mapping[str, Any] = ..., stride_shape: Mapping[str, Any] = ..., pad_shape: Mapping[str, Any] = ..., **fields: Unpack[LayerFields]) -> Any: ...
+    def Correlation(self, *bottoms: Top, pad: int = ..., kernel_size: int = ..., max_displacement: int = ..., stride_1: int = ..., stride_2: int = ..., do_abs: bool = ..., single_direction: int = ..., correlation_type: int | str = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def Crop(self, *bottoms: Top, axis: int = ..., offset: int | Sequence[int] = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def CropCenter(self, *bottoms: Top, crop_size: int | Sequence[int] = ..., **fields: Unpack[LayerFields]) -> Any: ...
     def CtcLoss(self, *bottoms: Top, blank_label: int = ..., alphabet_size: int = ..., time_step: int = ..., **fields: Unpack[LayerFields]) -> Any: ...
@@ -303,6 +305,10 @@ class _Convolution:
     DEFAULT: int
     CAFFE: int
     CUDNN: int
+
+class _Correlation:
+    MULTIPLY: int
+    SUBTRACT: int
 
 class _Data:
     LEVELDB: int
@@ -536,6 +542,7 @@ class Params:
 
     BN: _BN
     Convolution: _Convolution
+    Correlation: _Correlation
     Data: _Data
     Decode: _Decode
     Eltwise: _Eltwise
