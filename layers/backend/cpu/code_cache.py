@@ -78,7 +78,10 @@ _only_compiled_into: str | None = None
 
 
 def only_compile() -> None:
-    """For the rest of this process: kernels are compiled into the folder of what is shipped, and compute nothing."""
+    """For the rest of this process: kernels are compiled into the folder of what is shipped, and compute nothing.
+
+    ValueError where no level of processors is chosen.
+    """
     global _only_compiled_into
     if processor.chosen() is None:
         raise ValueError("choose a level of processors by DEMITASSE_PROCESSOR")
