@@ -16,6 +16,7 @@ from demitasse.layers.convolution import Convolution, by
 
 class Deconvolution(Convolution):
     type = "Deconvolution"
+    launches_only = True
     upsamples, drawn_as = True, "upsampling"
     fields = ("convolution_param",)
     onnx_operator = "ConvTranspose"

@@ -14,6 +14,7 @@ class DepthwiseConvolution(Convolution):
     """A Convolution whose group is its number of channels."""
 
     type = "DepthwiseConvolution"
+    launches_only = True
     fields = ("convolution_param",)
 
     def setup(self, shapes):
@@ -30,3 +31,4 @@ class ConvolutionDepthwise(DepthwiseConvolution):
     """The same under the name that some forks gave it."""
 
     type = "ConvolutionDepthwise"
+    launches_only = True

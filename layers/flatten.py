@@ -8,6 +8,7 @@ from demitasse.proto.errors import SchemaFault
 
 class Flatten(ReshapingLayer):
     type = "Flatten"
+    launches_only = True
 
     def infer(self, shapes):
         (shape,), param = shapes, self.spec.flatten_param

@@ -82,7 +82,7 @@ class Layer:
     multiplies = False  # its first param multiplies the bottom: where that is all zero, the top is constant
     upsamples = False  # its weights may be fixed ones that interpolate
     takes_softmax = False  # of losses: bottom 0 holds scores, whose softmax it compares with the labels of bottom 1
-    launches_only = False  # at equal sizes it launches the same work on the device, and the host sees no numbers of it
+    launches_only = False  # at equal sizes it launches the same, and the host sees no numbers (not inherited)
     runs_user_code = False  # it hands on what it is asked to `user`, an object of a user's class
     drawn_as = ""  # what kind of box it is in a drawing: filter, upsampling, pooling, crop or join
     finds_boxes = False  # its top is boxes found: rows (image, class, score, x1, y1, x2, y2), in shares of the image
@@ -92,6 +92,7 @@ class Layer:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        cls.launches_only = vars(cls).get("launches_only", False)  # what extends a layer may do more
         if "type" in vars(cls):
             _classes[cls.type] = cls
 
@@ -236,8 +237,6 @@ class LossLayer(Layer):
 
 class ReshapingLayer(Layer):
     """The base of layers whose top holds the bottom's numbers in the shape that infer gives."""
-
-    launches_only = True
 
     def forward(self, xs):
         """The bottom's values in the shape that `infer` gives: a view."""

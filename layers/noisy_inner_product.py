@@ -16,7 +16,6 @@ from demitasse.proto.messages import FillerParameter
 
 class NoisyInnerProduct(InnerProduct):
     type = "NoisyInnerProduct"
-    launches_only = False  # it draws on the host
     fields = ("inner_product_param",)
     fuses_relu = multiplies = False
 

@@ -12,6 +12,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 
 class Reshape(ReshapingLayer):
     type = "Reshape"
+    launches_only = True
 
     def setup(self, shapes):
         dims = list(self.spec.reshape_param.shape.dim)

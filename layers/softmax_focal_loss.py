@@ -15,7 +15,6 @@ from demitasse.proto.errors import SchemaFault
 
 class SoftmaxWithFocalLoss(SoftmaxWithLoss):
     type = "SoftmaxWithFocalLoss"
-    launches_only = False  # it looks at the labels
     fields = ("focal_loss_param", "softmax_param", "loss_param")
 
     def setup(self, shapes):

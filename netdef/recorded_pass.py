@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from demitasse.layers.layer import Array, Layer
+from demitasse.layers.layer import Array, Layer, Param
 from demitasse.netdef.executor import Executor
 from demitasse.netdef.graph import Step, Value
 from demitasse.netdef.program import Call
@@ -20,6 +20,7 @@ class Stretch(NamedTuple):
     calls: list[Call]
     after: list[Call]
     entries: tuple[Value, ...]  # what the calls read and do not make
+    params: list[Param]  # of the calls' layers
 
     @property
     def steps(self) -> list[Step]:
@@ -61,7 +62,8 @@ def longest_stretch(calls: list[Call], refused: Collection[Step]) -> Stretch:
     inside = calls[begin:end]
     made = {value for call in inside for value in call.tops}
     read = dict.fromkeys(value for call in inside for value in call.bottoms if value not in made)
-    return Stretch(calls[:begin], inside, calls[end:], tuple(read))
+    params = [param for call in inside for param in call.layer.params]
+    return Stretch(calls[:begin], inside, calls[end:], tuple(read), params)
 
 
 class State:

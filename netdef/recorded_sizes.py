@@ -65,12 +65,14 @@ class RecordedSizes:
 
         Where more sizes than that take turns, those recorded first stay.
         """
-        if self._visits.get(sizes, 0) <= ORDINARY_PASSES or not self.backend.has_room_to_record():
+        if self._visits.get(sizes, 0) <= ORDINARY_PASSES:
             return False
-        if len(self.recordings) >= MAX_RECORDINGS:
-            oldest, recording = next(iter(self.recordings.items()))
-            if self._passes - recording.used_at < PATIENCE:
-                return False
+        oldest, full = next(iter(self.recordings), ()), len(self.recordings) >= MAX_RECORDINGS
+        if full and self._passes - self.recordings[oldest].used_at < PATIENCE:
+            return False
+        if not self.backend.has_room_to_record():  # which takes its time: asked last
+            return False
+        if full:
             self._let_go(oldest, self.recordings.pop(oldest))
         return True
 

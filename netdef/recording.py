@@ -14,6 +14,7 @@ is written into them counts as ever.  A layer that cannot be recorded after all 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 
 from demitasse.layers.layer import Array
@@ -36,7 +37,7 @@ class Recordings:
         self.sizes = RecordedSizes(self.backend)
         self._arrays: list[Array] = []  # of weights and gradients, as recorded
         self._program: Program | None = None
-        self._stretch = Stretch([], [], [], ())
+        self._stretch = Stretch([], [], [], (), [])
         self._last: tuple = (-1, (), None)  # the last forward pass: its number, its sizes, its recording
 
     def __len__(self) -> int:
@@ -98,9 +99,8 @@ class Recordings:
 
     def _look_at_arrays(self, stretch: Stretch) -> bool:
         """Whether the arrays of weights and gradients are those of the recordings; where not, these are dropped."""
-        params = [param for step in stretch.steps for param in step.layer.params]
-        arrays = [array for param in params for array in (param.data, param.grad)]
-        if len(arrays) == len(self._arrays) and all(a is b for a, b in zip(arrays, self._arrays, strict=True)):
+        arrays = [array for param in stretch.params for array in (param.data, param.grad)]
+        if len(arrays) == len(self._arrays) and all(map(operator.is_, arrays, self._arrays)):
             return True
         self._arrays = arrays
         self.drop()

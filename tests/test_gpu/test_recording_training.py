@@ -43,6 +43,7 @@ def test_every_type_that_may_be_recorded(specimen):
         arrays += [p.data for p in layer.params] + [p.grad for p in bench.learned]
         return [be.to_host(array).copy() for array in arrays]
 
+    assert not layer.state()
     results = []
     both_ways()  # what is made once
     try:
