@@ -45,11 +45,14 @@ class ROIPooling(RegionLayer):
         return [self.be.region_max_backward(dys[0], *self.saved) if need[0] else None, None]
 
     def to_onnx(self, graph, xs):
-        if self.spec.roi_pooling_param.pad_ratio:
-            raise SchemaFault("pad_ratio has no translation to ONNX")
-        x, rois = xs[0], graph.reshape(xs[1], [graph.size(xs[1], 0), 5])
-        scale = self.spec.roi_pooling_param.spatial_scale
-        return [graph.node("MaxRoiPool", x, rois, pooled_shape=list(self.cell_counts), spatial_scale=scale)]
+        x, rois, param = xs[0], graph.reshape(xs[1], [graph.size(xs[1], 0), 5]), self.spec.roi_pooling_param
+        if param.pad_ratio:
+            image, low, high = (graph.slice(rois, [i], [j], [1]) for i, j in ((0, 1), (1, 3), (3, 5)))
+            grown = (high - low + 1.0) * param.pad_ratio
+            rois = graph.concat([image, low - grown, high + grown], 1)
+        return [
+            graph.node("MaxRoiPool", x, rois, pooled_shape=list(self.cell_counts), spatial_scale=param.spatial_scale)
+        ]
 
     def _windows(self, first, last, axis, shape):
         """The cells of columns (axis 0) or rows (1) from pixel `first` to pixel `last`."""
