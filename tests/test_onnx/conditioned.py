@@ -14,9 +14,14 @@ FEW = 1e-3  # the share of numbers that may differ: where a maximum's place is t
 
 
 def made_up_inputs(net):
-    """Random numbers; boxes where an input has five numbers a row, the image's sizes where it has three."""
+    """Random numbers; boxes where an input has five numbers a row, the image's sizes where it has three; classes 0 and
+    1 where a loss takes it for labels."""
     random = np.random.default_rng(1)
     inputs = {name: random.standard_normal(net.shapes[name]).astype(np.float32) for name in net.inputs}
+    losses = [step for step in net.plan.steps if step.cls.is_loss]
+    labels = {step.bottoms[i].name for step in losses for i in step.cls.never_differentiable if i < len(step.bottoms)}
+    for name in labels & inputs.keys():
+        inputs[name][...] = random.integers(0, 2, net.shapes[name])
     images = [array.shape[2:] for array in inputs.values() if array.ndim == 4]
     for array in inputs.values():
         rows = array.reshape(len(array), -1)
