@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from demitasse.layers.layer import Layer
-from demitasse.proto.errors import LabelFault, ShapeFault
+from demitasse.proto.errors import LabelFault, SchemaFault, ShapeFault
 
 
 class RegionLayer(Layer):
@@ -17,6 +17,20 @@ class RegionLayer(Layer):
 
     bottoms = (2, 2)
     never_differentiable = (1,)
+
+    def cells_of(self, param, field: str) -> tuple[int, int]:
+        """(rows, columns) of cells that the message `field` asks for; SchemaFault where one, or the scale, is 0."""
+        if min(param.pooled_h, param.pooled_w) < 1 or param.spatial_scale <= 0:
+            raise SchemaFault(
+                f"pooled_h {param.pooled_h}, pooled_w {param.pooled_w} and spatial_scale {param.spatial_scale:g} must "
+                f"be above 0: write, say, {field} {{ pooled_h: 7 pooled_w: 7 spatial_scale: 0.0625 }}"
+            )
+        return param.pooled_h, param.pooled_w
+
+    def widened(self, corners, ratio: float):
+        """Corners (R, 4) of regions that grow on each side by so much of their sides."""
+        grown = (corners[:, 2:] - corners[:, :2] + 1) * ratio
+        return corners + self.xp.concatenate([-grown, grown], axis=1)
 
     def check_regions(self, shapes) -> int:
         """R; ShapeFault where the bottoms are no images and rois."""

@@ -11,7 +11,6 @@ Source: "Mask R-CNN" (He et al., 2017), 3.
 """
 
 from demitasse.layers.regions import RegionLayer
-from demitasse.proto.errors import SchemaFault
 
 
 class ROIAlign(RegionLayer):
@@ -21,13 +20,8 @@ class ROIAlign(RegionLayer):
     def setup(self, shapes):
         own = self.spec.HasField("roi_align_param") or not self.spec.HasField("roi_pooling_param")
         param = self.spec.roi_align_param if own else self.spec.roi_pooling_param
-        self.cell_counts, self.scale = (param.pooled_w, param.pooled_h), param.spatial_scale
-        self.samples = self.spec.roi_align_param.sampling_ratio
-        if min(self.cell_counts) < 1 or self.scale <= 0:
-            raise SchemaFault(
-                f"pooled_h {param.pooled_h}, pooled_w {param.pooled_w} and spatial_scale {self.scale:g} must be "
-                "above 0: write, say, roi_align_param { pooled_h: 7 pooled_w: 7 spatial_scale: 0.0625 }"
-            )
+        self.cell_counts = self.cells_of(param, "roi_align_param" if own else "roi_pooling_param")[::-1]
+        self.scale, self.samples = param.spatial_scale, self.spec.roi_align_param.sampling_ratio
         return []
 
     def infer(self, shapes):

@@ -10,7 +10,6 @@ Source: "Cascade R-CNN: Delving into high quality object detection" (Cai and Vas
 """
 
 from demitasse.layers.regions import RegionLayer
-from demitasse.proto.errors import SchemaFault
 
 
 class ROIGrid(RegionLayer):
@@ -18,13 +17,7 @@ class ROIGrid(RegionLayer):
     fields = ("roi_pooling_param",)
 
     def setup(self, shapes):
-        param = self.spec.roi_pooling_param
-        self.cell_counts = param.pooled_h, param.pooled_w
-        if min(self.cell_counts) < 1 or param.spatial_scale <= 0:
-            raise SchemaFault(
-                f"pooled_h {param.pooled_h}, pooled_w {param.pooled_w} and spatial_scale {param.spatial_scale:g} must "
-                "be above 0: write, say, roi_pooling_param { pooled_h: 7 pooled_w: 7 spatial_scale: 0.0625 }"
-            )
+        self.cell_counts = self.cells_of(self.spec.roi_pooling_param, "roi_pooling_param")
         return []
 
     def infer(self, shapes):
@@ -52,9 +45,9 @@ class ROIGrid(RegionLayer):
     def _places(self, corners, size):
         """(row, column, weight), each (R, pooled_h + 1, pooled_w + 1), of the four pixels around each point."""
         xp, param = self.xp, self.spec.roi_pooling_param
-        grown = (corners[:, 2:] - corners[:, :2] + 1) * param.pad_ratio
-        first = (corners[:, :2] - grown) * param.spatial_scale - 0.5
-        sides = (corners[:, 2:] + grown) * param.spatial_scale - 0.5 - first
+        corners = self.widened(corners, param.pad_ratio)
+        first = corners[:, :2] * param.spatial_scale - 0.5
+        sides = corners[:, 2:] * param.spatial_scale - 0.5 - first
         there, near = (sides > 0).all(1)[:, None, None], []
         for axis, (count, length) in enumerate(zip(self.cell_counts, size, strict=True)):  # down, then across
             start, side = (numbers[:, 1 - axis, None] for numbers in (first, sides))

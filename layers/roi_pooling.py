@@ -9,20 +9,13 @@ Source: "Fast R-CNN" (Girshick, 2015), 2.1.
 """
 
 from demitasse.layers.regions import RegionLayer, rounded
-from demitasse.proto.errors import SchemaFault
 
 
 class ROIPooling(RegionLayer):
     type = "ROIPooling"
 
     def setup(self, shapes):
-        param = self.spec.roi_pooling_param
-        self.cell_counts = param.pooled_h, param.pooled_w
-        if min(self.cell_counts) < 1 or param.spatial_scale <= 0:
-            raise SchemaFault(
-                f"pooled_h {param.pooled_h}, pooled_w {param.pooled_w} and spatial_scale {param.spatial_scale:g} must "
-                "be above 0: write, say, roi_pooling_param { pooled_h: 7 pooled_w: 7 spatial_scale: 0.0625 }"
-            )
+        self.cell_counts = self.cells_of(self.spec.roi_pooling_param, "roi_pooling_param")
         return []
 
     def infer(self, shapes):
@@ -32,8 +25,7 @@ class ROIPooling(RegionLayer):
         x, rois = xs
         image, corners = self.regions(rois, len(x))
         if self.spec.roi_pooling_param.pad_ratio:
-            grown = (corners[:, 2:] - corners[:, :2] + 1) * self.spec.roi_pooling_param.pad_ratio
-            corners = corners + self.xp.concatenate([-grown, grown], axis=1)
+            corners = self.widened(corners, self.spec.roi_pooling_param.pad_ratio)
         corners = rounded(self.xp, corners * self.spec.roi_pooling_param.spatial_scale)
         columns, rows = (self._windows(corners[:, axis], corners[:, 2 + axis], axis, x.shape) for axis in (0, 1))
         y, index = self.be.region_max_forward(x, image, rows, columns)
