@@ -14,9 +14,9 @@ class Dropout(Layer):
 
     def setup(self, shapes):
         self.ratio = self.spec.dropout_param.dropout_ratio
-        if not 0 <= self.ratio < 1:
-            raise SchemaFault(f"dropout_ratio {self.ratio:g} is not a share from 0 (drop nothing) to below 1")
         self.draws = self.train or self.spec.dropout_param.sample_weights_test
+        if not 0 <= self.ratio < 1 and (self.draws or self.ratio != 1):  # Caffe's TEST takes 1, too
+            raise SchemaFault(f"dropout_ratio {self.ratio:g} is not a share from 0 (drop nothing) to below 1")
         return []
 
     def forward(self, xs):

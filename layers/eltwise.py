@@ -1,6 +1,7 @@
 """Eltwise: the SUM (each bottom times its coeff), the PROD or the MAX of bottoms of equal shape.
 
 Of equal values MAX takes the second bottom's before the first's, and either before those of later bottoms.
+A single bottom, which Caffe refuses, is that times its coeff (FlowNet's nets scale by it).
 """
 
 from demitasse.layers.layer import SAME_COORDS, Layer
@@ -12,7 +13,7 @@ class Eltwise(Layer):
     type = "Eltwise"
     launches_only = True
     drawn_as = "join"
-    bottoms = (2, None)
+    bottoms = (1, None)
     in_place = fuses_relu = True
 
     def setup(self, shapes):
@@ -28,6 +29,8 @@ class Eltwise(Layer):
         return []
 
     def advice(self, shapes):
+        if len(shapes) == 1 and self.coeffs == [1]:
+            return ["there is one bottom and no coeff, so that the top is the bottom: is another bottom missing?"]
         ignored = self.spec.eltwise_param.coeff and self.operation == EltwiseParameter.MAX
         return ["coeff is ignored for operation: MAX"] if ignored else []
 

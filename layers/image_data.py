@@ -1,4 +1,7 @@
-"""ImageData: images named in a text file, a line "path label" each."""
+"""ImageData: images named in a text file, a line "path label" each.
+
+With label_dim (HashNet) a line has so many labels, which may be real numbers.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class LabelledImages(ListedSource):
 
 
 class ImageData(FeedLayer):
-    """Image files and labels of a list: tops (N, C, H, W) and (N,)."""
+    """Image files and labels of a list: tops (N, C, H, W) and (N,), or (N, label_dim) where that is above 1."""
 
     type = "ImageData"
     tops = (2, 2)
@@ -39,11 +42,13 @@ class ImageData(FeedLayer):
     def told_shapes(self):
         fields = self.spec.image_data_param
         shape = told_image_shape(fields, self.spec.transform_param, self.train)
-        return [shape, shape[:1]] if shape else None
+        return [shape, shape[:1] + (fields.label_dim,) * (fields.label_dim > 1)] if shape else None
 
     def open(self):
         fields, transform = self.spec.image_data_param, Transformer(self.spec.transform_param, self.train)
-        entries = read_labelled(fields.source, "image_data_param: source")
+        if not fields.label_dim:
+            raise SchemaFault("image_data_param: label_dim 0: a line has a label at least, whoever reads it")
+        entries = read_labelled(fields.source, "image_data_param: source", fields.label_dim)
         if fields.pair_size > len(entries):
             raise SchemaFault(f"image_data_param: pair_size {fields.pair_size} is more than the {len(entries)} lines")
         return LabelledImages(fields, "image_data_param", entries, transform), fields.batch_size, fields.rand_skip

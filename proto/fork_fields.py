@@ -1,9 +1,10 @@
 """Fields of Caffe's forks that the schema does not have.
 
 IDLE ones say nothing about the numbers: they are read over, with one warning for a file.  A field belongs there only if
-leaving it out changes no value that a net computes, or if it speaks to something that is refused elsewhere (MyCaffe's
-image database).  REFUSED ones do count: a net with them can be read, but the layer that has them cannot be built, and
-inputs may stand in for it.  Whatever else a fork has added is in caffe.proto, or is a fault.
+leaving it out changes no value that a net computes, if it speaks to something that is refused elsewhere (MyCaffe's
+image database), or if it has a net imitate what is computed here (arithmetic of 8 bits).  REFUSED ones do count: a net
+with them can be read, but the layer that has them cannot be built, and inputs may stand in for it.  Whatever else a
+fork has added is in caffe.proto, or is a fault.
 """
 
 from __future__ import annotations
@@ -46,6 +47,14 @@ IDLE = (
     ForkFields("ConvolutionParameter", "conv_algos_override cudnn_convolution_algo_seeker", "NVIDIA", ALGORITHM),
     ForkFields("ConvolutionParameter", "cudnn_workspace_limit cudnn_worspace_allow_on_groups", "MyCaffe", MEMORY),
     ForkFields("RecurrentParameter", "cudnn_enable_tensor_cores use_cudnn_rnn8_if_supported", "MyCaffe", ALGORITHM),
+    ForkFields(
+        "LayerParameter",
+        "quantization_param",
+        "Ristretto, Intel",
+        "all is computed in floating point, which numbers of few bits approximate",
+    ),
+    ForkFields("PairwiseParameter", "l_threshold q_threshold q_gamma", "HashNet", "nothing overflows here"),
+    ForkFields("LayerParameter", "deletebottom deletetop", "DenseReg", MEMORY),
     ForkFields(ANY, "engine", "NVIDIA, Intel and others", ALGORITHM),
     ForkFields("LayerParameter", "strict_dim", "DeepLab", "how a weights file is matched"),
     ForkFields("V1LayerParameter", "strict_dim", "DeepLab", "how a weights file is matched"),

@@ -4,7 +4,8 @@ DeepLab's `hole` is `dilation`; C3D's Convolution3D, Deconvolution3D and Pooling
 NdPooling, are Convolution, Deconvolution and Pooling over the axes depth, height, width; SENet's CuDNNBatchNorm is
 PSPNet's BN, whose four blobs it has; C3D's first VIDEO_DATA kept its fields in image_data_param; CRNN's Transpose
 is Permute; DeepLab's first ImageSegData said has_label; joyousrabbit's RandomData is Data that shuffles;
-MyCaffe's SoftmaxCrossEntropy2Loss is SoftmaxWithLoss.
+MyCaffe's SoftmaxCrossEntropy2Loss is SoftmaxWithLoss; DeconvNet's Unpooling is Upsample; Ristretto's types are those
+whose arithmetic they imitate; what several forks call L2Norm or the like is Norm.
 """
 
 from __future__ import annotations
@@ -25,12 +26,21 @@ _TYPES = {
     "SoftmaxCrossEntropy2Loss": "SoftmaxWithLoss",
     "VoxelSoftmax": "Softmax",
     "VoxelSoftmaxWithLoss": "SoftmaxWithLoss",
+    "ConvolutionRistretto": "Convolution",
+    "DeconvolutionRistretto": "Deconvolution",
+    "FcRistretto": "InnerProduct",
+    "LRNRistretto": "LRN",
+    "L2Norm": "Norm",
+    "L2Normalization": "Norm",
+    "NormalizationL2": "Norm",
+    "SequenceAccuracy": "LabelsequenceAccuracy",
 }
 _MESSAGES = {
     "convolution3d_param": "convolution_param",
     "pooling3d_param": "pooling_param",
     "cudnn_batch_norm_param": "bn_param",
     "lstm_simple_param": "lstm_param",
+    "Sequence_accuracy_param": "labelsequence_accuracy_param",
 }
 
 
@@ -79,6 +89,8 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         layer.type = "StackedLSTM"
     if layer.type == "ROIAlign" and layer.roi_pooling_param.HasField("pad_ratio"):  # Cascade R-CNN's
         layer.type = "ROIGrid"
+    if layer.type == "Unpooling":
+        _upgrade_unpooling(layer)
     if layer.type == "VideoData" and layer.HasField("image_data_param"):
         for field, value in layer.image_data_param.ListFields():
             setattr(layer.video_data_param, field.name, value)
@@ -124,6 +136,21 @@ def _upgrade_lstm_attention(layer) -> None:
         if given.HasField(name):
             getattr(layer.lstm_param, name).CopyFrom(getattr(given, name))
     layer.ClearField("lstm_attention_param")
+
+
+def _upgrade_unpooling(layer) -> None:
+    """DeconvNet's Unpooling by MAX puts values back where a pooling's mask, its second bottom, says; TILE repeats."""
+    given, todays = layer.unpooling_param, layer.upsample_param
+    strides = [getattr(given, name) if given.HasField(name) else given.stride for name in ("stride_h", "stride_w")]
+    sizes = [getattr(given, name) or given.unpool_size for name in ("unpool_h", "unpool_w")]
+    if given.unpool == given.AVE or len(layer.bottom) == (1 if given.unpool == given.MAX else 2):
+        raise SchemaFault("Unpooling is read with unpool: MAX and two bottoms, or unpool: TILE and one")
+    layer.type = "Upsample"
+    if all(sizes) and given.unpool == given.MAX:
+        todays.upsample_h, todays.upsample_w = sizes
+    else:
+        todays.scale_h, todays.scale_w = strides
+    layer.ClearField("unpooling_param")
 
 
 def _rename(message, name: str, todays: str) -> None:

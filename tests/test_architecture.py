@@ -50,6 +50,7 @@ HOST_LAYERS = {
     "database_data",
     "annotated_data",
     "image_data",
+    "image_labelmap_data",
     "image_seg_data",
     "instance_data",
     "hdf5_data",

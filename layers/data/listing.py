@@ -15,10 +15,11 @@ from demitasse.proto.input_paths import located
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line: the image's name, its label (a class number, or a label image's name), and where it stands."""
+    """One line: the image's name, its label (a class number, several numbers, or a label image's name), and where it
+    stands."""
 
     name: str
-    label: int | str
+    label: int | tuple[float, ...] | str
     line: int
 
 
@@ -39,21 +40,30 @@ def read_lines(path: str, field: str, what: str = IMAGE_LINE) -> Iterator[tuple[
         raise DataFault(f"{field}: '{path}' has no lines; write, a line each, {what}")
 
 
-def read_labelled(path: str, field: str) -> list[Entry]:
-    """Lines "path label": the label is the last word, so that paths may hold spaces.
+def read_labelled(path: str, field: str, labels: int = 1) -> list[Entry]:
+    """Lines "path label": the label is the last word, so that paths may hold spaces; or the last `labels` words, which
+    may be real numbers.
 
     DataFault for another line, with its number.
     """
     entries = []
     for number, line in read_lines(path, field):
+        name, *last = line.rsplit(None, labels)
         try:
-            name, label = line.rsplit(None, 1)
-            entries.append(Entry(name, int(label), number))
+            if len(last) != labels:
+                raise ValueError
+            label = int(last[0]) if labels == 1 else tuple(map(float, last))
         except ValueError:
             raise DataFault(
-                f"{path}:{number}: '{line}' does not end with a space and a whole number, the label; "
-                "other labels (real numbers, several per image) go into HDF5Data"
+                f"{path}:{number}: '{line}' does not end with "
+                + (
+                    "a space and a whole number, the label; other labels (real numbers, several per image) go into "
+                    "HDF5Data, and several into label_dim"
+                    if labels == 1
+                    else f"{labels} numbers, as label_dim says"
+                )
             ) from None
+        entries.append(Entry(name, label, number))
     return entries
 
 

@@ -62,6 +62,14 @@ def image_seg_data(folder):
     )
 
 
+def image_labelmap_data(folder):
+    dense_image_data(folder)
+    return (
+        'type: "ImageLabelmapData" transform_param { crop_size: 9 mirror: true } '
+        'image_data_param { source: "list.txt" batch_size: 3 shuffle: true }'
+    )
+
+
 def video_data(folder):
     images, _ = digits(6)
     for film in range(2):
@@ -108,6 +116,7 @@ KINDS = [
     image_data,
     dense_image_data,
     image_seg_data,
+    image_labelmap_data,
     hdf5_data,
     window_data,
     video_data,

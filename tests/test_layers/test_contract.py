@@ -23,6 +23,7 @@ WITHOUT_SPECIMEN = {
     "HDF5Data",
     "HDF5Output",
     "ImageData",
+    "ImageLabelmapData",
     "ImageSegData",
     "Input",
     "MatWrite",

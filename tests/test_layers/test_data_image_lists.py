@@ -34,6 +34,16 @@ def test_images_come_in_the_order_of_the_list(five):
     assert np.array_equal(tops[0][0][0], pictures(5)[0][0].transpose(2, 0, 1)[::-1])
 
 
+def test_several_labels_of_a_line(five):
+    listing = five.parent / "labels.txt"
+    names = [line.split()[0] for line in five.read_text().splitlines()]
+    listing.write_text("".join(f"{name} {i} -1 0.5\n" for i, name in enumerate(names)))
+    ((_, labels),) = batches(image_data(listing, "label_dim: 3"), 1)
+    assert labels.tolist() == [[0, -1, 0.5], [1, -1, 0.5]]
+    with pytest.raises(DataFault, match=r"labels.txt:1: '.* 0 -1 0.5' does not end with 4 numbers, as label_dim says"):
+        image_data(five.parent / "labels.txt", "label_dim: 4").forward([])
+
+
 def test_grey_and_resized(five):
     ((image, _),) = batches(image_data(five, "is_color: false new_height: 20 new_width: 24"), 1)
     assert image.shape == (2, 1, 20, 24)

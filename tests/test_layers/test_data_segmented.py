@@ -1,4 +1,4 @@
-"""ImageSegData: labels stay on their pixels through scale, fill, crop and mirror; its three kinds of labels."""
+"""ImageSegData and ImageLabelmapData: labels stay on their pixels through scale, fill, crop and mirror; their kinds."""
 
 import numpy as np
 import pytest
@@ -90,3 +90,31 @@ def test_a_net_is_sized_without_its_data_and_mistakes_are_told(pairs):
     Image.fromarray(np.zeros((3, 4), np.uint8)).save(pairs / "l0.png")
     with pytest.raises(ShapeFault, match="l0.png' .*is 3 x 4 but its image is 30 x 44"):
         made(pairs)
+
+
+@pytest.mark.independent("ImageLabelmapData")
+@pytest.mark.parametrize("size", ["", "new_height: 40 new_width: 40"])
+def test_edges_are_pixels_of_128_and_more(tmp_path, size):
+    grey = np.array([[0, 127, 128, 255]], np.uint8).repeat(20, 0).repeat(5, 1)
+    Image.fromarray(grey).save(tmp_path / "map.png")
+    Image.fromarray(np.repeat(grey[:, :, None], 3, 2)).save(tmp_path / "image.png")
+    (tmp_path / "list.txt").write_text("image.png map.png\n")
+    data = layer(
+        f"""type: "ImageLabelmapData" top: "data" top: "label"
+        transform_param {{ crop_size: 16 mirror: true mean_value: 9 }}
+        image_data_param {{ source: "{tmp_path}/list.txt" root_folder: "{tmp_path}/" batch_size: 8 {size} }}""",
+        "TRAIN",
+    )
+    images, labels = data.forward([])
+    assert images.shape == (8, 3, 16, 16) and labels.shape == (8, 1, 16, 16)
+    assert np.array_equal(labels[:, 0], images[:, 0] + 9 >= 128) and 0 < labels.mean() < 1
+    data.close()
+
+
+def test_a_map_of_edges_has_the_size_of_its_image(pairs):
+    (pairs / "list.txt").write_text("0.png l1.png\n")
+    with pytest.raises(ShapeFault, match=r"l1.png' .*list.txt:1. is 20 x 70 but its image is 30 x 44"):
+        layer(
+            f"""type: "ImageLabelmapData" top: "data" top: "label"
+            image_data_param {{ source: "{pairs}/list.txt" root_folder: "{pairs}/" }}"""
+        ).forward([])

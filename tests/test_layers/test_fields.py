@@ -35,6 +35,7 @@ BY_TYPE = {
     "NoisyInnerProduct": {"enable_noise"},  # what made an InnerProduct one
     "InnerProduct": {"enable_noise", "sigma_init"},
     "CInnerProduct": {"enable_noise", "sigma_init"},
+    "ScaleTanH": {"gamma", "power"},  # nothing was learned yet in its specimens
     "ConvolutionDepthwise": {"bias_filler"},  # its specimen has no bias
 }
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from demitasse.proto.errors import GraphFault, SchemaFault
+from demitasse.proto.errors import GraphFault, SchemaFault, ShapeFault
 from demitasse.proto.messages import NetParameter
 from tests.test_layers.building import build, normal
 from tests.test_layers.opencv import opencv_tops
@@ -62,3 +62,15 @@ def test_mistakes():
         layer_of("norm_param { } normalize_param { }", (2, 3))
     with pytest.raises(SchemaFault, match="L1 or L2"):
         layer_of("normalize_param { normalize_type: 'L3' }", (2, 3))
+
+
+@pytest.mark.independent("GroupNorm")
+def test_group_norm_knows_the_numbers_of_its_group_only():
+    x = normal(2, 6, 3, 2)
+    (y,) = build("type: 'GroupNorm' group_norm_param { group_num: 2 eps: 0.01 }", x.shape).forward([x])
+    for item, found in zip(x, y, strict=True):
+        for group in (slice(0, 3), slice(3, 6)):
+            mean, variance = np.mean(item[group]), np.var(item[group])
+            np.testing.assert_allclose(found[group], (item[group] - mean) / np.sqrt(variance + 0.01))
+    with pytest.raises(ShapeFault, match=r"shape \(2, 6, 3, 2\): group_num 32 must divide its channels"):
+        build("type: 'GroupNorm'", x.shape)

@@ -165,8 +165,8 @@ def test_every_v1_type_has_todays_name():
         "EuclideanLoss Eltwise Exp Flatten HDF5Data HDF5Output HingeLoss Im2col ImageData InfogainLoss InnerProduct "
         "LRN MemoryData MultinomialLogisticLoss MVN Pooling Power ReLU Sigmoid SigmoidCrossEntropyLoss Silence "
         "Softmax SoftmaxWithLoss Split Slice TanH WindowData Threshold "
-        "ColinearConvolution Crop ImageSegData Interp MatWrite MultiStageMeanfield Padding SegAccuracy VideoData "
-        "VideoSegmentationData VideoWithVoxelTruthData".split()
+        "BN ColinearConvolution Crop DenseImageData ImageSegData Interp MatWrite MultiStageMeanfield Padding "
+        "SegAccuracy Upsample VideoData VideoSegmentationData VideoWithVoxelTruthData".split()
     )
 
 

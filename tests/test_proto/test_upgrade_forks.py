@@ -50,6 +50,44 @@ def test_senets_batch_norm_is_pspnets():
     assert layer.bn_param.HasField("frozen") and not layer.bn_param.HasField("scale_filler")
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("unpool: MAX kernel_size: 2 stride: 2 unpool_size: 14", (14, 14, 2, 2)),
+        ("kernel_size: 2 stride_h: 2 stride_w: 3", (0, 0, 2, 3)),
+        ("unpool_h: 5 unpool_w: 6", (5, 6, 2, 2)),
+    ],
+)
+def test_deconvnets_unpooling_is_upsampling(fields, expected):
+    layer = layer_of(f"layers {{ type: UNPOOLING bottom: 'x' bottom: 'mask' unpooling_param {{ {fields} }} }}")
+    param = layer.upsample_param
+    assert layer.type == "Upsample" and not layer.HasField("unpooling_param")
+    assert (param.upsample_h, param.upsample_w, param.scale_h, param.scale_w) == expected
+
+
+def test_unpooling_without_a_mask_repeats_values():
+    layer = layer_of("layer { type: 'Unpooling' bottom: 'x' unpooling_param { unpool: TILE stride: 2 } }")
+    assert layer.upsample_param.scale_h == 2 and not layer.upsample_param.HasField("upsample_h")
+    for fields in ("unpool: AVE", "unpool: MAX"):
+        with pytest.raises(SchemaFault, match="Unpooling is read with unpool: MAX and two bottoms"):
+            layer_of(f"layer {{ type: 'Unpooling' bottom: 'x' unpooling_param {{ {fields} }} }}")
+
+
+def test_segnets_types_of_2014():
+    layer = layer_of("layers { name: 'b' type: BN bn_param { shift_filler { value: 0.001 } bn_mode: INFERENCE } }")
+    assert layer.type == "BN" and layer.bn_param.bn_mode == layer.bn_param.INFERENCE
+    assert layer_of("layers { type: UPSAMPLE upsample_param { scale: 3 } }").upsample_param.scale == 3
+    layer = layer_of("layers { type: DENSE_IMAGE_DATA dense_image_data_param { batch_size: 3 } }")
+    assert layer.type == "DenseImageData" and layer.dense_image_data_param.batch_size == 3
+
+
+def test_arithmetic_of_few_bits_is_read_over():
+    fields = "convolution_param { num_output: 2 kernel_size: 3 } quantization_param { bw_params: 8 }"
+    with pytest.warns(UserWarning, match=r"quantization_param \(Ristretto, Intel: all is computed in floating point"):
+        layer = layer_of(f"layer {{ name: 'c' type: 'ConvolutionRistretto' {fields} }}")
+    assert layer.type == "Convolution"
+
+
 def test_fields_that_change_no_number_are_one_warning():
     text = (
         "default_forward_type: FLOAT16\nname: 'n'\n"
