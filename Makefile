@@ -38,7 +38,7 @@ GPU_EXTRA ?= gpu
 GPU_NEEDS  = import cupy, google.protobuf, numpy, PIL, pytest, scipy
 GPU_RUN    = $$($(PYTHON) -c '$(GPU_NEEDS)' 2>/dev/null && echo $(PYTHON) || echo $(RUN))
 # What pretends a GPU, or runs on the CPU, is for `make test`.
-GPU_FILES  = $(addprefix tests/test_gpu/test_, benchmark.py device.py images.py images_in_nets.py names.py nvrtc.py \
+GPU_FILES  = $(addprefix tests/test_gpu/test_, benchmark.py device.py names.py nhwc.py nhwc_in_nets.py nvrtc.py \
              whole_nets_on_gpu.py)
 GPU_TESTS  = $(GPU_FILES) tests/test_solver/test_on_a_device.py tests/test_layers -k "gpu or device" \
              --ignore=tests/test_layers/test_cpu_backend.py

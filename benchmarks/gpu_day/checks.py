@@ -25,7 +25,7 @@ PACKAGES += ("nvidia-nccl-cu13", "nvidia-cublas", "torch", "triton", "numpy", "s
 TOLERANCE = 1e-5
 TESTS = {
     "contract of every layer type": ("tests/test_layers/test_contract.py",),
-    "primitives, images": ("tests/test_gpu/test_images.py", "tests/test_gpu/test_images_in_nets.py"),
+    "primitives, channels last": ("tests/test_gpu/test_nhwc.py", "tests/test_gpu/test_nhwc_in_nets.py"),
     "nets, training": ("tests/test_gpu/test_device.py", "tests/test_solver/test_on_a_device.py"),
 }
 COPIED = 1 << 30  # bytes, to measure the memory's speed

@@ -76,7 +76,7 @@ class Clock:
             geometry.pad,
             geometry.stride,
             geometry.dilation,
-            cudnn.half,
+            cudnn.fp16,
             cudnn.layout is not None,
             bias=fused,
             relu=fused,
@@ -92,7 +92,7 @@ class Clock:
     def _run(self, plan):
         """A function that runs the plan once, on arrays of zeros."""
         cudnn, xp = self.be.cudnn, self.be.xp
-        kind = "float16" if cudnn.half else "float32"
+        kind = "float16" if cudnn.fp16 else "float32"
         operands = [xp.zeros(int(np.prod(tensor.get_dim())), kind) for tensor in plan.inputs]
         out, workspace = xp.zeros(int(np.prod(plan.out_shape)), kind), xp.zeros(max(1, plan.workspace), "uint8")
         stream = xp.cuda.get_current_stream().ptr

@@ -130,7 +130,7 @@ static inline int atomicMax(int* place, int value) {
 }
 
 // The bits of the half-precision number nearest to x (ties to even), and back.
-static inline unsigned short half_bits(float x) {
+static inline unsigned short fp16_bits(float x) {
     uint32_t bits, sign, shifted;
     std::memcpy(&bits, &x, 4);
     sign = bits >> 16 & 0x8000, bits &= 0x7fffffff;

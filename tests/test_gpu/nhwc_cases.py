@@ -1,4 +1,4 @@
-"""What the tests of images with their channels last share."""
+"""What the tests of channels-last tensors share."""
 
 import numpy as np
 

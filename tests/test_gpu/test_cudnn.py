@@ -40,7 +40,7 @@ def test_three_directions(make, name, precision, tolerance):
     be = make(precision)
     geometry, shape, k = GEOMETRIES[name]
     x, w, b = values(shape, 1), values((k, shape[1] // geometry.group, *geometry.kernel), 2), values((k,), 3)
-    dy = values((shape[0], k, *geometry.out_size(shape[2:])), 4, scale=1e-9)  # far below half's smallest number
+    dy = values((shape[0], k, *geometry.out_size(shape[2:])), 4, scale=1e-9)  # far below fp16's smallest value
     gx, gw, gb, gdy = (be.asarray(a) for a in (x, w, b, dy))
 
     def near(got, expected):
@@ -114,7 +114,7 @@ def test_only_so_many_plans_are_kept(make, monkeypatch):
 
 
 def test_half_precision_neither_overflows_nor_vanishes(make):
-    """Sums of 14,400 products of numbers far from 1, all of one sign; in half's own range they would be infinite."""
+    """Sums of 14,400 products of values far from 1, all of one sign; in fp16's own range they would be infinite."""
     be = make("fp16")
     geometry = ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1))
     x, dy = np.full((1, 2, 120, 120), 3000, np.float32), np.full((1, 3, 120, 120), 2e-9, np.float32)
@@ -132,7 +132,7 @@ def test_both_ways_back_convert_the_gradient_once(make):
     be.runtime.launches.clear()
     dx = be.conv_backward(x, dy, w, geometry, dw, True)
     count = be.runtime.launches.count
-    assert count("largest") == 2 and count("to_nhwc_half") == 3  # x, dy and w
+    assert count("largest") == 2 and count("to_nhwc_fp16") == 3  # x, dy and w
     assert np.array_equal(be.to_host(dx), be.to_host(be.conv_backward_data(dy, w, geometry, shape[2:])))
     assert be.cudnn._gradient is None
 
@@ -146,7 +146,7 @@ def test_frozen_weights_are_converted_once(make):
     with be.frozen_weights(), be.frozen_weights():
         for _ in range(3):
             assert np.array_equal(be.to_host(be.conv_forward(x, w, None, geometry)), before)
-    assert be.runtime.launches.count("to_nhwc_half") == 4  # three images
+    assert be.runtime.launches.count("to_nhwc_fp16") == 4  # three tensors
     w *= 2
     doubled = be.to_host(be.conv_forward(x, w, None, geometry))
     assert np.array_equal(doubled, 2 * before)  # nothing was kept

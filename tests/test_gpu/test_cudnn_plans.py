@@ -40,9 +40,9 @@ def plans_of(net):
             if not issubclass(step.cls, layer_class("Convolution")):
                 continue
             layer, bottom, top = step.layer, step.bottoms[0].shape, step.tops[0].shape
-            turned = step.cls.type == "Deconvolution"
-            image, key = (top if turned else bottom), (layer.params[0].shape, layer.geometry)
-            bias = len(layer.params) > 1 and not turned
+            transposed = step.cls.type == "Deconvolution"
+            image, key = (top if transposed else bottom), (layer.params[0].shape, layer.geometry)
+            bias = len(layer.params) > 1 and not transposed
             asked.add(("fprop", image, *key, bias, bias))
             asked.add(("fprop", image, *key, bias, False))
             asked.add(("dgrad", image, *key, False, False))
@@ -71,7 +71,7 @@ def test_every_convolution_has_a_plan(net, planner):
                     relu,
                     deterministic,
                 )
-                assert (planner.plan(spec, image) is None) == spec.by_products(image)
+                assert (planner.plan(spec, image) is None) == spec.prefers_cublas(image)
 
 
 @pytest.mark.full
@@ -87,15 +87,15 @@ def test_a_recipe_is_the_engine_that_the_heuristics_chose(planner, tf32):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("half", [False, True])
-def test_no_large_convolution_of_fcn_is_turned_round_or_leaves_the_tensor_cores(planner, half):
-    """Forward needs no memory for copies of its images or weights, and fc6 runs as a convolution of 1x1."""
+@pytest.mark.parametrize("fp16", [False, True])
+def test_no_large_convolution_of_fcn_is_transposed_or_leaves_the_tensor_cores(planner, fp16):
+    """Forward needs no memory for copies of its data or weights, and fc6 runs as a convolution of 1x1."""
     from demitasse.layers.backend.gpu.cudnn_spec import Spec
 
     seen = 0
     for direction, image, weights, g, bias, relu in plans_of("voc-fcn8s"):
         if direction == "fprop" and relu and min(weights[:2]) >= 64:
-            plan = planner.plan(Spec(direction, weights, g.pad, g.stride, g.dilation, half, True, bias, relu), image)
+            plan = planner.plan(Spec(direction, weights, g.pad, g.stride, g.dilation, fp16, True, bias, relu), image)
             assert plan.workspace < 32 << 20 and plan.spec.relu, (weights, image, plan.name)
             seen += 1
     assert seen == 30

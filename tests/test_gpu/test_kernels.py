@@ -195,7 +195,7 @@ def test_half_precision_is_that_of_numpy(gpu):
         exact, next_to = every.astype(np.float32), np.nextafter(every, np.float16(0)).astype(np.float32)
         between = 0.5 * exact + 0.5 * next_to  # ties
     numbers = np.concatenate([exact, between, values(20000) * np.float32(10) ** values(20000, seed=2)])
-    image = NhwcLayout(gpu.runtime, half=True).tensor(gpu.asarray(numbers.reshape(1, 1, 1, -1)))
+    image = NhwcLayout(gpu.runtime, fp16=True).tensor(gpu.asarray(numbers.reshape(1, 1, 1, -1)))
     with np.errstate(over="ignore"):
         expected = numbers.astype(np.float16)
     assert np.array_equal(gpu.to_host(image.array).ravel(), expected, equal_nan=True)
@@ -237,7 +237,7 @@ def test_every_kernel_has_a_caller():
     """What nothing launches is not proven by the goldens: sweep.py and this folder launch all that is named."""
     named = {name for path in KERNELS.glob("*.cu") for name in signatures(path.stem)}
     backend = "".join(path.read_text() for path in KERNELS.parent.glob("*.py"))
-    called = {name for name in named for stem in (name, name.removesuffix("_half")) if f'"{stem}"' in backend}
+    called = {name for name in named for stem in (name, name.removesuffix("_fp16")) if f'"{stem}"' in backend}
     assert named - called == set()
 
 

@@ -19,13 +19,13 @@ def on_a_gpu(request, monkeypatch):
 
 
 def test_several_images_of_changing_sizes():
-    plain, recorded = pair()
+    unrecorded, recorded = pair()
     seen = []
     for size in [(17, 13)] * 4 + [(9, 20), (17, 13), (9, 20), (9, 20), (9, 20), (17, 13)]:
         for inputs in images(2, *size):
-            seen.append(forward([plain, recorded], inputs)["loss"])
-    assert len(recorded.recordings) == 2 and not len(plain.recordings) and len(set(map(float, seen))) == 4
-    assert recorded.shapes == plain.shapes and not recorded.recordings.refused
+            seen.append(forward([unrecorded, recorded], inputs)["loss"])
+    assert len(recorded.recordings) == 2 and not len(unrecorded.recordings) and len(set(map(float, seen))) == 4
+    assert recorded.shapes == unrecorded.shapes and not recorded.recordings.refused
 
 
 def test_outputs_stay_what_they_were_when_the_next_pass_runs():
@@ -48,7 +48,7 @@ def test_weights_written_in_place_count():
 
 
 def test_another_way_for_other_weights_is_recorded_anew(monkeypatch):
-    monkeypatch.setattr("demitasse.layers.backend.gpu.recording.LOOKS", 2)
+    monkeypatch.setattr("demitasse.layers.backend.gpu.recording.CHECK_EVERY", 2)
     nets = pair(precision="fp32")
     for net in nets:
         net.forward(image(17, 13))

@@ -21,7 +21,7 @@ COLUMN_BYTES = 256 << 20  # a strip of im2col columns; a whole image's can be ov
 
 @takes(lambda x, *_, **__: x.ndim == 4)
 def conv_forward(be, x, w, b, geom, relu=None, out=None):
-    flat = relu == 0  # cuDNN's epilogue knows the plain ReLU
+    flat = relu == 0  # cuDNN's epilogue knows ReLU without a negative slope
     done = _cudnn(be, "forward", x, w, b, geom, flat)
     if done is not None:
         y, fused = done
@@ -204,7 +204,7 @@ def bias_backward(be, dy, db):
 
 
 def _channel_sums_of(be, dy):
-    """(C, strips): what each strip of pixels adds up to."""
+    """(C, strips): the sum of each strip of pixels."""
     n, channels, inner = len(dy), dy.shape[1], math.prod(dy.shape[2:])
     strips = max(1, min(n * inner // 4096, 64))
     partial = be.empty((channels, strips))
@@ -224,8 +224,8 @@ def _channel_sums_of(be, dy):
     return partial
 
 
-def _conv_constants(be, geom, image, out):
-    return be.runtime.constants((*image, *out, *geom.kernel, *geom.stride, *geom.pad, *geom.dilation))
+def _conv_constants(be, geom, data_shape, out):
+    return be.runtime.constants((*data_shape, *out, *geom.kernel, *geom.stride, *geom.pad, *geom.dilation))
 
 
 def _epilogue(be, y, b, relu):
@@ -256,5 +256,5 @@ def _weight_rows(w, geom):
 
 
 def _grouped_rows(y, geom):
-    """(N, group, channels of a group, pixels) of images."""
+    """(N, group, channels of a group, pixels) of y (N, C, h, w)."""
     return y.reshape(len(y), geom.group, y.shape[1] // geom.group, math.prod(y.shape[2:]))

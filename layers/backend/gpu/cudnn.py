@@ -16,7 +16,7 @@ from demitasse.layers.backend.gpu.cudnn_spec import Spec
 from demitasse.layers.backend.gpu.nhwc import NhwcLayout, NhwcTensor
 from demitasse.layers.backend.gpu.runtime import ALIGNMENT
 
-FP16_MAX = 65504 / 2  # half of half's largest number: room for rounding
+FP16_MAX = 65504 / 2  # half of fp16's largest value: room for rounding
 
 
 class Cudnn:
@@ -24,8 +24,8 @@ class Cudnn:
 
     def __init__(self, runtime, precision: str, deterministic: bool):
         self.runtime, self.xp = runtime, runtime.xp
-        self.half = precision == "fp16"
-        self.layout = None if precision == "fp32" else NhwcLayout(runtime, self.half)
+        self.fp16 = precision == "fp16"
+        self.layout = None if precision == "fp32" else NhwcLayout(runtime, self.fp16)
         self.deterministic = deterministic
         self.planner = Planner(runtime.index, synchronize=runtime.synchronize)
         self.workspace = None
@@ -48,14 +48,14 @@ class Cudnn:
             return self._run(plan, [self._aligned(x), *operands]), fused
         linear = not (plan.spec.bias or plan.spec.relu)  # what scales x scales y
         scaled = not isinstance(x, NhwcTensor) or x.scale is not None  # a gradient: it may be of any size
-        x = self.layout.near(1.0, x) if linear and scaled else self.layout.unscaled(self.layout.tensor(x))
+        x = self.layout.scaled(1.0, x) if linear and scaled else self.layout.unscaled(self.layout.tensor(x))
         x = self.layout.unfold(x, geom) if plan.unfolded else x
         return NhwcTensor(self.layout, self._run(plan, [x.array, *operands]), x.scale), fused
 
     def backward_data(self, dy, w, geom, spatial):
         """dx (N, C, *spatial) of dy; None where cuDNN has no plan for it."""
-        image = (len(dy), w.shape[1] * geom.group, *spatial)
-        plan = self.planner.plan(self._spec("dgrad", w, geom), image)
+        data_shape = (len(dy), w.shape[1] * geom.group, *spatial)
+        plan = self.planner.plan(self._spec("dgrad", w, geom), data_shape)
         if plan is None:
             return None
         if self.layout is None:
@@ -72,7 +72,7 @@ class Cudnn:
         if self.layout is None:
             dw += self._run(plan, [self._aligned(x), self._aligned(dy)])
             return True
-        x, dy = self.layout.near(1.0, x), self._scaled(dy)
+        x, dy = self.layout.scaled(1.0, x), self._scaled(dy)
         if plan.unfolded:
             x, dw = self.layout.unfold(x, geom), dw.reshape(plan.spec.weights)
         self.layout.add_to_weights(self._run(plan, [x.array, dy.array]), dw, x, dy)
@@ -108,12 +108,12 @@ class Cudnn:
 
     def _scaled(self, dy) -> NhwcTensor:
         """dy as cuDNN is to see it: near 1, or so far below that a sum over all pixels, which the weights' gradient
-        is, stays within half's range."""
+        is, stays within fp16's range."""
         if self._gradient is not None and self._gradient[0] is dy:
             return self._gradient[1]
         terms = max(1, len(dy) * math.prod(dy.shape[2:]))
-        most = 2.0 ** min(0, -math.ceil(math.log2(terms / FP16_MAX)))
-        inside = self.layout.near(most, dy)
+        target = 2.0 ** min(0, -math.ceil(math.log2(terms / FP16_MAX)))
+        inside = self.layout.scaled(target, dy)
         if self._sharing:
             self._gradient = dy, inside
         return inside
@@ -124,9 +124,9 @@ class Cudnn:
         return self._converted(w, self.layout.weights_array, self.layout.weights) if converted else self._aligned(w)
 
     def _bias(self, b):
-        return self._converted(b, self._halves, _to_halves) if self.half else self._aligned(b)
+        return self._converted(b, self._fp16_array, _to_fp16) if self.fp16 else self._aligned(b)
 
-    def _halves(self, b):
+    def _fp16_array(self, b):
         return self.xp.empty(b.shape, "float16")
 
     def _converted(self, w, array_for, convert):
@@ -155,7 +155,7 @@ class Cudnn:
         return x if x.data.ptr % ALIGNMENT == 0 else x.copy()
 
     def _spec(self, direction, w, geom, bias=False, relu=False):
-        precision = self.half, self.layout is not None
+        precision = self.fp16, self.layout is not None
         return Spec(
             direction, w.shape, geom.pad, geom.stride, geom.dilation, *precision, bias, relu, self.deterministic
         )
@@ -166,7 +166,7 @@ class Cudnn:
         out = (
             xp.empty(plan.out_shape, "float32")
             if self.layout is None
-            else xp.empty((n, h, w, c), "float16" if self.half else "float32")
+            else xp.empty((n, h, w, c), "float16" if self.fp16 else "float32")
         )
         if plan.workspace and (self.workspace is None or self.workspace.nbytes < plan.workspace):
             self.workspace = xp.empty(plan.workspace, "uint8")  # grows, and serves every layer of the stream
@@ -189,6 +189,6 @@ class ConvertedWeights:
         self._convert(self.w, self.array)
 
 
-def _to_halves(b, out):
+def _to_fp16(b, out):
     out[...] = b
     return out

@@ -37,7 +37,7 @@ class Plan:
     workspace: int
     name: str = ""  # cuDNN's: engine and knobs
     index: int | None = None  # which of the graph's plans; None: the only one that was built
-    unfolded: bool = False  # the image is to be unfolded first, or folded afterwards
+    unfolded: bool = False  # x is to be unfolded first, or dx folded afterwards
     used: int = 0  # when it was last asked for
 
     def __post_init__(self):
@@ -85,35 +85,35 @@ class Planner:
         else:
             self.target = {"device_property": cudnn.create_device_properties(device_json), "sm_version": 90}
 
-    def plan(self, spec: Spec, image: tuple[int, int, int, int]) -> Plan | None:
-        """The plan for an image (N, C, H, W) on the data side of the convolution; None where cuDNN has no engine, or
+    def plan(self, spec: Spec, shape: tuple[int, int, int, int]) -> Plan | None:
+        """The plan for data of that shape (N, C, H, W): dx for dgrad, else x.  None where cuDNN has no engine, or
         cuBLAS is faster."""
-        key = spec, image
+        key = spec, shape
         plan = self.plans.get(key)
         if plan is not None:
             plan.used = next(self.clock)
         elif key not in self.plans:
             if len(self.plans) >= MAX_PLANS:
                 self._forget()
-            plan = self.plans[key] = self._built(spec, image)
+            plan = self.plans[key] = self._built(spec, shape)
         return plan
 
-    def _built(self, spec, image):
-        if spec.by_products(image):
+    def _built(self, spec, shape):
+        if spec.prefers_cublas(shape):
             return None
-        unfolded = spec.channels_last and spec.is_unfolded(image)
-        plan = self._folded(*(spec.unfolded(image) if unfolded else (spec, image)))
+        unfolded = spec.channels_last and spec.is_unfolded(shape)
+        plan = self._folded(*(spec.unfolded(shape) if unfolded else (spec, shape)))
         if plan is not None:
             plan.unfolded, plan.used = unfolded, next(self.clock)
         return plan
 
-    def _folded(self, spec, image):
-        plan = None if spec in self.unfused else self._from_recipe(spec, image) or self._on_cores(spec, image)
-        if plan is None and spec.wants_cores and spec != spec.plain:
-            plan = self._from_recipe(spec.plain, image) or self._on_cores(spec.plain, image)
+    def _folded(self, spec, shape):
+        plan = None if spec in self.unfused else self._from_recipe(spec, shape) or self._on_tensor_cores(spec, shape)
+        if plan is None and spec.wants_tensor_cores and spec != spec.unfused:
+            plan = self._from_recipe(spec.unfused, shape) or self._on_tensor_cores(spec.unfused, shape)
             if plan is not None:
                 self.unfused.add(spec)
-        return plan or self._first(spec, image)
+        return plan or self._first(spec, shape)
 
     def _forget(self):
         """Drop the quarter that has not been used for longest; none of it may still be running."""
@@ -131,11 +131,11 @@ class Planner:
         else:
             plan.graph.execute_plan_at_index(addresses, workspace, plan.index, handle=self.handle.id)
 
-    def _from_recipe(self, spec, image):
+    def _from_recipe(self, spec, shape):
         if spec not in self.recipes:
             return None
         try:
-            graph, inputs, output, out_shape = self._graph(spec, image)
+            graph, inputs, output, out_shape = self._graph(spec, shape)
             found, name = self.recipes[spec]
             graph.create_execution_plan(*found)
             self._select(graph, spec, False)
@@ -148,30 +148,30 @@ class Planner:
             return None  # it does, for too much memory
         return Plan(spec, graph, inputs, output, out_shape, workspace, name)
 
-    def _on_cores(self, spec, image):
+    def _on_tensor_cores(self, spec, shape):
         """By an engine for tensor cores, where they pay; None where there is none, or it does not matter."""
-        if not spec.wants_cores:
+        if not spec.wants_tensor_cores:
             return None
         mode = self.cudnn.heur_mode
         for modes in ([mode.A], [mode.B]):
             with contextlib.suppress(*self.refusals):
-                return self._from_heuristics(spec, image, modes, True)
+                return self._from_heuristics(spec, shape, modes, True)
         return None
 
-    def _first(self, spec, image):
+    def _first(self, spec, shape):
         """By the first engine there is."""
         mode = self.cudnn.heur_mode
         try:
-            return self._from_heuristics(spec, image, [mode.A, mode.FALLBACK], False)
+            return self._from_heuristics(spec, shape, [mode.A, mode.FALLBACK], False)
         except self.refusals as error:
             first = str(error).splitlines()[0] if str(error) else "no reason given"
-            warn(f"cuDNN has no engine for {spec} of {image}, cuBLAS is used: {first}")
+            warn(f"cuDNN has no engine for {spec} of {shape}, cuBLAS is used: {first}")
             return None
 
-    def _from_heuristics(self, spec, image, modes, on_cores: bool):
-        graph, inputs, output, out_shape = self._graph(spec, image)
+    def _from_heuristics(self, spec, shape, modes, tensor_cores: bool):
+        graph, inputs, output, out_shape = self._graph(spec, shape)
         graph.create_execution_plans(modes)
-        self._select(graph, spec, on_cores)
+        self._select(graph, spec, tensor_cores)
         graph.check_support()
         graph.build_plans()
         self.heuristic_builds += 1
@@ -181,11 +181,11 @@ class Planner:
             self.recipes[spec] = found, name
         return Plan(spec, graph, inputs, output, out_shape, graph.get_workspace_size(), name)
 
-    def candidates(self, spec, image, count: int) -> Iterator[Plan]:
+    def candidates(self, spec, shape, count: int) -> Iterator[Plan]:
         """The first plans of the heuristics' lists, to be measured; nothing of them is kept."""
         mode, seen = self.cudnn.heur_mode, set()
         for modes in ([mode.A], [mode.B], [mode.FALLBACK]):
-            graph, *ends = self._graph(spec, image)
+            graph, *ends = self._graph(spec, shape)
             with contextlib.suppress(*self.refusals):
                 graph.create_execution_plans(modes)
                 self._select(graph, spec, False)
@@ -199,7 +199,7 @@ class Planner:
                     seen.add(name)
                     yield Plan(spec, graph, *ends, graph.get_workspace_size_plan_at_index(index), name, index)
 
-    def _select(self, graph, spec, on_cores: bool):
+    def _select(self, graph, spec, tensor_cores: bool):
         """Which engines may be taken."""
         notes, unwanted = self.cudnn.numerical_note, []
         if not spec.channels_last:
@@ -207,7 +207,7 @@ class Planner:
             unwanted += [notes.TENSOR_CORE, notes.DOWN_CONVERT_INPUTS, notes.FFT]
         if spec.deterministic:
             unwanted.append(notes.NONDETERMINISTIC)
-        if on_cores:
+        if tensor_cores:
             graph.select_numeric_notes([notes.TENSOR_CORE])
         if unwanted:
             graph.deselect_numeric_notes(unwanted)
@@ -223,24 +223,24 @@ class Planner:
             return graph.get_plan_name_at_index(index)
         return ""
 
-    def _graph(self, spec, image):
+    def _graph(self, spec, data_shape):
         cudnn = self.cudnn
-        kind = cudnn.data_type.HALF if spec.half else cudnn.data_type.FLOAT
+        kind = cudnn.data_type.HALF if spec.fp16 else cudnn.data_type.FLOAT
         graph = cudnn.pygraph(
             io_data_type=kind,
             intermediate_data_type=cudnn.data_type.FLOAT,
             compute_data_type=cudnn.data_type.FLOAT,
             **self.target,
         )
-        answer = (image[0], spec.weights[0], *spec.out_size(image))
+        y_shape = (data_shape[0], spec.weights[0], *spec.out_size(data_shape))
         sizes = {"padding": list(spec.pad), "stride": list(spec.stride), "dilation": list(spec.dilation)}
 
         def tensor(shape):
             return graph.tensor(dim=list(shape), stride=_strides(shape, spec.channels_last))
 
         if spec.direction == "fprop":
-            inputs = [tensor(image), tensor(spec.weights)]
-            output, shape = graph.conv_fprop(*inputs, **sizes), answer
+            inputs = [tensor(data_shape), tensor(spec.weights)]
+            output, out_shape = graph.conv_fprop(*inputs, **sizes), y_shape
             if spec.bias:
                 k = spec.weights[0]
                 inputs.append(graph.tensor(dim=[1, k, 1, 1], stride=[k, 1, 1, 1]))
@@ -248,15 +248,17 @@ class Planner:
             if spec.relu:
                 output = graph.relu(output)
         elif spec.direction == "dgrad":
-            inputs = [tensor(answer), tensor(spec.weights)]
-            output, shape = graph.conv_dgrad(loss=inputs[0], filter=inputs[1], **sizes), image
+            inputs = [tensor(y_shape), tensor(spec.weights)]
+            output, out_shape = graph.conv_dgrad(loss=inputs[0], filter=inputs[1], **sizes), data_shape
         else:
-            inputs = [tensor(image), tensor(answer)]
-            output, shape = graph.conv_wgrad(image=inputs[0], loss=inputs[1], **sizes), spec.weights
-        output.set_output(True).set_data_type(kind).set_dim(list(shape)).set_stride(_strides(shape, spec.channels_last))
+            inputs = [tensor(data_shape), tensor(y_shape)]
+            output, out_shape = graph.conv_wgrad(image=inputs[0], loss=inputs[1], **sizes), spec.weights
+        output.set_output(True).set_data_type(kind).set_dim(list(out_shape)).set_stride(
+            _strides(out_shape, spec.channels_last)
+        )
         graph.validate()
         graph.build_operation_graph()
-        return graph, inputs, output, shape
+        return graph, inputs, output, out_shape
 
 
 def _strides(shape, channels_last):

@@ -53,7 +53,7 @@ class DiagonalCache:
 
 
 def _off_diagonal(be, w):
-    """A flag on the device: whether w has numbers beside w[i, i]."""
+    """A flag on the device: whether w has elements other than 0 off the diagonal w[i, i]."""
     flag = be.zeros((), np.int32)
     launch(
         be,

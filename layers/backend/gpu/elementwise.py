@@ -19,7 +19,7 @@ def relu_forward(be, x, slope):
 def relu_backward(be, dy, y, slope):
     dy = in_layout_of(be, y, dy)
     dx, bits = like(be, dy), []
-    if isinstance(dx, NhwcTensor) and dx.layout.half:
+    if isinstance(dx, NhwcTensor) and dx.layout.fp16:
         bits = [be.zeros(1, np.int32)]
         dx.bits = bits[0]
     launch(be, "elementwise", "relu_backward", y.size, dy, y, dx, *bits, np.int64(y.size), np.float32(slope))

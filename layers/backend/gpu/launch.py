@@ -34,7 +34,7 @@ def like(be, x, dtype=None, spatial=None):
 
 def in_layout_of(be, kept, dy):
     """dy channels last where `kept` is: gradients take the layout of what forward has kept (a mask, an index)."""
-    return kept.layout.tensor(dy, most=1.0) if isinstance(kept, NhwcTensor) else be.to_nchw(dy)
+    return kept.layout.tensor(dy, target=1.0) if isinstance(kept, NhwcTensor) else be.to_nchw(dy)
 
 
 def pixels(x, axis: int):

@@ -18,7 +18,7 @@ class NcclReducer:
                 "several processes on GPUs need NCCL: pip install nvidia-nccl-cu12, or nvidia-nccl-cu13 for CUDA 13"
             )
         self.cupy, self.nccl = cupy, nccl
-        unique = nccl.get_unique_id()  # bytes; a tuple of numbers before CuPy 14
+        unique = nccl.get_unique_id()  # bytes; a tuple of integers before CuPy 14
         shared = share(unique if isinstance(unique, bytes) else bytes(number & 255 for number in unique))
         if not isinstance(unique, bytes):
             shared = tuple(byte - 256 if byte > 127 else byte for byte in shared)

@@ -35,7 +35,7 @@ def ave_pool_forward(be, x, geom):
 
 
 def ave_pool_backward(be, dy, geom, spatial):
-    dy = be.to_nchw(dy) if isinstance(dy, NhwcTensor) and dy.layout.half else dy  # shares are too small for fp16
+    dy = be.to_nchw(dy) if isinstance(dy, NhwcTensor) and dy.layout.fp16 else dy  # shares are too small for fp16
     dx = like(be, dy, None, spatial)
     _pool(be, "ave_pool_backward", dx, geom, spatial, dy, dx)
     return dx
@@ -50,6 +50,6 @@ def stochastic_pool_forward(be, x, geom, train):
 
 
 def _pool(be, kernel, result, geom: PoolGeometry, spatial, *arrays):
-    channels = result.shape[1] if isinstance(result, NhwcTensor) else 1  # planes are images of one channel
+    channels = result.shape[1] if isinstance(result, NhwcTensor) else 1  # (N, C, h, w) is read as (N * C, h, w, 1)
     constants = be.runtime.constants((*spatial, *geom.out, *geom.kernel, *geom.stride, *geom.pad, channels))
     launch(be, "pooling", kernel, result.size, *arrays, np.int64(result.size), constants)

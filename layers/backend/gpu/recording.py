@@ -14,7 +14,7 @@ import numpy as np
 
 from demitasse.layers.backend.gpu.launch import launch
 
-LOOKS = 32  # launches after which it is asked whether the choices made by numbers are still right
+CHECK_EVERY = 32  # launches; then the choices that depend on values (is a Deconvolution diagonal?) are checked
 
 
 class CapturedGraphs:
@@ -70,7 +70,7 @@ class CapturedGraphs:
             be.position += self.draws
         self.graph.launch()
         self.launches += 1
-        if self.launches % LOOKS == 0:
+        if self.launches % CHECK_EVERY == 0:
             self.stale = any([be.diagonals.look_up(be, w) != taken for w, taken in self.diagonals])
 
     def _refresh_weights(self) -> None:

@@ -20,7 +20,7 @@ from demitasse.proto.errors import SolverFault
 KERNELS = Path(__file__).parent / "kernels"
 THREADS = 256
 BLOCK, NULL = (THREADS,), np.uint64(0)
-ALIGNMENT = 16  # bytes: what kernels that read eight halves at once, and cuDNN's plans, expect of an address
+ALIGNMENT = 16  # bytes: what kernels that read eight fp16 elements at once, and cuDNN's plans, expect of an address
 MAX_BLOCKS = 132 * 16  # kernels stride over the grid: more blocks than fit at once gain nothing
 MAX_PINNED = 32 << 20  # bytes of an upload that goes through page-locked memory; images do, weights need not
 TF32_MATH = 3  # cublasMath_t's CUBLAS_TF32_TENSOR_OP_MATH, which CuPy does not name
@@ -70,14 +70,16 @@ def check_arguments(kernel: str, declared, args, array_type) -> None:
     compute with the wrong bytes in silence."""
     if len(declared) != len(args):
         raise TypeError(f"kernel {kernel} takes {len(declared)} arguments, not {len(args)}")
-    for place, ((dtype, pointer), arg) in enumerate(zip(declared, args, strict=True)):
+    for index, ((dtype, pointer), arg) in enumerate(zip(declared, args, strict=True)):
         if pointer and arg is None:
             continue
         if pointer and dtype == np.float16 and arg.size and arg.data.ptr % ALIGNMENT:
-            raise TypeError(f"kernel {kernel}, argument {place}: halves that do not begin at {ALIGNMENT} bytes")
+            raise TypeError(
+                f"kernel {kernel}, argument {index}: a float16 array that is not aligned to {ALIGNMENT} bytes"
+            )
         if isinstance(arg, array_type) != pointer or getattr(arg, "dtype", None) != dtype:
             raise TypeError(
-                f"kernel {kernel}, argument {place}: {dtype}{' array' * pointer} expected, got "
+                f"kernel {kernel}, argument {index}: {dtype}{' array' * pointer} expected, got "
                 f"{getattr(arg, 'dtype', '')} {type(arg).__name__}"
             )
 

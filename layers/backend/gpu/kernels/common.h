@@ -2,12 +2,12 @@
 
 #define THREADS 256  // of a block
 
-// Every i below n, shared among all threads of a launch.
+// A grid-stride loop: every i below n, shared among all threads of a launch.
 #define EACH(i, n) for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (n); \
                         i += (long long)blockDim.x * gridDim.x)
 
 #ifdef __CUDA_ARCH__
-__device__ inline unsigned short half_bits(float x) {
+__device__ inline unsigned short fp16_bits(float x) {
     unsigned short h;
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(x));
     return h;
@@ -19,35 +19,35 @@ __device__ inline float float_of(unsigned short h) {
 }
 #endif
 
-// Numbers are computed as floats, and stored as floats or as the bits of halves.
-__device__ inline float number(float x) { return x; }
-__device__ inline float number(unsigned short x) { return float_of(x); }
-__device__ inline void put(float* at, float x) { *at = x; }
-__device__ inline void put(unsigned short* at, float x) { *at = half_bits(x); }
+// Elements are computed as floats, and stored as floats or as the bits of fp16.
+__device__ inline float to_float(float x) { return x; }
+__device__ inline float to_float(unsigned short x) { return float_of(x); }
+__device__ inline void store(float* at, float x) { *at = x; }
+__device__ inline void store(unsigned short* at, float x) { *at = fp16_bits(x); }
 
-// W numbers in a row that are read and written at once.
-template <class T, int W> struct alignas(W * sizeof(T) < 16 ? W * sizeof(T) : 16) Some { T at[W]; };
-typedef Some<unsigned short, 8> Eight;
+// W elements in a row, read and written by one instruction up to 16 bytes.
+template <class T, int W> struct alignas(W * sizeof(T) < 16 ? W * sizeof(T) : 16) Vector { T at[W]; };
+typedef Vector<unsigned short, 8> Fp16x8;
 
-// y[i] = of(x[i], z[i]) of all halves i < n, eight at a time: one by one they would not keep the memory busy.  z: null,
-// which gives 0.  All begin at multiples of 16 bytes, as arrays of their own do.
-template <class F> __device__ inline void map_halves(const unsigned short* x, const unsigned short* z,
+// y[i] = of(x[i], z[i]) of all fp16 elements i < n, eight at a time: one by one they would not keep the memory busy.
+// z: null, which gives 0.  All begin at multiples of 16 bytes, as arrays of their own do.
+template <class F> __device__ inline void map_fp16(const unsigned short* x, const unsigned short* z,
                                                      unsigned short* y, long long n, F of) {
     EACH(i, n / 8) {
-        Eight from = ((const Eight*)x)[i], beside = {}, to;
-        if (z) beside = ((const Eight*)z)[i];
-        for (int j = 0; j < 8; ++j) put(to.at + j, of(number(from.at[j]), number(beside.at[j])));
-        ((Eight*)y)[i] = to;
+        Fp16x8 from = ((const Fp16x8*)x)[i], beside = {}, to;
+        if (z) beside = ((const Fp16x8*)z)[i];
+        for (int j = 0; j < 8; ++j) store(to.at + j, of(to_float(from.at[j]), to_float(beside.at[j])));
+        ((Fp16x8*)y)[i] = to;
     }
     EACH(i, n % 8) {
         long long at = n - 1 - i;
-        put(y + at, of(number(x[at]), z ? number(z[at]) : 0.f));
+        store(y + at, of(to_float(x[at]), z ? to_float(z[at]) : 0.f));
     }
 }
 
-// Where number i of an (images, height, width, channels) array is.  (images, height, width) has one channel.
-struct Place { long long image; int row, column, channel; };
-__device__ inline Place place_of(long long i, int height, int width, int channels) {
+// Where element i of an (N, height, width, channels) array is.  (N, height, width) has one channel.
+struct Coords { long long image; int row, column, channel; };
+__device__ inline Coords coords_of(long long i, int height, int width, int channels) {
     if (i >= 1ll << 32) {
         long long pixel = i / channels, row = pixel / width;
         return {row / height, (int)(row % height), (int)(pixel % width), (int)(i % channels)};
@@ -57,7 +57,7 @@ __device__ inline Place place_of(long long i, int height, int width, int channel
 }
 
 // sums[0] becomes the sum of all of a block, in a fixed order.
-template <class T> __device__ inline void add_up(T* sums) {
+template <class T> __device__ inline void block_sum(T* sums) {
     __syncthreads();
     for (int half = THREADS / 2; half > 0; half /= 2) {
         if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
@@ -67,7 +67,7 @@ template <class T> __device__ inline void add_up(T* sums) {
 
 // *bits becomes the largest of itself and every thread's top, which are bits of floats without a sign: they have the
 // order of integers.
-__device__ inline void keep_largest(int top, int* bits) {
+__device__ inline void atomic_block_max(int top, int* bits) {
     __shared__ int tops[THREADS];
     tops[threadIdx.x] = top;
     __syncthreads();

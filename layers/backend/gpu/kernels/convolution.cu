@@ -15,11 +15,11 @@ extern "C" __global__ void im2col(const float* x, float* cols, long long first, 
     }
 }
 
-// y (images, oh * ow, c, kh * kw) of images whose channels lie last, x (images, h, w, c): under each output pixel what
-// its window sees, in the order of weights (K, c, kh, kw).
+// im2col of channels-last tensors: y (N, oh * ow, c, kh * kw) of x (N, h, w, c), under each output pixel the elements
+// in its window, in the order of weights (K, c, kh, kw).
 template <class T> __device__ inline void unfold_of(const T* x, T* y, long long n, const Conv g) {
     EACH(i, n) {
-        Place at = place_of(i, g.oh * g.ow, g.c, g.kh * g.kw);
+        Coords at = coords_of(i, g.oh * g.ow, g.c, g.kh * g.kw);
         int r = at.row / g.ow * g.sh - g.ph + at.channel / g.kw * g.dh;
         int q = at.row % g.ow * g.sw - g.pw + at.channel % g.kw * g.dw;
         y[i] = r >= 0 && r < g.h && q >= 0 && q < g.w ? x[((at.image * g.h + r) * g.w + q) * g.c + at.column] : T(0);
@@ -28,20 +28,20 @@ template <class T> __device__ inline void unfold_of(const T* x, T* y, long long 
 
 extern "C" __global__ void unfold(const float* x, float* y, long long n, const Conv* g) { unfold_of(x, y, n, *g); }
 
-extern "C" __global__ void unfold_half(const unsigned short* x, unsigned short* y, long long n, const Conv* g) {
+extern "C" __global__ void unfold_fp16(const unsigned short* x, unsigned short* y, long long n, const Conv* g) {
     unfold_of(x, y, n, *g);
 }
 
-// The number of the output pixel whose tap k reaches pixel i of an axis; -1 where there is none.
+// The index of the output pixel whose tap k reaches pixel i of an axis; -1 where there is none.
 __device__ inline int reached(int i, int pad, int k, int dilation, int stride, int out) {
     int from = i + pad - k * dilation;
     return from < 0 || from % stride || from / stride >= out ? -1 : from / stride;
 }
 
-// The adjoint: x (images, h, w, c) of y (images, oh * ow, c, kh * kw), each pixel from all the windows that see it.
+// The adjoint: x (N, h, w, c) of y (N, oh * ow, c, kh * kw), each pixel the sum over all windows that cover it.
 template <class T> __device__ inline void fold_of(const T* y, T* x, long long n, const Conv g) {
     EACH(i, n) {
-        Place at = place_of(i, g.h, g.w, g.c);
+        Coords at = coords_of(i, g.h, g.w, g.c);
         float sum = 0.f;
         for (int kh = 0; kh < g.kh; ++kh) {
             int oh = reached(at.row, g.ph, kh, g.dh, g.sh, g.oh);
@@ -49,16 +49,16 @@ template <class T> __device__ inline void fold_of(const T* y, T* x, long long n,
                 int ow = reached(at.column, g.pw, kw, g.dw, g.sw, g.ow);
                 if (ow < 0) continue;
                 long long pixel = (at.image * g.oh + oh) * g.ow + ow;
-                sum += number(y[((pixel * g.c + at.channel) * g.kh + kh) * g.kw + kw]);
+                sum += to_float(y[((pixel * g.c + at.channel) * g.kh + kh) * g.kw + kw]);
             }
         }
-        put(x + i, sum);
+        store(x + i, sum);
     }
 }
 
 extern "C" __global__ void fold(const float* y, float* x, long long n, const Conv* g) { fold_of(y, x, n, *g); }
 
-extern "C" __global__ void fold_half(const unsigned short* y, unsigned short* x, long long n, const Conv* g) {
+extern "C" __global__ void fold_fp16(const unsigned short* y, unsigned short* x, long long n, const Conv* g) {
     fold_of(y, x, n, *g);
 }
 
@@ -81,7 +81,7 @@ extern "C" __global__ void col2im(const float* cols, float* x, long long first, 
     }
 }
 
-// flag becomes 1 if w (channels, channels, taps) has a number that is not zero beside w[i, i].
+// flag becomes 1 if w (channels, channels, taps) has an element off the diagonal w[i, i] that is not zero.
 extern "C" __global__ void off_diagonal(const float* w, int* flag, long long n, int channels, int taps) {
     EACH(i, n) {
         if (w[i] != 0.f && i / taps / channels != i / taps % channels) *flag = 1;
@@ -98,16 +98,16 @@ extern "C" __global__ void upsample_channels(const float* x, const float* kernel
     const bool all = *dense;
     const int across = (g.w + ROW_PIXELS - 1) / ROW_PIXELS;
     EACH(i, n / g.w * across) {
-        Place at = place_of(i, g.h, across, 1);
+        Coords at = coords_of(i, g.h, across, 1);
         int q = at.column * ROW_PIXELS, r = at.row, c = at.image % g.c;
         long long image = at.image - c, taps = (long long)g.kh * g.kw;
         int down = (r + g.ph) / g.sh, right = (q + g.pw) / g.sw;  // the last pixel of x that reaches here
-        Some<float, ROW_PIXELS> sum;
+        Vector<float, ROW_PIXELS> sum;
         for (int j = 0; j < ROW_PIXELS; ++j) sum.at[j] = bias ? bias[c] : 0.f;
         for (int from = all ? 0 : c, last = all ? g.c : c + 1; from < last; ++from) {
             const float* plane = x + (image + from) * g.oh * g.ow;
             const float* kernel = kernels + ((long long)from * g.c + c) * taps;
-            // the taps in phase with this pixel: every (stride)th one, for dilation 1
+            // the taps of this pixel's phase: every (stride)th one, for dilation 1
             for (int oh = down, kh = r + g.ph - down * g.sh; kh < g.kh && oh >= 0; kh += g.sh, --oh) {
                 if (oh >= g.oh) continue;
                 const float *line = plane + oh * g.ow, *weights = kernel + kh * g.kw;
@@ -120,7 +120,7 @@ extern "C" __global__ void upsample_channels(const float* x, const float* kernel
             }
         }
         float* out = y + (at.image * g.h + r) * g.w + q;
-        if (g.w % ROW_PIXELS == 0) *(Some<float, ROW_PIXELS>*)out = sum;
+        if (g.w % ROW_PIXELS == 0) *(Vector<float, ROW_PIXELS>*)out = sum;
         else for (int j = 0; j < ROW_PIXELS && q + j < g.w; ++j) out[j] = sum.at[j];
     }
 }
@@ -134,7 +134,7 @@ extern "C" __global__ void upsample_channels_backward(const float* dy, const flo
     const int lane = threadIdx.x % 32;
     for (long long first = blockIdx.x * 8ll; first < n; first += gridDim.x * 8ll) {
         long long i = first + threadIdx.x / 32;
-        Place at = place_of(i, g.oh, g.ow, 1);
+        Coords at = coords_of(i, g.oh, g.ow, 1);
         int ow = at.column, oh = at.row, c = at.image % g.c, taps = g.kh * g.kw;
         long long image = at.image - c;
         float sum = 0.f;
@@ -164,13 +164,13 @@ extern "C" __global__ void channel_sums(const float* dy, float* partial, int cha
     for (int s = blockIdx.x; s < channels * strips; s += gridDim.x) {
         int c = s / strips;
         float sum = 0.f;
-#pragma unroll 4  // so many numbers are on their way at once
+#pragma unroll 4  // so many loads are in flight at once
         for (long long i = s % strips * THREADS + threadIdx.x; i < n * inner; i += strips * THREADS) {
-            Place at = place_of(i, 1, inner, 1);
+            Coords at = coords_of(i, 1, inner, 1);
             sum += dy[(at.image * channels + c) * inner + at.column];
         }
         sums[threadIdx.x] = sum;
-        add_up(sums);
+        block_sum(sums);
         if (threadIdx.x == 0) partial[s] = sums[0];
         __syncthreads();
     }
@@ -183,7 +183,7 @@ extern "C" __global__ void add_row_sums(const float* x, float* y, const float* s
         float sum = 0.f;
         for (int j = threadIdx.x; j < width; j += THREADS) sum += x[row * width + j];
         sums[threadIdx.x] = sum;
-        add_up(sums);
+        block_sum(sums);
         if (threadIdx.x == 0) y[row] += sums[0] / (scale ? *scale : 1.f);
         __syncthreads();
     }

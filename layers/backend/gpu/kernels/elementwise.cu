@@ -1,13 +1,13 @@
-// What would take several passes over memory as array expressions, in one.  Those of halves end in _half.
+// What would take several passes over memory as array expressions, in one.  Kernels on fp16 end in _fp16.
 
 // y is (N, channels, inner), times *scale if that is not null: bias (or null) added, then a ReLU of the given negative
 // slope (1: none).
 template <class T> __device__ inline void bias_relu_of(T* y, const float* bias, const float* scale, long long n,
                                                        int channels, long long inner, float slope) {
     EACH(i, n) {
-        float v = number(y[i]) / (scale ? *scale : 1.f);
-        if (bias) v += bias[place_of(i, 1, channels, inner).column];
-        put(y + i, v > 0.f || v != v ? v : v * slope);
+        float v = to_float(y[i]) / (scale ? *scale : 1.f);
+        if (bias) v += bias[coords_of(i, 1, channels, inner).column];
+        store(y + i, v > 0.f || v != v ? v : v * slope);
     }
 }
 
@@ -16,7 +16,7 @@ extern "C" __global__ void bias_relu(float* y, const float* bias, const float* s
     bias_relu_of(y, bias, scale, n, channels, inner, slope);
 }
 
-extern "C" __global__ void bias_relu_half(unsigned short* y, const float* bias, const float* scale, long long n,
+extern "C" __global__ void bias_relu_fp16(unsigned short* y, const float* bias, const float* scale, long long n,
                                           int channels, int inner, float slope) {
     bias_relu_of(y, bias, scale, n, channels, inner, slope);
 }
@@ -25,8 +25,8 @@ extern "C" __global__ void relu_forward(const float* x, float* y, long long n, f
     EACH(i, n) y[i] = x[i] > 0.f || x[i] != x[i] ? x[i] : x[i] * slope;
 }
 
-extern "C" __global__ void relu_forward_half(const unsigned short* x, unsigned short* y, long long n, float slope) {
-    map_halves(x, nullptr, y, n, [=](float v, float) { return v > 0.f || v != v ? v : v * slope; });
+extern "C" __global__ void relu_forward_fp16(const unsigned short* x, unsigned short* y, long long n, float slope) {
+    map_fp16(x, nullptr, y, n, [=](float v, float) { return v > 0.f || v != v ? v : v * slope; });
 }
 
 extern "C" __global__ void relu_backward(const float* dy, const float* y, float* dx, long long n, float slope) {
@@ -34,15 +34,15 @@ extern "C" __global__ void relu_backward(const float* dy, const float* y, float*
 }
 
 // *bits: the largest |dx|, which its next reader would look for.
-extern "C" __global__ void relu_backward_half(const unsigned short* dy, const unsigned short* y, unsigned short* dx,
+extern "C" __global__ void relu_backward_fp16(const unsigned short* dy, const unsigned short* y, unsigned short* dx,
                                               int* bits, long long n, float slope) {
     int top = 0;
-    map_halves(dy, y, dx, n, [&](float d, float v) {
+    map_fp16(dy, y, dx, n, [&](float d, float v) {
         if (!(v > 0.f)) d *= slope;
         top = max(top, __float_as_int(fabsf(d)));
         return d;
     });
-    keep_largest(top, bits);
+    atomic_block_max(top, bits);
 }
 
 // One uniform number per value decides, whose order is that of planes: it does not depend on where channels lie.  x is
@@ -50,10 +50,10 @@ extern "C" __global__ void relu_backward_half(const unsigned short* dy, const un
 template <class T> __device__ inline void dropout_of(const T* x, const float* draw, T* y, bool* mask, long long n,
                                                      int channels, int pixels, float keep) {
     EACH(i, n) {
-        Place at = place_of(i, 1, pixels, channels);
+        Coords at = coords_of(i, 1, pixels, channels);
         bool on = draw[(at.image * channels + at.channel) * pixels + at.column] < keep;
         mask[i] = on;
-        put(y + i, on ? number(x[i]) / keep : 0.f);
+        store(y + i, on ? to_float(x[i]) / keep : 0.f);
     }
 }
 
@@ -62,20 +62,20 @@ extern "C" __global__ void dropout_forward(const float* x, const float* draw, fl
     dropout_of(x, draw, y, mask, n, channels, pixels, keep);
 }
 
-extern "C" __global__ void dropout_forward_half(const unsigned short* x, const float* draw, unsigned short* y,
+extern "C" __global__ void dropout_forward_fp16(const unsigned short* x, const float* draw, unsigned short* y,
                                                 bool* mask, long long n, int channels, int pixels, float keep) {
     dropout_of(x, draw, y, mask, n, channels, pixels, keep);
 }
 
 template <class T> __device__ inline void dropped_of(const T* dy, const bool* mask, T* dx, long long n, float keep) {
-    EACH(i, n) put(dx + i, mask[i] ? number(dy[i]) / keep : 0.f);
+    EACH(i, n) store(dx + i, mask[i] ? to_float(dy[i]) / keep : 0.f);
 }
 
 extern "C" __global__ void dropout_backward(const float* dy, const bool* mask, float* dx, long long n, float keep) {
     dropped_of(dy, mask, dx, n, keep);
 }
 
-extern "C" __global__ void dropout_backward_half(const unsigned short* dy, const bool* mask, unsigned short* dx,
+extern "C" __global__ void dropout_backward_fp16(const unsigned short* dy, const bool* mask, unsigned short* dx,
                                                  long long n, float keep) {
     dropped_of(dy, mask, dx, n, keep);
 }
@@ -84,8 +84,8 @@ extern "C" __global__ void dropout_backward_half(const unsigned short* dy, const
 template <class T> __device__ inline void prelu_of(const T* x, const float* slope, T* y, long long n, int channels,
                                                    int inner) {
     EACH(i, n) {
-        float v = number(x[i]);
-        put(y + i, v > 0.f ? v : v * slope[place_of(i, 1, channels, inner).column]);
+        float v = to_float(x[i]);
+        store(y + i, v > 0.f ? v : v * slope[coords_of(i, 1, channels, inner).column]);
     }
 }
 
@@ -94,21 +94,21 @@ extern "C" __global__ void prelu_forward(const float* x, const float* slope, flo
     prelu_of(x, slope, y, n, channels, inner);
 }
 
-extern "C" __global__ void prelu_forward_half(const unsigned short* x, const float* slope, unsigned short* y,
+extern "C" __global__ void prelu_forward_fp16(const unsigned short* x, const float* slope, unsigned short* y,
                                               long long n, int channels, int inner) {
     prelu_of(x, slope, y, n, channels, inner);
 }
 
 extern "C" __global__ void prelu_backward(const float* dy, const float* x, const float* slope, float* dx, long long n,
                                           int channels, int inner) {
-    EACH(i, n) dx[i] = x[i] > 0.f ? dy[i] : dy[i] * slope[place_of(i, 1, channels, inner).column];
+    EACH(i, n) dx[i] = x[i] > 0.f ? dy[i] : dy[i] * slope[coords_of(i, 1, channels, inner).column];
 }
 
 template <class T> __device__ inline void affine_of(const T* x, const float* centre, const float* scale,
                                                     const float* shift, T* y, long long n, int channels, int inner) {
     EACH(i, n) {
-        int c = place_of(i, 1, channels, inner).column;
-        put(y + i, (number(x[i]) - centre[c]) * scale[c] + shift[c]);
+        int c = coords_of(i, 1, channels, inner).column;
+        store(y + i, (to_float(x[i]) - centre[c]) * scale[c] + shift[c]);
     }
 }
 
@@ -117,7 +117,7 @@ extern "C" __global__ void affine(const float* x, const float* centre, const flo
     affine_of(x, centre, scale, shift, y, n, channels, inner);
 }
 
-extern "C" __global__ void affine_half(const unsigned short* x, const float* centre, const float* scale,
+extern "C" __global__ void affine_fp16(const unsigned short* x, const float* centre, const float* scale,
                                        const float* shift, unsigned short* y, long long n, int channels, int inner) {
     affine_of(x, centre, scale, shift, y, n, channels, inner);
 }

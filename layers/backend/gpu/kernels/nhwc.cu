@@ -1,9 +1,9 @@
-// Images whose channels lie last, (N, h, w, c), as floats or halves: made of and turned back into planes (N, c, h, w),
-// scaled, and summed by channel.  Those of halves end in _half.
+// Channels-last tensors, (N, h, w, c), of float32 or fp16: transposed from and to (N, c, h, w), scaled, and summed by
+// channel.  Kernels on fp16 end in _fp16.
 //
-// Half's largest number is 65504, its smallest 6e-8: images of halves may be multiplied by a power of two, *scale.
+// The largest value of fp16 is 65504, the smallest 6e-8: tensors of fp16 may be multiplied by a power of two, *scale.
 
-// The power of two that brings a largest number, given as bits, between 0.5 and 1; 1 for 0, infinity and NaN.
+// The power of two that brings a largest value, given as bits, between 0.5 and 1; 1 for 0, infinity and NaN.
 __device__ inline float scale_for(int bits) {
     int exponent = bits >> 23;
     return bits == 0 || exponent == 255 ? 1.f : __int_as_float(max(1, min(253 - exponent, 254)) << 23);
@@ -13,20 +13,20 @@ __device__ inline float scale_for(int bits) {
 extern "C" __global__ void largest(const float* x, int* bits, long long n) {
     int top = 0;
     EACH(i, n) top = max(top, __float_as_int(fabsf(x[i])));
-    keep_largest(top, bits);
+    atomic_block_max(top, bits);
 }
 
-extern "C" __global__ void largest_half(const unsigned short* x, int* bits, long long n) {
+extern "C" __global__ void largest_fp16(const unsigned short* x, int* bits, long long n) {
     int top = 0;
     EACH(i, n / 8) {
-        Eight some = ((const Eight*)x)[i];
-        for (int j = 0; j < 8; ++j) top = max(top, __float_as_int(fabsf(number(some.at[j]))));
+        Fp16x8 some = ((const Fp16x8*)x)[i];
+        for (int j = 0; j < 8; ++j) top = max(top, __float_as_int(fabsf(to_float(some.at[j]))));
     }
-    EACH(i, n % 8) top = max(top, __float_as_int(fabsf(number(x[n - 1 - i]))));
-    keep_largest(top, bits);
+    EACH(i, n % 8) top = max(top, __float_as_int(fabsf(to_float(x[n - 1 - i]))));
+    atomic_block_max(top, bits);
 }
 
-// write(i, x[i], old(i)) of all i < n; four numbers of a thread are on their way at once.
+// write(i, x[i], old(i)) of all i < n; each thread has four loads in flight at once.
 template <class T, class Old, class Write>
 __device__ inline void map_four(long long n, const T* x, Old old, Write write) {
     const long long all = (long long)blockDim.x * gridDim.x;
@@ -34,90 +34,92 @@ __device__ inline void map_four(long long n, const T* x, Old old, Write write) {
         float v[4], before[4];
 #pragma unroll
         for (int j = 0; j < 4; ++j)
-            if (first + j * all < n) v[j] = number(x[first + j * all]), before[j] = old(first + j * all);
+            if (first + j * all < n) v[j] = to_float(x[first + j * all]), before[j] = old(first + j * all);
 #pragma unroll
         for (int j = 0; j < 4; ++j)
             if (first + j * all < n) write(first + j * all, v[j], before[j]);
     }
 }
 
-// (images, rows, columns) turned to (images, columns, rows), tile by tile, so that both sides are read and written
-// along memory: 32x32 numbers, or all columns of 32 rows, or all rows of 32 columns, where these are few.
-// write(at, v, old(at)): what becomes of a number v of x at its new place; what was there is read for a whole tile first.
+// (n, rows, columns) transposed to (n, columns, rows), tile by tile, so that reads and writes are coalesced: 32x32
+// elements, or all columns of 32 rows, or all rows of 32 columns, where these are few.
+// write(at, v, old(at)): what becomes of an element v of x at its new index; what was there is read for a whole tile
+// first.
 // A single row or column stays in its order (weights of 1x1): tiles of it would be tiny.
 template <class T, class Old, class Write>
-__device__ inline void transpose_tiles(const T* x, int images, int rows, int columns, Old old, Write write) {
-    const int FEW = 64, EACH_TURN = 9;  // of a thread: 64 * 33 numbers at most
-    if (rows == 1 || columns == 1) return map_four((long long)images * rows * columns, x, old, write);
+__device__ inline void transpose_tiles(const T* x, int n, int rows, int columns, Old old, Write write) {
+    const int FEW = 64, MAX_PER_THREAD = 9;  // a tile has 64 * 33 elements at most
+    if (rows == 1 || columns == 1) return map_four((long long)n * rows * columns, x, old, write);
     __shared__ float tile[FEW * 33];
-    const int width = columns <= FEW ? columns : 32, height = columns > FEW && rows <= FEW ? rows : 32, stride = width | 1;
+    const int width = columns <= FEW ? columns : 32, height = columns > FEW && rows <= FEW ? rows : 32;
+    const int stride = width | 1;
     const int across = (columns + width - 1) / width, down = (rows + height - 1) / height;
-    for (long long t = blockIdx.x; t < (long long)images * across * down; t += gridDim.x) {
-        const long long image = t / across / down * rows * columns;
+    for (long long t = blockIdx.x; t < (long long)n * across * down; t += gridDim.x) {
+        const long long matrix = t / across / down * rows * columns;
         const int left = t % across * width, top = t / across % down * height;
         const int wide = min(width, columns - left), high = min(height, rows - top), count = wide * high;
-        float before[EACH_TURN];
+        float before[MAX_PER_THREAD];
 #pragma unroll
-        for (int turn = 0; turn < EACH_TURN; ++turn) {
-            int k = threadIdx.x + turn * THREADS, i = k / wide, j = k % wide;
-            if (k < count) tile[i * stride + j] = number(x[image + (long long)(top + i) * columns + left + j]);
+        for (int r = 0; r < MAX_PER_THREAD; ++r) {
+            int k = threadIdx.x + r * THREADS, i = k / wide, j = k % wide;
+            if (k < count) tile[i * stride + j] = to_float(x[matrix + (long long)(top + i) * columns + left + j]);
         }
 #pragma unroll
-        for (int turn = 0; turn < EACH_TURN; ++turn) {
-            int k = threadIdx.x + turn * THREADS, i = k % high, j = k / high;
-            if (k < count) before[turn] = old(image + (long long)(left + j) * rows + top + i);
+        for (int r = 0; r < MAX_PER_THREAD; ++r) {
+            int k = threadIdx.x + r * THREADS, i = k % high, j = k / high;
+            if (k < count) before[r] = old(matrix + (long long)(left + j) * rows + top + i);
         }
         __syncthreads();
 #pragma unroll
-        for (int turn = 0; turn < EACH_TURN; ++turn) {
-            int k = threadIdx.x + turn * THREADS, i = k % high, j = k / high;
-            if (k < count) write(image + (long long)(left + j) * rows + top + i, tile[i * stride + j], before[turn]);
+        for (int r = 0; r < MAX_PER_THREAD; ++r) {
+            int k = threadIdx.x + r * THREADS, i = k % high, j = k / high;
+            if (k < count) write(matrix + (long long)(left + j) * rows + top + i, tile[i * stride + j], before[r]);
         }
         __syncthreads();
     }
 }
 
-#define NO_OLD [](long long) { return 0.f; }
+#define WITHOUT_OLD [](long long) { return 0.f; }
 
-extern "C" __global__ void turn(const float* x, float* y, int images, int rows, int columns) {
-    transpose_tiles(x, images, rows, columns, NO_OLD, [=](long long at, float v, float) { y[at] = v; });
+extern "C" __global__ void transpose(const float* x, float* y, int n, int rows, int columns) {
+    transpose_tiles(x, n, rows, columns, WITHOUT_OLD, [=](long long at, float v, float) { y[at] = v; });
 }
 
-// y += x turned.
-extern "C" __global__ void add_from_nhwc(const float* x, float* y, int images, int rows, int columns) {
-    transpose_tiles(x, images, rows, columns, [=](long long at) { return y[at]; },
+// y += x transposed.
+extern "C" __global__ void add_from_nhwc(const float* x, float* y, int n, int rows, int columns) {
+    transpose_tiles(x, n, rows, columns, [=](long long at) { return y[at]; },
                [=](long long at, float v, float before) { y[at] = before + v; });
 }
 
-// With bits: y is multiplied by *scale, which becomes `most` times what brings the largest number near 1.
-extern "C" __global__ void to_nhwc_half(const float* x, unsigned short* y, const int* bits, float most, float* scale,
-                                        int images, int rows, int columns) {
-    float factor = bits ? scale_for(*bits) * most : 1.f;
+// With bits: y is multiplied by *scale, which becomes `target` times what brings the largest value near 1.
+extern "C" __global__ void to_nhwc_fp16(const float* x, unsigned short* y, const int* bits, float target, float* scale,
+                                        int n, int rows, int columns) {
+    float factor = bits ? scale_for(*bits) * target : 1.f;
     if (scale && blockIdx.x == 0 && threadIdx.x == 0) *scale = factor;
-    transpose_tiles(x, images, rows, columns, NO_OLD, [=](long long at, float v, float) { put(y + at, v * factor); });
+    transpose_tiles(x, n, rows, columns, WITHOUT_OLD, [=](long long at, float v, float) { store(y + at, v * factor); });
 }
 
-extern "C" __global__ void from_nhwc_half(const unsigned short* x, float* y, const float* scale, int images, int rows,
+extern "C" __global__ void from_nhwc_fp16(const unsigned short* x, float* y, const float* scale, int n, int rows,
                                           int columns) {
     float factor = scale ? 1.f / *scale : 1.f;  // a power of two: exact
-    transpose_tiles(x, images, rows, columns, NO_OLD, [=](long long at, float v, float) { y[at] = v * factor; });
+    transpose_tiles(x, n, rows, columns, WITHOUT_OLD, [=](long long at, float v, float) { y[at] = v * factor; });
 }
 
-// y += x turned, of a product of two images: what their scales have done to it is taken out.
-extern "C" __global__ void add_from_nhwc_half(const unsigned short* x, float* y, const float* scale, const float* other,
-                                           int images, int rows, int columns) {
+// y += x transposed, where x is a product of two tensors: it is divided by both their scales.
+extern "C" __global__ void add_from_nhwc_fp16(const unsigned short* x, float* y, const float* scale, const float* other,
+                                              int n, int rows, int columns) {
     float factor = scale ? 1.f / *scale : 1.f, beside = other ? 1.f / *other : 1.f;
-    transpose_tiles(x, images, rows, columns, [=](long long at) { return y[at]; },
+    transpose_tiles(x, n, rows, columns, [=](long long at) { return y[at]; },
                [=](long long at, float v, float before) { y[at] = before + v * factor * beside; });
 }
 
-// x has been multiplied by *old (null: 1).  y is what to_nhwc_half would make of it with bits, x's largest number; it
+// x has been multiplied by *old (null: 1).  y is what to_nhwc_fp16 would make of it with bits, x's largest value; it
 // is not scaled at all where bits is null.
-extern "C" __global__ void rescale_half(const unsigned short* x, unsigned short* y, const float* old, const int* bits,
-                                        float most, float* scale, long long n) {
-    float before = old ? *old : 1.f, factor = bits ? scale_for(*bits) * most : 1.f / before;
+extern "C" __global__ void rescale_fp16(const unsigned short* x, unsigned short* y, const float* old, const int* bits,
+                                        float target, float* scale, long long n) {
+    float before = old ? *old : 1.f, factor = bits ? scale_for(*bits) * target : 1.f / before;
     if (scale && blockIdx.x == 0 && threadIdx.x == 0) *scale = before * factor;
-    map_halves(x, nullptr, y, n, [=](float v, float) { return v * factor; });
+    map_fp16(x, nullptr, y, n, [=](float v, float) { return v * factor; });
 }
 
 // The sum of each channel of x (pixels, channels), in strips of pixels: partial (channels, strips).  A block for each
@@ -131,9 +133,9 @@ template <class T> __device__ inline void sum_channels(const T* x, float* partia
         long long end = pixels * (strip + 1) / strips;
         float sum = 0.f;
         if (c < channels) {
-#pragma unroll 8  // so many numbers are on their way at once
+#pragma unroll 8  // so many loads are in flight at once
             for (long long pixel = pixels * strip / strips + first; pixel < end; pixel += THREADS / 32)
-                sum += number(x[pixel * channels + c]);
+                sum += to_float(x[pixel * channels + c]);
         }
         sums[threadIdx.x] = sum;
         __syncthreads();
@@ -145,11 +147,11 @@ template <class T> __device__ inline void sum_channels(const T* x, float* partia
     }
 }
 
-extern "C" __global__ void image_sums(const float* x, float* partial, long long pixels, int channels, int strips) {
+extern "C" __global__ void nhwc_sums(const float* x, float* partial, long long pixels, int channels, int strips) {
     sum_channels(x, partial, pixels, channels, strips);
 }
 
-extern "C" __global__ void image_sums_half(const unsigned short* x, float* partial, long long pixels, int channels,
+extern "C" __global__ void nhwc_sums_fp16(const unsigned short* x, float* partial, long long pixels, int channels,
                                            int strips) {
     sum_channels(x, partial, pixels, channels, strips);
 }

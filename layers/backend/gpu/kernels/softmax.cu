@@ -55,8 +55,8 @@ extern "C" __global__ void softmax_loss_forward(const float* x, const int* label
     }
     int t = threadIdx.x;
     loss_of[t] = loss, count_of[t] = count;
-    add_up(loss_of);
-    add_up(count_of);
+    block_sum(loss_of);
+    block_sum(count_of);
     if (t == 0) losses[blockIdx.x] = loss_of[0], counts[blockIdx.x] = count_of[0];
 }
 
@@ -68,8 +68,8 @@ extern "C" __global__ void softmax_loss_total(const double* losses, const long l
     int t = threadIdx.x;
     loss_of[t] = 0, count_of[t] = 0;
     for (int b = t; b < blocks; b += THREADS) loss_of[t] += losses[b], count_of[t] += counts[b];
-    add_up(loss_of);
-    add_up(count_of);
+    block_sum(loss_of);
+    block_sum(count_of);
     if (t == 0) *loss = loss_of[0], *count = count_of[0];
 }
 

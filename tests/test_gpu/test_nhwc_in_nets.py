@@ -1,4 +1,4 @@
-"""Whole nets whose layers pass on images with their channels last: numbers, gradients, what a user writes."""
+"""Whole nets whose layers pass on channels-last tensors: values, gradients, what a user writes."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from tests.test_gpu import fake_cudnn, shim
 from tests.test_gpu.nhwc_cases import CONVOLUTIONS, TOLERANCE, WHOLE, generic, gpu, near, run, values
 from tests.test_gpu.test_device import FCN, image
 
-# What passes images on, what does not, and values that both read.
+# What passes channels-last tensors on, what does not, and values that both read.
 MIXED = """
 name: "mixed" force_backward: true
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 23 dim: 18 } } }
@@ -63,24 +63,24 @@ def on_a_gpu(request, monkeypatch):
         monkeypatch.setitem(TOLERANCE, "tf32", 1e-6)  # the stand-in for cuDNN does not round
         monkeypatch.setitem(WHOLE, "tf32", 1e-5)
     elif make_backend("gpu").cudnn is None:
-        pytest.skip("without cuDNN there are no such images: pip install 'nvidia-cudnn-frontend>=1.18,<1.24'")
+        pytest.skip("without cuDNN there are no such tensors: pip install 'nvidia-cudnn-frontend>=1.18,<1.24'")
     return real
 
 
 @pytest.mark.parametrize("keep", ["needed", "all", ["conv2"]], ids=str)
 @pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize("net", ["fcn", "mixed"])
-def test_a_whole_net_agrees_with_plain_arrays(net, precision, keep):
+def test_a_whole_net_agrees_with_nchw_arrays(net, precision, keep):
     text, inputs = (FCN, image()) if net == "fcn" else (MIXED, {"data": values(2, 3, 23, 18)})
     expected = run(text, inputs, generic, keep)
     for name, array in run(text, inputs, gpu(precision), keep).items():
-        # of halves some ReLUs and maxima are others: a few pixels' gradients are far off, their sum is not
+        # at fp16 some ReLUs and maxima are others: a few pixels' gradients are far off, their sum is not
         error = np.linalg.norm(array - expected[name]) / max(np.linalg.norm(expected[name]), 1e-30)
         assert array.dtype == np.float32 and error < WHOLE[precision], (name, error)
 
 
-@pytest.mark.parametrize("precision, turn", [("tf32", "turn"), ("fp16", "to_nhwc_half")])
-def test_a_chain_of_layers_turns_its_first_image_only(precision, turn, on_a_gpu):
+@pytest.mark.parametrize("precision, kernel", [("tf32", "transpose"), ("fp16", "to_nhwc_fp16")])
+def test_a_chain_of_layers_transposes_its_input_only(precision, kernel, on_a_gpu):
     if on_a_gpu:
         pytest.skip("only the pretend device counts launches")
     layers = """
@@ -106,11 +106,11 @@ def test_a_chain_of_layers_turns_its_first_image_only(precision, turn, on_a_gpu)
         launches = list(be.runtime.launches)
         net.clear_grads()
         net.backward()
-    back = {"turn": "turn", "to_nhwc_half": "from_nhwc_half"}[turn]
-    assert launches.count(turn) - (turn == back) == 1 + 3  # the data, and three times weights
-    assert launches.count(back) - (turn == back) * 4 == 1  # what Reduction takes
-    assert be.runtime.launches[len(launches) :].count(turn) == 2  # its gradient, and the data once more
-    assert not set(be.runtime.launches[len(launches) :]) & {"from_nhwc_half"}
+    back = {"transpose": "transpose", "to_nhwc_fp16": "from_nhwc_fp16"}[kernel]
+    assert launches.count(kernel) - (kernel == back) == 1 + 3  # the data, and three times weights
+    assert launches.count(back) - (kernel == back) * 4 == 1  # what Reduction takes
+    assert be.runtime.launches[len(launches) :].count(kernel) == 2  # its gradient, and the data once more
+    assert not set(be.runtime.launches[len(launches) :]) & {"from_nhwc_fp16"}
 
 
 def test_a_user_may_write_into_the_blobs_of_a_net_that_keeps_them():
@@ -216,19 +216,19 @@ def test_weights_loaded_while_they_were_said_to_be_frozen_count(precision):
         assert not be.to_host(net.blobs["c3"]).any()
 
 
-def test_strict_precision_has_no_images():
+def test_fp32_has_no_channels_last_tensors():
     be = gpu("fp32")
     assert not be.capabilities.nhwc
     y = be.conv_forward(be.asarray(values(1, 4, 5, 5)), be.asarray(values(3, 4, 3, 3)), None, CONVOLUTIONS["3x3"][0])
     assert isinstance(y, be.xp.ndarray)
 
 
-@pytest.mark.parametrize("precision, turn", [("tf32", "turn"), ("fp16", "to_nhwc_half")])
-def test_inference_turns_nothing_for_what_follows_a_convolution(precision, turn, on_a_gpu):
+@pytest.mark.parametrize("precision, kernel", [("tf32", "transpose"), ("fp16", "to_nhwc_fp16")])
+def test_inference_transposes_nothing_behind_a_convolution(precision, kernel, on_a_gpu):
     if on_a_gpu:
         pytest.skip("only the pretend device counts launches")
     be = gpu(precision)
     net = Net(MIXED.replace("force_backward: true", ""), backend=be, seed=3)
     be.runtime.launches.clear()
     net.forward({"data": values(2, 3, 23, 18)}, end="conv3")
-    assert be.runtime.launches.count(turn) == 1 + 3 + (turn == "turn")  # data, weights; at the end, what is returned
+    assert be.runtime.launches.count(kernel) == 1 + 3 + (kernel == "transpose")  # data, weights; last, the result

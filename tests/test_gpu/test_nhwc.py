@@ -1,4 +1,4 @@
-"""Images whose channels lie last: made, turned back, scaled; primitives and whole nets that pass them on.
+"""Channels-last tensors: transposed there and back, scaled; primitives and whole nets that pass them on.
 
 On a GPU with `make test-gpu`, else with the kernels run on the CPU and a stand-in for cuDNN.
 """
@@ -36,7 +36,7 @@ def on_a_gpu(request, monkeypatch):
         monkeypatch.setitem(TOLERANCE, "tf32", 1e-6)  # the stand-in for cuDNN does not round
         monkeypatch.setitem(WHOLE, "tf32", 1e-5)
     elif make_backend("gpu").cudnn is None:
-        pytest.skip("without cuDNN there are no such images: pip install 'nvidia-cudnn-frontend>=1.18,<1.24'")
+        pytest.skip("without cuDNN there are no such tensors: pip install 'nvidia-cudnn-frontend>=1.18,<1.24'")
     return real
 
 
@@ -44,12 +44,12 @@ def rounded(x, precision):
     return x.astype(np.float16).astype(np.float32) if precision == "fp16" else x
 
 
-# -- images themselves -----------------------------------------------------------------------------
+# -- the tensors themselves -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_an_image_turned_back_is_what_it_was(precision, shape):
+def test_a_tensor_transposed_back_is_what_it_was(precision, shape):
     be, x = gpu(precision), values(*shape)
     made = be.cudnn.layout.tensor(be.asarray(x))
     assert made.shape == shape and made.size == x.size and len(made) == shape[0] and made.dtype == np.float32
@@ -58,24 +58,24 @@ def test_an_image_turned_back_is_what_it_was(precision, shape):
     for array in (be.to_nchw(made), made.copy().to_nchw(), made.reshape(shape)):
         assert np.array_equal(be.to_host(array), rounded(x, precision))
     assert np.array_equal(be.to_host(made.reshape(-1, 1)), rounded(x, precision).reshape(-1, 1))
-    assert be.to_nchw(be.asarray(x)).shape == shape  # an array is plain already
+    assert be.to_nchw(be.asarray(x)).shape == shape  # an array is (N, C, H, W) already
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-9, 0.7, 1.0, 3000, 1e20])
-@pytest.mark.parametrize("most", [1.0, 2.0**-4])
-def test_halves_are_scaled_by_a_power_of_two(size, most):
+@pytest.mark.parametrize("target", [1.0, 2.0**-4])
+def test_fp16_is_scaled_by_a_power_of_two(size, target):
     be = gpu("fp16")
-    images, x = be.cudnn.layout, values(2, 5, 6, 7)
+    layout, x = be.cudnn.layout, values(2, 5, 6, 7)
     x *= np.float32(size / np.abs(x).max())
-    for scaled in (images.tensor(be.asarray(x), most), images.near(most, be.asarray(x))):
+    for scaled in (layout.tensor(be.asarray(x), target), layout.scaled(target, be.asarray(x))):
         scale, largest = be.to_host(scaled.scale).item(), np.abs(be.to_host(scaled.array)).max()
-        assert np.log2(scale).is_integer() and most / 2 <= largest <= most
+        assert np.log2(scale).is_integer() and target / 2 <= largest <= target
         near(be.to_host(scaled), x, "fp16")
-    other = images.near(1.0, images.near(most, be.asarray(x)))  # from one scale to another
+    other = layout.scaled(1.0, layout.scaled(target, be.asarray(x)))  # from one scale to another
     assert 0.5 <= np.abs(be.to_host(other.array)).max() <= 1
     near(be.to_host(other), x, "fp16")
     if 1e-3 < size < 60000:
-        unscaled = images.unscaled(other)
+        unscaled = layout.unscaled(other)
         assert unscaled.scale is None
         near(be.to_host(unscaled), x, "fp16")
 
@@ -83,16 +83,16 @@ def test_halves_are_scaled_by_a_power_of_two(size, most):
 @pytest.mark.parametrize("value", [0.0, np.inf, np.nan])
 def test_what_cannot_be_scaled_stays(value):
     be = gpu("fp16")
-    images, x = be.cudnn.layout, np.full((1, 2, 3, 4), value, np.float32)
-    scaled = images.near(1.0, images.near(1.0, be.asarray(x)))
+    layout, x = be.cudnn.layout, np.full((1, 2, 3, 4), value, np.float32)
+    scaled = layout.scaled(1.0, layout.scaled(1.0, be.asarray(x)))
     assert be.to_host(scaled.scale).item() == 1 and np.array_equal(be.to_host(scaled), x, equal_nan=True)
 
 
 def test_floats_have_no_scale():
     be = gpu("tf32")
-    images, x = be.cudnn.layout, be.asarray(values(1, 2, 3, 4))
-    made = images.tensor(x, most=1.0)
-    assert made.scale is None and images.near(1.0, made) is made and images.unscaled(made) is made
+    layout, x = be.cudnn.layout, be.asarray(values(1, 2, 3, 4))
+    made = layout.tensor(x, target=1.0)
+    assert made.scale is None and layout.scaled(1.0, made) is made and layout.unscaled(made) is made
 
 
 # -- primitives ------------------------------------------------------------------------------------
@@ -106,19 +106,19 @@ POOLS = [
 
 
 @pytest.mark.parametrize("channels", [5, 12, 16])
-@pytest.mark.parametrize("given", ["image", "array"])
+@pytest.mark.parametrize("given", ["tensor", "array"])
 @pytest.mark.parametrize("precision", TOLERANCE)
 def test_primitives_between_convolutions(precision, given, channels):
-    """Gradients may come as images, with a scale, or as arrays."""
+    """Gradients may come as channels-last tensors, with a scale, or as arrays."""
     be = gpu(precision)
-    images = be.cudnn.layout
+    layout = be.cudnn.layout
     x, dy = (values(2, channels, 7, 9, seed=seed) for seed in (3, 4))
     x, dy = rounded(x, precision), dy * np.float32(1e-9)
-    made = images.tensor(be.asarray(x))
+    made = layout.tensor(be.asarray(x))
 
     def sent(gradient):
         gradient = be.asarray(gradient)
-        return images.tensor(gradient, most=1.0) if given == "image" else gradient
+        return layout.tensor(gradient, target=1.0) if given == "tensor" else gradient
 
     def agrees(got, expected):
         assert isinstance(got, NhwcTensor)
@@ -146,12 +146,12 @@ def test_primitives_between_convolutions(precision, given, channels):
         )
         agrees(be.ave_pool_forward(made, geometry), generic.ave_pool_forward(x, geometry))
         back = be.ave_pool_backward(sent(out), geometry, (7, 9))  # which keeps nothing: the form of what came
-        assert isinstance(back, NhwcTensor) == (given == "image" and precision == "tf32")
+        assert isinstance(back, NhwcTensor) == (given == "tensor" and precision == "tf32")
         near(be.to_host(back), generic.ave_pool_backward(out, geometry, (7, 9)), precision)
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_pieces_of_small_images_are_arrays_of_their_own(precision):
+def test_parts_of_small_tensors_are_arrays_of_their_own(precision):
     """Of 1x1 pixels they would lie in one piece with the others, at addresses that no kernel or engine takes."""
     layers = """
         layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 2 dim: 2 } } }"""
@@ -173,23 +173,23 @@ def test_pieces_of_small_images_are_arrays_of_their_own(precision):
 
 @pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize("shape", [(1, 3, 1, 1), (2, 40, 40, 37), (3, 33, 2, 2), (2, 4, 0, 3)])
-def test_bias_gradients_of_images_are_added(precision, shape):
+def test_bias_gradients_of_tensors_are_added(precision, shape):
     be, db, dy = gpu(precision), values(shape[1], seed=1), values(*shape)
     ours = be.asarray(db)
-    be.bias_backward(be.cudnn.layout.tensor(be.asarray(dy), most=1.0), ours)
+    be.bias_backward(be.cudnn.layout.tensor(be.asarray(dy), target=1.0), ours)
     near(be.to_host(ours), db + dy.sum(axis=(0, 2, 3)), precision)
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_convolutions_of_images(precision, name):
+def test_convolutions_of_tensors(precision, name):
     be = gpu(precision)
-    images, (geometry, shape, k) = be.cudnn.layout, CONVOLUTIONS[name]
+    layout, (geometry, shape, k) = be.cudnn.layout, CONVOLUTIONS[name]
     out = geometry.out_size(shape[2:])
     x, w, b = values(*shape), values(k, shape[1] // geometry.group, *geometry.kernel, seed=4), values(k, seed=5)
     dy, dw = values(shape[0], k, *out, seed=6) * np.float32(1e-9), np.zeros_like(w)
-    gw, gdw, made = be.asarray(w), be.zeros(w.shape), images.tensor(be.asarray(x))
-    gradient = images.tensor(be.asarray(dy), most=1.0)
+    gw, gdw, made = be.asarray(w), be.zeros(w.shape), layout.tensor(be.asarray(x))
+    gradient = layout.tensor(be.asarray(dy), target=1.0)
     for bias, relu in ((b, None), (b, 0.0), (None, 0.0), (None, None), (b, 0.25)):
         y = be.conv_forward(made, gw, None if bias is None else be.asarray(bias), geometry, relu)
         assert isinstance(y, NhwcTensor)
@@ -198,11 +198,11 @@ def test_convolutions_of_images(precision, name):
     generic.conv_backward_weights(x, dy, geometry, dw)
     near(be.to_host(dx), generic.conv_backward_data(dy, w, geometry, shape[2:]), precision)
     near(be.to_host(gdw), dw, precision)
-    # turned round, as a Deconvolution and its way back: gradients far below half's smallest number
+    # as a Deconvolution's forward and backward: gradients far below fp16's smallest value
     up = be.conv_backward_data(be.asarray(dy), gw, geometry, shape[2:], be.asarray(values(shape[1])), 0.1)
     near(be.to_host(up), generic.conv_backward_data(dy, w, geometry, shape[2:], values(shape[1]), 0.1), precision)
     small = x * np.float32(1e-9)
-    for form in (be.asarray(small), images.tensor(be.asarray(small), most=1.0)):
+    for form in (be.asarray(small), layout.tensor(be.asarray(small), target=1.0)):
         back = be.conv_forward(form, gw, None, geometry)
         near(be.to_host(back), generic.conv_forward(small, w, None, geometry), precision)
         near(
@@ -227,7 +227,7 @@ def test_bias_and_relu_stay_out_where_they_would_cost_the_tensor_cores(precision
             precision,
         )
     plans = be.cudnn.planner.plans.values()
-    assert plans and all(plan.spec == plan.spec.plain for plan in plans)
+    assert plans and all(plan.spec == plan.spec.unfused for plan in plans)
     wider = values(1, 32, 6, 6)  # a new size asks no heuristics
     fake_cudnn.counts.heuristics = 0
     near(
