@@ -13,7 +13,11 @@ from demitasse.proto.errors import ShapeFault
 
 
 def make_transformer(net: Net, mean, input_scale, raw_scale, channel_swap) -> io.Transformer:
-    """From images (H, W, C) to the net's first input."""
+    """From images (H, W, C) to the net's first input.
+
+    mean: (C,), (C, H, W) or None; input_scale and raw_scale: factors behind and before the mean, or None; channel_swap:
+    the image's channels in the net's order, as (2, 1, 0), or None.
+    """
     name = net.inputs[0]
     transformer = io.Transformer({name: net.blobs[name].shape})
     transformer.set_transpose(name, (2, 0, 1))

@@ -136,7 +136,8 @@ def warn_of_range(images, raw_scale: float | None) -> None:
 
 
 def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.ndarray:
-    """(10 N, h, w, C): of each image the four corners and the centre, then their mirror images.
+    """(10 N, h, w, C): of each image the four corners and the centre, then their mirror images.  crop_dims: (h, w) in
+    pixels.
 
     ShapeFault where crops are larger than an image.
     """

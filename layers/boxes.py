@@ -36,7 +36,8 @@ def decode(xp, boxes, deltas, extra: float = 0.0):
 def nms(be, boxes, scores, threshold: float, top: int | None = None, extra: float = 0.0, eta: float = 1.0):
     """Non-maximum suppression: the indices of the boxes (N, 4) to keep, best score (N,) first, at most `top` of them.
 
-    Of equal scores the earlier box goes first; be: the backend of the arrays, whose `suppress` says the rest.
+    threshold: the intersection over union above which the worse box goes.  Of equal scores the earlier box comes
+    first.  be: the backend of the arrays, whose `suppress` says the rest.
     """
     order = be.xp.argsort(-scores, kind="stable")
     return order[be.suppress(boxes[order], threshold, top, extra, eta)]

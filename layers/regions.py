@@ -28,7 +28,7 @@ class RegionLayer(Layer):
         return param.pooled_h, param.pooled_w
 
     def widened(self, corners, ratio: float):
-        """Corners (R, 4) of regions that grow on each side by so much of their sides."""
+        """Corners (R, 4), in pixels, of regions that grow at each end of a side by `ratio` of its length."""
         grown = (corners[:, 2:] - corners[:, :2] + 1) * ratio
         return corners + self.xp.concatenate([-grown, grown], axis=1)
 

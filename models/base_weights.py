@@ -31,7 +31,10 @@ SQUEEZENET = {
 
 
 def trunk_shapes(name: str, width: float = 1.0) -> Shapes:
-    """Shapes of a base's params: those of the trunk, without any score.  SchemaFault for a base that there is not."""
+    """Shapes of a base's params: those of the trunk, without any score.  width: a factor on its channel counts.
+
+    SchemaFault for a base that there is not.
+    """
     if name not in BASES:
         raise SchemaFault(f"no base '{name}'{did_you_mean(name, BASES)}: there are {', '.join(BASES)}")
     trunk = BASES[name][0]
@@ -43,7 +46,8 @@ def trunk_shapes(name: str, width: float = 1.0) -> Shapes:
 def make_base(name: str, classifier: str | Path, width: float = 1.0) -> tuple[Weights, Report]:
     """A base's weights from those of its classifier (any format, or a base already), and what became of each layer.
 
-    Raises WeightsFault where counts differ or a layer of the trunk is missing.
+    width: the factor on channel counts that the classifier has.  Raises WeightsFault where counts differ or a layer of
+    the trunk is missing.
     """
     shapes = trunk_shapes(name, width)
     if not Path(classifier).exists():

@@ -184,8 +184,9 @@ def _upsample(score: Top, classes: int, factor: int, odd: bool, random: bool) ->
 def unet(source: Source, head: Head = Head(21), *, width: float = 1.0, depth: int = 4, normalize: bool = True):
     """U-Net (arXiv 1505.04597) as a NetParameter: `depth` times down and up again, features concatenated.
 
-    Convolutions are padded, so that image and scores have one size; a learned Deconvolution upsamples, and a Crop
-    takes off what ceil pooling has added, so that any size of image will do.  Weights start at random (msra).
+    width: a factor on channel counts.  Convolutions are padded, so that image and scores have one size; a learned
+    Deconvolution upsamples, and a Crop takes off what ceil pooling has added, so that any size of image will do.
+    Weights start at random (msra).
     """
     n, style = NetSpec(), Style(width=width, random=True)
     source.add(n)

@@ -100,9 +100,9 @@ def write(
     """Check the data and write out/name/{train,val,deploy,solver}.prototxt, train.txt, val.txt and classes.txt; their
     paths.
 
-    name: `own`, or a recipe.  width, random: as of `fcn`, for recipes.  overwrite: replace files that were edited.
-    report: called with what was found.  Raises DataFault where the set as a whole is wrong; single files that are,
-    are left out.
+    name: `own`, or a recipe.  iterations: the solver's max_iter.  width, random: as of `fcn`, for recipes.  overwrite:
+    replace files that were edited.  report: called with what was found.  Raises DataFault where the set as a whole is
+    wrong; single files that are, are left out.
     """
     folder, names = Path(out) / name, class_names(data.classes)
     _require_known(name)

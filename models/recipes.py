@@ -63,7 +63,7 @@ def nets(
 
 
 def param_count(name: str, width: float = 1.0) -> int:
-    """How many learned values a recipe's net has, its fixed upsampling counted in."""
+    """How many learned values a recipe's net has, fixed upsampling counted in; width: a factor on channel counts."""
     return sum(param.count for param in Plan(nets(name, width=width)["deploy"]).learnable)
 
 
@@ -77,7 +77,7 @@ def solver(name: str) -> SolverParameter:
 def files(
     name: str, *, root: str = "data", classes: int | None = None, width: float = 1.0, random: bool = False
 ) -> dict[str, str]:
-    """File name -> text of everything that `write` writes."""
+    """File name -> text of everything that `write` writes.  The keywords are those of `nets`."""
     head = f"# {name}: {recipe(name).about}.\n"
     built = {
         f"{split}.prototxt": message

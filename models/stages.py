@@ -68,7 +68,8 @@ def stages(name: str, out: Path) -> list[Stage]:
 def solver_of(
     stage: Stage, *, snapshot: int | None = None, iterations: int | None = None, seed: int | None = None
 ) -> SolverParameter:
-    """The recipe's solver with this run's paths, and these numbers in the place of its own."""
+    """The recipe's solver with this run's paths, and these in the place of its own: a snapshot every `snapshot`
+    iterations, max_iter `iterations`, random_seed `seed`."""
     recipe, param = recipes.recipe(stage.name), recipes.solver(stage.name)
     param.train_net, param.test_net[0] = (str(stage.folder / f"{split}.prototxt") for split in recipe.splits)
     param.snapshot_prefix = str(stage.folder / "snapshot" / "train")

@@ -37,7 +37,7 @@ class Layout:
 
 
 def lay_out(widths: Mapping[Any, float], edges: Mapping[tuple[Any, Any], float], gap: float) -> Layout:
-    """Rows and x for nodes of these widths.
+    """Rows and x for nodes of these widths, at least `gap` apart, in their unit.
 
     The nodes come in an order in which every edge points forwards; the number of an edge is the width that
     the middle of its lane needs, for a label.

@@ -140,7 +140,7 @@ def write_chunks(path: str | os.PathLike, chunks: Iterable[Buffer]) -> None:
 
 
 def joined(chunks: Iterable[Buffer], limit: int = 1 << 16) -> Iterator[Buffer]:
-    """The same bytes with small buffers put together; large ones pass as they are."""
+    """The same bytes with buffers below `limit` bytes put together; larger ones pass as they are."""
     small = bytearray()
     for chunk in chunks:
         if len(chunk) < limit:

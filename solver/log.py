@@ -51,19 +51,19 @@ class Silent:
         """Something that runs, but hardly as it was meant."""
 
     def progress(self, iteration: int, end: int, loss: float, rate: float) -> None:
-        """An iteration is done (`iteration` of them, `end` to be done)."""
+        """An iteration is done: `iteration` of them, of `end` in all.  loss: smoothed; rate: the learning rate."""
 
     def point(self, iteration: int, loss: float, rate: float, outputs: Sequence[Output], per_label: dict) -> None:
         """For the JSON file and the plot: smoothed loss, rate, outputs, losses per label after `iteration` updates."""
 
     def test(self, iteration: int, index: int, outputs: Sequence[Output], loss: float | None) -> None:
-        """The means of test net `index`."""
+        """The means of test net `index` after `iteration` updates."""
 
     def scores(self, iteration: int, index: int, head: str, result: Scores, names: Sequence[str]) -> None:
-        """How well test net `index` segments, by its blob `head`; names: of the classes."""
+        """How well test net `index` segments after `iteration` updates, by blob `head`; names of the classes."""
 
     def pictures(self, iteration: int, index: int, head: str, rows: Iterable[np.ndarray]) -> None:
-        """Of test net `index` what it has predicted, for listeners: (H, W, 3) uint8, of an image each."""
+        """What test net `index` has predicted after `iteration` updates, for listeners: (H, W, 3) uint8 each."""
 
     def event(self, kind: str, **values) -> None:
         """Something for the JSON file alone."""

@@ -53,7 +53,7 @@ class Roofline(NamedTuple):
     gbytes: float  # 10^9 bytes/s to and from memory
 
     def seconds(self, flop: float, bytes_moved: float) -> float:
-        """The least time for so many operations and bytes: the one waits for the other at no point."""
+        """The least time in seconds for so many operations and bytes, if neither ever waits for the other."""
         return max(flop / self.gflops, bytes_moved / self.gbytes) / 1e9
 
 

@@ -39,7 +39,8 @@ class Settings:
     delta: float
 
     def scalars(self, rate: float, t: int) -> dict[str, float]:
-        """Every number that steps may name, but for an array's own."""
+        """Every scalar that steps may name, but for an array's own.  rate: base_lr by its policy, times lr_mult; t: the
+        updates so far, this one counted."""
         return {
             "momentum": self.momentum,
             "fresh": 1 - self.momentum,
@@ -221,7 +222,8 @@ class Updater:
         return (self.clip / norm if norm > self.clip else 1.0), norm
 
     def apply(self, rate: float, t: int, scale: float = 1.0) -> None:
-        """One update of every param from scale * its gradient; t counts the updates from 1."""
+        """One update of every param from scale * its gradient.  rate: base_lr by its policy; t counts the updates from
+        1."""
         self.be.invalidate_weight_cache()
         groups: dict[UpdateProgram, list[UpdateTensor]] = {}
         by_multiplier: dict[float, dict[str, float]] = {}  # lr_mult: the scalars of its arrays

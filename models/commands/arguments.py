@@ -40,7 +40,7 @@ def _option_names(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def share(text: str) -> float:
-    """A factor on channel counts."""
+    """A factor on channel counts, above 0 and at most 16."""
     try:
         value = float(text)
     except ValueError:

@@ -85,7 +85,8 @@ def convert_imageset(
 
 
 def make_record(data: bytes, entry: Entry, name: str, gray: bool, size, kind: str | None):
-    """(Datum, its image's shape); kind: how to encode, "" for raw pixels, None for the file's own type."""
+    """(Datum, its image's shape).  size: (H, W) in pixels to resize to, or None.  kind: how to encode, "" for raw
+    pixels, None for the file's own type."""
     image = decode_image(data, not gray, name)
     if size:
         image = resize(image, *size)

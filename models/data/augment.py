@@ -73,7 +73,8 @@ def scaled(image, labels, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rotated(image, labels, degrees: float, fill: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Both turned counter-clockwise about their middle, at their size: the image bilinear, of labels the nearest pixel.
+    """Both turned by `degrees` counter-clockwise about their middle, at their size: the image bilinear, of labels the
+    nearest pixel.
 
     Where the image would come from outside it is `fill` (RGB), and of no class.
     """

@@ -24,7 +24,7 @@ ARENA = 1 << 26
 
 
 class Arena:
-    """A stretch of memory and what of it is free: disjoint, sorted (start, end)."""
+    """A stretch of memory of `size` bytes and what of it is free: disjoint, sorted (start, end)."""
 
     def __init__(self, size: int):
         memory = np.empty(size + ALIGN, np.uint8)
@@ -39,7 +39,7 @@ class Arena:
         return self.free == [(0, self.memory.nbytes)]
 
     def take(self, size: int) -> int | None:
-        """The start of a block, cut off the first stretch that is large enough."""
+        """The start of a block of `size` bytes, cut off the first free stretch that is large enough; or None."""
         for i, (start, end) in enumerate(self.free):
             if end - start >= size:
                 self.free[i : i + 1] = [(start + size, end)] if end - start > size else []

@@ -169,7 +169,7 @@ class CudaRuntime:
         return 2 * (free + self.xp.get_default_memory_pool().free_bytes()) >= total
 
     def captured_bytes(self, memory: CaptureMemory) -> int:
-        """How much graphs have taken there."""
+        """Bytes that graphs have taken there."""
         return memory.pool.total_bytes() + memory.lasting.total_bytes()
 
     def lasting(self, memory: CaptureMemory):
