@@ -7,6 +7,7 @@ and moved.
 from __future__ import annotations
 
 import os
+import shlex
 
 from google.protobuf.message import Message
 
@@ -22,18 +23,32 @@ class MissingFile(DataFault):
     wrong."""
 
     def __init__(self, path: str, what: str):
-        self.relative = not os.path.isabs(path)
+        self.path, self.relative = path, not os.path.isabs(path)
         super().__init__(f"{what}; looked for from {os.getcwd()}" if self.relative else what)
 
     def also_beside(self, folder: str) -> None:
-        """Say that it was looked for beside the prototxt, too."""
+        """Say that it was looked for beside the prototxt, too, and where to go if it is there from further up."""
         if self.relative and folder and os.path.abspath(folder) != os.getcwd():
             self.what += f", and beside the prototxt in {folder}"
+        self.what += from_above(self.path, folder)
 
 
 def from_file(path: str) -> bool:
     """Whether a path says by its first dot that it is relative to the file that it stands in."""
     return path.startswith(("./", "../"))
+
+
+def from_above(path: str, folder: str) -> str:
+    """ "; from DIR it is there: cd DIR first" where DIR is above `folder` or the working directory; else nothing.
+
+    Caffe's own solvers and nets name files from Caffe's folder on, to be trained from there.
+    """
+    for start in () if os.path.isabs(path) or from_file(path) else (os.path.abspath(folder or "."), os.getcwd()):
+        while (parent := os.path.dirname(start)) != start:
+            start = parent
+            if os.path.exists(os.path.join(start, path)):
+                return f"; from {start} it is there: cd {shlex.quote(start)} first"
+    return ""
 
 
 def located(path: str, folder: str) -> str:

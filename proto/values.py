@@ -41,7 +41,9 @@ def _string(field, minus, tokens, source):
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise SyntaxFault(f"the text of {field.name} is not UTF-8", source.where(tokens[0].offset)) from None
+        raise SyntaxFault(
+            f"the text of {field.name} is not UTF-8: save the file as UTF-8", source.where(tokens[0].offset)
+        ) from None
 
 
 def _bool(field, minus, tokens, source):
@@ -61,7 +63,7 @@ def _enum(field, minus, tokens, source):
         names = list(enum.values_by_name)
         word = token.text.strip("\"'").upper()
         choices = ", ".join(names) if len(names) <= 8 else f"{names[1]}, {names[2]}, ..."
-        choices += did_you_mean(word, names)
+        choices += ", without quotes" if token.kind == "string" and word in names else did_you_mean(word, names)
         todays = token.kind == "string" and field.containing_type.name == "V1LayerParameter"
         hint = " (with a type in quotes it is today's form: write `layer {`, not `layers {`)" if todays else ""
         _refuse(field, f"one of {choices}{hint}", minus, tokens, source)

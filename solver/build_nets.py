@@ -32,7 +32,7 @@ def build_train_net(
     """
     given = [field for field in TRAIN_FIELDS if param.HasField(field)]
     if len(given) != 1:
-        found = f"has {' and '.join(given)}" if given else "has none"
+        found = f"has {' and '.join(given)}" if given else 'has none: add, say, net: "train_val.prototxt"'
         raise SolverFault(f"a solver names its train net by exactly one of {', '.join(TRAIN_FIELDS)}; this one {found}")
     state = NetState(phase=TRAIN)
     state.MergeFrom(param.train_state)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from demitasse.proto.errors import SolverFault
 from demitasse.proto.files import ZERO_BYTE, near_file
-from demitasse.proto.input_paths import from_file
+from demitasse.proto.input_paths import from_above, from_file
 
 
 class Finder:
@@ -31,7 +31,8 @@ class Finder:
         if os.path.isabs(path) or beside == path:
             if os.path.exists(path):
                 return path
-            raise SolverFault(f"{what}: Could not open file {path}: no such file{near_file(path)}")
+            hint = from_above(path, self.folder) or near_file(path)
+            raise SolverFault(f"{what}: Could not open file {path}: no such file{hint}")
         if from_file(path) and os.path.exists(beside):
             return os.path.normpath(beside)
         if os.path.exists(path):
@@ -43,7 +44,8 @@ class Finder:
             return beside
         raise SolverFault(
             f"{what}: Could not open file {path}: neither in the working directory ({os.getcwd()}) "
-            f"nor beside the solver ({self.folder}){near_file(path) or near_file(beside)}"
+            f"nor beside the solver ({self.folder})"
+            f"{from_above(path, self.folder) or near_file(path) or near_file(beside)}"
         )
 
     def _say_once(self, text: str) -> None:

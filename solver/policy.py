@@ -35,6 +35,7 @@ NEEDS = {
     "sigmoid": ("gamma", "stepsize"),
     "multifixed": (),
 }
+USUAL = {"gamma": "0.1", "stepsize": "10000", "power": "0.9", "max_iter": "100000"}  # for messages
 
 
 def check_policy(param: SolverParameter) -> None:
@@ -53,7 +54,7 @@ def check_policy(param: SolverParameter) -> None:
         raise SolverFault(f"base_lr is {param.base_lr:g}: it must be a finite number, 0 or more")
     for field in NEEDS[name]:
         if not param.HasField(field):
-            raise SolverFault(f"lr_policy '{name}' needs {field}, which is not set")
+            raise SolverFault(f"lr_policy '{name}' needs {field}, which is not set: add, say, {field}: {USUAL[field]}")
     if name == "step" and param.stepsize <= 0:
         raise SolverFault(f"lr_policy 'step' needs a stepsize of at least 1, not {param.stepsize}")
     if name == "poly" and param.max_iter <= 0:

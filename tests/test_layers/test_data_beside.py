@@ -63,6 +63,18 @@ def test_where_it_was_looked_for(nets, kind):
         assert said.endswith(f"; looked for from {os.getcwd()}, and beside the prototxt in nets")
 
 
+def test_a_path_from_a_folder_further_up_says_where_to_go(nets, monkeypatch):
+    write_net(nets, image_data)
+    text = (nets / "net.prototxt").read_text().replace('source: "', 'source: "nets/')
+    (nets / "net.prototxt").write_text(text)
+    monkeypatch.chdir(nets)
+    with pytest.raises(NetError) as caught:
+        Plan("net.prototxt", "TRAIN", backend=make_backend("generic"))
+    assert str(caught.value).endswith(
+        f"; looked for from {nets}; from {nets.parent} it is there: cd {nets.parent} first"
+    )
+
+
 def test_means_and_root_folders(nets):
     write_net(nets, image_data, 'transform_param { mean_file: "mean.binaryproto" }')
     (nets / "pictures").mkdir()

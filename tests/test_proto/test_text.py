@@ -156,7 +156,7 @@ MISTAKES = [
     (layer("propagate_down: yes"), SchemaFault, "propagate_down takes true or false, not yes"),
     (layer("pooling_param { pool: MAXX }"), SchemaFault, "one of MAX, AVE, STOCHASTIC (did you mean 'MAX'?), not MAXX"),
     (layer("pooling_param { pool: 7 }"), SchemaFault, "pool takes one of MAX, AVE, STOCHASTIC, not 7"),
-    (layer('include { phase: "TEST" }'), SchemaFault, "TRAIN, TEST, RUN (did you mean 'TEST'?), not \"TEST\""),
+    (layer('include { phase: "TEST" }'), SchemaFault, 'TRAIN, TEST, RUN, without quotes, not "TEST"'),
     ("layers { type: CONVOLUTOIN }", SchemaFault, "(did you mean 'CONVOLUTION'?), not CONVOLUTOIN"),
     ("layers { type: 'ReLU' }", SchemaFault, "(with a type in quotes it is today's form: write `layer {`, not `lay"),
     (layer("clip_param { min: 0 }"), SchemaFault, "1:19: clip_param has no max, which it needs"),
@@ -222,7 +222,7 @@ def test_solver_places_and_prefix(tmp_path):
         ("name: 'x'".encode("utf-16-be"), "the text is UTF-16: save it as UTF-8"),
         ("name: 'x'".encode("utf-32"), "the text is UTF-32: save it as UTF-8"),
         (b"\n<!DOCTYPE html><html>", "a web page, not a prototxt: download the file itself"),
-        (b"name: 'stra\xdfe'", "the text of name is not UTF-8"),
+        (b"name: 'stra\xdfe'", "the text of name is not UTF-8: save the file as UTF-8"),
     ],
 )
 def test_a_file_that_is_no_prototxt(tmp_path, content, says):

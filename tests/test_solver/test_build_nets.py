@@ -115,6 +115,15 @@ def test_a_missing_file_names_both_places_and_a_near_miss(places):
         assert word in str(fault.value)
 
 
+def test_a_path_from_a_folder_further_up_says_where_to_go(places):
+    """As Caffe's own: models/x/solver.prototxt names models/x/train_val.prototxt, from Caffe's folder on."""
+    work, beside, find, _ = places
+    for folder in (work, beside):
+        (folder / "net.prototxt").write_text("")
+        with pytest.raises(SolverFault, match=f"from {work.parent} it is there: cd {work.parent} first"):
+            find(f"{folder.name}/net.prototxt", "net")
+
+
 def test_snapshots_go_where_their_folder_is(places):
     work, beside, find, said = places
     assert find.for_writing("snap") == "snap"
