@@ -45,15 +45,13 @@ def main(arguments: list[str] | None = None, program: str = "python -m models") 
 
 
 def _options(given: list[str], program: str):
-    from demitasse.models.commands.arguments import parse  # here, so that a Ctrl-C while it loads is quiet too
-
     parser = OneLineParser(
         prog=program, description="Write FCN nets, prepare weights and data, train, score, segment, report."
     )
     parser.add_argument("--traceback", action="store_true", help=TRACEBACK)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     add_commands(commands)
-    return parse(parser, commands, given)
+    return parser.parse_args(given)
 
 
 def add_commands(commands) -> None:

@@ -21,7 +21,7 @@ from demitasse.proto.option_values import integer
 def run(arguments: Sequence[str], program: str = "python -m netdef") -> int:
     """Carry out a command line: its exit status, 1 where `diff` found differences.  program: how it was called."""
     parser = OneLineParser(prog=program, description="Look at nets and weights; change their form")
-    add_commands(parser.add_subparsers(title="commands", required=True, metavar="COMMAND"))
+    add_commands(parser.add_subparsers(dest="command", title="commands", required=True, metavar="COMMAND"))
     options = parser.parse_args(arguments)
     return options.run(options) or 0
 

@@ -17,8 +17,8 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NoReturn
 
 from demitasse.proto.errors import NetError, did_you_mean, printable
 from demitasse.proto.option_values import thread_count
@@ -34,12 +34,31 @@ class OneLineParser(argparse.ArgumentParser):
     def __init__(self, **options):
         super().__init__(allow_abbrev=False, **options)
 
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> argparse.Namespace:  # type: ignore[override]
+        """The options; for one that is unknown, the nearest that the command (options.command) knows."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            command = getattr(options, "command", None)
+            nearest = did_you_mean(unknown[0].split("=")[0], list(_option_names(self, command)))
+            self.error(f"{command or 'it'} knows no {unknown[0]}{nearest}")
+        return options
+
     def error(self, message: str) -> NoReturn:
         wrong = re.match(r"argument ([A-Z]+): invalid choice: '(.*)' \(choose from (.*)\)$", message)
         if wrong:
             kind, word, known = wrong[1].lower(), wrong[2], re.findall(r"[\w-]+", wrong[3])
             message = f"unknown {kind} '{word}'{did_you_mean(word, known)}; known: {', '.join(known)}"
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
+
+
+def _option_names(parser: argparse.ArgumentParser, command: str | None) -> Iterator[str]:
+    """The options of one of a parser's commands, and of all tasks below that."""
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                if command in (None, name):
+                    yield from _option_names(below, None)
 
 
 def add_device_options(parser: argparse.ArgumentParser, default: str | None) -> None:

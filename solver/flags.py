@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from demitasse.proto.cli import OneLineParser, add_device_options
-from demitasse.proto.errors import SolverFault, did_you_mean
+from demitasse.proto.errors import SolverFault
 from demitasse.proto.option_values import integer, whole_number
 from demitasse.solver.precision import VERSIONS
 
@@ -145,13 +145,9 @@ def parse(arguments: list[str], program: str = "python -m solver") -> argparse.N
     program: how it was called, for messages.
     """
     parser = OneLineParser(prog=program, description="Train, test and time Caffe nets.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_commands(commands)
-    options, unknown = parser.parse_known_args([word for word in arguments if not GLOG_FLAGS.match(word)])
+    add_commands(parser.add_subparsers(dest="command", required=True, metavar="COMMAND"))
+    options = parser.parse_args([word for word in arguments if not GLOG_FLAGS.match(word)])
     options.program = program
-    if unknown:
-        known = commands.choices[options.command]._option_string_actions
-        parser.error(f"{options.command} knows no {unknown[0]}{did_you_mean(unknown[0].split('=')[0], known)}")
     return options
 
 

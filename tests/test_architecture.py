@@ -211,7 +211,7 @@ def test_no_layer_asks_which_device_it_is_on():
 
 
 # Private names of other libraries that have no public way to the same.
-FOREIGN = {"_getvalue", "_actions", "_SubParsersAction", "_option_string_actions"}
+FOREIGN = {"_getvalue", "_actions", "_SubParsersAction"}
 FOREIGN |= {"_getframe", "_replace", "_asdict", "_fields"}
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from demitasse.proto.cli import OneLineParser
-from demitasse.proto.errors import DataFault, did_you_mean
+from demitasse.proto.errors import DataFault
 from demitasse.proto.option_values import from_zero, refused
 from demitasse.proto.value_hints import number
 
@@ -18,25 +17,6 @@ DATABASES = ("lmdb", "leveldb")
 def add_command(commands, name: str, about: str, **more) -> argparse.ArgumentParser:
     """A command with its line in the list of them, which heads its own --help too."""
     return commands.add_parser(name, help=about, **{"description": about, **more})
-
-
-def parse(parser: OneLineParser, commands, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options; an unknown one is a mistake with the nearest that its command knows."""
-    options, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        known = _option_names(commands.choices[options.command])
-        parser.error(f"{options.command} knows no {unknown[0]}{did_you_mean(unknown[0].split('=')[0], known)}")
-    return options
-
-
-def _option_names(parser: argparse.ArgumentParser) -> list[str]:
-    names = []
-    for action in parser._actions:
-        names += action.option_strings
-        if isinstance(action, argparse._SubParsersAction):
-            for below in action.choices.values():
-                names += _option_names(below)
-    return names
 
 
 def share(text: str) -> float:

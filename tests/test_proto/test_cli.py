@@ -77,14 +77,14 @@ def test_an_error_of_the_users_code_is_shown_from_there_on(capsys):
     "words, line",
     [
         (["strat"], "python -m x: unknown command 'strat' (did you mean 'start'?); known: start, stop"),
-        (["start", "--nuber", "1"], "python -m x: unrecognized arguments: --nuber 1"),
+        (["start", "--nuber", "1"], "python -m x: start knows no --nuber (did you mean '--number'?)"),
         (["start", "--number", "one"], "argument --number: invalid int value: 'one'"),
         ([], "the following arguments are required: COMMAND"),
     ],
 )
 def test_mistakes_in_the_command_line(words, line, capsys):
     parser = OneLineParser(prog="python -m x")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("start").add_argument("--number", type=int)
     commands.add_parser("stop")
     with pytest.raises(SystemExit) as stop:
