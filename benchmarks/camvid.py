@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from demitasse.models.fcn import Head, Source, fcn
+from demitasse.models.fcn import DataSource, Head, fcn
 from demitasse.netdef.net import Net
 from demitasse.proto import text
 from demitasse.proto.messages import SolverParameter
@@ -30,7 +30,7 @@ def definitions(folder: str, width: float, batch: int):
 
     def source(split, size):
         options = {"voc_dir": folder, "split": split, "classes": CLASSES, "seed": 1337, "batch_size": size}
-        return Source(labels=("label",), module="voc_layers", layer="VOCSegDataLayer", options=options)
+        return DataSource(labels=("label",), module="voc_layers", layer="VOCSegDataLayer", options=options)
 
     def net(split, size):
         message = fcn(

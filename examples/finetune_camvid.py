@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw
 
 from demitasse.models.commands.score import save_predictions
 from demitasse.models.evaluate import Evaluation
-from demitasse.models.fcn import Head, Source, fcn
+from demitasse.models.fcn import DataSource, Head, fcn
 from demitasse.models.palette import colour, legend
 from demitasse.models.surgery import interp, param_shapes, transplant, upsampling_layers
 from demitasse.proto import text
@@ -47,9 +47,9 @@ def build(data, classes, stride, batch, width, random):
 
     def source(split, size):
         options = dict(voc_dir=str(data), split=split, classes=classes, mean=MEAN, batch_size=size, seed=1337)
-        return Source(labels=("label",), module="voc_layers", layer="VOCSegDataLayer", options=options)
+        return DataSource(labels=("label",), module="voc_layers", layer="VOCSegDataLayer", options=options)
 
-    sources = {"train": source("train", batch), "val": source("val", 1), "deploy": Source()}
+    sources = {"train": source("train", batch), "val": source("val", 1), "deploy": DataSource()}
     return {
         split: fcn(
             pixels,

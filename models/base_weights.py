@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from demitasse.models.fcn import Source, fcn
+from demitasse.models.fcn import DataSource, fcn
 from demitasse.models.surgery import Report, Shapes, Weights, param_shapes, transplant
 from demitasse.proto.errors import SchemaFault, WeightsFault, did_you_mean
 from demitasse.proto.weights import read_weights
@@ -39,7 +39,7 @@ def trunk_shapes(name: str, width: float = 1.0) -> Shapes:
         raise SchemaFault(f"no base '{name}'{did_you_mean(name, BASES)}: there are {', '.join(BASES)}")
     trunk = BASES[name][0]
     stride = 16 if trunk == "squeezenet" else 32
-    shapes = param_shapes(fcn(Source(size=(64, 64)), trunk=trunk, stride=stride, width=width))
+    shapes = param_shapes(fcn(DataSource(size=(64, 64)), trunk=trunk, stride=stride, width=width))
     return {layer: arrays for layer, arrays in shapes.items() if "score" not in layer}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from demitasse.models.data.scene_layers import SIZE, VAL
 from demitasse.models.data.scenes import CLASSES
-from demitasse.models.fcn import Head, Source, fcn
+from demitasse.models.fcn import DataSource, Head, fcn
 from demitasse.proto import text
 from demitasse.proto.messages import NetParameter, SolverParameter
 
@@ -22,7 +22,9 @@ def nets() -> dict[str, NetParameter]:
 
     def source(split, batch):
         options = {"split": split, "seed": 1337, "batch_size": batch}
-        return Source(labels=("label",), module="scene_layers", layer="SceneSegDataLayer", options=options, size=SIZE)
+        return DataSource(
+            labels=("label",), module="scene_layers", layer="SceneSegDataLayer", options=options, size=SIZE
+        )
 
     sources = {"train": source("train", BATCH), "val": source("val", 1), "deploy": source("val", 1).deploy()}
     built = {}

@@ -12,29 +12,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from demitasse.models.data.scenes import MEAN
-from demitasse.models.fcn import Head, Source, fcn, unet
+from demitasse.models.fcn import DataSource, Head, fcn, unet
 
 # Data sets.  Each gives (source of the training split, source of the test split) under a root folder.
 
 
-def voc(root: str) -> tuple[Source, Source]:
+def voc(root: str) -> tuple[DataSource, DataSource]:
     """PASCAL VOC 2011, trained on SBDD."""
     train = {"sbdd_dir": f"{root}/sbdd/dataset", "seed": 1337, "split": "train", "mean": MEAN}
     val = {"voc_dir": f"{root}/pascal/VOC2011", "seed": 1337, "split": "seg11valid", "mean": MEAN}
     return (
-        Source(labels=("label",), module="voc_layers", layer="SBDDSegDataLayer", options=train),
-        Source(labels=("label",), module="voc_layers", layer="VOCSegDataLayer", options=val),
+        DataSource(labels=("label",), module="voc_layers", layer="SBDDSegDataLayer", options=train),
+        DataSource(labels=("label",), module="voc_layers", layer="VOCSegDataLayer", options=val),
     )
 
 
-def nyud(*images: str) -> Callable[[str], tuple[Source, Source]]:
+def nyud(*images: str) -> Callable[[str], tuple[DataSource, DataSource]]:
     """NYUDv2, with these of its images: color, depth, hha."""
 
-    def sources(root: str) -> tuple[Source, Source]:
+    def sources(root: str) -> tuple[DataSource, DataSource]:
         # One image's top is called data, whatever it shows.
         tops = images if len(images) > 1 else ("data",)
         return tuple(
-            Source(
+            DataSource(
                 images=tops,
                 labels=("label",),
                 module="nyud_layers",
@@ -48,10 +48,10 @@ def nyud(*images: str) -> Callable[[str], tuple[Source, Source]]:
     return sources
 
 
-def siftflow(root: str) -> tuple[Source, Source]:
+def siftflow(root: str) -> tuple[DataSource, DataSource]:
     """SIFT Flow, with semantic and geometric labels."""
     return tuple(
-        Source(
+        DataSource(
             labels=("sem", "geo"),
             module="siftflow_layers",
             layer="SIFTFlowSegDataLayer",
@@ -62,10 +62,10 @@ def siftflow(root: str) -> tuple[Source, Source]:
     )
 
 
-def pascalcontext(root: str) -> tuple[Source, Source]:
+def pascalcontext(root: str) -> tuple[DataSource, DataSource]:
     """PASCAL-Context."""
     return tuple(
-        Source(
+        DataSource(
             labels=("label",),
             module="pascalcontext_layers",
             layer="PASCALContextSegDataLayer",
@@ -87,7 +87,7 @@ SIFT_HEADS = (Head(33, "sem", "loss", "_sem"), Head(3, "geo", "loss_geo", "_geo"
 class Recipe:
     """A net and how it is trained."""
 
-    sources: Callable[[str], tuple[Source, Source]]
+    sources: Callable[[str], tuple[DataSource, DataSource]]
     net: dict[str, Any]  # arguments of fcn() or unet()
     solver: dict[str, Any]  # fields of SolverParameter
     start: tuple[str, ...] = ()  # the weights it starts from: recipes, or classifiers

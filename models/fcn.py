@@ -26,7 +26,7 @@ NO_BIAS = dict(bias_term=False)
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """Where images and labels come from: a Python data layer, or (module "") an Input to be filled by the caller."""
 
     images: Sequence[str] = ("data",)  # tops that hold images ...
@@ -36,7 +36,7 @@ class Source:
     options: dict[str, Any] = field(default_factory=dict)
     size: tuple[int, int] = (500, 500)  # of an Input
 
-    def deploy(self) -> Source:
+    def deploy(self) -> DataSource:
         """The same images without labels, as an Input."""
         return replace(self, module="", labels=())
 
@@ -65,7 +65,7 @@ class Head:
 
 
 def fcn(
-    source: Source,
+    source: DataSource,
     heads: Sequence[Head] = (Head(21),),
     *,
     trunk: str = "vgg16",
@@ -126,7 +126,7 @@ def _unit(n: NetSpec, image: Top) -> Top:
     return n.unit
 
 
-def _late_fusion(n: NetSpec, source: Source, head: Head, style: Style) -> Trunk:
+def _late_fusion(n: NetSpec, source: DataSource, head: Head, style: Style) -> Trunk:
     """A trunk and a score for each image, averaged."""
     streams = []
     for name in source.images:
@@ -181,7 +181,7 @@ def _upsample(score: Top, classes: int, factor: int, odd: bool, random: bool) ->
     )
 
 
-def unet(source: Source, head: Head = Head(21), *, width: float = 1.0, depth: int = 4, normalize: bool = True):
+def unet(source: DataSource, head: Head = Head(21), *, width: float = 1.0, depth: int = 4, normalize: bool = True):
     """U-Net (arXiv 1505.04597) as a NetParameter: `depth` times down and up again, features concatenated.
 
     width: a factor on channel counts.  Convolutions are padded, so that image and scores have one size; a learned

@@ -23,7 +23,7 @@ import numpy as np
 
 from demitasse.models import dataset_check, recipes
 from demitasse.models.data.folder_layers import class_names
-from demitasse.models.fcn import Head, Source, fcn
+from demitasse.models.fcn import DataSource, Head, fcn
 from demitasse.models.sampling import class_weights
 from demitasse.models.text_files import write_files
 from demitasse.proto import text
@@ -65,7 +65,7 @@ class OwnData:
     augment: bool = False
     class_weights: bool = False
 
-    def source(self, folder: Path, part: str) -> Source:
+    def source(self, folder: Path, part: str) -> DataSource:
         """The data layer of the net "train" or "val" in `folder`."""
         options: dict[str, Any] = {
             "images": _from(folder, self.images),
@@ -82,7 +82,7 @@ class OwnData:
             options |= {"mirror": True, **(AUGMENT if self.augment else {})}
             options |= {"crop": self.crop} if self.crop else {}
             options |= {"balance": True} if self.balance else {}
-        return Source(labels=("label",), module="folder_layers", layer="FolderSegDataLayer", options=options)
+        return DataSource(labels=("label",), module="folder_layers", layer="FolderSegDataLayer", options=options)
 
 
 def write(
@@ -158,7 +158,7 @@ def _from(folder: Path, data: str | Path) -> str:
     return path if path.startswith("../") else f"./{path}"
 
 
-def _net(name: str, source: Source, classes: int, width: float, random: bool) -> NetParameter:
+def _net(name: str, source: DataSource, classes: int, width: float, random: bool) -> NetParameter:
     """The loss is averaged over pixels: rates do not depend on the images' sizes."""
     if name == "own":
         return fcn(source, [Head(classes)], normalize=True, **SLIM)

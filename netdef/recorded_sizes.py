@@ -14,7 +14,7 @@ MAX_SIZES = 1024  # of which the passes are counted
 
 
 @dataclass
-class Recording:
+class RecordedPasses:
     """The passes of one set of sizes."""
 
     forward: Pass
@@ -32,12 +32,12 @@ class RecordedSizes:
 
     def __init__(self, backend: Backend):
         self.backend = backend
-        self.recordings: dict[tuple, Recording] = {}  # the last used last
+        self.recordings: dict[tuple, RecordedPasses] = {}  # the last used last
         self.rehearsed: set[tuple] = set()
         self._visits: dict[tuple, int] = {}  # forward passes by sizes
         self._passes = 0
 
-    def find(self, sizes: tuple) -> Recording | None:
+    def find(self, sizes: tuple) -> RecordedPasses | None:
         """The recording of these sizes for a forward pass, if there is one; that it is asked for counts as a visit."""
         self._passes += 1
         recording = self.recordings.pop(sizes, None)
@@ -54,7 +54,7 @@ class RecordedSizes:
             self._visits.clear()
         self._visits[sizes] = self._visits.get(sizes, 0) + 1
 
-    def put(self, sizes: tuple, recording: Recording) -> Recording:
+    def put(self, sizes: tuple, recording: RecordedPasses) -> RecordedPasses:
         """Keep a recording, which is used now; and give it."""
         recording.used_at = self._passes
         self.recordings[sizes] = recording
@@ -76,7 +76,7 @@ class RecordedSizes:
             self._let_go(oldest, self.recordings.pop(oldest))
         return True
 
-    def _let_go(self, sizes: tuple, recording: Recording) -> None:
+    def _let_go(self, sizes: tuple, recording: RecordedPasses) -> None:
         """Ordinary passes come first again at these sizes."""
         self.backend.synchronize()  # it may still be running
         self._visits[sizes] = 1 if recording.stale else 0

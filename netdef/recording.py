@@ -22,7 +22,7 @@ from demitasse.netdef.executor import Executor
 from demitasse.netdef.graph import Step, Value
 from demitasse.netdef.program import Program
 from demitasse.netdef.recorded_pass import Pass, State, Stretch, longest_stretch
-from demitasse.netdef.recorded_sizes import RecordedSizes, Recording
+from demitasse.netdef.recorded_sizes import RecordedPasses, RecordedSizes
 
 MAX_REFUSED = 8  # layers; then no more is recorded
 
@@ -106,7 +106,7 @@ class Recordings:
         self.drop()
         return False
 
-    def _record_forward(self, sizes: tuple, stretch: Stretch, entries: dict[Value, Array]) -> Recording | None:
+    def _record_forward(self, sizes: tuple, stretch: Stretch, entries: dict[Value, Array]) -> RecordedPasses | None:
         executor = self.executor
 
         def work(inputs: dict[Value, Array], note: Callable[[Step], None]) -> dict[Value, Array]:
@@ -120,7 +120,7 @@ class Recordings:
             return {value: array for value, array in executor.made.items() if value in tops}
 
         recorded = self._record(stretch, entries, work)
-        return None if recorded is None else self.sizes.put(sizes, Recording(recorded))
+        return None if recorded is None else self.sizes.put(sizes, RecordedPasses(recorded))
 
     def _launch_forward(self, done: Pass, stretch: Stretch, entries: dict[Value, Array]) -> None:
         executor = self.executor
@@ -133,16 +133,16 @@ class Recordings:
 
     def _copied(self, array: Array) -> Array:
         """An array that the next launch does not write to."""
-        plain = self.backend.to_nchw(array)
-        return plain.copy() if plain is array else plain
+        nchw = self.backend.to_nchw(array)
+        return nchw.copy() if nchw is array else nchw
 
     # -- backward ----------------------------------------------------------------------------------
 
-    def backward(self, first: int, last: int, plain: bool) -> None:
-        """Run steps[first..last] backward, the last one first.  plain: all of them, from the losses' gradients."""
+    def backward(self, first: int, last: int, whole: bool) -> None:
+        """Run steps[first..last] backward, the last one first.  whole: from the losses' gradients alone."""
         executor, steps = self.executor, self.executor.plan.steps
         number, sizes, recording = self._last
-        if number + 1 != executor.passes or not plain or first > 0:  # another pass has come between
+        if number + 1 != executor.passes or not whole or first > 0:  # another pass has come between
             for step in reversed(steps[first : last + 1]):
                 executor.backward(step)
             return
@@ -157,7 +157,7 @@ class Recordings:
         for step in reversed(steps[:begin]):
             executor.backward(step)
 
-    def _backward_stretch(self, sizes: tuple, recording: Recording, stretch: Stretch) -> bool:
+    def _backward_stretch(self, sizes: tuple, recording: RecordedPasses, stretch: Stretch) -> bool:
         """Whether this has gone backward through the stretch; if not, it has done nothing."""
         sums, to_nchw = self.executor.sums, self.backend.to_nchw
         if not self._look_at_arrays(stretch):
@@ -177,7 +177,9 @@ class Recordings:
             self.executor.ready.pop(step, None)
         return True
 
-    def _record_backward(self, recording: Recording, stretch: Stretch, gradients: dict[Value, Array]) -> Pass | None:
+    def _record_backward(
+        self, recording: RecordedPasses, stretch: Stretch, gradients: dict[Value, Array]
+    ) -> Pass | None:
         executor, (begin, end) = self.executor, stretch.span
         steps = executor.plan.steps[begin : end + 1]
 

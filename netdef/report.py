@@ -20,7 +20,7 @@ NUMERIC = frozenset(("params", "MACs", "MB", "stride", "offset", "field"))
 
 
 @dataclass(frozen=True)
-class Crop:
+class CropOffset:
     """A Crop layer's offset as it is, and as the coordinates of its bottoms say it should be."""
 
     name: str
@@ -87,19 +87,19 @@ def live_most(plan: Plan) -> tuple[int, str]:
     return most
 
 
-def crops(plan: Plan) -> list[Crop]:
+def crops(plan: Plan) -> list[CropOffset]:
     """Every Crop layer with the offset it has and the one it should have."""
     return [_check_crop(step) for step in plan.steps if step.cls.crops]
 
 
-def _check_crop(step: Step) -> Crop:
+def _check_crop(step: Step) -> CropOffset:
     written = tuple(step.spec.crop_param.offset) or (0,)
     cut, like = step.bottoms
     try:
         _, right = crop_offset(map_between(cut, like, above_value))
     except GraphFault as fault:
-        return Crop(step.name, written, None, fault.what)
-    return Crop(step.name, written, tuple(right))
+        return CropOffset(step.name, written, None, fault.what)
+    return CropOffset(step.name, written, tuple(right))
 
 
 def _row(step: Step, sight: ReceptiveField | None) -> tuple[str, ...]:

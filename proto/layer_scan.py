@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault, Where
-from demitasse.proto.tokens import Source, Token, unquote
+from demitasse.proto.tokens import SourceText, Token, unquote
 from demitasse.proto.upgrade import todays_type
 
 require_type: Callable[[str, Sequence[str]], object] | None = None
@@ -29,7 +29,7 @@ class Outline(NamedTuple):
         return f"'{self.said.get('name', '')}'" + (f" ({kind})" if kind else "")
 
 
-def outlines_of(source: Source) -> list[Outline]:
+def outlines_of(source: SourceText) -> list[Outline]:
     """The layers of a net's text, as far as its words can be told apart."""
     layers: list[Outline] = []
     before: list[Token] = []  # the last two words
@@ -72,7 +72,7 @@ def unknown_type_at(where: Where, layers: list[Outline]) -> SchemaFault | None:
     return None
 
 
-def explain(fault: SchemaFault, source: Source) -> NetError:
+def explain(fault: SchemaFault, source: SourceText) -> NetError:
     """The fault of a field as one of its layer; where the type of that is not known, that is what is wrong."""
     if fault.where is None:
         return fault

@@ -22,7 +22,7 @@ from demitasse.proto.layer_scan import explain
 from demitasse.proto.messages import FieldDescriptor, NetParameter, SolverParameter, is_repeated, is_required
 from demitasse.proto.printing import format
 from demitasse.proto.text_files import text_of
-from demitasse.proto.tokens import Source, Token, shortened
+from demitasse.proto.tokens import SourceText, Token, shortened
 from demitasse.proto.unknown_fields import REFUSED_MARK, UnknownFields, describe
 from demitasse.proto.value_hints import as_meant
 from demitasse.proto.values import scalar
@@ -45,7 +45,7 @@ def parse(text: str, message_class: type[T], file: str = "") -> tuple[T, dict[st
 
     Raises SyntaxFault where the text is not a prototxt, SchemaFault where it does not fit the schema.
     """
-    parser = _Parser(Source(text, file))
+    parser = _Parser(SourceText(text, file))
     try:
         message = parser.parse(message_class())
     except NetError as found:
@@ -77,7 +77,7 @@ class _Open:
 class _Parser:
     """Walks the tokens with a stack of its own, so that no nesting is too deep."""
 
-    def __init__(self, source: Source):
+    def __init__(self, source: SourceText):
         self.source = source
         self.tokens = source.tokens()
         self.ahead = next(self.tokens)

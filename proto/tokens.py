@@ -42,7 +42,7 @@ _LETTERS = {
 class Token(NamedTuple):
     kind: str  # "name", "number", "string", "symbol" or "end"
     text: str  # as written
-    offset: int  # in the text, for Source.where
+    offset: int  # in the text, for SourceText.where
 
     @property
     def shown(self) -> str:
@@ -52,7 +52,7 @@ class Token(NamedTuple):
         return shortened(self.text) if self.kind == "string" else f"'{shortened(self.text)}'"
 
 
-class Source:
+class SourceText:
     """A text with its file's name: cut into tokens, offsets to locations."""
 
     def __init__(self, text: str, file: str = ""):
@@ -104,7 +104,7 @@ def shortened(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def unquote(token: Token, source: Source) -> bytes:
+def unquote(token: Token, source: SourceText) -> bytes:
     r"""The bytes of a string token: quotes off, escapes (\n \' \\ \101 \x41 \u00e9 ...) resolved.
 
     SyntaxFault for an escape that there is not.

@@ -11,7 +11,7 @@ from demitasse.proto.fork_fields import idle_field, refused_field
 from demitasse.proto.layer_scan import Outline, outlines_of, unknown_type_at
 from demitasse.proto.messages import LayerParameter
 from demitasse.proto.name_hints import other_field
-from demitasse.proto.tokens import Source, Token, shortened
+from demitasse.proto.tokens import SourceText, Token, shortened
 from demitasse.proto.warning import warn
 
 REFUSED_MARK = "?"  # before the name of a field in the locations of a layer: read over, but the layer cannot be built
@@ -20,7 +20,7 @@ REFUSED_MARK = "?"  # before the name of a field in the locations of a layer: re
 class UnknownFields:
     """Of one text: collects what is read over, for one warning about it."""
 
-    def __init__(self, source: Source):
+    def __init__(self, source: SourceText):
         self.source = source
         self.layers: list[Outline] | None = None
         self.idle: dict[str, list[str]] = {}  # "default_forward_type (NVIDIA: the precision ...)" -> lines

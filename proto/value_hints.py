@@ -15,7 +15,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from demitasse.proto.errors import NetError, SchemaFault
 from demitasse.proto.messages import is_repeated
-from demitasse.proto.tokens import Source, shortened
+from demitasse.proto.tokens import SourceText, shortened
 
 # A value, as far as it may reach; one in braces is none, but numbers are put into them elsewhere.
 _WRITTEN = re.compile(r"(?:\{[^\n#{}]*\}|[^\n#{}]*?)(?=\s+[A-Za-z_]\w*\s*[:{<]|[\n#{}]|$)")
@@ -35,7 +35,7 @@ _SIGNS = {
 }
 
 
-def as_meant(fault: NetError, value_at: tuple | None, source: Source) -> NetError:
+def as_meant(fault: NetError, value_at: tuple | None, source: SourceText) -> NetError:
     """The fault, or where it lies in a value that is written as elsewhere, the one that says what to write instead.
 
     value_at: (descriptor, offset) of the scalar that was read last.

@@ -7,14 +7,16 @@ import re
 from google.protobuf.descriptor import FieldDescriptor
 
 from demitasse.proto.errors import SchemaFault, SyntaxFault, did_you_mean
-from demitasse.proto.tokens import Source, Token, shortened, unquote
+from demitasse.proto.tokens import SourceText, Token, shortened, unquote
 
 _BOOLS = {"true": True, "t": True, "True": True, "1": True, "false": False, "f": False, "False": False, "0": False}
 _LARGEST_FLOAT = 3.4028235677973366e38  # what still rounds to the largest float32
 _DECIMAL = re.compile(r"[0-9.]+([eE][+-]?[0-9]+)?")
 
 
-def scalar(field: FieldDescriptor, minus: str, tokens: list[Token], source: Source) -> str | bytes | int | float | bool:
+def scalar(
+    field: FieldDescriptor, minus: str, tokens: list[Token], source: SourceText
+) -> str | bytes | int | float | bool:
     """The value of tokens (one; several for adjacent strings), a sign before them, for a field's descriptor."""
     read = {
         field.CPPTYPE_STRING: _string,
@@ -26,7 +28,7 @@ def scalar(field: FieldDescriptor, minus: str, tokens: list[Token], source: Sour
     return read(field, minus, tokens, source)
 
 
-def _refuse(field, expected: str, minus: str, tokens: list[Token], source: Source):
+def _refuse(field, expected: str, minus: str, tokens: list[Token], source: SourceText):
     raise SchemaFault(
         f"{field.name} takes {expected}, not {minus}{shortened(tokens[0].text)}", source.where(tokens[0].offset)
     )

@@ -17,7 +17,7 @@ OF_SEGMENTATION = ("scale_factors",)
 
 
 @dataclass(frozen=True)
-class Window:
+class CropWindow:
     """The part of an image that is kept, and whether it is mirrored (left to right)."""
 
     top: int
@@ -84,7 +84,7 @@ class Transformer:
             return self.crop_shape
         return self.resizers[0].result if self.resizers else None
 
-    def window(self, height: int, width: int, rng, where: str) -> Window:
+    def window(self, height: int, width: int, rng, where: str) -> CropWindow:
         """Where to cut an image of this size; rng (numpy Generator) is needed where `random`.
 
         ShapeFault where the crop is larger.
@@ -92,7 +92,7 @@ class Transformer:
         mirror = bool(self.mirror and rng.integers(2))
         rows, cols = self.crop_shape
         if not rows:
-            return Window(0, 0, height, width, mirror)
+            return CropWindow(0, 0, height, width, mirror)
         if rows > height or cols > width:
             raise ShapeFault(
                 f"{where}: crop_size {_by(self.crop_shape) if rows != cols else rows} exceeds the image's "
@@ -103,7 +103,7 @@ class Transformer:
             top, left = int(rng.integers(down + 1)), int(rng.integers(right + 1))
         else:
             top, left = down // 2, right // 2
-        return Window(top, left, rows, cols, mirror)
+        return CropWindow(top, left, rows, cols, mirror)
 
     def resize(self, image: np.ndarray, rng, where: str, turn: int = 0):
         """A (C, H, W) image as resize_param number `turn` asks for, and the box (x1, y1, x2, y2) that it fills, in
@@ -115,7 +115,7 @@ class Transformer:
         resized, filled = self.resizers[turn](image.transpose(1, 2, 0), rng)
         return resized.transpose(2, 0, 1), filled
 
-    def apply(self, image: np.ndarray, window: Window, where: str) -> np.ndarray:
+    def apply(self, image: np.ndarray, window: CropWindow, where: str) -> np.ndarray:
         """(C, H, W) of any number type to the window's float32 pixels: (pixel - mean) * scale.
 
         ShapeFault where a mean image or the crop does not fit.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from demitasse.layers.data.transform import Transformer, Window
+from demitasse.layers.data.transform import CropWindow, Transformer
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 from demitasse.proto.messages import BlobProto, TransformationParameter
 from demitasse.proto.text import parse
@@ -89,5 +89,5 @@ def test_a_mean_of_another_size(tmp_path):
 
 
 def test_a_window_is_a_view():
-    part = Window(1, 2, 3, 4, mirror=True).cut(IMAGE)
+    part = CropWindow(1, 2, 3, 4, mirror=True).cut(IMAGE)
     assert part.base is not None and np.array_equal(part, IMAGE[:, 1:4, 2:6][:, :, ::-1])

@@ -11,7 +11,7 @@ from PIL import Image
 from demitasse.models.__main__ import main
 from demitasse.models.data import scenes
 from demitasse.models.evaluate import Evaluation
-from demitasse.models.fcn import Head, Source, fcn
+from demitasse.models.fcn import DataSource, Head, fcn
 from demitasse.models.palette import save_labels
 from demitasse.netdef.net import Net
 from demitasse.proto import text
@@ -28,7 +28,7 @@ def there(tmp_path_factory):
     folder = scenes.write(root / "data", 3, 2, (32, 40))
     (root / "net").mkdir()
     for split, batch in (("train", 2), ("val", 1), ("deploy", 1)):
-        source = Source(
+        source = DataSource(
             labels=("label",),
             module="voc_layers",
             layer="VOCSegDataLayer",
@@ -102,7 +102,7 @@ def test_score_with_two_heads(tmp_path, capsys):
     minis.siftflow(tmp_path / "sift")
     options = {"siftflow_dir": str(tmp_path / "sift"), "split": "test"}
     net = fcn(
-        Source(labels=("sem", "geo"), module="siftflow_layers", layer="SIFTFlowSegDataLayer", options=options),
+        DataSource(labels=("sem", "geo"), module="siftflow_layers", layer="SIFTFlowSegDataLayer", options=options),
         [Head(33, "sem", "loss", "_sem"), Head(3, "geo", "loss_geo", "_geo")],
         **SHAPE,
     )

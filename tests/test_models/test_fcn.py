@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from demitasse.models import family, recipes
-from demitasse.models.fcn import Head, Source, fcn, unet
+from demitasse.models.fcn import DataSource, Head, fcn, unet
 from demitasse.netdef.plan import Plan
 from demitasse.proto import text
 from demitasse.proto.errors import SchemaFault
@@ -93,19 +93,19 @@ def test_sizes_and_counts_are_as_published(name):
     ],
 )
 def test_scores_cover_images_of_every_size(trunk, stride, snug):
-    plan = Plan(fcn(Source(size=(64, 64)), trunk=trunk, stride=stride, width=1 / 32, snug=snug))
+    plan = Plan(fcn(DataSource(size=(64, 64)), trunk=trunk, stride=stride, width=1 / 32, snug=snug))
     for size in (33, 47, 62, 63, 65, 97, 126, 127, 130):
         plan.resize({"data": (1, 3, size, size + 5)})
         assert shapes(plan)["score"] == (1, 21, size, size + 5)
 
 
 def test_the_snug_net_needs_no_wide_border():
-    plan = Plan(fcn(Source(size=(61, 96)), stride=8, width=1 / 16, snug=True, random=True))
+    plan = Plan(fcn(DataSource(size=(61, 96)), stride=8, width=1 / 16, snug=True, random=True))
     assert shapes(plan)["score"] == (1, 21, 61, 96) and shapes(plan)["fc7"][-2:] == (2, 3)
 
 
 def test_unet_gives_scores_of_any_size():
-    plan = Plan(unet(Source(size=(50, 37)), Head(5), width=1 / 16, depth=3))
+    plan = Plan(unet(DataSource(size=(50, 37)), Head(5), width=1 / 16, depth=3))
     assert shapes(plan)["score"] == (1, 5, 50, 37)
 
 
@@ -129,9 +129,9 @@ def test_options():
     [
         (lambda: recipes.recipe("voc-fcn8"), "no net 'voc-fcn8' .did you mean 'voc-fcn8s'"),
         (lambda: recipes.nets("siftflow-fcn8s", classes=4), "has 2 heads"),
-        (lambda: fcn(Source(), trunk="vgg6"), "no trunk 'vgg6' .did you mean 'vgg16'"),
-        (lambda: fcn(Source(), trunk="alexnet", snug=True), "the trunk alexnet is never snug"),
-        (lambda: fcn(Source(), stride=12), "no scores of stride 12 from this trunk: there are 32, 16, 8, 4, 2"),
+        (lambda: fcn(DataSource(), trunk="vgg6"), "no trunk 'vgg6' .did you mean 'vgg16'"),
+        (lambda: fcn(DataSource(), trunk="alexnet", snug=True), "the trunk alexnet is never snug"),
+        (lambda: fcn(DataSource(), stride=12), "no scores of stride 12 from this trunk: there are 32, 16, 8, 4, 2"),
     ],
 )
 def test_faults(call, fault):

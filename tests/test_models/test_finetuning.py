@@ -10,7 +10,7 @@ from PIL import Image
 
 from demitasse.layers.fillers import bilinear_kernel
 from demitasse.models.data import scenes
-from demitasse.models.fcn import NO_BIAS, Source
+from demitasse.models.fcn import NO_BIAS, DataSource
 from demitasse.models.trunks import Style, squeezenet
 from demitasse.netdef.net import Net
 from demitasse.netdef.spec import L, NetSpec
@@ -34,7 +34,7 @@ def example():
 def classifier(tmp_path_factory):
     """A caffemodel of a slim SqueezeNet with random weights, and ten classes of its own."""
     n = NetSpec()
-    Source(size=(64, 64)).add(n)
+    DataSource(size=(64, 64)).add(n)
     trunk = squeezenet(n, n.data, Style(width=WIDTH, dropout=False, random=True))
     n.conv_final = L.Convolution(
         trunk.features, num_output=10, kernel_size=1, weight_filler=dict(type="xavier"), convolution_param=NO_BIAS

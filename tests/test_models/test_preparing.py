@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from demitasse.models.fcn import Head, Source, fcn
+from demitasse.models.fcn import DataSource, Head, fcn
 from demitasse.models.palette import colour
 from demitasse.models.surgery import param_shapes
 from demitasse.netdef.net import Net
@@ -51,7 +51,7 @@ def test_coloured_labels_become_indices(tmp_path, capsys):
 
 
 def test_surgery_as_commands(tmp_path, capsys):
-    old, new = (fcn(Source(size=(40, 40)), [Head(n)], stride=16, width=1 / 64) for n in (21, 3))
+    old, new = (fcn(DataSource(size=(40, 40)), [Head(n)], stride=16, width=1 / 64) for n in (21, 3))
     (tmp_path / "old.prototxt").write_text(text.format(old))
     (tmp_path / "new.prototxt").write_text(text.format(new))
     rng = np.random.default_rng(3)

@@ -13,7 +13,7 @@ from demitasse.layers.backend.cpu import CpuBackend
 from demitasse.models.__main__ import main
 from demitasse.models.commands import segment
 from demitasse.models.data import read
-from demitasse.models.fcn import Head, Source, fcn
+from demitasse.models.fcn import DataSource, Head, fcn
 from demitasse.netdef.net import Net
 from demitasse.proto import text
 
@@ -24,7 +24,7 @@ SIZE = (20, 14)  # height, width
 def net(tmp_path_factory):
     """The options that name a tiny net and its weights."""
     folder = tmp_path_factory.mktemp("net")
-    message = fcn(Source(), [Head(5)], stride=8, width=1 / 64, random=True, snug=True, fc_kernel=3)
+    message = fcn(DataSource(), [Head(5)], stride=8, width=1 / 64, random=True, snug=True, fc_kernel=3)
     (folder / "deploy.prototxt").write_text(text.format(message))
     (folder / "classes.txt").write_text("sky\nroad\ncar\ntree\nhouse\n")
     Net(message, seed=1).save(folder / "w.caffemodel")
@@ -171,7 +171,7 @@ def test_weights_stay_in_the_backends_form_from_image_to_image(net, tmp_path, mo
 
 
 def test_more_classes_than_a_png_holds(tmp_path, capsys):
-    message = fcn(Source(), [Head(257)], stride=8, width=1 / 64, random=True, snug=True, fc_kernel=1)
+    message = fcn(DataSource(), [Head(257)], stride=8, width=1 / 64, random=True, snug=True, fc_kernel=1)
     (tmp_path / "deploy.prototxt").write_text(text.format(message))
     Net(message, seed=1).save(tmp_path / "w.npz")
     picture().save(tmp_path / "a.png")

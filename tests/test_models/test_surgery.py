@@ -5,7 +5,7 @@ import pytest
 
 from demitasse.models import surgery
 from demitasse.models.base_weights import BASES, make_base, trunk_shapes
-from demitasse.models.fcn import Source, fcn
+from demitasse.models.fcn import DataSource, fcn
 from demitasse.netdef.net import Net
 from demitasse.netdef.spec import L, NetSpec
 from demitasse.proto.errors import ShapeFault, WeightsFault
@@ -25,7 +25,7 @@ def random_weights(source):
 
 def classifier(trunk, size, pads=True, width=1 / 32):
     """A trunk with fully connected layers on top, as published: an Input of `size`, 10 classes."""
-    whole = fcn(Source(size=(size, size)), trunk=trunk, width=width, snug=None if trunk != "vgg16" else True)
+    whole = fcn(DataSource(size=(size, size)), trunk=trunk, width=width, snug=None if trunk != "vgg16" else True)
     net = NetParameter()
     for layer in whole.layer:
         if layer.name in ("fc6", "score_fr"):
@@ -167,7 +167,7 @@ def test_every_base_comes_from_its_classifier(name, tmp_path):
 
 
 def test_squeezenet_by_its_other_names(tmp_path):
-    weights = random_weights(fcn(Source(), trunk="squeezenet", stride=16, width=1 / 16))
+    weights = random_weights(fcn(DataSource(), trunk="squeezenet", stride=16, width=1 / 16))
     other = {
         name.replace("conv1x1_1", "squeeze1x1")
         .replace("conv1x1_2", "expand1x1")

@@ -28,7 +28,7 @@ MAX_PLANS = 4096  # each is about 130 kB of host memory; a net like FCN-8s has 6
 
 
 @dataclass
-class Plan:
+class CudnnPlan:
     spec: Spec  # what it does: where bias and ReLU would cost the tensor cores, the convolution alone
     graph: Any
     inputs: list
@@ -73,7 +73,7 @@ class Planner:
         self.cudnn = cudnn
         # The frontend says some refusals of an engine by the one, some by the other, which is no kind of it.
         self.refusals = cudnn.cudnnGraphNotSupportedError, RuntimeError
-        self.plans: dict[tuple, Plan | None] = {}
+        self.plans: dict[tuple, CudnnPlan | None] = {}
         self.clock = itertools.count(1)
         self.synchronize = synchronize
         self.recipes: dict[Spec, tuple] = {}  # ((engine, knobs), the name that says so)
@@ -85,7 +85,7 @@ class Planner:
         else:
             self.target = {"device_property": cudnn.create_device_properties(device_json), "sm_version": 90}
 
-    def plan(self, spec: Spec, shape: tuple[int, int, int, int]) -> Plan | None:
+    def plan(self, spec: Spec, shape: tuple[int, int, int, int]) -> CudnnPlan | None:
         """The plan for data of that shape (N, C, H, W): dx for dgrad, else x.  None where cuDNN has no engine, or
         cuBLAS is faster."""
         key = spec, shape
@@ -122,7 +122,7 @@ class Planner:
         for key in oldest[: len(self.plans) // 4 + 1]:
             del self.plans[key]
 
-    def execute(self, plan: Plan, pointers: list[int], out: int, workspace: int, stream: int) -> None:
+    def execute(self, plan: CudnnPlan, pointers: list[int], out: int, workspace: int, stream: int) -> None:
         """Run on device addresses; asynchronous on the stream."""
         self.handle.use(stream)
         addresses = dict(zip(plan.uids, (*pointers, out), strict=True))
@@ -146,7 +146,7 @@ class Planner:
         workspace = graph.get_workspace_size()
         if workspace > WORKSPACE_LIMIT:
             return None  # it does, for too much memory
-        return Plan(spec, graph, inputs, output, out_shape, workspace, name)
+        return CudnnPlan(spec, graph, inputs, output, out_shape, workspace, name)
 
     def _on_tensor_cores(self, spec, shape):
         """By an engine for tensor cores, where they pay; None where there is none, or it does not matter."""
@@ -179,9 +179,9 @@ class Planner:
         found = recipe(self.cudnn, name)
         if found is not None:
             self.recipes[spec] = found, name
-        return Plan(spec, graph, inputs, output, out_shape, graph.get_workspace_size(), name)
+        return CudnnPlan(spec, graph, inputs, output, out_shape, graph.get_workspace_size(), name)
 
-    def candidates(self, spec, shape, count: int) -> Iterator[Plan]:
+    def candidates(self, spec, shape, count: int) -> Iterator[CudnnPlan]:
         """The first plans of the heuristics' lists, to be measured; nothing of them is kept."""
         mode, seen = self.cudnn.heur_mode, set()
         for modes in ([mode.A], [mode.B], [mode.FALLBACK]):
@@ -197,7 +197,7 @@ class Planner:
                 with contextlib.suppress(*self.refusals):
                     graph.build_plan_at_index(index)
                     seen.add(name)
-                    yield Plan(spec, graph, *ends, graph.get_workspace_size_plan_at_index(index), name, index)
+                    yield CudnnPlan(spec, graph, *ends, graph.get_workspace_size_plan_at_index(index), name, index)
 
     def _select(self, graph, spec, tensor_cores: bool):
         """Which engines may be taken."""
