@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from demitasse.layers.backend.cpu import CpuBackend
-from demitasse.layers.backend.cpu import update as cpu_update
 from demitasse.layers.backend.cpu.conv import repeated_rows
 from demitasse.layers.backend.cpu.conv.algorithm import conv_plan
 from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
@@ -185,16 +184,21 @@ def test_elementwise_and_update():
     assert error(db, expected) < 1e-6
 
 
-def test_an_update_in_pieces_is_the_same_numbers(monkeypatch):
-    rng, ours = np.random.default_rng(0), CpuBackend()
-    steps = UpdateStep("t", "*", "g", "rate"), UpdateStep("h", "+", "h", "t"), UpdateStep("w", "-", "w", "h")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_update_rounds_as_the_reference(threads):
+    texts = "t * g rate", "h + h t", "t / w h", "u sign t", "t * t t", "t sqrt t", "g * t u", "w - w g"
+    steps = tuple(UpdateStep(*text.split()) for text in texts)
     program = UpdateProgram(("w", "g", "h"), ("rate",), steps)
-    monkeypatch.setattr(cpu_update, "UPDATE_BYTES", 64)
-    mine = [random(rng, 3, 401) for _ in range(3)]
-    theirs = [a.copy() for a in mine]
-    for backend, arrays in ((ours, mine), (ReferenceBackend(), theirs)):
-        backend.update(program, [UpdateTensor(tuple(arrays), (0.1,))])
-    assert all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))
+    rng = np.random.default_rng(0)
+    mine = [[random(rng, *shape) for _ in range(3)] for shape in ((0,), (), (7,), (3, 401), (2, 40000))]
+    mine[2][1][:3] = np.nan, np.inf, 0
+    mine[2][0][2] = 0
+    theirs = [[a.copy() for a in arrays] for arrays in mine]
+    with np.errstate(all="ignore"):
+        for backend, tensors in ((CpuBackend(threads=threads), mine), (ReferenceBackend(), theirs)):
+            backend.update(program, [UpdateTensor(tuple(arrays), (0.1 * len(arrays),)) for arrays in tensors])
+    for ours, expected in zip(mine, theirs, strict=True):
+        assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(ours, expected, strict=True))
 
 
 def test_normalisation_and_losses():
