@@ -42,6 +42,7 @@ SHARED_BY_LAYERS = {
     "labels",
     "layer",
     "regions",
+    "sampling",
     "onnx",
     "span",
 }
