@@ -44,6 +44,15 @@ class OffsetRows(NamedTuple):
     first: int
 
 
+class Epilogue(NamedTuple):
+    """relu(y + bias[channel + i]) for row i; slope 1: no relu.  Nothing unless the sums are the last of their rows."""
+
+    bias: np.ndarray
+    channel: int
+    slope: float
+    last: bool
+
+
 class PackedRows(NamedTuple):
     """Blocks of 16 rows: element (16 * k + i, p) is data[start + k * block_stride + p * 16 + i], k < blocks."""
 
@@ -105,10 +114,10 @@ def _lines(w, pointer, distance, count, n):
     return lines
 
 
-def _sums(w, lines, step, b, depth, vectors):
+def _sums(w, lines, step, b, depth, vectors, first=None):
     """The loop of a product: sums[i][j] of vectors j = the sum over p of lines[i][p * step] times row p of b.
 
-    b: operand of a Matrix or of OffsetRows.
+    b: operand of a Matrix or of OffsetRows; first: what the sums begin with, None for 0.
     """
     build = w.b
     zero, entry = ir.Constant(I64, 0), build.block
@@ -120,9 +129,9 @@ def _sums(w, lines, step, b, depth, vectors):
     for phi, start in ((p, zero), (at, zero), (row_b, b["data"])):
         phi.add_incoming(start, entry)
     sums = [[build.phi(w.type) for _ in range(vectors)] for _ in lines]
-    for row in sums:
-        for phi in row:
-            phi.add_incoming(w.zero().value, entry)
+    for i, row in enumerate(sums):
+        for j, phi in enumerate(row):
+            phi.add_incoming(first[i][j] if first else w.zero().value, entry)
     build.cbranch(build.icmp_signed("<", p, depth), body, done)
     build.position_at_end(body)
     here = w.at(b["data"], build.load(w.at(offsets, p))) if offsets else row_b
@@ -168,29 +177,49 @@ def multiply_tile(typing, a, b, c, depth, add, rows, vectors):
 
 
 @Intrinsic
-def convolve_tile(typing, w, x, y, bias, channel, slope, rows, vectors):
-    """y[i] = relu(the sum over p of w[i, p] * x[p] + bias[channel + i]) for the Rows w, at most len(rows) of them.
+def convolve_tile(typing, w, x, y, depth, add, epilogue, rows, vectors):
+    """y[i] (+)= the sum over p < depth of w[i, p] * x[p] for the Rows w, at most len(rows) of them, and the epilogue.
 
-    x: OffsetRows, all of them; y: a Matrix with a line for each row; len(vectors) * TILE_LANES columns.  slope 1: no
-    relu.
+    x: a Matrix or OffsetRows; y: a Matrix with a line for each row; len(vectors) * TILE_LANES columns.  add: whether
+    to add to y: the same bits as one sum over all.
     """
 
     def generate(context, builder, signature, args):
         writer = Writer(context, builder, signature, args, TILE_LANES)
-        w, x, y = operand(writer, 0), operand(writer, 1), operand(writer, 2)
-        count, one = signature.args[6].count, ir.Constant(I64, 1)
+        w, x, y, depth, add = operand(writer, 0), operand(writer, 1), operand(writer, 2), *map(writer.integer, (3, 4))
+        bias, channel, slope, last = (builder.extract_value(args[5], i) for i in range(4))
+        bias = writer.at(writer.context.make_array(signature.args[5].types[0])(context, builder, bias).data, channel)
+        count, vectors = signature.args[6].count, signature.args[7].count
         lines = _lines(writer, w["data"], w["row_stride"], count, w["count"])
-        sums = _sums(writer, lines, w["step"], x, x["offsets"].nitems, signature.args[7].count)
         outs = _lines(writer, y["data"], y["ld"], count, w["count"])
-        biases = _lines(writer, writer.pointer(3), one, count, w["count"])
-        slope = writer.splat(args[5])
+        first = _old_sums(writer, outs, vectors, builder.icmp_signed("!=", add, ir.Constant(I64, 0)))
+        sums = _sums(writer, lines, w["step"], x, depth, vectors, first)
+        biases = _lines(writer, bias, ir.Constant(I64, 1), count, w["count"])
+        last = builder.icmp_signed("!=", last, last.type(0))
+        slope = writer.splat(builder.select(last, slope, ir.Constant(F32, 1.0)))
         for row, line, bias in zip(sums, outs, biases, strict=True):
-            shift = writer.splat(builder.load(bias))
+            shift = writer.splat(builder.select(last, builder.load(bias), ir.Constant(F32, 0.0)))
             for j, value in enumerate(row):
                 writer.store(writer.relu(value + shift, slope), writer.at(line, j * TILE_LANES))
         return context.get_dummy_value()
 
-    return void(w, x, y, bias, channel, slope, rows, vectors), generate
+    return void(w, x, y, depth, add, epilogue, rows, vectors), generate
+
+
+def _old_sums(w, lines, vectors, add):
+    """What the sums of convolve_tile begin with: the vectors of the lines, or 0."""
+    entry, old, begin = w.b.block, w.b.append_basic_block("old"), w.b.append_basic_block("begin")
+    w.b.cbranch(add, old, begin)
+    w.b.position_at_end(old)
+    loaded = [[w.load(w.at(line, j * TILE_LANES)) for j in range(vectors)] for line in lines]
+    w.b.branch(begin)
+    w.b.position_at_end(begin)
+    for row in loaded:
+        for j, value in enumerate(row):
+            row[j] = w.b.phi(w.type)
+            row[j].add_incoming(value.value, old)
+            row[j].add_incoming(w.zero().value, entry)
+    return loaded
 
 
 @Intrinsic

@@ -11,6 +11,7 @@ import numpy as np
 from demitasse.layers.backend.cpu.accepts import floats, of_type
 from demitasse.layers.backend.cpu.gemm_microkernel import fill, sum_of
 from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
+from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.simd_pooling import LOWEST, max_every, max_of_lines, max_tile
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import band_count, partition, work
@@ -124,15 +125,15 @@ def max_pool(be, x, geom):
 
 @inner_kernel
 def _line_floats(geom):
-    """Of a line of pixels with all that vector code may read around it."""
-    return (geom.out_w + 32) * geom.stride_x + geom.kernel_x + geom.pad_x + geom.width + 16
+    """Of a vector, and of a line of pixels with all that vector code may read around it."""
+    return (geom.out_w + 32) * geom.stride_x + geom.kernel_x + geom.pad_x + geom.width + 48
 
 
 @kernel
 def _max_values(state, scratch, x, y, geom, side, step):
     """y of _max_forward alone: the largest of the lines first, then of the pixels; side and step are not ()."""
     me = enter(state)
-    line = scratch[me][: _line_floats(geom)]
+    line, some = scratch[me][16 : _line_floats(geom)], scratch[me][:16]
     fill(line, 0, line.size, np.float32(LOWEST))
     within = min(geom.out_w, (geom.width + geom.pad_x - 1) // geom.stride_x + 1)  # windows beyond hold no pixel
     bands = band_count(state, geom.out_h, geom.out_w)
@@ -144,12 +145,30 @@ def _max_values(state, scratch, x, y, geom, side, step):
                 fill(y, position, geom.out_w, np.float32(0))
                 continue
             first, last = max(0, top), min(geom.height, top + geom.kernel_y)
-            for i in range(0, geom.width, 16):
-                start = (plane * geom.height + first) * geom.width + i
-                max_of_lines(x, start, geom.width, last - first, geom.width - i, line, geom.pad_x + i)
+            _max_line(x, (plane * geom.height + first) * geom.width, last - first, geom, line)
             for i in range(0, within, 16):
-                max_every(line, i * geom.stride_x, y, position + i, within - i, side, step)
+                if within >= 16:  # the last vector may cover some windows twice
+                    i = min(i, within - 16)
+                    max_every(line, i * geom.stride_x, y, position + i, side, step)
+                else:
+                    max_every(line, 0, some, 0, side, step)
+                    copy(some, 0, y, position, within)
             fill(y, position + within, geom.out_w - within, np.float32(0))
+
+
+@inner_kernel
+def _max_line(x, start, lines, geom, line):
+    """line[pad_x :] = the largest of the lines of x from `start` on, LOWEST beyond them."""
+    for i in range(0, geom.width, 16):
+        if start + (lines - 1) * geom.width + i + 16 <= x.size:  # the next line's pixels are seen, too
+            max_of_lines(x, start + i, geom.width, lines, line, geom.pad_x + i)
+            continue
+        for j in range(i, geom.width):
+            best = np.float32(LOWEST)
+            for k in range(start + j, start + j + lines * geom.width, geom.width):
+                best = x[k] if x[k] > best else best
+            line[geom.pad_x + j] = best
+    fill(line, geom.pad_x + geom.width, 16, np.float32(LOWEST))
 
 
 @takes(lambda dy, index, geom, spatial: floats(dy) and of_type(np.int32, index))

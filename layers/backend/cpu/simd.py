@@ -1,7 +1,7 @@
 """Vector code for Numba kernels, written once for every processor: LLVM picks AVX-512, AVX2 or NEON.
 
 Numba has no vector type, so the few inner loops that decide the speed are *intrinsics*: Python functions
-that write LLVM instructions.  All of them work on vectors of 16 floats.  Arrays come as (array, offset in elements).
+that write LLVM instructions.  Most of them work on vectors of 16 floats.  Arrays come as (array, offset in elements).
 A size that must be known while the code is written (the m and r of a tile) travels as the length of a tuple,
 so that one text compiles, lazily, to one kernel per size and can be cached on disk.
 """
@@ -48,7 +48,7 @@ class Writer:
 
     def __init__(self, context, builder, signature, args, lanes=LANES):
         self.context, self.b, self.signature, self.args = context, builder, signature, args
-        self.type = ir.VectorType(F32, lanes)
+        self.lanes, self.type = lanes, ir.VectorType(F32, lanes)
 
     def integer(self, i):
         """Argument i as a 64 bit integer."""
@@ -124,44 +124,46 @@ class Writer:
 
     def deinterleave(self, pointer, m, taps):
         """taps vectors; lane l of vector i holds element l * m + i."""
-        vectors = self._split([self.load(self.at(pointer, q * LANES)) for q in range(m)])
+        vectors = self._split([self.load(self.at(pointer, q * self.lanes)) for q in range(m)])
         for tap in range(m, taps):  # the vector m before, one lane on
-            shifted = vectors[tap - m].shuffle(vectors[tap - m], [*range(1, LANES), LANES - 1])
-            last = self.b.load(self.at(pointer, (LANES - 1) * m + tap))
-            vectors.append(Vec(self.b, self.b.insert_element(shifted.value, last, ir.Constant(I32, LANES - 1))))
+            shifted = vectors[tap - m].shuffle(vectors[tap - m], [*range(1, self.lanes), self.lanes - 1])
+            last = self.b.load(self.at(pointer, (self.lanes - 1) * m + tap))
+            vectors.append(Vec(self.b, self.b.insert_element(shifted.value, last, ir.Constant(I32, self.lanes - 1))))
         return vectors[:taps]
 
     def _split(self, vectors):
         """Of the concatenation of m vectors: the elements 0, m, 2 m ..., then 1, m + 1, ... as m vectors."""
         m = len(vectors)
         if m % 2:
-            return [self._pick(vectors, range(i, m * LANES, m)) for i in range(m)] if m > 1 else vectors
+            return [self._pick(vectors, range(i, m * self.lanes, m)) for i in range(m)] if m > 1 else vectors
         pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
-        halves = [self._split([x.shuffle(y, range(odd, 2 * LANES, 2)) for x, y in pairs]) for odd in (0, 1)]
+        halves = [self._split([x.shuffle(y, range(odd, 2 * self.lanes, 2)) for x, y in pairs]) for odd in (0, 1)]
         return [half[i] for i in range(m // 2) for half in halves]
 
     def interleave(self, vectors):
         """The inverse of splitting."""
         m = len(vectors)
         if m % 2:
-            elements = [(e % m) * LANES + e // m for e in range(m * LANES)]
-            return [self._pick(vectors, elements[q : q + LANES]) for q in range(0, m * LANES, LANES)]
+            elements = [(e % m) * self.lanes + e // m for e in range(m * self.lanes)]
+            return [self._pick(vectors, elements[q : q + self.lanes]) for q in range(0, m * self.lanes, self.lanes)]
         out = []
         for x, y in zip(self.interleave(vectors[::2]), self.interleave(vectors[1::2]), strict=True):
-            out += [x.shuffle(y, [i // 2 + i % 2 * LANES for i in range(q, q + LANES)]) for q in (0, LANES)]
+            out += [
+                x.shuffle(y, [i // 2 + i % 2 * self.lanes for i in range(q, q + self.lanes)]) for q in (0, self.lanes)
+            ]
         return out
 
     def _pick(self, vectors, wanted):
         """The vector of elements `wanted` of the concatenation of `vectors`, two at a time."""
         result, have = None, {}
         for q, vector in enumerate(vectors):
-            mine = {lane: e - q * LANES for lane, e in enumerate(wanted) if e // LANES == q}
+            mine = {lane: e - q * self.lanes for lane, e in enumerate(wanted) if e // self.lanes == q}
             if not mine:
                 continue
             if result is None:
-                result = vector.shuffle(vector, [mine.get(lane, 0) for lane in range(LANES)])
+                result = vector.shuffle(vector, [mine.get(lane, 0) for lane in range(self.lanes)])
             else:
-                lanes = [LANES + mine[lane] if lane in mine else lane for lane in range(LANES)]
+                lanes = [self.lanes + mine[lane] if lane in mine else lane for lane in range(self.lanes)]
                 result = result.shuffle(vector, lanes)
             have.update(mine)
         return result

@@ -19,6 +19,18 @@ def copy(typing, a, ia, b, ib, n):
 
 
 @Intrinsic
+def copy_block(typing, a, ia, b, ib, elements):
+    """b[ib : ib + n] = a[ia : ia + n] for n = len(elements), in whole vectors."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args, signature.args[4].count)
+        w.store(w.load(w.pointer(0)), w.pointer(2))
+        return context.get_dummy_value()
+
+    return void(a, ia, b, ib, elements), generate
+
+
+@Intrinsic
 def copy_window(typing, a, ia, low, high, b, ib):
     """b[ib + i] = a[ia + i] for low <= i < high, and 0 for the rest of 16 elements; nothing else of a is read."""
 

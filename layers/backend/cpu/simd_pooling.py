@@ -50,38 +50,38 @@ def max_tile(typing, x, ix, width, y, iy, index, ii, position, kernel, stride):
 
 
 @Intrinsic
-def max_of_lines(typing, x, ix, width, lines, n, y, iy):
-    """y[iy + i] = the largest of x[ix + i + line * width] over so many lines, LOWEST if all are NaN, for the first n of
-    16 elements; LOWEST for the others."""
+def max_of_lines(typing, x, ix, width, lines, y, iy):
+    """y[iy + i] = the largest of x[ix + i + line * width] over so many lines, LOWEST if all are NaN, for 16
+    elements."""
 
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args)
-        px, width, lines, first = w.pointer(0), w.integer(2), w.integer(3), w.below(w.integer(4))
+        px, width, lines = w.pointer(0), w.integer(2), w.integer(3)
         lowest = ir.Constant(w.type, [ir.Constant(F32, float(LOWEST))] * LANES)
         best = cgutils.alloca_once_value(builder, lowest)
         with cgutils.for_range(builder, lines) as loop:
-            value, old = w.load_some(w.at(px, builder.mul(loop.index, width)), first), builder.load(best)
-            wins = builder.and_(first, builder.fcmp_ordered(">", value.value, old))
+            value, old = w.load(w.at(px, builder.mul(loop.index, width))), builder.load(best)
+            wins = builder.fcmp_ordered(">", value.value, old)
             builder.store(builder.select(wins, value.value, old), best)
-        w.store(Vec(builder, builder.load(best)), w.pointer(5))
+        w.store(Vec(builder, builder.load(best)), w.pointer(4))
         return context.get_dummy_value()
 
-    return void(x, ix, width, lines, n, y, iy), generate
+    return void(x, ix, width, lines, y, iy), generate
 
 
 @Intrinsic
-def max_every(typing, x, ix, y, iy, n, kernel, stride):
-    """y[iy + i] = the largest of x[ix + i * len(stride) + tap] over len(kernel) taps, for the first n of 16 elements;
-    reads what all 16 take.  x holds no NaN."""
+def max_every(typing, x, ix, y, iy, kernel, stride):
+    """y[iy + i] = the largest of x[ix + i * len(stride) + tap] over len(kernel) taps, for 16 elements.  x holds no
+    NaN."""
 
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args)
-        taps, step = signature.args[5].count, signature.args[6].count
+        taps, step = signature.args[4].count, signature.args[5].count
         best, *others = w.deinterleave(w.pointer(0), step, taps)
         for other in others:
             wins = builder.fcmp_ordered(">", other.value, best.value)
             best = Vec(builder, builder.select(wins, other.value, best.value))
-        w.store_some(best, w.pointer(2), w.below(w.integer(4)))
+        w.store(best, w.pointer(2))
         return context.get_dummy_value()
 
-    return void(x, ix, y, iy, n, kernel, stride), generate
+    return void(x, ix, y, iy, kernel, stride), generate

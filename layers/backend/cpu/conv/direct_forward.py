@@ -1,11 +1,12 @@
-"""Convolution as a matrix product of the weights, as they lie, with the image, almost as it lies (implicit im2col).
+"""Convolution as a matrix product of the weights, as they lie, with im2col, made a piece at a time (implicit im2col).
 
 Row p of the product's right side is what weight p (a channel and a tap) is multiplied with: one pixel for every
 output.  In an image with its pad around it, lines of neighbouring outputs are lines of neighbouring pixels, so that
-row p is a piece of the image which begins at an offset of its own: no im2col is ever built.  The image is framed band
-by band, a band being a run of output rows; with a stride, rows and columns are sorted by their remainders first
-(polyphase).  Outputs are computed for the whole length of the framed lines; those beyond the end of an output line are
-left out.
+row p is made of pieces of lines that begin at an offset of its own.  A panel, some columns of these rows, is packed
+at a time, such that it stays in the innermost cache while all weights of a job go over it.
+
+An image without pad and stride is taken as it lies; any other is framed first, band by band, a band being a run of
+output rows; with a stride, rows and columns are sorted by their remainders (polyphase).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from demitasse.layers.backend.cpu.conv.im2col import frame_plane, store_outputs
+from demitasse.layers.backend.cpu.conv import depthwise
+from demitasse.layers.backend.cpu.conv.im2col import frame_plane
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
 from demitasse.layers.backend.cpu.gemm_microkernel import (
     DEPTH,
@@ -24,17 +26,19 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
     TILE_LANES,
     TILE_ROWS,
     VECTORS,
+    Epilogue,
     Matrix,
-    OffsetRows,
     Rows,
     convolve_tile,
-    multiply_tile,
 )
-from demitasse.layers.backend.cpu.jit import Packed, inner_kernel, kernel
+from demitasse.layers.backend.cpu.jit import Kernel, Packed, inner_kernel, kernel
+from demitasse.layers.backend.cpu.simd_ops import copy, copy_block
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import band_count, partition, work
 
-LONG = 8 * TILE_LANES  # pixels at a time where each group has one output
+LINE, BLOCK = (0,) * STRIP, (0,) * TILE_LANES
+PANEL_FLOATS, MAX_PANEL_STRIPS = 1 << 13, 8
+FRAME_FLOATS = 1 << 19
 
 
 class ForwardPlan(NamedTuple):
@@ -44,21 +48,22 @@ class ForwardPlan(NamedTuple):
     row_stride: int  # between the weights of two outputs
     step: int  # between two weights of one output
     framed: bool  # whether a band is copied into a frame; else x itself is taken
+    images: int  # at a time
     band_rows: int  # of outputs
     frame_rows: int  # of a channel, and of each of its polyphase components
     ld: int  # pixels of a framed line
     channel_size: int  # pixels of a framed channel
+    panel: int  # columns
     job_rows: int
     job_columns: int
 
 
 class _Job(NamedTuple):
-    """Outputs k0 ... k1 - 1 of a group, and pixels column0 ... end - 1 of the `columns` that a band has, line after
-    line of the frame; the band begins at output row row0."""
+    """Outputs k0 ... k1 - 1 of a group, and pixels column0 ... end - 1 of a band, which begins at output row row0."""
 
     image: int
+    seen: int  # where the image's pixels lie: its number in the frame, or in x
     row0: int
-    columns: int
     group: int
     k0: int
     k1: int
@@ -70,8 +75,8 @@ class _Job(NamedTuple):
 def _forward(state, scratch, x, w, bias, slope, y, offsets, plan, frame):
     """y = relu(convolution of x + bias).
 
-    offsets: where in a group's framed channels the row of each weight begins; frame: of a band; scratch: outputs of a
-    job's strip.
+    offsets: where in a group's framed channels the row of each weight begins; frame: of a band; scratch: outputs
+    that do not fill a strip, then a panel.
     """
     shape = plan.shape
     me = enter(state)
@@ -80,152 +85,190 @@ def _forward(state, scratch, x, w, bias, slope, y, offsets, plan, frame):
     by_pixels = band_count(state, shape.out_h, shape.out_w) > 1
     pixels = frame if plan.framed else x
     superstep = -1
-    for image in range(shape.images):
+    for image0 in range(0, shape.images, plan.images):
+        images = min(plan.images, shape.images - image0)
         for row0 in range(0, shape.out_h, plan.band_rows):
             if plan.framed:
                 superstep += 1
                 bands = band_count(state, plan.frame_rows, plan.ld)
-                for job in work(state, me, superstep, shape.c_in * bands):
-                    _frame_channel(x, image, job % shape.c_in, row0, job // shape.c_in, bands, plan, frame)
+                for job in work(state, me, superstep, images * shape.c_in * bands):
+                    band, c = divmod(job, images * shape.c_in)
+                    _frame_channel(x, image0, c, row0, band, bands, plan, frame)
             superstep += 1
-            columns = (min(plan.band_rows, shape.out_h - row0) - 1) * plan.ld + shape.out_w
+            columns = min(plan.band_rows, shape.out_h - row0) * shape.out_w
             pieces = (columns + plan.job_columns - 1) // plan.job_columns
-            for job in work(state, me, superstep, shape.group * parts * pieces):
+            for job in work(state, me, superstep, shape.group * parts * images * pieces):
                 if by_pixels:
                     part, piece = job % (shape.group * parts), job // (shape.group * parts)
                 else:
-                    part, piece = divmod(job, pieces)
-                k0, column0 = part % parts * plan.job_rows, piece * plan.job_columns
+                    part, piece = divmod(job, images * pieces)
+                k0, (image, column0) = part % parts * plan.job_rows, divmod(piece, pieces)
+                column0 *= plan.job_columns
                 k1, end = min(k0 + plan.job_rows, k_group), min(column0 + plan.job_columns, columns)
-                outputs = _Job(image, row0, columns, part // parts, k0, k1, column0, end)
+                seen = image if plan.framed else image0 + image
+                outputs = _Job(image0 + image, seen, row0, part // parts, k0, k1, column0, end)
                 _convolve_job(pixels, w, bias, slope, y, offsets, plan, outputs, scratch[me])
 
 
 @inner_kernel
-def _frame_channel(x, image, c, row0, band, bands, plan, frame):
-    """One of `bands` bands of a channel's frame, for outputs from row0."""
+def _frame_channel(x, image0, c, row0, band, bands, plan, frame):
+    """One of `bands` bands of a channel's frame, for outputs from row0; c: counted from the first of image0."""
     shape = plan.shape
     first, end = partition(plan.frame_rows, band, bands)
-    plane, gap = (image * shape.c_in + c) * shape.height * shape.width, (plan.frame_rows - end + first) * plan.ld
+    plane, gap = (image0 * shape.c_in + c) * shape.height * shape.width, (plan.frame_rows - end + first) * plan.ld
     start = c * plan.channel_size + first * plan.ld
     frame_plane(x, plane, shape, row0 + first, end - first, plan.ld, frame, start, gap)
 
 
 @inner_kernel
-def _convolve_job(pixels, w, bias, slope, y, offsets, plan, job, q):
-    """The outputs of a job, a strip of pixels at a time; q: memory for a strip."""
-    shape = plan.shape
-    k_group = shape.k_out // shape.group
-    strip, channel, out_size = LONG if k_group == 1 else STRIP, job.group * k_group + job.k0, shape.out_h * shape.out_w
-    image_start = 0 if plan.framed else job.image * shape.c_in
-    start = (image_start + job.group * (shape.c_in // shape.group)) * plan.channel_size
-    first_weight = job.group * k_group * len(offsets) + job.k0 * plan.row_stride
-    weights = Rows(w, first_weight, plan.row_stride, plan.step, job.k1 - job.k0)
-    for column in range(job.column0, job.end, strip):
-        n = min(strip, job.end - column)
-        reach = strip if k_group == 1 else (n + TILE_LANES - 1) // TILE_LANES * TILE_LANES
-        if not plan.framed and column + reach > job.columns:  # nothing beyond the end may be read: some once more
-            column, n = job.columns - reach, reach
-        line, i = column // plan.ld, column % plan.ld
-        seen = OffsetRows(pixels, start + column, offsets, 0)
-        first_row = (job.image * shape.k_out + channel) * shape.out_h + job.row0 + line
-        out = Matrix(y, first_row * shape.out_w + i, out_size)
-        in_line = plan.ld == shape.out_w or i + n <= shape.out_w
-        if n == STRIP and in_line and len(offsets) <= DEPTH and k_group > 1:
-            _convolve_strip(weights, seen, out, bias, channel, slope)
-        else:
-            _multiply(weights, seen, n, Matrix(q, 0, strip))
-            for k in range(job.k1 - job.k0):
-                _store_strip(q, k * strip, n, y, out.start + k * out_size, i, plan, bias[channel + k], slope)
+def _convolve_job(pixels, w, bias, slope, y, offsets, plan, job, scratch):
+    """The outputs of a job, a panel of pixels at a time, of which no more than DEPTH rows."""
+    shape, depth = plan.shape, len(offsets)
+    k_group, out_size = shape.k_out // shape.group, shape.out_h * shape.out_w
+    channel, count = job.group * k_group + job.k0, job.k1 - job.k0
+    start = (job.seen * shape.c_in + job.group * (shape.c_in // shape.group)) * plan.channel_size
+    first_weight = job.group * k_group * depth + job.k0 * plan.row_stride
+    first_output = (job.image * shape.k_out + channel) * out_size + job.row0 * shape.out_w
+    q_floats = (plan.job_rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS * STRIP
+    q, panel = scratch[:q_floats], Matrix(scratch[q_floats:], 0, plan.panel)
+    for column in range(job.column0, job.end, plan.panel):
+        n, out = min(plan.panel, job.end - column), Matrix(y, first_output + column, out_size)
+        for p in range(0, depth, DEPTH):
+            rows = min(DEPTH, depth - p)
+            _pack_panel(pixels, start, offsets[p : p + rows], plan, column, n, panel)
+            weights = Rows(w, first_weight + p * plan.step, plan.row_stride, plan.step, count)
+            _multiply_panel(weights, panel, rows, n, out, q, p > 0, Epilogue(bias, channel, slope, p + rows == depth))
 
 
 @inner_kernel
-def _convolve_strip(w, x, y, bias, channel, slope):
-    """STRIP pixels of all outputs, with no gap between lines: the sums go from registers to y."""
+def _pack_panel(pixels, start, offsets, plan, column, n, panel):
+    """panel = rows of im2col, of each the n pixels from `column` on; writes up to a strip more."""
+    if not plan.framed:
+        whole = n // STRIP * STRIP
+        for p in range(len(offsets)):
+            at, row = start + offsets[p] + column, p * panel.ld
+            for j in range(0, whole, STRIP):
+                copy_block(pixels, at + j, panel.data, row + j, LINE)
+            if whole < n:  # nothing beyond the image may be read
+                copy(pixels, at + whole, panel.data, row + whole, n - whole)
+        return
+    out_w = plan.shape.out_w
+    line, first = divmod(column, out_w)
+    for p in range(len(offsets)):
+        at, row, left = start + offsets[p] + line * plan.ld + first, p * panel.ld, n
+        wide = min(out_w - first, left)
+        while left > 0:
+            for j in range(0, wide, TILE_LANES):
+                copy_block(pixels, at + j, panel.data, row + j, BLOCK)
+            at, row, left = at + wide + plan.ld - out_w, row + wide, left - wide
+            wide = min(out_w, left)
+
+
+@inner_kernel
+def _multiply_panel(w, panel, depth, n, y, q, add, epilogue):
+    """y (+)= the Rows w times n columns of the panel, and the epilogue; q: outputs that do not fill a strip."""
     for k in range(0, w.count, TILE_ROWS):
         left = Rows(w.data, w.start + k * w.row_stride, w.row_stride, w.step, w.count - k)
-        convolve_tile(left, x, Matrix(y.data, y.start + k * y.ld, y.ld), bias, channel + k, slope, ROWS, VECTORS)
-
-
-@inner_kernel
-def _multiply(w, x, columns, q):
-    """q (rows, columns) = the Rows w times the OffsetRows x."""
-    depth = len(x.offsets)
-    vectors = (columns + TILE_LANES - 1) // TILE_LANES
-    for p in range(0, depth, DEPTH):
-        n, right = min(DEPTH, depth - p), OffsetRows(x.data, x.start, x.offsets, p)
-        if w.count == 1:
-            left = Rows(w.data, w.start + p * w.step, 0, w.step, 1)
-            multiply_tile(left, right, q, n, p > 0, (0,), (0,) * 8)
-            continue
-        for k in range(0, w.count, TILE_ROWS):
-            left = Rows(w.data, w.start + k * w.row_stride + p * w.step, w.row_stride, w.step, w.count - k)
-            out = Matrix(q.data, k * q.ld, q.ld)
-            if vectors == 3:
-                multiply_tile(left, right, out, n, p > 0, ROWS, (0, 0, 0))
-            elif vectors == 2:
-                multiply_tile(left, right, out, n, p > 0, ROWS, (0, 0))
+        then = Epilogue(epilogue.bias, epilogue.channel + k, epilogue.slope, epilogue.last)
+        for j in range(0, n, STRIP):
+            right, wide = Matrix(panel.data, j, panel.ld), n - j
+            if wide >= STRIP:
+                out = Matrix(y.data, y.start + k * y.ld + j, y.ld)
+                convolve_tile(left, right, out, depth, add, then, ROWS, VECTORS)
+                continue
+            out = Matrix(q, k * STRIP, STRIP)
+            if wide > 2 * TILE_LANES:
+                convolve_tile(left, right, out, depth, add, then, ROWS, VECTORS)
+            elif wide > TILE_LANES:
+                convolve_tile(left, right, out, depth, add, then, ROWS, (0, 0))
             else:
-                multiply_tile(left, right, out, n, p > 0, ROWS, (0,))
-
-
-@inner_kernel
-def _store_strip(q, iq, n, y, iy, column, plan, bias, slope):
-    """y[iy :] = relu(n pixels of q + bias), less those beyond the end of an output line; the first is at `column`."""
-    out_w, done = plan.shape.out_w, 0
-    while done < n:
-        wide = min(n - done, out_w - column)
-        if wide > 0:
-            store_outputs(q, iq + done, wide, y, iy, bias, slope)
-        done, iy, column = done + plan.ld - column, iy + out_w - column, 0
+                convolve_tile(left, right, out, depth, add, then, ROWS, (0,))
+            for i in range(k, min(k + TILE_ROWS, w.count) if epilogue.last else k):
+                copy(q, i * STRIP, y.data, y.start + i * y.ld + j, wide)
 
 
 class DirectForward(NamedTuple):
-    """A launch, and what it takes beside the arrays: where the row of each weight begins (see _forward)."""
+    """A kernel and its launch, and what it takes beside the arrays: where the row of each weight begins."""
 
+    kernel: Kernel
     launch: Launch
     offsets: np.ndarray
+
+
+class _Frame(NamedTuple):
+    """Lines of `ld` pixels, so many rows beyond those of the outputs, in each of a channel's components."""
+
+    ld: int
+    reach: int
+    components: int
+
+
+def _frame(shape):
+    """The frame of a convolution, and where in it the row of each tap begins: a function of the rows of outputs."""
+    taps = np.arange(shape.kernel_y) * shape.dilation_y, np.arange(shape.kernel_x) * shape.dilation_x
+    (rows, columns), stride = taps, (shape.stride_y, shape.stride_x)
+    remainders = [min(s, t[-1] + 1) for s, t in zip(stride, taps, strict=True)]
+    ld, reach = int(shape.out_w + columns[-1] // stride[1]), int(rows[-1] // stride[0])
+
+    def offsets(frame_rows):
+        row = rows % stride[0] * remainders[1] * frame_rows + rows // stride[0]
+        column = columns % stride[1] * frame_rows * ld + columns // stride[1]
+        return (row[:, None] * ld + column).reshape(-1)
+
+    return _Frame(ld, reach, int(remainders[0] * remainders[1])), offsets
 
 
 @functools.lru_cache(4096)
 def direct_forward(shape: ConvShape, row_stride: int, step: int) -> DirectForward:
     """How that convolution is cut up.  row_stride, step: see ForwardPlan."""
-    c_group, k_group = shape.c_in // shape.group, shape.k_out // shape.group
-    taps = np.arange(shape.kernel_y) * shape.dilation_y, np.arange(shape.kernel_x) * shape.dilation_x
-    stride, rows, width = (shape.stride_y, shape.stride_x), shape.out_h, shape.out_w
-    one_output = k_group == 1
-    strip = LONG if one_output else STRIP
-    padded = shape.pad_y > 0 or shape.pad_x > 0
-    framed = padded or max(stride) > 1 or shape.width * (rows - 1) + width < strip
-    remainders = [min(s, t[-1] + 1) for s, t in zip(stride, taps, strict=True)]
-    reach = [t[-1] // s for s, t in zip(stride, taps, strict=True)]
-    ld, band_rows, frame_rows = shape.width, rows, shape.height
-    if framed:
-        ld = width + reach[1]
-        components = remainders[0] * remainders[1]
-        band_rows = band_size(rows, shape.c_in * components * ld, 1 << 18 if one_output else 1 << 19)
-        frame_rows = band_rows + reach[0]
-    channel_size = int(remainders[0] * remainders[1] * frame_rows * ld)
-    row = taps[0] % stride[0] * remainders[1] * frame_rows + taps[0] // stride[0]
-    column = taps[1] % stride[1] * frame_rows * ld + taps[1] // stride[1]
-    offsets = (np.arange(c_group)[:, None, None] * channel_size + row[:, None] * ld + column).reshape(-1)
-    job_rows, job_columns = _job_size(k_group, len(offsets), (band_rows - 1) * ld + width, strip)
-    plan = ForwardPlan(
-        shape, row_stride, step, framed, band_rows, int(frame_rows), int(ld), channel_size, job_rows, job_columns
+    frame, offsets = _frame(shape)
+    if shape.group == shape.c_in == shape.k_out:
+        return _depthwise_forward(shape, frame, offsets)
+    strided, padded = max(shape.stride_y, shape.stride_x) > 1, shape.pad_y > 0 or shape.pad_x > 0
+    framed, rows, band_rows, frame_rows = (
+        strided or padded or frame.ld > shape.out_w,
+        shape.out_h,
+        shape.out_h,
+        shape.height,
     )
-    supersteps = (1 + framed) * shape.images * -(-rows // band_rows)
-    frame = shape.c_in * channel_size + strip if framed else 0
-    scratch = -(-job_rows // TILE_ROWS) * TILE_ROWS * strip
-    return DirectForward(Launch(Packed(plan), supersteps, (frame,), scratch), offsets)
+    if framed:
+        band_rows = band_size(rows, shape.c_in * frame.components * frame.ld, FRAME_FLOATS)
+        frame_rows = band_rows + frame.reach
+    channel_size = frame.components * frame_rows * frame.ld
+    channels = np.arange(shape.c_in // shape.group) * channel_size
+    offsets = (channels[:, None] + offsets(frame_rows)).reshape(-1)
+    depth = min(len(offsets), DEPTH)
+    panel = STRIP * max(1, min(MAX_PANEL_STRIPS, PANEL_FLOATS // (STRIP * depth)))
+    images = 1 if band_rows < rows else max(1, min(shape.images, FRAME_FLOATS // (shape.c_in * channel_size)))
+    images = images if framed else shape.images
+    jobs = _job_size(shape.k_out // shape.group, len(offsets), band_rows * shape.out_w, images, panel)
+    plan = ForwardPlan(
+        shape, row_stride, step, framed, images, band_rows, frame_rows, frame.ld, channel_size, panel, *jobs
+    )
+    supersteps = (1 + framed) * -(-shape.images // images) * -(-rows // band_rows)
+    frame_floats = images * shape.c_in * channel_size + STRIP if framed else 0
+    scratch = -(-plan.job_rows // TILE_ROWS) * TILE_ROWS * STRIP + depth * panel + STRIP
+    return DirectForward(_forward, Launch(Packed(plan), supersteps, (frame_floats,), scratch), offsets)
 
 
-def _job_size(k_group, depth, columns, strip):
+def _depthwise_forward(shape, frame, offsets):
+    """direct_forward of a convolution of each channel on its own."""
+    band_rows = band_size(shape.out_h, frame.components * frame.ld, depthwise.BAND_FLOATS)
+    component = (band_rows + frame.reach) * frame.ld
+    frame_floats = frame.components * component + depthwise.WIDE
+    plan = depthwise.DepthwisePlan(shape, band_rows, frame.reach, frame.ld, component, frame_floats)
+    launch = Launch(Packed(plan), 1, (), frame_floats + band_rows * frame.ld + depthwise.WIDE)
+    return DirectForward(depthwise.depthwise, launch, offsets(band_rows + frame.reach))
+
+
+def _job_size(k_group, depth, columns, images, panel):
     """(outputs, pixels) of a job."""
     rows = min(k_group, 64, max(16, (1 << 17) // depth // 16 * 16))
-    work = max(1 << 18, k_group * depth * columns // 32)
-    return rows, int(strip * max(1, min(round(work / (rows * depth * strip)), -(-columns // strip))))
+    work = max(1 << 18, k_group * depth * columns * images // 32)
+    return rows, int(panel * max(1, min(round(work / (rows * depth * panel)), -(-columns // panel))))
 
 
 def run_direct_forward(be, how: DirectForward, x, w, bias, slope: float, y) -> None:
     """y (N, K, OH, OW) = relu(convolution of x (N, C, H, W) with the weights w + bias (K,)); slope 1: no relu."""
-    how.launch.run(be, _forward, x.reshape(-1), w.reshape(-1), bias, np.float32(slope), y.reshape(-1), how.offsets)
+    arrays = x.reshape(-1), w.reshape(-1), bias, np.float32(slope), y.reshape(-1), how.offsets
+    how.launch.run(be, how.kernel, *arrays)

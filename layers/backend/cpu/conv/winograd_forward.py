@@ -3,10 +3,10 @@
     U[f] = G w G^T        (outputs, inputs)        V[f] = B^T x B  (inputs, tiles)
     M[f] = U[f] V[f]      (outputs, tiles)         y = A^T M A
 
-The image is worked through in bands of tile rows so that V and M stay in the cache.  Per band three supersteps: inputs
-are transformed into V channel by channel; the (m + r - 1)^2 products are cut into jobs; outputs are transformed from M
-channel by channel.  The same kernel computes the gradient of the input, with rotated kernels; where the kernel is
-large (7x7) the adjoint is cheaper (winograd_backward).
+The images are worked through in bands of tile rows so that V and M stay in the cache: of small images a band holds
+several.  Per band three supersteps: inputs are transformed into V channel by channel; the (m + r - 1)^2 products are
+cut into jobs; outputs are transformed from M channel by channel.  The same kernel computes the gradient of the input,
+with rotated kernels; where the kernel is large (7x7) the adjoint is cheaper (winograd_backward).
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ SMALL_U = 2 << 20  # floats of U that the threads may share while each has pixel
 class ForwardPlan(NamedTuple):
     """How a convolution is cut up.  Its shape has group 1.
 
-    An image is worked through in bands of tile rows, such that V of one stays in the cache.  Where kernels are few and
-    a band is large it has a part for each thread: pixels stay with a thread from layer to layer.  Otherwise each
-    thread works on outputs of its own.  U of a job is made in the job, unless others would make it once more.
+    Tile rows are counted through all images, and worked through in bands, such that V of one stays in the cache.  Where
+    kernels are few and a band is large it has a part for each thread: pixels stay with a thread from layer to layer.
+    Otherwise each thread works on outputs of its own.  U of a job is made in the job, unless others would make it once
+    more.
     """
 
     shape: ConvShape
@@ -68,6 +69,7 @@ class _Layout(NamedTuple):
     q_plane: int
     u_start: int
     v_start: int
+    tiles_y: int  # of an image
     tiles_x: int
 
 
@@ -75,7 +77,6 @@ class _Job(NamedTuple):
     """Blocks first ... last - 1 of outputs, tile rows row0 ... row1 - 1 of a band that begins at `band`; the part of
     the band that V is of begins at tile row `begin`."""
 
-    image: int
     band: int
     begin: int
     row0: int
@@ -95,7 +96,7 @@ def _forward(state, scratch, x, w, bias, slope, y, plan, u, v):
     kernels = Kernels(w, 0, plan.out_step, plan.in_step, plan.rotated)
     me = enter(state)
     layout, c_in = _layout(plan), shape.c_in
-    tiles_y, blocks = (shape.out_h + len(tile.m) - 1) // len(tile.m), (shape.k_out + 15) // 16
+    tile_rows, blocks = shape.images * layout.tiles_y, (shape.k_out + 15) // 16
     lines, q = scratch[me][:LINES], scratch[me][LINES : layout.u_start]
     my_u = u if plan.shared_u else scratch[me][layout.u_start :]
     block_jobs = (blocks + plan.job_blocks - 1) // plan.job_blocks
@@ -103,38 +104,37 @@ def _forward(state, scratch, x, w, bias, slope, y, plan, u, v):
     for block in work(state, me, superstep, blocks if plan.shared_u else 0, True):  # kernels
         spectrum = Matrix(my_u, block * c_in * 16, layout.u_plane)
         transform_kernels(kernels, block * 16, shape.k_out, c_in, spectrum, lines, tile)
-    for image in range(shape.images):
-        for band in range(0, tiles_y, plan.band_rows):
-            rows = min(plan.band_rows, tiles_y - band)
-            superstep += 1
-            for job in work(state, me, superstep, c_in * plan.parts):  # inputs
-                c, part = job % c_in, job // c_in
-                begin, end = partition(rows, part, plan.parts)
-                part_v = scratch[part][layout.v_start :] if plan.parts > 1 else v
-                _transform_channel(x, image, c, band + begin, band + end, plan, part_v, lines)
-            if superstep == 1 and plan.shared_u:
-                wait(state, 0, blocks)
-            superstep += 1
-            row_jobs = ((rows + plan.parts - 1) // plan.parts + plan.job_rows - 1) // plan.job_rows
-            for job in work(state, me, superstep, plan.parts * row_jobs * block_jobs):  # products and outputs
-                first, group, part = (
-                    job % block_jobs * plan.job_blocks,
-                    job // block_jobs,
-                    job // block_jobs // row_jobs,
-                )
-                begin, end = partition(rows, part, plan.parts)
-                row0, last = begin + group % row_jobs * plan.job_rows, min(first + plan.job_blocks, blocks)
-                row1 = min(row0 + plan.job_rows, end)
-                if row0 >= row1:  # this part of the band has a row less
-                    continue
-                piece = _Job(image, band, begin, row0, row1, first, last)
-                if not plan.shared_u:
-                    for block in range(first, last):
-                        spectrum = Matrix(my_u, (block - first) * c_in * 16, layout.u_plane)
-                        transform_kernels(kernels, block * 16, shape.k_out, c_in, spectrum, lines, tile)
-                part_v = scratch[part][layout.v_start :] if plan.parts > 1 else v
-                _multiply_job(my_u, part_v, q, plan, piece)
-                _transform_job_outputs(q, bias, slope, y, plan, piece, lines)
+    for band in range(0, tile_rows, plan.band_rows):
+        rows = min(plan.band_rows, tile_rows - band)
+        superstep += 1
+        for job in work(state, me, superstep, c_in * plan.parts):  # inputs
+            c, part = job % c_in, job // c_in
+            begin, end = partition(rows, part, plan.parts)
+            part_v = scratch[part][layout.v_start :] if plan.parts > 1 else v
+            _transform_channel(x, c, band + begin, band + end, plan, part_v, lines)
+        if superstep == 1 and plan.shared_u:
+            wait(state, 0, blocks)
+        superstep += 1
+        row_jobs = ((rows + plan.parts - 1) // plan.parts + plan.job_rows - 1) // plan.job_rows
+        for job in work(state, me, superstep, plan.parts * row_jobs * block_jobs):  # products and outputs
+            first, group, part = (
+                job % block_jobs * plan.job_blocks,
+                job // block_jobs,
+                job // block_jobs // row_jobs,
+            )
+            begin, end = partition(rows, part, plan.parts)
+            row0, last = begin + group % row_jobs * plan.job_rows, min(first + plan.job_blocks, blocks)
+            row1 = min(row0 + plan.job_rows, end)
+            if row0 >= row1:  # this part of the band has a row less
+                continue
+            piece = _Job(band, begin, row0, row1, first, last)
+            if not plan.shared_u:
+                for block in range(first, last):
+                    spectrum = Matrix(my_u, (block - first) * c_in * 16, layout.u_plane)
+                    transform_kernels(kernels, block * 16, shape.k_out, c_in, spectrum, lines, tile)
+            part_v = scratch[part][layout.v_start :] if plan.parts > 1 else v
+            _multiply_job(my_u, part_v, q, plan, piece)
+            _transform_job_outputs(q, bias, slope, y, plan, piece, lines)
 
 
 @inner_kernel
@@ -146,17 +146,19 @@ def _layout(plan):
     v_plane, q_plane = shape.c_in * plan.v_ld + SKEW, plan.job_blocks * 16 * plan.q_ld + SKEW
     u_start = LINES + freqs * q_plane
     v_start = u_start if plan.shared_u else u_start + freqs * u_plane
-    return _Layout(u_plane, v_plane, q_plane, u_start, v_start, (shape.out_w + len(tile.m) - 1) // len(tile.m))
+    tiles_y, tiles_x = (shape.out_h + len(tile.m) - 1) // len(tile.m), (shape.out_w + len(tile.m) - 1) // len(tile.m)
+    return _Layout(u_plane, v_plane, q_plane, u_start, v_start, tiles_y, tiles_x)
 
 
 @inner_kernel
-def _transform_channel(x, image, c, first, end, plan, v, lines):
+def _transform_channel(x, c, first, end, plan, v, lines):
     """V of a channel's tile rows first ... end - 1, the first at the head of v."""
     shape, layout, tile = plan.shape, _layout(plan), Tile(plan.m, plan.r)
-    plane = Plane(x, (image * shape.c_in + c) * shape.height * shape.width, shape.height, shape.width)
     for row in range(first, end):
+        image, line = divmod(row, layout.tiles_y)
+        plane = Plane(x, (image * shape.c_in + c) * shape.height * shape.width, shape.height, shape.width)
         spectrum = Matrix(v, c * plan.v_ld + (row - first) * layout.tiles_x, layout.v_plane)
-        transform_inputs(plane, row * len(tile.m) - shape.pad_y, -shape.pad_x, layout.tiles_x, spectrum, lines, tile)
+        transform_inputs(plane, line * len(tile.m) - shape.pad_y, -shape.pad_x, layout.tiles_x, spectrum, lines, tile)
 
 
 @inner_kernel
@@ -176,11 +178,11 @@ def _transform_job_outputs(q, bias, slope, y, plan, job, lines):
     """The job's outputs in y from its M."""
     shape, layout, tile = plan.shape, _layout(plan), Tile(plan.m, plan.r)
     for k in range(job.first * 16, min(job.last * 16, shape.k_out)):
-        plane = Plane(y, (job.image * shape.k_out + k) * shape.out_h * shape.out_w, shape.out_h, shape.out_w)
         for row in range(job.row0, job.row1):
-            start = (k - job.first * 16) * plan.q_ld + (row - job.row0) * layout.tiles_x
-            spectrum, line = Matrix(q, start, layout.q_plane), (job.band + row) * len(tile.m)
-            transform_outputs(spectrum, bias[k], slope, layout.tiles_x, plane, line, lines, tile)
+            image, line = divmod(job.band + row, layout.tiles_y)
+            plane = Plane(y, (image * shape.k_out + k) * shape.out_h * shape.out_w, shape.out_h, shape.out_w)
+            spectrum = Matrix(q, (k - job.first * 16) * plan.q_ld + (row - job.row0) * layout.tiles_x, layout.q_plane)
+            transform_outputs(spectrum, bias[k], slope, layout.tiles_x, plane, line * len(tile.m), lines, tile)
 
 
 @functools.lru_cache(4096)
@@ -189,17 +191,17 @@ def winograd_forward(
 ) -> Launch:
     """How F(m x m, r x r) of a convolution with group 1 is launched.  out_step, in_step, rotated: see Kernels."""
     freqs, c_in = (m + shape.kernel_y - 1) ** 2, shape.c_in
-    tiles_y, tiles_x = -(-shape.out_h // m), -(-shape.out_w // m)
+    tile_rows, tiles_x = shape.images * -(-shape.out_h // m), -(-shape.out_w // m)
     all_blocks = -(-shape.k_out // 16)
-    bands = max(1, min(tiles_y, round(freqs * c_in * tiles_x * tiles_y / BAND_FLOATS)))
-    band_rows = -(-tiles_y // bands)
-    bands = -(-tiles_y // band_rows)
+    bands = max(1, min(tile_rows, round(freqs * c_in * tiles_x * tile_rows / BAND_FLOATS)))
+    band_rows = -(-tile_rows // bands)
+    bands = -(-tile_rows // band_rows)
     blocks = min(JOB_BLOCKS, all_blocks)
     if freqs * c_in * all_blocks * 16 <= SMALL_U:
         parts = max(1, min(threads, MAX_BANDS, band_rows * tiles_x * m * m // MIN_BAND_PIXELS))
         part_rows = -(-band_rows // parts)
         job_rows = max(1, min(part_rows, JOB_FLOATS // (freqs * 16 * blocks * tiles_x)))
-        shared_u = job_rows < part_rows or bands * shape.images > 1
+        shared_u = job_rows < part_rows or bands > 1
     else:
         parts, part_rows, job_rows, shared_u = 1, band_rows, band_rows, False
     v_ld, q_ld = padded(part_rows * tiles_x), padded(job_rows * tiles_x)
@@ -209,7 +211,7 @@ def winograd_forward(
     q = freqs * (16 * blocks * q_ld + SKEW)
     scratch = LINES + q + (0 if shared_u else u) + (v if parts > 1 else 0)
     workspaces = u if shared_u else 0, v if parts == 1 else 0
-    return Launch(Packed(plan), 1 + 2 * shape.images * bands, workspaces, scratch)
+    return Launch(Packed(plan), 1 + 2 * bands, workspaces, scratch)
 
 
 def run_winograd_forward(be, launch: Launch, x, w, bias, slope: float, y) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from demitasse.layers.backend.cpu.conv.winograd_transforms import (
+    LANES,
     add_input_gradient_tile,
     gradient_tile,
     input_tile,
@@ -49,9 +50,9 @@ def side_of(tile):
 
 @inner_kernel
 def reach_of(tile):
-    """Columns of the pixels that 16 tiles see, in whole steps."""
+    """Columns of the pixels that LANES tiles see, in whole steps."""
     m = len(tile.m)
-    return 16 * m + (side_of(tile) - 1) // m * m
+    return LANES * m + (side_of(tile) - 1) // m * m
 
 
 @inner_kernel
@@ -107,10 +108,10 @@ def _read_patch(plane, row0, column0, rows, columns, lines):
 
 @inner_kernel
 def transform_inputs(plane, row0, column0, tiles_x, v, lines, tile):
-    """v = the spectrum of a row of tiles of the Plane, the first at (row0, column0); of up to 15 tiles more."""
+    """v = the spectrum of a row of tiles of the Plane, the first at (row0, column0); of up to LANES - 1 tiles more."""
     side, reach = side_of(tile), reach_of(tile)
     inside = row0 >= 0 and row0 + side <= plane.height
-    for t in range(0, tiles_x, 16):
+    for t in range(0, tiles_x, LANES):
         column, out = column0 + t * len(tile.m), Matrix(v.data, v.start + t, v.ld)
         seen = Matrix(plane.pixels, plane.start + row0 * plane.width + column, plane.width)
         if not (inside and column >= 0 and column + reach <= plane.width):
@@ -121,14 +122,14 @@ def transform_inputs(plane, row0, column0, tiles_x, v, lines, tile):
 
 @inner_kernel
 def transform_gradients(plane, row0, tiles_x, v, lines, tile):
-    """v = the spectrum dM of a row of tiles of the Plane (of dy), from line row0; of up to 15 tiles more."""
+    """v = the spectrum dM of a row of tiles of the Plane (of dy), from line row0; of up to LANES - 1 tiles more."""
     m = len(tile.m)
-    for t in range(0, tiles_x, 16):
+    for t in range(0, tiles_x, LANES):
         column, out = t * m, Matrix(v.data, v.start + t, v.ld)
         seen = Matrix(plane.pixels, plane.start + row0 * plane.width + column, plane.width)
-        if row0 + m > plane.height or column + 16 * m > plane.width:
-            _read_patch(plane, row0, column, m, 16 * m, lines)
-            seen = Matrix(lines, 0, 16 * m)
+        if row0 + m > plane.height or column + LANES * m > plane.width:
+            _read_patch(plane, row0, column, m, LANES * m, lines)
+            seen = Matrix(lines, 0, LANES * m)
         gradient_tile(seen, out, tile)
 
 
@@ -137,24 +138,24 @@ def transform_outputs(q, bias, slope, tiles_x, plane, row0, lines, tile):
     """The Plane from line row0 = relu(a row of tiles of the spectrum q + bias)."""
     m = len(tile.m)
     rows = min(m, plane.height - row0)
-    for t in range(0, tiles_x, 16):
+    for t in range(0, tiles_x, LANES):
         column, spectrum = t * m, Matrix(q.data, q.start + t, q.ld)
         start = plane.start + row0 * plane.width + column
-        whole = rows == m and column + 16 * m <= plane.width
-        out = Matrix(plane.pixels, start, plane.width) if whole else Matrix(lines, 0, 16 * m)
+        whole = rows == m and column + LANES * m <= plane.width
+        out = Matrix(plane.pixels, start, plane.width) if whole else Matrix(lines, 0, LANES * m)
         output_tile(spectrum, out, bias, slope, tile)
         if not whole:
             for i in range(rows):
-                wide = min(16 * m, plane.width - column)
-                copy(lines, i * 16 * m, plane.pixels, start + i * plane.width, wide)
+                wide = min(LANES * m, plane.width - column)
+                copy(lines, i * LANES * m, plane.pixels, start + i * plane.width, wide)
 
 
 @inner_kernel
 def add_input_gradients(q, tiles_x, plane, row0, column0, lines, tile):
     """The adjoint of transform_inputs: adds a row of tiles of the spectrum q, the first at (row0, column0)."""
     m, side, reach = len(tile.m), side_of(tile), reach_of(tile)
-    for t in range(0, tiles_x, 16):
-        tiles = min(16, tiles_x - t)
+    for t in range(0, tiles_x, LANES):
+        tiles = min(LANES, tiles_x - t)
         fill(lines, 0, side * reach, np.float32(0))
         add_input_gradient_tile(Matrix(q.data, q.start + t, q.ld), Matrix(lines, 0, reach), tiles, tile)
         column = column0 + t * m

@@ -1,4 +1,4 @@
-"""The tile transforms of winograd_matrices as vector code, 16 tiles (or 16 channels of kernels) at a time.
+"""The tile transforms of winograd_matrices as vector code, LANES tiles (or 16 channels of kernels) at a time.
 
 A spectrum is a Matrix with a row for each of the (m + r - 1)^2 frequencies.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from demitasse.layers.backend.cpu.conv.winograd_matrices import combine, matrices
-from demitasse.layers.backend.cpu.gemm_microkernel import operand
+from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES, operand
 from demitasse.layers.backend.cpu.jit import Intrinsic
-from demitasse.layers.backend.cpu.simd import LANES, Vec, Writer, void
+from demitasse.layers.backend.cpu.simd import Vec, Writer, void
+
+LANES = max(8, TILE_LANES)  # a register, where there are 8 or 16 floats in it
 
 
 class Tile(NamedTuple):
@@ -58,12 +60,12 @@ def _store_grid(w, grid, matrix):
 
 
 def _pixels_to_spectrum(name):
-    """An intrinsic from lines of pixels to frequencies: spectrum[f] = (matrix . tile . matrix^T)[f] for 16 tiles."""
+    """An intrinsic from lines of pixels to frequencies: spectrum[f] = (matrix . tile . matrix^T)[f] for LANES tiles."""
 
     @Intrinsic
     def transform(typing, lines, spectrum, tile):
         def generate(context, builder, signature, args):
-            w = Writer(context, builder, signature, args)
+            w = Writer(context, builder, signature, args, LANES)
             m, r = sizes_of(signature.args[2])
             matrix, lines, spectrum = matrices(m, r)[name], operand(w, 0), operand(w, 1)
             pointer, grid = lines["data"], []
@@ -84,10 +86,10 @@ gradient_tile = _pixels_to_spectrum("A")  # dy -> dM
 
 @Intrinsic
 def output_tile(typing, spectrum, lines, bias, slope, tile):
-    """lines = relu(A^T spectrum A + bias) for 16 tiles: m lines of 16 m pixels.  slope 1: no relu."""
+    """lines = relu(A^T spectrum A + bias) for LANES tiles: m lines of LANES * m pixels.  slope 1: no relu."""
 
     def generate(context, builder, signature, args):
-        w = Writer(context, builder, signature, args)
+        w = Writer(context, builder, signature, args, LANES)
         m, r = sizes_of(signature.args[4])
         spectrum, lines = operand(w, 0), operand(w, 1)
         bias, slope = w.splat(args[2]), w.splat(args[3])
@@ -105,10 +107,10 @@ def output_tile(typing, spectrum, lines, bias, slope, tile):
 
 @Intrinsic
 def add_input_gradient_tile(typing, spectrum, lines, tiles, tile):
-    """The adjoint of input_tile: lines += B spectrum B^T for the first `tiles` of 16, m pixels apart."""
+    """The adjoint of input_tile: lines += B spectrum B^T for the first `tiles` of LANES, m pixels apart."""
 
     def generate(context, builder, signature, args):
-        w = Writer(context, builder, signature, args)
+        w = Writer(context, builder, signature, args, LANES)
         m, r = sizes_of(signature.args[3])
         a, spectrum, lines = m + r - 1, operand(w, 0), operand(w, 1)
         wanted, zero = w.below(w.integer(2)), w.zero()
