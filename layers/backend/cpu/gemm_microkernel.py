@@ -1,65 +1,18 @@
 """The matrix product that everything rests on: C (+)= A^T B from packed operands, by register tiles.
 
 A is packed in blocks of 16 rows of C, (blocks, depth, 16); B is (depth, columns) with any distance between rows.
-A matrix inside a kernel is a NamedTuple of the flat array that holds it, and of where it lies there.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
 
 from demitasse.layers.backend.cpu import processor
-from demitasse.layers.backend.cpu.jit import Intrinsic, inner_kernel, inner_kernel_of_sums, types
+from demitasse.layers.backend.cpu.jit import Intrinsic, inner_kernel, inner_kernel_of_sums
+from demitasse.layers.backend.cpu.operands import Matrix, PackedRows, Rows, operand
 from demitasse.layers.backend.cpu.simd import F32, I32, I64, Vec, Writer, void
 from demitasse.layers.backend.cpu.simd_ops import transpose_tile
-
-
-class Matrix(NamedTuple):
-    """Element (i, j) is data[start + i * ld + j]."""
-
-    data: np.ndarray
-    start: int
-    ld: int
-
-
-class Rows(NamedTuple):
-    """`count` rows of weights as they lie: element (i, p) is data[start + i * row_stride + p * step]."""
-
-    data: np.ndarray
-    start: int
-    row_stride: int
-    step: int
-    count: int
-
-
-class OffsetRows(NamedTuple):
-    """Rows that begin anywhere in an image: element (p, j) is data[start + offsets[first + p] + j]."""
-
-    data: np.ndarray
-    start: int
-    offsets: np.ndarray
-    first: int
-
-
-class Epilogue(NamedTuple):
-    """relu(y + bias[channel + i]) for row i; slope 1: no relu.  Nothing unless the sums are the last of their rows."""
-
-    bias: np.ndarray
-    channel: int
-    slope: float
-    last: bool
-
-
-class PackedRows(NamedTuple):
-    """Blocks of 16 rows: element (16 * k + i, p) is data[start + k * block_stride + p * 16 + i], k < blocks."""
-
-    data: np.ndarray
-    start: int
-    block_stride: int
-    blocks: int
 
 
 def _tile_shape():
@@ -89,20 +42,6 @@ def padded_columns(columns: int) -> int:
     """For how many columns `multiply` computes where it is given so many."""
     rest = columns % STRIP
     return columns - rest + (rest if rest <= NARROW else -(-rest // TILE_LANES) * TILE_LANES)
-
-
-def operand(w, i):
-    """{name: value} of argument i, one of the NamedTuples above: integers as int64, `data` as a pointer to where it
-    starts, other arrays as Numba's structures."""
-    kind, fields = w.signature.args[i], {}
-    for j, name in enumerate(kind.fields):
-        value, own = w.b.extract_value(w.args[i], j), kind.types[j]
-        if isinstance(own, types.Array):
-            fields[name] = w.context.make_array(own)(w.context, w.b, value)
-        else:
-            fields[name] = w.context.cast(w.b, value, own, types.int64)
-    fields["data"] = w.at(fields["data"].data, fields["start"])
-    return fields
 
 
 def _lines(w, pointer, distance, count, n):

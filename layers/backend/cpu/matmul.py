@@ -7,14 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from demitasse.layers.backend.cpu.accepts import floats
-from demitasse.layers.backend.cpu.gemm_microkernel import (
-    Matrix,
-    PackedRows,
-    multiply_deep,
-    padded,
-    transpose,
-)
+from demitasse.layers.backend.cpu.gemm_microkernel import multiply_deep, padded, transpose
 from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
+from demitasse.layers.backend.cpu.operands import Matrix, PackedRows
 from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work

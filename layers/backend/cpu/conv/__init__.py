@@ -1,7 +1,8 @@
 """Convolution on the CPU: the algorithms, and which of them computes a given one.
 
     algorithm               which way is expected to be fastest
-    direct_forward          a matrix product of the weights with the image as it lies (implicit im2col)
+    direct_forward          a matrix product of the weights with panels of im2col (implicit im2col)
+    depthwise               each channel on its own, forward
     direct_backward         its gradients, by im2col and its adjoint
     winograd_forward        tile transforms: a product per frequency instead of one per tap
     winograd_backward       its gradients

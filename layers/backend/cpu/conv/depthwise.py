@@ -11,15 +11,9 @@ from typing import NamedTuple
 
 from demitasse.layers.backend.cpu.conv.im2col import frame_plane
 from demitasse.layers.backend.cpu.conv.plan import ConvShape
-from demitasse.layers.backend.cpu.gemm_microkernel import (
-    TILE_LANES,
-    Epilogue,
-    Matrix,
-    OffsetRows,
-    Rows,
-    convolve_tile,
-)
+from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES, convolve_tile
 from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, OffsetRows, Rows
 from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import band_count, partition, work

@@ -9,15 +9,9 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.conv.im2col import add_im2col_row, add_line, im2col_row, store_outputs
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
-from demitasse.layers.backend.cpu.gemm_microkernel import (
-    Matrix,
-    PackedRows,
-    fill,
-    multiply_deep,
-    padded,
-    transpose,
-)
+from demitasse.layers.backend.cpu.gemm_microkernel import fill, multiply_deep, padded, transpose
 from demitasse.layers.backend.cpu.jit import Packed, inner_kernel, kernel
+from demitasse.layers.backend.cpu.operands import Matrix, PackedRows
 from demitasse.layers.backend.cpu.simd_ops import add_scaled, copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work

@@ -26,12 +26,10 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
     TILE_LANES,
     TILE_ROWS,
     VECTORS,
-    Epilogue,
-    Matrix,
-    Rows,
     convolve_tile,
 )
 from demitasse.layers.backend.cpu.jit import Kernel, Packed, inner_kernel, kernel
+from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, Rows
 from demitasse.layers.backend.cpu.simd_ops import copy, copy_block
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import band_count, partition, work

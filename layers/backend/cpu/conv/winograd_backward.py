@@ -28,8 +28,9 @@ from demitasse.layers.backend.cpu.conv.winograd_tiles import (
     transform_kernels,
 )
 from demitasse.layers.backend.cpu.conv.winograd_transforms import Tile
-from demitasse.layers.backend.cpu.gemm_microkernel import Matrix, PackedRows, fill, multiply, padded, transpose
+from demitasse.layers.backend.cpu.gemm_microkernel import fill, multiply, padded, transpose
 from demitasse.layers.backend.cpu.jit import Packed, inner_kernel, kernel
+from demitasse.layers.backend.cpu.operands import Matrix, PackedRows
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 

@@ -15,8 +15,9 @@ from demitasse.layers.backend.cpu.conv.winograd_transforms import (
     kernel_tile,
     output_tile,
 )
-from demitasse.layers.backend.cpu.gemm_microkernel import Matrix, fill
+from demitasse.layers.backend.cpu.gemm_microkernel import fill
 from demitasse.layers.backend.cpu.jit import inner_kernel
+from demitasse.layers.backend.cpu.operands import Matrix
 from demitasse.layers.backend.cpu.simd_ops import copy, copy_window, transpose_tile
 
 LINES = 8192  # floats that these kernels need as `lines`

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from demitasse.layers.backend.cpu.conv.winograd_matrices import combine, matrices
-from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES, operand
+from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES
 from demitasse.layers.backend.cpu.jit import Intrinsic
+from demitasse.layers.backend.cpu.operands import operand
 from demitasse.layers.backend.cpu.simd import Vec, Writer, void
 
 LANES = max(8, TILE_LANES)  # a register, where there are 8 or 16 floats in it
