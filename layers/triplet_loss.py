@@ -1,7 +1,8 @@
-"""TripletLoss (MyCaffe): an anchor should be nearer to its positive than to its negative, by `alpha` at least.
+"""TripletLoss (MyCaffe and others): an anchor should be nearer to its positive than to its negative, by a margin.
 
-Bottoms: anchors, positives, negatives, (N, ...) each, and labels, which are not looked at.  Distances are sums of
-squares; the top is the mean of max(0, d(a, p) - d(a, n) + alpha) over the items, halved.
+Bottoms: anchors, positives, negatives, (N, ...) each, and in MyCaffe labels, which are not looked at.  Distances are
+sums of squares; the top is the mean of max(0, d(a, p) - d(a, n) + alpha) over the items, halved.  Forks without labels
+say `margin` for alpha; it is 1 there where it is not given.
 
 Source: "FaceNet" (Schroff et al., 2015), 3.1.
 """
@@ -12,13 +13,17 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 
 class TripletLoss(LossLayer):
     type = "TripletLoss"
-    bottoms = (4, 4)
+    bottoms = (3, 4)
     never_differentiable = (3,)
 
     def setup(self, shapes):
-        self.margin = self.spec.triplet_loss_param.alpha
+        param = self.spec.triplet_loss_param
+        if param.HasField("alpha") and param.HasField("margin"):
+            raise SchemaFault("alpha and margin are two words for one number: give one of them")
+        name = "alpha" if param.HasField("alpha") or len(shapes) == 4 and not param.HasField("margin") else "margin"
+        self.margin = getattr(param, name)
         if self.margin < 0:
-            raise SchemaFault(f"alpha {self.margin:g}, how much nearer the positive should be, is 0 or more")
+            raise SchemaFault(f"{name} {self.margin:g}, how much nearer the positive should be, is 0 or more")
         return []
 
     def infer(self, shapes):
@@ -39,4 +44,4 @@ class TripletLoss(LossLayer):
     def backward(self, dys, need):
         counts, *slopes = self.saved
         grads = [slope * (counts * dys[0]) if needed else None for slope, needed in zip(slopes, need, strict=False)]
-        return [*grads, None]
+        return [*grads, *[None] * (len(need) - 3)]

@@ -18,7 +18,7 @@ _TYPES = {  # layer types in small letters without underscores -> Caffe's
     "global_pooling: true",
     "batchnorm2d batchnormalization batchnorm1d syncbatchnorm": "BatchNorm, followed by Scale with bias_term: true",
     "crossentropyloss crossentropy nllloss softmaxloss softmaxcrossentropy softmaxwithcrossentropy "
-    "softmaxcrossentropyloss softmaxoutput logsoftmaxloss": "SoftmaxWithLoss",
+    "softmaxoutput logsoftmaxloss": "SoftmaxWithLoss",
     "bceloss bcewithlogitsloss binarycrossentropy sigmoidloss": "SigmoidCrossEntropyLoss",
     "mseloss mse l2loss meansquarederror regressionloss": "EuclideanLoss",
     "leakyrelu": "ReLU with relu_param { negative_slope: 0.1 }",

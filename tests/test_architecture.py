@@ -19,6 +19,7 @@ SIDEWAYS = {
     ("deconvolution", "convolution"),
     ("depthwise_convolution", "convolution"),
     ("im2col", "convolution"),
+    ("multibox_focal_loss", "multibox_loss"),
     ("noisy_inner_product", "inner_product"),
     ("pruned", "convolution"),
     ("pruned", "inner_product"),

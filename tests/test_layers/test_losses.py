@@ -15,6 +15,28 @@ CONTRASTIVE = "type: 'ContrastiveLoss' bottom: 'a' bottom: 'b' bottom: 's' top: 
 ONE = np.array(1.0)
 
 
+@pytest.mark.independent("SoftmaxCrossEntropyLoss")
+def test_the_cross_entropy_of_soft_labels():
+    x, targets = normal(4, 5, 3), np.random.default_rng(0).dirichlet([0.5] * 5, (4, 3)).transpose(0, 2, 1)
+    expected = 0.0
+    for i, j in np.ndindex(4, 3):
+        p = np.exp(x[i, :, j]) / np.exp(x[i, :, j]).sum()
+        expected -= (targets[i, :, j] * np.log(p)).sum()
+    for fields, divisor in (("", 4), ("loss_param { normalization: FULL }", 12)):
+        layer = build(TWO.format("SoftmaxCrossEntropyLoss", fields), x.shape, x.shape)
+        np.testing.assert_allclose(layer.forward([x, targets])[0], expected / divisor)
+    hard = np.eye(5)[[0, 3, 1, 1]]
+    layer = build(TWO.format("SoftmaxCrossEntropyLoss", ""), (4, 5), (4, 5))
+    plain = build(TWO.format("SoftmaxWithLoss", ""), (4, 5), (4,))
+    np.testing.assert_allclose(
+        layer.forward([x[..., 0], hard])[0], plain.forward([x[..., 0], np.array([0.0, 3, 1, 1])])[0]
+    )
+    with pytest.raises(ShapeFault, match="SoftmaxWithLoss takes numbers of classes"):
+        build(TWO.format("SoftmaxCrossEntropyLoss", ""), (4, 5), (4,))
+    with pytest.raises(SchemaFault, match="loss_param.ignore_label is not read"):
+        build(TWO.format("SoftmaxCrossEntropyLoss", "loss_param { ignore_label: 1 }"), (4, 5), (4, 5))
+
+
 @pytest.mark.parametrize("name", ["HingeLoss", "MultinomialLogisticLoss"])
 @pytest.mark.parametrize("label", [5, -1])
 def test_a_label_outside_the_classes_is_an_error(name, label):

@@ -29,9 +29,9 @@ def inputs(images=2, seed=3):
     ]
 
 
-def loss(fields, xs, more=""):
+def loss(fields, xs, more="", kind="MultiBoxLoss"):
     bottoms = " ".join(f"bottom: 'b{i}'" for i in range(len(xs)))
-    text = f"type: 'MultiBoxLoss' {bottoms} top: 'l' multibox_loss_param {{ num_classes: {CLASSES} {fields} }} {more}"
+    text = f"type: '{kind}' {bottoms} top: 'l' multibox_loss_param {{ num_classes: {CLASSES} {fields} }} {more}"
     layer = build(text, *(x.shape for x in xs))
     return layer, float(layer.forward(xs)[0])
 
@@ -43,8 +43,8 @@ def overlap(a, b):
     return common / (areas - common)
 
 
-def by_the_rules(xs, threshold=0.5, ratio=3, neg_overlap=0.5):
-    """(loss, matches) with CENTER_SIZE, SMOOTH_L1, SOFTMAX and MAX_NEGATIVE."""
+def by_the_rules(xs, threshold=0.5, ratio=3, neg_overlap=0.5, focus=lambda loss: loss):
+    """(loss, matches) with CENTER_SIZE, SMOOTH_L1, SOFTMAX and MAX_NEGATIVE; focus: of the class losses."""
     locations, scores = xs[0].reshape(-1, P, 4), xs[1].reshape(-1, P, CLASSES)
     priors, variances = xs[2].reshape(2, P, 4)
     total, matches = 0.0, 0
@@ -61,7 +61,7 @@ def by_the_rules(xs, threshold=0.5, ratio=3, neg_overlap=0.5):
             if p not in owner and common[p, best] >= threshold:
                 owner[p] = best
         label = {p: int(objects[owner[p]][1]) if p in owner else 0 for p in range(P)}
-        class_loss = {p: np.log(np.exp(scores[i, p]).sum()) - scores[i, p, label[p]] for p in range(P)}
+        class_loss = {p: focus(np.log(np.exp(scores[i, p]).sum()) - scores[i, p, label[p]]) for p in range(P)}
         rest = [p for p in range(P) if p not in owner and max(common[p, g] for g in range(len(objects))) < neg_overlap]
         worst = sorted(rest, key=class_loss.get, reverse=True)[: int(len(owner) * ratio)]
         total += sum(class_loss[p] for p in [*owner, *worst])
@@ -87,6 +87,26 @@ def test_loss_is_that_of_the_rules(seed, threshold, ratio):
     assert loss(fields, xs)[1] == pytest.approx(total / matches)
     assert loss(fields, xs, "loss_param { normalization: BATCH_SIZE }")[1] == pytest.approx(total / 2)
     assert loss(fields, xs, "loss_param { normalization: NONE }")[1] == pytest.approx(total)
+
+
+@pytest.mark.independent("MultiBoxFocalLoss")
+@pytest.mark.parametrize("seed", range(2))
+def test_focal_loss_is_that_of_the_paper(seed):
+    def focus(loss):
+        return 0.4 * (1 - np.exp(-loss)) ** 1.5 * loss
+
+    xs, more = inputs(seed=seed), "focal_loss_param { alpha: 0.4 gamma: 1.5 }"
+    total, matches = by_the_rules(xs, 0.2, focus=focus)
+    fields = "code_type: CENTER_SIZE overlap_threshold: 0.2"
+    assert loss(fields, xs, more, "MultiBoxFocalLoss")[1] == pytest.approx(total / matches)
+    plain = loss(fields, xs, "focal_loss_param { alpha: 1 gamma: 0 }", "MultiBoxFocalLoss")[1]
+    assert plain == pytest.approx(loss(fields, xs)[1])
+    for field, more, said in (
+        ("", "focal_loss_param { alpha: 0 }", "gamma is 0 or more, alpha above 0"),
+        ("conf_loss_type: LOGISTIC", "", "LOGISTIC has no focal form"),
+    ):
+        with pytest.raises(SchemaFault, match=said):
+            loss(field, xs, more, "MultiBoxFocalLoss")
 
 
 def test_only_matches_and_chosen_negatives_get_a_gradient():

@@ -19,6 +19,20 @@ def test_triplet_loss_is_the_mean_of_what_is_too_near():
     assert min(apart) < -2 < max(apart)  # some count, some do not
 
 
+def test_a_triplet_without_labels_has_a_margin():
+    xs = [normal(5, 6, seed=k) for k in range(3)]
+    apart = ((xs[0] - xs[1]) ** 2).sum(1) - ((xs[0] - xs[2]) ** 2).sum(1)
+    for fields, margin in (("", 1), ("triplet_loss_param { margin: 3 }", 3)):
+        layer = build(f"type: 'TripletLoss' bottom: 'a' bottom: 'p' bottom: 'n' {fields}", *[xs[0].shape] * 3)
+        np.testing.assert_allclose(layer.forward(xs)[0], np.maximum(apart + margin, 0).mean() / 2)
+    for fields, said in (
+        ("margin: 1 alpha: 1", "alpha and margin are two words"),
+        ("margin: -1", "margin -1, how much"),
+    ):
+        with pytest.raises(NetError, match=said):
+            build(f"type: 'TripletLoss' triplet_loss_param {{ {fields} }}", *[xs[0].shape] * 3)
+
+
 SEQUENCE = "type: 'DataSequence' bottom: 'x' bottom: 'l' data_sequence_param {{ label_count: 4 cache_size: 3 {} }}"
 
 
