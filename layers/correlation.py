@@ -81,6 +81,24 @@ class Correlation(Layer):
         grads = [grad[:, :, pad : grad.shape[2] - pad, pad : grad.shape[3] - pad] for grad in grads]
         return [xp.ascontiguousarray(grad) if wanted else None for grad, wanted in zip(grads, need, strict=True)]
 
+    def to_onnx(self, graph, xs):
+        param, reach = self.param, self.param.max_displacement
+        pad = [0, 0, param.pad, param.pad]
+        first, second = (graph.pad(x, pad, pad) for x in xs)
+        height, width = (n + (2 * param.pad - 2 * reach) for n in graph.sizes(xs[0])[2:])
+
+        def part(x, down, right):
+            top, left = reach + down, reach + right
+            return graph.slice(x, [top, left], [height + top, width + left], [2, 3])
+
+        centre, maps = part(first, 0, 0), []
+        for displacement in self.displacements:
+            other = part(second, *displacement)
+            likeness = graph.node("Abs", centre - other) if self.subtract else centre * other
+            maps.append(graph.mean(likeness, [1]))
+        y, patch = graph.concat(maps, 1), [param.kernel_size] * 2
+        return [graph.node("AveragePool", y, kernel_shape=patch, strides=[param.stride_1] * 2)]
+
     def _padded(self, x):
         pad = self.param.pad
         return self.xp.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))

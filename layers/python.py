@@ -102,7 +102,8 @@ class Python(Layer):
         if not self._offers("to_onnx"):
             raise SchemaFault(
                 f"class '{type(self.user).__name__}' has no method to_onnx(self, graph, xs), which says what it "
-                "computes in ONNX's operators: write one, or cut the net before this layer"
+                "computes in ONNX's operators: write one, or let the file end before this layer, as --outputs "
+                + ",".join(self.spec.bottom)
             )
         return self.user.to_onnx(graph, xs)[: len(self.spec.top)]
 

@@ -29,6 +29,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="BLOB=1x3x500x500",
         help="the size of an input, or of what a data layer makes, which becomes an input; may be repeated",
     )
+    group.add_argument(
+        "--outputs",
+        type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
+        default=[],
+        metavar="BLOB,BLOB",
+        help="the blobs that the file gives, and no layers but those that they need",
+    )
     group.add_argument("--fixed", action="store_true", help="write all sizes as constants, batch, height and width too")
     group.add_argument("--fold", action="store_true", help="take BatchNorm and Scale into the convolutions before them")
     group.add_argument("--fp16", action="store_true", help="half precision, but for inputs and outputs")
@@ -52,7 +59,7 @@ def export_file(options: argparse.Namespace, inputs: dict) -> str:
     WeightsFault where a net that learns is given no weights.
     """
     source = options.source
-    way = Way(options.fixed, options.fold, options.fp16, _image(options), options.preprocess)
+    way = Way(options.fixed, options.fold, options.fp16, _image(options), options.preprocess, options.outputs)
     net = Net(source, "TEST", inputs=inputs)
     try:
         if net.params and not options.weights:

@@ -14,6 +14,7 @@ import numpy as np
 
 from demitasse.layers.layer import Shape
 from demitasse.layers.onnx.graph import Graph
+from demitasse.netdef.onnx.part import Part
 from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import NetError
 from demitasse.proto.messages import NetParameter
@@ -24,21 +25,21 @@ from demitasse.proto.text import parse
 NET, ARRAYS, GRAPH = "demitasse.net", "demitasse.arrays", "demitasse.graph"
 
 
-def remember(model: Model, plan: Plan, graph: Graph) -> None:
+def remember(model: Model, part: Part, graph: Graph) -> None:
     """Write into the model's metadata where it comes from."""
     arrays = {
         step.name: [
             graph.stand_ins.get((step.name, index)) or graph.param_names.get((step.name, index))
             for index in range(len(step.layer.params))
         ]
-        for step in plan.steps
+        for step in part.steps
         if step.layer.params
     }
-    model.metadata |= {NET: format_message(_as_written(plan)), ARRAYS: json.dumps(arrays), GRAPH: digest(model)}
+    model.metadata |= {NET: format_message(_as_written(part)), ARRAYS: json.dumps(arrays), GRAPH: digest(model)}
 
 
-def _as_written(plan: Plan) -> NetParameter:
-    """The plan's net without what building it has put in: each layer's phase, and a state that says no more."""
+def _as_written(plan: Part | Plan) -> NetParameter:
+    """The net without what building it has put in: each layer's phase, and a state that says no more."""
     net = NetParameter()
     net.CopyFrom(plan.message)
     for layer in net.layer:

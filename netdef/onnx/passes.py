@@ -21,19 +21,25 @@ def fold(model: Model) -> None:
     changed = True
     while changed:
         uses = Counter(name for node in model.nodes for name in node.inputs)
-        uses.update(list(model.outputs))
+        uses.update([*model.outputs, *_of_bodies(model)])
         makers = {node.outputs[0]: node for node in model.nodes}
         changed = any(_absorbed(model, node, makers, uses) for node in list(model.nodes))
     prune(model)
 
 
 def prune(model: Model) -> None:
-    """Leave out arrays that no operator reads."""
-    used = {name for node in model.nodes for name in node.inputs} | _of_bodies(model)
+    """Leave out operators of whose results none is read, and arrays that no operator reads."""
+    used, kept = set(model.outputs), []
+    for node in reversed(model.nodes):
+        if not used.isdisjoint(node.outputs):
+            kept.append(node)
+            used |= {*node.inputs, *_of_bodies(Model([node]))}
+    model.nodes = kept[::-1]
     model.arrays = {name: array for name, array in model.arrays.items() if name in used}
 
 
 def _of_bodies(model: Model) -> set[str]:
+    """What the graphs that nodes hold read."""
     return {name for body in model.bodies for node in body.nodes for name in node.inputs}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from demitasse.layers.layer import Shape
 from demitasse.netdef.graph import Value
-from demitasse.netdef.plan import Plan
+from demitasse.netdef.onnx.part import Part
 from demitasse.proto.errors import NetError
 
 LONGER = 96  # by how much: a multiple of most nets' strides, so that what fits together still does
@@ -19,34 +19,34 @@ Free = tuple[int | None, ...]
 Axis = tuple[str, int]
 
 
-def free_sizes(plan: Plan) -> tuple[dict[Value, Free], dict[str, list]]:
+def free_sizes(part: Part) -> tuple[dict[Value, Free], dict[str, list]]:
     """(the shapes of all values, None where a size is free; those of the inputs with names for what is free)."""
-    shapes = _inferred(plan, {})
+    shapes = _inferred(part, {})
     names: dict[tuple[str, int], str] = {}
-    for axis in _axes(plan):
-        alike = {other for other in _axes(plan) if _alike(plan, axis, other)}
-        everywhere = {other for other in _axes(plan) if other[1] == axis[1]}
+    for axis in _axes(part):
+        alike = {other for other in _axes(part) if _alike(part, axis, other)}
+        everywhere = {other for other in _axes(part) if other[1] == axis[1]}
         for tried, meant in (({axis}, {axis}), (alike, alike), (everywhere, {axis})):
-            if axis not in names and (other := _lengthened(plan, tried)):
+            if axis not in names and (other := _lengthened(part, tried)):
                 shapes = _merged(shapes, other)
-                names.update(dict.fromkeys(meant - set(names), _symbol(plan, meant)))
+                names.update(dict.fromkeys(meant - set(names), _symbol(part, meant)))
     inputs = {
-        name: [names.get((name, i), size) for i, size in enumerate(value.shape)] for name, value in plan.inputs.items()
+        name: [names.get((name, i), size) for i, size in enumerate(value.shape)] for name, value in part.inputs.items()
     }
     return shapes, inputs
 
 
-def fixed_sizes(plan: Plan) -> tuple[dict[Value, Free], dict[str, list]]:
+def fixed_sizes(part: Part) -> tuple[dict[Value, Free], dict[str, list]]:
     """The same, with nothing free but what the data decide (Filter)."""
-    shapes = _inferred(plan, {})
-    return shapes, {name: list(value.shape) for name, value in plan.inputs.items()}
+    shapes = _inferred(part, {})
+    return shapes, {name: list(value.shape) for name, value in part.inputs.items()}
 
 
-def _inferred(plan: Plan, inputs: Mapping[str, Shape]) -> dict[Value, Free]:
+def _inferred(part: Part, inputs: Mapping[str, Shape]) -> dict[Value, Free]:
     """The shapes of all values for these of the inputs; None for sizes that the data decide."""
     shapes: dict[Value, Shape] = {}
     decided: dict[Value, int] = {}
-    for step in plan.steps:
+    for step in part.steps:
         given = [shapes[value] for value in step.bottoms]
         if step.is_input:
             made: Iterable[Shape] = [inputs.get(value.name, value.shape) for value in step.tops]
@@ -62,13 +62,13 @@ def _inferred(plan: Plan, inputs: Mapping[str, Shape]) -> dict[Value, Free]:
     }
 
 
-def _lengthened(plan: Plan, group: Iterable[Axis]) -> dict[Value, Free] | None:
+def _lengthened(part: Part, group: Iterable[Axis]) -> dict[Value, Free] | None:
     """The shapes with these axes lengthened; None where a layer refuses."""
-    inputs = {name: list(value.shape) for name, value in plan.inputs.items()}
+    inputs = {name: list(value.shape) for name, value in part.inputs.items()}
     for name, axis in group:
         inputs[name][axis] += LONGER
     try:
-        return _inferred(plan, {name: tuple(shape) for name, shape in inputs.items()})
+        return _inferred(part, {name: tuple(shape) for name, shape in inputs.items()})
     except NetError:
         return None
 
@@ -80,20 +80,20 @@ def _merged(shapes: Mapping[Value, Free], others: Mapping[Value, Free]) -> dict[
     }
 
 
-def _axes(plan: Plan) -> list[Axis]:
+def _axes(part: Part) -> list[Axis]:
     """The axes of the inputs but their channels."""
-    return [(name, i) for name, value in plan.inputs.items() for i in range(len(value.shape)) if i != 1]
+    return [(name, i) for name, value in part.inputs.items() for i in range(len(value.shape)) if i != 1]
 
 
-def _alike(plan: Plan, axis: Axis, other: Axis) -> bool:
-    size = plan.inputs[axis[0]].shape[axis[1]]
-    return axis[1] == other[1] and plan.inputs[other[0]].shape[other[1]] == size
+def _alike(part: Part, axis: Axis, other: Axis) -> bool:
+    size = part.inputs[axis[0]].shape[axis[1]]
+    return axis[1] == other[1] and part.inputs[other[0]].shape[other[1]] == size
 
 
-def _symbol(plan: Plan, group: set[Axis]) -> str:
+def _symbol(part: Part, group: set[Axis]) -> str:
     """batch, height, width of the first input or of several; others by their input's name and axis."""
-    name, axis = min(group, key=_axes(plan).index)
-    common = name == next(iter(plan.inputs)) or len(group) > 1
-    if common and (axis == 0 or len(plan.inputs[name].shape) == len(IMAGE)):
+    name, axis = min(group, key=_axes(part).index)
+    common = name == next(iter(part.inputs)) or len(group) > 1
+    if common and (axis == 0 or len(part.inputs[name].shape) == len(IMAGE)):
         return IMAGE[axis]
     return f"{name}_{axis}"

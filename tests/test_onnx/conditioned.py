@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from demitasse.netdef.net import Net
+from demitasse.netdef.onnx.part import Part
 from demitasse.netdef.onnx.sizes import fixed_sizes
 from tests.test_onnx.peers import run
 
@@ -76,7 +77,7 @@ def compare(path, folder, run=run):
     inputs = made_up_inputs(net)
     condition(net, inputs)
     expected = {name: np.array(array) for name, array in net.forward(inputs).items()}
-    shapes, _ = fixed_sizes(net.plan)
+    shapes, _ = fixed_sizes(Part(net.plan))
     net.to_onnx(folder / "net.onnx")
     got = run(folder / "net.onnx", inputs)
     found = {name.split("/")[0]: array for name, array in got.items()} | got

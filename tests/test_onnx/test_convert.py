@@ -46,6 +46,11 @@ def test_there_and_back(small, tmp_path, capsys):
         (["net.onnx", "out", "--input", "data=1x3x12"], "--input data=1x3x12: the file's 'data' has 4 axes, batchx3x"),
         (["net.onnx", "out", "--input", "dat=1x3x12x14"], "has no input 'dat', its inputs are data"),
         (["net.onnx", "x.npz"], "give a folder"),
+        (
+            ["net.prototxt", "x.onnx", "--outputs=polo"],
+            "--outputs polo: the net has no blob 'polo' (did you mean 'pool'?)",
+        ),
+        (["net.prototxt", "x.onnx", "--outputs=data"], "'data' is an input of the net; name what layers make"),
     ],
 )
 def test_what_cannot_be_meant_is_said(small, words, said, tmp_path, capsys):
@@ -54,6 +59,21 @@ def test_what_cannot_be_meant_is_said(small, words, said, tmp_path, capsys):
     assert convert(tmp_path, *words, *weights) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+def test_the_file_ends_where_it_is_told(small, tmp_path):
+    words = ["--weights", "net.caffemodel", "--outputs=pool,bn"]
+    assert convert(tmp_path, "net.prototxt", "net.onnx", *words) == 0
+    model = onnx_file.read(tmp_path / "net.onnx")
+    assert [node.op for node in model.nodes] == ["Conv", "BatchNormalization", "Relu", "MaxPool"]
+    image = np.random.default_rng(0).standard_normal(SIZES).astype(np.float32)
+    kept = Net(SMALL, weights=str(tmp_path / "net.caffemodel"), keep="all")
+    kept.forward({"data": image})
+    expected = {blob: np.array(kept.blobs[blob].data) for blob in ("bn", "pool")}
+    assert differences(run(tmp_path / "net.onnx", {"data": image}), expected) == []
+    assert convert(tmp_path, "net.onnx", "out") == 0
+    back = Net(tmp_path / "out/net.prototxt", weights=str(tmp_path / "out/net.caffemodel"))
+    assert back.outputs == ["pool"] and differences(back.forward({"data": image}), {"pool": expected["pool"]}) == []
 
 
 def test_what_was_written_here_comes_back_in_other_sizes(tmp_path):
