@@ -15,6 +15,8 @@ Source: "Conditional random fields as recurrent neural networks" (Zheng et al., 
 from __future__ import annotations
 
 from demitasse.layers.layer import Layer, Param
+from demitasse.layers.onnx import lattice
+from demitasse.layers.onnx.graph import INT
 from demitasse.layers.permutohedral import Lattice
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
@@ -85,6 +87,26 @@ class MultiStageMeanfield(Layer):
                     dp[n] += self._apply(pair[k], back[n], transposed=True)
             dq = self.be.softmax_backward(dp, p, 1)
         return [dunary if need[0] else None, dq if need[1] else None, None]
+
+    def to_onnx(self, graph, xs):
+        field, (unary, q, image) = self.spec.multi_stage_meanfield_param, xs
+        (images, labels, height, width), colours = graph.sizes(unary), image.shape[1]
+
+        def rows(maps, count):
+            return graph.reshape(graph.transpose(maps, [1, 0, 2, 3]), [count, -1])
+
+        spatial, bilateral, compatibility = (graph.param(i, (labels, labels)) for i in range(3))
+        x, y = lattice.places(graph, images, height, width)
+        colour = graph.cast(rows(image / field.theta_beta, colours), lattice.DOUBLE)
+        near = lattice.Lattice(graph, [x / field.theta_gamma, y / field.theta_gamma], images)
+        colour = [graph.gather(colour, graph.constant(i, INT), 0) for i in range(colours)]
+        like = lattice.Lattice(graph, [x / field.theta_alpha, y / field.theta_alpha, *colour], images)
+        unary, q = rows(unary, labels), rows(q, labels)
+        for _ in range(field.num_iterations):
+            p = graph.node("Softmax", q, axis=0)
+            message = graph.node("MatMul", spatial, near.means(p)) + graph.node("MatMul", bilateral, like.means(p))
+            q = unary - graph.node("MatMul", compatibility, message)
+        return [graph.transpose(graph.reshape(q, [labels, images, height, width]), [1, 0, 2, 3])]
 
     def _filters(self, image):
         """(lattice, what a filtered value is divided by) for places, and for places and colours, of an image."""

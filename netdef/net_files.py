@@ -86,8 +86,9 @@ class Stored(Turns):
     def to_onnx(self, path: str | os.PathLike, **way) -> None:
         """Write the net as it stands as an ONNX file, for the TEST phase.
 
-        way: fixed, fold, fp16, image, preprocess, outputs, as netdef.onnx.export.Way has them; without `fixed` batch, height
-        and width are free where the layers allow.  SchemaFault, naming the layers, where ONNX cannot say what they do.
+        way: fixed, fold, fp16, image, preprocess, outputs, as netdef.onnx.export.Way has them; without `fixed` batch,
+        height and width are free where the layers allow.  SchemaFault, naming the layers, where ONNX cannot say what
+        they do.
         """
         from demitasse.netdef.onnx.export import Way, export  # here: few nets are exported
 

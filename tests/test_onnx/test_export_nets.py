@@ -67,6 +67,31 @@ def test_a_python_layer_says_what_it_computes(tmp_path):
     assert differences(run(tmp_path / "net.onnx", inputs), net.forward(inputs)) == []
 
 
+CLUSTERED = """
+layer { name: "coverage" type: "Input" top: "coverage" input_param { shape { dim: 1 dim: 2 dim: 9 dim: 12 } } }
+layer { name: "boxes" type: "Input" top: "boxes" input_param { shape { dim: 1 dim: 4 dim: 9 dim: 12 } } }
+layer { name: "cluster" type: "Python" bottom: "coverage" bottom: "boxes" top: "first" top: "second"
+        python_param { module: "caffe.layers.detectnet.clustering" layer: "ClusterDetections"
+                       param_str: "192, 144, 16, 0.6, VOTES, 0.1, 22, 2" } }
+"""
+
+
+@pytest.mark.parametrize("votes", [0, 1, 3])
+def test_cells_gather_their_boxes(votes, tmp_path):
+    net, random = Net(CLUSTERED.replace("VOTES", str(votes))), np.random.default_rng(0)
+    net.to_onnx(tmp_path / "net.onnx")
+    objects = random.integers([0, 0, 30, 30], [90, 60, 100, 80], (5, 4))
+    cells = np.stack(np.meshgrid(np.arange(9), np.arange(12), indexing="ij"))[::-1] * 16  # x, y
+    for images, share in ((1, 0.9), (3, 0.5), (2, 0.0)):
+        boxes = objects[random.integers(0, 5, (images, 9, 12))] + random.normal(0, 2, (images, 9, 12, 4))
+        boxes = boxes.transpose(0, 3, 1, 2) - np.concatenate([cells, cells])
+        coverage = random.uniform(0.61, 0.9, (images, 2, 9, 12)) * (random.random((images, 2, 9, 12)) < share)
+        inputs = {"coverage": coverage.astype(np.float32), "boxes": boxes.astype(np.float32)}
+        expected = net.forward(inputs)
+        assert bool(share) == bool(expected["first"].any())
+        assert differences(run(tmp_path / "net.onnx", inputs), expected) == []
+
+
 @pytest.mark.parametrize("name", DETECTORS)
 def test_detectors_find_the_same_boxes(name, tmp_path):
     assert compare(MODELS / name / "deploy.prototxt", tmp_path) == ""

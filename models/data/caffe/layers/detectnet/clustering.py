@@ -19,6 +19,8 @@ import math
 import numpy as np
 
 import caffe
+from demitasse.layers.onnx.graph import INT
+from demitasse.models.data.caffe.layers.detectnet.grouping import clustered
 from demitasse.models.data.rcnn_layer import require_bottoms
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
@@ -100,6 +102,25 @@ class ClusterDetections(Clustering):
         rows, votes = group_rectangles(voters.astype(int), int(self.given["least votes"]), self.given["eps"])
         found = [[*row, math.log(n)] for row, n in zip(rows.tolist(), votes, strict=True)]
         return np.array([row for row in found if row[3] - row[1] >= self.given["least height"]]).reshape(-1, 5)
+
+    def to_onnx(self, graph, xs):
+        """The same in ONNX's operators, a top for each class."""
+        coverage, boxes = xs
+        width, height, stride, least, votes, eps, tall = (self.given[name] for name in self.names)
+        columns, rows = int(width / stride), int(height / stride)
+        grid = rows, columns, height // rows, width // columns
+        boxes = graph.transpose(boxes, [0, 2, 3, 1])
+        return [
+            clustered(
+                graph,
+                graph.gather(coverage, graph.constant(kind, INT), 1),
+                boxes,
+                grid,
+                (least, int(votes), eps, tall),
+                MAX_BOXES,
+            )
+            for kind in range(self.classes)
+        ]
 
 
 class ClusterGroundtruth(Clustering):
