@@ -23,7 +23,8 @@ class Scale(SpanLayer):
         return params + ([Param(shape, param.bias_filler)] if param.bias_term else [])
 
     def infer(self, shapes):
-        self.check_span(shapes[0], shapes[1] if len(shapes) > 1 else self.params[0].shape)
+        for shape in [*shapes[1:], *(param.shape for param in self.params)]:
+            self.check_span(shapes[0], shape)
         return [shapes[0]]
 
     def forward(self, xs, relu=None):

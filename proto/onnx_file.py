@@ -8,7 +8,7 @@ browser runtimes all read.  Weights of more than 2 GB lie beside the file (NAME.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -138,6 +138,25 @@ def _attribute(onnx, key, value):
     if isinstance(value, np.ndarray):
         return onnx.numpy_helper.from_array(value)
     return onnx.helper.np_dtype_to_tensor_dtype(np.dtype(value)) if key == "to" else value
+
+
+# -- running ---------------------------------------------------------------------------------------
+
+
+def evaluate(node: Node, inputs: Sequence[np.ndarray | None], opset: int) -> list[np.ndarray]:
+    """What an operator makes of arrays (None: left out), each of the shape that ONNX says, by the package's reference.
+    ValueError where it cannot."""
+    onnx = _onnx()
+    from onnx.reference import ReferenceEvaluator
+
+    names = {name: array for name, array in zip(node.inputs, inputs, strict=True) if array is not None}
+    about = [_value(onnx, name, array.dtype, array.shape) for name, array in names.items()]
+    outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.outputs]
+    graph = onnx.helper.make_graph([_node(onnx, node)], "one", about, outputs)
+    try:
+        return list(ReferenceEvaluator(graph, opsets={"": opset}).run(None, names))
+    except Exception as error:  # of whatever kind: a file may say anything
+        raise ValueError(f"it cannot be computed: {error}") from None
 
 
 # -- reading ---------------------------------------------------------------------------------------

@@ -48,6 +48,12 @@ class Builder:
         """What a node reads: a blob, or an array of the graph's shape; None where it leaves an input out."""
         return self.values[name] if name else None
 
+    def blob(self, name: str) -> Blob:
+        """A layer's top."""
+        value = self.values[name]
+        assert isinstance(value, Blob)
+        return value
+
     def layer(
         self,
         kind: str,
@@ -101,3 +107,34 @@ def reshaped(builder: Builder, x: Blob, out: str, sizes: Sequence[int]) -> Blob:
         spec.reshape_param.shape.dim.extend(int(size) for size in sizes)
 
     return builder.layer("Reshape", [x], out, fill=fill)
+
+
+def held(builder: Builder, array: np.ndarray, out: str) -> Blob:
+    """A constant as a value: a layer's learned array."""
+
+    def fill(spec):
+        spec.parameter_param.shape.dim.extend(array.shape)
+
+    return builder.layer("Parameter", [], out, [array], fill)
+
+
+def expanded(builder: Builder, x: Blob, out: str, shape: Sequence[int]) -> Blob:
+    """x repeated along its axes of one entry, to a shape that it can be broadcast to."""
+    if len(x.shape) < len(shape):
+        x = reshaped(builder, x, f"{out}/axes", (1,) * (len(shape) - len(x.shape)) + x.shape)
+    for axis, (size, wanted) in enumerate(zip(x.shape, shape, strict=True)):
+        if size == wanted:
+            continue
+        if size != 1:
+            raise Unsupported(f"values of shapes {x.shape} and {tuple(shape)}")
+        x = tiled(builder, x, f"{out}/{axis}", axis, wanted)
+    return x
+
+
+def tiled(builder: Builder, x: Blob, out: str, axis: int, times: int) -> Blob:
+    """x so many times along an axis."""
+
+    def fill(spec):
+        spec.tile_param.axis, spec.tile_param.tiles = axis, times
+
+    return builder.layer("Tile", [x], out, fill=fill)

@@ -1,7 +1,8 @@
 """Which sizes of a net may differ from run to run: the net itself is asked, by inferring its shapes anew.
 
-Every axis of an input is lengthened: alone, or together with the other inputs' axes of the same size, or with all in
-the same place.  What the layers accept is free, and what follows from it is free too.
+Every axis of an input is lengthened: alone, or together with the other inputs' axes of the same size in the same place,
+or with all in the same place, or with all of the same size.  What the layers accept is free, and what follows from it
+is free too.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ def free_sizes(part: Part) -> tuple[dict[Value, Free], dict[str, list]]:
     shapes = _inferred(part, {})
     names: dict[tuple[str, int], str] = {}
     for axis in _axes(part):
-        alike = {other for other in _axes(part) if _alike(part, axis, other)}
         everywhere = {other for other in _axes(part) if other[1] == axis[1]}
-        for tried, meant in (({axis}, {axis}), (alike, alike), (everywhere, {axis})):
+        equal = {other for other in _axes(part) if _size(part, other) == _size(part, axis)}
+        alike = equal & everywhere
+        for tried, meant in (({axis}, {axis}), (alike, alike), (everywhere, {axis}), (equal, equal)):
             if axis not in names and (other := _lengthened(part, tried)):
                 shapes = _merged(shapes, other)
                 names.update(dict.fromkeys(meant - set(names), _symbol(part, meant)))
@@ -81,13 +83,14 @@ def _merged(shapes: Mapping[Value, Free], others: Mapping[Value, Free]) -> dict[
 
 
 def _axes(part: Part) -> list[Axis]:
-    """The axes of the inputs but their channels."""
-    return [(name, i) for name, value in part.inputs.items() for i in range(len(value.shape)) if i != 1]
+    """The axes of the inputs; where one is an image, without channels and the columns of tables beside it (im_info)."""
+    shapes = {name: value.shape for name, value in part.inputs.items()}
+    image = any(len(shape) >= len(IMAGE) for shape in shapes.values())
+    return [(name, i) for name, shape in shapes.items() for i in range(len(shape)) if not (image and i == 1)]
 
 
-def _alike(part: Part, axis: Axis, other: Axis) -> bool:
-    size = part.inputs[axis[0]].shape[axis[1]]
-    return axis[1] == other[1] and part.inputs[other[0]].shape[other[1]] == size
+def _size(part: Part, axis: Axis) -> int:
+    return part.inputs[axis[0]].shape[axis[1]]
 
 
 def _symbol(part: Part, group: set[Axis]) -> str:

@@ -92,6 +92,24 @@ def test_cells_gather_their_boxes(votes, tmp_path):
         assert differences(run(tmp_path / "net.onnx", inputs), expected) == []
 
 
+PIECES = """
+layer { name: "s" type: "Input" top: "s" input_param { shape { dim: 1 dim: 20 dim: 4 dim: 5 } } }
+layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 20 dim: 4 dim: 5 } } }
+layer { name: "info" type: "Input" top: "info" input_param { shape { dim: 1 dim: 3 } } }
+layer { name: "pieces" type: "Python" bottom: "s" bottom: "d" bottom: "info" top: "rois" top: "scores"
+        python_param { module: "layers.text_proposal_layer" layer: "ProposalLayer" param_str: "'feat_stride': 16" } }
+"""
+
+
+def test_pieces_of_lines_of_text(tmp_path):
+    net, random = Net(PIECES), np.random.default_rng(0)
+    net.to_onnx(tmp_path / "net.onnx")
+    for size in ((4, 5), (3, 7)):
+        maps = {name: random.standard_normal((1, 20, *size)).astype(np.float32) for name in "sd"}
+        inputs = maps | {"info": np.float32([[16 * size[0], 16 * size[1], 1]])}
+        assert differences(run(tmp_path / "net.onnx", inputs), net.forward(inputs)) == []
+
+
 @pytest.mark.parametrize("name", DETECTORS)
 def test_detectors_find_the_same_boxes(name, tmp_path):
     assert compare(MODELS / name / "deploy.prototxt", tmp_path) == ""

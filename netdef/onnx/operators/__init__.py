@@ -1,3 +1,10 @@
 """ONNX's operators as Caffe's layers: a function for each kind, which `operator` (netdef.onnx.builder) registers."""
 
-from demitasse.netdef.onnx.operators import convolutions, elementwise, images, shapes  # noqa: F401
+from demitasse.netdef.onnx.operators import (  # noqa: F401
+    convolutions,
+    elementwise,
+    images,
+    normalisation,
+    pooling,
+    shapes,
+)

@@ -2,70 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from demitasse.netdef.onnx.builder import Blob, Builder, Node
+from demitasse.netdef.onnx.builder import Blob, Builder, Unsupported
+from demitasse.proto.onnx_file import Model, Node, evaluate
 
-_ARRAYS: dict[str, Callable] = {
-    "Add": np.add,
-    "Sub": np.subtract,
-    "Mul": np.multiply,
-    "Floor": np.floor,
-    "Ceil": np.ceil,
-    "Neg": np.negative,
-    "Pow": np.power,
-    "Max": np.maximum,
-    "Min": np.minimum,
-    "Equal": np.equal,
-    "Where": np.where,
-    "Sqrt": np.sqrt,
-    "Identity": np.asarray,
-}
+LARGEST = 2**27  # numbers that a constant may have which a graph computes
+MAKERS = {"ConstantOfShape", "Expand", "Range", "Tile"}  # whose results may be larger than all that a file holds
 
 
 def constant_of(builder: Builder, node: Node) -> bool:
-    """Compute what a node makes of constants and shapes; whether it does."""
+    """Compute what a node makes of constants and shapes; whether it does.  Unsupported where that is too large."""
     inputs = [builder.value(name) for name in node.inputs]
     if node.op == "Shape" and isinstance(inputs[0], Blob):
-        result = np.array(inputs[0].shape, np.int64)
-    elif node.op == "Constant":
-        result = next(np.asarray(value) for value in node.attrs.values())
-    elif any(isinstance(value, Blob) for value in inputs):
+        ends = slice(node.attrs.get("start", 0), node.attrs.get("end"))
+        builder.values[node.outputs[0]] = np.array(inputs[0].shape[ends], np.int64)
+        return True
+    if node.op == "Constant":
+        builder.values[node.outputs[0]] = next(np.asarray(value) for value in node.attrs.values())
+        return True
+    arrays = [value for value in inputs if not isinstance(value, Blob)]
+    if len(arrays) < len(inputs) or any(isinstance(value, Model) for value in node.attrs.values()):
         return False
-    elif node.op in _ARRAYS:
-        result = _ARRAYS[node.op](*inputs)
-    elif node.op in _SHAPES:
-        result = _SHAPES[node.op](node, *inputs)
-    else:
-        return False
-    builder.values[node.outputs[0]] = np.asarray(result)
+    if node.op in MAKERS and _size(node, arrays) > LARGEST:
+        raise Unsupported(f"a constant of more than {LARGEST:,} numbers")
+    made = evaluate(node, arrays, builder.opset)
+    builder.values.update((name, np.asarray(array)) for name, array in zip(node.outputs, made, strict=False) if name)
     return True
 
 
-def _sliced(node, x, *words):
-    window = [slice(None)] * x.ndim
-    starts, ends, axes, steps = bounds_of(node, words)
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        window[axis] = slice(int(start), int(end), int(step))
-    return x[tuple(window)]
-
-
-_SHAPES: dict[str, Callable] = {
-    "Gather": lambda node, x, index: np.take(x, index, axis=node.attrs.get("axis", 0)),
-    "Concat": lambda node, *xs: np.concatenate(xs, axis=node.attrs["axis"]),
-    "Cast": lambda node, x: x.astype(node.attrs["to"]),
-    "Unsqueeze": lambda node, x, *axes: np.expand_dims(x, tuple(axes_of(node, axes))),
-    "Squeeze": lambda node, x, *axes: np.squeeze(x, tuple(axes_of(node, axes)) or None),
-    "Slice": _sliced,
-    "ConstantOfShape": lambda node, shape: np.full([int(n) for n in shape], node.attrs.get("value", np.zeros(1, "f4"))),
-    "Range": lambda node, start, end, step: np.arange(start, end, step),
-    "Expand": lambda node, x, shape: x * np.ones([int(n) for n in shape], x.dtype),
-    "Div": lambda node, a, b: a // b if np.issubdtype(a.dtype, np.integer) else a / b,
-    "Transpose": lambda node, x: np.transpose(x, node.attrs.get("perm")),
-    "Reshape": lambda node, x, shape: x.reshape([int(size) for size in shape]),
-}
+def _size(node: Node, inputs: Sequence) -> float:
+    """How many numbers such an operator makes."""
+    if node.op == "Range":
+        start, end, step = (float(np.ravel(value)[0]) for value in inputs)
+        return (end - start) / step
+    times = [int(size) for size in inputs[-1]]
+    return math.prod(times) * (1 if node.op == "ConstantOfShape" else inputs[0].size)
 
 
 def bounds_of(node: Node, words: Sequence) -> tuple:

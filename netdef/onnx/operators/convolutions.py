@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, operator
+from demitasse.netdef.onnx.operators.lines import along, bordered
 from demitasse.netdef.onnx.operators.slices import cut
 
 
@@ -37,15 +39,14 @@ def _convolution(builder: Builder, node: Node, inputs: list) -> None:
     turned, out = node.op == "ConvTranspose", node.outputs[0]
     group, bias = node.attrs.get("group", 1), [b for b in bias if b is not None]
     if turned:
-        if "output_shape" in node.attrs:
-            raise Unsupported("output_shape: export it with explicit pads")
-        more = node.attrs.get("output_padding", [0] * len(before))
-        behind = [b - m for b, m in zip(behind, more, strict=True)]
+        before, behind = _cut_ends(node, x.shape[2:], weight.shape[2:], stride, dilation, before, behind)
         pad = [max(min(ends), 0) for ends in zip(before, behind, strict=True)]
     else:
+        if any((a - b) % d for a, b, d in zip(before, behind, dilation, strict=True)):
+            x, before, behind = padded(builder, f"{out}/padded", x, before, behind), [0, 0], [0, 0]
         weight, pad = _evened(weight, before, behind, dilation)
 
-    def fill(spec):
+    def fill(spec, bias=bias):
         param = spec.convolution_param
         param.num_output = weight.shape[1] * group if turned else weight.shape[0]
         param.kernel_size.extend(weight.shape[2:])
@@ -62,25 +63,42 @@ def _convolution(builder: Builder, node: Node, inputs: list) -> None:
         builder.layer("Convolution", [x], out, [weight, *bias], fill)
     elif before == behind == pad:
         builder.layer("Deconvolution", [x], out, [weight, *bias], fill)
-    elif min(behind) < 0:
-        raise Unsupported("an output_padding beyond what its kernel reaches")
-    else:
+    elif min(before + behind) >= 0:
         whole = builder.layer("Deconvolution", [x], f"{out}/whole", [weight, *bias], fill)
         ends = zip(before, behind, pad, whole.shape[2:], strict=True)
         cut(builder, whole, out, {axis: (a - p, n - (b - p)) for axis, (a, b, p, n) in enumerate(ends, 2)})
+    else:  # longer than its kernel reaches: there is nothing but the bias
+        whole = builder.layer("Deconvolution", [x], f"{out}/whole", [weight], partial(fill, bias=[]))
+        more = enumerate(zip(before, behind, pad, strict=True), 2)
+        longer = {axis: bordered(whole.shape[axis], p - a, p - b, "constant") for axis, (a, b, p) in more}
+        along(builder, whole, f"{out}/longer" if bias else out, longer)
+        if bias:
+            builder.layer("Bias", [builder.blob(f"{out}/longer")], out, bias)
+
+
+def _cut_ends(node: Node, sizes, kernel, stride, dilation, before: list, behind: list) -> tuple[list, list]:
+    """How much of a transposed convolution's whole top is left out at its two ends; below 0 where it is longer."""
+    more = node.attrs.get("output_padding", [0] * len(before))
+    wanted = node.attrs.get("output_shape")
+    if wanted is None:
+        return before, [b - m for b, m in zip(behind, more, strict=True)]
+    whole = [s * (n - 1) + (k - 1) * d + 1 for n, k, s, d in zip(sizes, kernel, stride, dilation, strict=True)]
+    total = [a + m - b for a, m, b in zip(whole, more, wanted[-len(whole) :], strict=True)]
+    less, rest = [each // 2 for each in total], [each - each // 2 for each in total]
+    upper = node.attrs.get("auto_pad", "NOTSET") == "SAME_UPPER"
+    first, last = (less, rest) if upper else (rest, less)
+    return first, [b - m for b, m in zip(last, more, strict=True)]
 
 
 def _evened(weight: np.ndarray, before: list, behind: list, dilation: list) -> tuple[np.ndarray, list]:
     """The kernel with zeros at its shorter pad's end, and the longer pad, which then serves both ends."""
     edges = [(0, 0), (0, 0)]
     for first, last, step in zip(before, behind, dilation, strict=True):
-        if (first - last) % step:
-            raise Unsupported(f"pads {before} and {behind} that differ at the two ends, with dilation")
         edges.append((max(last - first, 0) // step, max(first - last, 0) // step))
     return np.pad(weight, edges), list(map(max, before, behind))
 
 
-def padded(builder: Builder, out: str, x: Blob, before: list, behind: list) -> None:
+def padded(builder: Builder, out: str, x: Blob, before: list, behind: list) -> Blob:
     """x with zeros around its image: a convolution of each channel with a kernel of one 1, which has pads."""
     channels = x.shape[1]
     pixel = np.ones((channels, 1, *(1 for _ in before)), np.float32)
@@ -92,7 +110,7 @@ def padded(builder: Builder, out: str, x: Blob, before: list, behind: list) -> N
         param.kernel_size.extend(kernel.shape[2:])
         param.pad.extend(pad)
 
-    builder.layer("Convolution", [x], out, [kernel], fill)
+    return builder.layer("Convolution", [x], out, [kernel], fill)
 
 
 @operator("Gemm")

@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 
-from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, operator, reshaped
+from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, expanded, operator, reshaped
 from demitasse.proto.messages import EltwiseParameter
 
 LARGEST = float(np.finfo(np.float32).max)
 _NEURONS = {"Relu": "ReLU", "Sigmoid": "Sigmoid", "Tanh": "TanH", "Abs": "AbsVal", "Softplus": "BNLL", "Exp": "Exp"}
 _NEURONS |= {"Log": "Log"}
+SELU = 1.67326319217681884765625, 1.05070102214813232421875  # alpha and gamma where a node does not say them
 
 
 @operator(*_NEURONS)
@@ -43,6 +44,38 @@ def _prelu(builder: Builder, node: Node, inputs: list) -> None:
         spec.prelu_param.channel_shared = slope.size == 1
 
     builder.layer("PReLU", [x], node.outputs[0], [slope], fill)
+
+
+@operator("Selu", "Celu")
+def _scaled_elu(builder: Builder, node: Node, inputs: list) -> None:
+    (x,), out, attrs = inputs, node.outputs[0], node.attrs
+    alpha = attrs.get("alpha", SELU[0] if node.op == "Selu" else 1.0)
+    if node.op == "Celu":
+        x = _power(builder, x, f"{out}/line", scale=1 / alpha)
+
+    def fill(spec):
+        spec.elu_param.alpha = alpha if node.op == "Selu" else 1.0
+
+    top = builder.layer("ELU", [x], f"{out}/elu", fill=fill)
+    _power(builder, top, out, scale=attrs.get("gamma", SELU[1]) if node.op == "Selu" else alpha)
+
+
+@operator("Mish", "Softsign", "ThresholdedRelu")
+def _times_a_gate(builder: Builder, node: Node, inputs: list) -> None:
+    """x times what a function of it lets through."""
+    (x,), out = inputs, node.outputs[0]
+    if node.op == "Mish":
+        gate = builder.layer("TanH", [builder.layer("BNLL", [x], f"{out}/softplus")], f"{out}/gate")
+    elif node.op == "Softsign":
+        size = builder.layer("AbsVal", [x], f"{out}/size")
+        gate = _power(builder, size, f"{out}/gate", shift=1.0, power=-1.0)
+    else:
+
+        def fill(spec):
+            spec.threshold_param.threshold = node.attrs.get("alpha", 1.0)
+
+        gate = builder.layer("Threshold", [x], f"{out}/gate", fill=fill)
+    _eltwise(builder, [x, gate], out, EltwiseParameter.PROD)
 
 
 _POWERS = {"Neg": (1.0, -1.0), "Sqrt": (0.5, 1.0), "Reciprocal": (-1.0, 1.0)}
@@ -86,12 +119,25 @@ def _hard_sigmoid(builder: Builder, node: Node, inputs: list) -> None:
         _eltwise(builder, [x, gate], out, EltwiseParameter.PROD)
 
 
-@operator("Max", "Sum")
+@operator("Max", "Min", "Sum", "Mean")
 def _of_many(builder: Builder, node: Node, inputs: list) -> None:
-    if not all(isinstance(value, Blob) and value.shape == inputs[0].shape for value in inputs):
-        raise Unsupported("constants, or values of different shapes")
-    operation = EltwiseParameter.MAX if node.op == "Max" else EltwiseParameter.SUM
-    _eltwise(builder, inputs, node.outputs[0], operation)
+    blobs, constants = ([v for v in inputs if isinstance(v, Blob) is which] for which in (True, False))
+    out, extreme = node.outputs[0], node.op in ("Max", "Min")
+    if constants and not (extreme and len(blobs) == 1 and all(array.size == 1 for array in constants)):
+        raise Unsupported("constants beside values")
+    if constants:
+        ends = [float(array.reshape(-1)[0]) for array in constants]
+        _held(builder, blobs[0], out, *((max(ends), None) if node.op == "Max" else (None, min(ends))))
+        return
+    shape = np.broadcast_shapes(*(blob.shape for blob in blobs))
+    blobs = [expanded(builder, blob, f"{out}/{i}", shape) for i, blob in enumerate(blobs)]
+    if node.op == "Min":
+        blobs = [_power(builder, blob, f"{out}/opposite_{i}", scale=-1.0) for i, blob in enumerate(blobs)]
+        _eltwise(builder, blobs, f"{out}/largest", EltwiseParameter.MAX)
+        _power(builder, builder.blob(f"{out}/largest"), out, scale=-1.0)
+        return
+    coeff = [1 / len(blobs)] * len(blobs) if node.op == "Mean" else ()
+    _eltwise(builder, blobs, out, EltwiseParameter.MAX if extreme else EltwiseParameter.SUM, coeff)
 
 
 def _eltwise(builder: Builder, values: list, out: str, operation, coeff=()) -> None:
@@ -109,18 +155,24 @@ def _eltwise(builder: Builder, values: list, out: str, operation, coeff=()) -> N
 def _clip(builder: Builder, node: Node, inputs: list) -> None:
     x, *ends = inputs
     low, high = (*ends, None, None)[:2] if ends else (node.attrs.get("min"), node.attrs.get("max"))
-    low, high = (None if end is None else float(end) for end in (low, high))
+    if isinstance(low, Blob) or isinstance(high, Blob):
+        raise Unsupported("ends that are computed in the graph")
+    _held(builder, x, node.outputs[0], *(None if end is None else float(end) for end in (low, high)))
+
+
+def _held(builder: Builder, x: Blob, out: str, low: float | None, high: float | None) -> None:
+    """x held between low and high, where they are given."""
     if low == 0 and high is None:
-        builder.layer("ReLU", [x], node.outputs[0])
+        builder.layer("ReLU", [x], out)
     elif low == 0 and high == 6:
-        builder.layer("ReLU6", [x], node.outputs[0])
+        builder.layer("ReLU6", [x], out)
     else:
 
         def fill(spec):
             spec.clip_param.min = -LARGEST if low is None else low
             spec.clip_param.max = LARGEST if high is None else high
 
-        builder.layer("Clip", [x], node.outputs[0], fill=fill)
+        builder.layer("Clip", [x], out, fill=fill)
 
 
 @operator("Add", "Sub", "Mul", "Div")
@@ -129,69 +181,61 @@ def _arithmetic(builder: Builder, node: Node, inputs: list) -> None:
         _of_two(builder, node, inputs)
         return
     x, constant = inputs if isinstance(inputs[0], Blob) else inputs[::-1]
-    flipped = x is not inputs[0]
-    if node.op in ("Sub", "Div") and flipped and constant.size > 1 or node.op == "Div" and flipped:
-        raise Unsupported("a constant less or over a value")
-    if constant.size == 1:
-        number = float(constant.reshape(-1)[0])
-
-        def fill(spec):
-            param = spec.power_param
-            if node.op in ("Mul", "Div"):
-                param.scale = number if node.op == "Mul" else 1 / number
-            else:
-                param.scale, param.shift = (
-                    (-1.0 if flipped else 1.0),
-                    (number if node.op == "Add" or flipped else -number),
-                )
-
-        builder.layer("Power", [x], node.outputs[0], fill=fill)
+    out = node.outputs[0]
+    if constant.size == 1 and constant.ndim <= len(x.shape):
+        _with_number(builder, node, x, float(constant.reshape(-1)[0]), flipped=x is not inputs[0])
         return
+    if x is not inputs[0] and node.op in ("Sub", "Div"):  # constant - x, constant / x
+        fields = {"scale": -1.0} if node.op == "Sub" else {"power": -1.0}
+        x = _power(builder, x, f"{out}/turned", **fields)
+    elif node.op in ("Sub", "Div"):
+        constant = -constant if node.op == "Sub" else 1 / constant
+    x = expanded(builder, x, f"{out}/expanded", np.broadcast_shapes(x.shape, constant.shape))
+    shape = (1,) * (len(x.shape) - constant.ndim) + constant.shape
+    axes = [axis for axis, size in enumerate(shape) if size > 1] or [0]
+    first, end = axes[0], axes[-1] + 1
+    array = np.broadcast_to(constant.reshape(shape[first:end]), x.shape[first:end])
     kind = "Bias" if node.op in ("Add", "Sub") else "Scale"
-    array = {"Sub": np.negative, "Div": np.reciprocal}.get(node.op, np.asarray)(constant)
-    shape = (1,) * (len(x.shape) - array.ndim) + array.shape
-    axes = [axis for axis, size in enumerate(shape) if size > 1]
-    span = list(range(axes[0], axes[-1] + 1))
-    if any(shape[axis] != x.shape[axis] for axis in span):
-        raise Unsupported(f"a constant of shape {constant.shape} for a value of {x.shape}")
 
-    def fill_span(spec):
+    def fill(spec):
         param = spec.bias_param if kind == "Bias" else spec.scale_param
-        param.axis, param.num_axes = span[0], len(span)
+        param.axis, param.num_axes = first, end - first
 
-    builder.layer(kind, [x], node.outputs[0], [array], fill_span)
+    builder.layer(kind, [x], out, [array], fill)
+
+
+def _with_number(builder: Builder, node: Node, x: Blob, number: float, flipped: bool) -> None:
+    if node.op in ("Add", "Sub"):
+        minus = node.op == "Sub"
+        fields = {"scale": -1.0 if minus and flipped else 1.0, "shift": -number if minus and not flipped else number}
+    elif node.op == "Div" and flipped:
+        fields = {"power": -1.0, "scale": 1 / number}
+    else:
+        fields = {"scale": number if node.op == "Mul" else 1 / number}
+    _power(builder, x, node.outputs[0], **fields)
 
 
 def _of_two(builder: Builder, node: Node, pair: list) -> None:
-    a, b = pair
+    (a, b), out = pair, node.outputs[0]
     if node.op == "Div":
-        raise Unsupported("a quotient of two values")
-    if a.shape == b.shape:
-        operation = EltwiseParameter.PROD if node.op == "Mul" else EltwiseParameter.SUM
-        _eltwise(builder, pair, node.outputs[0], operation, [1, -1] if node.op == "Sub" else ())
-        return
+        b = _power(builder, b, f"{out}/reciprocal", power=-1.0)
+    product = node.op in ("Mul", "Div")
+    operation = EltwiseParameter.PROD if product else EltwiseParameter.SUM
     large, small = (a, b) if math.prod(a.shape) > math.prod(b.shape) else (b, a)
-    if node.op == "Sub" or len(small.shape) != len(large.shape):
-        raise Unsupported(f"values of shapes {a.shape} and {b.shape}")
-    if small.shape[:2] == large.shape[:2] and set(small.shape[2:]) == {1}:
-        _of_a_column(builder, large, small, node)
-    elif small.shape == (large.shape[0], 1, *large.shape[2:]):
-
-        def fill(spec):
-            spec.tile_param.axis, spec.tile_param.tiles = 1, large.shape[1]
-
-        tiled = builder.layer("Tile", [small], f"{node.outputs[0]}/tiled", fill=fill)
-        operation = EltwiseParameter.PROD if node.op == "Mul" else EltwiseParameter.SUM
-        _eltwise(builder, [large, tiled], node.outputs[0], operation)
-    else:
-        raise Unsupported(f"values of shapes {a.shape} and {b.shape}")
+    column = len(small.shape) == len(large.shape) > 2 and small.shape[:2] == large.shape[:2]
+    if column and a.shape != b.shape and set(small.shape[2:]) == {1} and node.op != "Sub":
+        _of_a_column(builder, large, small, out, product)
+        return
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    pair = [expanded(builder, blob, f"{out}/{i}", shape) for i, blob in enumerate((a, b))]
+    _eltwise(builder, pair, out, operation, [1, -1] if node.op == "Sub" else ())
 
 
-def _of_a_column(builder: Builder, large: Blob, small: Blob, node: Node) -> None:
+def _of_a_column(builder: Builder, large: Blob, small: Blob, out: str, product: bool) -> None:
     """One number for each channel of an item, times or plus its pixels."""
-    column = reshaped(builder, small, f"{node.outputs[0]}/column", small.shape[:2])
+    column = reshaped(builder, small, f"{out}/column", small.shape[:2])
 
     def fill(spec):
-        (spec.scale_param if node.op == "Mul" else spec.bias_param).axis = 0
+        (spec.scale_param if product else spec.bias_param).axis = 0
 
-    builder.layer("Scale" if node.op == "Mul" else "Bias", [large, column], node.outputs[0], fill=fill)
+    builder.layer("Scale" if product else "Bias", [large, column], out, fill=fill)

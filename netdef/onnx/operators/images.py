@@ -1,89 +1,16 @@
-"""Pooling and resizing as layers."""
+"""Resizing, and normalisation across channels, as layers."""
 
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 
-from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, operator, reshaped
-from demitasse.netdef.onnx.operators.constants import axes_of
-from demitasse.netdef.onnx.operators.convolutions import window_of
-from demitasse.proto.messages import PoolingParameter, ReductionParameter
+from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, operator
+from demitasse.netdef.onnx.operators.lines import along, resizing
 
 COORDINATES_SAID = 11  # the opset from which on Resize says which pixels it takes
 REPEATING = {("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "round_prefer_ceil")}
-
-
-@operator("MaxPool", "AveragePool")
-def _pooling(builder: Builder, node: Node, inputs: list) -> None:
-    (x,), largest = inputs, node.op == "MaxPool"
-    kernel, stride, dilation, before, behind = window_of(node, x.shape[2:], ())
-    if len(kernel) != 2 or set(dilation) != {1} or len(node.outputs) > 1:
-        raise Unsupported("a dilated window, a second output, or other than two image axes")
-    counts_pad = node.attrs.get("count_include_pad", 0) and before == behind
-    if not largest and any(before + behind) and not counts_pad:
-        raise Unsupported("a mean that leaves the pad out (count_include_pad: 0), or pads that differ at the two ends")
-    ceil = bool(node.attrs.get("ceil_mode", 0))
-    room = [n + p + q - k for n, p, q, k in zip(x.shape[2:], before, behind, kernel, strict=True)]
-    wanted = [(-(-r // s) if ceil else r // s) + 1 for r, s in zip(room, stride, strict=True)]
-
-    def fill(spec, floor):
-        param = spec.pooling_param
-        param.pool = PoolingParameter.MAX if largest else PoolingParameter.AVE
-        param.kernel_h, param.kernel_w = kernel
-        param.stride_h, param.stride_w = stride
-        if any(before):
-            param.pad_h, param.pad_w = before
-        if floor:
-            param.round_mode = PoolingParameter.FLOOR
-
-    for floor in (False, True):
-        top = builder.layer("Pooling", [x], node.outputs[0], fill=partial(fill, floor=floor))
-        if list(top.shape[2:]) == wanted:
-            return
-        del builder.net.layer[-1]
-    raise Unsupported(f"its {wanted} windows are none of Caffe's")
-
-
-@operator("GlobalAveragePool", "GlobalMaxPool")
-def _global_pooling(builder: Builder, node: Node, inputs: list) -> None:
-    method = PoolingParameter.MAX if "Max" in node.op else PoolingParameter.AVE
-    _pooled(builder, inputs[0], node.outputs[0], method)
-
-
-def _pooled(builder: Builder, x: Blob, out: str, method) -> Blob:
-    """The whole image of each channel as one pixel."""
-
-    def fill(spec):
-        spec.pooling_param.pool = method
-        spec.pooling_param.global_pooling = True
-
-    return builder.layer("Pooling", [x], out, fill=fill)
-
-
-_REDUCTIONS = {"ReduceSum": "SUM", "ReduceMean": "MEAN", "ReduceL1": "ASUM", "ReduceSumSquare": "SUMSQ"}
-
-
-@operator(*_REDUCTIONS)
-def _reduced(builder: Builder, node: Node, inputs: list) -> None:
-    (x, *rest), out = inputs, node.outputs[0]
-    count = len(x.shape)
-    axes = sorted(axis % count for axis in axes_of(node, rest)) or list(range(count))
-    if axes != list(range(axes[0], count)):
-        raise Unsupported(f"axes {axes} of {count}: they must be all from one axis on")
-    if node.op == "ReduceMean" and axes == [2, 3]:
-        top = _pooled(builder, x, f"{out}/reduced", PoolingParameter.AVE)
-    else:
-
-        def fill(spec):
-            spec.reduction_param.operation = ReductionParameter.ReductionOp.Value(_REDUCTIONS[node.op])
-            spec.reduction_param.axis = axes[0]
-
-        top = builder.layer("Reduction", [x], f"{out}/reduced", fill=fill)
-    keep = [1] * len(axes) if node.attrs.get("keepdims", 1) else []
-    reshaped(builder, top, out, (*x.shape[: axes[0]], *keep))
 
 
 @operator("LRN")
@@ -111,26 +38,37 @@ def _resize(builder: Builder, node: Node, inputs: list) -> None:
     usual = "asymmetric" if older and mode == "nearest" else "half_pixel"  # torch meant the latter for "linear"
     how = node.attrs.get("coordinate_transformation_mode", usual)
     rounding = node.attrs.get("nearest_mode", "floor" if older else "round_prefer_floor")
-    factors = {b / a for a, b in zip(x.shape[2:], out[2:], strict=True)}
-    factor = int(next(iter(factors))) if len(factors) == 1 and next(iter(factors)).is_integer() else 0
-    if out[:2] != list(x.shape[:2]) or len(out) != 4:
-        raise Unsupported("a resizing of other axes than height and width")
-    if mode == "linear" and how == "align_corners":
+    scales = [b / a for a, b in zip(x.shape, out, strict=True)] if whole else [float(size) for size in sizes]
+    factor = int(scales[2]) if len(scales) == 4 and scales[2] == scales[3] and scales[2].is_integer() else 0
+    attrs, plain = node.attrs, out[:2] == list(x.shape[:2]) and len(out) == 4
+    odd = ("antialias", "exclude_outside", "axes")
+    if any(attrs.get(name) for name in odd) or attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise Unsupported(f"{', '.join(name for name in odd if name in attrs)} or an aspect ratio that is kept")
+    if out == list(x.shape):
+        builder.values[node.outputs[0]] = x
+    elif plain and mode == "linear" and how == "align_corners":
 
         def fill(spec):
             spec.interp_param.height, spec.interp_param.width = out[2:]
 
         builder.layer("Interp", [x], node.outputs[0], fill=fill)
-    elif mode == "linear" and factor and how in ("half_pixel", "pytorch_half_pixel"):
+    elif plain and mode == "linear" and factor > 1 and how in ("half_pixel", "pytorch_half_pixel"):
         _half_pixel(builder, x, node.outputs[0], factor)
-    elif mode == "nearest" and factor > 1 and (how, rounding) in REPEATING:
+    elif plain and mode == "nearest" and factor > 1 and (how, rounding) in REPEATING:
 
         def repeat(spec):
             spec.upsample_param.scale = factor
 
         builder.layer("Upsample", [x], node.outputs[0], fill=repeat)
     else:
-        raise Unsupported(f"mode {mode}, {how}, from {x.shape[2:]} to {tuple(out[2:])}")
+        meant = {**attrs, "mode": mode, "coordinate_transformation_mode": how, "nearest_mode": rounding}
+        changed = [axis for axis in range(len(out)) if out[axis] != x.shape[axis]]
+        along(
+            builder,
+            x,
+            node.outputs[0],
+            {axis: resizing(x.shape[axis], out[axis], scales[axis], meant) for axis in changed},
+        )
 
 
 def _half_pixel(builder: Builder, x: Blob, out: str, factor: int) -> None:

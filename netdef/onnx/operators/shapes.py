@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, operator, reshaped
+from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, expanded, held, operator, reshaped, tiled
 from demitasse.netdef.onnx.operators.constants import axes_of
 from demitasse.netdef.onnx.operators.convolutions import padded
+from demitasse.netdef.onnx.operators.lines import along, bordered
 
 AXIS_ALONE = 13  # the opset from which on Softmax runs along one axis
 
@@ -16,6 +17,47 @@ AXIS_ALONE = 13  # the opset from which on Softmax runs along one axis
 @operator("Identity", "Dropout")
 def _same(builder: Builder, node: Node, inputs: list) -> None:
     builder.values[node.outputs[0]] = inputs[0]
+
+
+@operator("Cast", "CastLike")
+def _cast(builder: Builder, node: Node, inputs: list) -> None:
+    if node.op == "CastLike" or not str(node.attrs["to"]).startswith("float"):
+        raise Unsupported("numbers of another kind than floats")
+    builder.values[node.outputs[0]] = inputs[0]
+
+
+@operator("Expand")
+def _expand(builder: Builder, node: Node, inputs: list) -> None:
+    x, sizes = inputs
+    if isinstance(sizes, Blob):
+        raise Unsupported("sizes that are computed of values")
+    shape = np.broadcast_shapes(x.shape, tuple(int(size) for size in sizes))
+    builder.values[node.outputs[0]] = expanded(builder, x, node.outputs[0], shape)
+
+
+@operator("Tile")
+def _tile(builder: Builder, node: Node, inputs: list) -> None:
+    x, times = inputs
+    if isinstance(times, Blob):
+        raise Unsupported("times that are computed of values")
+    for axis, count in enumerate(int(count) for count in times):
+        x = x if count == 1 else tiled(builder, x, f"{node.outputs[0]}/{axis}", axis, count)
+    builder.values[node.outputs[0]] = x
+
+
+@operator("ArgMax")
+def _arg_max(builder: Builder, node: Node, inputs: list) -> None:
+    (x,), out, attrs = inputs, node.outputs[0], node.attrs
+    axis = attrs.get("axis", 0) % len(x.shape)
+    if attrs.get("select_last_index", 0):
+        raise Unsupported("the last of equal entries")
+
+    def fill(spec):
+        spec.argmax_param.axis = axis
+
+    top = builder.layer("ArgMax", [x], f"{out}/place", fill=fill)
+    keep = [1] * int(bool(attrs.get("keepdims", 1)))
+    reshaped(builder, top, out, (*x.shape[:axis], *keep, *x.shape[axis + 1 :]))
 
 
 @operator("Softmax", "LogSoftmax")
@@ -36,19 +78,26 @@ def _softmax(builder: Builder, node: Node, inputs: list) -> None:
 
 @operator("Concat")
 def _concat(builder: Builder, node: Node, inputs: list) -> None:
-    if not all(isinstance(value, Blob) for value in inputs):
-        raise Unsupported("a constant beside values")
+    out = node.outputs[0]
+    blobs = [
+        value if isinstance(value, Blob) else held(builder, value, f"{out}/constant_{i}")
+        for i, value in enumerate(inputs)
+    ]
 
     def fill(spec):
         spec.concat_param.axis = node.attrs["axis"]
 
-    builder.layer("Concat", inputs, node.outputs[0], fill=fill)
+    builder.layer("Concat", blobs, out, fill=fill)
 
 
 @operator("Split")
 def _split(builder: Builder, node: Node, inputs: list) -> None:
     x, *sizes = inputs
-    sizes = list(sizes[0]) if sizes else node.attrs.get("split", [])
+    if sizes and isinstance(sizes[0], Blob):
+        raise Unsupported("sizes that are computed of values")
+    length, count = x.shape[node.attrs.get("axis", 0)], len(node.outputs)
+    each = -(-length // count)
+    sizes = list(sizes[0]) if sizes else node.attrs.get("split", [each] * (count - 1) + [length - each * (count - 1)])
 
     def fill(spec):
         spec.slice_param.axis = node.attrs.get("axis", 0)
@@ -112,13 +161,18 @@ def _pad(builder: Builder, node: Node, inputs: list) -> None:
     (x, *rest), axes = inputs, len(inputs[0].shape)
     pads = node.attrs.get("pads", rest[0] if rest else [])
     value = rest[1] if len(rest) > 1 and rest[1] is not None else node.attrs.get("value", 0)
-    odd = node.attrs.get("mode", "constant") != "constant" or len(rest) > 2 and rest[2] is not None
-    if isinstance(pads, Blob) or len(pads) != 2 * axes or np.any(value) or odd:
+    mode, out = node.attrs.get("mode", "constant"), node.outputs[0]
+    if len(rest) > 2 and rest[2] is not None:  # the axes that are padded, others are not
+        named, whole = [int(axis) for axis in rest[2]], np.zeros((2, axes), int)
+        whole[:, named] = np.reshape(pads, (2, -1))
+        pads = whole.reshape(-1)
+    if isinstance(pads, Blob) or isinstance(value, Blob) or len(pads) != 2 * axes or np.any(value):
         raise Unsupported("a pad that is not of zeros, or is computed of values")
     before, behind = ([int(n) for n in ends] for ends in (pads[:axes], pads[axes:]))
-    if any(before[:2] + behind[:2]) or min(before + behind) < 0:
-        raise Unsupported("a pad of other axes than the image's, or a negative one")
     if not any(before + behind):
-        builder.values[node.outputs[0]] = x
-        return
-    padded(builder, node.outputs[0], x, before[2:], behind[2:])
+        builder.values[out] = x
+    elif mode == "constant" and not any(before[:2] + behind[:2]) and min(before + behind) >= 0:
+        padded(builder, out, x, before[2:], behind[2:])
+    else:
+        ends = enumerate(zip(before, behind, strict=True))
+        along(builder, x, out, {axis: bordered(x.shape[axis], *pair, mode) for axis, pair in ends if any(pair)})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, operator
+import numpy as np
+
+from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, operator, reshaped
 from demitasse.netdef.onnx.operators.constants import bounds_of
+from demitasse.netdef.onnx.operators.lines import along, chosen
 
 
 @operator("Slice")
@@ -12,10 +15,42 @@ def _slice(builder: Builder, node: Node, inputs: list) -> None:
     if any(isinstance(word, Blob) for word in words):
         raise Unsupported("bounds that are computed of values")
     starts, ends, axes, steps = bounds_of(node, words)
-    if set(steps) != {1}:
-        raise Unsupported("steps other than 1")
-    bounds = [slice(int(a), int(b)).indices(x.shape[i])[:2] for a, b, i in zip(starts, ends, axes, strict=True)]
-    cut(builder, x, node.outputs[0], {axis % len(x.shape): pair for axis, pair in zip(axes, bounds, strict=True)})
+    axes, out = [int(axis) % len(x.shape) for axis in axes], node.outputs[0]
+    windows = [slice(int(a), int(b), int(c)) for a, b, c in zip(starts, ends, steps, strict=True)]
+    places = {axis: np.arange(x.shape[axis])[window] for axis, window in zip(axes, windows, strict=True)}
+    taken(builder, x, out, places)
+
+
+@operator("Gather")
+def _gather(builder: Builder, node: Node, inputs: list) -> None:
+    (x, index), out = inputs, node.outputs[0]
+    axis = node.attrs.get("axis", 0) % len(x.shape)
+    if isinstance(x, np.ndarray):
+        raise Unsupported("rows of a constant by numbers that a run brings")
+    if isinstance(index, Blob):
+        raise Unsupported("places that are computed of values")
+    places = np.where(index < 0, index + x.shape[axis], index).reshape(-1).astype(int)
+    shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    if index.ndim == 1:
+        taken(builder, x, out, {axis: places})
+    else:
+        taken(builder, x, f"{out}/taken", {axis: places})
+        reshaped(builder, builder.blob(f"{out}/taken"), out, shape)
+
+
+def taken(builder: Builder, x: Blob, out: str, places: dict[int, np.ndarray]) -> None:
+    """The entries of these axes at these places: what lies side by side as Slices, others by matrices."""
+    bounds, others = {}, {}
+    for axis, index in places.items():
+        if not len(index):
+            raise Unsupported(f"nothing is left of axis {axis}")
+        if (np.diff(index) == 1).all():
+            bounds[axis] = (int(index[0]), int(index[-1]) + 1)
+        else:
+            others[axis] = chosen(x.shape[axis], index)
+    cut(builder, x, f"{out}/cut" if others else out, bounds)
+    if others:
+        along(builder, builder.blob(f"{out}/cut"), out, others)
 
 
 def cut(builder: Builder, x: Blob, out: str, bounds: dict[int, tuple[int, int]]) -> None:
@@ -25,15 +60,11 @@ def cut(builder: Builder, x: Blob, out: str, bounds: dict[int, tuple[int, int]])
         builder.values[out] = x
     for count, (axis, (start, end)) in enumerate(real.items(), 1):
         last = x.shape[axis]
-        if start >= end:
-            raise Unsupported(f"nothing is left of axis {axis}")
         points = [point for point in (start, end) if 0 < point < last]
         top = out if count == len(real) else f"{out}/axis_{axis}"
         tops = [top if a == start else f"{top}/unused_{a}" for a in (0, *points)]
         _slices(builder, x, tops, axis, points)
-        rest = builder.values[top]
-        assert isinstance(rest, Blob)  # a layer's top, no constant
-        x, unused = rest, [name for name in tops if name != top]
+        x, unused = builder.blob(top), [name for name in tops if name != top]
         builder.net.layer.add(name=f"{top}/silence", type="Silence", bottom=unused)
 
 
