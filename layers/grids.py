@@ -44,8 +44,9 @@ def split(x, boxes: int):
 def corners(xp, cells, anchors):
     """The boxes (N, B, H, W, 4) of cells (N, B, 5 + C, H, W); anchors: B pairs, as shares of the image."""
     height, width = cells.shape[3:]
-    x = (sigmoid(xp, cells[:, :, 0]) + xp.arange(width)) / width
-    y = (sigmoid(xp, cells[:, :, 1]) + xp.arange(height)[:, None]) / height
+    column, row = (xp.arange(n, dtype=cells.dtype) for n in (width, height))  # of its kind: boxes stay what kernels take
+    x = (sigmoid(xp, cells[:, :, 0]) + column) / width
+    y = (sigmoid(xp, cells[:, :, 1]) + row[:, None]) / height
     sizes = xp.asarray(anchors, dtype=cells.dtype)[:, :, None, None]
     half_width, half_height = xp.exp(cells[:, :, 2]) * sizes[:, 0] / 2, xp.exp(cells[:, :, 3]) * sizes[:, 1] / 2
     return xp.stack([x - half_width, y - half_height, x + half_width, y + half_height], axis=-1)
