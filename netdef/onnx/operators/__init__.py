@@ -3,6 +3,7 @@
 from demitasse.netdef.onnx.operators import (  # noqa: F401
     convolutions,
     elementwise,
+    gelu,
     images,
     normalisation,
     pooling,

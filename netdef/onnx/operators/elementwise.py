@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -51,13 +52,13 @@ def _scaled_elu(builder: Builder, node: Node, inputs: list) -> None:
     (x,), out, attrs = inputs, node.outputs[0], node.attrs
     alpha = attrs.get("alpha", SELU[0] if node.op == "Selu" else 1.0)
     if node.op == "Celu":
-        x = _power(builder, x, f"{out}/line", scale=1 / alpha)
+        x = power(builder, x, f"{out}/line", scale=1 / alpha)
 
     def fill(spec):
         spec.elu_param.alpha = alpha if node.op == "Selu" else 1.0
 
     top = builder.layer("ELU", [x], f"{out}/elu", fill=fill)
-    _power(builder, top, out, scale=attrs.get("gamma", SELU[1]) if node.op == "Selu" else alpha)
+    power(builder, top, out, scale=attrs.get("gamma", SELU[1]) if node.op == "Selu" else alpha)
 
 
 @operator("Mish", "Softsign", "ThresholdedRelu")
@@ -68,14 +69,14 @@ def _times_a_gate(builder: Builder, node: Node, inputs: list) -> None:
         gate = builder.layer("TanH", [builder.layer("BNLL", [x], f"{out}/softplus")], f"{out}/gate")
     elif node.op == "Softsign":
         size = builder.layer("AbsVal", [x], f"{out}/size")
-        gate = _power(builder, size, f"{out}/gate", shift=1.0, power=-1.0)
+        gate = power(builder, size, f"{out}/gate", shift=1.0, power=-1.0)
     else:
 
         def fill(spec):
             spec.threshold_param.threshold = node.attrs.get("alpha", 1.0)
 
         gate = builder.layer("Threshold", [x], f"{out}/gate", fill=fill)
-    _eltwise(builder, [x, gate], out, EltwiseParameter.PROD)
+    eltwise(builder, [x, gate], out, EltwiseParameter.PROD)
 
 
 _POWERS = {"Neg": (1.0, -1.0), "Sqrt": (0.5, 1.0), "Reciprocal": (-1.0, 1.0)}
@@ -83,8 +84,8 @@ _POWERS = {"Neg": (1.0, -1.0), "Sqrt": (0.5, 1.0), "Reciprocal": (-1.0, 1.0)}
 
 @operator(*_POWERS)
 def _fixed_power(builder: Builder, node: Node, inputs: list) -> None:
-    power, scale = _POWERS[node.op]
-    _power(builder, inputs[0], node.outputs[0], power=power, scale=scale)
+    exponent, scale = _POWERS[node.op]
+    power(builder, inputs[0], node.outputs[0], power=exponent, scale=scale)
 
 
 @operator("Pow")
@@ -92,10 +93,10 @@ def _to_the(builder: Builder, node: Node, inputs: list) -> None:
     x, exponent = inputs
     if isinstance(exponent, Blob) or exponent.size != 1:
         raise Unsupported("an exponent that is not one number")
-    _power(builder, x, node.outputs[0], power=float(exponent.reshape(-1)[0]))
+    power(builder, x, node.outputs[0], power=float(exponent.reshape(-1)[0]))
 
 
-def _power(builder: Builder, x: Blob, out: str, **fields: float) -> Blob:
+def power(builder: Builder, x: Blob, out: str, **fields: float) -> Blob:
     """(shift + scale * x) ** power."""
 
     def fill(spec):
@@ -109,14 +110,14 @@ def _power(builder: Builder, x: Blob, out: str, **fields: float) -> Blob:
 def _hard_sigmoid(builder: Builder, node: Node, inputs: list) -> None:
     (x,), out, swish = inputs, node.outputs[0], node.op == "HardSwish"
     slope = 1 / 6 if swish else node.attrs.get("alpha", 0.2)
-    line = _power(builder, x, f"{out}/line", scale=slope, shift=node.attrs.get("beta", 0.5))
+    line = power(builder, x, f"{out}/line", scale=slope, shift=node.attrs.get("beta", 0.5))
 
     def fill(spec):
         spec.clip_param.min, spec.clip_param.max = 0, 1
 
     gate = builder.layer("Clip", [line], f"{out}/gate" if swish else out, fill=fill)
     if swish:
-        _eltwise(builder, [x, gate], out, EltwiseParameter.PROD)
+        eltwise(builder, [x, gate], out, EltwiseParameter.PROD)
 
 
 @operator("Max", "Min", "Sum", "Mean")
@@ -127,20 +128,22 @@ def _of_many(builder: Builder, node: Node, inputs: list) -> None:
         raise Unsupported("constants beside values")
     if constants:
         ends = [float(array.reshape(-1)[0]) for array in constants]
-        _held(builder, blobs[0], out, *((max(ends), None) if node.op == "Max" else (None, min(ends))))
+        held_between(builder, blobs[0], out, *((max(ends), None) if node.op == "Max" else (None, min(ends))))
         return
     shape = np.broadcast_shapes(*(blob.shape for blob in blobs))
     blobs = [expanded(builder, blob, f"{out}/{i}", shape) for i, blob in enumerate(blobs)]
     if node.op == "Min":
-        blobs = [_power(builder, blob, f"{out}/opposite_{i}", scale=-1.0) for i, blob in enumerate(blobs)]
-        _eltwise(builder, blobs, f"{out}/largest", EltwiseParameter.MAX)
-        _power(builder, builder.blob(f"{out}/largest"), out, scale=-1.0)
+        blobs = [power(builder, blob, f"{out}/opposite_{i}", scale=-1.0) for i, blob in enumerate(blobs)]
+        eltwise(builder, blobs, f"{out}/largest", EltwiseParameter.MAX)
+        power(builder, builder.blob(f"{out}/largest"), out, scale=-1.0)
         return
     coeff = [1 / len(blobs)] * len(blobs) if node.op == "Mean" else ()
-    _eltwise(builder, blobs, out, EltwiseParameter.MAX if extreme else EltwiseParameter.SUM, coeff)
+    eltwise(builder, blobs, out, EltwiseParameter.MAX if extreme else EltwiseParameter.SUM, coeff)
 
 
-def _eltwise(builder: Builder, values: list, out: str, operation, coeff=()) -> None:
+def eltwise(builder: Builder, values: list[Blob], out: str, operation: int, coeff: Sequence[float] = ()) -> None:
+    """The sum (times coeff), product or maximum of values of one shape."""
+
     def fill(spec):
         spec.eltwise_param.operation = operation
         spec.eltwise_param.coeff.extend(coeff)
@@ -157,10 +160,10 @@ def _clip(builder: Builder, node: Node, inputs: list) -> None:
     low, high = (*ends, None, None)[:2] if ends else (node.attrs.get("min"), node.attrs.get("max"))
     if isinstance(low, Blob) or isinstance(high, Blob):
         raise Unsupported("ends that are computed in the graph")
-    _held(builder, x, node.outputs[0], *(None if end is None else float(end) for end in (low, high)))
+    held_between(builder, x, node.outputs[0], *(None if end is None else float(end) for end in (low, high)))
 
 
-def _held(builder: Builder, x: Blob, out: str, low: float | None, high: float | None) -> None:
+def held_between(builder: Builder, x: Blob, out: str, low: float | None, high: float | None) -> None:
     """x held between low and high, where they are given."""
     if low == 0 and high is None:
         builder.layer("ReLU", [x], out)
@@ -187,7 +190,7 @@ def _arithmetic(builder: Builder, node: Node, inputs: list) -> None:
         return
     if x is not inputs[0] and node.op in ("Sub", "Div"):  # constant - x, constant / x
         fields = {"scale": -1.0} if node.op == "Sub" else {"power": -1.0}
-        x = _power(builder, x, f"{out}/turned", **fields)
+        x = power(builder, x, f"{out}/turned", **fields)
     elif node.op in ("Sub", "Div"):
         constant = -constant if node.op == "Sub" else 1 / constant
     x = expanded(builder, x, f"{out}/expanded", np.broadcast_shapes(x.shape, constant.shape))
@@ -212,13 +215,13 @@ def _with_number(builder: Builder, node: Node, x: Blob, number: float, flipped: 
         fields = {"power": -1.0, "scale": 1 / number}
     else:
         fields = {"scale": number if node.op == "Mul" else 1 / number}
-    _power(builder, x, node.outputs[0], **fields)
+    power(builder, x, node.outputs[0], **fields)
 
 
 def _of_two(builder: Builder, node: Node, pair: list) -> None:
     (a, b), out = pair, node.outputs[0]
     if node.op == "Div":
-        b = _power(builder, b, f"{out}/reciprocal", power=-1.0)
+        b = power(builder, b, f"{out}/reciprocal", power=-1.0)
     product = node.op in ("Mul", "Div")
     operation = EltwiseParameter.PROD if product else EltwiseParameter.SUM
     large, small = (a, b) if math.prod(a.shape) > math.prod(b.shape) else (b, a)
@@ -228,7 +231,7 @@ def _of_two(builder: Builder, node: Node, pair: list) -> None:
         return
     shape = np.broadcast_shapes(a.shape, b.shape)
     pair = [expanded(builder, blob, f"{out}/{i}", shape) for i, blob in enumerate((a, b))]
-    _eltwise(builder, pair, out, operation, [1, -1] if node.op == "Sub" else ())
+    eltwise(builder, pair, out, operation, [1, -1] if node.op == "Sub" else ())
 
 
 def _of_a_column(builder: Builder, large: Blob, small: Blob, out: str, product: bool) -> None:
