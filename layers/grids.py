@@ -44,7 +44,7 @@ def split(x, boxes: int):
 def corners(xp, cells, anchors):
     """The boxes (N, B, H, W, 4) of cells (N, B, 5 + C, H, W); anchors: B pairs, as shares of the image."""
     height, width = cells.shape[3:]
-    column, row = (xp.arange(n, dtype=cells.dtype) for n in (width, height))  # of its kind: boxes stay what kernels take
+    column, row = (xp.arange(n, dtype=cells.dtype) for n in (width, height))  # boxes stay of the kind of the cells
     x = (sigmoid(xp, cells[:, :, 0]) + column) / width
     y = (sigmoid(xp, cells[:, :, 1]) + row[:, None]) / height
     sizes = xp.asarray(anchors, dtype=cells.dtype)[:, :, None, None]
