@@ -42,11 +42,34 @@ def decode_fields(xp, deltas, field, stride: float, limits):
     return x, y, width * xp.exp(dw), height * xp.exp(dh)
 
 
+def encode_fields(xp, boxes, fields, stride: float, regression):
+    """Normalised deltas (M, 4, h, w) of boxes (M, 4, h, w): centre x, centre y, width, height in pixels, the sides 2 or
+    more; fields: widths and heights, (M,) each."""
+    wide, high = (sides[:, None, None] for sides in fields)
+    x = (xp.arange(boxes.shape[3], dtype=boxes.dtype) + 0.5) * stride
+    y = (xp.arange(boxes.shape[2], dtype=boxes.dtype)[:, None] + 0.5) * stride
+    width, height = (xp.maximum(boxes[:, i], 2) for i in (2, 3))
+    deltas = [(boxes[:, 0] - x) / wide, (boxes[:, 1] - y) / high, xp.log(width / wide), xp.log(height / high)]
+    mean, deviation = (xp.asarray(numbers, boxes.dtype).reshape(1, 4, 1, 1) for numbers in regression)
+    return (xp.stack(deltas, axis=1) - mean) / deviation
+
+
+def limited(xp, deltas, limits, regression):
+    """Normalised deltas (M, 4, h, w) within the limits (field_xyr, field_whr), which are normalised by what the two
+    places, or the two sides, have in common."""
+    mean, deviation = regression
+    parts = []
+    for first, most in ((0, 1 / limits[0]), (2, math.log(limits[1]))):
+        middle, unit = (mean[first] + mean[first + 1]) / 2, math.sqrt(deviation[first] * deviation[first + 1])
+        parts.append(xp.clip(deltas[:, first : first + 2], (-most - middle) / unit, (most - middle) / unit))
+    return xp.concatenate(parts, axis=1)
+
+
 def check_limits(param) -> None:
     """SchemaFault where a message's limits, or its non-maximum suppression, are none that are known here."""
     if param.field_xyr <= 0 or param.field_whr < 1:
         raise SchemaFault(f"field_xyr {param.field_xyr:g} is above 0, field_whr {param.field_whr:g} at least 1")
-    if param.nms_type != "IOU":
+    if hasattr(param, "nms_type") and param.nms_type != "IOU":
         raise SchemaFault(f'nms_type "{param.nms_type}" is not known here: "IOU" is')
 
 

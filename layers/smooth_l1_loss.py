@@ -3,7 +3,8 @@
 Bottoms: prediction and target, of one shape (N, ...) but for axes of size 1; then, both optional and of that shape,
 weights of the differences (inside weights) and of the losses (outside weights).  With d = inside * (prediction -
 target) a number's loss is outside * f(d), f(d) = (sigma * d)^2 / 2 where |d| < 1 / sigma^2, else
-|d| - 1 / (2 * sigma^2).  Top: a number.
+|d| - 1 / (2 * sigma^2).  Tops: a number; and, if named (Cascade R-CNN), the losses summed over the
+channels, (N, 1, ...).
 SSD's form is the one with 2 or 3 bottoms.  Prediction and target get gradients.
 Source: "Fast R-CNN" (Girshick, 2015), equation 3.
 """
@@ -15,7 +16,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 class SmoothL1Loss(LossLayer):
     type = "SmoothL1Loss"
     launches_only = True
-    bottoms = (2, 4)
+    bottoms, tops = (2, 4), (1, 2)
     never_differentiable = (2, 3)
 
     def setup(self, shapes):
@@ -31,7 +32,7 @@ class SmoothL1Loss(LossLayer):
                 raise ShapeFault(
                     f"bottom {i} has shape {shape}, but bottom 0 has {shapes[0]}: they must be equal, axes of 1 aside"
                 )
-        return [()]
+        return [(), (shapes[0][0], 1, *shapes[0][2:])] if len(self.spec.top) > 1 else [()]
 
     def forward(self, xs):
         shape, xs = xs[1].shape, [x.reshape(xs[0].shape) for x in xs]
@@ -41,12 +42,16 @@ class SmoothL1Loss(LossLayer):
         divisor = max(1, len(difference))
         if self.keep:
             slope = self._weighted(xp.clip(self.square * difference, -1, 1), xs[2:])
-            self.saved = slope / divisor, shape
-        return [self._weighted(losses, xs[3:]).sum() / divisor]
+            self.saved = slope, divisor, shape
+        losses = self._weighted(losses, xs[3:])
+        return [losses.sum() / divisor, losses.sum(axis=1, keepdims=True)][: max(1, len(self.spec.top))]
 
     def backward(self, dys, need):
-        slope, shape = self.saved
-        dx = slope * dys[0]
+        slope, divisor, shape = self.saved
+        scale = 0 if dys[0] is None else dys[0] / divisor
+        if len(dys) > 1 and dys[1] is not None:
+            scale = scale + dys[1]
+        dx = slope * scale
         return [dx if need[0] else None, -dx.reshape(shape) if need[1] else None, *(None for _ in need[2:])]
 
     @staticmethod

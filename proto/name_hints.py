@@ -56,9 +56,7 @@ _FORK_TYPES = {  # layer types that only a fork has, and that are not known here
     "NVIDIA": "DetectNetTransformation TRT",
     "joyousrabbit's fork": "CityscapesSegData CvpppSegData VocSegData",
     "OpenPose": "CPMData",
-    "MS-CNN": "DetectionAccuracy DetectionLoss ImageGtData WindowPedData",
-    "Cascade R-CNN": "BboxAccuracy DetectionData DetectionGroupAccuracy DetectionGroupLoss EvalData FrcnnOutput "
-    "HardMining ProposalTarget",
+    "MS-CNN": "WindowPedData",
     "FlowNet": "BlackAugmentation CustomData DataAugmentation Downsample FlowAugmentation FlowWarp "
     "GenerateAugmentationParameters Lpq Resample",
     "MobileNet-YOLO": "AssistedExcitation LaneData SegmentationEvaluate",

@@ -5,7 +5,8 @@ NdPooling, are Convolution, Deconvolution and Pooling over the axes depth, heigh
 PSPNet's BN, whose four blobs it has; C3D's first VIDEO_DATA kept its fields in image_data_param; CRNN's Transpose
 is Permute; DeepLab's first ImageSegData said has_label; joyousrabbit's RandomData is Data that shuffles;
 MyCaffe's SoftmaxCrossEntropy2Loss is SoftmaxWithLoss; DeconvNet's Unpooling is Upsample; Ristretto's types are those
-whose arithmetic they imitate; what several forks call L2Norm or the like is Norm.
+whose arithmetic they imitate; what several forks call L2Norm or the like is Norm; MS-CNN's first Detection is
+DetectionLoss.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _TYPES = {
     "Transpose": "Permute",
     "RandomData": "Data",
     "SoftmaxCrossEntropy2Loss": "SoftmaxWithLoss",
+    "Detection": "DetectionLoss",
     "VoxelSoftmax": "Softmax",
     "VoxelSoftmaxWithLoss": "SoftmaxWithLoss",
     "ConvolutionRistretto": "Convolution",
@@ -41,6 +43,8 @@ _MESSAGES = {
     "cudnn_batch_norm_param": "bn_param",
     "lstm_simple_param": "lstm_param",
     "Sequence_accuracy_param": "labelsequence_accuracy_param",
+    "detection_param": "detection_loss_param",
+    "bbox_accuracy_param": "bbox_reg_param",
 }
 
 
@@ -82,6 +86,11 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         layer.type = "LSTM"
     if layer.type == "LstmAttention":
         _upgrade_lstm_attention(layer)
+    for name in ("bbox_mean", "bbox_std") if layer.HasField("proposal_target_param") else ():  # MS-CNN's first
+        getattr(layer.bbox_reg_param, name).extend(getattr(layer.proposal_target_param, name))
+        layer.proposal_target_param.ClearField(name)
+    if layer.type == "SoftmaxWithLoss" and len(layer.top) > 2:  # Cascade R-CNN's
+        layer.type = "SoftmaxWithLossOHEM"
     recurrent = layer.recurrent_param
     if recurrent.num_layers != 1 or recurrent.dropout_ratio:  # MyCaffe's by cuDNN
         if layer.type not in ("LSTM", "StackedLSTM"):

@@ -37,6 +37,10 @@ BY_TYPE = {
     "CInnerProduct": {"enable_noise", "sigma_init"},
     "ScaleTanH": {"gamma", "power"},  # nothing was learned yet in its specimens
     "ConvolutionDepthwise": {"bias_filler"},  # its specimen has no bias
+    # of those that have one box for all classes
+    **dict.fromkeys(("BoxGroupOutput", "BoxOutput", "DecodeBBox"), {"cls_aware"}),
+    **dict.fromkeys(("DetectionAccuracy", "DetectionGroupAccuracy"), {"cls_aware"}),
+    **dict.fromkeys(("DetectionGroupLoss", "DetectionLoss"), {"cls_aware"}),
 }
 
 
