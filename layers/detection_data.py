@@ -1,4 +1,4 @@
-"""DetectionData (Cascade R-CNN), ImageGtData (MS-CNN): images, and what each place of a detector's maps is to learn.
+"""DetectionData, ImageGtData (Cascade R-CNN, MS-CNN): images, and what each place of a detector's maps is to learn.
 
 Images are resized, zoomed at one of their objects, mirrored, and laid on the batch's canvas (data/scene_samples.py).
 For each `stride` (`downsample_rate`), field_w and field_h there is a map (N, 6, h, w): class, centre x, centre y,

@@ -95,7 +95,8 @@ class ProposalTarget(Layer):
         xp = self.xp
         if not len(truth):
             return xp.zeros(len(rois), "int64"), xp.zeros(len(rois), rois.dtype)
-        overlaps = iou(xp, rois[:, 1:], truth[:, 1:5], PIXEL) * (rois[:, :1] == truth[:, 0])
+        same = rois[:, :1].astype("int32") == truth[:, 0].astype("int32")
+        overlaps = iou(xp, rois[:, 1:], truth[:, 1:5], PIXEL) * same
         return overlaps.argmax(axis=1), overlaps.max(axis=1)
 
     def _sampled(self, match, overlap, truth):

@@ -39,6 +39,7 @@ SHARED_BY_LAYERS = {
     "priors",
     "data",
     "field_boxes",
+    "field_losses",
     "fillers",
     "labels",
     "layer",
@@ -51,6 +52,8 @@ SHARED_BY_LAYERS = {
 HOST_LAYERS = {
     "database_data",
     "annotated_data",
+    "detection_data",
+    "eval_data",
     "image_data",
     "image_labelmap_data",
     "image_seg_data",
