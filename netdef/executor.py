@@ -147,6 +147,8 @@ class Executor:
             for value, array in zip(call.tops, arrays, strict=True):
                 if array.shape != value.shape:  # some shapes depend on the data
                     self._resize(value, array.shape)
+                    if value.producer is not step:  # a ReLU of this call, which nobody has sized
+                        value.producer.sized_for = None
                 held[value] = array
                 if value in on_made:
                     on_made[value](value)

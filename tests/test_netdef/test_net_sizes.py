@@ -49,6 +49,21 @@ def test_sizes_that_depend_on_the_data():
         assert net.shapes["y"] == y.shape
 
 
+def test_a_layer_in_the_call_of_another_is_sized_anew_after_sizes_that_depended_on_the_data():
+    text = (
+        blob("x", (4, 2))
+        + blob("which", (4,))
+        + layer("Filter", "f", "x x which", "some same")
+        + layer("InnerProduct", "ip", "some", "y", "inner_product_param { num_output: 2 }")
+        + layer("ReLU", "relu", "y", "y")
+        + layer("Eltwise", "sum", "y same", "sum")
+    )
+    net, x = build(text), np.arange(8.0).reshape(4, 2)
+    for which in ([1, 0, 1, 0], [[1], [1], [1], [0]], [1, 0, 0, 0]):  # of another shape, so that all is sized again
+        net.reshape(x=(4, 2), which=np.shape(which))
+        assert net.forward({"x": x, "which": which})["sum"].shape == (np.sum(which), 2)
+
+
 def test_shapes_given_at_the_start():
     net = build(SMALL, inputs={"data": (1, 3, 10, 10), "label": (1, 1, 8, 8)})
     assert net.shapes["sum"] == (1, 4, 8, 8)
