@@ -86,11 +86,7 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         layer.type = "LSTM"
     if layer.type == "LstmAttention":
         _upgrade_lstm_attention(layer)
-    for name in ("bbox_mean", "bbox_std") if layer.HasField("proposal_target_param") else ():  # MS-CNN's first
-        getattr(layer.bbox_reg_param, name).extend(getattr(layer.proposal_target_param, name))
-        layer.proposal_target_param.ClearField(name)
-    if layer.type == "SoftmaxWithLoss" and len(layer.top) > 2:  # Cascade R-CNN's
-        layer.type = "SoftmaxWithLossOHEM"
+    _upgrade_detector(layer)
     recurrent = layer.recurrent_param
     if recurrent.num_layers != 1 or recurrent.dropout_ratio:  # MyCaffe's by cuDNN
         if layer.type not in ("LSTM", "StackedLSTM"):
@@ -112,6 +108,15 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         _upgrade_convolution(layer.convolution_param, of_three_axes)
     if layer.HasField("pooling_param"):
         _upgrade_pooling(layer.pooling_param, of_three_axes)
+
+
+def _upgrade_detector(layer) -> None:
+    """MS-CNN's first ProposalTarget had the fields of bbox_reg_param; Cascade R-CNN's SoftmaxWithLoss a third top."""
+    for name in ("bbox_mean", "bbox_std") if layer.HasField("proposal_target_param") else ():
+        getattr(layer.bbox_reg_param, name).extend(getattr(layer.proposal_target_param, name))
+        layer.proposal_target_param.ClearField(name)
+    if layer.type == "SoftmaxWithLoss" and len(layer.top) > 2:
+        layer.type = "SoftmaxWithLossOHEM"
 
 
 def _upgrade_softmax(layer) -> None:

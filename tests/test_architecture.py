@@ -49,30 +49,13 @@ SHARED_BY_LAYERS = {
     "span",
 }
 # Types that work on the host: they read files or run the user's Python.
-HOST_LAYERS = {
-    "database_data",
-    "annotated_data",
-    "detection_data",
-    "eval_data",
-    "image_data",
-    "image_labelmap_data",
-    "image_seg_data",
-    "instance_data",
-    "hdf5_data",
-    "hdf5_output",
-    "memory_data",
-    "dummy_data",
-    "tokenized_data",
-    "window_data",
-    "dense_image_data",
-    "video_data",
-    "voxel_data",
-    "mat_write",
-    "python",
-    "layer",
-    "fillers",
-    "__init__",
-}
+HOST_LAYERS = set(
+    (
+        "database_data annotated_data detection_data eval_data image_data image_labelmap_data image_seg_data "
+        "instance_data hdf5_data hdf5_output memory_data dummy_data tokenized_data window_data "
+        "dense_image_data video_data voxel_data mat_write python layer fillers __init__"
+    ).split()
+)
 
 
 def sources(*packages):

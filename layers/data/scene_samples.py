@@ -137,7 +137,8 @@ class DetectionScenes(SceneSamples):
         return self.scenes[index % self.count if self.in_order else self.shuffled(index)]
 
     def order(self, epoch: int, count: int) -> np.ndarray:
-        """Any order; or upright images together and wide ones together; or both in turns of mix_group_size."""
+        """(count,): any order; or upright images together and wide ones together; or both in turns of
+        mix_group_size."""
         if self.fields.shuffle == "random":
             return super().order(epoch, count)
         rng = np.random.default_rng((self.seed, epoch, count))

@@ -121,6 +121,7 @@ class SceneImages(Source):
         return (f"{scene.image} {len(scene.objects)}" for scene in self.scenes)
 
     def path(self, scene: Scene) -> str:
+        """Where its image is."""
         return located(below(self.fields.root_folder, scene.image), self.folder)
 
     def where(self, scene: Scene) -> str:

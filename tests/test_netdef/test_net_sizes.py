@@ -60,7 +60,7 @@ def test_a_layer_in_the_call_of_another_is_sized_anew_after_sizes_that_depended_
     )
     net, x = build(text), np.arange(8.0).reshape(4, 2)
     for which in ([1, 0, 1, 0], [[1], [1], [1], [0]], [1, 0, 0, 0]):  # of another shape, so that all is sized again
-        net.reshape(x=(4, 2), which=np.shape(which))
+        net.reshape({"which": np.shape(which)})
         assert net.forward({"x": x, "which": which})["sum"].shape == (np.sum(which), 2)
 
 
