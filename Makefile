@@ -4,7 +4,7 @@ VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 READY   = $(VENV)/.ready
 
-.PHONY: train test docs wheel bench test-gpu bench-gpu gpu-day gpu-ready gpu-install clean
+.PHONY: train test docs objects wheel bench test-gpu bench-gpu gpu-day gpu-ready gpu-install clean
 
 train: $(READY)
 	$(RUN) -m solver train models/demo/fcn8s_solver.prototxt --overwrite \
@@ -20,9 +20,12 @@ docs: $(READY)
 	$(RUN) -m pip install --quiet -e '.[docs]'
 	$(RUN) docs/make_site.py site
 
-# With machine code for x86-64-v3 and v4 in it: nets answer at once on a machine that has compiled nothing yet.
-wheel: $(READY)
+# Machine code for x86-64-v3 and v4: nets answer at once on a machine that has compiled nothing yet.  Kernels whose
+# sources have not changed are left as they are.
+objects: $(READY)
 	$(RUN) -m demitasse.models.precompile $(NETS)
+
+wheel: objects
 	$(RUN) -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
 
 bench: $(READY)
@@ -75,4 +78,4 @@ $(READY): setup.py
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist site layers/backend/cpu/objects *.egg-info runs
+	rm -rf $(VENV) build dist site *.egg-info runs

@@ -100,7 +100,7 @@ setup(
         "caffe": ["py.typed"],
         "demitasse.proto": ["caffe.proto"],
         "demitasse.netdef": ["*.pyi"],
-        "demitasse.layers.backend.cpu": ["objects/*/*"],  # where they were made: `make wheel`
+        "demitasse.layers.backend.cpu": ["objects/*/*"],
         "demitasse.layers.backend.gpu": ["kernels/*.cu", "kernels/*.h"],
         "demitasse.models": ["*/*.prototxt", "*/classes.txt"],
     },

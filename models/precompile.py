@@ -1,4 +1,4 @@
-"""python -m demitasse.models.precompile [NET ...]: machine code of the CPU's kernels, for wheels to bring along.
+"""python -m demitasse.models.precompile [NET ...]: machine code of the CPU's kernels, to come along in the repository.
 
 For each level of processors a process runs the nets, some of this folder and those given, forward and backward; its
 kernels are compiled and compute nothing, so that this machine need not be of that level.  Nets that need other kernels
@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +42,23 @@ def main(nets: list[str]) -> int:
         with np.errstate(all="ignore"):  # of numbers that nobody has computed
             for net in [classifier(), *(str(Path(__file__).parent / name) for name in NETS), *nets]:
                 run(read_net(net)[0])
+        code_cache.remove_others()
         return 0
-    shutil.rmtree(code_cache.SHIPPED, ignore_errors=True)  # what earlier sources had
+    made_with = Path(code_cache.SHIPPED, "made-with.txt")
+    if not made_with.is_file() or made_with.read_text() != versions():
+        shutil.rmtree(code_cache.SHIPPED, ignore_errors=True)
+        made_with.parent.mkdir()
+        made_with.write_text(versions())
     command = [sys.executable, "-m", "demitasse.models.precompile", *nets]
     processes = [subprocess.Popen(command, env={**os.environ, "DEMITASSE_PROCESSOR": name}) for name in LEVELS]
     return max(process.wait() for process in processes)
+
+
+def versions() -> str:
+    """Of what makes machine code: the same ones make the same bytes."""
+    return f"python {sys.version_info[0]}.{sys.version_info[1]}\n" + "".join(
+        f"{name} {version(name)}\n" for name in ("numba", "llvmlite")
+    )
 
 
 def classifier() -> NetParameter:

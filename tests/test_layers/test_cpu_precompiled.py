@@ -1,5 +1,6 @@
-"""Machine code that wheels bring along: made for a level of processors on any machine, used where that level is."""
+"""Machine code that comes along: made for a level of processors on any machine, used where that level is."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from pathlib import Path
 import llvmlite.binding as llvm
 import pytest
 
-from demitasse.layers.backend.cpu import processor
+from demitasse.layers.backend.cpu import code_cache, processor
+from demitasse.models import precompile
 from demitasse.proto.errors import SolverFault
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +60,30 @@ def test_what_is_shipped_needs_neither_cache_nor_compiler(tmp_path):
         path.write_bytes(path.read_bytes()[:-1])
     compiled, said = use(shipped, cache)
     assert compiled and "damaged" in said and len(list(cache.rglob("*relu*"))) == 1
+
+
+@pytest.mark.skipif(HERE is None, reason="this processor is of no level of x86-64")
+def test_what_the_repository_has_is_made_of_these_sources(tmp_path):
+    use(tmp_path, tmp_path, "compile", level=HERE)
+    (made,) = tmp_path.rglob("*relu_forward*")
+    kept = Path(code_cache.SHIPPED, made.relative_to(tmp_path))
+    versions = Path(code_cache.SHIPPED, "made-with.txt")
+    if not kept.exists() or versions.read_text() != precompile.versions():
+        pytest.skip("layers/backend/cpu/objects is of other sources or compilers: `make objects` makes it anew")
+    assert made.read_bytes() == kept.read_bytes()
+
+
+def test_a_kernel_depends_on_all_that_its_module_imports():
+    package = "demitasse.layers.backend.cpu"
+    for path in code_cache.PACKAGE.rglob("*.py"):
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.ImportFrom) and node.level)
+            assert not isinstance(node, ast.Import) or all(package not in alias.name for alias in node.names)
+            if isinstance(node, ast.ImportFrom) and node.module.startswith(package):
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        expected = {code_cache.PACKAGE / f"{name[len(package) + 1 :].replace('.', '/')}.py" for name in names}
+        assert set(code_cache.imported(path)) == {file for file in expected if file.is_file()}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Where the machine code of kernels is kept on disk: a file for each kernel and kinds of arguments; how it is loaded.
 
-A wheel may bring files for levels of processors (processor.py); what it lacks is made once and kept in a cache.  Both
+The name of a file tells of which sources it is, so that a kernel is made anew when one of them changes, and only then.
+Some files come along for levels of processors (processor.py); what they lack is made once and kept in a cache.  Both
 can always be missing: what is damaged is made and written anew, what cannot be written is made in every process.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 import sys
 import tempfile
 import time
@@ -19,7 +21,9 @@ import llvmlite.binding as llvm
 
 from demitasse.layers.backend.cpu import processor
 
-SHIPPED = os.path.join(os.path.dirname(__file__), "objects")
+PACKAGE = Path(__file__).parent
+SHIPPED = str(PACKAGE / "objects")
+IMPORT = re.compile(r"^ *from demitasse\.layers\.backend\.cpu([.\w]*) import (\([^)]*\)|[^\n]*)", re.M)
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -31,11 +35,12 @@ def _tell(message: str) -> None:
 
 @functools.cache
 def folder() -> str | None:
-    """Where machine code is kept: a folder per state of these sources and processor; None if none can be written.
+    """Where machine code is kept: a folder per compiler and processor; None if none can be written.
 
     DEMITASSE_CACHE names another place than the user's cache folder.
     """
-    name = _name(llvmlite.__version__, *processor.name_and_features())
+    machine = llvmlite.__version__, *processor.name_and_features(), f"{object.__basicsize__}"
+    name = hashlib.sha256(" ".join(machine).encode()).hexdigest()[:16]
     places = [
         os.environ.get("DEMITASSE_CACHE"),
         os.environ.get("XDG_CACHE_HOME"),
@@ -58,23 +63,39 @@ def folder() -> str | None:
     return None
 
 
-def _name(*machine: str) -> str:
-    """Of a folder: these sources and what else the machine code depends on."""
-    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
-    return hashlib.sha256(sources + " ".join(machine).encode()).hexdigest()[:16]
+@functools.cache
+def imported(path: Path) -> tuple[Path, ...]:
+    """The modules of this package that one of them imports."""
+    found = []
+    for parent, names in IMPORT.findall(path.read_text(encoding="utf-8")):
+        module = PACKAGE.joinpath(*parent.split("."))
+        found += [each.with_suffix(".py") for each in (module, *(module / name for name in re.findall(r"\w+", names)))]
+    return tuple(each for each in found if each.is_file())
+
+
+@functools.cache
+def _sources(file: str) -> str:
+    """A digest of what the machine code of a file's kernels depends on: its text, and that of all it imports."""
+    found, todo = set(), [Path(file)]
+    while todo:
+        path = todo.pop()
+        if path not in found:
+            found.add(path)
+            todo += imported(path)
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(found))).hexdigest()[:16]
 
 
 @functools.cache
 def shipped() -> str | None:
-    """The folder that wheels have for this processor's level, whether there is one or not.
+    """The folder of what comes along for this processor's level, whether there is one or not.
 
     Machine code does not need the compiler that has made it: only what it finds in memory, Python's objects, counts.
     """
     level = processor.level()
-    return level and os.path.join(SHIPPED, _name(level, sys.platform, f"{object.__basicsize__}"))
+    return level and os.path.join(SHIPPED, f"{level}-{sys.platform}-{object.__basicsize__}")
 
 
-_only_compiled_into: str | None = None
+_only_compiled: set[str] | None = None  # the names of the files that this process needs
 
 
 def only_compile() -> None:
@@ -82,38 +103,44 @@ def only_compile() -> None:
 
     ValueError where no level of processors is chosen.
     """
-    global _only_compiled_into
+    global _only_compiled
     if processor.chosen() is None:
         raise ValueError("choose a level of processors by DEMITASSE_PROCESSOR")
-    _only_compiled_into = shipped()
-    os.makedirs(_only_compiled_into, exist_ok=True)
+    _only_compiled = set()
+    os.makedirs(shipped(), exist_ok=True)
+
+
+def remove_others() -> None:
+    """After only_compile: remove the files that this process did not need, of what the sources were once."""
+    for name in set(os.listdir(shipped())) - _only_compiled:
+        os.remove(os.path.join(shipped(), name))
 
 
 def address_of(kernel, kinds: tuple) -> int | None:
     """Where the machine code of a kernel for those kinds of arguments is, loaded or made; None after only_compile."""
     module = kernel.__module__.rpartition(".")[2]
-    name = f"{module}.{kernel.__name__}-{hashlib.sha256(_text(kinds).encode()).hexdigest()[:16]}"
-    if _only_compiled_into:
-        path = Path(_only_compiled_into, name)
-        if not path.exists():
-            path.write_bytes(_sealed(_make(kernel, kinds, name)))
-        return None
+    symbol = f"{module}.{kernel.__name__}-{hashlib.sha256(_text(kinds).encode()).hexdigest()[:16]}"
+    name = f"{symbol}-{_sources(kernel.py_func.__code__.co_filename)}"
     code = _read(os.path.join(shipped(), name)) if shipped() else None
-    if not code:
-        code = _kept(name) or _made(kernel, kinds, name)
+    if _only_compiled is not None:
+        _only_compiled.add(name)
+        if not code:
+            _write(os.path.join(shipped(), name), _make(kernel, kinds, symbol))
+        return None
+    code = code or _kept(name) or _made(kernel, kinds, symbol, name)
     processor.require_chosen()
     engine = _engine()
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    return engine.get_function_address(name)
+    return engine.get_function_address(symbol)
 
 
 def _kept(name):
     return folder() and _read(os.path.join(folder(), name))
 
 
-def _made(kernel, kinds, name):
-    code = _make(kernel, kinds, name)
+def _made(kernel, kinds, symbol, name):
+    code = _make(kernel, kinds, symbol)
     if folder():
         _write(os.path.join(folder(), name), code)
     return code
@@ -123,7 +150,9 @@ def _text(kind) -> str:
     """A name for kinds of arguments which is the same in every process."""
     if isinstance(kind, tuple):
         return f"({', '.join(map(_text, kind))})"
-    return f"{kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else repr(kind)
+    if isinstance(kind, type):
+        return f"{kind.__module__}.{kind.__qualname__}{getattr(kind, '_fields', '')}"
+    return repr(kind)
 
 
 @functools.cache
@@ -161,11 +190,11 @@ class _Patience:
 _patience = _Patience()
 
 
-def _make(kernel, kinds, name):
+def _make(kernel, kinds, symbol):
     with _patience:
         from demitasse.layers.backend.cpu import compiler
 
-        return compiler.object_code(kernel, kinds, name)
+        return compiler.object_code(kernel, kinds, symbol)
 
 
 def _read(path):

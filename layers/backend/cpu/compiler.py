@@ -59,10 +59,13 @@ class _Whole(_Piece):
     """A kernel with all that it calls."""
 
     def keep(self, entry: str) -> None:
-        """Nobody calls anything but the entry."""
-        for function in self._final_module.functions:
-            if not function.is_declaration and function.name != entry:
-                function.linkage = "internal"
+        """Nobody calls anything but the entry.  Others have names in which Numba counts, which then would not be the
+        same in every process."""
+        module = self._final_module
+        inner = [each for each in module.functions if not each.is_declaration and each.name != entry]
+        for i, each in enumerate([*inner, *module.global_variables]):
+            if not each.is_declaration:
+                each.linkage, each.name = "internal", f"_{i}"
 
     def object_code(self, entry: str) -> bytes:
         self._ensure_finalized()
