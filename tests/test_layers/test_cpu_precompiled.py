@@ -105,8 +105,11 @@ def test_the_level_is_the_highest_of_which_nothing_is_missing(features, level, m
 
 def test_a_level_that_is_none_or_not_here(monkeypatch):
     monkeypatch.setenv("DEMITASSE_PROCESSOR", "znver9")
-    with pytest.raises(SolverFault, match=r"DEMITASSE_PROCESSOR=znver9: unset it .* x86-64-v4, x86-64-v3"):
+    with pytest.raises(SolverFault, match="=znver9: unset it, or name one of x86-64-v4, x86-64-v3, native"):
         processor.chosen.__wrapped__()
+    monkeypatch.setattr(processor, "chosen", lambda: "native")
+    assert processor.level.__wrapped__() is None
+    processor.require_chosen()
     monkeypatch.setattr(processor, "chosen", lambda: "x86-64-v4")
     monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: dict.fromkeys(processor.LEVELS["x86-64-v3"], True))
     with pytest.raises(SolverFault, match="x86-64-v4: this processor lacks avx512bw, avx512cd, .*: unset it"):

@@ -104,7 +104,7 @@ def only_compile() -> None:
     ValueError where no level of processors is chosen.
     """
     global _only_compiled
-    if processor.chosen() is None:
+    if processor.chosen() not in processor.LEVELS:
         raise ValueError("choose a level of processors by DEMITASSE_PROCESSOR")
     _only_compiled = set()
     os.makedirs(shipped(), exist_ok=True)

@@ -1,7 +1,9 @@
-"""For which processor machine code is made: this one, or the level of x86-64 that DEMITASSE_PROCESSOR names.
+"""For which processor machine code is made: a level of x86-64 that this one has, or this very one.
+
+DEMITASSE_PROCESSOR names another level, or "native": then nothing that came along is used.
 
 A level is a set of instructions that processors of several makers and years share (x86-64 psABI).  Machine code for a
-level gives the same bits on all of them; wheels bring some along (code_cache.py).
+level gives the same bits on all of them; some of it comes along (code_cache.py).
 """
 
 from __future__ import annotations
@@ -18,23 +20,27 @@ LEVELS = {
     "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
     "x86-64-v3": {"avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"},
 }
+NATIVE = "native"
 
 
 @functools.cache
 def chosen() -> str | None:
-    """The level that DEMITASSE_PROCESSOR names; SolverFault where there is no such level."""
+    """What DEMITASSE_PROCESSOR names: a level, or "native"; SolverFault where it names something else."""
     name = os.environ.get("DEMITASSE_PROCESSOR")
-    if name and name not in LEVELS:
+    if name and name not in (*LEVELS, NATIVE):
         raise SolverFault(
-            f"DEMITASSE_PROCESSOR={name}: unset it for this processor, or name one of {', '.join(LEVELS)}"
+            f"DEMITASSE_PROCESSOR={name}: unset it, or name one of {', '.join((*LEVELS, NATIVE))} (for this processor)"
         )
     return name or None
 
 
 @functools.cache
 def level() -> str | None:
-    """The level chosen, else the highest that this processor has; None below the lowest, and on other processors."""
-    return chosen() or next((name for name in LEVELS if not missing(name)), None)
+    """The level chosen, else the highest that this processor has; None below the lowest, on other processors, and
+    where code is to be native."""
+    if chosen():
+        return None if chosen() == NATIVE else chosen()
+    return next((name for name in LEVELS if not missing(name)), None)
 
 
 def missing(name: str) -> list[str]:
@@ -46,7 +52,7 @@ def missing(name: str) -> list[str]:
 
 def require_chosen() -> None:
     """SolverFault where machine code for the level chosen would not run here."""
-    lacks = missing(chosen()) if chosen() else []
+    lacks = missing(chosen()) if chosen() in LEVELS else []
     if lacks:
         raise SolverFault(f"DEMITASSE_PROCESSOR={chosen()}: this processor lacks {', '.join(lacks)}: unset it")
 
@@ -59,4 +65,4 @@ def has_avx() -> bool:
 
 def name_and_features() -> tuple[str, str]:
     """LLVM's name of the processor, and what it has beside what the name says."""
-    return (chosen(), "") if chosen() else (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+    return (chosen(), "") if chosen() in LEVELS else (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
