@@ -20,6 +20,8 @@ LEVELS = {
     "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
     "x86-64-v3": {"avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"},
 }
+# Shuffles by variable indices are slow on some processors of the lower level, and hardly faster than others elsewhere.
+TUNING = {"x86-64-v3": "-fast-variable-crosslane-shuffle,-fast-variable-perlane-shuffle"}
 NATIVE = "native"
 
 
@@ -65,4 +67,6 @@ def has_avx() -> bool:
 
 def name_and_features() -> tuple[str, str]:
     """LLVM's name of the processor, and what it has beside what the name says."""
-    return (chosen(), "") if chosen() in LEVELS else (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+    if chosen() in LEVELS:
+        return chosen(), TUNING.get(chosen(), "")
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
