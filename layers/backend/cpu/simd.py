@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from demitasse.layers.backend.cpu import processor
 from demitasse.layers.backend.cpu.jit import cgutils, types
 
 LANES = 16
@@ -49,6 +50,7 @@ class Writer:
     def __init__(self, context, builder, signature, args, lanes=LANES):
         self.context, self.b, self.signature, self.args = context, builder, signature, args
         self.lanes, self.type = lanes, ir.VectorType(F32, lanes)
+        self.group = lanes if processor.level() == "x86-64-v4" else 4  # what shuffles are cheap within
 
     def integer(self, i):
         """Argument i as a 64 bit integer."""
@@ -123,48 +125,79 @@ class Writer:
         return Vec(self.b, self.b.select(positive, x.value, self.fma(slope, x, self.zero()).value))
 
     def deinterleave(self, pointer, m, taps):
-        """taps vectors; lane l of vector i holds element l * m + i."""
-        vectors = self._split([self.load(self.at(pointer, q * self.lanes)) for q in range(m)])
-        for tap in range(m, taps):  # the vector m before, one lane on
-            shifted = vectors[tap - m].shuffle(vectors[tap - m], [*range(1, self.lanes), self.lanes - 1])
-            last = self.b.load(self.at(pointer, (self.lanes - 1) * m + tap))
-            vectors.append(Vec(self.b, self.b.insert_element(shifted.value, last, ir.Constant(I32, self.lanes - 1))))
-        return vectors[:taps]
+        """taps vectors; lane l of vector i holds element l * m + i.  Reads whole multiples of m elements, and of them
+        one or more than such vectors need."""
+        return [v for base in range(0, taps, m) for v in self._split(self._lines(self.at(pointer, base), m))][:taps]
+
+    def interleave(self, vectors, pointer, add=False):
+        """The inverse: element l * m + i at the address (+)= lane l of the m vectors' number i."""
+        m = len(vectors)
+        for q, value in enumerate(self._merge(vectors)):
+            here = self.at(pointer, q * self.group)
+            if add:
+                value = value + self._line(here, m)
+            for start in range(0, self.lanes, self.group):
+                piece = value if self.group == self.lanes else value.shuffle(value, range(start, start + self.group))
+                address = self.at(here, start * m)
+                self.b.store(piece.value, self.b.bitcast(address, piece.value.type.as_pointer())).align = 4
+
+    def _lines(self, pointer, m):
+        return [self._line(self.at(pointer, q * self.group), m) for q in range(m)]
+
+    def _line(self, pointer, m):
+        """A vector whose groups lie m groups apart, so that no element has to leave its group: that takes long."""
+        if self.group == self.lanes:
+            return self.load(pointer)
+        kind = ir.VectorType(F32, self.group).as_pointer()
+        pieces = []
+        for start in range(0, self.lanes, self.group):
+            pieces.append(Vec(self.b, self.b.load(self.b.bitcast(self.at(pointer, start * m), kind))))
+            pieces[-1].value.align = 4
+        while len(pieces) > 1:
+            both = range(2 * pieces[0].value.type.count)
+            pieces = [x.shuffle(y, both) for x, y in zip(pieces[::2], pieces[1::2], strict=True)]
+        return pieces[0]
+
+    def _in_groups(self, x, y, lanes):
+        """x.shuffle(y, lanes) in each group of both vectors."""
+        size = self.group
+        places = [
+            n + start + (self.lanes - size if n >= size else 0) for start in range(0, self.lanes, size) for n in lanes
+        ]
+        return x.shuffle(y, places)
 
     def _split(self, vectors):
-        """Of the concatenation of m vectors: the elements 0, m, 2 m ..., then 1, m + 1, ... as m vectors."""
-        m = len(vectors)
+        """Of the concatenation of m groups: the elements 0, m, 2 m ..., then 1, m + 1, ... as m groups."""
+        m, size = len(vectors), self.group
         if m % 2:
-            return [self._pick(vectors, range(i, m * self.lanes, m)) for i in range(m)] if m > 1 else vectors
+            return [self._pick(vectors, range(i, m * size, m)) for i in range(m)] if m > 1 else vectors
         pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
-        halves = [self._split([x.shuffle(y, range(odd, 2 * self.lanes, 2)) for x, y in pairs]) for odd in (0, 1)]
+        halves = [self._split([self._in_groups(x, y, range(odd, 2 * size, 2)) for x, y in pairs]) for odd in (0, 1)]
         return [half[i] for i in range(m // 2) for half in halves]
 
-    def interleave(self, vectors):
+    def _merge(self, vectors):
         """The inverse of splitting."""
-        m = len(vectors)
+        m, size = len(vectors), self.group
         if m % 2:
-            elements = [(e % m) * self.lanes + e // m for e in range(m * self.lanes)]
-            return [self._pick(vectors, elements[q : q + self.lanes]) for q in range(0, m * self.lanes, self.lanes)]
+            elements = [(e % m) * size + e // m for e in range(m * size)]
+            return [self._pick(vectors, elements[q : q + size]) for q in range(0, m * size, size)]
         out = []
-        for x, y in zip(self.interleave(vectors[::2]), self.interleave(vectors[1::2]), strict=True):
-            out += [
-                x.shuffle(y, [i // 2 + i % 2 * self.lanes for i in range(q, q + self.lanes)]) for q in (0, self.lanes)
-            ]
+        for x, y in zip(self._merge(vectors[::2]), self._merge(vectors[1::2]), strict=True):
+            out += [self._in_groups(x, y, [i // 2 + i % 2 * size for i in range(q, q + size)]) for q in (0, size)]
         return out
 
     def _pick(self, vectors, wanted):
-        """The vector of elements `wanted` of the concatenation of `vectors`, two at a time."""
-        result, have = None, {}
+        """The groups of elements `wanted` of the concatenation of `vectors`, two at a time."""
+        result, have, size = None, {}, self.group
         for q, vector in enumerate(vectors):
-            mine = {lane: e - q * self.lanes for lane, e in enumerate(wanted) if e // self.lanes == q}
+            mine = {lane: e - q * size for lane, e in enumerate(wanted) if e // size == q}
             if not mine:
                 continue
             if result is None:
-                result = vector.shuffle(vector, [mine.get(lane, 0) for lane in range(self.lanes)])
+                result = self._in_groups(vector, vector, [mine.get(lane, 0) for lane in range(size)])
             else:
-                lanes = [self.lanes + mine[lane] if lane in mine else lane for lane in range(self.lanes)]
-                result = result.shuffle(vector, lanes)
+                lanes = [size + mine[lane] if lane in mine else lane for lane in range(size)]
+                result = self._in_groups(result, vector, lanes)
             have.update(mine)
         return result
 

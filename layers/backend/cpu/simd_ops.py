@@ -31,19 +31,6 @@ def copy_block(typing, a, ia, b, ib, elements):
 
 
 @Intrinsic
-def copy_window(typing, a, ia, low, high, b, ib):
-    """b[ib + i] = a[ia + i] for low <= i < high, and 0 for the rest of 16 elements; nothing else of a is read."""
-
-    def generate(context, builder, signature, args):
-        w = Writer(context, builder, signature, args)
-        inside = builder.and_(w.below(w.integer(3)), builder.not_(w.below(w.integer(2))))
-        w.store(w.load_some(w.pointer(0), inside), w.pointer(4))
-        return context.get_dummy_value()
-
-    return void(a, ia, low, high, b, ib), generate
-
-
-@Intrinsic
 def copy_every(typing, a, ia, b, ib, step):
     """b[ib + i] = a[ia + i * len(step)] for 16 elements; reads 16 * len(step)."""
 

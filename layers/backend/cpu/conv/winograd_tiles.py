@@ -18,7 +18,7 @@ from demitasse.layers.backend.cpu.conv.winograd_transforms import (
 from demitasse.layers.backend.cpu.gemm_microkernel import fill
 from demitasse.layers.backend.cpu.jit import inner_kernel
 from demitasse.layers.backend.cpu.operands import Matrix
-from demitasse.layers.backend.cpu.simd_ops import copy, copy_window, transpose_tile
+from demitasse.layers.backend.cpu.simd_ops import copy, transpose_tile
 
 LINES = 8192  # floats that these kernels need as `lines`
 SKEW = 16  # between frequencies: matrices a power of two apart would all share a few cache sets
@@ -93,18 +93,17 @@ def add_kernel_gradients(u, c_in, dw, start, lines, tile):
 
 @inner_kernel
 def _read_patch(plane, row0, column0, rows, columns, lines):
-    """lines (rows, columns) = the patch of the Plane that begins at (row0, column0), 0 outside.
-
-    Writes up to 15 pixels more.
-    """
+    """lines (rows, columns) = the patch of the Plane that begins at (row0, column0), 0 outside."""
+    left = max(0, -column0)
+    wide = max(0, min(columns, plane.width - column0) - left)
     for i in range(rows):
         row, line = row0 + i, i * columns
         if row < 0 or row >= plane.height:
             fill(lines, line, columns, np.float32(0))
-        else:
-            start = plane.start + row * plane.width + column0
-            for j in range(0, columns, 16):
-                copy_window(plane.pixels, start + j, -column0 - j, plane.width - column0 - j, lines, line + j)
+            continue
+        fill(lines, line, left, np.float32(0))
+        copy(plane.pixels, plane.start + row * plane.width + column0 + left, lines, line + left, wide)
+        fill(lines, line + left + wide, columns - left - wide, np.float32(0))
 
 
 @inner_kernel

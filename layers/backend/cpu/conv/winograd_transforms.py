@@ -98,8 +98,7 @@ def output_tile(typing, spectrum, lines, bias, slope, tile):
         for row in _both_ways(matrices(m, r)["AT"], grid):
             row = [value + bias for value in row]
             row = [w.relu(value, slope) for value in row]
-            for q, value in enumerate(w.interleave(row)):
-                w.store(value, w.at(pointer, q * LANES))
+            w.interleave(row, pointer)
             pointer = w.at(pointer, lines["ld"])
         return context.get_dummy_value()
 
@@ -123,9 +122,7 @@ def add_input_gradient_tile(typing, spectrum, lines, tiles, tile):
         for row in _both_ways(_transposed(matrices(m, r)["BT"]), grid):
             for base in range(0, a, m):
                 part = [row[base + i] if base + i < a else zero for i in range(m)]
-                for q, value in enumerate(w.interleave(part)):
-                    here = w.at(pointer, base + q * LANES)
-                    w.store(value + w.load(here), here)
+                w.interleave(part, w.at(pointer, base), add=True)
             pointer = w.at(pointer, lines["ld"])
         return context.get_dummy_value()
 
