@@ -26,6 +26,8 @@ from demitasse.layers.backend.dispatch import takes
 @takes(lambda x, w, b, geom, relu=None, out=None: x.ndim == 4 and floats(x, w) and x.size > 0)
 def conv_forward(be, x, w, b, geom, relu=None, out=None):
     bias, slope = _bias(b, len(w)), _slope(relu)
+    if set(geom.kernel) == set(geom.stride) == {1} and any(geom.pad):
+        return _padded_pointwise(be, x, w, bias, slope, geom, out)
     plan = _plan(be, x.shape, len(w), geom)
     repeated = repeated_rows.find(be, x, geom.pad, geom.kernel[0]) if plan.repeats_rows else None
     if not repeated:
@@ -54,7 +56,7 @@ def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=Fal
         transposed = ConvShape.of(dy.shape, channels, geom, dx.shape[2:])
         run_direct_forward(be, direct_forward(transposed, 1, w.shape[1]), dy, w, bias, slope, dx)
         return dx
-    m = 0 if be.exact else tile_size(k // geom.group, w.shape[1], geom, tuple(spatial))
+    m = 0 if be.exact else tile_size(k // geom.group, w.shape[1], geom, tuple(spatial), n)
     if m and r == 3:  # a convolution with rotated kernels
         rotated = geom._replace(pad=tuple(r - 1 - p for p in geom.pad))
         plan = _plan(be, dy.shape, channels, rotated)
@@ -112,6 +114,17 @@ def _forward(be, plan, x, w, bias, slope, geom, out=None):
             run_winograd_forward(be, plan.launch, part_x, part_w, part_bias, slope, part_y)
     else:
         run_direct_forward(be, plan.launch, x, w, bias, slope, y)
+    return y
+
+
+def _padded_pointwise(be, x, w, bias, slope, geom, out):
+    """y of a convolution whose border of outputs sees nothing but padding: it is not multiplied."""
+    (pad_y, pad_x), (n, _, height, width) = geom.pad, x.shape
+    geom = geom._replace(pad=(0, 0))
+    inner = _forward(be, _plan(be, x.shape, len(w), geom), x, w, bias, slope, geom)
+    y = result(be, (n, len(w), height + 2 * pad_y, width + 2 * pad_x), out)
+    y[...] = np.where(bias > 0, bias, np.float32(slope) * bias)[:, None, None]
+    y[:, :, pad_y : pad_y + height, pad_x : pad_x + width] = inner
     return y
 
 
