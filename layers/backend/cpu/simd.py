@@ -50,7 +50,7 @@ class Writer:
     def __init__(self, context, builder, signature, args, lanes=LANES):
         self.context, self.b, self.signature, self.args = context, builder, signature, args
         self.lanes, self.type = lanes, ir.VectorType(F32, lanes)
-        self.group = lanes if processor.level() == "x86-64-v4" else 4  # what shuffles are cheap within
+        self.group = lanes if processor.level() == "x86-64-v4" else min(4, lanes)  # what shuffles are cheap within
 
     def integer(self, i):
         """Argument i as a 64 bit integer."""

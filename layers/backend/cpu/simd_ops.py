@@ -43,6 +43,20 @@ def copy_every(typing, a, ia, b, ib, step):
 
 
 @Intrinsic
+def copy_pairs(typing, a, ia, b, even, odd, pairs):
+    """b[even + i] = a[ia + 2 * i] and b[odd + i] = a[ia + 2 * i + 1] for i < len(pairs)."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args, signature.args[5].count)
+        out = w.context.make_array(signature.args[2])(w.context, builder, args[2]).data
+        for i, vector in enumerate(w.deinterleave(w.pointer(0), 2, 2)):
+            w.store(vector, w.at(out, w.integer(3 + i)))
+        return context.get_dummy_value()
+
+    return void(a, ia, b, even, odd, pairs), generate
+
+
+@Intrinsic
 def add_bias(typing, q, iq, y, iy, bias, slope):
     """y[iy + i] = relu(q[iq + i] + bias) for 16 elements; slope 1: no relu."""
 

@@ -10,14 +10,20 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.gemm_microkernel import fill
 from demitasse.layers.backend.cpu.jit import inner_kernel
-from demitasse.layers.backend.cpu.simd_ops import add_bias, add_bias_to_some, add_scaled, copy, copy_every
+from demitasse.layers.backend.cpu.simd_ops import add_bias, add_bias_to_some, add_scaled, copy, copy_every, copy_pairs
+
+PAIRS = (0,) * 8
 
 
 @inner_kernel
 def gather_line(x, ix, width, offset, stride, n, v, iv):
     """v[iv + i] = pixel i * stride + offset of the image line at x[ix], for i < n; 0 outside its `width`."""
-    low = min(n, max(0, (stride - 1 - offset) // stride))
-    high = max(low, min(n, (width - 1 - offset) // stride + 1))
+    if stride == 1:  # without a division, which takes longer than a short line
+        low = min(n, max(0, -offset))
+        high = max(low, min(n, width - offset))
+    else:
+        low = min(n, max(0, (stride - 1 - offset) // stride))
+        high = max(low, min(n, (width - 1 - offset) // stride + 1))
     fill(v, iv, low, np.float32(0))
     start, done = ix + offset, low
     if stride == 1:
@@ -34,6 +40,24 @@ def gather_line(x, ix, width, offset, stride, n, v, iv):
     for i in range(done, high):
         v[iv + i] = x[start + i * stride]
     fill(v, iv + high, n - high, np.float32(0))
+
+
+@inner_kernel
+def split_line(x, ix, width, pad, n, even, odd, v):
+    """v[even + i], v[odd + i] = the pixels 2 i - pad and 2 i + 1 - pad of the image line at x[ix], for i < n; 0
+    outside its `width`."""
+    low = min(n, (pad + 1) // 2)
+    high, done = max(low, min(n, (width + pad) // 2)), low  # both are inside: low ... high - 1
+    if high - low >= 8:
+        while done < high:
+            done = min(done, high - 8)  # the last vector may cover some pixels twice
+            copy_pairs(x, ix + 2 * done - pad, v, even + done, odd + done, PAIRS)
+            done += 8
+    for i in range(n - done + low):
+        i = i if i < low else i - low + done
+        pixel = 2 * i - pad
+        v[even + i] = x[ix + pixel] if 0 <= pixel < width else np.float32(0)
+        v[odd + i] = x[ix + pixel + 1] if 0 <= pixel + 1 < width else np.float32(0)
 
 
 @inner_kernel
@@ -86,17 +110,21 @@ def frame_plane(x, plane, shape, row0, rows, ld, frame, start, gap):
     `rows` lines of `ld` pixels, the first of which is the first that output row row0 sees; then a gap.  A tap then
     sees neighbours as neighbours.
     """
+    components_x = min(shape.stride_x, (shape.kernel_x - 1) * shape.dilation_x + 1)
+    size = rows * ld + gap
     for a in range(min(shape.stride_y, (shape.kernel_y - 1) * shape.dilation_y + 1)):
-        for b in range(min(shape.stride_x, (shape.kernel_x - 1) * shape.dilation_x + 1)):
-            for row in range(row0, row0 + rows):
-                y = row * shape.stride_y + a - shape.pad_y
-                if 0 <= y < shape.height:
-                    line, offset = plane + y * shape.width, b - shape.pad_x
-                    gather_line(x, line, shape.width, offset, shape.stride_x, ld, frame, start)
-                else:
-                    fill(frame, start, ld, np.float32(0))
-                start += ld
-            start += gap
+        for row in range(rows):
+            y, line = (row0 + row) * shape.stride_y + a - shape.pad_y, start + a * components_x * size + row * ld
+            if y < 0 or y >= shape.height:
+                for b in range(components_x):
+                    fill(frame, line + b * size, ld, np.float32(0))
+            elif shape.stride_x == 2 and components_x == 2:
+                split_line(x, plane + y * shape.width, shape.width, shape.pad_x, ld, line, line + size, frame)
+            else:
+                for b in range(components_x):
+                    offset = b - shape.pad_x
+                    seen = plane + y * shape.width
+                    gather_line(x, seen, shape.width, offset, shape.stride_x, ld, frame, line + b * size)
 
 
 @inner_kernel

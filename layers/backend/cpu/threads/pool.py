@@ -113,15 +113,24 @@ class Pool:
         Any thread may call at any time: one whose call meets another's computes alone.
         scratch: floats for each thread, which come as another argument after `state`: an array (threads, n >= scratch).
         """
-        state = np.zeros(state_words(supersteps, self.threads), np.int64)
-        state[THREADS] = self.threads
+        state, address = self._state(state_words(supersteps, self.threads))
         if self._helpers:
             team = self._team or self._start()
             if team.wake():
                 state[MAILBOX] = team.address
         if scratch:
             args = self._scratch(scratch), *args
-        function(state.ctypes.data, *args)
+        function(address, *args)
+
+    def _state(self, words):
+        """(zeros but for the number of threads, their address): the same memory in every call of a thread."""
+        own = getattr(self._own, "state", None)
+        if own is None or len(own[0]) < words:
+            memory = np.empty(words, np.int64)
+            own = self._own.state = memory, memory.ctypes.data
+        own[0][:words] = 0
+        own[0][THREADS] = self.threads
+        return own
 
     def _start(self):
         with self._lock:
