@@ -251,10 +251,13 @@ def direct_forward(shape: ConvShape, row_stride: int, step: int) -> DirectForwar
 
 def _depthwise_forward(shape, frame, offsets):
     """direct_forward of a convolution of each channel on its own."""
+    at_once = len(depthwise.ROWS_AT_ONCE)
     band_rows = band_size(shape.out_h, frame.components * frame.ld, depthwise.BAND_FLOATS)
+    band_rows = -(-band_rows // at_once) * at_once
     component = (band_rows + frame.reach) * frame.ld
     frame_floats = frame.components * component + depthwise.WIDE
-    plan = depthwise.DepthwisePlan(shape, band_rows, frame.reach, frame.ld, component, frame_floats)
+    window = depthwise.vector_window(shape)
+    plan = depthwise.DepthwisePlan(shape, band_rows, frame.reach, frame.ld, component, frame_floats, *window)
     launch = Launch(Packed(plan), 1, (), frame_floats + band_rows * frame.ld + depthwise.WIDE)
     return DirectForward(depthwise.depthwise, launch, offsets(band_rows + frame.reach))
 
