@@ -50,7 +50,7 @@ def _upgrade(options) -> None:
 
 
 def _convert(options) -> None:
-    if options.target.lower().endswith(".onnx"):
+    if options.target.lower().endswith(".onnx") and not options.source.lower().endswith(".onnx"):
         inputs = tools.complete_inputs(options.source, _shapes(options.input), "TEST")
         print(onnx.export_file(options, inputs))
         return

@@ -274,6 +274,8 @@ def _external(onnx, path, tensor) -> np.ndarray:
         length = int(entries.get("length", count * dtype.itemsize))
     except ValueError:
         raise fault(path, f"the array '{tensor.name}' has no offset and length in {location!r}") from None
+    if not os.path.exists(place):
+        raise fault(path, f"the array '{tensor.name}' lies in {location!r}, which is not beside the file: copy it too")
     data = map_file(place)
     if min(tensor.dims, default=0) < 0 or offset < 0 or count * dtype.itemsize != length or offset + length > len(data):
         raise fault(

@@ -49,6 +49,14 @@ def finite(text: str) -> float:
     raise refused(text, "a finite number", number(text, whole=False))
 
 
+def names(text: str) -> list[str]:
+    """An option's value: one name or several joined by commas."""
+    given = [name.strip() for name in text.split(",")]
+    if not all(given):
+        raise refused(text, "a name, or several joined by commas")
+    return given
+
+
 def refused(text: str, expected: str, meant: tuple[str, str] = ("", "")) -> argparse.ArgumentTypeError:
     """What to raise for an option's value; meant: (why, what to write in its place), as far as it can be told."""
     why, instead = meant

@@ -29,6 +29,7 @@ def net_of(model: Model, sizes: Mapping[str, Shape]) -> tuple[NetParameter, dict
     """The net, and {layer: its learned arrays, of the shapes of its params}.  SchemaFault names every operator that
     has no layer, and why."""
     _check_names(model, sizes)
+    _check_wires(model)
     if known := recalled(model, sizes):
         return known
     builder, faults = Builder(model, sizes), []
@@ -60,6 +61,20 @@ def _check_names(model: Model, sizes: Mapping[str, Shape]) -> None:
         if claimed and len(claimed) != len(shape):
             axes = "x".join(str(size or "?") for size in claimed)
             raise SchemaFault(f"{given}: the file's '{name}' has {len(claimed)} axes, {axes}; give as many sizes")
+
+
+def _check_wires(model: Model) -> None:
+    """SchemaFault where a graph reads or gives what nothing in it makes, or gives nothing."""
+    made = {*model.arrays, *model.inputs, ""}
+    for node in model.nodes:
+        lacking = [name for name in node.inputs if name not in made]
+        if lacking:
+            what = f"{node.op} '{node.outputs[0]}' reads '{lacking[0]}'"
+            raise SchemaFault(f"{what}, which is no input, no constant and of no operator before it: export it anew")
+        made.update(node.outputs)
+    lacking = [name for name in model.outputs if name not in made]
+    if lacking or not model.outputs:
+        raise SchemaFault(f"no operator makes the output '{lacking[0]}'" if lacking else "the graph has no output")
 
 
 def _call(builder: Builder, name: str) -> None:

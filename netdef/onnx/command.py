@@ -12,7 +12,7 @@ from demitasse.netdef.onnx.export import Way, export
 from demitasse.netdef.onnx.preprocess import Preprocessing
 from demitasse.netdef.wording import count_text
 from demitasse.proto.errors import SchemaFault, WeightsFault, Where, printable
-from demitasse.proto.option_values import finite, size
+from demitasse.proto.option_values import finite, names, size
 from demitasse.proto.text import text_of
 from demitasse.proto.warning import warn
 from demitasse.proto.weights import read_mean
@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--outputs",
-        type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
+        type=names,
         default=[],
         metavar="BLOB,BLOB",
         help="the blobs that the file gives, and no layers but those that they need",

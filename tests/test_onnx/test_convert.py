@@ -50,6 +50,7 @@ def test_there_and_back(small, tmp_path, capsys):
             ["net.prototxt", "x.onnx", "--outputs=polo"],
             "--outputs polo: the net has no blob 'polo' (did you mean 'pool'?)",
         ),
+        (["net.onnx", "x.onnx"], "x.onnx: give a folder"),
         (["net.prototxt", "x.onnx", "--outputs=data"], "'data' is an input of the net; name what layers make"),
     ],
 )
@@ -85,6 +86,9 @@ def test_what_was_written_here_comes_back_in_other_sizes(tmp_path):
 
 
 def test_refusals_are_one_line(small, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        convert(tmp_path, "net.prototxt", "net.onnx", "--outputs=pool,")
+    assert "'pool,' is not a name, or several joined by commas" in capsys.readouterr().err
     assert convert(tmp_path, "net.prototxt", "net.onnx") == 2
     assert "give what they have learned as --weights" in capsys.readouterr().err
     assert convert(tmp_path, "net.prototxt", "net.onnx", "--weights", "net.caffemodel", "--scale=0") == 2
@@ -100,8 +104,34 @@ def test_refusals_are_one_line(small, tmp_path, capsys):
     (tmp_path / "bad.onnx").write_bytes(b"\x08\x07\xff\xff")
     assert convert(tmp_path, "bad.onnx", "out") == 2
     assert "bad.onnx: not an ONNX file" in capsys.readouterr().err
-    model = onnx.load(tmp_path / "whole.onnx")
-    del model.graph.node[0].output[:]
-    onnx.save(model, tmp_path / "cut.onnx")
-    assert convert(tmp_path, "cut.onnx", "out") == 2
-    assert "an operator has no output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda graph: graph.node[0].ClearField("output"), "an operator has no output"),
+        (lambda graph: graph.ClearField("output"), "the graph has no output"),
+        (
+            lambda graph: graph.output[0].MergeFrom(onnx.ValueInfoProto(name="gone")),
+            "no operator makes the output 'gone'",
+        ),
+        (lambda graph: graph.node[1].input.__setitem__(0, "gone"), "reads 'gone', which is no input, no constant"),
+    ],
+)
+def test_a_damaged_graph_is_refused(small, change, said, tmp_path, capsys):
+    small.to_onnx(tmp_path / "net.onnx")
+    model = onnx.load(tmp_path / "net.onnx")
+    change(model.graph)
+    onnx.save(model, tmp_path / "net.onnx")
+    assert convert(tmp_path, "net.onnx", "out", "--input", "data=1x3x12x14") == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
+def test_arrays_that_lie_elsewhere_are_missed(small, tmp_path, capsys):
+    small.to_onnx(tmp_path / "net.onnx")
+    model = onnx.load(tmp_path / "net.onnx")
+    onnx.save(model, tmp_path / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=10)
+    (tmp_path / "net.data").unlink()
+    assert convert(tmp_path, "net.onnx", "out") == 2
+    assert "lies in 'net.data', which is not beside the file: copy it too" in capsys.readouterr().err
