@@ -46,6 +46,7 @@ class Model:
     metadata: dict[str, str] = field(default_factory=dict)
     name: str = ""
     opset: int = OPSET
+    producer: str = ""  # the program that wrote it
 
     @property
     def bodies(self) -> Iterator[Model]:
@@ -188,7 +189,7 @@ def _read_model(onnx, path, message) -> Model:
         raise fault(path, f"operators of other domains than ONNX's own: {', '.join(sorted(used))}")
     model = _read_graph(onnx, path, message.graph)
     own = (opset.version for opset in message.opset_import if opset.domain in ("", "ai.onnx"))
-    model.opset = max(own, default=OPSET)
+    model.opset, model.producer = max(own, default=OPSET), str(message.producer_name)
     model.metadata = {str(entry.key): str(entry.value) for entry in message.metadata_props}
     return model
 

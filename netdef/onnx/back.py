@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from demitasse.layers.layer import Shape
-from demitasse.netdef.onnx.builder import Blob, Builder, Unsupported, layer_of
+from demitasse.netdef.onnx.builder import Blob, Builder, Unsupported, held, layer_of
 from demitasse.netdef.onnx.operators.constants import constant_of
 from demitasse.netdef.onnx.origin import recalled
 from demitasse.netdef.wording import count_text, some
@@ -46,8 +46,9 @@ def net_of(model: Model, sizes: Mapping[str, Shape]) -> tuple[NetParameter, dict
             faults.append(f"{node.op} '{node.outputs[:1]}' (its attributes or inputs make no sense: {error})")
     if faults:
         raise SchemaFault(f"no Caffe layer for {count_text(len(faults), 'operator')}: {some(faults, 6)}")
-    for name in model.outputs:
-        _call(builder, name)
+    for give in (_call, _leave_unread):
+        for name in [name for name in model.outputs if name not in model.inputs]:
+            give(builder, name)
     return builder.net, builder.weights
 
 
@@ -80,8 +81,26 @@ def _check_wires(model: Model) -> None:
 def _call(builder: Builder, name: str) -> None:
     """Let an output have the name that the graph gives it, where it is another's."""
     value = builder.values.get(name)
-    if isinstance(value, Blob) and value.name != name:
+    if isinstance(value, np.ndarray):
+        held(builder, value, name)
+    elif isinstance(value, Blob) and value.name != name:
         builder.layer("Split", [value], name)
+
+
+def _leave_unread(builder: Builder, name: str) -> None:
+    """Let an output be read by no layer, as Caffe's outputs are: the others read it under another name."""
+    if not any(name in spec.bottom for spec in builder.net.layer):
+        return
+    blob = builder.blob(name)
+    other = Blob(f"{name}/value", blob.shape)
+    for spec in builder.net.layer:
+        for names in (spec.bottom, spec.top):
+            names[:] = [other.name if name == blob.name else name for name in names]
+        if spec.name == blob.name:
+            spec.name = other.name
+    if blob.name in builder.weights:
+        builder.weights[other.name] = builder.weights.pop(blob.name)
+    builder.layer("Split", [other], name)
 
 
 def import_file(source: str, folder: str, sizes: Mapping[str, Shape]) -> str:

@@ -30,7 +30,7 @@ class Builder:
     def __init__(self, model: Model, sizes: Mapping[str, Shape]):
         self.net = NetParameter(name=model.name)
         self.weights: dict[str, list[np.ndarray]] = {}
-        self.opset = model.opset
+        self.opset, self.producer = model.opset, model.producer
         self.values: dict[str, Blob | np.ndarray] = dict(model.arrays)
         for name, (_, shape) in model.inputs.items():
             shape = sizes.get(name, shape)

@@ -6,7 +6,6 @@ import pytest
 from demitasse.netdef.net import Net
 from demitasse.netdef.onnx.back import net_of
 from demitasse.proto import onnx_file
-from demitasse.proto.errors import SchemaFault
 from tests.test_onnx.peers import differences, run
 
 onnx = pytest.importorskip("onnx")
@@ -68,6 +67,12 @@ CASES = {
     "erf": ("Erf", [], {}, 13),
     "gelu": ("Gelu", [], {}, 20),
     "gelu_by_tanh": ("Gelu", [], {"approximate": "tanh"}, 20),
+    "softmax_of_old": ("Softmax", [], {}, 11),
+    "log_softmax_of_old": ("LogSoftmax", [], {"axis": 2}, 11),
+    "bilinear_of_old": ("Upsample", [], {"mode": "linear", "scales": [1.0, 1.0, 2.0, 2.0]}, 7),
+    "times_a_matrix": ("MatMul", [KERNEL[:1, :1, 0].repeat(8, 1).reshape(1, 8, 3)], {}, 13),
+    "matrix_times": ("MatMul", [KERNEL[:, :, 0, 0], "x"], {}, 13),
+    "same_size": ("ConvTranspose", [KERNEL], {"strides": [2, 3], "auto_pad": "SAME_LOWER"}, 13),
     "softsign": ("Softsign", [], {}, 13),
     "thresholded": ("ThresholdedRelu", [], {"alpha": 0.4}, 13),
     "dilated_uneven": ("Conv", [KERNEL.swapaxes(0, 1)], {"dilations": [2, 2], "pads": [1, 2, 2, 3]}, 13),
@@ -105,14 +110,25 @@ def test_an_operator_comes_in(case, tmp_path):
     assert differences({"y": np.array(tops["y"])}, run(tmp_path / "net.onnx", {"x": x})) == []
 
 
-def test_softmax_of_old_over_all_axes_is_refused(tmp_path):
-    CASES["old"] = ("Softmax", [], {}, 11)
-    try:
-        written(tmp_path / "net.onnx", "old")
-    finally:
-        del CASES["old"]
-    with pytest.raises(SchemaFault, match="one softmax over all axes from 1 on"):
-        net_of(onnx_file.read(tmp_path / "net.onnx"), {})
+def test_an_output_that_others_read(tmp_path):
+    """It is an output of the Caffe net too, which has those that no layer reads."""
+    node, info = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    nodes = [node("Conv", ["x", "w"], ["a"]), node("Relu", ["a"], ["b"]), node("Identity", ["b"], ["c"])]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "three",
+        [info("x", 1, [1, 6, 5, 4])],
+        [info(name, 1, None) for name in "abc"],
+        [onnx.numpy_helper.from_array(KERNEL, "w")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    message, weights = net_of(onnx_file.read(tmp_path / "net.onnx"), {})
+    net = Net(message)
+    net.load(weights)
+    x = np.random.default_rng(0).standard_normal((1, 6, 5, 4)).astype(np.float32)
+    assert net.outputs == ["a", "b", "c"]
+    assert differences(net.forward({"x": x}), run(tmp_path / "net.onnx", {"x": x})) == []
 
 
 def test_sizes_that_an_old_graph_computes(tmp_path):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, operator
-from demitasse.netdef.onnx.operators.lines import along, bordered
+from demitasse.netdef.onnx.operators.lines import along, bordered, permuted
 from demitasse.netdef.onnx.operators.slices import cut
 
 
@@ -18,7 +19,9 @@ def window_of(node: Node, sizes: Sequence[int], kernel: Sequence[int]) -> tuple[
     kernel = list(attrs.get("kernel_shape", kernel))
     stride, dilation = (list(attrs.get(name, [1] * axes)) for name in ("strides", "dilations"))
     pads, auto = list(attrs.get("pads", [0] * 2 * axes)), attrs.get("auto_pad", "NOTSET")
-    if auto in ("SAME_UPPER", "SAME_LOWER") and node.op != "ConvTranspose":
+    if auto in ("SAME_UPPER", "SAME_LOWER") and node.op == "ConvTranspose":
+        attrs.setdefault("output_shape", [n * s for n, s in zip(sizes, stride, strict=True)])
+    elif auto in ("SAME_UPPER", "SAME_LOWER"):
         reach = [
             max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
             for n, k, s, d in zip(sizes, kernel, stride, dilation, strict=True)
@@ -116,8 +119,10 @@ def padded(builder: Builder, out: str, x: Blob, before: list, behind: list) -> B
 @operator("Gemm")
 def _product(builder: Builder, node: Node, inputs: list) -> None:
     x, weight, *bias = inputs
-    if node.attrs.get("transA", 0) or not isinstance(weight, np.ndarray):
-        raise Unsupported("transA, or weights that are computed in the graph")
+    if not isinstance(x, Blob) or not isinstance(weight, np.ndarray) or any(isinstance(b, Blob) for b in bias):
+        raise Unsupported("a product of two values, or a bias that is computed in the graph")
+    if node.attrs.get("transA", 0):
+        x = permuted(builder, x, f"{node.outputs[0]}/turned", [1, 0])
     weight = (weight if node.attrs.get("transB", 0) else weight.T) * node.attrs.get("alpha", 1.0)
     _inner_product(builder, node, x, weight, [b * node.attrs.get("beta", 1.0) for b in bias])
 
@@ -125,9 +130,14 @@ def _product(builder: Builder, node: Node, inputs: list) -> None:
 @operator("MatMul")
 def _matmul(builder: Builder, node: Node, inputs: list) -> None:
     x, weight = inputs
-    if not isinstance(x, Blob) or not isinstance(weight, np.ndarray) or weight.ndim != 2:
-        raise Unsupported("a product of two values; by a constant matrix it would be an InnerProduct")
-    _inner_product(builder, node, x, weight.T, [])
+    if isinstance(weight, np.ndarray) and weight.ndim > 1 and weight.size == math.prod(weight.shape[-2:]):
+        if len(x.shape) >= weight.ndim:
+            _inner_product(builder, node, x, weight.reshape(weight.shape[-2:]).T, [])
+            return
+    if isinstance(x, np.ndarray) and x.ndim == 2 and len(weight.shape) > 1:
+        along(builder, weight, node.outputs[0], {len(weight.shape) - 2: x})
+        return
+    raise Unsupported("a product of two values; by a constant matrix it would be an InnerProduct")
 
 
 def _inner_product(builder, node, x, weight, bias):

@@ -28,6 +28,7 @@ def _lrn(builder: Builder, node: Node, inputs: list) -> None:
 @operator("Resize", "Upsample")
 def _resize(builder: Builder, node: Node, inputs: list) -> None:
     x, *rest = inputs
+    rest.append(np.asarray(node.attrs.get("scales", ()), np.float32))  # of Upsample before opset 9
     given = [value for value in rest if isinstance(value, np.ndarray) and value.size == len(x.shape)]
     if not given:
         raise Unsupported("sizes that are computed in the run")
@@ -35,7 +36,8 @@ def _resize(builder: Builder, node: Node, inputs: list) -> None:
     whole = np.issubdtype(sizes.dtype, np.integer)
     out = [int(n) if whole else math.floor(n * size) for n, size in zip(sizes, x.shape, strict=True)]
     mode, older = node.attrs.get("mode", "nearest"), builder.opset < COORDINATES_SAID
-    usual = "asymmetric" if older and mode == "nearest" else "half_pixel"  # torch meant the latter for "linear"
+    meant = mode == "linear" and builder.producer == "pytorch"  # half pixels, which old files had no word for
+    usual = "asymmetric" if older and not meant else "half_pixel"
     how = node.attrs.get("coordinate_transformation_mode", usual)
     rounding = node.attrs.get("nearest_mode", "floor" if older else "round_prefer_floor")
     scales = [b / a for a, b in zip(x.shape, out, strict=True)] if whole else [float(size) for size in sizes]

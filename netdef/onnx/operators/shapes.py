@@ -64,16 +64,19 @@ def _arg_max(builder: Builder, node: Node, inputs: list) -> None:
 def _softmax(builder: Builder, node: Node, inputs: list) -> None:
     (x,), out, older = inputs, node.outputs[0], builder.opset < AXIS_ALONE
     axis = node.attrs.get("axis", 1 if older else -1)
-    if older and math.prod(x.shape[axis:]) != x.shape[axis]:
-        raise Unsupported(f"one softmax over all axes from {axis} on, as before opset {AXIS_ALONE}")
+    shape, over_all = x.shape, older and math.prod(x.shape[axis:]) != x.shape[axis]
+    if over_all:  # one softmax over all axes from this one on
+        x, axis = reshaped(builder, x, f"{out}/rows", (math.prod(shape[:axis]), math.prod(shape[axis:]))), 1
 
     def fill(spec):
         spec.softmax_param.axis = axis
 
     logarithm = node.op == "LogSoftmax"
-    top = builder.layer("Softmax", [x], f"{out}/softmax" if logarithm else out, fill=fill)
+    top = builder.layer("Softmax", [x], f"{out}/softmax" if logarithm or over_all else out, fill=fill)
     if logarithm:
-        builder.layer("Log", [top], out)
+        top = builder.layer("Log", [top], f"{out}/logarithm" if over_all else out)
+    if over_all:
+        reshaped(builder, top, out, shape)
 
 
 @operator("Concat")
