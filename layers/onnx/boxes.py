@@ -72,9 +72,9 @@ def best_of_images(graph: Graph, images, image: Tensor, score: Tensor, most: int
     count = graph.size(score, 0)
     _, order = best(graph, score, count)
     own = graph.reshape(graph.gather(image, order, 0), [-1, 1]).equals(graph.arange(images))
-    own = graph.cast(own, FLOAT)
+    own = graph.cast(own, INT)
     rank = graph.sum(graph.node("CumSum", own, graph.constant(0, INT)) * own, [1], keep=False)
-    kept = graph.chosen(order, rank <= float(most))
+    kept = graph.chosen(order, rank <= most)
     return best(graph, kept, graph.size(kept, 0), largest=False)[0]
 
 

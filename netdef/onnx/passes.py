@@ -120,14 +120,20 @@ def halve(model: Model) -> None:
 
 
 def _halve_nodes(model: Model) -> None:
+    nodes = []
     for node in model.nodes:
-        if node.op in FLOATS_ONLY and any(len(node.inputs) > i and node.inputs[i] for i in FLOATS_ONLY[node.op]):
-            raise SchemaFault(f"{node.op} '{node.name}' computes in float32 only: leave out --fp16")
+        for i in FLOATS_ONLY.get(node.op, ()):
+            if i < len(node.inputs) and node.inputs[i]:
+                name = f"{node.name}/float32_{i}"
+                nodes.append(Node("Cast", [node.inputs[i]], [name], {"to": "float32"}, name))
+                node.inputs[i] = name
+        nodes.append(node)
         for key, value in node.attrs.items():
             if value == "float32" if isinstance(value, str) else False:
                 node.attrs[key] = "float16"
             elif isinstance(value, np.ndarray) and value.dtype == np.float32:
                 node.attrs[key] = value.astype(np.float16)
+    model.nodes = nodes
     for body in model.bodies:
         body.inputs = {name: ("float16", sizes) for name, (_, sizes) in body.inputs.items()}
         body.outputs = {name: ("float16", sizes) for name, (_, sizes) in body.outputs.items()}

@@ -57,6 +57,32 @@ def test_half_precision(net, tmp_path):
     assert differences(got, expected(net, pixels), 1e-2) == []
 
 
+DETECTOR = """
+layer { name: "loc" type: "Input" top: "loc" input_param { shape { dim: 1 dim: 32 } } }
+layer { name: "conf" type: "Input" top: "conf" input_param { shape { dim: 1 dim: 16 } } }
+layer { name: "prior" type: "Input" top: "prior" input_param { shape { dim: 1 dim: 2 dim: 32 } } }
+layer { name: "found" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "prior" top: "found"
+        detection_output_param { num_classes: 2 nms_param { nms_threshold: 0.4 } keep_top_k: 5 } }
+"""
+
+
+def test_detectors_in_half_precision(tmp_path):
+    """Boxes are suppressed in float32, which is all that ONNX has for it."""
+    net = Net(DETECTOR)
+    net.to_onnx(tmp_path / "net.onnx", fp16=True)
+    places = np.arange(8) * 0.1
+    prior = np.stack([places, places, places + 0.12, places + 0.14], axis=1).reshape(-1)
+    scores = np.float32([0.9, 0.2, 0.5, 0.8, 0.3, 0.6, 0.7, 0.4])
+    inputs = {
+        "loc": np.random.default_rng(0).normal(0, 0.3, (1, 32)).astype(np.float32),
+        "conf": np.stack([1 - scores, scores], axis=1).reshape(1, -1),
+        "prior": np.concatenate([prior, np.full(32, 0.1)]).reshape(1, 2, 32).astype(np.float32),
+    }
+    found = net.forward(inputs)
+    assert found["found"].shape == (1, 1, 5, 7)
+    assert differences(run(tmp_path / "net.onnx", inputs), found, 1e-2) == []
+
+
 @pytest.mark.parametrize("rgb", [False, True])
 def test_the_file_eats_an_image(net, rgb, tmp_path):
     way = Preprocessing(mean=[10, 20, 30], scale=0.017, rgb=rgb, classes=["a", "b"])
