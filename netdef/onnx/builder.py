@@ -12,6 +12,8 @@ from demitasse.proto.errors import SchemaFault
 from demitasse.proto.messages import LayerParameter, NetParameter
 from demitasse.proto.onnx_file import Model, Node
 
+USUAL = 224  # pixels, in messages
+
 
 class Blob(NamedTuple):
     """A value of the net that is built, as opposed to a constant array."""
@@ -36,9 +38,10 @@ class Builder:
             shape = sizes.get(name, shape)
             free = [str(size) for size in shape if not isinstance(size, int)]
             if free:
+                example = [size if isinstance(size, int) else USUAL if axis else 1 for axis, size in enumerate(shape)]
                 raise SchemaFault(
                     f"the input '{name}' has sizes that a run brings ({', '.join(free)}), and a prototxt names all: "
-                    f"give them, as --input {name}=1x3x224x224"
+                    f"give them, as --input {name}={'x'.join(map(str, example))}"
                 )
             layer = self.net.layer.add(name=name, type="Input", top=[name])
             layer.input_param.shape.add(dim=shape)

@@ -107,6 +107,11 @@ def test_sizes_that_change_later_are_checked_again():
     scale = build("type: 'Scale' bottom: 'd' top: 'a'", IMAGE)
     with pytest.raises(ShapeFault, match=r"\(4,\) is there"):
         scale.infer([(1, 4, 8, 8)])
+    shift = build(
+        "type: 'Scale' bottom: 'd' bottom: 'e' top: 'a' scale_param { axis: 0 bias_term: true }", (2, 3), (2, 3)
+    )
+    with pytest.raises(ShapeFault, match=r"of which \(2, 3\) cannot span axis 0"):
+        shift.infer([(4, 3), (4, 3)])  # bottom 1 has grown too, the learned shift has not
 
 
 def test_coefficients_of_max_are_ignored_with_advice():
