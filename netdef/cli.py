@@ -54,6 +54,7 @@ def _convert(options) -> None:
         inputs = tools.complete_inputs(options.source, _shapes(options.input), "TEST")
         print(onnx.export_file(options, inputs))
         return
+    onnx.require_unused(options)
     if options.source.lower().endswith(".onnx"):
         print(onnx.import_file(options.source, options.target, _shapes(options.input)))
         return

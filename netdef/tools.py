@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 from demitasse.layers.layer import Shape, layer_class, layer_types
 from demitasse.netdef.diff import diff_nets, diff_weights
 from demitasse.netdef.graph import label_of
 from demitasse.netdef.phase import filter_net
+from demitasse.netdef.plan import Plan
 from demitasse.netdef.wording import shape_text
 from demitasse.proto import upgrade as generations
-from demitasse.proto.errors import GraphFault, NetError, SchemaFault, WeightsFault, printable
+from demitasse.proto.errors import GraphFault, NetError, SchemaFault, ShapeFault, WeightsFault, printable
 from demitasse.proto.files import map_file, replacing
 from demitasse.proto.messages import NetParameter, SolverParameter
 from demitasse.proto.text import format as format_message
@@ -22,7 +24,8 @@ IMAGE_AXES = 4
 
 
 def complete_inputs(net: str, shapes: Mapping[str, Shape], phase: str) -> dict[str, Shape]:
-    """Where a data layer's image is given a size, its other tops are taken to be label maps of that size.
+    """Where a data layer's image is given a size, its other tops are taken to be label maps of that size, or, where
+    these do not fit, a label for each item.
 
     SchemaFault for a size without the batch.
     """
@@ -42,7 +45,22 @@ def complete_inputs(net: str, shapes: Mapping[str, Shape], phase: str) -> dict[s
         batch = given[0]
         label = (batch[0], 1, *batch[2:]) if len(batch) == IMAGE_AXES else batch[:1]
         complete.update((top, label) for top in layer.top if top not in shapes)
+    if len(complete) > len(shapes) and not _fits(net, phase, complete):
+        complete |= {top: shape[:1] for top, shape in complete.items() if top not in shapes}
     return complete
+
+
+def _fits(net: str, phase: str, shapes: Mapping[str, Shape]) -> bool:
+    """Whether no layer refuses the sizes that follow from these."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            Plan(net, phase, inputs=shapes).close()
+        except ShapeFault:
+            return False
+        except NetError:
+            pass  # of another kind, which is told when the net is built
+    return True
 
 
 def input_hint(net: str, inputs: Mapping[str, Shape], error: NetError) -> str:

@@ -78,6 +78,8 @@ def read_grads(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
 
 def _read(path):
     data = map_file(path)
+    if os.fspath(path).lower().endswith(".onnx"):
+        raise fault(path, "an ONNX file: convert it to a folder, which then holds a prototxt and its caffemodel")
     kind = kind_of(data, path, _NEEDED)
     net = None
     if kind == "protobuf":

@@ -53,6 +53,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--classes", metavar="FILE", help="the classes' names, a line each, for the file's metadata")
 
 
+def require_unused(options: argparse.Namespace) -> None:
+    """SchemaFault for an option that is for writing an .onnx file, where none is written."""
+    flags = ("weights", "outputs", "fixed", "fold", "fp16", "preprocess", "mean", "rgb", "resize", "classes")
+    given = [f"--{name}" for name in flags if getattr(options, name)] + ["--scale"] * (options.scale != 1)
+    if given:
+        what = f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} for writing a net as an .onnx file"
+        raise SchemaFault(f"{what}, and {printable(options.target)} is none")
+
+
 def export_file(options: argparse.Namespace, inputs: dict) -> str:
     """Write a prototxt with its weights as an ONNX file; returns what to tell the user.
 

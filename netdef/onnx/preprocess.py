@@ -12,6 +12,7 @@ import numpy as np
 
 from demitasse.proto.errors import SchemaFault
 from demitasse.proto.onnx_file import Model, Node
+from demitasse.proto.warning import warn
 
 
 @dataclass
@@ -42,6 +43,10 @@ class Preprocessing:
             model.metadata["scale"] = f"{self.scale:g}"
         if self.resize:
             model.metadata["resize"] = "x".join(map(str, self.resize))
+        scores = {shape[1] for _, shape in model.outputs.values() if len(shape) > 1 and isinstance(shape[1], int)}
+        if self.classes and max(scores, default=0) > 1 and len(self.classes) not in scores:
+            there = " or ".join(map(str, sorted(scores)))
+            warn(f"{len(self.classes):,} classes are named, and the net gives {there} scores: a name for each is meant")
         if self.classes:
             model.metadata["classes"] = "\n".join(self.classes)
 

@@ -46,6 +46,8 @@ def test_there_and_back(small, tmp_path, capsys):
         (["net.onnx", "out", "--input", "data=1x3x12"], "--input data=1x3x12: the file's 'data' has 4 axes, batchx3x"),
         (["net.onnx", "out", "--input", "dat=1x3x12x14"], "has no input 'dat', its inputs are data"),
         (["net.onnx", "x.npz"], "give a folder"),
+        (["net.onnx", "out", "--fold", "--scale=2"], "--fold, --scale are for writing a net as an .onnx file, and"),
+        (["net.prototxt", "x.onnx", "--weights=net.onnx"], "net.onnx: an ONNX file: convert it to a folder"),
         (
             ["net.prototxt", "x.onnx", "--outputs=polo"],
             "--outputs polo: the net has no blob 'polo' (did you mean 'pool'?)",
@@ -56,8 +58,10 @@ def test_there_and_back(small, tmp_path, capsys):
 )
 def test_what_cannot_be_meant_is_said(small, words, said, tmp_path, capsys):
     small.to_onnx(tmp_path / "net.onnx")
-    weights = ["--weights", "net.caffemodel"] if words[0] == "net.prototxt" else []
-    assert convert(tmp_path, *words, *weights) == 2
+    if words[0] == "net.prototxt":
+        words = [words[0], words[1], "--weights", str(tmp_path / "net.caffemodel"), *words[2:]]
+    words = [word.replace("--weights=", f"--weights={tmp_path}/") for word in words]
+    assert convert(tmp_path, *words) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
 
@@ -83,6 +87,29 @@ def test_what_was_written_here_comes_back_in_other_sizes(tmp_path):
     message, _ = net_of(onnx_file.read(tmp_path / "net.onnx"), {"data": (2, 3, 12, 14)})
     assert Net(message).shapes["up"] == (2, 4, 12, 14)
     assert [layer.type for layer in message.layer] == [layer.type for layer in net.plan.message.layer]
+
+
+def test_classes_that_are_no_scores_are_told(small, tmp_path):
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    with pytest.warns(UserWarning, match="2 classes are named, and the net gives 5 scores"):
+        convert(tmp_path, "net.prototxt", "net.onnx", "--weights", "net.caffemodel", "--classes", "classes.txt")
+
+
+TRAINED = """
+layer { name: "d" type: "Data" top: "x" top: "label" data_param { source: "gone" batch_size: 4 } }
+layer { name: "score" type: "InnerProduct" bottom: "x" top: "score" inner_product_param { num_output: 5 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" }
+"""
+
+
+def test_labels_of_items_take_the_place_of_data(tmp_path):
+    (tmp_path / "net.prototxt").write_text(TRAINED)
+    Net(TRAINED, inputs={"x": (1, 3, 4, 5), "label": (1,)}).save(tmp_path / "net.caffemodel")
+    words = ["--weights", "net.caffemodel", "--input", "x=1x3x4x5"]
+    assert convert(tmp_path, "net.prototxt", "net.onnx", *words) == 0
+    assert onnx_file.read(tmp_path / "net.onnx").inputs["label"][1] == ["batch"]
+    assert convert(tmp_path, "net.prototxt", "net.onnx", *words, "--outputs=score") == 0
+    assert list(onnx_file.read(tmp_path / "net.onnx").inputs) == ["x"]
 
 
 def test_refusals_are_one_line(small, tmp_path, capsys):

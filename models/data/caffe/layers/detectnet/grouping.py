@@ -59,9 +59,9 @@ def _groups(graph: Graph, voters: Tensor, same: Tensor, most: int, votes: int, e
     for _ in range(math.ceil(math.log2(max(most, 2)))):
         reach = graph.cast(graph.node("MatMul", reach, reach) > 0.0, FLOAT)
     first = graph.sum(reach * graph.cast(other < own, FLOAT), [1], keep=False).equals(0.0)
-    reach = graph.cast(reach, DOUBLE)
-    count = graph.sum(reach, [1], keep=False)
-    means = graph.node("Round", graph.node("MatMul", reach, voters) / graph.reshape(count, [-1, 1]))
+    count = graph.cast(graph.sum(reach, [1], keep=False), DOUBLE)
+    total = graph.node("MatMul", reach, graph.cast(voters, FLOAT))  # of whole numbers, so exact
+    means = graph.node("Round", graph.cast(total, DOUBLE) / graph.reshape(count, [-1, 1]))
     counted = first & (count > float(votes))
     begin, size = columns(graph, means, 0, 2), columns(graph, means, 2, 4)
     room = graph.node("Round", size * eps)
