@@ -21,6 +21,10 @@ from demitasse.layers.field_boxes import (
     normalisation,
 )
 from demitasse.layers.layer import Layer
+from demitasse.layers.onnx.boxes import at, column, columns, corners, nms
+from demitasse.layers.onnx.boxes import best as first
+from demitasse.layers.onnx.graph import FLOAT, INT
+from demitasse.layers.onnx.windows import LOWEST
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
@@ -63,6 +67,51 @@ class BoxOutput(Layer):
 
     def backward(self, dys, need):
         return [None] * len(need)
+
+    def to_onnx(self, graph, xs):
+        param, images = self.param, graph.size(xs[0], 0)
+        found = [self._of_map_in(graph, x, i) for i, x in enumerate(xs)]
+        boxes, score = (graph.concat([each[i] for each in found], 1) for i in (0, 1))
+        sides = columns(graph, boxes, 2, 4) - columns(graph, boxes, 0, 2)
+        large = graph.node("ReduceMin", sides, axes=[-1], keepdims=0) >= float(param.min_size)
+        score = graph.where(large & (score >= param.fg_thr), score, LOWEST)
+        if param.max_nms_num:
+            score, order = first(graph, score, graph.smaller(graph.size(score, 1), param.max_nms_num), axis=1)
+            order = graph.node("Unsqueeze", order, graph.constant([-1], INT))
+            boxes = graph.node("GatherND", boxes, order, batch_dims=1)
+        index = nms(graph, boxes, graph.reshape(score, [images, 1, -1]), param.iou_thr, param.max_post_nms_num or None)
+        place = column(graph, index, 0), column(graph, index, 2)
+        number = graph.reshape(graph.cast(place[0], FLOAT), [-1, 1])
+        rows = graph.concat([number, at(graph, boxes, *place), graph.reshape(at(graph, score, *place), [-1, 1])], 1)
+        none = graph.where(graph.size(rows, 0).equals(0), graph.constant([1], INT), graph.constant([0], INT))
+        tops = []
+        for width, instead in ((5, [[0, 1, 1, 10, 10]]), (6, [[0.0] * 6])):
+            spare = graph.slice(graph.constant(instead), [0], [none], [0])
+            top = graph.concat([columns(graph, rows, 0, width), spare], 0)
+            tops.append(graph.reshape(top, [-1, width, 1, 1]))
+        return tops[: len(self.spec.top)]
+
+    def _of_map_in(self, graph, x, i):
+        """`_of_map` in a graph."""
+        param, classes = self.param, x.shape[1] - 4
+        images, _, *size = graph.sizes(x)
+        scores = graph.slice(x, [1], [classes], [1])
+        scores = graph.maximum(scores, [1], keep=False) - graph.gather(x, graph.constant(0, INT), 1)
+        mean, deviation = self.regression
+        begins, ends = [], []
+        for axis, (field, n) in enumerate(((param.field_w[i], size[1]), (param.field_h[i], size[0]))):
+            move, grow = (
+                graph.gather(x, graph.constant(classes + j, INT), 1) * deviation[j] + mean[j] for j in (axis, axis + 2)
+            )
+            near, ratio, stride = 1 / param.field_xyr, math.log(param.field_whr), float(param.downsample_rate[i])
+            place = graph.reshape(graph.cast(graph.arange(n), FLOAT), [1, -1] if axis == 0 else [-1, 1])
+            middle = graph.clip(move, -near, near) * float(field) + (place + 0.5) * stride
+            length = graph.node("Exp", graph.clip(grow, -ratio, ratio)) * float(field)
+            begin = graph.clip(middle - length * 0.5, 0.0)
+            begins.append(begin)
+            ends.append(graph.node("Min", begin + length, graph.scalar(graph.as_float(n) * stride)))
+        boxes = corners(graph, *begins, *ends)
+        return graph.reshape(boxes, [images, -1, 4]), graph.reshape(scores, [images, -1])
 
     def _of_map(self, x, i):
         """(corners (N, P, 4), scores (N, P)) of the boxes of map i."""

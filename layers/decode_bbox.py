@@ -13,6 +13,7 @@ import math
 
 from demitasse.layers.field_boxes import denormalised, normalisation
 from demitasse.layers.layer import Layer
+from demitasse.layers.onnx.boxes import columns
 from demitasse.proto.errors import DataFault, ShapeFault
 
 
@@ -49,6 +50,20 @@ class DecodeBBox(Layer):
                 raise DataFault("no proposal is left for the next stage: all came out upside down, or are true boxes")
             moved = moved[good]
         return [moved.reshape(len(moved), *xs[1].shape[1:])]
+
+    def to_onnx(self, graph, xs):
+        """As in TEST, where every roi stays."""
+        rows = graph.size(xs[1], 0)
+        deltas, rois = (graph.reshape(x, [rows, -1]) for x in xs[:2])
+        mean, deviation = (graph.constant(numbers) for numbers in self.regression)
+        deltas = columns(graph, deltas, 4, 8) * deviation + mean
+        first, last = columns(graph, rois, 1, 3), columns(graph, rois, 3, 5)
+        centre, size = (first + last) * 0.5, last - first + 1.0
+        centre = centre + columns(graph, deltas, 0, 2) * size
+        size = size * graph.node("Exp", columns(graph, deltas, 2, 4))
+        first = centre - (size - 1.0) * 0.5
+        moved = graph.concat([columns(graph, rois, 0, 1), first, first + size - 1.0], 1)
+        return [graph.reshape(moved, [rows, 5, *[1] * (len(xs[1].shape) - 2)])]
 
     def backward(self, dys, need):
         return [None] * len(need)

@@ -10,7 +10,11 @@ Source: "Deformable convolutional networks" (Dai et al., 2017), 2.1; the fields 
 
 import math
 
+import numpy as np
+
 from demitasse.layers.layer import Layer, Param
+from demitasse.layers.onnx.graph import FLOAT, INT
+from demitasse.layers.onnx.sampling import sampled as sampled_in
 from demitasse.layers.sampling import corners_of, image_gradient, point_gradients, sampled
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
@@ -94,6 +98,29 @@ class DeformableConvolution(Layer):
             stacked = self.xp.stack(gradients).reshape(len(groups), 2, shape[0], self.param.kernel_size**2, area)
             doffsets = stacked.transpose(2, 0, 3, 1, 4).astype(dys[0].dtype).reshape(offsets_shape)
         return [dx, doffsets]
+
+    def to_onnx(self, graph, xs):
+        (x, offsets), param, window = xs, self.param, self.param.kernel_size**2
+        (images, channels, *size), (_, _, *out) = graph.sizes(x), graph.sizes(offsets)
+        moved = graph.reshape(offsets, [-1, window, 2, *out])  # of each image and group
+        steps = np.arange(param.kernel_size) * param.dilation - param.pad
+        points = []
+        for axis, n in enumerate(out):
+            own = np.repeat(steps, param.kernel_size) if axis == 0 else np.tile(steps, param.kernel_size)
+            place = graph.reshape(
+                graph.cast(graph.arange(n), FLOAT) * float(param.stride), [-1, 1] if axis == 0 else [1, -1]
+            )
+            place = graph.constant(own.reshape(-1, 1, 1)) + place
+            points.append(
+                graph.reshape(graph.gather(moved, graph.constant(axis, INT), 2) + place, [-1, window * out[0] * out[1]])
+            )
+        groups = graph.reshape(x, [-1, channels // param.deformable_group, *size])
+        columns = sampled_in(graph, groups, *points)
+        rows = math.prod(self.params[0].shape[1:])
+        columns = graph.reshape(columns, [images, param.group, rows, -1])
+        weights = graph.param(0, (param.group, param.num_output // param.group, rows))
+        y = graph.reshape(graph.node("MatMul", weights, columns), [images, param.num_output, *out])
+        return [y + graph.param(1, (param.num_output, 1, 1)) if param.bias_term else y]
 
     def macs(self, bottom_shapes, top_shapes):
         return math.prod(top_shapes[0]) * math.prod(self.params[0].shape[1:])

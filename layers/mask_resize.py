@@ -10,7 +10,10 @@ sizes of the feature maps.
 """
 
 from demitasse.layers.layer import Layer
+from demitasse.layers.onnx.graph import FLOAT, INT
 from demitasse.proto.errors import SchemaFault, ShapeFault
+
+DOUBLE = "float64"
 
 
 class MaskResize(Layer):
@@ -46,6 +49,24 @@ class MaskResize(Layer):
     def backward(self, dys, need):
         rows, columns = self.saved
         return [self.xp.matmul(rows.T, self.xp.matmul(dys[0], columns)) if need[0] else None]
+
+    def to_onnx(self, graph, xs):
+        param, (height, width) = self.spec.mask_resize_param, graph.sizes(xs[0])[2:]
+        sides = ((height, param.factor_height, param.output_height), (width, param.factor_width, param.output_width))
+        rows, columns = (self._onnx_matrix(graph, *side) for side in sides)
+        y = graph.node("MatMul", xs[0], graph.transpose(columns, [1, 0]))
+        return [graph.node("MatMul", rows, y)]
+
+    def _onnx_matrix(self, graph, size, factor, out):
+        """`_matrix` in the graph."""
+        size = graph.vector([size])
+        length = graph.cast(size, DOUBLE)
+        count = graph.cast(length * factor, INT) if factor > 0 else graph.constant([out], INT)
+        position = graph.cast(graph.arange(count), DOUBLE) * (length / graph.cast(count, DOUBLE))
+        inside = graph.reshape(graph.cast(position <= length - 0.5, DOUBLE), [-1, 1])
+        held = graph.reshape(graph.node("Min", position, length - 1.0), [-1, 1])
+        near = 1.0 - graph.node("Abs", held - graph.cast(graph.arange(size), DOUBLE))
+        return graph.cast(inside * graph.clip(near, 0.0), FLOAT)
 
     def _matrix(self, size, out, dtype):
         """(out, size): the part of each pixel of the bottom in each of the top, along an axis."""

@@ -8,6 +8,8 @@ each axis, with zeros outside the image, so a region is a matrix from the left (
 Source: "Instance-aware semantic segmentation via multi-task network cascades" (Dai et al., 2016), 3.2.
 """
 
+from demitasse.layers.onnx.boxes import column
+from demitasse.layers.onnx.graph import FLOAT, INT
 from demitasse.layers.regions import RegionLayer
 
 
@@ -45,6 +47,24 @@ class ROIWarping(RegionLayer):
             drois *= self.spec.roi_warping_param.spatial_scale
             drois = drois.reshape(shape)
         return [dx, drois]
+
+    def to_onnx(self, graph, xs):
+        x, rois = xs[0], graph.reshape(xs[1], [graph.size(xs[1], 0), 5])
+        image = graph.cast(column(graph, rois, 0), INT)
+        rows, columns = (self._onnx_weights(graph, rois, axis, graph.size(x, 3 - axis)) for axis in (1, 0))
+        seen = graph.node("MatMul", graph.node("Unsqueeze", rows, graph.constant([1], INT)), graph.gather(x, image, 0))
+        columns = graph.node("Unsqueeze", graph.transpose(columns, [0, 2, 1]), graph.constant([1], INT))
+        return [graph.node("MatMul", seen, columns)]
+
+    def _onnx_weights(self, graph, rois, axis, size):
+        """The first of `_weights` in the graph."""
+        first, last = (column(graph, rois, i + axis) * self.spec.roi_warping_param.spatial_scale for i in (1, 3))
+        side = graph.node("Max", last - first, graph.constant(1.0))
+        count = self.cell_counts[1 - axis]
+        shares = graph.constant([[[i / count] for i in range(count)]])
+        first, side = (graph.reshape(each, [-1, 1, 1]) for each in (first, side))
+        away = graph.node("Abs", first + side * shares - graph.cast(graph.arange(size), FLOAT))
+        return graph.clip(1.0 - away, 0.0)
 
     def _shares(self, axis, dtype):
         """Where the cells' samples lie along x (axis 0) or y (1), as shares of the region's side."""

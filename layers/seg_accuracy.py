@@ -8,8 +8,11 @@ nor do classes that are neither there nor found.
 Source: measures of "Fully convolutional networks for semantic segmentation" (Long et al., 2015).
 """
 
+import numpy as np
+
 from demitasse.layers.labels import check_labels
 from demitasse.layers.layer import Layer
+from demitasse.layers.onnx.graph import FLOAT, INT
 from demitasse.proto.errors import ShapeFault
 
 
@@ -50,3 +53,27 @@ class SegAccuracy(Layer):
 
     def backward(self, dys, need):
         return [None, None]
+
+    def to_onnx(self, graph, xs):
+        """Of this batch alone: the counts of those before it are not part of a graph."""
+        (scores, labels), ignored = xs, self.spec.seg_accuracy_param.ignore_label
+        classes = scores.shape[1]
+        numbers = graph.constant(range(classes), INT)
+        found = graph.node("ArgMax", scores, axis=1, keepdims=0, dtype=INT)
+        found, labels = (graph.reshape(each, [-1, 1]) for each in (found, graph.cast(labels, INT)))
+        of_answer, of_class = (graph.cast(each.equals(numbers), FLOAT) for each in (found, labels))
+        for label in ignored:
+            of_class = of_class * graph.where(labels.equals(label), 0.0, 1.0)
+        counts = graph.node("MatMul", graph.transpose(of_class, [1, 0]), of_answer)
+        right = graph.sum(counts * graph.constant(np.eye(classes)), [1], keep=False)
+        of_class, of_answer = (graph.sum(counts, [axis], keep=False) for axis in (1, 0))
+        union = of_class + of_answer - right
+
+        def share(part, whole):
+            return graph.sum(part, [0]) / graph.clip(graph.sum(whole, [0]), 1.0)
+
+        def mean(whole):
+            return share(right / graph.clip(whole, 1.0), graph.where(whole > 0.0, 1.0, 0.0))
+
+        measures = [share(right, of_class), mean(of_class), mean(union)]
+        return [graph.reshape(graph.concat(measures, 0), [1, 1, 1, 3])]

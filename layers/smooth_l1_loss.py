@@ -54,6 +54,16 @@ class SmoothL1Loss(LossLayer):
         dx = slope * scale
         return [dx if need[0] else None, -dx.reshape(shape) if need[1] else None, *(None for _ in need[2:])]
 
+    def to_onnx(self, graph, xs):
+        shape = graph.sizes(xs[0])
+        xs = [xs[0], *(graph.reshape(x, shape) for x in xs[1:])]
+        difference = self._weighted(xs[0] - xs[1], xs[2:3])
+        size, square = graph.node("Abs", difference), float(self.square)
+        losses = graph.where(size < 1 / square, size * size * (0.5 * square), size - 0.5 / square)
+        losses = self._weighted(losses, xs[3:])
+        total = graph.sum(losses, range(len(shape)), keep=False) / graph.scalar(graph.larger(shape[0], 1))
+        return [total, graph.sum(losses, [1])][: max(1, len(self.spec.top))]
+
     @staticmethod
     def _weighted(x, weights):
         for each in weights:

@@ -12,9 +12,13 @@ between whose pixels is interpolated; 0 outside.  (The paper's map has columns f
 Source: "Spatial transformer networks" (Jaderberg et al., 2015); the fields of daerduoCarey's SpatialTransformerLayer.
 """
 
+import itertools
 import math
 
 from demitasse.layers.layer import Layer
+from demitasse.layers.onnx.graph import FLOAT
+from demitasse.layers.onnx.sampling import sampled as sampled_in
+from demitasse.layers.onnx.tensor import Tensor
 from demitasse.layers.sampling import corners_of, image_gradient, point_gradients, sampled
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
@@ -75,6 +79,27 @@ class SpatialTransformer(Layer):
             free = [column for column, given in zip(whole, self.given, strict=True) if given is None]
             dtheta = self.xp.stack(free, axis=1).astype(dy.dtype).reshape(theta_shape) if free else None
         return [dx, dtheta]
+
+    def to_onnx(self, graph, xs):
+        x, theta = xs
+        (images, channels, *size), own = graph.sizes(x), self._size(x.shape)
+        height, width = (graph.size(x, 2 + i) if n is None else n for i, n in enumerate(own))
+        theta, free = graph.reshape(theta, [images, -1]), itertools.count()
+        numbers = [
+            graph.slice(theta, [i], [i + 1], [1]) if given is None else float(given)
+            for given, i in ((given, next(free) if given is None else 0) for given in self.given)
+        ]
+        v, u = (graph.cast(graph.arange(n), FLOAT) * 2.0 / graph.as_float(n) - 1.0 for n in (height, width))
+        v, u = graph.reshape(v, [1, -1, 1]), graph.reshape(u, [1, 1, -1])
+        points = []
+        for axis, n in enumerate(size):
+            a, b, c = (
+                graph.reshape(t, [images, 1, 1]) if isinstance(t, Tensor) else t
+                for t in numbers[3 * axis : 3 * axis + 3]
+            )
+            point = (v * a + u * b + c + 1.0) * (graph.as_float(n) * 0.5) + (v + u) * 0.0
+            points.append(graph.reshape(point + graph.filled([images, 1, 1]), [images, -1]))
+        return [graph.reshape(sampled_in(graph, x, *points), [images, channels, height, width])]
 
     def _corners(self, shape, theta):
         """The positions (P, 3) of the top's pixels, each with a 1, and the bottom's pixels around what they show."""
