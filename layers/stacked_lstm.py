@@ -60,6 +60,13 @@ class StackedLSTM(Layer):
                 dy = self.be.dropout_backward(dy, masks[k - 1], self.ratio)
         return [dy if need[0] else None, None]
 
+    def to_onnx(self, graph, xs):
+        y, cont = xs
+        for k, lstm in enumerate(self.lstms):
+            (y,) = lstm.in_onnx(graph, [y, cont], [graph.param(3 * k + i) for i in range(3)])
+            y.shape = (*xs[0].shape[:2], lstm.size)
+        return [y]
+
     def macs(self, bottom_shapes, top_shapes):
         above = [top_shapes[0], bottom_shapes[1]]
         return sum(lstm.macs(above if k else bottom_shapes, top_shapes) for k, lstm in enumerate(self.lstms))

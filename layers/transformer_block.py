@@ -13,6 +13,8 @@ import math
 
 from demitasse.layers.layer import Layer, Param
 from demitasse.layers.layer_norm import LayerNorm
+from demitasse.layers.onnx.graph import INT
+from demitasse.layers.onnx.windows import LOWEST
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import FillerParameter, LayerParameter, TransformerBlockParameter
 
@@ -74,6 +76,36 @@ class TransformerBlock(Layer):
         dmixed = self._back(self._undropped(dx, mask, ratio), mixed, 1)
         dnormal = self._back(self._attention_back(dmixed, *attention), normal, 0)
         return [dx + self.norm.derivative(dnormal, normal, spread) if need[0] else None]
+
+    def to_onnx(self, graph, xs):
+        (x,), param = xs, self.param
+        items, steps, size = graph.sizes(x)
+        heads, each = param.heads, size // param.heads
+
+        def times(y, i):
+            weights, bias = self.params[2 * i], graph.param(2 * i + 1)
+            return graph.node("MatMul", y, graph.transpose(graph.param(2 * i, weights.shape), [1, 0])) + bias
+
+        def normal(y):
+            y = y - graph.mean(y, [2])
+            return y / graph.node("Sqrt", graph.mean(y * y, [2]) + self.norm.spec.layer_norm_param.epsilon)
+
+        packed = graph.reshape(times(normal(x), 0), [items, steps, 3, heads, each])
+        query, key, value = (graph.gather(packed, graph.constant(i, INT), 2) for i in range(3))
+        query, value = (graph.transpose(part, [0, 2, 1, 3]) for part in (query, value))
+        scores = graph.node("MatMul", query, graph.transpose(key, [0, 2, 3, 1])) / math.sqrt(each)
+        step = graph.arange(steps)
+        earlier = graph.reshape(step, [-1, 1]) >= graph.reshape(step, [1, -1])
+        weights = graph.node("Softmax", graph.where(earlier, scores, LOWEST), axis=3)
+        mixed = graph.transpose(graph.node("MatMul", weights, value), [0, 2, 1, 3])
+        x = x + times(graph.reshape(mixed, [items, steps, size]), 1)
+        hidden = times(normal(x), 2)
+        if param.activation == TransformerBlockParameter.RELU:
+            active = graph.node("Relu", hidden)
+        else:
+            bent = graph.node("Tanh", (hidden + hidden * hidden * hidden * CUBE) * SMOOTH)
+            active = hidden * 0.5 * (bent + 1.0)
+        return [x + times(active, 3)]
 
     def macs(self, bottom_shapes, top_shapes):
         items, steps, size = bottom_shapes[0]
