@@ -8,9 +8,8 @@ Params: weights (num_output, C / group, kernel_size, kernel_size) and, with bias
 Source: "Deformable convolutional networks" (Dai et al., 2017), 2.1; the fields of its Caffe forks.
 """
 
+import itertools
 import math
-
-import numpy as np
 
 from demitasse.layers.layer import Layer, Param
 from demitasse.layers.onnx.graph import FLOAT, INT
@@ -103,14 +102,13 @@ class DeformableConvolution(Layer):
         (x, offsets), param, window = xs, self.param, self.param.kernel_size**2
         (images, channels, *size), (_, _, *out) = graph.sizes(x), graph.sizes(offsets)
         moved = graph.reshape(offsets, [-1, window, 2, *out])  # of each image and group
-        steps = np.arange(param.kernel_size) * param.dilation - param.pad
+        sides = range(-param.pad, param.kernel_size * param.dilation - param.pad, param.dilation)
+        pixels = list(itertools.product(sides, sides))
         points = []
         for axis, n in enumerate(out):
-            own = np.repeat(steps, param.kernel_size) if axis == 0 else np.tile(steps, param.kernel_size)
-            place = graph.reshape(
-                graph.cast(graph.arange(n), FLOAT) * float(param.stride), [-1, 1] if axis == 0 else [1, -1]
-            )
-            place = graph.constant(own.reshape(-1, 1, 1)) + place
+            shape = [-1, 1] if axis == 0 else [1, -1]
+            place = graph.reshape(graph.cast(graph.arange(n), FLOAT) * float(param.stride), shape)
+            place = graph.constant([[[pixel[axis]]] for pixel in pixels]) + place
             points.append(
                 graph.reshape(graph.gather(moved, graph.constant(axis, INT), 2) + place, [-1, window * out[0] * out[1]])
             )

@@ -8,8 +8,6 @@ nor do classes that are neither there nor found.
 Source: measures of "Fully convolutional networks for semantic segmentation" (Long et al., 2015).
 """
 
-import numpy as np
-
 from demitasse.layers.labels import check_labels
 from demitasse.layers.layer import Layer
 from demitasse.layers.onnx.graph import FLOAT, INT
@@ -65,7 +63,9 @@ class SegAccuracy(Layer):
         for label in ignored:
             of_class = of_class * graph.where(labels.equals(label), 0.0, 1.0)
         counts = graph.node("MatMul", graph.transpose(of_class, [1, 0]), of_answer)
-        right = graph.sum(counts * graph.constant(np.eye(classes)), [1], keep=False)
+        right = graph.sum(
+            counts * graph.constant([[i == j for j in range(classes)] for i in range(classes)]), [1], keep=False
+        )
         of_class, of_answer = (graph.sum(counts, [axis], keep=False) for axis in (1, 0))
         union = of_class + of_answer - right
 

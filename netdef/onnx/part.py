@@ -25,7 +25,9 @@ class Part:
         self.steps = _needed(plan, [plan.newest[name] for name in outputs]) if outputs else plan.steps
         self.values: list[Value] = [value for step in self.steps for value in step.tops]
         self.newest = {value.name: value for value in self.values}
-        self.inputs = {value.name: value for step in self.steps if step.is_input for value in step.tops}
+        given = [value for step in self.steps if step.is_input for value in step.tops]
+        read = {value for step in self.steps for value in step.bottoms}
+        self.inputs = {value.name: value for value in given if value in read or not outputs}
         self.message = NetParameter()
         self.message.CopyFrom(plan.message)
         if outputs:
