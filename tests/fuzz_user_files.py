@@ -87,7 +87,39 @@ def _onnx(folder: Path) -> list[bytes]:
     model = onnx_file.read(folder / "net.onnx")
     model.metadata = {}  # so that it is read as another program's
     onnx_file.write(folder / "other.onnx", model)
-    return [(folder / name).read_bytes() for name in ("net.onnx", "other.onnx")]
+    onnx_file.write(folder / "foreign.onnx", _foreign())
+    return [(folder / name).read_bytes() for name in ("net.onnx", "other.onnx", "foreign.onnx")]
+
+
+def _foreign():
+    """A graph of operators that are not written here, with what it computes of shapes."""
+    from demitasse.proto.onnx_file import Model, Node
+
+    def whole(*numbers):
+        return np.array(numbers, np.int64)
+
+    arrays = {
+        **{"pads": whole(0, 0, 1, 2, 0, 0, 2, 1), "sizes": whole(1, 2, 7, 5), "places": whole(1, 0, 1)},
+        **{"from": whole(0, 6), "to": whole(6, 0), "axes": whole(2, 3), "by": whole(2, -2), "times": whole(1, 2, 1, 1)},
+        **{"two": np.ones(2, np.float32), "weight": np.ones((4, 3, 2, 2), np.float32), "one": whole(1)},
+    }
+    nodes = [
+        Node("Pad", ["d", "pads"], ["p"], {"mode": "reflect"}),
+        Node("Resize", ["p", "", "", "sizes"], ["r"], {"mode": "cubic"}),
+        Node("InstanceNormalization", ["r", "two", "two"], ["n"]),
+        Node("Slice", ["n", "from", "to", "axes", "by"], ["s"]),
+        Node("Tile", ["s", "times"], ["t"]),
+        Node("ConvTranspose", ["t", "weight"], ["c"], {"strides": [2, 2], "output_shape": [7, 6]}),
+        Node("Gather", ["c", "places"], ["g"], {"axis": 1}),
+        Node("AveragePool", ["g"], ["a"], {"kernel_shape": [2, 2], "pads": [0, 1, 1, 0]}),
+        Node("ReduceMax", ["a"], ["m"], {"axes": [1]}),
+        Node("Shape", ["a"], ["shape"]),
+        Node("ConstantOfShape", ["shape"], ["ones"], {"value": np.ones(1, np.float32)}),
+        Node("Expand", ["m", "shape"], ["e"]),
+        Node("Div", ["ones", "e"], ["y"]),
+    ]
+    inputs, outputs = {"d": ("float32", [1, 2, 6, 6])}, {"y": ("float32", [None] * 4)}
+    return Model(nodes, arrays, inputs, outputs)
 
 
 def _back(path: Path) -> None:

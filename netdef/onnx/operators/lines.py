@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from demitasse.netdef.onnx.builder import Blob, Builder, Unsupported
 
+LARGEST = 2**26  # numbers in a matrix
 CUBIC = -0.75  # ONNX's cubic_coeff_a, where a node does not say it
 
 
@@ -41,14 +42,24 @@ def _times(builder: Builder, x: Blob, out: str, matrix: np.ndarray) -> Blob:
     return builder.layer("InnerProduct", [x], out, [matrix], fill)
 
 
-def chosen(length: int, places: np.ndarray) -> np.ndarray:
+def chosen(length: int, places: Sequence[int] | np.ndarray) -> np.ndarray:
     """The matrix (number of places, length) that takes entries of a line by their places."""
-    return np.eye(length, dtype=np.float32)[places]
+    _require_small(len(places), length)
+    matrix = np.zeros((len(places), length), np.float32)
+    matrix[np.arange(len(places)), np.asarray(places)] = 1
+    return matrix
+
+
+def _require_small(rows: int, columns: int) -> None:
+    """Unsupported for a matrix that no net would have."""
+    if rows * columns > LARGEST:
+        raise Unsupported(f"lines of {columns:,} entries that become {rows:,}: a matrix too large for an InnerProduct")
 
 
 def bordered(length: int, before: int, behind: int, mode: str) -> np.ndarray:
     """The matrix (before + length + behind, length) that makes a line longer as a Pad of this mode does, or shorter
     where an end is negative.  Unsupported for a mode that ONNX has not."""
+    _require_small(before + length + behind, length)
     places = np.arange(-before, length + behind)
     inside = (places >= 0) & (places < length)
     if mode == "constant":
@@ -65,6 +76,7 @@ def bordered(length: int, before: int, behind: int, mode: str) -> np.ndarray:
 
 def resizing(old: int, new: int, scale: float, attrs: Mapping) -> np.ndarray:
     """The matrix (new, old) by which a Resize of these attributes makes lines of another length."""
+    _require_small(new, old)
     where = _coordinates(old, new, scale, attrs["coordinate_transformation_mode"])
     if attrs["mode"] == "nearest":
         places = _ROUNDED[attrs["nearest_mode"]](where)

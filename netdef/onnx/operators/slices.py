@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from demitasse.netdef.onnx.builder import Blob, Builder, Node, Unsupported, operator, reshaped
@@ -17,7 +19,7 @@ def _slice(builder: Builder, node: Node, inputs: list) -> None:
     starts, ends, axes, steps = bounds_of(node, words)
     axes, out = [int(axis) % len(x.shape) for axis in axes], node.outputs[0]
     windows = [slice(int(a), int(b), int(c)) for a, b, c in zip(starts, ends, steps, strict=True)]
-    places = {axis: np.arange(x.shape[axis])[window] for axis, window in zip(axes, windows, strict=True)}
+    places = {axis: range(x.shape[axis])[window] for axis, window in zip(axes, windows, strict=True)}
     taken(builder, x, out, places)
 
 
@@ -38,13 +40,14 @@ def _gather(builder: Builder, node: Node, inputs: list) -> None:
         reshaped(builder, builder.blob(f"{out}/taken"), out, shape)
 
 
-def taken(builder: Builder, x: Blob, out: str, places: dict[int, np.ndarray]) -> None:
+def taken(builder: Builder, x: Blob, out: str, places: Mapping[int, range | np.ndarray]) -> None:
     """The entries of these axes at these places: what lies side by side as Slices, others by matrices."""
-    bounds, others = {}, {}
+    bounds: dict[int, tuple[int, int]] = {}
+    others: dict[int, np.ndarray] = {}
     for axis, index in places.items():
         if not len(index):
             raise Unsupported(f"nothing is left of axis {axis}")
-        if (np.diff(index) == 1).all():
+        if index.step == 1 if isinstance(index, range) else (np.diff(index) == 1).all():
             bounds[axis] = (int(index[0]), int(index[-1]) + 1)
         else:
             others[axis] = chosen(x.shape[axis], index)
