@@ -33,7 +33,10 @@ def open_database(path: str, field: str):
         return LmdbReader(path, field)
     if os.path.exists(os.path.join(path, "CURRENT")):
         return LevelDbReader(path, field)
-    raise DataFault(f"{field}: '{path}' is neither an LMDB (it has no data.mdb) nor a LevelDB (no CURRENT)")
+    raise DataFault(
+        f"{field}: '{path}' is neither an LMDB (it has no data.mdb) nor a LevelDB (no CURRENT); "
+        "`demitasse convert_imageset` makes one of images and their labels"
+    )
 
 
 def library(name: str, extra: str, path: str):

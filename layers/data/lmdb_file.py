@@ -63,7 +63,7 @@ class LmdbFile:
 
     def _read_meta(self, size: int) -> None:
         if size < HEADER + _META.size:
-            raise ValueError(f"it has {size} bytes, too few")
+            raise ValueError(f"it has {size} bytes, too few for one: was it copied to the end?")
         first = self._meta(0)
         self.page_size = first[4]  # kept in a field that the first of the two trees has no other use for
         if self.page_size < 256 or self.page_size > 1 << 16 or self.page_size & (self.page_size - 1):

@@ -31,6 +31,7 @@ from demitasse.models.data.seg_layer import SegDataLayer
 from demitasse.models.sampling import balance_loss, sample_loss
 from demitasse.proto.errors import DataFault, SchemaFault
 from demitasse.proto.input_paths import MissingFile
+from demitasse.proto.warning import warn
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -89,11 +90,17 @@ class FolderSegDataLayer(SegDataLayer):
             chosen = [name if name in images else stems[name] for name in names]
         else:
             chosen = [name for name in images if Path(name).stem in self.label_files]
+            self._tell_of_unlabelled([name for name in images if Path(name).stem not in self.label_files], len(images))
             self.split = "train"
         if not chosen:
             raise DataFault(f"{options['images']}: no image has a label of the same name in {options['labels']}")
         self.images = images
         return chosen
+
+    def _tell_of_unlabelled(self, names, count):
+        if 0 < len(names) < count:
+            labels = self.set["labels"]
+            warn(f"images without a label in {labels} are left out: {len(names)} of {count}, the first {names[0]}")
 
     def looks(self):
         cut = (f"crop: {self.set['crop']}",) if self.set["crop"] else ()

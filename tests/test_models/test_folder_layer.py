@@ -15,14 +15,15 @@ def test_folder_with_gray_and_rgba_images(tmp_path):
     minis.picture(root / "images/q.png", (20, 24), 5, "L")
     minis.picture(root / "images/r.png", (20, 24), 6, "RGBA")
     minis.picture(root / "images/unlabelled.png", (20, 24), 6)
-    run = Run(
-        FolderSegDataLayer,
-        images=str(root / "images"),
-        labels=str(root / "labels"),
-        classes=str(root / "classes.txt"),
-        randomize=False,
-        mean=(0, 0, 0),
-    )
+    with pytest.warns(UserWarning, match="images without a label in .* are left out: 1 of 4, the first unlabelled.png"):
+        run = Run(
+            FolderSegDataLayer,
+            images=str(root / "images"),
+            labels=str(root / "labels"),
+            classes=str(root / "classes.txt"),
+            randomize=False,
+            mean=(0, 0, 0),
+        )
     assert run.names(3) == ["p.jpg", "q.png", "r.png"]
     data, _ = run.step()
     run.step()
