@@ -23,8 +23,8 @@ from caffe.argument_checks import blob_names, check_names, fill, input_arrays
 from caffe.batches import forward_all, forward_backward_all
 from caffe.files import require_file, require_weights
 from caffe.log import make_log
-from caffe.net_files import Stored
-from caffe.net_structure import Shown
+from caffe.net_files import NetFiles
+from caffe.net_structure import NetStructure
 from demitasse.netdef.call_lock import alone
 from demitasse.netdef.net import Net as Engine
 from demitasse.proto.errors import GraphFault
@@ -33,7 +33,7 @@ from demitasse.proto.warning import warn
 from demitasse.solver import debug
 
 
-class Net(Stored):
+class Net(NetFiles):
     """Net(network_file, phase, level=0, stages=None, weights=None), or Net(network_file, weights, phase) as of old.
 
     network_file: a prototxt, or a NetParameter.  phase: caffe.TRAIN or caffe.TEST.  auto_crop: as in netdef.net.Net.
@@ -79,7 +79,7 @@ class Net(Stored):
         return net
 
     def _show(self, engine: Engine) -> None:
-        Shown.__init__(self, engine)
+        NetStructure.__init__(self, engine)
         self._thread: int | None = None  # that ran the net last
         self._several = False  # whether more than one thread has run it
         self._returned: set[str] = set()  # blobs whose memory `forward` has handed out

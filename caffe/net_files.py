@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from caffe.files import require_weights
 from caffe.log import make_log
-from caffe.net_structure import Shown
+from caffe.net_structure import NetStructure
 from demitasse.netdef.call_lock import alone
 from demitasse.netdef.wording import count_text, some
 
 
-class Stored(Shown):
+class NetFiles(NetStructure):
     """The part of a caffe.Net that outlives it."""
 
     def lend(self, first: int = 0) -> None:
@@ -26,7 +26,7 @@ class Stored(Shown):
 
         FileFault where it is missing, WeightsFault where shapes differ, TypeError for a net.
         """
-        if isinstance(path, Stored):
+        if isinstance(path, NetFiles):
             raise TypeError("copy_from takes a file's path; share_with takes another net")
         require_weights(path)
         self.lend()
@@ -37,12 +37,12 @@ class Stored(Shown):
     load_hdf5 = copy_from
 
     @alone
-    def share_with(self, other: Stored) -> None:
+    def share_with(self, other: NetFiles) -> None:
         """Use the other net's weights in the layers of the same names: the same arrays.
 
         TypeError for what is no net, WeightsFault where shapes differ.
         """
-        if not isinstance(other, Stored):
+        if not isinstance(other, NetFiles):
             raise TypeError(f"share_with takes a net, not a {type(other).__name__}; copy_from takes a file's path")
         other.lend()
         report = self.engine.share_with(other.engine)

@@ -19,7 +19,7 @@ class LayerView:
         return f"<{self.type} layer with {len(self.blobs)} blobs>"
 
 
-class Shown:
+class NetStructure:
     """Names, blobs, params and layers of an engine's net.
 
     blobs, params: {blob: NetBlob}, {layer: its learned blobs}.  layers, layer_dict: LayerViews, or for Python layers

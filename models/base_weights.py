@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from demitasse.models.fcn import DataSource, fcn
-from demitasse.models.surgery import Report, Shapes, Weights, param_shapes, transplant
+from demitasse.models.surgery import Shapes, TransplantReport, Weights, param_shapes, transplant
 from demitasse.proto.errors import SchemaFault, WeightsFault, did_you_mean
 from demitasse.proto.weights import read_weights
 
@@ -43,7 +43,7 @@ def trunk_shapes(name: str, width: float = 1.0) -> Shapes:
     return {layer: arrays for layer, arrays in shapes.items() if "score" not in layer}
 
 
-def make_base(name: str, classifier: str | Path, width: float = 1.0) -> tuple[Weights, Report]:
+def make_base(name: str, classifier: str | Path, width: float = 1.0) -> tuple[Weights, TransplantReport]:
     """A base's weights from those of its classifier (any format, or a base already), and what became of each layer.
 
     width: the factor on channel counts that the classifier has.  Raises WeightsFault where counts differ or a layer of
@@ -59,9 +59,9 @@ def make_base(name: str, classifier: str | Path, width: float = 1.0) -> tuple[We
         taken, report = transplant(read_weights(classifier), shapes, rename=rename)
     except WeightsFault as fault:
         raise WeightsFault(f"{classifier}: {fault}; are these the weights of {BASES[name][1]}?") from fault
-    if report.untouched:
+    if report.missing:
         raise WeightsFault(
-            f"{classifier}: lacks {', '.join(report.untouched)} of {name}; are these the weights of {BASES[name][1]}?"
+            f"{classifier}: lacks {', '.join(report.missing)} of {name}; are these the weights of {BASES[name][1]}?"
         )
     short = [layer for layer, arrays in taken.items() if len(arrays) < len(shapes[layer])]
     if short:

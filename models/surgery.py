@@ -28,13 +28,13 @@ def param_shapes(source) -> Shapes:
 
 
 @dataclass
-class Report:
-    """What a transplant did, a line for each layer: str() is the whole."""
+class TransplantReport:
+    """What a transplant did, in the words of netdef's LoadReport; str() is the sentence to print."""
 
-    copied: list[str] = field(default_factory=list)
+    matched: list[str] = field(default_factory=list)  # layers that were taken
     coerced: list[str] = field(default_factory=list)  # "fc6 0: (4096, 25088) to (4096, 512, 7, 7)"
-    dropped: list[str] = field(default_factory=list)  # in the source, not in the target
-    untouched: list[str] = field(default_factory=list)  # in the target, not in the source
+    unused: list[str] = field(default_factory=list)  # in the source, not in the target
+    missing: list[str] = field(default_factory=list)  # in the target, not in the source
 
     def __str__(self) -> str:
         parts = [
@@ -49,17 +49,17 @@ def transplant(
     shapes: Shapes,
     suffix: str = "",
     rename: Mapping[str, str] | None = None,
-) -> tuple[Weights, Report]:
+) -> tuple[Weights, TransplantReport]:
     """The weights that a net of these shapes can take from others: a layer p fits p + suffix, or rename[p].
 
     Equal counts are coerced to the target's shape, as from fully connected to convolutional layers; layers that the
-    target lacks are dropped.  Raises WeightsFault where counts differ (with both sides) or nothing matches at all.
+    target lacks stay unused.  Raises WeightsFault where counts differ (with both sides) or nothing matches at all.
     """
-    taken, report = {}, Report()
+    taken, report = {}, TransplantReport()
     for source, arrays in weights.items():
         name = (rename or {}).get(source, source + suffix)
         if name not in shapes:
-            report.dropped.append(source)
+            report.unused.append(source)
             continue
         taken[name] = []
         for i, (array, shape) in enumerate(zip(arrays, shapes[name], strict=False)):
@@ -73,11 +73,11 @@ def transplant(
             if array.shape != tuple(shape):
                 report.coerced.append(f"{name} {i}: {array.shape} to {tuple(shape)}")
         if len(arrays) > len(shapes[name]):
-            report.dropped.append(f"{source} {len(shapes[name])}")
-        report.copied.append(name)
+            report.unused.append(f"{source} {len(shapes[name])}")
+        report.matched.append(name)
     if not taken:
         raise WeightsFault(f"no layer in common: the weights have {_some(weights)}, the net has {_some(shapes)}")
-    report.untouched = [name for name in shapes if name not in taken]
+    report.missing = [name for name in shapes if name not in taken]
     return taken, report
 
 
@@ -208,7 +208,7 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def late_fusion(net, parts: dict[str, Weights]) -> tuple[Weights, dict[str, Report]]:
+def late_fusion(net, parts: dict[str, Weights]) -> tuple[Weights, dict[str, TransplantReport]]:
     """One net's weights from several nets': layer p of each goes to p + its suffix."""
     shapes, made, reports = param_shapes(net), {}, {}
     for suffix, weights in parts.items():

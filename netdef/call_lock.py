@@ -12,7 +12,7 @@ from typing import TypeVar
 Method = TypeVar("Method", bound=Callable)
 
 
-class Turns:
+class Lockable:
     """What has a lock of its own, `lock`, that a thread holds during each method marked `alone`.
 
     A thread that holds it already passes, so a script may hold it to make several calls one:
@@ -24,7 +24,7 @@ class Turns:
         _all.add(self)
 
 
-_all: weakref.WeakSet[Turns] = weakref.WeakSet()
+_all: weakref.WeakSet[Lockable] = weakref.WeakSet()
 
 
 def _free_in_child() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from demitasse.layers.layer import Layer, Param, Shape
-from demitasse.netdef.net_files import Stored
+from demitasse.netdef.net_files import NetFiles
 from demitasse.proto.errors import Where
 from demitasse.proto.messages import LayerParameter
 
 
-class Contents(Stored):
+class Contents(NetFiles):
     """The part of a Net (netdef.net) that says what its plan holds; layers are in the order of the text."""
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from demitasse.layers.layer import Layer
 from demitasse.netdef.caffe_export import written
-from demitasse.netdef.call_lock import Turns, alone
+from demitasse.netdef.call_lock import Lockable, alone
 from demitasse.netdef.weight_matching import LoadReport, match_weights
 from demitasse.netdef.wording import shape_text
 from demitasse.proto.errors import GraphFault, WeightsFault
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from demitasse.netdef.plan import Plan
 
 
-class Stored(Turns):
+class NetFiles(Lockable):
     """The part of a Net (netdef.net) that outlives it; it has a `plan` and a `backend`."""
 
     plan: Plan
@@ -55,7 +55,7 @@ class Stored(Turns):
         write_weights(path, weights, net=self.to_message(), grads=diffs if grads else None, ending=ending)
 
     @alone
-    def share_with(self, other: Stored) -> LoadReport:
+    def share_with(self, other: NetFiles) -> LoadReport:
         """Use the weights of another net's layers of the same names: the same arrays, not copies.
 
         What either net loads or learns from then on, the other one has too.  WeightsFault where shapes differ.

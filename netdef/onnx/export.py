@@ -21,7 +21,7 @@ from demitasse.proto.errors import SchemaFault
 from demitasse.proto.onnx_file import Model, write
 
 if TYPE_CHECKING:
-    from demitasse.netdef.net_files import Stored
+    from demitasse.netdef.net_files import NetFiles
 
 
 class Way(NamedTuple):
@@ -113,7 +113,7 @@ def _names(part: Part) -> dict[Value, str]:
     return names
 
 
-def arrays_of(net: Stored) -> dict[Param, np.ndarray]:
+def arrays_of(net: NetFiles) -> dict[Param, np.ndarray]:
     """The learned arrays of a Net on the host, each of its param's shape."""
     return {
         param: net.backend.to_host(net.plan.shared.get(param, param).data)
@@ -122,7 +122,7 @@ def arrays_of(net: Stored) -> dict[Param, np.ndarray]:
     }
 
 
-def export(net: Stored, path: str | os.PathLike, way: Way) -> Model:
+def export(net: NetFiles, path: str | os.PathLike, way: Way) -> Model:
     """Write a net (netdef.net.Net) as an ONNX file; returns what was written."""
     model = model_of(net.plan, arrays_of(net), way)
     write(path, model)

@@ -60,7 +60,7 @@ def test_on_its_own_size_the_convolutional_net_is_the_classifier(trunk, window):
     convolutional = surgery.convolutional(net)
     assert not any(layer.type == "InnerProduct" for layer in convolutional.layer)
     moved, report = surgery.transplant(weights, surgery.param_shapes(convolutional))
-    assert not report.dropped and not report.untouched
+    assert not report.unused and not report.missing
     image = rng.normal(0, 1, (1, 3, window, window)).astype(np.float32)
     expected, given = function(net, weights)(image), function(convolutional, moved)(image)
     assert given.shape == (1, 10, 1, 1)
@@ -119,7 +119,7 @@ def test_transplant_counts_and_names():
     old = {"a": [np.arange(12.0).reshape(3, 4), np.zeros(3)], "gone": [np.zeros(2)], "b": [np.ones((2, 2))]}
     made, report = surgery.transplant(old, {"a_x": [(3, 1, 2, 2)], "new": [(4,)], "c_x": [(2, 2)]}, "_x", {"b": "c_x"})
     assert made["a_x"][0].shape == (3, 1, 2, 2) and np.array_equal(made["a_x"][0].ravel(), np.arange(12))
-    assert (report.copied, report.dropped, report.untouched) == (["a_x", "c_x"], ["a 1", "gone"], ["new"])
+    assert (report.matched, report.unused, report.missing) == (["a_x", "c_x"], ["a 1", "gone"], ["new"])
     assert "a_x 0: (3, 4) to (3, 1, 2, 2)" in str(report)
     with pytest.raises(WeightsFault, match="'a' blob 0 has 12 values of shape .3, 4., but 'a' needs 15"):
         surgery.transplant(old, {"a": [(3, 5)]})
@@ -159,7 +159,7 @@ def test_every_base_comes_from_its_classifier(name, tmp_path):
     assert {layer: [a.shape for a in arrays] for layer, arrays in made.items()} == {
         layer: [tuple(shape) for shape in arrays] for layer, arrays in shapes.items()
     }
-    assert report.dropped == ["fc8"] and len(report.coerced) == 2 * ("fc6" in shapes)
+    assert report.unused == ["fc8"] and len(report.coerced) == 2 * ("fc6" in shapes)
     del weights[next(iter(shapes))]
     write_weights(tmp_path / "c.npz", weights)
     with pytest.raises(WeightsFault, match=f"lacks {next(iter(shapes))} of {name}; are these the weights of"):
