@@ -36,7 +36,7 @@ class Detector:
     the inputs data and im_info and the blobs rois, cls_prob and bbox_pred of Faster R-CNN.
 
     mean: BGR, or one number; subtracted before `scale` multiplies.  rgb: the net was trained on RGB.
-    threshold: the least score of a box.  short_side: what an R-CNN's images are resized to.
+    threshold: the least score of a box, 0 to 1.  short_side: of an R-CNN's images, in pixels, after resizing.
     """
 
     def __init__(

@@ -2,6 +2,9 @@
 
 A run's snapshots (in their side file), its log and its JSON log carry it.  So one run's files are neither mixed with
 another's nor replaced by them, unless that is asked for.
+
+A copied run stays the same run: its log, snapshots and weights are one history, and a moved folder cannot be told from
+a copied one.  Two copies that are trained on do not meet, since each writes where it lies.
 """
 
 from __future__ import annotations
