@@ -1,9 +1,9 @@
 """pycaffe's blobs over the engine's values: arrays that scripts read, write and hold on to.
 
 The engine makes a new array for every result; pycaffe has one stretch of memory per blob name for good.  So a blob
-that has been looked at owns its memory: what a layer makes is copied there, the engine goes on with that array, and
-a view taken once shows every later result.  Blobs that nobody looks at cost nothing.  After `reshape` to another
-count a blob has new memory; older views keep theirs, and its numbers.
+that has been looked at owns its memory: what a layer makes is copied there, the engine uses that array from then on,
+and a view taken once shows every later result.  Blobs that nobody looks at cost nothing.  After `reshape` to another
+count a blob has new memory; older views keep theirs, and its values.
 
 In-place layers share one blob, as in Caffe: it shows the newest result, and the gradient before all of them.
 
@@ -49,7 +49,7 @@ class _HostCopy:
         self.ours = False
 
     def take(self, array: np.ndarray) -> np.ndarray:
-        """Hold these numbers, in the same memory if it fits."""
+        """Hold these values, in the same memory if it fits."""
         if self.array is None or self.array.shape != array.shape:
             self.array = np.array(array, np.float32, order="C")
         elif self.array is not array:
@@ -62,7 +62,7 @@ class _HostCopy:
         return self.ours and self.array is not None and self.array.shape == shape
 
     def reshape(self, shape) -> None:
-        """Keep the numbers where there are as many, else let go of them."""
+        """Keep the values where there are as many, else let go of them."""
         keeps = self.array is not None and self.array.size == math.prod(shape)
         self.array = self.array.reshape(shape) if keeps else None
 
@@ -115,7 +115,7 @@ class NetBlob(Shaped):
         return self._data.array
 
     def let_go(self) -> None:
-        """Leave the memory of `data` to whoever has it; the blob goes on with its numbers in another."""
+        """Leave the memory of `data` to whoever has it; the blob has its values in another from then on."""
         if self._data.array is not None:
             self._data.array = self._data.array.copy()
 
@@ -138,7 +138,7 @@ class NetBlob(Shaped):
             host.array = None
         elif self._on_host:
             host.take(array)
-            if value is self._values[-1]:  # earlier ones stay the engine's: their numbers will not last
+            if value is self._values[-1]:  # earlier ones stay the engine's: their values will not last
                 self._engine.executor.put(value, host.array)
 
     def lend(self, first: int) -> None:

@@ -128,7 +128,7 @@ class Net(NetFiles):
         return self._results("diff", [*names, *wanted])
 
     def _take_turn(self) -> None:
-        """Where another thread ran the net last, what `forward` gave it keeps its numbers."""
+        """Where another thread ran the net last, what `forward` gave it keeps its values."""
         me = threading.get_ident()
         if self._thread not in (None, me) and not self._several:
             self._several = True

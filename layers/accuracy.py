@@ -1,7 +1,7 @@
-"""Accuracy: the share of places whose label is among the `top_k` highest scores; a metric, without a gradient.
+"""Accuracy: the share of pixels or items whose label is among the `top_k` highest scores; it has no gradient.
 
 A pixel is right if fewer than top_k other classes score at least as much as the label, so that equal scores are
-wrong.  A second top holds the accuracy of each class (0 for a class without places).
+wrong.  A second top holds the accuracy of each class (0 for a class without pixels).
 """
 
 from demitasse.layers.labels import check_labels, transposed
@@ -43,8 +43,8 @@ class Accuracy(Layer):
         tops = [self.be.asarray(right.sum() / xp.maximum(valid.sum(), 1))]
         if len(self.spec.top) > 1:
             classes = scores.shape[self.axis]
-            places, hits = (xp.bincount(labels[chosen], minlength=classes) for chosen in (valid, right))
-            tops.append(self.be.asarray(hits / xp.maximum(places, 1)))
+            counts, hits = (xp.bincount(labels[chosen], minlength=classes) for chosen in (valid, right))
+            tops.append(self.be.asarray(hits / xp.maximum(counts, 1)))
         return tops
 
     def to_onnx(self, graph, xs):
@@ -62,6 +62,6 @@ class Accuracy(Layer):
             others = [axis for axis in range(len(scores.shape)) if axis != self.axis]
             tops.append((hits * own, valid * own, others))
         return [
-            graph.sum(right, axes, keep=False) / graph.clip(graph.sum(places, axes, keep=False), low=1.0)
-            for right, places, axes in tops
+            graph.sum(right, axes, keep=False) / graph.clip(graph.sum(counts, axes, keep=False), low=1.0)
+            for right, counts, axes in tops
         ]

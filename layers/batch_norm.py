@@ -21,7 +21,7 @@ class BatchNorm(Layer):
 
     @property
     def takes_nhwc(self):
-        return not self.keep  # backward needs the numbers, and so do the statistics of a batch
+        return not self.keep  # backward needs the values, and so do the statistics of a batch
 
     def setup(self, shapes):
         self.channels, field = shapes[0][1] if len(shapes[0]) > 1 else 1, self.spec.batch_norm_param

@@ -27,7 +27,7 @@ class BN(Layer):
 
     @property
     def takes_nhwc(self):
-        return not self.keep  # backward needs the numbers, and so do the statistics of a batch
+        return not self.keep  # backward needs the values, and so do the statistics of a batch
 
     def setup(self, shapes):
         (shape,), field = shapes, self.spec.bn_param

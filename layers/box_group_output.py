@@ -1,4 +1,4 @@
-"""BoxGroupOutput (Cascade R-CNN): BoxOutput of maps that hold several boxes at each place.
+"""BoxGroupOutput (Cascade R-CNN): BoxOutput of maps that hold several boxes at each pixel.
 
 Bottoms, in pairs: probabilities (N G, classes, h, w), the background's first, and boxes (N G, 4, h, w) as
 field_boxes.py says, where image n's G maps follow each other; for each pair a `box_group_param { field_w field_h
@@ -54,8 +54,8 @@ class BoxGroupOutput(Layer):
                     f"bottom {i} has shape {shape}: ({maps}, {'4' if i % 2 else 'classes'}, h, w) is needed, maps of "
                     f"{images} images"
                 )
-        places = sum(shape[0] * math.prod(shape[2:]) for shape in shapes[::2])
-        return most_rows(self.param, images, places // max(1, images), len(self.spec.top))
+        pixels = sum(shape[0] * math.prod(shape[2:]) for shape in shapes[::2])
+        return most_rows(self.param, images, pixels // max(1, images), len(self.spec.top))
 
     def forward(self, xs):
         xp, param = self.xp, self.param

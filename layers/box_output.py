@@ -1,6 +1,6 @@
 """BoxOutput (MS-CNN): the boxes that several maps hold most likely to hold something.
 
-Bottoms: maps (N, classes + 4, h, w), at each place scores, those of the background first, and a box as field_boxes.py
+Bottoms: maps (N, classes + 4, h, w), at each pixel scores, those of the background first, and a box as field_boxes.py
 says; for each map a field_w, field_h and downsample_rate.  A box's score is that of its best class less that of the
 background; those of fg_thr or more and with sides of min_size or more pixels are cut at the image's border, and go
 through non-maximum suppression, the max_nms_num best of them.  Tops: rois (R, 5, 1, 1), a row (image, x1, y1, x2, y2);
@@ -51,8 +51,8 @@ class BoxOutput(Layer):
                     f"bottom {i} has shape {shape}, bottom 0 {shapes[0]}: (N, classes + 4, h, w) is needed, with two "
                     "classes or more, the background among them"
                 )
-        places = sum(math.prod(shape[2:]) for shape in shapes)
-        return most_rows(self.param, shapes[0][0], places, len(self.spec.top))
+        pixels = sum(math.prod(shape[2:]) for shape in shapes)
+        return most_rows(self.param, shapes[0][0], pixels, len(self.spec.top))
 
     def forward(self, xs):
         xp, param = self.xp, self.param

@@ -46,7 +46,7 @@ class CtcLoss(LossLayer):
         logs = xp.take_along_axis(logs, said[:, None, :].repeat(steps, 1), 2)  # (N, T, S)
         skips = xp.zeros(said.shape, bool)  # where the blank before a label may be left out
         skips[:, 2:] = (said[:, 2:] != blank) & (said[:, 2:] != said[:, :-2])
-        ahead = self._ways(logs, skips)  # of the first steps, up to each place
+        ahead = self._ways(logs, skips)  # of the first steps, up to each state
         total = self._total(ahead[:, -1], ends)
         possible = total > NEVER / 2
         if self.keep:
@@ -67,7 +67,7 @@ class CtcLoss(LossLayer):
         return xp.take_along_axis(labels, order, 1)
 
     def _ways(self, logs, skips):
-        """(N, T, S): log of the sum over all ways to be at a place after each step."""
+        """(N, T, S): log of the sum over all ways to be in a state (a label or a blank) after each step."""
         xp, steps = self.xp, logs.shape[1]
         ways = xp.full(logs.shape, NEVER, logs.dtype)
         ways[:, 0, :2] = logs[:, 0, :2]
@@ -78,7 +78,7 @@ class CtcLoss(LossLayer):
         return ways
 
     def _shifted(self, array, by):
-        """(N, S) moved `by` places on."""
+        """(N, S) moved on by `by` states."""
         moved = self.xp.full(array.shape, NEVER, array.dtype)
         moved[:, by:] = array[:, : max(array.shape[1] - by, 0)]
         return moved
@@ -91,10 +91,10 @@ class CtcLoss(LossLayer):
 
     def _slope(self, p, said, ahead, logs, skips, ends, total, possible):
         """(T, N, C): the derivative by the scores: the softmax less the share of ways that are at each class."""
-        xp, (_, steps, places) = self.xp, logs.shape
+        xp, (_, steps, states) = self.xp, logs.shape
         behind = xp.full(logs.shape, NEVER, logs.dtype)  # of the steps that follow
-        place = xp.arange(places)
-        final = (place == ends[:, None]) | ((place == ends[:, None] - 1) & (ends[:, None] > 0))
+        state = xp.arange(states)
+        final = (state == ends[:, None]) | ((state == ends[:, None] - 1) & (ends[:, None] > 0))
         behind[:, -1] = xp.where(final, 0, NEVER)
         ahead_skips = xp.zeros(skips.shape, bool)
         ahead_skips[:, :-2] = skips[:, 2:]

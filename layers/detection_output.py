@@ -126,7 +126,7 @@ class DetectionOutput(Layer):
         shape = (len(xs[0]), scores.shape[1], self.per_prior, 4)
         return decode(xp, param.code_type, prior, variances, xs[0].reshape(shape)), scores
 
-    def _of_image(self, image, places, scores):
+    def _of_image(self, image, boxes, scores):
         """The rows for one image, from its boxes (P, L, 4) and scores (P, classes)."""
         xp, param, rows = self.xp, self.spec.detection_output_param, []
         above = scores > self.threshold
@@ -137,10 +137,10 @@ class DetectionOutput(Layer):
             (chosen,) = xp.nonzero(above[:, label])
             if 0 <= self.top_k < len(chosen):
                 chosen = chosen[xp.argsort(-scores[chosen, label], kind="stable")[: self.top_k]]
-            score, place = scores[chosen, label], places[chosen, label if self.per_prior > 1 else 0]
-            kept = nms(self.be, place, score, param.nms_param.nms_threshold, eta=param.nms_param.eta)
+            score, box = scores[chosen, label], boxes[chosen, label if self.per_prior > 1 else 0]
+            kept = nms(self.be, box, score, param.nms_param.nms_threshold, eta=param.nms_param.eta)
             row = self.be.empty((len(kept), 7))
-            row[:, 0], row[:, 1], row[:, 2], row[:, 3:] = image, label, score[kept], place[kept]
+            row[:, 0], row[:, 1], row[:, 2], row[:, 3:] = image, label, score[kept], box[kept]
             rows.append(row)
         if not rows:
             return self.be.empty((0, 7))

@@ -1,6 +1,6 @@
-"""Boxes as MS-CNN writes them: at each place of a map one box, relative to a field of fixed size around that place.
+"""Boxes as MS-CNN writes them: at each pixel of a map one box, relative to a field of fixed size around it.
 
-(dx, dy, dw, dh): the way from the place's middle to the box's in units of the field's size, and the logarithms of the
+(dx, dy, dw, dh): the way from the pixel's middle to the box's in units of the field's size, and the logarithms of the
 ratios of the sizes.  `bbox_reg_param` gives what they were normalised by.  Source: "A unified multi-scale deep
 convolutional neural network for fast object detection" (Cai et al., 2016), 3.
 """
@@ -31,8 +31,9 @@ def denormalised(xp, deltas, regression, axis: int):
 def decode_fields(xp, deltas, field, stride: float, limits):
     """(centre x, centre y, width, height), each (N, h, w), of deltas (N, 4, h, w).
 
-    field: (width, height) in pixels; stride: pixels from place to place; limits: (field_xyr, field_whr), a box's middle
-    is at most 1 / field_xyr of the field away, its sides at most field_whr times as long or short.
+    field: (width, height) in pixels; stride: image pixels from one map pixel to the next; limits: (field_xyr,
+    field_whr), a box's middle is at most 1 / field_xyr of the field away, its sides at most field_whr times as long or
+    short.
     """
     (width, height), (near, ratio) = field, (1 / limits[0], math.log(limits[1]))
     dx, dy = (xp.clip(deltas[:, i], -near, near) for i in (0, 1))
@@ -97,8 +98,8 @@ def as_tops(be, images, tops: int):
     return [each.reshape(*each.shape, 1, 1) for each in (rois, scored)][: max(1, tops)]
 
 
-def most_rows(param, images: int, places: int, tops: int):
+def most_rows(param, images: int, pixels: int, tops: int):
     """The shapes of the tops with as many boxes as there can be."""
     limits = [limit for limit in (param.max_nms_num, param.max_post_nms_num) if limit]
-    count = max(1, images * min([places, *limits]))
+    count = max(1, images * min([pixels, *limits]))
     return [(count, 5, 1, 1), (count, 6, 1, 1)][: max(1, tops)]

@@ -70,10 +70,10 @@ def found_rows(be, images: int, found, threshold: float):
     rows = []
     for image in range(images):
         (own,) = xp.nonzero(columns[0] == image)
-        label, score, place = (column[own] for column in columns[1:])
-        kept = nms(be, place, score, threshold)
+        label, score, corners = (column[own] for column in columns[1:])
+        kept = nms(be, corners, score, threshold)
         row = be.empty((len(kept), 7))
-        row[:, 0], row[:, 1], row[:, 2], row[:, 3:] = image, label[kept] + 1, score[kept], place[kept]
+        row[:, 0], row[:, 1], row[:, 2], row[:, 3:] = image, label[kept] + 1, score[kept], corners[kept]
         rows.append(row)
     top = xp.concatenate(rows) if rows else be.empty((0, 7))
     if not len(top):

@@ -1,6 +1,6 @@
 """InfogainLoss: softmax, then the loss -sum_k H[label, k] * log(p_k): mistakes cost what the matrix H says.
 
-Bottoms: scores, labels (one per place of the scores without `axis`) and H, C x C numbers for C classes, unless
+Bottoms: scores, labels (one per pixel of the scores without `axis`) and H, C x C numbers for C classes, unless
 `source` names its file (.binaryproto or .npy).  Ignored labels, divisor and class_weight are as in SoftmaxWithLoss;
 a second top holds the probabilities.
 """
@@ -60,7 +60,7 @@ class InfogainLoss(LossLayer):
             matrix = matrix * self.be.asarray(self.weights)[:, None]
         ignore = param.ignore_label if param.HasField("ignore_label") else None
         labels, valid = self.be.checked_labels(x.shape, xs[1].astype(int), axis, ignore)
-        rows = xp.moveaxis(matrix[labels.squeeze(axis)], -1, axis) * valid  # at each place, H[label]
+        rows = xp.moveaxis(matrix[labels.squeeze(axis)], -1, axis) * valid  # at each pixel, H[label]
         prob = self.be.softmax_forward(x, axis)
         outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
         divisor = self.divisor(outer, inner, None if ignore is None else int(valid.sum()))
@@ -92,8 +92,8 @@ class InfogainLoss(LossLayer):
         ignore = param.ignore_label if param.HasField("ignore_label") else None
         labels, valid = onnx_labels(graph, x, xs[1], axis, ignore)
         flat = graph.node("Squeeze", labels, graph.constant([axis], "int64"))
-        places = len(x.shape) - 1  # the rows' classes come last and belong at `axis`
-        rows = graph.transpose(graph.gather(matrix, flat, 0), [*range(axis), places, *range(axis, places)]) * valid
+        axes = len(x.shape) - 1  # the rows' classes come last and belong at `axis`
+        rows = graph.transpose(graph.gather(matrix, flat, 0), [*range(axis), axes, *range(axis, axes)]) * valid
         prob = graph.node("Softmax", x, axis=axis)
         terms = rows * graph.node("Log", graph.clip(prob, low=MIN_PROBABILITY))
         total = graph.sum(terms, range(len(x.shape)), keep=False)

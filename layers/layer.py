@@ -66,7 +66,7 @@ class Layer:
     same_count = False  # as many tops as bottoms (Convolution and its like)
     is_loss = False  # loss_weight 1 unless given; a missing top is made
     never_differentiable: tuple[int, ...] = ()  # bottoms that take no gradient (labels)
-    ignores = ""  # of losses and metrics: the field whose ignore_label marks places that do not count
+    ignores = ""  # of losses and metrics: the field whose ignore_label marks pixels that do not count
     in_place = False  # whether a prototxt may name the same blob as bottom and top
     shapes_from_data, varying_axis = False, 0  # True: infer gives the largest tops, this axis of theirs varies (Filter)
     shapes_vary = False  # True: infer may answer otherwise for equal shapes, and is asked before every run (Python)
@@ -74,7 +74,7 @@ class Layer:
     given_by_user = False  # its tops are arrays that the user gives: it does not run (Input)
     takes_nhwc = False  # it only hands arrays to primitives, which may have a channels-last form of their own
     fuses_relu = False  # forward and backward take `relu`, the slope (0 or more) of a ReLU to apply to the tops at once
-    relu_slope: float | None = None  # the slope for negative numbers, of a layer that is a ReLU and no more
+    relu_slope: float | None = None  # the slope for negative values, of a layer that is a ReLU and no more
     writes_into = False  # forward takes `out`, a flat array to write its only top into
     joins_along: int | None = None  # the axis along which its top is its bottoms in a row: not copied if they lie so
     crops = False  # it cuts bottom 0 to bottom 1 by crop_param, whose offset follows from the coordinates of both
@@ -82,7 +82,7 @@ class Layer:
     multiplies = False  # its first param multiplies the bottom: where that is all zero, the top is constant
     upsamples = False  # its weights may be fixed ones that interpolate
     takes_softmax = False  # of losses: bottom 0 holds scores, whose softmax it compares with the labels of bottom 1
-    launches_only = False  # at equal sizes it launches the same, and the host sees no numbers (not inherited)
+    launches_only = False  # at equal sizes it launches the same, and the host sees no values (not inherited)
     runs_user_code = False  # it hands on what it is asked to `user`, an object of a user's class
     drawn_as = ""  # what kind of box it is in a drawing: filter, upsampling, pooling, crop or join
     finds_boxes = False  # its top is boxes found: rows (image, class, score, x1, y1, x2, y2), in shares of the image
@@ -194,7 +194,7 @@ class LossLayer(Layer):
     never_differentiable = (1,)
 
     def divisor(self, outer: int, inner: int, valid=None, default: int = LossParameter.VALID):
-        """What the sum of losses over outer x inner places, `valid` of them not ignored (None: all), is divided by.
+        """What the sum of losses over outer x inner pixels, `valid` of them not ignored (None: all), is divided by.
 
         `normalization` wins over the older `normalize` (true: VALID, false: BATCH_SIZE); never less than 1.
         An int, or a device array of shape () where `valid` is one and counts.
@@ -236,7 +236,7 @@ class LossLayer(Layer):
 
 
 class ReshapingLayer(Layer):
-    """The base of layers whose top holds the bottom's numbers in the shape that infer gives."""
+    """The base of layers whose top holds the bottom's elements in the shape that infer gives."""
 
     def forward(self, xs):
         """The bottom's values in the shape that `infer` gives: a view."""

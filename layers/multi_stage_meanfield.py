@@ -96,7 +96,7 @@ class MultiStageMeanfield(Layer):
             return graph.reshape(graph.transpose(maps, [1, 0, 2, 3]), [count, -1])
 
         spatial, bilateral, compatibility = (graph.param(i, (labels, labels)) for i in range(3))
-        x, y = lattice.places(graph, images, height, width)
+        x, y = lattice.pixel_coords(graph, images, height, width)
         colour = graph.cast(rows(image / field.theta_beta, colours), lattice.DOUBLE)
         near = lattice.Lattice(graph, [x / field.theta_gamma, y / field.theta_gamma], images)
         colour = [graph.gather(colour, graph.constant(i, INT), 0) for i in range(colours)]
@@ -109,14 +109,14 @@ class MultiStageMeanfield(Layer):
         return [graph.transpose(graph.reshape(q, [labels, images, height, width]), [1, 0, 2, 3])]
 
     def _filters(self, image):
-        """(lattice, what a filtered value is divided by) for places, and for places and colours, of an image."""
+        """(lattice, what a filtered value is divided by) for the coordinates of an image's pixels, and with colours."""
         field, xp = self.spec.multi_stage_meanfield_param, self.xp
         channels, height, width = image.shape
         rows, columns = xp.meshgrid(xp.arange(height), xp.arange(width), indexing="ij")
-        places = xp.stack([columns.reshape(-1), rows.reshape(-1)], 1)
+        pixels = xp.stack([columns.reshape(-1), rows.reshape(-1)], 1)
         colours = image.reshape(channels, -1).T / field.theta_beta
         found = []
-        for features in (places / field.theta_gamma, xp.concatenate([places / field.theta_alpha, colours], 1)):
+        for features in (pixels / field.theta_gamma, xp.concatenate([pixels / field.theta_alpha, colours], 1)):
             lattice = Lattice(xp, features)
             found.append((lattice, lattice.filtered(xp.ones((1, len(features)))) + 1e-20))
         return found

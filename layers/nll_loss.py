@@ -1,6 +1,6 @@
 """NLLLoss (MyCaffe): minus the mean of what the labels have, where bottom 0 holds logarithms of probabilities.
 
-Bottoms: logarithms (LogSoftmax), classes along `axis`; labels, one for each place.  Ignored labels and the divisor are
+Bottoms: logarithms (LogSoftmax), classes along `axis`; labels, one for each pixel.  Ignored labels and the divisor are
 those of SoftmaxWithLoss.
 
 Source: the prototxts of MyCaffe.

@@ -26,23 +26,23 @@ class ROIGrid(RegionLayer):
     def forward(self, xs):
         x, rois = xs
         image, corners = self.regions(rois, len(x))
-        places = self._places(corners, x.shape[2:])
-        y = sum(x[image[:, None, None], :, row, column] * weight[..., None] for row, column, weight in places)
+        neighbours = self._neighbours(corners, x.shape[2:])
+        y = sum(x[image[:, None, None], :, row, column] * weight[..., None] for row, column, weight in neighbours)
         if self.keep:
-            self.saved = image, places, x.shape
+            self.saved = image, neighbours, x.shape
         return [self.xp.ascontiguousarray(y.transpose(0, 3, 1, 2)).astype(x.dtype)]
 
     def backward(self, dys, need):
         if not need[0]:
             return [None, None]
-        image, places, shape = self.saved
+        image, neighbours, shape = self.saved
         dx = self.be.zeros((shape[0], *shape[2:], shape[1]))
         dy = dys[0].transpose(0, 2, 3, 1)
-        for row, column, weight in places:
+        for row, column, weight in neighbours:
             self.xp.add.at(dx, (image[:, None, None], row, column), (dy * weight[..., None]).astype(dx.dtype))
         return [self.xp.ascontiguousarray(dx.transpose(0, 3, 1, 2)), None]
 
-    def _places(self, corners, size):
+    def _neighbours(self, corners, size):
         """(row, column, weight), each (R, pooled_h + 1, pooled_w + 1), of the four pixels around each point."""
         xp, param = self.xp, self.spec.roi_pooling_param
         corners = self.widened(corners, param.pad_ratio)

@@ -1,6 +1,6 @@
 """MultiboxLoss (joyousrabbit, not SSD's MultiBoxLoss): squared differences of a detector's boxes and class scores.
 
-Bottoms: predictions (N, K (4 + C), Q), for each of Q places K boxes with four numbers and C class scores; objects
+Bottoms: predictions (N, K (4 + C), Q), for each of Q pixels K boxes with four numbers and C class scores; objects
 (N, 5, G), corners x1, y1, x2, y2 and class, which end at the first of a class below 0; priors (1, 2, 4 Q K), of which
 the second row is not read.  A prior that overlaps an object by more than 0.3 answers for the one that it overlaps most:
 its numbers should be the object as seen from it (boxes.encode), its class score 1, and all other class scores 0.  The
@@ -30,7 +30,7 @@ class MultiboxLoss(LossLayer):
         count = math.prod(priors) // 8
         if priors[:2] != (1, 2) or not x[2] or count % x[2] or not count or x[1] % (count // x[2]):
             raise ShapeFault(
-                f"predictions {x} and priors {priors}: at each of {x[2]} places as many priors are expected, of which "
+                f"predictions {x} and priors {priors}: at each of {x[2]} pixels as many priors are expected, of which "
                 f"{x[1]} channels are a multiple"
             )
         if x[1] // (count // x[2]) <= BOX:
@@ -40,10 +40,10 @@ class MultiboxLoss(LossLayer):
     def forward(self, xs):
         xp = self.xp
         priors = xs[2].reshape(2, -1, BOX)[0]
-        items, channels, places = xs[0].shape[:3]
-        each = len(priors) // places
+        items, channels, pixels = xs[0].shape[:3]
+        each = len(priors) // pixels
         numbers = channels // each
-        x = xs[0].reshape(items, each, numbers, places).transpose(0, 3, 1, 2).reshape(items, len(priors), numbers)
+        x = xs[0].reshape(items, each, numbers, pixels).transpose(0, 3, 1, 2).reshape(items, len(priors), numbers)
         wanted = xp.zeros_like(x)
         wanted[..., :BOX] = x[..., :BOX]  # of a prior that answers for nothing
         for item, rows in zip(wanted, xs[1].reshape(xs[1].shape[:3]).transpose(0, 2, 1), strict=True):
@@ -64,8 +64,8 @@ class MultiboxLoss(LossLayer):
         if not need[0]:
             return [None] * 3
         difference, shape, each = self.saved
-        items, channels, places = shape[:3]
-        dx = difference.reshape(items, places, each, channels // each).transpose(0, 2, 3, 1).reshape(shape)
+        items, channels, pixels = shape[:3]
+        dx = difference.reshape(items, pixels, each, channels // each).transpose(0, 2, 3, 1).reshape(shape)
         return [dx * (dys[0] / max(1, items)), None, None]
 
     def _classes(self, labels, count: int):

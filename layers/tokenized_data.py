@@ -1,8 +1,8 @@
 """TokenizedData (MyCaffe): blocks of a text, character by character, for a net that says the next one.
 
-Tops: tokens (N, T), their places in the block (N, T), and the tokens that follow each (N, T); N is batch_size, T
-block_size.  A token is the place of a character among those of the text in order of their code points.  Each block
-begins at a place drawn anew.  A net is sized without the text being there.
+Tops: tokens (N, T), their positions in the block (N, T), and the tokens that follow each (N, T); N is batch_size, T
+block_size.  A token is the position of a character among those of the text in order of their code points.  Each block
+begins at a position drawn anew.  A net is sized without the text being there.
 
 Source: the prototxts of MyCaffe.
 """
@@ -50,7 +50,7 @@ class TextBlocks(Source):
 
 
 class TokenizedData(FeedLayer):
-    """Tops: tokens, places and following tokens, (N, T) each."""
+    """Tops: tokens, positions and following tokens, (N, T) each."""
 
     type = "TokenizedData"
     fields = ("tokenized_data_param", "data_param")

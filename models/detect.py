@@ -112,10 +112,10 @@ class Detector:
         scores, deltas = scores.reshape(len(rois), -1), deltas.reshape(len(rois), -1, 4)
         found = []
         for label in range(1, scores.shape[1]):
-            place = decode(np, rois[:, 1:5] / scale, deltas[:, min(label, deltas.shape[1] - 1)], extra=1)
-            place = place.clip(0, [width - 1, height - 1] * 2)
-            for k in nms(self.host, place, scores[:, label], OVERLAP, extra=1):
-                x1, y1, x2, y2 = place[k].tolist()
+            boxes = decode(np, rois[:, 1:5] / scale, deltas[:, min(label, deltas.shape[1] - 1)], extra=1)
+            boxes = boxes.clip(0, [width - 1, height - 1] * 2)
+            for k in nms(self.host, boxes, scores[:, label], OVERLAP, extra=1):
+                x1, y1, x2, y2 = boxes[k].tolist()
                 found.append(Found(label, float(scores[k, label]), (x1, y1, x2 + 1, y2 + 1)))
         return found
 

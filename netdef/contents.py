@@ -33,7 +33,7 @@ class Contents(NetFiles):
 
     @property
     def wheres(self) -> list[Where]:
-        """The place of each layer in its file."""
+        """Where each layer is written: its file and line."""
         return [step.where for step in self.plan.steps]
 
     @property

@@ -115,7 +115,7 @@ class Recordings:
                 note(call.step)
                 executor.forward([call])
             if executor.moved:
-                raise RuntimeError("sizes depend on numbers")
+                raise RuntimeError("sizes depend on values")
             tops = {value for call in stretch.calls for value in call.tops}
             return {value: array for value, array in executor.made.items() if value in tops}
 

@@ -30,7 +30,7 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)  # layers of the net that stayed as they were
     unused: list[str] = field(default_factory=list)  # layers of the file that the net has not
     coerced: list[str] = field(default_factory=list)  # arrays of an old four-axis shape
-    values: int = 0  # numbers loaded
+    values: int = 0  # elements loaded
 
     @property
     def complete(self) -> bool:

@@ -15,7 +15,7 @@ from demitasse.proto.text import format, parse
 
 
 def with_settings(param: SolverParameter, where: Where, assignments: Iterable[str]) -> tuple[SolverParameter, Where]:
-    """A solver's message and places with fields replaced: "base_lr=1e-4", "stepvalue=1000,2000" for a repeated one.
+    """A solver's message and locations with fields replaced: "base_lr=1e-4", "stepvalue=1000,2000" for a repeated one.
 
     Values are checked as in a prototxt; quotes may be left out.  SolverFault names the assignment.
     """

@@ -119,18 +119,18 @@ class Lattice:
         """For each axis where each vertex's neighbours are, (vertices + 1,)."""
         graph = self.graph
         wanted = [change(codes, step) for step in steps for change in (Tensor.__add__, Tensor.__sub__)]
-        every, _, place, _ = graph.node("Unique", graph.concat([codes, *wanted], 0), outputs=4, sorted=1)
+        every, _, index, _ = graph.node("Unique", graph.concat([codes, *wanted], 0), outputs=4, sorted=1)
         count = graph.size(codes, 0)
         table = graph.filled([graph.size(every, 0)], 0, INT)
-        own = graph.slice(place, [0], [count], [0])
+        own = graph.slice(index, [0], [count], [0])
         table = graph.node("ScatterElements", table, own, graph.arange(count) + 1, axis=0)
-        found = graph.gather(table, graph.slice(place, [count], [2**31], [0]), 0)
+        found = graph.gather(table, graph.slice(index, [count], [2**31], [0]), 0)
         rows = graph.pad(graph.reshape(found, [2 * self.axes, -1]), [0, 1], [0, 0])
         each = [graph.gather(rows, graph.constant(i, INT), 0) for i in range(2 * self.axes)]
         return list(zip(each[::2], each[1::2], strict=True))
 
 
-def places(graph: Graph, images, height, width) -> tuple[Tensor, Tensor]:
+def pixel_coords(graph: Graph, images, height, width) -> tuple[Tensor, Tensor]:
     """(x, y) of every pixel, each (images * height * width,)."""
     zeros = graph.filled([images, height, width], 0.0, DOUBLE)
     x = graph.reshape(graph.cast(graph.arange(width), DOUBLE), [1, 1, -1])

@@ -32,7 +32,7 @@ class Windows:
         self.plain = self.even or all(p + s <= k for _, k, s, p in self.axes)
 
     def max(self, mask: bool = False) -> list[Tensor]:
-        """The largest pixel of each window, and with `mask` the first place where it is, row by row in its plane."""
+        """The largest pixel of each window, and with `mask` the first index where it is, row by row in its plane."""
         if self.plain:
             attrs = self._attrs() | self._rounded()
             if not mask:
@@ -112,15 +112,15 @@ class Windows:
         return graph.pad(x, [0, 0, *self.pad], [0, 0, *after], value), sizes
 
     def _in_plane(self, index: Tensor, sizes, pad) -> Tensor:
-        """Places in a whole array of these image sizes as places in the plane of x, which lies behind the pad."""
-        place, stride, inner = None, 1, 1
+        """Indices into a whole array of these image sizes as indices into the plane of x, which lies behind the pad."""
+        total, stride, inner = None, 1, 1
         for axis in reversed(range(len(sizes))):
             along = (index // _int(self.graph, inner)) % _int(self.graph, sizes[axis])
             along = along - pad[axis] if pad[axis] else along
             part = along * _int(self.graph, stride)
-            place = part if place is None else place + part
+            total = part if total is None else total + part
             stride, inner = stride * self.sizes[axis], inner * sizes[axis]
-        return self.graph.cast(place, FLOAT)
+        return self.graph.cast(total, FLOAT)
 
 
 def _int(graph: Graph, size) -> Tensor:
