@@ -5,6 +5,8 @@ In a checkout the packages lie at the repository's root, one folder up; `pip ins
 
 from pathlib import Path
 
+from demitasse.environment import require
+
 __version__ = "0.2.0"
 # Packages in which the module of a Python layer is looked for last: the data layers that published nets name.
 PYTHON_LAYERS = ["demitasse.models.data"]
@@ -12,3 +14,4 @@ PYTHON_LAYERS = ["demitasse.models.data"]
 _here = Path(__file__).parent
 if not (_here / "proto").is_dir():
     __path__.append(str(_here.parent))
+require(str(_here.parent))
