@@ -117,7 +117,7 @@ def test_a_killed_conversion_leaves_no_database(tmp_path):
     deadline = time.time() + 60
     while len(os.listdir(tmp_path)) < 2 and time.time() < deadline and process.poll() is None:
         time.sleep(0.02)
-    time.sleep(0.3)
+    time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.wait()
     made, images = sorted(os.listdir(tmp_path))
