@@ -48,12 +48,12 @@ COMMANDS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit status: 0 done, 1 where it says so, 2 a mistake (one line on stderr), 130 Ctrl-C."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["help"] and len(given) > 1:
+        return main([*given[1:], "--help"])
     if not given or given[0] in ("-h", "--help", "help"):
-        print(_help())
-        return 0 if given else 2
+        return _show(_help()) or (0 if given else 2)
     if given[0] in ("-V", "--version", "version"):
-        print(f"demitasse {__version__}")
-        return 0
+        return _show(f"demitasse {__version__}")
     if given[0] == "--print-completion":
         return print_completion("demitasse", COMMANDS, given[1:])
     if given[0] not in COMMANDS:
@@ -69,11 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def print_completion(program: str, commands: Mapping[str, tuple[str, str, str]], shell: list[str]) -> int:
     """Print what makes a shell complete a program's command lines; 2 where that cannot be."""
-
-    def run() -> None:
-        print(script(program, commands, shell[0] if shell else "(none)"))
-
-    return run_command(run)
+    return run_command(lambda: print(script(program, commands, shell[0] if shell else "(none)")))
 
 
 def caffe(arguments: list[str] | None = None) -> int:
@@ -85,6 +81,11 @@ def caffe(arguments: list[str] | None = None) -> int:
     if given[:1] in (["--version"], ["-version"]):
         return main(["version"])
     return importlib.import_module("demitasse.solver.__main__").main(given, "caffe")
+
+
+def _show(text: str) -> int:
+    """Print a text, of which `| head` may take a part only; the exit status."""
+    return run_command(lambda: print(text))
 
 
 def _help() -> str:

@@ -199,8 +199,7 @@ def test_no_layer_asks_which_device_it_is_on():
 
 
 # Private names of other libraries that have no public way to the same.
-FOREIGN = {"_getvalue", "_actions", "_SubParsersAction"}
-FOREIGN |= {"_getframe", "_replace", "_asdict", "_fields"}
+FOREIGN = {"_getvalue", "_actions", "_SubParsersAction", "_getframe", "_replace", "_asdict", "_fields"}
 
 
 def private_names(tree):

@@ -1,14 +1,19 @@
 """`demitasse COMMAND` knows every command of the packages, and passes their exit status on."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from demitasse import __version__
 from demitasse.__main__ import COMMANDS, caffe, main
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def names_of(parser):
@@ -54,6 +59,22 @@ def test_help_lists_every_command(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
     assert all(f"\n  {name}" in out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("words", [["help", "show"], ["show", "--help"]])
+def test_help_of_a_command(words, capsys):
+    with pytest.raises(SystemExit) as leave:
+        main(words)
+    assert leave.value.code == 0 and capsys.readouterr().out.startswith("usage: demitasse show ")
+
+
+def test_a_reader_that_takes_a_part_only_is_no_mistake():
+    """`demitasse --help | head`"""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-m", "demitasse", "--help"], cwd=ROOT, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_command_runs(capsys):
