@@ -9,6 +9,7 @@ A pass over batch statistics multiplies all three by moving_average_fraction, th
 and 1.
 """
 
+from demitasse.layers.affine import Affine
 from demitasse.layers.layer import Layer, Param
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import FillerParameter
@@ -17,7 +18,7 @@ from demitasse.proto.messages import FillerParameter
 class BatchNorm(Layer):
     type = "BatchNorm"
     launches_only = True
-    in_place = fuses_relu = True
+    in_place = fuses_relu = fuses_affine = True
 
     @property
     def takes_nhwc(self):
@@ -48,30 +49,56 @@ class BatchNorm(Layer):
             )
         return [shape]
 
-    def forward(self, xs, relu=None):
-        be, xp, field = self.be, self.xp, self.spec.batch_norm_param
+    @property
+    def use_global(self):
+        """Whether the running statistics count, not the batch's."""
+        field = self.spec.batch_norm_param
+        return field.use_global_stats if field.HasField("use_global_stats") else not self.train
+
+    @property
+    def is_affine(self):
+        return self.use_global
+
+    def affine(self):
+        mean, scale = self._running()
+        after = self._after()
+        scale = scale * after.scale if self.scaled else scale
+        return Affine(scale, after.shift - mean * scale)
+
+    def forward(self, xs, relu=None, affine=None):
+        be, use_global = self.be, self.use_global
         x = xs[0].reshape(-1, 1) if xs[0].ndim == 1 else xs[0]
-        sums = [param.data for param in self.params[:3]]
-        use_global = field.use_global_stats if field.HasField("use_global_stats") else not self.train
-        if use_global:
-            factor = xp.where(sums[2] == 0, 0, 1 / xp.where(sums[2] == 0, 1, sums[2]))
-            mean, variance = sums[0] * factor, sums[1] * factor
-        else:
-            mean, variance = be.moments(be.to_nchw(x))
-            n = max(x.size // self.channels, 1)
-            for total, new in zip(sums, (mean, variance * (n / max(n - 1, 1)), 1), strict=True):
-                total *= field.moving_average_fraction
-                total += new
-        scale = 1 / xp.sqrt(variance + field.eps)
+        mean, scale = self._running() if use_global else self._of_batch(x)
         zero = be.zeros(scale.shape)
-        gamma, beta = (param.data for param in self.params[3:]) if self.scaled else (1, zero)
-        y = be.affine(x, mean, scale * gamma, beta, relu)
+        after = self._after().then(affine)
+        y = be.affine(x, mean, scale * after.scale, zero + after.shift, relu)
         if self.keep:
             wanted = self.scaled or not use_global  # before scale, shift and ReLU
             there = not self.scaled and relu is None
             unit = y if there else be.affine(x, mean, scale, zero) if wanted else None
             self.saved = unit, scale, use_global, y.reshape(xs[0].shape) if relu is not None else None
         return [y.reshape(xs[0].shape)]
+
+    def _running(self):
+        """(mean, 1 / deviation), (C,) each, of the running statistics."""
+        xp, (mean, variance, factor) = self.xp, (param.data for param in self.params[:3])
+        factor = (factor != 0) / (factor + (factor == 0))
+        return mean * factor, 1 / xp.sqrt(variance * factor + self.spec.batch_norm_param.eps)
+
+    def _of_batch(self, x):
+        """The same of the bottom x, which the running statistics take up."""
+        be, field = self.be, self.spec.batch_norm_param
+        mean, variance = be.moments(be.to_nchw(x))
+        n = max(x.size // self.channels, 1)
+        for param, new in zip(self.params, (mean, variance * (n / max(n - 1, 1)), 1), strict=False):
+            param.data *= field.moving_average_fraction
+            param.data += new
+        return mean, 1 / self.xp.sqrt(variance + field.eps)
+
+    def _after(self):
+        """What follows on the normalisation: gamma and beta, if there are any."""
+        gamma, beta = (param.data for param in self.params[3:]) if self.scaled else (1, 0)
+        return Affine(gamma, beta)
 
     def backward(self, dys, need, relu=None):
         unit, scale, use_global, y = self.saved

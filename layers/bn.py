@@ -10,6 +10,7 @@ running mean and variance, which TEST takes in place of the batch's; each TRAIN 
 Source: the prototxts and weights of SegNet, ENet, PSPNet and ICNet.
 """
 
+from demitasse.layers.affine import Affine
 from demitasse.layers.layer import Layer, Param
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import BNParameter, FillerParameter
@@ -58,10 +59,34 @@ class BN(Layer):
             raise ShapeFault(f"the bottom has shape {shape}, but there are scales for {channels} channels")
         return [shape, (1, channels, 1, 1), (1, channels, 1, 1)][: max(len(self.spec.top), 1)]
 
-    def forward(self, xs):
+    @property
+    def from_batch(self):
+        """Whether the statistics of the batch count."""
+        return (self.train and not self.spec.bn_param.frozen) if self.running else not self.merged
+
+    @property
+    def is_affine(self):
+        return not self.from_batch
+
+    @property
+    def fuses_affine(self):
+        return self.is_affine
+
+    @property
+    def fuses_relu(self):
+        return not self.keep  # backward takes none
+
+    def affine(self):
+        scale, shift, *sums = (param.data.reshape(-1) for param in self.params)
+        if self.merged:
+            return Affine(scale, shift)
+        mean, variance = sums
+        scale = scale / self.xp.sqrt(variance + self.spec.bn_param.eps)
+        return Affine(scale, shift - mean * scale)
+
+    def forward(self, xs, relu=None, affine=None):
         be, (x,), field = self.be, xs, self.spec.bn_param
         scale, shift, *sums = (param.data.reshape(-1) for param in self.params)
-        self.from_batch = (self.train and not field.frozen) if self.running else not self.merged
         mean = variance = be.zeros(scale.shape)
         if self.from_batch:
             mean, variance = be.moments(be.to_nchw(x))
@@ -74,7 +99,8 @@ class BN(Layer):
         unit = 1 / self.xp.sqrt(variance + eps)  # of a merged one: 1
         if self.keep:
             self.saved = x, mean, unit
-        y, blob = be.affine(x, mean, scale * unit, shift), self.params[0].shape
+        whole = Affine(scale * unit, shift).then(affine)
+        y, blob = be.affine(x, mean, *whole, relu), self.params[0].shape
         return [y, mean.reshape(blob), variance.reshape(blob)][: max(len(self.spec.top), 1)]
 
     def backward(self, dys, need):

@@ -9,7 +9,7 @@ class Concat(Layer):
     launches_only = True
     keeps_pixels, drawn_as = True, "join"
     bottoms = (1, None)
-    takes_nhwc = True
+    takes_nhwc = writes_into = True
 
     @property
     def joins_along(self):
@@ -35,10 +35,10 @@ class Concat(Layer):
                 )
         return [(*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])]
 
-    def forward(self, xs):
+    def forward(self, xs, out=None):
         if self.keep:
             self.saved = [x.shape[self.axis] for x in xs]
-        return [self.be.concatenate(xs, self.axis)]
+        return [self.be.concatenate(xs, self.axis, out)]
 
     def backward(self, dys, need):
         dxs, start = [], 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from demitasse.layers.affine import Affine
 from demitasse.layers.backend.geometry import ConvGeometry
 from demitasse.layers.layer import Layer, Param, Shape, axis_index
 from demitasse.layers.onnx.windows import conv_attrs, on_images
@@ -23,6 +24,10 @@ class Convolution(Layer):
     onnx_operator = "Conv"
     fuses_relu = writes_into = takes_nhwc = multiplies = True
     drawn_as = "filter"
+
+    @property
+    def fuses_affine(self):
+        return self.axis == 1
 
     def setup(self, shapes):
         param = self.spec.convolution_param
@@ -39,8 +44,9 @@ class Convolution(Layer):
     def infer(self, shapes):
         return [self._top_shape(shape) for shape in shapes]
 
-    def forward(self, xs, relu=None, out=None):
-        ys = [self._forward_one(x, relu, out) for x in xs]
+    def forward(self, xs, relu=None, out=None, affine=None):
+        weight, scale, bias = self._weight_and_outputs(affine)
+        ys = [self._forward_one(x, weight, scale, bias, relu, out) for x in xs]
         if self.keep:
             self.saved = xs, ys if relu is not None else None
         return ys
@@ -92,9 +98,8 @@ class Convolution(Layer):
     def _out_size(self, spatial):
         return self.geometry.out_size(spatial)
 
-    def _forward_one(self, x, relu, out):
-        weight, bias = self._weight_and_bias()
-        y = self.be.conv_forward(self._images(x), weight, bias, self.geometry, relu, out)
+    def _forward_one(self, x, weight, scale, bias, relu, out):
+        y = self.be.conv_forward(self._images(x), weight, bias, self.geometry, relu, out, scale)
         return y if self.axis == 1 else y.reshape(*x.shape[: self.axis], *y.shape[1:])
 
     def _backward_one(self, x, dy, need):
@@ -107,8 +112,12 @@ class Convolution(Layer):
 
     # Helpers of both.
 
-    def _weight_and_bias(self):
-        return self.params[0].data, self.params[1].data if len(self.params) > 1 else None
+    def _weight_and_outputs(self, affine):
+        """(weight, scale or None, bias or None): what each output is multiplied with and what is added to it."""
+        weight, bias = self.params[0].data, self.params[1].data if len(self.params) > 1 else None
+        if affine is None:
+            return weight, None, bias
+        return weight, affine.scale, affine.shift if bias is None else Affine(1, bias).then(affine).shift
 
     def _bias_backward(self, dy):
         if len(self.params) > 1 and self.params[1].grad is not None:

@@ -37,8 +37,8 @@ class Deconvolution(Convolution):
     def _out_size(self, spatial):
         return self.geometry.in_size(spatial)
 
-    def _forward_one(self, x, relu, out):
-        (weight, bias), top_shape = self._weight_and_bias(), self._top_shape(x.shape)
+    def _forward_one(self, x, weight, scale, bias, relu, out):
+        top_shape = self._top_shape(x.shape)
         y = self.be.conv_backward_data(
             self._images(x),
             weight,
@@ -48,6 +48,7 @@ class Deconvolution(Convolution):
             relu,
             self._is_diagonal(),
             out,
+            scale,
         )
         return y.reshape(top_shape)
 

@@ -2,7 +2,8 @@
 
 import math
 
-from demitasse.layers.layer import ReshapingLayer, axis_index
+from demitasse.layers.layer import axis_index
+from demitasse.layers.reshaping import ReshapingLayer
 from demitasse.proto.errors import SchemaFault
 
 

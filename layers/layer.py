@@ -25,6 +25,7 @@ from demitasse.proto.messages import LossParameter
 from demitasse.proto.name_hints import fork_hint, type_hint
 
 if TYPE_CHECKING:
+    from demitasse.layers.affine import Affine
     from demitasse.layers.data.feed import Stream
 
 Shape = tuple[int, ...]
@@ -75,7 +76,10 @@ class Layer:
     takes_nhwc = False  # it only hands arrays to primitives, which may have a channels-last form of their own
     fuses_relu = False  # forward and backward take `relu`, the slope (0 or more) of a ReLU to apply to the tops at once
     relu_slope: float | None = None  # the slope for negative values, of a layer that is a ReLU and no more
-    writes_into = False  # forward takes `out`, a flat array to write its only top into
+    is_prelu = False  # relu_slope is an array, () or (C,): learned
+    fuses_affine = False  # forward takes `affine`, an Affine to apply to its only top, and for `relu` such an array
+    is_affine = False  # its forward is the Affine of all channels that affine() gives, at this moment
+    writes_into = False  # forward takes `out`, a flat array to write its only top into, or None
     joins_along: int | None = None  # the axis along which its top is its bottoms in a row: not copied if they lie so
     crops = False  # it cuts bottom 0 to bottom 1 by crop_param, whose offset follows from the coordinates of both
     keeps_pixels = False  # its pixels are its bottoms', though pycaffe's scripts know no map of it
@@ -137,6 +141,10 @@ class Layer:
         dys[i] is None where no gradient reaches top i (never all of them); dys are not to be written to.
         Adds to params[i].grad where that is not None.
         """
+        raise NotImplementedError(self.type)
+
+    def affine(self) -> Affine:
+        """Of a layer that `is_affine`: by what it scales and shifts channels (axis 1)."""
         raise NotImplementedError(self.type)
 
     def advice(self, shapes: list[Shape]) -> list[str]:
@@ -233,19 +241,6 @@ class LossLayer(Layer):
         if weights and len(weights) != classes:
             raise SchemaFault(f"{field} is given {len(weights)} times for {classes} classes: give one for each or none")
         return weights
-
-
-class ReshapingLayer(Layer):
-    """The base of layers whose top holds the bottom's elements in the shape that infer gives."""
-
-    def forward(self, xs):
-        """The bottom's values in the shape that `infer` gives: a view."""
-        if self.keep:
-            self.saved = xs[0].shape
-        return [xs[0].reshape(self.infer([xs[0].shape])[0])]
-
-    def backward(self, dys, need):
-        return [dys[0].reshape(self.saved) if need[0] else None]
 
 
 def axis_index(axis: int, shape: Shape, field: str = "axis") -> int:

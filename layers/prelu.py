@@ -8,7 +8,11 @@ from demitasse.proto.messages import FillerParameter
 class PReLU(Layer):
     type = "PReLU"
     launches_only = True
-    in_place = True
+    in_place = is_prelu = True
+
+    @property
+    def relu_slope(self):
+        return self.params[0].data
 
     @property
     def takes_nhwc(self):

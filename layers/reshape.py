@@ -6,7 +6,7 @@ in that place and one -1 stands for what is left over.
 
 import math
 
-from demitasse.layers.layer import ReshapingLayer
+from demitasse.layers.reshaping import ReshapingLayer
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
 

@@ -1,5 +1,6 @@
 """Scale: y = s * x (+ b with bias_term), where s (learned, or bottom 1) spans `num_axes` axes of x from `axis` on."""
 
+from demitasse.layers.affine import Affine
 from demitasse.layers.layer import Param
 from demitasse.layers.span import SpanLayer
 from demitasse.proto.messages import FillerParameter
@@ -13,7 +14,20 @@ class Scale(SpanLayer):
 
     @property
     def takes_nhwc(self):
-        return not self.keep and self._by_channel()
+        return not self.keep and self.is_affine
+
+    @property
+    def is_affine(self):
+        """Whether there is a learned number for each channel, axis 1."""
+        return bool(self.params) and self.first == 1 and len(self.params[0].shape) == 1 == len(self.spec.bottom)
+
+    @property
+    def fuses_affine(self):
+        return self.is_affine
+
+    def affine(self):
+        bias = self._bias()
+        return Affine(self.params[0].data, bias.data if bias else self.be.zeros(self.params[0].shape))
 
     def setup(self, shapes):
         param = self.spec.scale_param
@@ -27,11 +41,11 @@ class Scale(SpanLayer):
             self.check_span(shapes[0], shape)
         return [shapes[0]]
 
-    def forward(self, xs, relu=None):
+    def forward(self, xs, relu=None, affine=None):
         scale, bias = xs[1] if len(xs) > 1 else self.params[0].data, self._bias()
-        if self._by_channel():
-            zero = self.be.zeros(scale.shape)
-            y = self.be.affine(xs[0], zero, scale, bias.data if bias else zero, relu)
+        if self.is_affine:
+            zero, whole = self.be.zeros(scale.shape), self.affine().then(affine)
+            y = self.be.affine(xs[0], zero, *whole, relu)
         else:
             y = xs[0] * self.stretched(scale, xs[0].ndim)
             y = y + self.stretched(bias.data, y.ndim) if bias else y
@@ -55,10 +69,6 @@ class Scale(SpanLayer):
     def to_onnx(self, graph, xs):
         y = xs[0] * self.stretched_in(graph, xs, 0)
         return [y + self.stretched_in(graph, xs[:1], len(self.params) - 1) if self._bias() else y]
-
-    def _by_channel(self):
-        """Whether there is a learned number for each channel, axis 1."""
-        return bool(self.params) and self.first == 1 and len(self.params[0].shape) == 1 == len(self.spec.bottom)
 
     def _bias(self):
         return self.params[-1] if self.spec.scale_param.bias_term else None

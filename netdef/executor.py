@@ -107,10 +107,11 @@ class Executor:
         return program
 
     def _part_pairs(self, program: Program) -> None:
-        """Where a part of the net runs again, a layer and its ReLU that ran in one call may not do so any more."""
+        """Where a part of the net runs again, layers that ran in one call may not do so any more."""
         for earlier in {self._calls[step] for step in program.by_step if step in self._calls}:
-            if earlier.relu is not None:
-                self._calls.pop(earlier.relu, None)
+            if earlier.epilogue.steps:
+                for step in earlier.epilogue.steps:
+                    self._calls.pop(step, None)
                 self._calls[earlier.step] = self._program(earlier.step.index, earlier.step.index).by_step[earlier.step]
 
     def _program(self, first: int, last: int) -> Program:
@@ -134,12 +135,10 @@ class Executor:
                 xs = [held[value] if value in held else self.require(value) for value in call.bottoms]
                 if call.bottoms_to_nchw:
                     xs = [to_nchw(x) for x in xs]
+                options = call.epilogue.options() if call.epilogue.learned else call.options
                 if call.slot is not None:
-                    arrays = layer.forward(xs, **call.epilogue, **{"out": self._place(call.slot)})
-                elif call.epilogue:
-                    arrays = layer.forward(xs, **call.epilogue)
-                else:
-                    arrays = layer.forward(xs)
+                    options = {**options, "out": self._place(call, call.slot)}
+                arrays = layer.forward(xs, **options)
                 if call.tops_to_nchw:
                     arrays = [to_nchw(array) for array in arrays]
             except Exception as error:
@@ -157,15 +156,13 @@ class Executor:
             for value in call.frees:
                 held.pop(value, None)
 
-    def _place(self, slot: Slot) -> Array | None:
-        """Where a layer is to write its top: a flat array."""
+    def _place(self, call: Call, slot: Slot) -> Array | None:
+        """Where a call is to write its top: a flat array."""
         if self.moved:
             return None
         if slot.whole not in self._wholes:
             self._wholes[slot.whole] = self.backend.empty(slot.size)
-        whole = self._wholes[slot.whole]
-        if slot.last:
-            del self._wholes[slot.whole]
+        whole = self._wholes.pop(slot.whole) if slot.whole is call.step else self._wholes[slot.whole]
         return whole[slot.start : slot.stop]
 
     def require(self, value: Value) -> Array:
@@ -233,16 +230,16 @@ class Executor:
     def backward(self, step: Step) -> None:
         """Take the gradients of the tops of the call by which the step ran, leave those of its bottoms.
 
-        Nothing where none has arrived, and for a ReLU that ran in another layer's call.
+        Nothing where none has arrived, and for a layer that ran in another one's call.
         GraphFault where the layer has saved nothing.
         """
         call = self._calls.get(step)
-        if not step.backward or (call is not None and call.relu is step):
+        if not step.backward or (call is not None and call.step is not step):
             return
-        tops, epilogue = (step.tops, {}) if call is None else (call.tops, call.epilogue)
-        if epilogue and self.sums.get(step.tops[0]) is not None:  # given for what the layer makes before its ReLU
+        tops, options = (step.tops, {}) if call is None else (call.tops, call.options)
+        if options and self.sums.get(step.tops[0]) is not None:  # given for what the layer makes before its ReLU
             self.sums.take(tops[0])
-            tops, epilogue = step.tops, {}
+            tops, options = step.tops, {}
         dys = [self._arrived(value) for value in tops]
         if all(dy is None for dy in dys):
             return
@@ -251,7 +248,7 @@ class Executor:
                 raise GraphFault("has nothing saved to go back from: run forward again first")
             if call.bottoms_to_nchw:
                 dys = [self.backend.to_nchw(dy) for dy in dys]
-            dxs = step.layer.backward(dys, list(step.need), **epilogue)
+            dxs = step.layer.backward(dys, list(step.need), **options)
             if call.tops_to_nchw:
                 dxs = [self.backend.to_nchw(dx) for dx in dxs]
         except Exception as error:
@@ -283,12 +280,10 @@ class Executor:
         if value in self.kept_grads:
             return self._as_nchw(value, self.kept_grads)
         call = self._calls.get(value.producer)
-        if call is None or call.relu is None or value in call.tops:
+        if call is None or call.epilogue.relu is None or value in call.tops:
             return None
         (top,) = call.tops
         after, output = self.gradient(top), self.array(top)
         return (
-            None
-            if after is None or output is None
-            else self.backend.relu_backward(after, output, call.epilogue["relu"])
+            None if after is None or output is None else self.backend.relu_backward(after, output, call.options["relu"])
         )

@@ -103,6 +103,7 @@ class Net(Contents):
             stay=frozenset(self._kept(keep)),
             keeps_all=keeps_all,
             fuses=fuse and not (keeps_all and can.nhwc),  # layers are to save what a user sees, not tensors of a device
+            composes=fuse and can.composes,
             joins=fuse and not keeps_all and can.writes_into_out,
             nhwc=can.nhwc,
         )

@@ -4,7 +4,10 @@ A call may do more than its layer alone, where nobody could tell:
 
     an in-place ReLU is the epilogue of the layer before it (a Convolution, InnerProduct, BatchNorm, Eltwise ...), if it
     is the only reader of what that makes, which carries no loss;
-    a Convolution or Deconvolution writes its top where the Concat behind it wants it, which then copies nothing.
+    so are layers that scale and shift every channel (BatchNorm, Scale ...) and a PReLU, where nobody goes backward or
+    looks at what is between;
+    a layer writes its top where the Concat behind it wants it, which then does not copy it: of a chain of Concats, each
+    of which adds to the one before (DenseNet), all lie in the array of the last one.
 
 What a layer can do of this it declares itself (layers/layer.py).  Slots depend on sizes, all else does not.
 """
@@ -16,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from demitasse.layers.affine import composed
 from demitasse.layers.layer import Layer
 from demitasse.netdef.graph import Step, Value
 
@@ -26,34 +30,64 @@ class Choices(NamedTuple):
     stay: frozenset[Value] = frozenset()
     keeps_all: bool = False  # blobs stay readable and writable: no channels-last tensors among them
     fuses: bool = True  # ReLUs may be epilogues
+    composes: bool = False  # layers with numbers for every channel may be epilogues: not theirs to the last bit
     joins: bool = False  # layers may write into the array of a Concat: the device does, and nobody wants theirs
     nhwc: bool = False  # the device has channels-last tensors
 
 
 class Slot(NamedTuple):
-    """A part of the array of `size` elements that the Concat `whole` will return; the last one that is written?"""
+    """A part of the array of `size` elements that the Concat `whole` will return."""
 
     whole: Step
     size: int
     start: int
     stop: int
-    last: bool
+
+
+class Epilogue(NamedTuple):
+    """Steps that run in the call of the layer before them: those that scale and shift channels, then a ReLU or PReLU.
+
+    learned: whether something of it may have changed since the last run.
+    """
+
+    affines: tuple[Step, ...] = ()
+    relu: Step | None = None
+    learned: bool = False
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All of them, in order."""
+        return self.affines if self.relu is None else (*self.affines, self.relu)
+
+    def options(self) -> dict[str, Any]:
+        """What forward and backward of the layer take beside arrays."""
+        options: dict[str, Any] = {}
+        if self.affines:
+            options["affine"] = composed([step.layer.affine() for step in self.affines])
+        if self.relu is not None:
+            options["relu"] = self.relu.layer.relu_slope
+        return options
 
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """One call of a layer.  step: the layer's; relu: the step of a ReLU that runs in it too."""
+    """One call of a layer.  step: the layer's; tops: those of the last step that runs in it."""
 
     step: Step
     layer: Layer
     bottoms: tuple[Value, ...]
-    tops: tuple[Value, ...]  # the ReLU's, if there is one
-    relu: Step | None
-    epilogue: dict[str, Any]  # what the layer is to apply to its top: {"relu": slope}, or nothing
+    tops: tuple[Value, ...]
+    epilogue: Epilogue
+    options: dict[str, Any]  # those of the epilogue, unless they are learned
     bottoms_to_nchw: bool  # the layer takes no channels-last tensors
     tops_to_nchw: bool  # those who look at blobs want none
     slot: Slot | None = None  # where it is to write its top
     frees: tuple[Value, ...] = ()  # nobody reads them after it
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps that run in it, in order."""
+        return self.step, *self.epilogue.steps
 
 
 @dataclass(eq=False, slots=True)
@@ -64,31 +98,31 @@ class Program:
     by_step: dict[Step, Call] = field(default_factory=dict)
 
     def __post_init__(self):
-        for call in self.calls:
-            self.by_step[call.step] = call
-            if call.relu is not None:
-                self.by_step[call.relu] = call
+        self.by_step.update((step, call) for call in self.calls for step in call.steps)
 
 
 def compile_program(steps: Sequence[Step], choices: Choices) -> Program:
     """The calls of these steps, which follow each other and are set up and sized."""
-    relus = {step: relu for step in steps if choices.fuses and (relu := _epilogue(step)) is not None}
-    relus = {step: relu for step, relu in relus.items() if relu.index <= steps[-1].index}
-    absorbed = set(relus.values())
-    calls = [_call(step, relus.get(step), choices) for step in steps if not (step.is_input or step in absorbed)]
+    calls: list[Call] = []
+    absorbed: set[Step] = set()
+    for step in steps:
+        if not (step.is_input or step in absorbed):
+            calls.append(_call(step, _epilogue(step, choices, steps[-1].index), choices))
+            absorbed.update(calls[-1].epilogue.steps)
     if choices.joins:
         _place_pieces(calls, choices.stay)
     return Program(calls)
 
 
-def _call(step: Step, relu: Step | None, choices: Choices) -> Call:
+def _call(step: Step, epilogue: Epilogue, choices: Choices) -> Call:
+    *_, last = step, *epilogue.steps
     return Call(
         step,
         step.layer,
         tuple(step.bottoms),
-        tuple(step.tops if relu is None else relu.tops),
-        relu,
-        {} if relu is None else {"relu": relu.layer.relu_slope},
+        tuple(last.tops),
+        epilogue,
+        {} if epilogue.learned else epilogue.options(),
         choices.nhwc and not step.layer.takes_nhwc,
         choices.nhwc and choices.keeps_all,
         frees=tuple(value for value in dict.fromkeys(step.bottoms) if _ends_at(value, step, choices.stay)),
@@ -96,38 +130,78 @@ def _call(step: Step, relu: Step | None, choices: Choices) -> Call:
 
 
 def _ends_at(value: Value, step: Step, stay: frozenset[Value]) -> bool:
-    lasts = value.producer.is_input or value.loss_weight or value in stay
-    return value.readers[-1] is step and not lasts
+    return value.readers[-1] is step and not (value.producer.is_input or value.loss_weight or value in stay)
 
 
-def _epilogue(step: Step) -> Step | None:
-    """The ReLU that the step's layer could apply to its top."""
-    if not step.cls.fuses_relu or len(step.tops) != 1 or step.tops[0].loss_weight or len(step.tops[0].readers) != 1:
+def _epilogue(step: Step, choices: Choices, last: int) -> Epilogue:
+    """What of the steps behind it, up to number `last`, the step's layer could apply to its top at once."""
+    if not choices.fuses or len(step.tops) != 1:
+        return Epilogue()
+    affines: list[Step] = []
+    value = step.tops[0]
+    while (after := _only_reader(value, last)) and choices.composes and _takes_affine(step, value, after, choices.stay):
+        affines.append(after)
+        (value,) = after.tops
+    if after and _takes_prelu(step, value, after, choices):
+        return Epilogue(tuple(affines), after, True)
+    relu = after if after and _takes_relu(step, value, after, choices.stay) else None
+    return Epilogue(tuple(affines), relu, bool(affines))
+
+
+def _only_reader(value: Value, last: int) -> Step | None:
+    """The step up to number `last` that reads the value, if nobody else wants it."""
+    if value.loss_weight or len(value.readers) != 1 or value.readers[0].index > last:
         return None
-    relu = step.tops[0].readers[0]
-    slope, in_place = relu.layer.relu_slope, relu.tops[0].name == step.tops[0].name
-    return None if slope is None or slope < 0 or not in_place or relu.spec.propagate_down else relu
+    return value.readers[0]
+
+
+def _unseen(step: Step, value: Value, after: Step, stay: frozenset[Value]) -> bool:
+    """Whether nobody asks for the value between the two steps, nor for gradients."""
+    return not (step.layer.keep or after.layer.keep or value in stay) and len(after.tops) == 1
+
+
+def _takes_affine(step: Step, value: Value, after: Step, stay: frozenset[Value]) -> bool:
+    return step.layer.fuses_affine and after.layer.is_affine and _unseen(step, value, after, stay)
+
+
+def _takes_prelu(step: Step, value: Value, after: Step, choices: Choices) -> bool:
+    wanted = choices.composes and step.layer.fuses_affine and after.layer.is_prelu
+    return wanted and _unseen(step, value, after, choices.stay)
+
+
+def _takes_relu(step: Step, value: Value, after: Step, stay: frozenset[Value]) -> bool:
+    layer, in_place = after.layer, after.tops[0].name == value.name
+    if not step.layer.fuses_relu or layer.is_prelu or layer.relu_slope is None or layer.relu_slope < 0:
+        return False
+    return (in_place and not after.spec.propagate_down) or _unseen(step, value, after, stay)
 
 
 def _place_pieces(calls: Sequence[Call], stay: frozenset[Value]) -> None:
-    """Give slots to the calls that make all that a Concat joins; a value lies in one Concat's array at most."""
+    """Give slots to what Concats join, the last Concat first: an earlier one may be a piece of it."""
     makers = {value: call for call in calls for value in call.tops}
-    for join in calls:
-        pieces = [makers[value] for value in join.bottoms if value in makers]
-        if stay.isdisjoint((*join.tops, *join.bottoms)) and _can_be_placed(join, pieces):
-            start, size, last = 0, math.prod(join.tops[0].shape), max(call.step.index for call in pieces)
-            for call in pieces:
-                stop = start + math.prod(call.tops[0].shape)
-                call.slot = Slot(join.step, size, start, stop, call.step.index == last)
-                start = stop
+    for join in reversed(calls):
+        if not _joins(join):
+            continue
+        (top,) = join.tops
+        size, stop = math.prod(top.shape), 0
+        slot = join.slot or Slot(join.step, size, 0, size)
+        for value in join.bottoms:
+            start, stop = stop, stop + math.prod(value.shape)
+            call = makers.get(value)
+            if call and _can_be_placed(call, value, stay):
+                join.slot = slot
+                call.slot = slot._replace(start=slot.start + start, stop=slot.start + stop)
 
 
-def _can_be_placed(join: Call, pieces: Sequence[Call]) -> bool:
-    axis = join.layer.joins_along
-    if axis is None or len(set(pieces)) != len(join.bottoms):
+def _joins(call: Call) -> bool:
+    """Whether the call's top is its bottoms one after the other in memory."""
+    axis = call.layer.joins_along
+    if axis is None or math.prod(call.tops[0].shape[:axis]) != 1:  # else the pieces of several images alternate
         return False
-    shape = join.tops[0].shape
-    one_block = math.prod(shape[:axis]) == 1  # else the pieces of several images alternate
-    whole = math.prod(shape) == sum(math.prod(value.shape) for value in join.bottoms)
-    free = all(call.layer.writes_into and len(call.tops) == 1 and call.slot is None for call in pieces)
-    return one_block and whole and free
+    return math.prod(call.tops[0].shape) == sum(math.prod(value.shape) for value in call.bottoms)
+
+
+def _can_be_placed(call: Call, value: Value, stay: frozenset[Value]) -> bool:
+    """Whether the call can write the value, its only top, into a larger array; it lies in one at most."""
+    free = call.slot is None and not (value in stay or value.loss_weight)
+    return free and call.layer.writes_into and len(call.tops) == 1

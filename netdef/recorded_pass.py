@@ -25,7 +25,7 @@ class Stretch(NamedTuple):
     @property
     def steps(self) -> list[Step]:
         """The steps that run in the calls."""
-        return [step for call in self.calls for step in (call.step, call.relu) if step is not None]
+        return [step for call in self.calls for step in call.steps]
 
     @property
     def span(self) -> tuple[int, int]:
@@ -56,13 +56,13 @@ def longest_stretch(calls: list[Call], refused: Collection[Step]) -> Stretch:
     """The longest run of calls that can be recorded; no calls where none is worth it."""
     best, start = (0, 0), 0
     for index, call in enumerate([*calls, None]):
-        if call is None or not call.layer.launches_only or call.step in refused:
+        if call is None or not all(step.layer.launches_only and step not in refused for step in call.steps):
             best, start = max(best, (start, index), key=lambda span: span[1] - span[0]), index + 1
     begin, end = best if best[1] - best[0] >= MIN_CALLS else (len(calls), len(calls))
     inside = calls[begin:end]
     made = {value for call in inside for value in call.tops}
     read = dict.fromkeys(value for call in inside for value in call.bottoms if value not in made)
-    params = [param for call in inside for param in call.layer.params]
+    params = [param for call in inside for step in call.steps for param in step.layer.params]
     return Stretch(calls[:begin], inside, calls[end:], tuple(read), params)
 
 

@@ -30,6 +30,7 @@ SIDEWAYS = {
     ("transformer_block", "layer_norm"),
 }
 SHARED_BY_LAYERS = {
+    "affine",
     "anchors",
     "backend",
     "boxes",
@@ -46,6 +47,7 @@ SHARED_BY_LAYERS = {
     "regions",
     "sampling",
     "onnx",
+    "reshaping",
     "span",
 }
 # Types that work on the host: they read files or run the user's Python.

@@ -27,7 +27,8 @@ class Capabilities(NamedTuple):
     """What a device does differently from plain NumPy; who needs to know asks for these, never for its name."""
 
     host_memory: bool = True  # arrays lie in the machine's own memory, which nets must fit into
-    writes_into_out: bool = False  # convolutions use `out`, and concatenate copies no arrays that lie in line
+    writes_into_out: bool = False  # convolutions and concatenate use `out`
+    composes: bool = False  # layers that follow each other may be computed as one: faster than each, and not exactly so
     nhwc: bool = False  # primitives take and give channels-last tensors (to_nchw) among themselves
     records: bool = False  # `record` gives something
 

@@ -50,10 +50,10 @@ class Elementwise(Protocol):
 class Norm(Protocol):
     """Normalization over channels, batches or neighbours."""
 
-    def affine(self, x: Array, centre: Array, scale: Array, shift: Array, relu: float | None = None) -> Array:
+    def affine(self, x: Array, centre: Array, scale: Array, shift: Array, relu: float | Array | None = None) -> Array:
         """y = (x - centre) * scale + shift, in the shape of x (N, C, ...); all three (C,), a value per channel.
 
-        relu: the slope of a ReLU to apply to it.
+        relu: the slope of a ReLU to apply to it, or an array of slopes, (C,) or one for all.
         """
 
     def moments(self, x: Array) -> tuple[Array, Array]:

@@ -38,8 +38,12 @@ class Arrays(Protocol):
     def zeros(self, shape: Shape, dtype: Any = None) -> Array:
         """A new array of that shape, of zeros; dtype None: the backend's float type."""
 
-    def concatenate(self, xs: Sequence[Array], axis: int) -> Array:
-        """The arrays, whose shapes differ in `axis` at most, one after the other along it."""
+    def concatenate(self, xs: Sequence[Array], axis: int, out: Array | None = None) -> Array:
+        """The arrays, whose shapes differ in `axis` at most, one after the other along it.
+
+        out: a flat array of the result's size, in which the result may lie, and some of the arrays already, each where
+        it belongs.
+        """
 
     def part(self, x: Array, axis: int, start: int, stop: int) -> Array:
         """x from `start` to `stop` (not included) along `axis`, in the shape that leaves; it may share x's memory."""

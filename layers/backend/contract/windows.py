@@ -21,12 +21,15 @@ class Convolution(Protocol):
         w: Array,
         b: Array | None,
         geom: ConvGeometry,
-        relu: float | None = None,
+        relu: float | Array | None = None,
         out: Array | None = None,
+        scale: Array | None = None,
     ) -> Array:
         """y (N, K, out...), out = geom.out_size.  b: (K,), or None.
 
-        relu: the negative slope (>= 0) of a ReLU applied to y.  out: a flat array of y's size, in which y may lie.
+        scale: (K,), what each channel of y is multiplied with before b is added.  relu: the slope for negative numbers
+        of a ReLU applied to y, or an array of slopes, (K,) or one for all.  out: a flat array of y's size, in which y
+        may lie.
         """
 
     def conv_backward_data(
@@ -36,14 +39,15 @@ class Convolution(Protocol):
         geom: ConvGeometry,
         spatial: Shape,
         b: Array | None = None,
-        relu: float | None = None,
+        relu: float | Array | None = None,
         diagonal: bool = False,
         out: Array | None = None,
+        scale: Array | None = None,
     ) -> Array:
         """dx (N, C, *spatial), the transposed convolution of dy.
 
-        Also Deconvolution's forward: then b (C,) and relu apply to the result.  diagonal: only w[i, i] is nonzero (and
-        K == C, group 1), so that each channel can be computed alone.  out: a flat array dx may lie in.
+        Also Deconvolution's forward: then scale (C,), b (C,) and relu apply to the result.  diagonal: only w[i, i] is
+        nonzero (and K == C, group 1), so that each channel can be computed alone.  out: a flat array dx may lie in.
         """
 
     def conv_backward_weights(self, x: Array, dy: Array, geom: ConvGeometry, dw: Array) -> None:

@@ -24,11 +24,11 @@ class CpuBackend:
 
     name = "cpu"
     xp = np
-    capabilities = Capabilities(writes_into_out=True)
 
     def __init__(self, exact: bool = False, threads: int | None = None):
         self.dtype = np.dtype(np.float32)
         self.exact = exact
+        self.capabilities = Capabilities(writes_into_out=True, composes=not exact)
         self.pool = shared_pool(threads)
         self.threads = self.pool.threads
         self.memory = _memory

@@ -1,12 +1,10 @@
-"""Arrays from the memory pool, and their concatenation, which copies none that already lie one after the other."""
+"""Arrays from the memory pool, and their concatenation, which copies none that already lie where they belong."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from typing import NamedTuple
-
-import numpy as np
 
 from demitasse.layers.backend.cpu.accepts import floats
 from demitasse.layers.backend.cpu.jit import kernel
@@ -37,17 +35,15 @@ def zeros(be, shape, dtype=None):
     return x
 
 
-@takes(lambda xs, axis: floats(*xs))
-def concatenate(be, xs, axis):
+@takes(lambda xs, axis, out=None: floats(*xs))
+def concatenate(be, xs, axis, out=None):
     shape = (*xs[0].shape[:axis], sum(x.shape[axis] for x in xs), *xs[0].shape[axis + 1 :])
-    rows = math.prod(shape[:axis])
-    if rows == 1 and _adjacent(xs):
-        return xs[0].base.reshape(shape)
-    y = be.empty(shape)
-    widths = [math.prod(x.shape[axis:]) for x in xs]
+    y = be.empty(shape) if out is None else out.reshape(shape)
+    widths, rows = [math.prod(x.shape[axis:]) for x in xs], math.prod(shape[:axis])
     row_stride, starts = sum(widths), itertools.accumulate(widths, initial=0)
     for x, start, width in zip(xs, starts, widths, strict=False):
-        be.pool.run(_copy_into_columns, 1, x.reshape(-1), y.reshape(-1), _Columns(rows, width, start, row_stride))
+        if out is None or rows > 1 or not _lies_in(x, y, start):
+            be.pool.run(_copy_into_columns, 1, x.reshape(-1), y.reshape(-1), _Columns(rows, width, start, row_stride))
     return y
 
 
@@ -66,14 +62,6 @@ def describe(be):
     return [f"Threads: {be.threads}"]
 
 
-def _adjacent(xs):
-    """Whether the arrays lie one right after the other in memory and make up all of the array that they are part of."""
-    whole = xs[0].base
-    if not isinstance(whole, np.ndarray) or not floats(whole) or whole.size != sum(x.size for x in xs):
-        return False
-    address = whole.__array_interface__["data"][0]
-    for x in xs:
-        if x.base is not whole or x.__array_interface__["data"][0] != address:
-            return False
-        address += x.nbytes
-    return True
+def _lies_in(x, y, start):
+    """Whether x is the elements of y from number `start` on."""
+    return x.__array_interface__["data"][0] == y.__array_interface__["data"][0] + start * y.itemsize

@@ -13,48 +13,49 @@ from demitasse.layers.backend.cpu.conv.direct_backward import (
     direct_backward_weights,
 )
 from demitasse.layers.backend.cpu.conv.direct_forward import direct_forward, run_direct_forward
-from demitasse.layers.backend.cpu.conv.plan import ConvShape, result
+from demitasse.layers.backend.cpu.conv.plan import ConvShape, outputs_of, result
 from demitasse.layers.backend.cpu.conv.winograd_backward import winograd_backward_data, winograd_backward_weights
 from demitasse.layers.backend.cpu.conv.winograd_forward import run_winograd_forward, winograd_forward
 from demitasse.layers.backend.cpu.gemm_microkernel import sum_of
 from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.operands import Outputs
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 from demitasse.layers.backend.dispatch import takes
 
 
-@takes(lambda x, w, b, geom, relu=None, out=None: x.ndim == 4 and floats(x, w) and x.size > 0)
-def conv_forward(be, x, w, b, geom, relu=None, out=None):
-    bias, slope = _bias(b, len(w)), _slope(relu)
+@takes(lambda x, w, b, geom, relu=None, out=None, scale=None: x.ndim == 4 and floats(x, w) and x.size > 0)
+def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None):
+    outputs = outputs_of(len(w), scale, b, relu)
     if set(geom.kernel) == set(geom.stride) == {1} and any(geom.pad):
-        return _padded_pointwise(be, x, w, bias, slope, geom, out)
+        return _padded_pointwise(be, x, w, outputs, geom, out)
     plan = _plan(be, x.shape, len(w), geom)
     repeated = repeated_rows.find(be, x, geom.pad, geom.kernel[0]) if plan.repeats_rows else None
     if not repeated:
-        return _forward(be, plan, x, w, bias, slope, geom, out)
+        return _forward(be, plan, x, w, outputs, geom, out)
     rows, columns = repeated
     small = repeated_rows.small_image(be, x, rows, columns)
     geom = geom._replace(pad=(rows.pad, columns.pad))
-    small = _forward(be, _plan(be, small.shape, len(w), geom), small, w, bias, slope, geom)
+    small = _forward(be, _plan(be, small.shape, len(w), geom), small, w, outputs, geom)
     return repeated_rows.whole_outputs(be, small, rows, columns, out)
 
 
 @takes(
-    lambda dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None: (
+    lambda dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None, scale=None: (
         dy.ndim == 4 and floats(dy, w) and dy.size > 0 and not (diagonal and geom.dilation != (1, 1))
     )
 )
-def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None):
+def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None, scale=None):
     (n, k), channels, r = dy.shape[:2], w.shape[1] * geom.group, geom.kernel[0]
-    bias, slope = _bias(b, channels), _slope(relu)
+    outputs = outputs_of(channels, scale, b, relu)
     dx = result(be, (n, channels, *spatial), out)
     if diagonal:
         shape = ConvShape.of(dx.shape, k, geom, dy.shape[2:])
-        direct_backward_data_diagonal(be, shape, dy, w, bias, slope, dx)
+        direct_backward_data_diagonal(be, shape, dy, w, outputs, dx)
         return dx
     if geom.is_pointwise:  # a convolution with the transposed weights
         transposed = ConvShape.of(dy.shape, channels, geom, dx.shape[2:])
-        run_direct_forward(be, direct_forward(transposed, 1, w.shape[1]), dy, w, bias, slope, dx)
+        run_direct_forward(be, direct_forward(transposed, 1, w.shape[1]), dy, w, outputs, dx)
         return dx
     m = 0 if be.exact else tile_size(k // geom.group, w.shape[1], geom, tuple(spatial), n)
     if m and r == 3:  # a convolution with rotated kernels
@@ -63,15 +64,15 @@ def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=Fal
         if plan.tile:
             piece = group_shape(dy.shape, channels, rotated, plan.out)
             launch = winograd_forward(piece, plan.tile, be.pool.threads, r * r, w.shape[1] * r * r, True)
-            for part_dy, part_w, part_bias, part_dx in _groups(geom, dy, w, bias, dx):
-                run_winograd_forward(be, launch, part_dy, part_w, part_bias, slope, part_dx)
+            for part_dy, part_w, part_outputs, part_dx in _groups(geom, dy, w, outputs, dx):
+                run_winograd_forward(be, launch, part_dy, part_w, part_outputs, part_dx)
             return dx
-    if m and slope == 1 and not bias.any():
+    if m and relu is None and scale is None and (b is None or not b.any()):
         piece = group_shape(dx.shape, k, geom, dy.shape[2:])
         for part_dy, part_w, _, part_dx in _groups(geom, dy, w, None, dx):
             winograd_backward_data(be, piece, TILES[r][-1], part_dy, part_w, part_dx)
         return dx
-    direct_backward_data(be, ConvShape.of(dx.shape, k, geom, dy.shape[2:]), dy, w, bias, slope, dx)
+    direct_backward_data(be, ConvShape.of(dx.shape, k, geom, dy.shape[2:]), dy, w, outputs, dx)
     return dx
 
 
@@ -101,7 +102,7 @@ def _plan(be, x_shape, k_out, geom) -> ConvPlan:
     return conv_plan(x_shape, k_out, geom, be.exact, be.pool.threads)
 
 
-def _forward(be, plan, x, w, bias, slope, geom, out=None):
+def _forward(be, plan, x, w, outputs, geom, out=None):
     """y of a convolution by its plan."""
     size = plan.out
     if plan.polyphase:
@@ -110,51 +111,39 @@ def _forward(be, plan, x, w, bias, slope, geom, out=None):
         plan = _plan(be, x.shape, len(w), geom)
     y = result(be, (x.shape[0], len(w), *size), out)
     if plan.tile:
-        for part_x, part_w, part_bias, part_y in _groups(geom, x, w, bias, y):
-            run_winograd_forward(be, plan.launch, part_x, part_w, part_bias, slope, part_y)
+        for part_x, part_w, part_outputs, part_y in _groups(geom, x, w, outputs, y):
+            run_winograd_forward(be, plan.launch, part_x, part_w, part_outputs, part_y)
     else:
-        run_direct_forward(be, plan.launch, x, w, bias, slope, y)
+        run_direct_forward(be, plan.launch, x, w, outputs, y)
     return y
 
 
-def _padded_pointwise(be, x, w, bias, slope, geom, out):
+def _padded_pointwise(be, x, w, outputs, geom, out):
     """y of a convolution whose border of outputs sees nothing but padding: it is not multiplied."""
     (pad_y, pad_x), (n, _, height, width) = geom.pad, x.shape
-    geom = geom._replace(pad=(0, 0))
-    inner = _forward(be, _plan(be, x.shape, len(w), geom), x, w, bias, slope, geom)
+    geom, (_, bias, slope) = geom._replace(pad=(0, 0)), outputs
+    inner = _forward(be, _plan(be, x.shape, len(w), geom), x, w, outputs, geom)
     y = result(be, (n, len(w), height + 2 * pad_y, width + 2 * pad_x), out)
-    y[...] = np.where(bias > 0, bias, np.float32(slope) * bias)[:, None, None]
+    y[...] = np.where(bias > 0, bias, slope * bias)[:, None, None]
     y[:, :, pad_y : pad_y + height, pad_x : pad_x + width] = inner
     return y
 
 
-def _groups(geom, x, w, bias, y):
-    """Contiguous pieces (x, w, bias, y) of each image and group; x and y may be either side."""
+def _groups(geom, x, w, outputs, y):
+    """Contiguous pieces (x, w, outputs, y) of each image and group; x and y may be either side."""
     if geom.group == 1:
-        return [(x, w, bias, y)]
+        return [(x, w, outputs, y)]
     c, k, o = (n // geom.group for n in (x.shape[1], len(w), y.shape[1]))
     return [
         (
             x[i : i + 1, g * c : (g + 1) * c],
             w[g * k : (g + 1) * k],
-            None if bias is None else bias[g * o : (g + 1) * o],
+            None if outputs is None else Outputs(*(each[g * o : (g + 1) * o] for each in outputs)),
             y[i : i + 1, g * o : (g + 1) * o],
         )
         for i in range(len(x))
         for g in range(geom.group)
     ]
-
-
-def _bias(b, n):
-    """(n,) for a kernel; zeros for None."""
-    if b is None:
-        return np.zeros(n, np.float32)
-    return (b if floats(b) else np.ascontiguousarray(b, np.float32)).reshape(-1)
-
-
-def _slope(relu):
-    """A kernel's slope: 1 where there is no ReLU."""
-    return 1.0 if relu is None else relu
 
 
 @kernel

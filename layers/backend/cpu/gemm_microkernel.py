@@ -9,7 +9,7 @@ import numpy as np
 from llvmlite import ir
 
 from demitasse.layers.backend.cpu import processor
-from demitasse.layers.backend.cpu.jit import Intrinsic, inner_kernel, inner_kernel_of_sums
+from demitasse.layers.backend.cpu.jit import Intrinsic, inner_kernel, inner_kernel_of_sums, types
 from demitasse.layers.backend.cpu.operands import Matrix, PackedRows, Rows, operand
 from demitasse.layers.backend.cpu.simd import F32, I32, I64, Vec, Writer, void
 from demitasse.layers.backend.cpu.simd_ops import transpose_tile
@@ -126,23 +126,32 @@ def convolve_tile(typing, w, x, y, depth, add, epilogue, rows, vectors):
     def generate(context, builder, signature, args):
         writer = Writer(context, builder, signature, args, TILE_LANES)
         w, x, y, depth, add = operand(writer, 0), operand(writer, 1), operand(writer, 2), *map(writer.integer, (3, 4))
-        bias, channel, slope, last = (builder.extract_value(args[5], i) for i in range(4))
-        bias = writer.at(writer.context.make_array(signature.args[5].types[0])(context, builder, bias).data, channel)
         count, vectors = signature.args[6].count, signature.args[7].count
         lines = _lines(writer, w["data"], w["row_stride"], count, w["count"])
         outs = _lines(writer, y["data"], y["ld"], count, w["count"])
         first = _old_sums(writer, outs, vectors, builder.icmp_signed("!=", add, ir.Constant(I64, 0)))
         sums = _sums(writer, lines, w["step"], x, depth, vectors, first)
-        biases = _lines(writer, bias, ir.Constant(I64, 1), count, w["count"])
-        last = builder.icmp_signed("!=", last, last.type(0))
-        slope = writer.splat(builder.select(last, slope, ir.Constant(F32, 1.0)))
-        for row, line, bias in zip(sums, outs, biases, strict=True):
-            shift = writer.splat(builder.select(last, builder.load(bias), ir.Constant(F32, 0.0)))
+        scale, bias, slope = epilogue_of(writer, 5, count, w["count"])
+        for i, (row, line) in enumerate(zip(sums, outs, strict=True)):
             for j, value in enumerate(row):
-                writer.store(writer.relu(value + shift, slope), writer.at(line, j * TILE_LANES))
+                value = writer.relu(writer.fma(value, scale[i], bias[i]), slope[i])
+                writer.store(value, writer.at(line, j * TILE_LANES))
         return context.get_dummy_value()
 
     return void(w, x, y, depth, add, epilogue, rows, vectors), generate
+
+
+def epilogue_of(w, i, count=1, n=None):
+    """Scale, bias and slope of the Epilogue that is argument i: of each the vectors of `count` rows;
+    those after the first n are the last one's again."""
+    outputs, channel, last = (w.b.extract_value(w.args[i], field) for field in range(3))
+    last, kind = w.b.icmp_signed("!=", last, last.type(0)), types.Array(types.float32, 1, "C")
+    found = []
+    for field, neutral in enumerate((1.0, 0.0, 1.0)):
+        array = w.context.make_array(kind)(w.context, w.b, w.b.extract_value(outputs, field))
+        lines = _lines(w, w.at(array.data, channel), ir.Constant(I64, 1), count, n)
+        found.append([w.splat(w.b.select(last, w.b.load(line), ir.Constant(F32, neutral))) for line in lines])
+    return found
 
 
 def _old_sums(w, lines, vectors, add):

@@ -19,14 +19,15 @@ PIXELS = 512  # of a job of LRN
 
 @takes(lambda x, centre, scale, shift, relu=None: floats(x, centre, scale, shift) and x.size > 0)
 def affine(be, x, centre, scale, shift, relu=None):
-    y, slope = be.empty(x.shape), np.float32(1 if relu is None else relu)
+    y, slope = be.empty(x.shape), np.empty(len(scale), np.float32)
+    slope[:] = 1 if relu is None else relu
     be.pool.run(_affine, 1, x.reshape(-1), centre, scale, shift, slope, y.reshape(-1), math.prod(x.shape[2:]))
     return y
 
 
 @kernel
 def _affine(state, x, centre, scale, shift, slope, y, area):
-    """y = relu((x - centre) * scale + shift), each that of the plane's channel; slope 1: no relu."""
+    """y = relu((x - centre) * scale + shift), all those of the plane's channel; slope 1: no relu."""
     me = enter(state)
     planes, channels = x.size // area, scale.size
     each = max(1, GRAIN // area)
@@ -34,10 +35,10 @@ def _affine(state, x, centre, scale, shift, slope, y, area):
     for job in work(state, me, 0, jobs):
         for plane in range(job * each, min((job + 1) * each, planes)):
             c = plane % channels
-            minus, factor, plus = centre[c], scale[c], shift[c]
+            minus, factor, plus, below = centre[c], scale[c], shift[c], slope[c]
             for i in range(np.uint64(plane * area), np.uint64((plane + 1) * area)):
                 value = (x[i] - minus) * factor + plus
-                y[i] = value if value > 0 else value * slope + np.float32(0)
+                y[i] = value if value > 0 else value * below + np.float32(0)
 
 
 @inner_kernel

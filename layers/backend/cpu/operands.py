@@ -36,12 +36,19 @@ class OffsetRows(NamedTuple):
     first: int
 
 
-class Epilogue(NamedTuple):
-    """relu(y + bias[channel + i]) for row i; slope 1: no relu.  Nothing unless the sums are the last of their rows."""
+class Outputs(NamedTuple):
+    """What sums of products become, by channel: y = relu(scale * sum + bias), with that slope below 0; 1: no relu."""
 
+    scale: np.ndarray
     bias: np.ndarray
+    slope: np.ndarray
+
+
+class Epilogue(NamedTuple):
+    """Row i becomes what Outputs says of channel + i.  Nothing unless the sums are the last of their rows."""
+
+    outputs: Outputs
     channel: int
-    slope: float
     last: bool
 
 

@@ -57,30 +57,30 @@ def copy_pairs(typing, a, ia, b, even, odd, pairs):
 
 
 @Intrinsic
-def add_bias(typing, q, iq, y, iy, bias, slope):
-    """y[iy + i] = relu(q[iq + i] + bias) for 16 elements; slope 1: no relu."""
+def scale_and_add(typing, q, iq, y, iy, scale, bias, slope):
+    """y[iy + i] = relu(q[iq + i] * scale + bias) for 16 elements; slope 1: no relu."""
 
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args)
-        value = w.load(w.pointer(0)) + w.splat(args[4])
-        w.store(w.relu(value, w.splat(args[5])), w.pointer(2))
+        value = w.fma(w.load(w.pointer(0)), w.splat(args[4]), w.splat(args[5]))
+        w.store(w.relu(value, w.splat(args[6])), w.pointer(2))
         return context.get_dummy_value()
 
-    return void(q, iq, y, iy, bias, slope), generate
+    return void(q, iq, y, iy, scale, bias, slope), generate
 
 
 @Intrinsic
-def add_bias_to_some(typing, q, iq, y, iy, n, bias, slope):
-    """add_bias for the first n of 16 elements."""
+def scale_and_add_some(typing, q, iq, y, iy, n, scale, bias, slope):
+    """scale_and_add for the first n of 16 elements."""
 
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args)
         first = w.below(w.integer(4))
-        value = w.relu(w.load_some(w.pointer(0), first) + w.splat(args[5]), w.splat(args[6]))
-        w.store_some(value, w.pointer(2), first)
+        value = w.fma(w.load_some(w.pointer(0), first), w.splat(args[5]), w.splat(args[6]))
+        w.store_some(w.relu(value, w.splat(args[7])), w.pointer(2), first)
         return context.get_dummy_value()
 
-    return void(q, iq, y, iy, n, bias, slope), generate
+    return void(q, iq, y, iy, n, scale, bias, slope), generate
 
 
 @Intrinsic

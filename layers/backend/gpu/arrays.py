@@ -27,7 +27,7 @@ def to_nchw(be, x):
     return x.to_nchw() if isinstance(x, NhwcTensor) else x
 
 
-def concatenate(be, xs, axis):
+def concatenate(be, xs, axis, out=None):
     if axis == 1 and all(isinstance(x, NhwcTensor) for x in xs):
         layout = xs[0].layout
         return NhwcTensor(layout, be.xp.concatenate([layout.unscaled(x).array for x in xs], axis=3))

@@ -20,7 +20,9 @@ COLUMN_BYTES = 256 << 20  # a strip of im2col columns; a whole image's can be ov
 
 
 @takes(lambda x, *_, **__: x.ndim == 4)
-def conv_forward(be, x, w, b, geom, relu=None, out=None):
+def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None):
+    if scale is not None:
+        return _scaled(be, conv_forward(be, x, w, None, geom), scale, b, relu)
     flat = relu == 0  # cuDNN's epilogue knows ReLU without a negative slope
     done = _cudnn(be, "forward", x, w, b, geom, flat)
     if done is not None:
@@ -39,7 +41,10 @@ def conv_forward(be, x, w, b, geom, relu=None, out=None):
 
 
 @takes(lambda dy, *_, **__: dy.ndim == 4)
-def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None):
+def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None, scale=None):
+    if scale is not None:
+        dx = conv_backward_data(be, dy, w, geom, spatial, diagonal=diagonal)
+        return _scaled(be, dx, scale, b, relu)
     if diagonal and set(geom.dilation) == {1}:
         return _upsample_channels(be, dy, w, geom, spatial, b, relu)
     x = _cudnn(be, "backward_data", dy, w, geom, spatial)
@@ -226,6 +231,11 @@ def _channel_sums_of(be, dy):
 
 def _conv_constants(be, geom, data_shape, out):
     return be.runtime.constants((*data_shape, *out, *geom.kernel, *geom.stride, *geom.pad, *geom.dilation))
+
+
+def _scaled(be, y, scale, b, relu):
+    zero = be.zeros(scale.shape)
+    return be.affine(y, zero, scale, zero if b is None else b, relu)
 
 
 def _epilogue(be, y, b, relu):

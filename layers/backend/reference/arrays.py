@@ -29,7 +29,7 @@ def zeros(be, shape, dtype=None):
     return be.xp.zeros(shape, dtype or be.dtype)
 
 
-def concatenate(be, xs, axis):
+def concatenate(be, xs, axis, out=None):
     return be.xp.concatenate(xs, axis=axis)
 
 

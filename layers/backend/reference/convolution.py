@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import math
 
-from demitasse.layers.backend.reference.windows import per_channel, scatter, windows
+from demitasse.layers.backend.reference.windows import per_channel, rectified, scatter, windows
 
 
-def conv_forward(be, x, w, b, geom, relu=None, out=None):
+def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None):
     n, k, size = len(x), len(w), geom.out_size(x.shape[2:])
     cols = _grouped(be.im2col(x, geom), geom)
     y = be.xp.matmul(w.reshape(geom.group, k // geom.group, cols.shape[2]), cols).reshape(n, k, *size)
-    return _epilogue(be, y, b, relu)
+    return _epilogue(be, y, scale, b, relu)
 
 
-def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None):
+def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None, scale=None):
     if diagonal:
         w, group = _diagonal_of(be, w), len(w)
     else:
@@ -24,7 +24,7 @@ def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=Fal
     w = w.reshape(group, k // group, math.prod(w.shape[1:]))
     dy = dy.reshape(n, group, k // group, math.prod(dy.shape[2:]))
     cols = be.xp.matmul(w.transpose(0, 2, 1), dy)
-    return _epilogue(be, be.col2im(cols, geom, channels, spatial), b, relu)
+    return _epilogue(be, be.col2im(cols, geom, channels, spatial), scale, b, relu)
 
 
 def conv_backward_weights(be, x, dy, geom, dw):
@@ -92,7 +92,9 @@ def _grouped(cols, geom):
     return cols.reshape(len(cols), geom.group, cols.shape[1] // geom.group, math.prod(cols.shape[2:]))
 
 
-def _epilogue(be, y, b, relu):
+def _epilogue(be, y, scale, b, relu):
+    if scale is not None:
+        y = y * per_channel(scale, y)
     if b is not None:
         y = y + per_channel(b, y)
-    return y if relu is None else be.relu_forward(y, relu)
+    return rectified(be, y, relu)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from demitasse.layers.backend.reference.windows import per_channel
+from demitasse.layers.backend.reference.windows import per_channel, rectified
 
 
 def affine(be, x, centre, scale, shift, relu=None):
     centre, scale, shift = (per_channel(each, x) for each in (centre, scale, shift))
-    y = (x - centre) * scale + shift
-    return y if relu is None else be.relu_forward(y, relu)
+    return rectified(be, (x - centre) * scale + shift, relu)
 
 
 def moments(be, x):

@@ -34,3 +34,10 @@ def scatter(be, cells, kernel, stride, pad, dilation, spatial):
 def per_channel(values, x):
     """values (C,) shaped to go with x (N, C, ...); () as it is."""
     return values.reshape(-1, *[1] * (x.ndim - 2)) if values.ndim else values
+
+
+def rectified(be, y, relu):
+    """The ReLU of y; relu: its slope, a number or one for each channel, or None for y itself."""
+    if relu is None:
+        return y
+    return be.relu_forward(y, relu) if isinstance(relu, int | float) else be.prelu_forward(y, relu)

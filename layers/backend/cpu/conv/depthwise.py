@@ -14,7 +14,7 @@ from llvmlite import ir
 
 from demitasse.layers.backend.cpu.conv.im2col import frame_plane
 from demitasse.layers.backend.cpu.conv.plan import ConvShape
-from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES, convolve_tile
+from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES, convolve_tile, epilogue_of
 from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils, inner_kernel, kernel
 from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, OffsetRows, Rows, operand
 from demitasse.layers.backend.cpu.simd import I64, Vec, Writer, void
@@ -51,8 +51,8 @@ def vector_window(shape: ConvShape) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 @kernel
-def depthwise(state, scratch, x, w, bias, slope, y, offsets, plan):
-    """y = relu(convolution of x + bias).
+def depthwise(state, scratch, x, w, outputs, y, offsets, plan):
+    """y = relu(scale * the convolution of x + bias): Outputs.
 
     offsets: where in the frame each tap begins; scratch: a frame, then outputs.
     """
@@ -63,7 +63,7 @@ def depthwise(state, scratch, x, w, bias, slope, y, offsets, plan):
     for job in work(state, me, 0, planes * bands):
         plane, (first, end) = job % planes, partition(shape.out_h, job // planes, bands)
         c = plane % shape.c_in
-        taps, epilogue = Rows(w, c * len(offsets), 0, 1, 1), Epilogue(bias, c, slope, True)
+        taps, epilogue = Rows(w, c * len(offsets), 0, 1, 1), Epilogue(outputs, c, True)
         for row0 in range(first, end, plan.band_rows):
             if end - first >= least:
                 row0 = min(row0, end - least)  # some rows are computed twice, rather than one alone
@@ -100,7 +100,7 @@ def _convolve_rows(taps, frame, plan, rows, y, sums, epilogue):
 
 @Intrinsic
 def convolve_windows(typing, w, frame, component, y, columns, epilogue, side, stride, rows):
-    """The Matrix y = relu(windows of the frame times the Rows w, one row, + bias), len(rows) rows of `columns` pixels,
+    """The Matrix y = the epilogue of windows of the frame times the Rows w, one row; len(rows) rows of `columns`,
     TILE_LANES or more.
 
     frame: a Matrix, from the first window's first pixel on, sorted by remainders of len(stride); component: pixels of
@@ -116,11 +116,9 @@ def convolve_windows(typing, w, frame, component, y, columns, epilogue, side, st
             operand(writer, 3),
             writer.integer(4),
         )
-        bias, channel, slope, _ = (builder.extract_value(args[5], i) for i in range(4))
-        bias = writer.at(context.make_array(signature.args[5].types[0])(context, builder, bias).data, channel)
-        bias, slope = writer.splat(builder.load(bias)), writer.splat(slope)
+        scale, bias, slope = (vectors[0] for vectors in epilogue_of(writer, 5))
         side, stride, rows = (signature.args[i].count for i in (6, 7, 8))
-        weights = [writer.splat(builder.load(writer.at(w["data"], i))) for i in range(side * side)]
+        weights = [scale * writer.splat(builder.load(writer.at(w["data"], i))) for i in range(side * side)]
         lines = [[frame["data"]] for _ in range(stride)]  # of the first component in x
         for a, line in enumerate(lines):
             line[0] = writer.at(line[0], (component, a * min(stride, side)))

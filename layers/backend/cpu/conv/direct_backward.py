@@ -11,7 +11,7 @@ from demitasse.layers.backend.cpu.conv.im2col import add_im2col_row, add_line, i
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
 from demitasse.layers.backend.cpu.gemm_microkernel import fill, multiply_deep, padded, transpose
 from demitasse.layers.backend.cpu.jit import Packed, inner_kernel, kernel
-from demitasse.layers.backend.cpu.operands import Matrix, PackedRows
+from demitasse.layers.backend.cpu.operands import Matrix, Outputs, PackedRows
 from demitasse.layers.backend.cpu.simd_ops import add_scaled, copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
@@ -29,8 +29,8 @@ class DataPlan(NamedTuple):
 
 
 @kernel
-def _backward_data(state, scratch, dy, w, bias, slope, dx, plan, band):
-    """dx = the transposed convolution of dy; then relu(dx + bias).
+def _backward_data(state, scratch, dy, w, outputs, dx, plan, band):
+    """dx = the transposed convolution of dy; then relu(dx * scale + bias): Outputs.
 
     A job owns its channels: their rows of w^T dy are added up in their planes of dx.  band: dy of a band (K/group,
     pixels); scratch: packed w and columns of one job.
@@ -61,7 +61,7 @@ def _backward_data(state, scratch, dy, w, bias, slope, dx, plan, band):
                     _add_channel(my_columns, row, plan, image, g * c_group + c, row0, row1, dx)
                     if row1 == shape.out_h:
                         plane = (image * shape.c_in + g * c_group + c) * shape.height * shape.width
-                        _epilogue(dx, plane, shape.height * shape.width, bias[g * c_group + c], slope)
+                        _epilogue(outputs, g * c_group + c, dx, plane, shape.height * shape.width)
 
 
 @inner_kernel
@@ -94,10 +94,10 @@ def _add_channel(columns, row, plan, image, c, row0, row1, dx):
 
 
 @inner_kernel
-def _epilogue(x, ix, n, bias, slope):
-    """x = relu(x + bias) for n pixels at x[ix]."""
-    if slope != 1 or bias != 0:
-        store_outputs(x, ix, n, x, ix, bias, slope)
+def _epilogue(outputs, c, x, ix, n):
+    """x = relu(x * scale + bias) for n pixels of channel c at x[ix]."""
+    if outputs.scale[c] != 1 or outputs.bias[c] != 0 or outputs.slope[c] != 1:
+        store_outputs(x, ix, n, x, ix, outputs, c)
 
 
 @functools.lru_cache(4096)
@@ -111,9 +111,9 @@ def _data_launch(shape: ConvShape) -> Launch:
     return Launch(Packed(DataPlan(shape, band_rows, channels, ld)), supersteps, (k_group * ld,), rows * (k_group + ld))
 
 
-def direct_backward_data(be, shape: ConvShape, dy, w, bias, slope: float, dx) -> None:
-    """dx (N, C, H, W) = relu(transposed convolution of dy (N, K, OH, OW) + bias (C,)); slope 1: no relu."""
-    arrays = dy.reshape(-1), w.reshape(-1), bias, np.float32(slope), dx.reshape(-1)
+def direct_backward_data(be, shape: ConvShape, dy, w, outputs: Outputs, dx) -> None:
+    """dx (N, C, H, W) = relu(scale * the transposed convolution of dy (N, K, OH, OW) + bias)."""
+    arrays = dy.reshape(-1), w.reshape(-1), outputs, dx.reshape(-1)
     _data_launch(shape).run(be, _backward_data, *arrays)
 
 
@@ -128,7 +128,7 @@ def _line_sizes(shape):
 
 
 @kernel
-def _backward_data_diagonal(state, scratch, dy, w, bias, slope, dx, shape):
+def _backward_data_diagonal(state, scratch, dy, w, outputs, dx, shape):
     """_backward_data where only w[i, i] is nonzero: each channel alone, line by line of dx."""
     me = enter(state)
     channels, taps_y, taps_x, area = shape.c_in, shape.kernel_y, shape.kernel_x, shape.height * shape.width
@@ -150,13 +150,13 @@ def _backward_data_diagonal(state, scratch, dy, w, bias, slope, dx, shape):
                     for i in range(0, wide, 16):
                         add_scaled(value, kernel_lines, tap * wide + i, line, column * shape.stride_x + i)
             copy(line, shape.pad_x, dx, plane + y * shape.width, shape.width)
-        _epilogue(dx, plane, area, bias[c], slope)
+        _epilogue(outputs, c, dx, plane, area)
 
 
-def direct_backward_data_diagonal(be, shape: ConvShape, dy, w, bias, slope: float, dx) -> None:
+def direct_backward_data_diagonal(be, shape: ConvShape, dy, w, outputs: Outputs, dx) -> None:
     """direct_backward_data where only w[i, i] is nonzero and group and dilation are 1."""
     wide, line_floats = _line_sizes.py_func(shape)
-    arrays = dy.reshape(-1), w.reshape(-1), bias, np.float32(slope), dx.reshape(-1)
+    arrays = dy.reshape(-1), w.reshape(-1), outputs, dx.reshape(-1)
     be.pool.run(_backward_data_diagonal, 1, *arrays, shape, scratch=shape.kernel_y * wide + line_floats)
 
 

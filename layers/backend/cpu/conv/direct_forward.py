@@ -29,7 +29,7 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
     convolve_tile,
 )
 from demitasse.layers.backend.cpu.jit import Kernel, Packed, inner_kernel, kernel
-from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, Rows
+from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, Outputs, Rows
 from demitasse.layers.backend.cpu.simd_ops import copy, copy_block
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import band_count, partition, work
@@ -70,8 +70,8 @@ class _Job(NamedTuple):
 
 
 @kernel
-def _forward(state, scratch, x, w, bias, slope, y, offsets, plan, frame):
-    """y = relu(convolution of x + bias).
+def _forward(state, scratch, x, w, outputs, y, offsets, plan, frame):
+    """y = relu(scale * the convolution of x + bias): Outputs.
 
     offsets: where in a group's framed channels the row of each weight begins; frame: of a band; scratch: outputs
     that do not fill a strip, then a panel.
@@ -97,15 +97,15 @@ def _forward(state, scratch, x, w, bias, slope, y, offsets, plan, frame):
             pieces = (columns + plan.job_columns - 1) // plan.job_columns
             for job in work(state, me, superstep, shape.group * parts * images * pieces):
                 if by_pixels:
-                    part, piece = job % (shape.group * parts), job // (shape.group * parts)
+                    part, at = job % (shape.group * parts), job // (shape.group * parts)
                 else:
-                    part, piece = divmod(job, images * pieces)
-                k0, (image, column0) = part % parts * plan.job_rows, divmod(piece, pieces)
+                    part, at = divmod(job, images * pieces)
+                k0, (image, column0) = part % parts * plan.job_rows, divmod(at, pieces)
                 column0 *= plan.job_columns
                 k1, end = min(k0 + plan.job_rows, k_group), min(column0 + plan.job_columns, columns)
                 seen = image if plan.framed else image0 + image
-                outputs = _Job(image0 + image, seen, row0, part // parts, k0, k1, column0, end)
-                _convolve_job(pixels, w, bias, slope, y, offsets, plan, outputs, scratch[me])
+                piece = _Job(image0 + image, seen, row0, part // parts, k0, k1, column0, end)
+                _convolve_job(pixels, w, outputs, y, offsets, plan, piece, scratch[me])
 
 
 @inner_kernel
@@ -119,7 +119,7 @@ def _frame_channel(x, image0, c, row0, band, bands, plan, frame):
 
 
 @inner_kernel
-def _convolve_job(pixels, w, bias, slope, y, offsets, plan, job, scratch):
+def _convolve_job(pixels, w, outputs, y, offsets, plan, job, scratch):
     """The outputs of a job, a panel of pixels at a time, of which no more than DEPTH rows."""
     shape, depth = plan.shape, len(offsets)
     k_group, out_size = shape.k_out // shape.group, shape.out_h * shape.out_w
@@ -135,7 +135,7 @@ def _convolve_job(pixels, w, bias, slope, y, offsets, plan, job, scratch):
             rows = min(DEPTH, depth - p)
             _pack_panel(pixels, start, offsets[p : p + rows], plan, column, n, panel)
             weights = Rows(w, first_weight + p * plan.step, plan.row_stride, plan.step, count)
-            _multiply_panel(weights, panel, rows, n, out, q, p > 0, Epilogue(bias, channel, slope, p + rows == depth))
+            _multiply_panel(weights, panel, rows, n, out, q, p > 0, Epilogue(outputs, channel, p + rows == depth))
 
 
 @inner_kernel
@@ -167,7 +167,7 @@ def _multiply_panel(w, panel, depth, n, y, q, add, epilogue):
     """y (+)= the Rows w times n columns of the panel, and the epilogue; q: outputs that do not fill a strip."""
     for k in range(0, w.count, TILE_ROWS):
         left = Rows(w.data, w.start + k * w.row_stride, w.row_stride, w.step, w.count - k)
-        then = Epilogue(epilogue.bias, epilogue.channel + k, epilogue.slope, epilogue.last)
+        then = Epilogue(epilogue.outputs, epilogue.channel + k, epilogue.last)
         for j in range(0, n, STRIP):
             right, wide = Matrix(panel.data, j, panel.ld), n - j
             if wide >= STRIP:
@@ -269,7 +269,7 @@ def _job_size(k_group, depth, columns, images, panel):
     return rows, int(panel * max(1, min(round(work / (rows * depth * panel)), -(-columns // panel))))
 
 
-def run_direct_forward(be, how: DirectForward, x, w, bias, slope: float, y) -> None:
-    """y (N, K, OH, OW) = relu(convolution of x (N, C, H, W) with the weights w + bias (K,)); slope 1: no relu."""
-    arrays = x.reshape(-1), w.reshape(-1), bias, np.float32(slope), y.reshape(-1), how.offsets
+def run_direct_forward(be, how: DirectForward, x, w, outputs: Outputs, y) -> None:
+    """y (N, K, OH, OW) = relu(scale * the convolution of x (N, C, H, W) with the weights w + bias)."""
+    arrays = x.reshape(-1), w.reshape(-1), outputs, y.reshape(-1), how.offsets
     how.launch.run(be, how.kernel, *arrays)

@@ -10,7 +10,14 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.gemm_microkernel import fill
 from demitasse.layers.backend.cpu.jit import inner_kernel
-from demitasse.layers.backend.cpu.simd_ops import add_bias, add_bias_to_some, add_scaled, copy, copy_every, copy_pairs
+from demitasse.layers.backend.cpu.simd_ops import (
+    add_scaled,
+    copy,
+    copy_every,
+    copy_pairs,
+    scale_and_add,
+    scale_and_add_some,
+)
 
 PAIRS = (0,) * 8
 
@@ -138,9 +145,10 @@ def add_line(q, iq, x, ix, n):
 
 
 @inner_kernel
-def store_outputs(q, iq, n, y, iy, bias, slope):
-    """y = relu(q + bias) for n pixels; slope 1: no relu."""
+def store_outputs(q, iq, n, y, iy, outputs, k):
+    """y = relu(q * scale + bias) for n pixels of output k; outputs: Outputs."""
+    scale, bias, slope = outputs.scale[k], outputs.bias[k], outputs.slope[k]
     for i in range(0, n // 16 * 16, 16):
-        add_bias(q, iq + i, y, iy + i, bias, slope)
+        scale_and_add(q, iq + i, y, iy + i, scale, bias, slope)
     if n % 16:
-        add_bias_to_some(q, iq + n // 16 * 16, y, iy + n // 16 * 16, n % 16, bias, slope)
+        scale_and_add_some(q, iq + n // 16 * 16, y, iy + n // 16 * 16, n % 16, scale, bias, slope)

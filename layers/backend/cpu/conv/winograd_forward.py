@@ -14,8 +14,6 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-import numpy as np
-
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch
 from demitasse.layers.backend.cpu.conv.winograd_tiles import (
     LINES,
@@ -30,7 +28,7 @@ from demitasse.layers.backend.cpu.conv.winograd_tiles import (
 from demitasse.layers.backend.cpu.conv.winograd_transforms import Tile
 from demitasse.layers.backend.cpu.gemm_microkernel import multiply, padded
 from demitasse.layers.backend.cpu.jit import Packed, inner_kernel, kernel
-from demitasse.layers.backend.cpu.operands import Matrix, PackedRows
+from demitasse.layers.backend.cpu.operands import Matrix, Outputs, PackedRows
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import MAX_BANDS, MIN_BAND_PIXELS, partition, wait, work
 
@@ -87,8 +85,8 @@ class _Job(NamedTuple):
 
 
 @kernel
-def _forward(state, scratch, x, w, bias, slope, y, plan, u, v):
-    """y (N, K, OH, OW) = relu(convolution of x (N, C, H, W) + bias); images and w flat.
+def _forward(state, scratch, x, w, outputs, y, plan, u, v):
+    """y (N, K, OH, OW) = relu(scale * the convolution of x (N, C, H, W) + bias): Outputs; images and w flat.
 
     u: U of everything, where it is shared; v: V of a band that has one part only; scratch: lines, M and, unless it is
     shared, U of one job; then V of the part with the thread's number.
@@ -135,7 +133,7 @@ def _forward(state, scratch, x, w, bias, slope, y, plan, u, v):
                     transform_kernels(kernels, block * 16, shape.k_out, c_in, spectrum, lines, tile)
             part_v = scratch[part][layout.v_start :] if plan.parts > 1 else v
             _multiply_job(my_u, part_v, q, plan, piece)
-            _transform_job_outputs(q, bias, slope, y, plan, piece, lines)
+            _transform_job_outputs(q, outputs, y, plan, piece, lines)
 
 
 @inner_kernel
@@ -175,7 +173,7 @@ def _multiply_job(u, v, q, plan, job):
 
 
 @inner_kernel
-def _transform_job_outputs(q, bias, slope, y, plan, job, lines):
+def _transform_job_outputs(q, outputs, y, plan, job, lines):
     """The job's outputs in y from its M."""
     shape, layout, tile = plan.shape, _layout(plan), Tile(plan.m, plan.r)
     for k in range(job.first * 16, min(job.last * 16, shape.k_out)):
@@ -183,7 +181,7 @@ def _transform_job_outputs(q, bias, slope, y, plan, job, lines):
             image, line = divmod(job.band + row, layout.tiles_y)
             plane = Plane(y, (image * shape.k_out + k) * shape.out_h * shape.out_w, shape.out_h, shape.out_w)
             spectrum = Matrix(q, (k - job.first * 16) * plan.q_ld + (row - job.row0) * layout.tiles_x, layout.q_plane)
-            transform_outputs(spectrum, bias[k], slope, layout.tiles_x, plane, line * len(tile.m), lines, tile)
+            transform_outputs(spectrum, outputs, k, layout.tiles_x, plane, line * len(tile.m), lines, tile)
 
 
 @functools.lru_cache(4096)
@@ -215,6 +213,6 @@ def winograd_forward(
     return Launch(Packed(plan), 1 + 2 * bands, workspaces, scratch)
 
 
-def run_winograd_forward(be, launch: Launch, x, w, bias, slope: float, y) -> None:
-    """y (N, K, OH, OW) = relu(convolution of x (N, C, H, W) with the kernels in w + bias (K,)); slope 1: no relu."""
-    launch.run(be, _forward, x.reshape(-1), w.reshape(-1), bias, np.float32(slope), y.reshape(-1))
+def run_winograd_forward(be, launch: Launch, x, w, outputs: Outputs, y) -> None:
+    """y (N, K, OH, OW) = relu(scale * the convolution of x (N, C, H, W) with the kernels in w + bias)."""
+    launch.run(be, _forward, x.reshape(-1), w.reshape(-1), outputs, y.reshape(-1))

@@ -134,8 +134,8 @@ def transform_gradients(plane, row0, tiles_x, v, lines, tile):
 
 
 @inner_kernel
-def transform_outputs(q, bias, slope, tiles_x, plane, row0, lines, tile):
-    """The Plane from line row0 = relu(a row of tiles of the spectrum q + bias)."""
+def transform_outputs(q, outputs, k, tiles_x, plane, row0, lines, tile):
+    """The Plane of output k from line row0 = relu(scale * a row of tiles of the spectrum q + bias): Outputs."""
     m = len(tile.m)
     rows = min(m, plane.height - row0)
     for t in range(0, tiles_x, LANES):
@@ -143,7 +143,7 @@ def transform_outputs(q, bias, slope, tiles_x, plane, row0, lines, tile):
         start = plane.start + row0 * plane.width + column
         whole = rows == m and column + LANES * m <= plane.width
         out = Matrix(plane.pixels, start, plane.width) if whole else Matrix(lines, 0, LANES * m)
-        output_tile(spectrum, out, bias, slope, tile)
+        output_tile(spectrum, out, outputs.scale[k], outputs.bias[k], outputs.slope[k], tile)
         if not whole:
             for i in range(rows):
                 wide = min(LANES * m, plane.width - column)

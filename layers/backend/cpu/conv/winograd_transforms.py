@@ -86,23 +86,22 @@ gradient_tile = _pixels_to_spectrum("A")  # dy -> dM
 
 
 @Intrinsic
-def output_tile(typing, spectrum, lines, bias, slope, tile):
-    """lines = relu(A^T spectrum A + bias) for LANES tiles: m lines of LANES * m pixels.  slope 1: no relu."""
+def output_tile(typing, spectrum, lines, scale, bias, slope, tile):
+    """lines = relu(scale * (A^T spectrum A) + bias) for LANES tiles: m lines of LANES * m pixels.  slope 1: no relu."""
 
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args, LANES)
-        m, r = sizes_of(signature.args[4])
+        m, r = sizes_of(signature.args[5])
         spectrum, lines = operand(w, 0), operand(w, 1)
-        bias, slope = w.splat(args[2]), w.splat(args[3])
+        scale, bias, slope = (w.splat(args[i]) for i in (2, 3, 4))
         grid, pointer = _load_grid(w, m + r - 1, spectrum), lines["data"]
         for row in _both_ways(matrices(m, r)["AT"], grid):
-            row = [value + bias for value in row]
-            row = [w.relu(value, slope) for value in row]
+            row = [w.relu(w.fma(value, scale, bias), slope) for value in row]
             w.interleave(row, pointer)
             pointer = w.at(pointer, lines["ld"])
         return context.get_dummy_value()
 
-    return void(spectrum, lines, bias, slope, tile), generate
+    return void(spectrum, lines, scale, bias, slope, tile), generate
 
 
 @Intrinsic
