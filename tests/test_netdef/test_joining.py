@@ -42,18 +42,20 @@ def data():
         (FIRE, ["a", "b"]),
         (A + UP + concat("ab", "up a"), ["up", "a"]),
         (A + three("b", "data", 4) + concat("ab", "a b", axis=0), ["a", "b"]),
-        (A + concat("ab", "a data"), []),
-        (A + concat("ab", "a a"), []),
-        (A + B + concat("ab", "a b") + concat("ba", "b a"), ["a", "b"]),
+        (A + concat("ab", "a data"), ["a"]),
+        (A + concat("ab", "a a"), ["a"]),
+        (A + B + concat("ba", "b a") + concat("ab", "a b"), ["a", "b"]),
+        (A + B + concat("ba", "b a") + three("up", "ba", 2) + concat("ab", "ba up"), ["a", "b", "ba", "up"]),
+        (A + B + concat("ba", "b a") + concat("ab", "data ba"), ["a", "b", "ba"]),
     ],
-    ids=["fire", "deconvolution", "images", "input", "twice", "two"],
+    ids=["fire", "deconvolution", "images", "input", "twice", "two", "chain", "chain behind"],
 )
 def test_joined_without_copying_where_that_is_possible(text, pieces, data):
     net, plain = build(text), build(text, keep="all")
     seen = {}
 
     def watch(index):
-        seen.update((name, net.blobs[name]) for name in ("a", "b", "up", "ab") if name in net.blobs)
+        seen.update((name, net.blobs[name]) for name in ("a", "b", "up", "ba", "ab") if name in net.blobs)
 
     net.after_forward.append(watch)
     for _ in range(2):
