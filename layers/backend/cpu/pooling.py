@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from demitasse.layers.backend.cpu.accepts import floats, of_type
+from demitasse.layers.backend.cpu.conv.im2col import add_line
 from demitasse.layers.backend.cpu.gemm_microkernel import fill, sum_of
 from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
-from demitasse.layers.backend.cpu.simd_ops import copy
+from demitasse.layers.backend.cpu.simd_ops import copy, copy_pairs
 from demitasse.layers.backend.cpu.simd_pooling import LOWEST, max_every, max_of_lines, max_tile
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import band_count, partition, work
@@ -195,39 +196,57 @@ def _max_backward(state, dy, index, dx, planes, out_area, area):
 def ave_pool_forward(be, x, geom):
     y = be.empty((*x.shape[:2], *geom.out))
     windows, sides = _windows(x.shape, geom), _sides(geom, x.shape[2:])
-    be.pool.run(_ave_forward, 1, x.reshape(-1), y.reshape(-1), windows, *sides)
+    scratch = 2 * _padded_floats.py_func(windows)
+    be.pool.run(_ave_forward, 1, x.reshape(-1), y.reshape(-1), windows, *sides, scratch=scratch)
     return y
 
 
+@inner_kernel
+def _padded_floats(geom):
+    """Of a line of pixels with the pad around it, as far as windows reach, in whole vectors of pairs."""
+    return (geom.pad_x + geom.width + geom.out_w * geom.stride_x + geom.kernel_x + 31) // 16 * 16
+
+
 @kernel
-def _ave_forward(state, x, y, geom, heights, widths):
-    """The sum of each window over its area; heights, widths: the windows' sides in image + pad."""
+def _ave_forward(state, scratch, x, y, geom, heights, widths):
+    """The sum of each window over its area: lines are added up first, then taps.
+
+    heights, widths: the windows' sides in image + pad; scratch: a line with its pad, and its even and odd pixels.
+    """
     me = enter(state)
+    floats_of_line = _padded_floats(geom)
+    line, halves = scratch[me][:floats_of_line], scratch[me][floats_of_line : 2 * floats_of_line]
+    fill(line, 0, floats_of_line, np.float32(0))
     for plane in work(state, me, 0, geom.planes):
         if _whole(geom):
-            y[plane] = sum_of(x, plane * geom.height * geom.width, geom.height * geom.width) / max(
-                np.float32(1), heights[0] * widths[0]
-            )
+            pixels = geom.height * geom.width
+            y[plane] = sum_of(x, plane * pixels, pixels) / max(np.float32(1), heights[0] * widths[0])
             continue
         for row in range(geom.out_h):
-            start = (plane * geom.out_h + row) * geom.out_w
-            total = y[start : start + geom.out_w]
+            start, top = (plane * geom.out_h + row) * geom.out_w, row * geom.stride_y - geom.pad_y
+            fill(line, geom.pad_x, geom.width, np.float32(0))
+            for i in range(max(0, top), min(geom.height, top + geom.kernel_y)):
+                add_line(x, (plane * geom.height + i) * geom.width, line, geom.pad_x, geom.width)
+            _add_taps(line, halves, geom, y, start)
             for i in range(geom.out_w):
-                total[i] = 0
-            top = row * geom.stride_y - geom.pad_y
-            for line in range(max(0, top), min(geom.height, top + geom.kernel_y)):
-                values = x[(plane * geom.height + line) * geom.width : (plane * geom.height + line + 1) * geom.width]
-                if geom.out_w == 1:
-                    total[0] += sum_of(
-                        values, max(0, -geom.pad_x), min(geom.width, geom.kernel_x - geom.pad_x) - max(0, -geom.pad_x)
-                    )
-                    continue
-                for tap in range(geom.kernel_x):
-                    low, high = _windows_of_tap(tap, geom.stride_x, geom.pad_x, geom.width, geom.out_w)
-                    for i in range(low, high):
-                        total[i] += values[np.uint64(geom.stride_x * i + tap - geom.pad_x)]
+                y[start + i] /= max(np.float32(1), heights[row] * widths[i])
+
+
+@inner_kernel
+def _add_taps(line, halves, geom, y, start):
+    """y[start :] = the sums of all windows over a line."""
+    fill(y, start, geom.out_w, np.float32(0))
+    half = halves.size // 2
+    if geom.stride_x == 2:
+        for i in range(0, half, 8):
+            copy_pairs(line, 2 * i, halves, i, half + i, (0,) * 8)
+    for tap in range(geom.kernel_x):
+        if geom.stride_x <= 2:
+            seen, first = (line, tap) if geom.stride_x == 1 else (halves, tap % 2 * half + tap // 2)
+            add_line(seen, first, y, start, geom.out_w)
+        else:
             for i in range(geom.out_w):
-                total[i] /= max(np.float32(1), heights[row] * widths[i])
+                y[start + i] += line[i * geom.stride_x + tap]
 
 
 @takes(lambda dy, geom, spatial: floats(dy))
