@@ -89,7 +89,8 @@ def _sources(file: str) -> str:
 def shipped() -> str | None:
     """The folder of what comes along for this processor's level, whether there is one or not.
 
-    Machine code does not need the compiler that has made it: only what it finds in memory, Python's objects, counts.
+    Machine code does not need the compiler that has made it, so any Numba's will do: it calls the C library, and reads
+    array objects as NumPy's C interface has them, behind a head whose size is in the folder's name.
     """
     level = processor.level()
     return level and os.path.join(SHIPPED, f"{level}-{sys.platform}-{object.__basicsize__}")
@@ -126,6 +127,7 @@ def address_of(kernel, kinds: tuple) -> int | None:
         _only_compiled.add(name)
         if not code:
             _write(os.path.join(shipped(), name), _make(kernel, kinds, symbol))
+            os.chmod(os.path.join(shipped(), name), 0o644)  # whoever installs it
         return None
     code = code or _kept(name) or _made(kernel, kinds, symbol, name)
     processor.require_chosen()
