@@ -6,12 +6,17 @@ A fourth and a fifth are RefineDet's first stage, the scores (N, 2 P) and locati
 by: a prior whose object score there is below objectness_score finds nothing.
 Top: (1, 1, K, 7): a row (image, class, score, x1, y1, x2, y2) for each of the K boxes, corners as shares of the image;
 by image, then class, best score first.  Nothing found: a row for each image, -1 but for its number.
+With use_polygon (TextBoxes++) locations are 12 numbers for each prior, four of a box and where the corners of a polygon
+lie relative to those of the prior, in units of its size, and rows go on with these corners, x and y each: K x 15.
 
 For each class but background_label_id, the boxes that score above confidence_threshold (the best top_k of them) go
 through non-maximum suppression, and of all that is left in an image the best keep_top_k stay.
 save_output_param writes them to files too (data/detections.py).
-Source: "SSD: Single Shot MultiBox Detector" (Liu et al., 2016), 2.2 and 3; RefineDet (Zhang et al., 2018), 3.
+Source: "SSD: Single Shot MultiBox Detector" (Liu et al., 2016), 2.2 and 3; RefineDet (Zhang et al., 2018), 3;
+"TextBoxes++" (Liao et al., 2018), 3.2.
 """
+
+import math
 
 from demitasse.layers.boxes import nms
 from demitasse.layers.data.detections import make_writer
@@ -31,7 +36,10 @@ class DetectionOutput(Layer):
 
     def setup(self, shapes):
         param = self.spec.detection_output_param
-        self.count, self.per_prior = check_predictions(shapes, param, self.type)
+        self.polygon = 8 if param.use_polygon else 0  # numbers of a prior, and columns, beside those of its box
+        if self.polygon and (not param.share_location or param.variance_encoded_in_target or len(shapes) == 5):
+            raise SchemaFault("use_polygon goes with share_location: true, variances and without a first stage only")
+        self.count, self.per_prior = check_predictions(self._of_boxes(shapes), param, self.type)
         self.top_k = param.nms_param.top_k if param.nms_param.HasField("top_k") else -1
         self.threshold = param.confidence_threshold if param.HasField("confidence_threshold") else float("-inf")
         self.classes = [c for c in range(param.num_classes) if c != param.background_label_id]
@@ -42,21 +50,32 @@ class DetectionOutput(Layer):
 
     def infer(self, shapes):
         param = self.spec.detection_output_param
-        count, _ = check_predictions(shapes, param, self.type)
+        count, _ = check_predictions(self._of_boxes(shapes), param, self.type)
         for i, each in ((3, 2), (4, 4)) if len(shapes) == 5 else ():
             if shapes[i][0] != shapes[0][0] or shapes[i][1:2] != (count * each,):
                 raise ShapeFault(f"bottom {i} has shape {shapes[i]}: ({shapes[0][0]}, {count * each}) is expected")
         each = min(count, self.top_k) if self.top_k >= 0 else count
         most = each * len(self.classes)
-        return [(1, 1, shapes[0][0] * (min(most, param.keep_top_k) if param.keep_top_k >= 0 else most), 7)]
+        return [
+            (1, 1, shapes[0][0] * (min(most, param.keep_top_k) if param.keep_top_k >= 0 else most), 7 + self.polygon)
+        ]
+
+    def _of_boxes(self, shapes):
+        """The bottoms' shapes without the polygons' numbers."""
+        if not self.polygon:
+            return shapes
+        images, *rest = shapes[0] or (0,)
+        if math.prod(rest) % 12:
+            raise ShapeFault(f"bottom 0 has shape {shapes[0]}: use_polygon asks for 12 locations for each prior")
+        return [(images, math.prod(rest) // 3), *shapes[1:]]
 
     def forward(self, xs):
         found = [self._of_image(i, *each) for i, each in enumerate(zip(*self._predictions(xs), strict=True))]
-        rows = self.be.concatenate(found, axis=0) if found else self.be.empty((0, 7))
+        rows = self.be.concatenate(found, axis=0) if found else self.be.empty((0, 7 + self.polygon))
         if self.writer:
-            self.writer.add(self.be.to_host(rows), len(found))
+            self.writer.add(self.be.to_host(rows[:, :7]), len(found))
         if not len(rows):
-            rows = self.be.zeros((len(found), 7)) - 1
+            rows = self.be.zeros((len(found), 7 + self.polygon)) - 1
             rows[:, 0] = self.xp.arange(len(found))
         return [rows[None, None]]
 
@@ -65,6 +84,10 @@ class DetectionOutput(Layer):
 
     def to_onnx(self, graph, xs):
         param, sizes = self.spec.detection_output_param, graph.sizes(xs[0])
+        if self.polygon:
+            raise SchemaFault(
+                "use_polygon has no translation to ONNX: leave it out for boxes, with a third of locations"
+            )
         if param.nms_param.eta < 1:
             raise SchemaFault(
                 f"nms_param.eta is {param.nms_param.eta:g}, which lowers the threshold at each box that is kept: "
@@ -110,7 +133,7 @@ class DetectionOutput(Layer):
         return onnx_decode(graph, param.code_type, prior, variances, deltas), graph.transpose(scores, [0, 2, 1])
 
     def _predictions(self, xs):
-        """Boxes (N, P, L, 4) and scores (N, P, classes)."""
+        """Boxes (N, P, L, 4), or with polygons (N, P, 1, 12), and scores (N, P, classes)."""
         xp, param = self.xp, self.spec.detection_output_param
         prior, variances = split(xp, xs[2])
         scores = xs[1].reshape(len(xs[1]), prior.shape[0], param.num_classes)
@@ -123,11 +146,16 @@ class DetectionOutput(Layer):
         else:
             prior = prior[:, None]
         variances = 1 if param.variance_encoded_in_target else variances[:, None]
-        shape = (len(xs[0]), scores.shape[1], self.per_prior, 4)
-        return decode(xp, param.code_type, prior, variances, xs[0].reshape(shape)), scores
+        shape = (len(xs[0]), scores.shape[1], self.per_prior, 4 + self.polygon)
+        deltas = xs[0].reshape(shape)
+        boxes = decode(xp, param.code_type, prior, variances, deltas[..., :4])
+        if not self.polygon:
+            return boxes, scores
+        corners, sizes = prior[..., [0, 1, 2, 1, 2, 3, 0, 3]], (prior[..., 2:] - prior[..., :2]) * variances[..., :2]
+        return xp.concatenate([boxes, corners + deltas[..., 4:] * xp.tile(sizes, 4)], axis=-1), scores
 
     def _of_image(self, image, boxes, scores):
-        """The rows for one image, from its boxes (P, L, 4) and scores (P, classes)."""
+        """The rows for one image, from its boxes (P, L, 4 or 12) and scores (P, classes)."""
         xp, param, rows = self.xp, self.spec.detection_output_param, []
         above = scores > self.threshold
         some = self.be.to_host(above.any(axis=0))
@@ -138,12 +166,12 @@ class DetectionOutput(Layer):
             if 0 <= self.top_k < len(chosen):
                 chosen = chosen[xp.argsort(-scores[chosen, label], kind="stable")[: self.top_k]]
             score, box = scores[chosen, label], boxes[chosen, label if self.per_prior > 1 else 0]
-            kept = nms(self.be, box, score, param.nms_param.nms_threshold, eta=param.nms_param.eta)
-            row = self.be.empty((len(kept), 7))
+            kept = nms(self.be, box[:, :4], score, param.nms_param.nms_threshold, eta=param.nms_param.eta)
+            row = self.be.empty((len(kept), 7 + self.polygon))
             row[:, 0], row[:, 1], row[:, 2], row[:, 3:] = image, label, score[kept], box[kept]
             rows.append(row)
         if not rows:
-            return self.be.empty((0, 7))
+            return self.be.empty((0, 7 + self.polygon))
         found = xp.concatenate(rows)
         if 0 <= param.keep_top_k < len(found):
             found = found[xp.sort(xp.argsort(-found[:, 2], kind="stable")[: param.keep_top_k])]

@@ -95,7 +95,8 @@ class Detector:
             if name != self.input:  # such as the size of the image, for nets that want it
                 inputs[name] = np.asarray([[*self.size, 1]], np.float32)
         self.net.forward(inputs)
-        rows = self._host(self.output).reshape(-1, 7)
+        rows = self._host(self.output)
+        rows = rows.reshape(-1, rows.shape[-1])[:, :7]  # some have polygons, too
         scaled = rows[:, 3:].clip(0, 1) * [width, height, width, height]
         return [
             Found(int(row[1]), float(row[2]), tuple(box))

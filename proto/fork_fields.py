@@ -74,6 +74,9 @@ IDLE = (
     ),
     ForkFields("LayerParameter", "max_bottom_count", "MyCaffe", "it holds in the phase RUN only"),
     ForkFields("SolverParameter", "store_blobs_in_old_format", "NVIDIA", "files are those that Caffe reads"),
+    ForkFields(
+        "SolverParameter", "data_distribute_mode model_average_iter_interval", "Alibaba's PAI", "one machine trains"
+    ),
     ForkFields("AccuracyParameter", "min_is_better", "AMSoftmax", "it tells its solver which snapshot to keep"),
     ForkFields("AccuracyParameter", "enable_simple_accuracy", "MyCaffe", "another way to the same number"),
     ForkFields("InnerProductParameter", "output_contains_predictions", "MyCaffe", "it tells its viewer what a blob is"),

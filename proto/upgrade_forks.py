@@ -6,7 +6,7 @@ PSPNet's BN, whose four blobs it has; C3D's first VIDEO_DATA kept its fields in 
 is Permute; DeepLab's first ImageSegData said has_label; joyousrabbit's RandomData is Data that shuffles;
 MyCaffe's SoftmaxCrossEntropy2Loss is SoftmaxWithLoss; DeconvNet's Unpooling is Upsample; Ristretto's types are those
 whose arithmetic they imitate; what several forks call L2Norm or the like is Norm; MS-CNN's first Detection is
-DetectionLoss.
+DetectionLoss; R*CNN's Sum is Eltwise.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _TYPES = {
     "L2Normalization": "Norm",
     "NormalizationL2": "Norm",
     "SequenceAccuracy": "LabelsequenceAccuracy",
+    "Sum": "Eltwise",
 }
 _MESSAGES = {
     "convolution3d_param": "convolution_param",

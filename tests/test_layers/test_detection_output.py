@@ -104,6 +104,27 @@ def test_a_threshold_shrinks_by_eta_at_each_box_that_is_kept():
         assert (rows[:, 1] == 1).sum() == kept
 
 
+def test_polygons_come_beside_their_boxes():
+    inputs = predictions(images=2)
+    rng = np.random.default_rng(6)
+    deltas = rng.standard_normal((2, PRIORS, 8))
+    with_polygons = np.concatenate([inputs["loc"].reshape(2, PRIORS, 4), deltas], axis=2).reshape(2, -1)
+    fields = "code_type: CENTER_SIZE confidence_threshold: 0.3 nms_param { nms_threshold: 0.4 top_k: 20 } keep_top_k: 9"
+    _, rows = detection_output(f"{fields} use_polygon: true", {**inputs, "loc": with_polygons})
+    assert rows.shape[1] == 15 and np.array_equal(rows[:, :7], detection_output(fields, inputs)[1])
+    priors, scores = inputs["priors"][0, 0].reshape(-1, 4), inputs["conf"].reshape(2, PRIORS, 4)
+    for row in rows:
+        image, label = row[:2].astype(int)
+        (place,) = np.nonzero(scores[image, :, label] == row[2])[0]
+        x1, y1, x2, y2 = priors[place]
+        corners, size = np.array([x1, y1, x2, y1, x2, y2, x1, y2]), np.array([x2 - x1, y2 - y1])
+        np.testing.assert_allclose(row[7:], corners + deltas[image, place] * 0.1 * np.tile(size, 4))
+    with pytest.raises(ShapeFault, match="12 locations for each prior"):
+        detection_output("use_polygon: true", {**inputs, "loc": inputs["loc"][:, :-1]})
+    with pytest.raises(SchemaFault, match="use_polygon goes with share_location: true"):
+        detection_output("use_polygon: true share_location: false", inputs)
+
+
 def test_variance_in_the_target_leaves_locations_as_they_are():
     inputs = predictions()
     _, rows = detection_output("variance_encoded_in_target: true nms_param { nms_threshold: 1 }", inputs)

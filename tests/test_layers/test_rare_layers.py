@@ -193,3 +193,35 @@ def test_bits_of_numbers_and_of_their_sum():
     both, total = layer.forward([])
     numbers, sums = (np.tensordot(2 ** np.arange(8), bits, 1)[..., 0] for bits in (both, total))
     assert numbers.max() > 100 and (numbers.sum(1) == sums[:, 0]).all() and set(np.unique(both)) == {0, 1}
+
+
+@pytest.mark.independent("SVX", "CosinAddm")
+def test_margins_of_angles():
+    cosines, labels = np.cos(np.linspace(0.1, 3.1, 20)).reshape(4, 5), np.array([0.0, 2, 3, 4])
+    for text, f in (
+        (
+            "type: 'SVX' sv_x_param { m1: 1.2 m2: 0.1 m3: 0.2 t: 1.3 }",
+            lambda angle: np.cos(1.2 * angle + 0.2) - 0.1,
+        ),
+        (
+            "type: 'CosinAddm' cosin_add_m_param { m: 0.5 t: 1.3 }",
+            lambda angle: np.cos(angle + 0.5) if angle + 0.5 <= np.pi else np.cos(angle) - 0.5 * np.sin(0.5),
+        ),
+    ):
+        (y,) = build(f"{text} bottom: 'c' bottom: 'l'", (4, 5), (4,)).forward([cosines, labels])
+        for row, label, found in zip(cosines, labels.astype(int), y, strict=True):
+            own = f(np.arccos(row[label]))
+            expected = [own if k == label else 1.3 * c + 0.3 if c > own else c for k, c in enumerate(row)]
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+        tested = build(f"{text} bottom: 'c' bottom: 'l'", (4, 5), (4,), phase=TEST)
+        assert np.array_equal(tested.forward([cosines, labels])[0], cosines)
+    assert np.arccos(cosines[3, 4]) + 0.5 > np.pi  # the last one is beyond
+
+
+@pytest.mark.independent("MIL")
+def test_of_contexts_the_best_counts():
+    x = normal(6, 4)
+    (y,) = build("type: 'MIL' mil_param { context_per_roi: 3 }", x.shape).forward([x])
+    assert np.array_equal(y, [x[:3].max(0), x[3:].max(0)])
+    with pytest.raises(NetError, match="context_per_roi 4 must divide"):
+        build("type: 'MIL' mil_param { context_per_roi: 4 }", x.shape)

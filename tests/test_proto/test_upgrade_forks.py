@@ -73,6 +73,10 @@ def test_unpooling_without_a_mask_repeats_values():
             layer_of(f"layer {{ type: 'Unpooling' bottom: 'x' unpooling_param {{ {fields} }} }}")
 
 
+def test_the_sum_of_rstarcnn_is_eltwise():
+    assert layer_of("layer { type: 'Sum' bottom: 'a' bottom: 'b' }").type == "Eltwise"
+
+
 def test_segnets_types_of_2014():
     layer = layer_of("layers { name: 'b' type: BN bn_param { shift_filler { value: 0.001 } bn_mode: INFERENCE } }")
     assert layer.type == "BN" and layer.bn_param.bn_mode == layer.bn_param.INFERENCE
