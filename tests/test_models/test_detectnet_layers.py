@@ -1,4 +1,5 @@
-"""The Python layers that DetectNet, CTPN and pycaffe's examples name, where the user has none of these names."""
+"""The Python layers that DetectNet, CTPN, triplet nets and pycaffe's examples name, where the user has none of these
+names."""
 
 import numpy as np
 import pytest
@@ -86,3 +87,40 @@ def test_examples_of_pycaffe_and_of_colorization():
     bottoms = {"h": hint.astype(np.float32), "l": like}
     repeated = run(bottoms, "caffe_traininglayers", "SpatialRepLayer", ["y"])["y"]
     assert repeated.tolist() == [[[[3, 3], [3, 3]], [[4, 4], [4, 4]]]]
+
+
+TRIPLETS = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 6 dim: 3 } } }
+layer { name: "n" type: "Python" bottom: "x" top: "n" python_param { module: "norm2layer" layer: "Norm2Layer" } }
+layer { name: "s" type: "Python" bottom: "n" top: "a" top: "p" top: "q"
+        python_param { module: "tripletselectlayer" layer: "TripletSelectLayer" } }
+layer { name: "l" type: "Python" bottom: "a" bottom: "p" bottom: "q" top: "loss" loss_weight: 1
+        python_param { module: "tripletlosslayer" layer: "TripletLayer" param_str: "'margin': 0.5" } }
+"""
+
+
+def test_triplets_of_a_batch():
+    x = np.random.default_rng(1).standard_normal((6, 3)).astype(np.float32)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    net = Net("force_backward: true\n" + TRIPLETS, "TRAIN", keep="all")
+    tops = net.forward({"x": x})
+    far, near = ((unit[k : k + 2] - unit[0]) ** 2 for k in (2, 4))
+    positives, negatives = 2 + np.argsort(-far.sum(1)), 4 + np.argsort(near.sum(1))
+    np.testing.assert_allclose(net.blobs["p"], unit[positives], rtol=1e-5)
+    np.testing.assert_allclose(net.blobs["q"], unit[negatives], rtol=1e-5)
+    gaps = ((unit[:2] - unit[positives]) ** 2).sum(1) - ((unit[:2] - unit[negatives]) ** 2).sum(1) + 0.5
+    np.testing.assert_allclose(tops["loss"], np.maximum(gaps, 0).sum() / 4, rtol=1e-5)
+    net.backward()
+    teaches = np.sort(far.sum(1))[::-1] < np.sort(near.sum(1))
+    slopes = np.zeros_like(unit)
+    for i in np.flatnonzero(teaches & (gaps > 0)):
+        a, p, q = i, positives[i], negatives[i]
+        slopes[a] += (unit[q] - unit[p]) / 2
+        slopes[p] += (unit[p] - unit[a]) / 2
+        slopes[q] += (unit[a] - unit[q]) / 2
+    assert slopes.any()
+    np.testing.assert_allclose(net.grads["n"], slopes, atol=1e-6)
+    across = slopes - unit * (slopes * unit).sum(1, keepdims=True)
+    np.testing.assert_allclose(net.grads["x"], across / np.linalg.norm(x, axis=1, keepdims=True), atol=1e-6)
+    with pytest.raises(NetError, match="5 items and 3 tops: three equal parts"):
+        Net(TRIPLETS.replace("dim: 6", "dim: 5"), "TRAIN")
