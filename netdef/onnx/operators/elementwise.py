@@ -193,18 +193,41 @@ def _arithmetic(builder: Builder, node: Node, inputs: list) -> None:
         x = power(builder, x, f"{out}/turned", **fields)
     elif node.op in ("Sub", "Div"):
         constant = -constant if node.op == "Sub" else 1 / constant
+    _with_array(builder, "Bias" if node.op in ("Add", "Sub") else "Scale", x, out, constant)
+
+
+def _with_array(builder: Builder, kind: str, x: Blob, out: str, constant: np.ndarray) -> Blob:
+    """x plus (Bias) or times (Scale) a constant, broadcast."""
     x = expanded(builder, x, f"{out}/expanded", np.broadcast_shapes(x.shape, constant.shape))
     shape = (1,) * (len(x.shape) - constant.ndim) + constant.shape
     axes = [axis for axis, size in enumerate(shape) if size > 1] or [0]
     first, end = axes[0], axes[-1] + 1
     array = np.broadcast_to(constant.reshape(shape[first:end]), x.shape[first:end])
-    kind = "Bias" if node.op in ("Add", "Sub") else "Scale"
 
     def fill(spec):
         param = spec.bias_param if kind == "Bias" else spec.scale_param
         param.axis, param.num_axes = first, end - first
 
-    builder.layer(kind, [x], out, [array], fill)
+    return builder.layer(kind, [x], out, [array], fill)
+
+
+@operator("Where")
+def _where(builder: Builder, node: Node, inputs: list) -> None:
+    """A choice that is known beforehand: each side times 1 where it is taken, 0 elsewhere."""
+    condition, *sides = inputs
+    if isinstance(condition, Blob):
+        raise Unsupported("a condition that is computed of values")
+    out, shape = node.outputs[0], np.broadcast_shapes(*(each.shape for each in inputs))
+    fixed, parts = np.zeros(shape, np.float32), []
+    for side, taken in zip(sides, (condition, ~condition), strict=True):
+        if isinstance(side, Blob):
+            parts.append(_with_array(builder, "Scale", side, f"{out}/part_{len(parts)}", taken.astype(np.float32)))
+        else:
+            fixed += np.where(taken, side, 0)
+    parts = [expanded(builder, part, f"{out}/whole_{i}", shape) for i, part in enumerate(parts)]
+    eltwise(builder, parts, f"{out}/sum", EltwiseParameter.SUM)
+    chosen = builder.blob(f"{out}/sum")
+    builder.values[out] = _with_array(builder, "Bias", chosen, out, fixed) if fixed.any() else chosen
 
 
 def _with_number(builder: Builder, node: Node, x: Blob, number: float, flipped: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -38,6 +39,19 @@ def _gather(builder: Builder, node: Node, inputs: list) -> None:
     else:
         taken(builder, x, f"{out}/taken", {axis: places})
         reshaped(builder, builder.blob(f"{out}/taken"), out, shape)
+
+
+@operator("GatherND")
+def _gather_nd(builder: Builder, node: Node, inputs: list) -> None:
+    x, index = inputs
+    if isinstance(x, np.ndarray) or isinstance(index, Blob) or node.attrs.get("batch_dims", 0):
+        raise Unsupported("places that are computed of values, or batch_dims")
+    out, count = node.outputs[0], index.shape[-1]
+    lines = reshaped(builder, x, f"{out}/lines", (math.prod(x.shape[:count]), *x.shape[count:]))
+    ends = np.array(x.shape[:count])
+    columns = np.moveaxis(np.where(index < 0, index + ends, index), -1, 0).reshape(count, -1)
+    taken(builder, lines, f"{out}/taken", {0: np.ravel_multi_index(tuple(columns), tuple(ends))})
+    reshaped(builder, builder.blob(f"{out}/taken"), out, (*index.shape[:-1], *x.shape[count:]))
 
 
 def taken(builder: Builder, x: Blob, out: str, places: Mapping[int, range | np.ndarray]) -> None:
