@@ -30,9 +30,7 @@ class LayerNorm(Layer):
         return [self.derivative(dys[0], *self.saved) if need[0] else None]
 
     def to_onnx(self, graph, xs):
-        axes = range(2, len(xs[0].shape))
-        y = xs[0] - graph.mean(xs[0], axes)
-        return [y / graph.node("Sqrt", graph.mean(y * y, axes) + self.spec.layer_norm_param.epsilon)]
+        return [self.normalised_in(graph, xs[0], range(2, len(xs[0].shape)))]
 
     def normalised(self, x):
         """(y, what x was divided by), both of which `derivative` takes."""
@@ -40,6 +38,11 @@ class LayerNorm(Layer):
         y = rows - rows.sum(1, keepdims=True) / n
         spread = self.xp.sqrt(self.xp.square(y).sum(1, keepdims=True) / n + self.spec.layer_norm_param.epsilon)
         return (y / spread).reshape(x.shape), spread
+
+    def normalised_in(self, graph, x, axes):
+        """x of a graph, normalised over these axes."""
+        y = x - graph.mean(x, axes)
+        return y / graph.node("Sqrt", graph.mean(y * y, axes) + self.spec.layer_norm_param.epsilon)
 
     def derivative(self, dy, y, spread):
         """The gradient of x, from that of y."""

@@ -86,11 +86,7 @@ class TransformerBlock(Layer):
             weights, bias = self.params[2 * i], graph.param(2 * i + 1)
             return graph.node("MatMul", y, graph.transpose(graph.param(2 * i, weights.shape), [1, 0])) + bias
 
-        def normal(y):
-            y = y - graph.mean(y, [2])
-            return y / graph.node("Sqrt", graph.mean(y * y, [2]) + self.norm.spec.layer_norm_param.epsilon)
-
-        packed = graph.reshape(times(normal(x), 0), [items, steps, 3, heads, each])
+        packed = graph.reshape(times(self.norm.normalised_in(graph, x, [2]), 0), [items, steps, 3, heads, each])
         query, key, value = (graph.gather(packed, graph.constant(i, INT), 2) for i in range(3))
         query, value = (graph.transpose(part, [0, 2, 1, 3]) for part in (query, value))
         scores = graph.node("MatMul", query, graph.transpose(key, [0, 2, 3, 1])) / math.sqrt(each)
@@ -99,7 +95,7 @@ class TransformerBlock(Layer):
         weights = graph.node("Softmax", graph.where(earlier, scores, LOWEST), axis=3)
         mixed = graph.transpose(graph.node("MatMul", weights, value), [0, 2, 1, 3])
         x = x + times(graph.reshape(mixed, [items, steps, size]), 1)
-        hidden = times(normal(x), 2)
+        hidden = times(self.norm.normalised_in(graph, x, [2]), 2)
         if param.activation == TransformerBlockParameter.RELU:
             active = graph.node("Relu", hidden)
         else:

@@ -218,7 +218,7 @@ def _where(builder: Builder, node: Node, inputs: list) -> None:
     if isinstance(condition, Blob):
         raise Unsupported("a condition that is computed of values")
     out, shape = node.outputs[0], np.broadcast_shapes(*(each.shape for each in inputs))
-    fixed, parts = np.zeros(shape, np.float32), []
+    fixed, parts = np.zeros(shape, np.float32), list[Blob]()
     for side, taken in zip(sides, (condition, ~condition), strict=True):
         if isinstance(side, Blob):
             parts.append(_with_array(builder, "Scale", side, f"{out}/part_{len(parts)}", taken.astype(np.float32)))
