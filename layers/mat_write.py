@@ -2,7 +2,7 @@
 
 `source` lists a name a line (`strip` letters at its end are left out); item n of the data set goes to
 prefix + name + _blob_<bottom>.mat, as a variable `data` with the axes (width, height, channels, 1), in every period-th
-batch.  The names begin again after the last one.
+batch.  The names begin again after the last one.  Where the list is not there nothing is written, with a warning.
 
 Source: the prototxts and MATLAB scripts of DeepLab.
 """
@@ -18,16 +18,21 @@ from demitasse.layers.data.listing import read_lines
 from demitasse.layers.layer import Layer
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
 from demitasse.proto.files import replacing
+from demitasse.proto.warning import warn
 
 
 class MatWrite(Layer):
     type = "MatWrite"
     bottoms, tops = (1, None), (0, 0)
+    nameless = False  # the list is not there: a published net names that of its author's machine
 
     def setup(self, shapes):
         param = self.spec.mat_write_param
         if not param.source or not param.period:
             raise SchemaFault("source is missing, or period is 0: write the text file that names the items")
+        if self.be is not None and not os.path.exists(param.source):
+            warn(f"mat_write_param: nothing is written: source '{param.source}', the items' names, does not exist")
+            self.nameless = True
         self.never_differentiable = tuple(range(len(shapes)))
         self.names, self.item, self.batch = [], 0, 0
         return []
@@ -39,6 +44,8 @@ class MatWrite(Layer):
 
     def forward(self, xs):
         param = self.spec.mat_write_param
+        if self.nameless:
+            return []
         if not self.names:
             lines = read_lines(param.source, "mat_write_param: source", "an item's name")
             self.names = [line[: len(line) - param.strip] for _, line in lines]

@@ -164,6 +164,12 @@ def test_items_go_to_matlab_files_of_their_names(tmp_path):
     assert np.array_equal(data.reshape(5, 4, 3), x[1].transpose(2, 1, 0))
 
 
+def test_without_the_list_of_names_nothing_is_written():
+    with pytest.warns(UserWarning, match="nothing is written: source 'gone', the items' names, does not exist"):
+        layer = build("type: 'MatWrite' mat_write_param { prefix: 'gone/' source: 'gone' }", (2, 3, 4, 5))
+    assert layer.forward([normal(2, 3, 4, 5)]) == []
+
+
 @pytest.mark.independent("Lstm")
 def test_lstm_over_items_is_lstm_with_its_params_in_another_order():
     x = normal(6, 4, seed=5)
