@@ -116,7 +116,7 @@ REFUSED = (
     ForkFields("ContrastiveLossParameter", "output_matches", "MyCaffe", OTHER_FORM),
     ForkFields("LayerParameter", "freeze_learning", "MyCaffe", "write param { lr_mult: 0 } for each learned array"),
     ForkFields("RecurrentParameter", "batch_first bidirectional", "MyCaffe", OTHER_FORM),
-    ForkFields("SolverParameter", "larc larc_policy larc_eta larc_turbo", "NVIDIA", "rates are those of the solver"),
+    ForkFields("SolverParameter", "larc_turbo", "NVIDIA", "LARC is known without it: leave it out"),
     ForkFields("SolverParameter", "plateau_winsize", "SSD", "say with lr_policy multistep when the rate falls"),
     ForkFields("RecurrentParameter", "expose_hidden_input expose_hidden_output", "MyCaffe", "write expose_hidden"),
     ForkFields("RecurrentParameter", "auto_repeat_hidden_states_across_layers", "MyCaffe", OTHER_FORM),

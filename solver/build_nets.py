@@ -100,7 +100,10 @@ def training_backend(
     chosen = options.device
     if chosen is None:
         gpu = param.HasField("solver_mode") and param.solver_mode == SolverParameter.GPU
-        number = f":{param.device_id}" if param.HasField("device_id") else ""
+        ids = param.device_id
+        number = f":{ids[ranks.rank % len(ids)]}" if ids else ""
+        if gpu and len(ids) > ranks.size:
+            warn(f"device_id names {len(ids)} GPUs: each process trains on one; for all, mpirun -n {len(ids)} ...")
         chosen = f"gpu{number}" if gpu else "cpu"
     try:
         return options.on(ranks.device(chosen)).make()

@@ -11,6 +11,9 @@ One iteration, from the sum of the gradients of its iter_size passes:
 The rate is inside the history of SGD and Nesterov (unlike PyTorch's SGD, where it multiplies the
 history): a change of the rate acts on new gradients only.
 
+With larc (NVIDIA) every learned array has a rate of its own, by how large it is beside its gradient before 3; lr_mult
+then only says whether it is learned.  Source: "Large batch training of convolutional networks" (You et al., 2017).
+
 A rule is a list of elementwise steps, which the backend runs on every element of a learned array w, its
 gradient g and its histories h, k (contract.UpdateProgram); all but SGD leave the update in g.
 """
@@ -183,6 +186,8 @@ def check_update(param: SolverParameter) -> None:
         raise SolverFault(f"iter_size is {param.iter_size}: it must be at least 1 (gradients are divided by it)")
     if param.HasField("clip_gradients") and param.clip_gradients == 0:
         raise SolverFault("clip_gradients is 0, which would freeze the net: give the largest norm, or remove the field")
+    if param.larc_policy not in ("scale", "clip") or (param.larc and param.larc_eta <= 0):
+        raise SolverFault(f"larc_policy '{param.larc_policy}', larc_eta {param.larc_eta:g}: scale or clip, above 0")
     if param.regularization_type not in ("L1", "L2"):
         raise SolverFault(f"unknown regularization_type '{param.regularization_type}'; known: L1, L2")
 
@@ -200,6 +205,7 @@ class Updater:
         self.settings = Settings(param.momentum, param.momentum2, param.rms_decay, param.delta)
         self.clip, self.regularization = param.clip_gradients, param.regularization_type
         self.weight_decay = param.weight_decay
+        self.larc = (param.larc_eta, param.larc_policy) if param.larc else None
         self.history = [
             [backend.zeros(p.shape) if self._learned(p) else None for p in params]
             for _ in range(2 if param.type in TWO_HISTORIES else 1)
@@ -226,20 +232,30 @@ class Updater:
         1."""
         self.be.invalidate_weight_cache()
         groups: dict[UpdateProgram, list[UpdateTensor]] = {}
-        by_multiplier: dict[float, dict[str, float]] = {}  # lr_mult: the scalars of its arrays
+        by_rate: dict[float, dict[str, float]] = {}  # rate: the scalars of its arrays
         for i, p in enumerate(self.params):
             if not self._learned(p):
                 continue
             decay = self.weight_decay * p.decay_mult
             program = update_program(self.type, scale != 1, self.regularization if decay else None)
-            if p.lr_mult not in by_multiplier:
-                by_multiplier[p.lr_mult] = self.settings.scalars(rate * p.lr_mult, t) | {"scale": scale}
-            scalars = by_multiplier[p.lr_mult] | {"decay": decay}
+            own = self._own_rate(p, rate, scale)
+            if own not in by_rate:
+                by_rate[own] = self.settings.scalars(own, t) | {"scale": scale}
+            scalars = by_rate[own] | {"decay": decay}
             arrays = p.data, p.grad, *(histories[i] for histories in self.history)
             tensor = UpdateTensor(arrays, tuple(scalars[name] for name in program.scalars))
             groups.setdefault(program, []).append(tensor)
         for program, tensors in groups.items():
             self.be.update(program, tensors)
+
+    def _own_rate(self, p, rate: float, scale: float) -> float:
+        """The rate of a learned array whose gradient is scale * p.grad."""
+        if self.larc is None:
+            return rate * p.lr_mult
+        eta, policy = self.larc
+        size, gradient = (math.sqrt(float(self.be.xp.vdot(each, each))) for each in (p.data, p.grad))
+        ratio = eta * size / (scale * gradient) if size and gradient else 1.0
+        return min(rate, ratio) if policy == "clip" else rate * ratio
 
     def updates_to_grads(self) -> None:
         """Put the last update into each gradient, where Caffe leaves it (snapshot_diff writes it)."""

@@ -265,3 +265,5 @@ def test_a_gpu_that_is_not_there_gives_a_line_and_the_cpu(tmp_path, monkeypatch)
     with pytest.raises(SolverFault, match="no GPU"):
         Solver(path, device="gpu", log=log)
     assert Solver(small.write(tmp_path), log=log).backend.name == "generic" and len(log.warnings) == 1
+    Solver(small.write(tmp_path, "solver_mode: GPU device_id: 0 device_id: 1"), log=log)
+    assert log.warnings[1].startswith("device_id names 2 GPUs: each process trains on one")

@@ -119,6 +119,28 @@ def test_clipping_looks_at_the_undivided_sum_before_decay():
         np.testing.assert_allclose(p.data, w, rtol=1e-6)
 
 
+@pytest.mark.parametrize("policy", ["scale", "clip"])
+@pytest.mark.parametrize("rate", [0.5, 1e-5])
+def test_larc_gives_each_array_a_rate_by_its_size_beside_its_gradient(policy, rate):
+    backend, rng = make_backend("generic", dtype="float64"), np.random.default_rng(0)
+    params = parameters(backend, rng)
+    param = SolverParameter(larc=True, larc_policy=policy, larc_eta=0.02, weight_decay=0.1)
+    updater, expected = Updater(param, params, backend), []
+    for i, p in enumerate(params):
+        p.grad[...] = rng.normal(size=p.shape) * (i + 1)
+        g, w = p.grad * 0.5, p.data.copy()
+        ratio = np.float32(0.02) * np.linalg.norm(w) / np.linalg.norm(g)
+        own = min(rate, ratio) if policy == "clip" else rate * ratio
+        expected.append(w - own * (g + np.float32(0.1) * p.decay_mult * w))
+    updater.apply(rate, 1, 0.5)
+    for p, wanted in zip(params, expected, strict=True):
+        np.testing.assert_allclose(p.data, wanted)
+    params[0].grad[...] = 0  # nothing to compare with: the usual rate
+    before = params[0].data.copy()
+    updater.apply(1e-3, 2)
+    assert np.isfinite(params[0].data).all() and (params[0].data != before).all()
+
+
 def test_a_norm_below_the_limit_is_left_alone():
     backend = make_backend("generic")
     params = parameters(backend, np.random.default_rng(4))
@@ -194,6 +216,8 @@ def test_the_last_update_can_be_put_where_caffe_leaves_it():
         ({"rms_decay": 1.5}, ["rms_decay is 1.5"]),
         ({"iter_size": 0}, ["iter_size is 0", "at least 1"]),
         ({"clip_gradients": 0}, ["clip_gradients is 0", "freeze"]),
+        ({"larc_policy": "auto"}, ["larc_policy 'auto'", "scale or clip"]),
+        ({"larc": True, "larc_eta": 0}, ["larc_eta 0", "above 0"]),
         ({"regularization_type": "L3"}, ["unknown regularization_type 'L3'", "L1, L2"]),
     ],
 )
