@@ -66,3 +66,9 @@ def require_another_folder(out: Path, images: Iterable[Path], done: str) -> None
     """DataFault where images that are to be, say, "segmented" lie in the folder of the results."""
     if any(path.parent.resolve() == out.resolve() for path in images):
         raise DataFault(f"--out {out} holds images to be {done}, which results could overwrite: choose another folder")
+
+
+def passed_over(path: Path, error: Exception) -> None:
+    """Say on stderr that an image was not looked at, and why, with its name once."""
+    why = str(error) or "not enough memory"
+    print(f"passed over: {why if str(path) in why else f'{path}: {why}'}", file=sys.stderr)

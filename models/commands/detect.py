@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from demitasse.layers.backend.options import BackendOptions
@@ -77,6 +76,7 @@ def run(options) -> int:
         short_side=options.short_side,
     )
     arguments.warn_of_missing(detector.net)
+    class_names(options.classes, [], options.net)  # what is wrong with the file is told before the first image
     lines, bad = [], 0
     with detector.net.backend.frozen_weights():
         for path, name in zip(progress(paths), result_names(paths), strict=True):
@@ -85,7 +85,7 @@ def run(options) -> int:
                 found = detector(image)
             except (DataFault, ShapeFault, MemoryError) as error:
                 bad += 1
-                print(f"passed over: {path}: {error}", file=sys.stderr)
+                arguments.passed_over(path, error)
                 continue
             names = class_names(options.classes, found, options.net)
             save_picture(options.out / f"{name}.jpg", draw_boxes(image, found, names))

@@ -126,3 +126,13 @@ def test_a_net_without_boxes_or_an_image_is_told(tmp_path):
         Detector(*files(tmp_path, text % 3 + relu))
     with pytest.raises(GraphFault, match="takes a net with one image as Input .1, 3, H, W.; its inputs: d"):
         Detector(*files(tmp_path, text % 7 + relu))
+
+
+def test_what_cannot_be_looked_at_is_told_once_and_files_of_names_before_the_first_image(ssd, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "found")]
+    assert main(["detect", *ssd, str(tmp_path / "gone.jpg"), *out]) == 1
+    line = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("passed over"))
+    assert line.startswith(f"passed over: {tmp_path}/gone.jpg: no such file") and line.count("gone.jpg") == 1
+    Image.fromarray(IMAGE).save(tmp_path / "a.png")
+    assert main(["detect", *ssd, str(tmp_path / "a.png"), "--classes", "gone.txt", *out]) == 2
+    assert "no file 'gone.txt'" in capsys.readouterr().err and not (tmp_path / "found/a.jpg").exists()
