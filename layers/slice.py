@@ -12,7 +12,9 @@ class Slice(Layer):
 
     def setup(self, shapes):
         param = self.spec.slice_param
-        if param.HasField("axis") and param.HasField("slice_dim"):
+        if (
+            param.HasField("axis") and param.HasField("slice_dim") and param.axis != param.slice_dim
+        ):  # MyCaffe writes both
             raise SchemaFault("axis and slice_dim are both given: write axis only, slice_dim is its old name")
         self.axis = axis_index(param.slice_dim if param.HasField("slice_dim") else param.axis, shapes[0])
         points = list(param.slice_point)

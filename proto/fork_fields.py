@@ -113,7 +113,6 @@ REFUSED = (
         "its labels for pixels, of a form that its nets do not tell, are not read",
     ),
     ForkFields("ImageDataParameter", "new_dim bicubic", "channel pruning", "use new_height and new_width"),
-    ForkFields("ContrastiveLossParameter", "output_matches", "MyCaffe", OTHER_FORM),
     ForkFields("LayerParameter", "freeze_learning", "MyCaffe", "write param { lr_mult: 0 } for each learned array"),
     ForkFields("RecurrentParameter", "batch_first bidirectional", "MyCaffe", OTHER_FORM),
     ForkFields("SolverParameter", "larc_turbo", "NVIDIA", "LARC is known without it: leave it out"),

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from demitasse.proto.errors import DataFault, LabelFault, NetError, SchemaFault, ShapeFault
+from demitasse.proto.errors import DataFault, GraphFault, LabelFault, NetError, SchemaFault, ShapeFault
 from demitasse.proto.messages import BlobProto
 from tests.test_layers.building import build, normal
 
@@ -165,3 +165,13 @@ def test_sides_that_do_not_fit(text, shapes, fault, words):
 def test_labels_with_height_and_width_exchanged_are_told(labels, told):
     lines = build("type: 'Accuracy'", (2, 11, 6, 5), labels).advice([(2, 11, 6, 5), labels])
     assert ["height and width look exchanged" in line for line in lines] == [True] * told
+
+
+def test_contrastive_pairs_that_are_on_their_side_of_the_margin_are_told():
+    shapes = [(4, 2), (4, 2), (4,)]
+    fields = "top: 'm' contrastive_loss_param { margin: 5 output_matches: true }"
+    layer = build(CONTRASTIVE + fields, *shapes)
+    a, b = np.zeros((4, 2)), np.array([[3.0, 4], [3, 4.1], [1, 1], [6, 8]])
+    assert layer.forward([a, b, np.array([1.0, 1, 0, 0])])[1].ravel().tolist() == [1, 0, 0, 1]
+    with pytest.raises(GraphFault, match="needs output_matches: true"):
+        build(CONTRASTIVE + "top: 'm'", *shapes)

@@ -27,6 +27,7 @@ RIGHT_SIZES = {
     "everpeace+caffe/examples/siamese/mnist_siamese_train_test": PAIRS,
     "wy1iu+sphereface/tools/caffe-sphereface/examples/siamese/mnist_siamese_train_test": PAIRS,
     "joyousrabbit+caffe/examples/cifar10/cifar10_googlenet_train_test": {"data": (2, 3, 224, 224), "label": (2,)},
+    "MyCaffe+MyCaffe/models/siamese/mnist/train_val": PAIRS,
     "yalecyu+crnn.caffe/examples/crnn/crnn": {"data": (523, 1, 32, 128), "label": (523, 5)},
     "ZheC+Realtime_Multi-Person_Pose_Estimation/training/example_proto/pose_train_test": {
         "data": (2, 4, 368, 368),
@@ -77,7 +78,6 @@ REASONS = {
     ],
     "it has layers of a fork that are not read here": [
         f"{MYCAFFE}/MyCaffe.app/Resources/siamese_train_val",
-        f"{MYCAFFE}/models/siamese/mnist/train_val",
         f"{MYCAFFE_TESTS}/ssd/vgg16/ssd_vgg16_train_test",
         f"{MYCAFFE}/models/ssd/train_val_workinprogress",
         "NVIDIA+caffe/examples/TensorRT/trt",
