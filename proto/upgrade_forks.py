@@ -6,7 +6,7 @@ PSPNet's BN, whose four blobs it has; C3D's first VIDEO_DATA kept its fields in 
 is Permute; DeepLab's first ImageSegData said has_label; joyousrabbit's RandomData is Data that shuffles;
 MyCaffe's SoftmaxCrossEntropy2Loss is SoftmaxWithLoss; DeconvNet's Unpooling is Upsample; Ristretto's types are those
 whose arithmetic they imitate; what several forks call L2Norm or the like is Norm; MS-CNN's first Detection is
-DetectionLoss; R*CNN's Sum is Eltwise.
+DetectionLoss; R*CNN's Sum is Eltwise; images_in_color was is_color.
 """
 
 from __future__ import annotations
@@ -101,6 +101,9 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         for field, value in layer.image_data_param.ListFields():
             setattr(layer.video_data_param, field.name, value)
         layer.ClearField("image_data_param")
+    if layer.image_data_param.HasField("images_in_color"):
+        layer.image_data_param.is_color = layer.image_data_param.images_in_color
+        layer.image_data_param.ClearField("images_in_color")
     if layer.type == "ImageSegData" and layer.image_data_param.HasField("has_label"):
         images = layer.image_data_param
         images.label_type = images.PIXEL if images.has_label else images.NONE

@@ -92,6 +92,18 @@ def test_arithmetic_of_few_bits_is_read_over():
     assert layer.type == "Convolution"
 
 
+def test_what_detectors_and_older_forks_called_otherwise():
+    layer = layer_of("layers { type: IMAGE_DATA image_data_param { images_in_color: false } }")
+    assert not layer.image_data_param.is_color and not layer.image_data_param.HasField("images_in_color")
+    layer = layer_of("layer { type: 'Detection' detection_param { cls_num: 5 field_h: 9 } }")
+    assert layer.type == "DetectionLoss" and layer.detection_loss_param.field_h == 9
+    for text in ("type: 'BboxAccuracy' bbox_accuracy_param", "type: 'ProposalTarget' proposal_target_param"):
+        layer = layer_of(f"layer {{ {text} {{ bbox_mean: [0, 0, 0, 0] bbox_std: [0.5, 0.5, 1, 1] }} }}")
+        assert list(layer.bbox_reg_param.bbox_std) == [0.5, 0.5, 1, 1]
+    layer = layer_of("layer { type: 'SoftmaxWithLoss' top: 'loss' top: 'p' top: 'each' }")
+    assert layer.type == "SoftmaxWithLossOHEM"
+
+
 def test_fields_that_change_no_number_are_one_warning():
     text = (
         "default_forward_type: FLOAT16\nname: 'n'\n"
