@@ -27,6 +27,8 @@ class ForkFields(NamedTuple):
         return f"{field} ({self.fork}: {self.why})"
 
 
+SEVERAL = {"device_id": "device_ids"}  # fields that forks give more than once -> where the others go
+
 PRECISION = "the precision is chosen by --precision"
 ALGORITHM = "the backend chooses how to compute"
 MEMORY = "memory is planned by the engine"

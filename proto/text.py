@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from demitasse.proto import upgrade
 from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault, Where
-from demitasse.proto.fork_fields import refused_field
+from demitasse.proto.fork_fields import SEVERAL, refused_field
 from demitasse.proto.layer_scan import explain
 from demitasse.proto.messages import FieldDescriptor, NetParameter, SolverParameter, is_repeated, is_required
 from demitasse.proto.printing import format
@@ -160,6 +160,8 @@ class _Parser:
                 raise SchemaFault(what, self.where(name))
             self.read_over(inner, name)
             return None
+        if path in self.marks and name.text in SEVERAL:
+            return self.field(inner, name._replace(text=SEVERAL[name.text]))
         if not is_repeated(field) and path in self.marks:
             raise SyntaxFault(
                 f"{name.text} is given twice, here and at line {self.marks[path].line}, but takes one value",

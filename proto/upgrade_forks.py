@@ -97,6 +97,15 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         layer.type = "ROIGrid"
     if layer.type == "Unpooling":
         _upgrade_unpooling(layer)
+    _upgrade_images(layer)
+    if layer.HasField("convolution_param"):
+        _upgrade_convolution(layer.convolution_param, of_three_axes)
+    if layer.HasField("pooling_param"):
+        _upgrade_pooling(layer.pooling_param, of_three_axes)
+
+
+def _upgrade_images(layer) -> None:
+    """Words of older data layers."""
     if layer.type == "VideoData" and layer.HasField("image_data_param"):
         for field, value in layer.image_data_param.ListFields():
             setattr(layer.video_data_param, field.name, value)
@@ -108,10 +117,6 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         images = layer.image_data_param
         images.label_type = images.PIXEL if images.has_label else images.NONE
         images.ClearField("has_label")
-    if layer.HasField("convolution_param"):
-        _upgrade_convolution(layer.convolution_param, of_three_axes)
-    if layer.HasField("pooling_param"):
-        _upgrade_pooling(layer.pooling_param, of_three_axes)
 
 
 def _upgrade_detector(layer) -> None:

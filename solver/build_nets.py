@@ -100,7 +100,7 @@ def training_backend(
     chosen = options.device
     if chosen is None:
         gpu = param.HasField("solver_mode") and param.solver_mode == SolverParameter.GPU
-        ids = param.device_id
+        ids = [param.device_id, *param.device_ids] if param.HasField("device_id") else []
         number = f":{ids[ranks.rank % len(ids)]}" if ids else ""
         if gpu and len(ids) > ranks.size:
             warn(f"device_id names {len(ids)} GPUs: each process trains on one; for all, mpirun -n {len(ids)} ...")
