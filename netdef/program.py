@@ -149,10 +149,10 @@ def _epilogue(step: Step, choices: Choices, last: int) -> Epilogue:
 
 
 def _only_reader(value: Value, last: int) -> Step | None:
-    """The step up to number `last` that reads the value, if nobody else wants it."""
+    """The step up to number `last` that reads the value, if nobody else wants it and it makes something of it."""
     if value.loss_weight or len(value.readers) != 1 or value.readers[0].index > last:
         return None
-    return value.readers[0]
+    return value.readers[0] if value.readers[0].tops else None
 
 
 def _unseen(step: Step, value: Value, after: Step, stay: frozenset[Value]) -> bool:

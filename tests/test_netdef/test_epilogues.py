@@ -121,3 +121,8 @@ def test_a_relu_of_another_name_is_an_epilogue_too(data):
     net, kept = build(text), build(text, keep=["c"])
     assert calls(net) == ["c y", "end"] and calls(kept) == ["c", "y", "end"]
     assert np.array_equal(net.forward(data)["end"], kept.forward(data)["end"])
+
+
+def test_a_reader_that_makes_nothing_is_a_call_of_its_own(data):
+    net = build(C + normed("y", "c", relu=None) + layer("Silence", "quiet", "y", "") + conv("z", "data"))
+    assert calls(net) == ["c y_bn y_scale", "quiet", "z"] and list(net.forward(data)) == ["z"]
