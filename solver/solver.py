@@ -282,7 +282,7 @@ class Solver:
         try:
             self.snapshot(data)
         except (NetError, OSError) as error:
-            self.log.warn(f"no snapshot at iteration {self.iter}: {error}; the one before is untouched")
+            self.log.warn(f"no snapshot at iteration {self.iter}: {error}; older ones are untouched")
             return False
         return True
 
