@@ -232,19 +232,18 @@ class Updater:
         1."""
         self.be.invalidate_weight_cache()
         groups: dict[UpdateProgram, list[UpdateTensor]] = {}
-        by_rate: dict[float, dict[str, float]] = {}  # rate: the scalars of its arrays
+        by_rates: dict[tuple[float, float], tuple[UpdateProgram, tuple[float, ...]]] = {}  # by rate and decay
         for i, p in enumerate(self.params):
             if not self._learned(p):
                 continue
-            decay = self.weight_decay * p.decay_mult
-            program = update_program(self.type, scale != 1, self.regularization if decay else None)
-            own = self._own_rate(p, rate, scale)
-            if own not in by_rate:
-                by_rate[own] = self.settings.scalars(own, t) | {"scale": scale}
-            scalars = by_rate[own] | {"decay": decay}
-            arrays = p.data, p.grad, *(histories[i] for histories in self.history)
-            tensor = UpdateTensor(arrays, tuple(scalars[name] for name in program.scalars))
-            groups.setdefault(program, []).append(tensor)
+            rates = own, decay = self._own_rate(p, rate, scale), self.weight_decay * p.decay_mult
+            if rates not in by_rates:
+                program = update_program(self.type, scale != 1, self.regularization if decay else None)
+                named = self.settings.scalars(own, t) | {"scale": scale, "decay": decay}
+                by_rates[rates] = program, tuple([named[name] for name in program.scalars])
+            program, scalars = by_rates[rates]
+            arrays = p.data, p.grad, *[histories[i] for histories in self.history]
+            groups.setdefault(program, []).append(UpdateTensor(arrays, scalars))
         for program, tensors in groups.items():
             self.be.update(program, tensors)
 

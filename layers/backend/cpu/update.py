@@ -14,10 +14,11 @@ from demitasse.layers.backend.cpu.accepts import floats
 from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils, exact_kernel, inner
 from demitasse.layers.backend.cpu.simd import F32, I64, LANES, Vec, Writer, void
 from demitasse.layers.backend.cpu.threads.fork_join import enter
-from demitasse.layers.backend.cpu.threads.work_stealing import work
+from demitasse.layers.backend.cpu.threads.work_stealing import read, work
 from demitasse.layers.backend.dispatch import takes
 
 LINE, CHUNK = 1 << 10, 1 << 14  # elements: of a step, of a job
+DATA = object.__basicsize__ // 8  # which word of an array object is the address of its elements
 OPERATORS = "*", "/", "+", "-", "sqrt", "sign"
 MULTIPLY, DIVIDE, ADD, SUBTRACT, SQRT, SIGN = range(6)
 
@@ -27,9 +28,9 @@ def update(be, program, tensors):
     steps, lines = _encoded(program)
     chunks = _chunks(tuple([arrays[0].size for arrays, _ in tensors]))
     if len(chunks):
-        addresses = np.array([[array.__array_interface__["data"][0] for array in arrays] for arrays, _ in tensors])
+        objects = np.array([[id(array) for array in arrays] for arrays, _ in tensors])
         scalars = np.array([scalars for _, scalars in tensors], np.float32)
-        be.pool.run(_update, 1, addresses, chunks, scalars, steps, scratch=lines * LINE)
+        be.pool.run(_update, 1, objects, chunks, scalars, steps, scratch=lines * LINE)
 
 
 @functools.lru_cache(64)
@@ -95,10 +96,10 @@ _sqrt, _sign = _elementwise(_sqrt_of), _elementwise(_sign_of)
 
 
 @exact_kernel
-def _update(state, scratch, addresses, chunks, scalars, steps):
+def _update(state, scratch, objects, chunks, scalars, steps):
     """Run the steps (operator, out, a, b) on chunks (tensor, first element, elements), with NumPy's roundings.
 
-    addresses (tensors, arrays); scalars (tensors, n).
+    objects (tensors, arrays): their addresses, which are looked up here, where it takes no time; scalars (tensors, n).
     """
     me = enter(state)
     lines, filled = scratch[me], -1
@@ -110,18 +111,18 @@ def _update(state, scratch, addresses, chunks, scalars, steps):
                 lines[i] = scalars[tensor, i // LINE]
         for first in range(start, end, LINE):
             for s in range(len(steps)):
-                out = _address(addresses[tensor], first, lines, steps[s, 1])
-                a = _address(addresses[tensor], first, lines, steps[s, 2])
-                b = _address(addresses[tensor], first, lines, steps[s, 3])
+                out = _address(objects[tensor], first, lines, steps[s, 1])
+                a = _address(objects[tensor], first, lines, steps[s, 2])
+                b = _address(objects[tensor], first, lines, steps[s, 3])
                 _step(steps[s, 0], out, a, b, min(LINE, end - first))
 
 
 @inner
-def _address(arrays, first, lines, number):
+def _address(objects, first, lines, number):
     """Of element `first` of the array of that number, or of its line."""
-    if number < len(arrays):
-        return arrays[number] + 4 * first
-    return lines.ctypes.data + 4 * LINE * (number - len(arrays))
+    if number < len(objects):
+        return read(objects[number], DATA) + 4 * first
+    return lines.ctypes.data + 4 * LINE * (number - len(objects))
 
 
 @inner
