@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 Array = Any
 
 
 class Affine(NamedTuple):
-    """scale, shift: (C,) each."""
+    """scale, shift: (C,) each; None: 1, and 0."""
 
-    scale: Array
-    shift: Array
-
-    def then(self, later: Affine | None) -> Affine:
-        """The map that is this one, and then that."""
-        if later is None:
-            return self
-        return Affine(self.scale * later.scale, self.shift * later.scale + later.shift)
+    scale: Array | None
+    shift: Array | None
 
 
-def composed(maps: Sequence[Affine]) -> Affine:
-    """The map that is all of these (one at least), the first one first."""
-    first, *others = maps
+def composed(be, *maps: Affine | None) -> Affine:
+    """The map that is all of these, the first one first; None: none (one at least is given)."""
+    first, *others = [each for each in maps if each is not None]
     for later in others:
-        first = first.then(later)
+        first = Affine(*be.compose_affine(first, later))
     return first

@@ -9,7 +9,7 @@ A pass over batch statistics multiplies all three by moving_average_fraction, th
 and 1.
 """
 
-from demitasse.layers.affine import Affine
+from demitasse.layers.affine import Affine, composed
 from demitasse.layers.layer import Layer, Param
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import FillerParameter
@@ -60,33 +60,28 @@ class BatchNorm(Layer):
         return self.use_global
 
     def affine(self):
-        mean, scale = self._running()
-        after = self._after()
-        scale = scale * after.scale if self.scaled else scale
-        return Affine(scale, after.shift - mean * scale)
+        _, scale, shift = self._running()
+        return composed(self.be, Affine(scale, shift), self._after())
 
     def forward(self, xs, relu=None, affine=None):
         be, use_global = self.be, self.use_global
         x = xs[0].reshape(-1, 1) if xs[0].ndim == 1 else xs[0]
-        mean, scale = self._running() if use_global else self._of_batch(x)
-        zero = be.zeros(scale.shape)
-        after = self._after().then(affine)
-        y = be.affine(x, mean, scale * after.scale, zero + after.shift, relu)
+        mean, scale = self._running()[:2] if use_global else self._of_batch(x)
+        y = be.affine(x, mean, *composed(be, Affine(scale, None), self._after(), affine), relu)
         if self.keep:
             wanted = self.scaled or not use_global  # before scale, shift and ReLU
             there = not self.scaled and relu is None
-            unit = y if there else be.affine(x, mean, scale, zero) if wanted else None
+            unit = y if there else be.affine(x, mean, scale, None) if wanted else None
             self.saved = unit, scale, use_global, y.reshape(xs[0].shape) if relu is not None else None
         return [y.reshape(xs[0].shape)]
 
     def _running(self):
-        """(mean, 1 / deviation), (C,) each, of the running statistics."""
-        xp, (mean, variance, factor) = self.xp, (param.data for param in self.params[:3])
-        factor = (factor != 0) / (factor + (factor == 0))
-        return mean * factor, 1 / xp.sqrt(variance * factor + self.spec.batch_norm_param.eps)
+        """(mean, 1 / deviation, -mean / deviation), (C,) each, of the running statistics."""
+        sums = (param.data for param in self.params[:3])
+        return self.be.running_statistics(*sums, self.spec.batch_norm_param.eps)
 
     def _of_batch(self, x):
-        """The same of the bottom x, which the running statistics take up."""
+        """(mean, 1 / deviation) of the bottom x, which the running statistics take up."""
         be, field = self.be, self.spec.batch_norm_param
         mean, variance = be.moments(be.to_nchw(x))
         n = max(x.size // self.channels, 1)
@@ -96,9 +91,8 @@ class BatchNorm(Layer):
         return mean, 1 / self.xp.sqrt(variance + field.eps)
 
     def _after(self):
-        """What follows on the normalisation: gamma and beta, if there are any."""
-        gamma, beta = (param.data for param in self.params[3:]) if self.scaled else (1, 0)
-        return Affine(gamma, beta)
+        """What follows on the normalisation, if there is anything: gamma and beta."""
+        return Affine(*(param.data for param in self.params[3:])) if self.scaled else None
 
     def backward(self, dys, need, relu=None):
         unit, scale, use_global, y = self.saved

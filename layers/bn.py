@@ -10,7 +10,7 @@ running mean and variance, which TEST takes in place of the batch's; each TRAIN 
 Source: the prototxts and weights of SegNet, ENet, PSPNet and ICNet.
 """
 
-from demitasse.layers.affine import Affine
+from demitasse.layers.affine import Affine, composed
 from demitasse.layers.layer import Layer, Param
 from demitasse.proto.errors import SchemaFault, ShapeFault
 from demitasse.proto.messages import BNParameter, FillerParameter
@@ -80,9 +80,8 @@ class BN(Layer):
         scale, shift, *sums = (param.data.reshape(-1) for param in self.params)
         if self.merged:
             return Affine(scale, shift)
-        mean, variance = sums
-        scale = scale / self.xp.sqrt(variance + self.spec.bn_param.eps)
-        return Affine(scale, shift - mean * scale)
+        _, *unit = self.be.running_statistics(*sums, None, self.spec.bn_param.eps)
+        return composed(self.be, Affine(*unit), Affine(scale, shift))
 
     def forward(self, xs, relu=None, affine=None):
         be, (x,), field = self.be, xs, self.spec.bn_param
@@ -99,7 +98,7 @@ class BN(Layer):
         unit = 1 / self.xp.sqrt(variance + eps)  # of a merged one: 1
         if self.keep:
             self.saved = x, mean, unit
-        whole = Affine(scale * unit, shift).then(affine)
+        whole = composed(be, Affine(scale * unit, shift), affine)
         y, blob = be.affine(x, mean, *whole, relu), self.params[0].shape
         return [y, mean.reshape(blob), variance.reshape(blob)][: max(len(self.spec.top), 1)]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from demitasse.layers.affine import Affine
+from demitasse.layers.affine import Affine, composed
 from demitasse.layers.backend.geometry import ConvGeometry
 from demitasse.layers.layer import Layer, Param, Shape, axis_index
 from demitasse.layers.onnx.windows import conv_attrs, on_images
@@ -115,9 +115,9 @@ class Convolution(Layer):
     def _weight_and_outputs(self, affine):
         """(weight, scale or None, bias or None): what each output is multiplied with and what is added to it."""
         weight, bias = self.params[0].data, self.params[1].data if len(self.params) > 1 else None
-        if affine is None:
-            return weight, None, bias
-        return weight, affine.scale, affine.shift if bias is None else Affine(1, bias).then(affine).shift
+        if bias is None or affine is None:
+            return weight, *(affine or (None, bias))
+        return weight, *composed(self.be, Affine(None, bias), affine)
 
     def _bias_backward(self, dy):
         if len(self.params) > 1 and self.params[1].grad is not None:

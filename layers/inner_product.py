@@ -45,10 +45,8 @@ class InnerProduct(Layer):
     def forward(self, xs, relu=None):
         be, (x,), transpose = self.be, xs, self.spec.inner_product_param.transpose
         y = be.matmul(self._rows(x), self._weight()[0], tb=not transpose)
-        if len(self.params) > 1:
-            y += self.params[1].data
-        if relu is not None:
-            y = be.relu_forward(y, relu)
+        if len(self.params) > 1 or relu is not None:
+            y = be.affine(y, None, None, self.params[1].data if len(self.params) > 1 else None, relu)
         if self.keep:
             self.saved = x, y if relu is not None else None
         return [y.reshape(self.infer([x.shape])[0])]

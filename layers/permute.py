@@ -17,12 +17,12 @@ class Permute(Layer):
         return [tuple(shape[axis] for axis in self._order(len(shape)))]
 
     def forward(self, xs):
-        return [self.xp.ascontiguousarray(xs[0].transpose(self._order(xs[0].ndim)))]
+        return [self.be.permute(xs[0], self._order(xs[0].ndim))]
 
     def backward(self, dys, need):
         order = self._order(dys[0].ndim)
         back = sorted(range(len(order)), key=order.__getitem__)
-        return [self.xp.ascontiguousarray(dys[0].transpose(back)) if need[0] else None]
+        return [self.be.permute(dys[0], back) if need[0] else None]
 
     def to_onnx(self, graph, xs):
         order = list(self.spec.permute_param.order)

@@ -1,6 +1,6 @@
 """Scale: y = s * x (+ b with bias_term), where s (learned, or bottom 1) spans `num_axes` axes of x from `axis` on."""
 
-from demitasse.layers.affine import Affine
+from demitasse.layers.affine import Affine, composed
 from demitasse.layers.layer import Param
 from demitasse.layers.span import SpanLayer
 from demitasse.proto.messages import FillerParameter
@@ -27,7 +27,7 @@ class Scale(SpanLayer):
 
     def affine(self):
         bias = self._bias()
-        return Affine(self.params[0].data, bias.data if bias else self.be.zeros(self.params[0].shape))
+        return Affine(self.params[0].data, bias.data if bias else None)
 
     def setup(self, shapes):
         param = self.spec.scale_param
@@ -44,8 +44,7 @@ class Scale(SpanLayer):
     def forward(self, xs, relu=None, affine=None):
         scale, bias = xs[1] if len(xs) > 1 else self.params[0].data, self._bias()
         if self.is_affine:
-            zero, whole = self.be.zeros(scale.shape), self.affine().then(affine)
-            y = self.be.affine(xs[0], zero, *whole, relu)
+            y = self.be.affine(xs[0], None, *composed(self.be, self.affine(), affine), relu)
         else:
             y = xs[0] * self.stretched(scale, xs[0].ndim)
             y = y + self.stretched(bias.data, y.ndim) if bias else y

@@ -21,21 +21,15 @@ class ShuffleChannel(Layer):
         return [shape]
 
     def forward(self, xs):
-        return [self.transposed(xs[0], self.spec.shuffle_channel_param.group)]
+        return [self.be.interleave(xs[0], self.spec.shuffle_channel_param.group)]
 
     def backward(self, dys, need):
         if not need[0]:
             return [None]
-        return [self.transposed(dys[0], dys[0].shape[1] // self.spec.shuffle_channel_param.group)]
+        return [self.be.interleave(dys[0], dys[0].shape[1] // self.spec.shuffle_channel_param.group)]
 
     def to_onnx(self, graph, xs):
         group, sizes = self.spec.shuffle_channel_param.group, graph.sizes(xs[0])
         matrix = graph.reshape(xs[0], [sizes[0], group, sizes[1] // group, *sizes[2:]])
         turned = graph.transpose(matrix, [0, 2, 1, *range(3, len(sizes) + 1)])
         return [graph.reshape(turned, sizes)]
-
-    def transposed(self, x, rows):
-        """x with its channels, seen as a matrix of so many rows, in the order of the transposed matrix."""
-        n, channels, *spatial = x.shape
-        matrix = x.reshape(n, rows, channels // rows, *spatial)
-        return self.xp.ascontiguousarray(matrix.swapaxes(1, 2)).reshape(x.shape)

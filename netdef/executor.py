@@ -31,7 +31,7 @@ class Executor:
         self.on_made: dict[Value, Callable[[Value], None]] = {}  # called as soon as the value has been made
         self._inputs: dict[Value, Array] = {}  # what the user gave, for good
         self.made: dict[Value, Array] = {}  # what the layers have made and somebody still needs
-        self._wholes: dict[Step, Array] = {}  # what Concats will return, while its pieces are being made
+        self.wholes: dict[Step, Array] = {}  # what Concats will return, while its pieces are being made
         self.passes = 0  # that have begun, forward and backward
         self.moved = False  # whether a size has shown only on the way: then slots do not count
         self._calls: dict[Step, Call] = {}  # by which call each step ran last
@@ -98,7 +98,7 @@ class Executor:
         self.passes += 1
         if first == 0:
             self.forget()
-        self._wholes.clear()
+        self.wholes.clear()
         self.moved = False
         program = self._program(first, last)
         if self._calls:
@@ -160,9 +160,9 @@ class Executor:
         """Where a call is to write its top: a flat array."""
         if self.moved:
             return None
-        if slot.whole not in self._wholes:
-            self._wholes[slot.whole] = self.backend.empty(slot.size)
-        whole = self._wholes.pop(slot.whole) if slot.whole is call.step else self._wholes[slot.whole]
+        if slot.whole not in self.wholes:
+            self.wholes[slot.whole] = self.backend.empty(slot.size)
+        whole = self.wholes.pop(slot.whole) if slot.whole is call.step else self.wholes[slot.whole]
         return whole[slot.start : slot.stop]
 
     def require(self, value: Value) -> Array:

@@ -63,7 +63,7 @@ class Epilogue(NamedTuple):
         """What forward and backward of the layer take beside arrays."""
         options: dict[str, Any] = {}
         if self.affines:
-            options["affine"] = composed([step.layer.affine() for step in self.affines])
+            options["affine"] = composed(self.affines[0].layer.be, *[step.layer.affine() for step in self.affines])
         if self.relu is not None:
             options["relu"] = self.relu.layer.relu_slope
         return options

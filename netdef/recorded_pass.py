@@ -52,11 +52,14 @@ class Pass(NamedTuple):
             vars(layer).update(attributes)
 
 
-def longest_stretch(calls: list[Call], refused: Collection[Step]) -> Stretch:
-    """The longest run of calls that can be recorded; no calls where none is worth it."""
+def longest_stretch(calls: list[Call], refused: Collection[Step], training: bool) -> Stretch:
+    """The longest run of calls that can be recorded; no calls where none is worth it.
+
+    training: whether layers that save something for a backward pass can.
+    """
     best, start = (0, 0), 0
     for index, call in enumerate([*calls, None]):
-        if call is None or not all(step.layer.launches_only and step not in refused for step in call.steps):
+        if call is None or not all(_can_be_recorded(step, refused, training) for step in call.steps):
             best, start = max(best, (start, index), key=lambda span: span[1] - span[0]), index + 1
     begin, end = best if best[1] - best[0] >= MIN_CALLS else (len(calls), len(calls))
     inside = calls[begin:end]
@@ -64,6 +67,10 @@ def longest_stretch(calls: list[Call], refused: Collection[Step]) -> Stretch:
     read = dict.fromkeys(value for call in inside for value in call.bottoms if value not in made)
     params = [param for call in inside for step in call.steps for param in step.layer.params]
     return Stretch(calls[:begin], inside, calls[end:], tuple(read), params)
+
+
+def _can_be_recorded(step: Step, refused: Collection[Step], training: bool) -> bool:
+    return step.layer.launches_only and step not in refused and (training or not step.layer.keep)
 
 
 class State:
@@ -83,6 +90,7 @@ class State:
         for now, before in pairs:
             now.clear()
             now.update(before)
+        executor.wholes.clear()
         executor.sums.clear()
         for value, gradient in self.sums.items():
             executor.sums.put(value, gradient)

@@ -84,8 +84,12 @@ class RecordedSizes:
 
     def clear(self) -> None:
         """Forget all of it."""
+        self.forget_recordings()
+        self._visits.clear()
+
+    def forget_recordings(self) -> None:
+        """Forget them, but not which sizes come again."""
         if self.recordings:
             self.backend.synchronize()
         self.recordings.clear()
         self.rehearsed.clear()
-        self._visits.clear()

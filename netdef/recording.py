@@ -80,7 +80,10 @@ class Recordings:
 
     def _stretch_of(self, program: Program) -> Stretch:
         if program is not self._program:
-            self._program, self._stretch = program, longest_stretch(program.calls, self.refused)
+            self._program, self._stretch = (
+                program,
+                longest_stretch(program.calls, self.refused, self.backend.capabilities.records_training),
+            )
         return self._stretch
 
     def _forward_stretch(self, stretch: Stretch) -> None:
@@ -110,6 +113,7 @@ class Recordings:
         executor = self.executor
 
         def work(inputs: dict[Value, Array], note: Callable[[Step], None]) -> dict[Value, Array]:
+            executor.wholes.clear()
             executor.made.update(inputs)
             for call in stretch.calls:
                 note(call.step)
@@ -231,4 +235,5 @@ class Recordings:
         if len(self.refused) > MAX_REFUSED or any(isinstance(one, MemoryError) for one in (error, error.__context__)):
             self.give_way()
         else:
-            self.drop()
+            self.sizes.forget_recordings()
+            self._last = -1, (), None

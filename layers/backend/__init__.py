@@ -29,7 +29,7 @@ def make_backend(
     """The backend of "cpu", "gpu", "gpu:1" or "generic" (the plain NumPy meaning of every primitive).
 
     exact: convolve directly, never by a tile transform (CPU).  precision: fp32, tf32 or fp16 (GPU).
-    record: let nets launch a pass of sizes that come again as one CUDA graph (GPU).
+    record: let nets launch a pass of sizes that come again as a whole, on a GPU as one CUDA graph.
     float64 is always computed by the generic backend's code.  Raises SolverFault where the device is missing.
     """
     if device == "generic" or dtype != "float32":
@@ -39,7 +39,7 @@ def make_backend(
     if device == "cpu":
         from demitasse.layers.backend.cpu import CpuBackend
 
-        return CpuBackend(exact=exact, threads=threads)
+        return CpuBackend(exact=exact, threads=threads, record=record)
     from demitasse.layers.backend.gpu import GpuBackend
 
     return GpuBackend(device, precision=precision, exact=exact, record=record)

@@ -31,6 +31,7 @@ class Capabilities(NamedTuple):
     composes: bool = False  # layers that follow each other may be computed as one: faster than each, and not exactly so
     nhwc: bool = False  # primitives take and give channels-last tensors (to_nchw) among themselves
     records: bool = False  # `record` gives something
+    records_training: bool = False  # and what layers have saved in it may be read by the host
 
 
 class Backend(

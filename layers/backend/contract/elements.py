@@ -50,11 +50,29 @@ class Elementwise(Protocol):
 class Norm(Protocol):
     """Normalization over channels, batches or neighbours."""
 
-    def affine(self, x: Array, centre: Array, scale: Array, shift: Array, relu: float | Array | None = None) -> Array:
-        """y = (x - centre) * scale + shift, in the shape of x (N, C, ...); all three (C,), a value per channel.
+    def affine(
+        self,
+        x: Array,
+        centre: Array | None,
+        scale: Array | None,
+        shift: Array | None,
+        relu: float | Array | None = None,
+    ) -> Array:
+        """y = (x - centre) * scale + shift, in the shape of x (N, C, ...); all three (C,), a value per channel; None:
+        what changes nothing.
 
         relu: the slope of a ReLU to apply to it, or an array of slopes, (C,) or one for all.
         """
+
+    def compose_affine(self, first: Sequence[Array | None], then: Sequence[Array | None]) -> tuple[Array, Array]:
+        """(scale, shift), (C,) each, of the map that is `first` and `then` the other: both (scale, shift), (C,) each or
+        None for what changes nothing (one of all four at least is an array)."""
+
+    def running_statistics(
+        self, mean: Array, variance: Array, count: Array | None, eps: float
+    ) -> tuple[Array, Array, Array]:
+        """(mean, scale, shift), (C,) each, of sums of means and of variances (C,), which are divided by `count` (1,),
+        unless that is None, or are 0 where it is 0: scale = 1 / sqrt(variance + eps), shift = -mean * scale."""
 
     def moments(self, x: Array) -> tuple[Array, Array]:
         """(mean, variance), (C,) each, of x (N, C, ...): of every channel over all other axes; the variance is divided

@@ -45,6 +45,13 @@ class Arrays(Protocol):
         it belongs.
         """
 
+    def interleave(self, x: Array, rows: int) -> Array:
+        """(N, C, ...): x (N, C, ...) with its channels, seen as a matrix of so many rows, in the order of that matrix
+        transposed."""
+
+    def permute(self, x: Array, order: Sequence[int]) -> Array:
+        """(x.shape[order[0]], x.shape[order[1]], ...): x with its axes, all of them, in that order."""
+
     def part(self, x: Array, axis: int, start: int, stop: int) -> Array:
         """x from `start` to `stop` (not included) along `axis`, in the shape that leaves; it may share x's memory."""
 

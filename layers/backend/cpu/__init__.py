@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from demitasse.layers.backend.contract import Capabilities
-from demitasse.layers.backend.cpu.allocator import MemoryPool
+from demitasse.layers.backend.cpu.allocator import MemoryPool, current
 from demitasse.layers.backend.cpu.threads.pool import shared_pool
 from demitasse.layers.backend.dispatch import provides
 
@@ -20,15 +20,22 @@ _memory = MemoryPool()
 
 @provides("demitasse.layers.backend.cpu")
 class CpuBackend:
-    """float32 on all cores.  exact: convolve directly, never by a tile transform.  threads: None for all cores."""
+    """float32 on all cores.  exact: convolve directly, never by a tile transform.  threads: None for all cores.
+
+    record: let nets record passes.
+    """
 
     name = "cpu"
-    xp = np
 
-    def __init__(self, exact: bool = False, threads: int | None = None):
+    @property
+    def xp(self):
+        """NumPy; while this thread records, what refuses all that is asked of it."""
+        return np if current.recorder is None else current.recorder.no_numpy
+
+    def __init__(self, exact: bool = False, threads: int | None = None, record: bool = True):
         self.dtype = np.dtype(np.float32)
         self.exact = exact
-        self.capabilities = Capabilities(writes_into_out=True, composes=not exact)
+        self.capabilities = Capabilities(writes_into_out=True, composes=not exact, records=record)
         self.pool = shared_pool(threads)
         self.threads = self.pool.threads
         self.memory = _memory

@@ -1,6 +1,8 @@
-"""What arrays the CPU's kernels take."""
+"""What arrays the CPU's kernels take, and arrays that stay as they are."""
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 
@@ -19,3 +21,11 @@ def floats(*arrays: np.ndarray) -> bool:
 def of_type(dtype: type, a: np.ndarray) -> bool:
     """Whether kernels take this array of that type: C-contiguous and writable."""
     return a.dtype == dtype and a.flags.c_contiguous and a.flags.writeable
+
+
+@functools.lru_cache(4096)
+def constants(values: tuple[float, ...]) -> np.ndarray:
+    """An array of shape (n,), float32, of n values to be read only: the same one each time."""
+    x = np.array(values, np.float32)
+    x.flags.writeable = False
+    return x

@@ -11,6 +11,7 @@ CCXs or NUMA nodes), writing where another core has been takes longer than most 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
@@ -21,6 +22,30 @@ import numpy as np
 SMALL = 1 << 14  # bytes: below this NumPy's own allocator does as well
 ALIGN = 4096
 ARENA = 1 << 26
+
+
+class _Current(threading.local):
+    """recorder: what takes in whatever this thread launches and allocates (recording.py); None: nothing does."""
+
+    recorder = None
+
+
+current = _Current()
+
+
+@contextlib.contextmanager
+def unrecorded():
+    """Inside, what this thread does is not recorded."""
+    recorder, current.recorder = current.recorder, None
+    try:
+        yield
+    finally:
+        current.recorder = recorder
+
+
+def address_of(x: np.ndarray) -> int:
+    """Where the first element lies."""
+    return x.__array_interface__["data"][0]
 
 
 class Arena:
@@ -62,8 +87,9 @@ class Arena:
 class MemoryPool:
     """`empty` like NumPy's.  used, peak: bytes of the blocks in use now and at most."""
 
-    def __init__(self):
-        self._arenas: list[Arena] = []
+    def __init__(self, waits: bool = True):
+        """waits: whether blocks wait for arrays of their size."""
+        self._waits, self._arenas = waits, []
         self._spare: dict[int, list[tuple[Arena, int, int]]] = {}  # size: blocks
         self._lock = threading.RLock()
         self.used = self.peak = 0
@@ -75,10 +101,16 @@ class MemoryPool:
 
     def empty(self, shape, dtype) -> np.ndarray:
         """A C-contiguous array of that shape and type, with any contents."""
+        if current.recorder is not None:
+            return current.recorder.empty(shape, dtype)
+        return self.cut(shape, dtype, SMALL)
+
+    def cut(self, shape, dtype, least: int) -> np.ndarray:
+        """An array of that shape, from this pool if it has `least` bytes."""
         dtype = np.dtype(dtype)
         shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
         bytes_needed = int(math.prod(shape)) * dtype.itemsize
-        if bytes_needed < SMALL:
+        if bytes_needed < least:
             return np.empty(shape, dtype)
         return np.asarray(_Lease(self, *self._take(-(-bytes_needed // ALIGN) * ALIGN), shape, dtype.str))
 
@@ -110,7 +142,7 @@ class MemoryPool:
     def _give_back(self, arena, start, end):
         with self._lock:
             self.used -= end - start
-            if len(self._arenas) == 1:
+            if self._waits and len(self._arenas) == 1:
                 self._spare.setdefault(end - start, []).append((arena, start, end))
             else:
                 arena.give_back(start, end)
@@ -120,6 +152,11 @@ class MemoryPool:
             for arena, start, end in blocks:
                 arena.give_back(start, end)
         self._spare.clear()
+
+    def owns(self, x: np.ndarray) -> bool:
+        """Whether the array lies in this pool."""
+        address = address_of(x)
+        return any(0 <= address - arena.address < arena.memory.nbytes for arena in self._arenas)
 
     def clear(self) -> None:
         """Give arenas that nothing uses back to the system."""

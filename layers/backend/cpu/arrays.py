@@ -7,6 +7,7 @@ import math
 from typing import NamedTuple
 
 from demitasse.layers.backend.cpu.accepts import floats
+from demitasse.layers.backend.cpu.allocator import address_of
 from demitasse.layers.backend.cpu.jit import kernel
 from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
@@ -58,10 +59,48 @@ def _copy_into_columns(state, x, y, columns):
         copy(x, row * columns.width + first, y, start, min(PIECE, columns.width - first))
 
 
+@takes(lambda x, rows: floats(x) and x.size > 0)
+def interleave(be, x, rows):
+    y = be.empty(x.shape)
+    be.pool.run(_interleave, 1, x.reshape(-1), y.reshape(-1), len(x), rows, x.shape[1] // rows)
+    return y
+
+
+@kernel
+def _interleave(state, x, y, images, rows, columns):
+    """y = planes (images, columns, rows) of x (images, rows, columns)."""
+    me, area = enter(state), x.size // (images * rows * columns)
+    for job in work(state, me, 0, images * columns):
+        image, column = divmod(job, columns)
+        for row in range(rows):
+            source, target = (image * rows + row) * columns + column, job * rows + row
+            copy(x, source * area, y, target * area, area)
+
+
+@takes(lambda x, order: floats(x) and x.ndim == 4 and x.size > 0)
+def permute(be, x, order):
+    y = be.empty([x.shape[axis] for axis in order])
+    steps = [math.prod(x.shape[axis + 1 :]) for axis in order]
+    be.pool.run(_permute, 1, x.reshape(-1), y.reshape(-1), tuple(y.shape), tuple(steps))
+    return y
+
+
+@kernel
+def _permute(state, x, y, sizes, steps):
+    """y (sizes) = x, where one step along an axis of y is so many elements of x."""
+    me, (images, channels, rows, columns) = enter(state), sizes
+    for job in work(state, me, 0, images * channels):
+        image, channel = divmod(job, channels)
+        for i in range(rows):
+            source, target = image * steps[0] + channel * steps[1] + i * steps[2], (job * rows + i) * columns
+            for j in range(columns):
+                y[target + j] = x[source + j * steps[3]]
+
+
 def describe(be):
     return [f"Threads: {be.threads}"]
 
 
 def _lies_in(x, y, start):
     """Whether x is the elements of y from number `start` on."""
-    return x.__array_interface__["data"][0] == y.__array_interface__["data"][0] + start * y.itemsize
+    return address_of(x) == address_of(y) + start * y.itemsize

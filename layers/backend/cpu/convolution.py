@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from demitasse.layers.backend.contract.memory import NotRecordable
 from demitasse.layers.backend.cpu.accepts import floats
+from demitasse.layers.backend.cpu.allocator import current, unrecorded
+from demitasse.layers.backend.cpu.axes import by_channel
 from demitasse.layers.backend.cpu.conv import polyphase, repeated_rows
 from demitasse.layers.backend.cpu.conv.algorithm import TILES, ConvPlan, conv_plan, group_shape, tile_size
 from demitasse.layers.backend.cpu.conv.direct_backward import (
@@ -13,7 +16,7 @@ from demitasse.layers.backend.cpu.conv.direct_backward import (
     direct_backward_weights,
 )
 from demitasse.layers.backend.cpu.conv.direct_forward import direct_forward, run_direct_forward
-from demitasse.layers.backend.cpu.conv.plan import ConvShape, outputs_of, result
+from demitasse.layers.backend.cpu.conv.plan import ConvShape, result
 from demitasse.layers.backend.cpu.conv.winograd_backward import winograd_backward_data, winograd_backward_weights
 from demitasse.layers.backend.cpu.conv.winograd_forward import run_winograd_forward, winograd_forward
 from demitasse.layers.backend.cpu.gemm_microkernel import sum_of
@@ -22,15 +25,16 @@ from demitasse.layers.backend.cpu.operands import Outputs
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 from demitasse.layers.backend.dispatch import takes
+from demitasse.layers.backend.reference import convolution as reference
 
 
 @takes(lambda x, w, b, geom, relu=None, out=None, scale=None: x.ndim == 4 and floats(x, w) and x.size > 0)
 def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None):
-    outputs = outputs_of(len(w), scale, b, relu)
+    outputs = _outputs(len(w), scale, b, relu)
     if set(geom.kernel) == set(geom.stride) == {1} and any(geom.pad):
         return _padded_pointwise(be, x, w, outputs, geom, out)
     plan = _plan(be, x.shape, len(w), geom)
-    repeated = repeated_rows.find(be, x, geom.pad, geom.kernel[0]) if plan.repeats_rows else None
+    repeated = _repeated(be, x, geom) if plan.repeats_rows else None
     if not repeated:
         return _forward(be, plan, x, w, outputs, geom, out)
     rows, columns = repeated
@@ -47,7 +51,7 @@ def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None):
 )
 def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None, scale=None):
     (n, k), channels, r = dy.shape[:2], w.shape[1] * geom.group, geom.kernel[0]
-    outputs = outputs_of(channels, scale, b, relu)
+    outputs = _outputs(channels, scale, b, relu)
     dx = result(be, (n, channels, *spatial), out)
     if diagonal:
         shape = ConvShape.of(dx.shape, k, geom, dy.shape[2:])
@@ -67,7 +71,7 @@ def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=Fal
             for part_dy, part_w, part_outputs, part_dx in _groups(geom, dy, w, outputs, dx):
                 run_winograd_forward(be, launch, part_dy, part_w, part_outputs, part_dx)
             return dx
-    if m and relu is None and scale is None and (b is None or not b.any()):
+    if m and relu is None and scale is None and (b is None or (current.recorder is None and not b.any())):
         piece = group_shape(dx.shape, k, geom, dy.shape[2:])
         for part_dy, part_w, _, part_dx in _groups(geom, dy, w, None, dx):
             winograd_backward_data(be, piece, TILES[r][-1], part_dy, part_w, part_dx)
@@ -92,10 +96,32 @@ def conv_backward_weights(be, x, dy, geom, dw):
         direct_backward_weights(be, ConvShape.of(x.shape, k, geom, plan.out), x, dy, dw)
 
 
+def is_diagonal(be, w):
+    if current.recorder is not None:
+        raise NotRecordable("the weights tell how they are computed with")
+    return reference.is_diagonal(be, w)
+
+
 @takes(lambda dy, db: floats(dy, db))
 def bias_backward(be, dy, db):
     area = dy.size // max(1, dy.shape[0] * dy.shape[1])
     be.pool.run(_bias_backward, 1, dy.reshape(-1), len(dy), area, db.reshape(-1))
+
+
+def _repeated(be, x, geom):
+    """The rows and columns that repeat, see repeated_rows; NotRecordable where there are some."""
+    if current.recorder is None:
+        return repeated_rows.find(be, x, geom.pad, geom.kernel[0])
+    with unrecorded():
+        repeated = repeated_rows.find(be, x.view(np.ndarray), geom.pad, geom.kernel[0])
+    if repeated:
+        raise NotRecordable("the numbers tell which rows are computed")
+    return None
+
+
+def _outputs(channels, scale, b, relu) -> Outputs:
+    """What becomes of so many channels."""
+    return Outputs(by_channel(channels, scale, 1.0), by_channel(channels, b, 0.0), by_channel(channels, relu, 1.0))
 
 
 def _plan(be, x_shape, k_out, geom) -> ConvPlan:
@@ -107,7 +133,7 @@ def _forward(be, plan, x, w, outputs, geom, out=None):
     size = plan.out
     if plan.polyphase:
         x = polyphase.space_to_depth(be, x, geom, size)
-        w, geom = polyphase.kernels_to_depth(w, geom.stride[0]), plan.polyphase
+        w, geom = polyphase.kernels_to_depth(be, w, geom.stride[0]), plan.polyphase
         plan = _plan(be, x.shape, len(w), geom)
     y = result(be, (x.shape[0], len(w), *size), out)
     if plan.tile:

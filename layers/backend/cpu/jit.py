@@ -65,12 +65,17 @@ class Kernel(Function):
         self._codes: dict[tuple, tuple] = {}  # by the kinds of arguments: how they are packed, machine code
 
     def __call__(self, *args):
+        code, words = self.prepare(*args)
+        wrong = code(words)
+        if wrong:
+            raise ValueError(f"{self.__name__}: argument {wrong - 1} is an array that is not C-contiguous")
+
+    def prepare(self, *args):
+        """(machine code, its argument) of a call; the arrays among `args` are to stay until it has run."""
         words: list = []
         kinds = tuple([kind_of(arg, words) for arg in args])  # in microseconds: for every layer of every net
         pack, code = self._codes.get(kinds) or self._code(kinds)
-        wrong = code(pack(*words))
-        if wrong:
-            raise ValueError(f"{self.__name__}: argument {wrong - 1} is an array that is not C-contiguous")
+        return code, pack(*words)
 
     def _code(self, kinds):
         with lock:

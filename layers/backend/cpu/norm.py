@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from demitasse.layers.backend.cpu.accepts import floats
-from demitasse.layers.backend.cpu.axes import axes_along
-from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
+from demitasse.layers.backend.cpu.axes import axes_along, by_channel
+from demitasse.layers.backend.cpu.jit import exact_kernel, inner_kernel, kernel
+from demitasse.layers.backend.cpu.operands import Outputs
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 from demitasse.layers.backend.dispatch import takes
@@ -17,28 +18,70 @@ GRAIN = 1 << 16  # elements of an affine map's job
 PIXELS = 512  # of a job of LRN
 
 
-@takes(lambda x, centre, scale, shift, relu=None: floats(x, centre, scale, shift) and x.size > 0)
+@takes(lambda x, centre, scale, shift, relu=None: floats(x) and x.size > 0)
 def affine(be, x, centre, scale, shift, relu=None):
-    y, slope = be.empty(x.shape), np.empty(len(scale), np.float32)
-    slope[:] = 1 if relu is None else relu
-    be.pool.run(_affine, 1, x.reshape(-1), centre, scale, shift, slope, y.reshape(-1), math.prod(x.shape[2:]))
+    y, channels = be.empty(x.shape), x.shape[1]
+    centre, outputs = (
+        by_channel(channels, centre, 0.0),
+        Outputs(*_pair(channels, scale, shift), by_channel(channels, relu, 1.0)),
+    )
+    be.pool.run(_affine, 1, x.reshape(-1), centre, outputs, y.reshape(-1), math.prod(x.shape[2:]))
     return y
 
 
 @kernel
-def _affine(state, x, centre, scale, shift, slope, y, area):
-    """y = relu((x - centre) * scale + shift), all those of the plane's channel; slope 1: no relu."""
+def _affine(state, x, centre, outputs, y, area):
+    """y = relu((x - centre) * scale + bias), all those of the plane's channel."""
     me = enter(state)
-    planes, channels = x.size // area, scale.size
+    planes, channels = x.size // area, centre.size
     each = max(1, GRAIN // area)
     jobs = (planes + each - 1) // each
     for job in work(state, me, 0, jobs):
         for plane in range(job * each, min((job + 1) * each, planes)):
             c = plane % channels
-            minus, factor, plus, below = centre[c], scale[c], shift[c], slope[c]
+            minus, factor, plus, below = centre[c], outputs.scale[c], outputs.bias[c], outputs.slope[c]
             for i in range(np.uint64(plane * area), np.uint64((plane + 1) * area)):
                 value = (x[i] - minus) * factor + plus
                 y[i] = value if value > 0 else value * below + np.float32(0)
+
+
+def _pair(channels, scale, shift):
+    """(scale, shift), (C,) each, for kernels."""
+    return by_channel(channels, scale, 1.0), by_channel(channels, shift, 0.0)
+
+
+def compose_affine(be, first, then):
+    channels = next(len(each) for each in (*first, *then) if each is not None)
+    scale, shift = be.empty(channels), be.empty(channels)
+    arrays = *_pair(channels, *first), *_pair(channels, *then)
+    be.pool.run(_compose_affine, 1, *arrays, scale, shift, alone=True)
+    return scale, shift
+
+
+@exact_kernel
+def _compose_affine(state, scale1, shift1, scale2, shift2, scale, shift):
+    """y = scale * x + shift for y = scale2 * (scale1 * x + shift1) + shift2."""
+    for i in range(np.uint64(0), np.uint64(scale.size)):
+        scale[i] = scale1[i] * scale2[i]
+        shift[i] = shift1[i] * scale2[i] + shift2[i]
+
+
+@takes(lambda mean, variance, count, eps: floats(mean, variance))
+def running_statistics(be, mean, variance, count, eps):
+    outs = be.empty(len(mean)), be.empty(len(mean)), be.empty(len(mean))
+    be.pool.run(_running_statistics, 1, mean, variance, by_channel(1, count, 1.0), np.float32(eps), *outs, alone=True)
+    return outs
+
+
+@exact_kernel
+def _running_statistics(state, means, variances, count, eps, mean, scale, shift):
+    """See the contract."""
+    one = np.float32(1)
+    factor = one / count[0] if count[0] != 0 else np.float32(0)
+    for i in range(np.uint64(0), np.uint64(mean.size)):
+        mean[i] = means[i] * factor
+        scale[i] = one / np.sqrt(variances[i] * factor + eps)
+        shift[i] = -mean[i] * scale[i]
 
 
 @inner_kernel

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from demitasse.layers.backend.cpu.accepts import floats, of_type
+from demitasse.layers.backend.cpu.accepts import constants, floats, of_type
 from demitasse.layers.backend.cpu.conv.im2col import add_line
 from demitasse.layers.backend.cpu.gemm_microkernel import fill, sum_of
 from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
@@ -52,7 +52,7 @@ def _vector_window(geom):
 
 def _sides(geom, spatial):
     """The heights and widths that a window's sum is divided by."""
-    return [np.asarray(sides, np.float32) for sides in geom.areas(spatial)]
+    return [constants(tuple(sides)) for sides in geom.areas(spatial)]
 
 
 @takes(lambda x, geom: floats(x))

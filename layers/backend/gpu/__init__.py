@@ -48,7 +48,7 @@ class GpuBackend:
         self.precision = "fp32" if exact else precision
         self.cudnn = _cudnn(runtime, self.precision, exact) if runtime.has_cudnn else None
         nhwc = self.cudnn is not None and self.cudnn.layout is not None
-        self.capabilities = Capabilities(host_memory=False, nhwc=nhwc, records=record)
+        self.capabilities = Capabilities(host_memory=False, nhwc=nhwc, records=record, records_training=record)
         self.recording = None  # a recording.CapturedGraphs that is being made
         self.diagonals = DiagonalCache()
         self.update_tables: dict = {}  # of the newest net, by program

@@ -10,6 +10,9 @@ from demitasse.layers.backend.gpu.nhwc import NhwcTensor
 
 def affine(be, x, centre, scale, shift, relu=None):
     x = x.layout.unscaled(x) if isinstance(x, NhwcTensor) else x
+    zero = be.zeros(x.shape[1:2])
+    centre, shift = (zero if each is None else each for each in (centre, shift))
+    scale = zero + 1 if scale is None else scale
     y = like(be, x)
     launch(be, "elementwise", "affine", x.size, x, centre, scale, shift, y, *channels(x, scale))
     return y if relu is None else be.relu_forward(y, relu)

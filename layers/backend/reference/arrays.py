@@ -33,6 +33,15 @@ def concatenate(be, xs, axis, out=None):
     return be.xp.concatenate(xs, axis=axis)
 
 
+def interleave(be, x, rows):
+    matrix = x.reshape(len(x), rows, x.shape[1] // rows, *x.shape[2:])
+    return be.xp.ascontiguousarray(matrix.swapaxes(1, 2)).reshape(x.shape)
+
+
+def permute(be, x, order):
+    return be.xp.ascontiguousarray(x.transpose(order))
+
+
 def part(be, x, axis, start, stop):
     return be.xp.ascontiguousarray(x[(slice(None),) * axis + (slice(start, stop),)])
 

@@ -6,8 +6,23 @@ from demitasse.layers.backend.reference.windows import per_channel, rectified
 
 
 def affine(be, x, centre, scale, shift, relu=None):
-    centre, scale, shift = (per_channel(each, x) for each in (centre, scale, shift))
-    return rectified(be, (x - centre) * scale + shift, relu)
+    y = x if centre is None else x - per_channel(centre, x)
+    y = y if scale is None else y * per_channel(scale, y)
+    return rectified(be, y if shift is None else y + per_channel(shift, y), relu)
+
+
+def compose_affine(be, first, then):
+    (scale, shift), (later_scale, later_shift) = (
+        (1 if scale is None else scale, 0 if shift is None else shift) for scale, shift in (first, then)
+    )
+    zero = 0 * next(each for each in (*first, *then) if each is not None)
+    return scale * later_scale + zero, shift * later_scale + later_shift + zero
+
+
+def running_statistics(be, mean, variance, count, eps):
+    factor = 1 if count is None else (count != 0) / (count + (count == 0))
+    mean, scale = mean * factor, 1 / be.xp.sqrt(variance * factor + eps)
+    return mean, scale, -mean * scale
 
 
 def moments(be, x):

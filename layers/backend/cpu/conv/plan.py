@@ -6,14 +6,11 @@ Plans depend on shapes only, and are made and packed once for each.
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
 
-from demitasse.layers.backend.cpu.accepts import floats
 from demitasse.layers.backend.cpu.jit import Packed
-from demitasse.layers.backend.cpu.operands import Outputs
 from demitasse.layers.backend.geometry import ConvGeometry
 
 EMPTY = np.empty(0, np.float32)
@@ -63,26 +60,6 @@ class Launch(NamedTuple):
 def result(be, shape: tuple[int, ...], out: np.ndarray | None) -> np.ndarray:
     """A float32 array of that shape for a result: in `out`, a flat array, where that is given."""
     return be.memory.empty(shape, np.float32) if out is None else out.reshape(shape)
-
-
-@functools.lru_cache(4096)
-def _constant(n: int, value: float) -> np.ndarray:
-    x = np.full(n, value, np.float32)
-    x.flags.writeable = False
-    return x
-
-
-def outputs_of(k_out: int, scale: np.ndarray | None, bias: np.ndarray | None, relu: float | np.ndarray | None):
-    """The Outputs of so many channels; None: nothing of that kind."""
-    rows = []
-    for given, neutral in ((scale, 1.0), (bias, 0.0), (relu, 1.0)):
-        if not isinstance(given, np.ndarray):
-            rows.append(_constant(k_out, neutral if given is None else given))
-        elif floats(given) and given.size == k_out:
-            rows.append(given.reshape(-1))
-        else:
-            rows.append(np.broadcast_to(given.reshape(-1), k_out).astype(np.float32))
-    return Outputs(*rows)
 
 
 def band_size(rows: int, row_floats: int, budget: int) -> int:

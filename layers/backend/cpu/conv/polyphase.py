@@ -47,13 +47,27 @@ def space_to_depth(be, x: np.ndarray, geom: ConvGeometry, out: tuple[int, int]) 
     return y
 
 
-def kernels_to_depth(w: np.ndarray, s: int) -> np.ndarray:
+def kernels_to_depth(be, w: np.ndarray, s: int) -> np.ndarray:
     """(K, C * s * s, r, r) of w (K, C, k, k): the kernels over the polyphase components."""
     n, c, side, _ = w.shape
     r = -(-side // s)
-    whole = np.zeros((n, c, r * s, r * s), np.float32)
-    whole[..., :side, :side] = w
-    return np.ascontiguousarray(_components(whole, s, r)).reshape(n, c * s * s, r, r)
+    deep = be.memory.empty((n, c * s * s, r, r), np.float32)
+    be.pool.run(_kernels_to_depth, 1, w.reshape(-1), side, s, deep.reshape(-1), r)
+    return deep
+
+
+@kernel
+def _kernels_to_depth(state, w, side, s, deep, r):
+    """deep (planes, s, s, r, r) = w (planes, side, side), 0 beyond its sides."""
+    me, planes = enter(state), w.size // (side * side)
+    for plane in work(state, me, 0, planes):
+        at = plane * s * s * r * r
+        for a in range(s):
+            for b in range(s):
+                for i in range(a, a + r * s, s):
+                    for j in range(b, b + r * s, s):
+                        deep[at] = w[(plane * side + i) * side + j] if i < side and j < side else 0
+                        at += 1
 
 
 def add_depth_to_kernels(deep: np.ndarray, w: np.ndarray, s: int) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from llvmlite.binding import ffi
 
 from demitasse.layers.backend.cpu import jit
+from demitasse.layers.backend.cpu.allocator import current
 from demitasse.layers.backend.cpu.threads.fork_join import ASLEEP, CALL, INSIDE, WORDS, prepare, retire, serve, wake_all
 from demitasse.layers.backend.cpu.threads.work_stealing import MAILBOX, THREADS, state_words
 from demitasse.proto.errors import SolverFault
@@ -107,18 +108,19 @@ class Pool:
         self._own = threading.local()
         _pools.add(self)
 
-    def run(self, function, supersteps: int, *args, scratch: int = 0):
+    def run(self, function, supersteps: int, *args, scratch: int = 0, alone: bool = False):
         """function(state, *args) on all threads; back when every job is done and every thread has left.
 
         Any thread may call at any time: one whose call meets another's computes alone.
         scratch: floats for each thread, which come as another argument after `state`: an array (threads, n >= scratch).
+        alone: on the calling thread only, for what takes less time than others need to come.
         """
         state, address = self._state(state_words(supersteps, self.threads))
-        if self._helpers:
-            team = self._team or self._start()
-            if team.wake():
-                state[MAILBOX] = team.address
-        if scratch:
+        if not alone:
+            state[MAILBOX] = self.wake()
+        if current.recorder is not None:
+            args = current.recorder.take(function, supersteps, args, scratch, alone)
+        elif scratch:
             args = self._scratch(scratch), *args
         function(address, *args)
 
@@ -132,6 +134,23 @@ class Pool:
         own[0][THREADS] = self.threads
         return own
 
+    def new_state(self, supersteps: int) -> np.ndarray:
+        """(state_words,) int64: the state of a call of one thread, until it names a mailbox (see work_stealing)."""
+        state = np.zeros(state_words(supersteps, self.threads), np.int64)
+        state[THREADS] = self.threads
+        return state
+
+    def wake(self) -> int:
+        """The address of the mailbox of the other threads, which are awake now; 0 where there are none."""
+        if not self._helpers:
+            return 0
+        team = self._team or self._start()
+        return team.address if team.wake() else 0
+
+    def asleep(self) -> ctypes.c_int64:
+        """How many of the other threads are asleep, now and whenever it is looked at."""
+        return ctypes.c_int64.from_address(self._team.address + 8 * ASLEEP) if self._team else ctypes.c_int64(0)
+
     def _start(self):
         with self._lock:
             if self._team is None:
@@ -143,12 +162,15 @@ class Pool:
         cache.  Rows begin with a page; nothing is touched yet."""
         rows = getattr(self._own, "scratch", None)
         if rows is None or rows.shape[1] < floats:
-            row = -(-floats // 1024) * 1024
-            memory = np.empty((self.threads * row + 1024) * 4, np.uint8)
-            start = -memory.ctypes.data % 4096
-            rows = memory[start : start + self.threads * row * 4].view(np.float32).reshape(self.threads, row)
-            self._own.scratch = rows
+            rows = self._own.scratch = self.scratch(floats)
         return rows
+
+    def scratch(self, floats: int) -> np.ndarray:
+        """(threads, n), n >= floats, float32, not initialized."""
+        row = -(-floats // 1024) * 1024
+        memory = np.empty((self.threads * row + 1024) * 4, np.uint8)
+        start = -memory.ctypes.data % 4096
+        return memory[start : start + self.threads * row * 4].view(np.float32).reshape(self.threads, row)
 
     def forked(self):
         """In a forked process: begin anew."""
