@@ -1,11 +1,11 @@
 """Eltwise: the SUM (each bottom times its coeff), the PROD or the MAX of bottoms of equal shape.
 
 Of equal values MAX takes the second bottom's before the first's, and either before those of later bottoms.
-A single bottom, which Caffe refuses, is that times its coeff (FlowNet's nets scale by it).
+A single bottom needs a coeff, by which it is scaled: Caffe refuses it, FlowNet's nets have such layers.
 """
 
 from demitasse.layers.layer import SAME_COORDS, Layer
-from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.errors import GraphFault, SchemaFault, ShapeFault
 from demitasse.proto.messages import EltwiseParameter
 
 
@@ -18,6 +18,8 @@ class Eltwise(Layer):
 
     def setup(self, shapes):
         param = self.spec.eltwise_param
+        if len(shapes) == 1 and not param.coeff:
+            raise GraphFault("has 1 bottom: it takes at least 2, or a coeff by which the one is scaled")
         self.operation = param.operation
         self.coeffs = list(param.coeff) or [1.0] * len(shapes)
         if len(self.coeffs) != len(shapes):
@@ -29,8 +31,6 @@ class Eltwise(Layer):
         return []
 
     def advice(self, shapes):
-        if len(shapes) == 1 and self.coeffs == [1]:
-            return ["there is one bottom and no coeff, so that the top is the bottom: is another bottom missing?"]
         ignored = self.spec.eltwise_param.coeff and self.operation == EltwiseParameter.MAX
         return ["coeff is ignored for operation: MAX"] if ignored else []
 

@@ -12,6 +12,7 @@ from demitasse.layers import backend
 from demitasse.layers.backend.cpu import CpuBackend
 from demitasse.layers.backend.cpu.threads import pool as cpu_threads
 from demitasse.layers.backend.geometry import ConvGeometry, PoolGeometry
+from demitasse.layers.backend.update_program import UpdateProgram, UpdateStep, UpdateTensor
 
 
 def kernels():
@@ -64,6 +65,7 @@ def call_every_primitive(be):
     border = np.pad(random(1, 16, 60, 70), ((0, 0), (0, 0), (99, 99), (99, 99)))
     be.conv_forward(border, random(16, 16, 3, 3), None, ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1)))  # equal lines
     convolve(be, (2, 40, 60, 62), 64, 7, 2, 2)  # over polyphase components
+    be.conv_forward(random(1, 4, 9, 9), random(4, 1, 3, 3), None, ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1), 4))
     w = random(3, 3, 4, 4) * np.eye(3, dtype=np.float32)[..., None, None]
     geom = ConvGeometry((4, 4), (2, 2), (0, 0), (1, 1))
     be.conv_backward_data(random(1, 3, 5, 5), w, geom, geom.in_size((5, 5)), random(3), 0.1, True)
@@ -98,6 +100,11 @@ def call_every_primitive(be):
     be.lrn_backward(dy, x, y, scale, 5, 0.1, 0.75)
     prob = be.softmax_forward(x, 1)
     be.softmax_loss_backward(prob, np.zeros((2, 30, 20)), 1, None, 1.0)
+    be.interleave(planes, 2)
+    be.permute(planes, (0, 2, 3, 1))
+    program = UpdateProgram(("w",), ("rate",), (UpdateStep("w", "*", "w", "rate"),))
+    be.update(program, [UpdateTensor((random(40),), (0.5,))])
+    be.record(lambda: be.empty((40,)).__setitem__(..., 0.0))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -102,7 +102,7 @@ def test_a_net_of_a_newcomer(text, says):
         ('optimizer: "Adam"', "no field 'optimizer': Caffe's word is type"),
         ("epochs: 3", "max_iter is the epochs times the images by the batch"),
         ("batch_size: 3", "it belongs to the net's data layer"),
-        ('solver_mode: "GPU"', "solver_mode takes one of CPU, GPU (did you mean 'GPU'?)"),
+        ('solver_mode: "GPU"', "solver_mode takes one of CPU, GPU, without quotes"),
     ],
 )
 def test_a_solver_of_a_newcomer(text, says):

@@ -30,6 +30,13 @@ def net_of(specimen):
     return net, inputs
 
 
+# What of a translated type has no translation, and the words that say so.
+UNTRANSLATED = {
+    "contrastive_loss.prototxt: matches": "which pairs match",
+    "detection_output.prototxt: polygons": "use_polygon",
+}
+
+
 @pytest.mark.filterwarnings("ignore:.*coeff is ignored", "ignore:.*without effect")
 @pytest.mark.parametrize("specimen", list(filter(translated, specimens())), ids=lambda specimen: specimen.name)
 def test_runs_as_the_engine_does(specimen, tmp_path):
@@ -39,6 +46,6 @@ def test_runs_as_the_engine_does(specimen, tmp_path):
         try:
             net.to_onnx(tmp_path / "net.onnx", fixed=fixed)
         except SchemaFault as fault:
-            assert ("random" if is_random(specimen) else "eta") in str(fault)
+            assert ("random" if is_random(specimen) else UNTRANSLATED.get(specimen.name, "eta")) in str(fault)
             continue
         assert differences(run(tmp_path / "net.onnx", inputs), expected) == []
