@@ -214,7 +214,7 @@ class Recordings:
 
         def run() -> None:
             nonlocal given, state
-            given = work(copies, note)
+            given = work({value: self.backend.recordable(copy) for value, copy in copies.items()}, note)
             state = State(executor, layers)
 
         try:

@@ -1,5 +1,6 @@
 """Passes that are recorded on the CPU: the same bits as those that are not, whatever changes between them."""
 
+import gc
 import os
 import threading
 
@@ -8,6 +9,7 @@ import pytest
 
 from demitasse.layers.backend import make_backend
 from demitasse.layers.backend.contract.memory import NotRecordable
+from demitasse.layers.backend.cpu.allocator import current, unrecorded
 from demitasse.netdef.net import Net
 from tests.test_netdef.test_epilogues import normed
 from tests.test_netdef.texts import blob, conv, layer
@@ -89,6 +91,26 @@ def test_what_numpy_computes_is_left_out():
     assert [step.name for step in recordings.refused] == ["a"] and len(recordings) == 1
 
 
+def test_what_numpy_makes_of_inputs_is_left_out():
+    """No kernel takes it: what reads it stands behind the recorded layers."""
+    labels = "layer { name: 'labels' type: 'Input' top: 'labels' input_param { shape { dim: 4 dim: 2 } } }"
+    cut = "layer { name: 'cut' type: 'Slice' bottom: 'labels' top: 'one' top: 'two' }"
+    score = layer("Accuracy", "score", "ip one")
+    nets = pair(labels + cut + DEEP + score, (4, 3, 12, 10))
+    for seed in range(6):
+        found = np.random.default_rng(seed).integers(0, 5, (4, 2)).astype(np.float32)
+        agree(nets, {"labels": found, **image(seed, (4, 3, 12, 10))})
+    assert "cut" in [step.name for step in nets[0].recordings.refused] and len(nets[0].recordings) == 1
+
+
+def test_what_is_not_recorded_draws_no_random_numbers():
+    noise = layer("Dropout", "noise", "data") + conv("c1", "noise") + conv("c2", "c1") + conv("c3", "c2")
+    nets = pair(noise, phase="TRAIN")
+    for seed in range(5):
+        agree(nets, image(seed))
+    assert ["noise"] == [step.name for step in nets[0].recordings.refused]
+
+
 def test_weights_that_decide_are_asked_each_time():
     up = "convolution_param { num_output: 3 kernel_size: 4 stride: 2 weight_filler { type: 'bilinear' } }"
     nets = pair(layer("Deconvolution", "up", "data", more=up) + conv("c1", "up") + conv("c2", "c1") + conv("c3", "c2"))
@@ -114,6 +136,21 @@ def test_a_fault_in_a_pass_that_is_recorded_changes_nothing(monkeypatch):
     for seed in range(4):
         agree(nets, image(seed))
     assert len(nets[0].recordings) == 1
+
+
+def test_a_fault_in_what_is_not_recorded():
+    """Also while somebody keeps the traceback, and when it goes."""
+    be = make_backend("cpu", threads=2)
+
+    def fail():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        be.record(lambda: unrecorded(fail))
+    assert current.recorder is None
+    del caught
+    gc.collect()
+    assert current.recorder is None
 
 
 def test_threads_with_a_net_each():

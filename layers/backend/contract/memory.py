@@ -132,3 +132,7 @@ class Recording(Protocol):
         to be called where memory runs short, which forgets the recording.
         NotRecordable, or what else run() raises: then nothing has been launched, and no random number drawn.
         """
+
+    def recordable(self, x: Array) -> Array:
+        """x, for run() to read: the same memory, which gets other numbers before each launch, so that what the host
+        computes with those of now is refused where it would stay."""

@@ -11,7 +11,6 @@ CCXs or NUMA nodes), writing where another core has been takes longer than most 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import threading
@@ -33,12 +32,14 @@ class _Current(threading.local):
 current = _Current()
 
 
-@contextlib.contextmanager
-def unrecorded():
-    """Inside, what this thread does is not recorded."""
+def unrecorded(function, *args):
+    """function(*args); what it does is not recorded.
+
+    Not a context manager made of a generator: one that an interrupt leaves half way records again when it is collected.
+    """
     recorder, current.recorder = current.recorder, None
     try:
-        yield
+        return function(*args)
     finally:
         current.recorder = recorder
 

@@ -112,9 +112,7 @@ def _repeated(be, x, geom):
     """The rows and columns that repeat, see repeated_rows; NotRecordable where there are some."""
     if current.recorder is None:
         return repeated_rows.find(be, x, geom.pad, geom.kernel[0])
-    with unrecorded():
-        repeated = repeated_rows.find(be, x.view(np.ndarray), geom.pad, geom.kernel[0])
-    if repeated:
+    if unrecorded(repeated_rows.find, be, x.view(np.ndarray), geom.pad, geom.kernel[0]):
         raise NotRecordable("the numbers tell which rows are computed")
     return None
 

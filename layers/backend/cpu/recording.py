@@ -2,9 +2,9 @@
 
 For Python to call a kernel takes longer than many a small layer takes to compute.  What is recorded is called with the
 same arguments again, packed once: it reads and writes memory of its own, where all lies that was made meanwhile, and
-arrays that were there before, such as weights.  So nothing but kernels may take part.  Arrays made meanwhile refuse
-NumPy's arithmetic, and what is recorded runs twice: an array that a kernel takes and that is neither made meanwhile nor
-the same one both times was computed by NumPy, from weights as they were then.
+arrays that were there before, such as weights.  So nothing but kernels may take part.  Arrays made meanwhile, and those
+that come in, refuse NumPy's arithmetic, and what is recorded runs twice: an array that a kernel takes and that is
+neither made meanwhile nor the same one both times was computed by NumPy, from weights as they were then.
 """
 
 from __future__ import annotations
@@ -214,11 +214,19 @@ def has_room_to_record(be):
 
 def record(be, run, after=None, give_way=None):
     be.memory.clear()  # an ordinary pass of these sizes will hardly come again
-    last = _taken_in(Recorder(be, _taken_in(Recorder(be), run)), run)
+    drawn = be.random_state()
+    try:
+        last = _taken_in(Recorder(be, _taken_in(Recorder(be), run)), run)
+    finally:
+        be.set_random_state(drawn)
     last.before = None
     if not last.launches:
         raise NotRecordable("no kernel is called")
     return KernelCalls(last)
+
+
+def recordable(be, x):
+    return x.view(MadeArray)
 
 
 def _taken_in(recorder, run):

@@ -10,3 +10,7 @@ def has_room_to_record(be):
 def record(be, run, after=None, give_way=None):
     """None: work on the host is done when it is asked for."""
     return None
+
+
+def recordable(be, x):
+    return x
