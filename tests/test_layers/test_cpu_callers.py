@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from demitasse.layers.backend.cpu import CpuBackend
-from demitasse.layers.backend.cpu.allocator import MemoryPool
+from demitasse.layers.backend.cpu.allocator import Arena, MemoryPool
 from demitasse.layers.backend.cpu.threads.pool import Pool
 from demitasse.layers.backend.geometry import ConvGeometry
 
@@ -74,3 +74,22 @@ def test_memory_comes_back_and_is_shared_by_sizes():
 
 def test_a_pool_has_the_threads_it_was_asked_for():
     assert Pool(2).threads == 2
+
+
+def test_an_interrupt_while_spare_blocks_are_joined_gives_none_out_twice(monkeypatch):
+    pool = MemoryPool()
+    arrays = [pool.empty(1 << 20, np.uint8) for _ in range(4)]
+    del arrays
+    give_back = Arena.give_back
+
+    def interrupted(arena, start, end):
+        give_back(arena, start, end)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Arena, "give_back", interrupted)
+        pool.clear()
+    held = [pool.empty(1 << 20, np.uint8) for _ in range(8)]
+    for i, array in enumerate(held):
+        array[...] = i
+    assert all((array == i).all() for i, array in enumerate(held))

@@ -149,10 +149,11 @@ class MemoryPool:
                 arena.give_back(start, end)
 
     def _merge_spare(self):
-        for blocks in self._spare.values():
-            for arena, start, end in blocks:
+        while self._spare:
+            _, blocks = self._spare.popitem()
+            while blocks:
+                arena, start, end = blocks.pop()  # an interrupt here loses it, and nobody gets it twice
                 arena.give_back(start, end)
-        self._spare.clear()
 
     def owns(self, x: np.ndarray) -> bool:
         """Whether the array lies in this pool."""
