@@ -21,7 +21,7 @@ from demitasse.layers.backend.cpu.jit import kernel
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import MAILBOX
 
-MAX_BYTES = 1 << 28  # of arrays alive at once: larger layers take so long that nobody notices Python
+MAX_BYTES = 1 << 26  # of arrays alive at once: larger layers take so long that nobody notices Python
 
 
 def _refuse(array, *args, **kwargs):
@@ -127,13 +127,19 @@ class Recorder:
     def empty(self, shape, dtype) -> np.ndarray:
         """An array of that shape; MemoryError where that is too much to be worth it."""
         array = self.memory.cut(shape, dtype, 0)
-        if self.memory.used > MAX_BYTES:
-            raise MemoryError("too much to be worth a recording")
+        self.limit(self.memory.used)
         return array.view(MadeArray)
+
+    @staticmethod
+    def limit(size):
+        """MemoryError for more bytes than are worth it."""
+        if size > MAX_BYTES:
+            raise MemoryError("too much to be worth a recording")
 
     def take(self, function, supersteps, args, scratch, alone) -> tuple:
         """Note a launch, and give its arguments, with `scratch` floats for each thread as the first one."""
         if scratch and (self.scratch is None or self.scratch.shape[1] < scratch):
+            self.limit(4 * scratch * self.pool.threads)
             self.scratch = self.pool.scratch(scratch)
         args = tuple(map(self._kept, args))
         self.launches.append(_Launch(function, supersteps, args, scratch, alone))
@@ -226,6 +232,7 @@ def record(be, run, after=None, give_way=None):
 
 
 def recordable(be, x):
+    Recorder.limit(x.nbytes)
     return x.view(MadeArray)
 
 
