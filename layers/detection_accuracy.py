@@ -7,10 +7,9 @@ class is among the top_k with the highest scores; and (1, 1, 1, 1), the mean ove
 Source: the prototxts of MS-CNN.
 """
 
-from demitasse.layers.field_boxes import check_limits, normalisation
-from demitasse.layers.field_losses import check_maps, measures, truth_of
+from demitasse.layers.field_boxes import normalisation
+from demitasse.layers.field_losses import check_field, check_joined_maps, measures, truth_of
 from demitasse.layers.layer import Layer
-from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
 class DetectionAccuracy(Layer):
@@ -21,21 +20,12 @@ class DetectionAccuracy(Layer):
 
     def setup(self, shapes):
         param = self.param = self.spec.detection_accuracy_param
-        check_limits(param)
-        if min(param.field_w, param.field_h, param.downsample_rate) < 1 or param.cls_num < 2 or param.coord_num != 4:
-            raise SchemaFault(
-                "give cls_num of 2 or more, coord_num 4, and field_w, field_h and downsample_rate above 0"
-            )
+        check_field(param)
         self.regression = normalisation(self.spec.bbox_reg_param)
         return []
 
     def infer(self, shapes):
-        (x, maps), classes = shapes, self.param.cls_num
-        if len(x) != 4 or x[1] != classes + 4:
-            raise ShapeFault(
-                f"predictions of shape {x}: (N, {classes + 4}, h, w), cls_num scores and 4 numbers, are needed"
-            )
-        check_maps([(x[0], classes, *x[2:]), (x[0], 4, *x[2:]), maps], classes, self.param.objectness)
+        check_joined_maps(shapes, self.param)
         return [(1, 1, 1, 2), (1, 1, 1, 1)][: max(1, len(self.spec.top))]
 
     def forward(self, xs):

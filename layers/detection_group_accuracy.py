@@ -7,10 +7,9 @@ counts.  Nothing gets a gradient.
 Source: the prototxts of Cascade R-CNN.
 """
 
-from demitasse.layers.field_boxes import check_limits, normalisation
-from demitasse.layers.field_losses import check_maps, measures, truth_of
+from demitasse.layers.field_boxes import normalisation
+from demitasse.layers.field_losses import check_fields, check_groups_of_maps, measures, truth_of
 from demitasse.layers.layer import Layer
-from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
 class DetectionGroupAccuracy(Layer):
@@ -21,20 +20,12 @@ class DetectionGroupAccuracy(Layer):
 
     def setup(self, shapes):
         param = self.param = self.spec.detection_group_accuracy_param
-        check_limits(param)
-        sizes = [*param.field_w, *param.field_h, param.stride]
-        if not param.field_w or len(param.field_w) != len(param.field_h) or min(sizes) < 1 or param.cls_num < 2:
-            raise SchemaFault(
-                "give cls_num of 2 or more, as many field_w as field_h, one or more, and a stride above 0"
-            )
+        check_fields(param)
         self.regression = normalisation(self.spec.bbox_reg_param)
         return []
 
     def infer(self, shapes):
-        check_maps(shapes, self.param.cls_num, self.param.objectness)
-        groups = len(self.param.field_w)
-        if shapes[0][0] % groups:
-            raise ShapeFault(f"{shapes[0][0]} maps are no whole number of images with {groups} each (field_w)")
+        check_groups_of_maps(shapes, self.param)
         return [(1, 1, 1, 2), (1, 1, 1, 1)][: max(1, len(self.spec.top))]
 
     def forward(self, xs):

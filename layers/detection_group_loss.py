@@ -9,9 +9,9 @@ drawn at random, or are those that score worst (bootstrap), or half and half (mi
 Source: "Cascade R-CNN: Delving into high quality object detection" (Cai and Vasconcelos, 2018); its prototxts.
 """
 
-from demitasse.layers.field_boxes import check_limits, normalisation
-from demitasse.layers.field_losses import FieldLoss, check_maps, truth_of
-from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.field_boxes import normalisation
+from demitasse.layers.field_losses import FieldLoss, check_fields, check_groups_of_maps, truth_of
+from demitasse.proto.errors import SchemaFault
 
 WORDS = {
     "neg_mining_type": ("random", "bootstrap", "mixture"),
@@ -28,15 +28,10 @@ class DetectionGroupLoss(FieldLoss):
 
     def setup(self, shapes):
         param = self.param = self.spec.detection_group_loss_param
-        check_limits(param)
         for field, known in WORDS.items():
             if getattr(param, field) not in known:
                 raise SchemaFault(f'{field} "{getattr(param, field)}" is not known: {" or ".join(known)}')
-        sizes = [*param.field_w, *param.field_h, param.stride]
-        if not param.field_w or len(param.field_w) != len(param.field_h) or min(sizes) < 1 or param.cls_num < 2:
-            raise SchemaFault(
-                "give cls_num of 2 or more, as many field_w as field_h, one or more, and a stride above 0"
-            )
+        check_fields(param)
         if param.batch_size < 1 and param.batch_size != -1:
             raise SchemaFault(f"batch_size {param.batch_size}: it is above 0, or -1 for all places with an object")
         self.regression, self.weight_of_boxes = normalisation(self.spec.bbox_reg_param), getattr(param, "lambda")
@@ -45,10 +40,7 @@ class DetectionGroupLoss(FieldLoss):
         return []
 
     def infer(self, shapes):
-        check_maps(shapes, self.param.cls_num, self.param.objectness)
-        groups = len(self.param.field_w)
-        if shapes[0][0] % groups:
-            raise ShapeFault(f"{shapes[0][0]} maps are no whole number of images with {groups} each (field_w)")
+        check_groups_of_maps(shapes, self.param)
         return [(1, 1, 1, 2)]
 
     def forward(self, xs):

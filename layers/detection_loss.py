@@ -8,9 +8,8 @@ bg_multiple times as many that score highest (bootstrap; at least 4), as many dr
 Source: "A unified multi-scale deep convolutional neural network for fast object detection" (Cai et al., 2016), 3.
 """
 
-from demitasse.layers.field_boxes import check_limits, normalisation
-from demitasse.layers.field_losses import FieldLoss, check_maps, truth_of
-from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.layers.field_boxes import normalisation
+from demitasse.layers.field_losses import FieldLoss, check_field, check_joined_maps, truth_of
 
 LEAST = 4  # places of the background, of each class
 
@@ -21,21 +20,12 @@ class DetectionLoss(FieldLoss):
 
     def setup(self, shapes):
         param = self.param = self.spec.detection_loss_param
-        check_limits(param)
-        if min(param.field_w, param.field_h, param.downsample_rate) < 1 or param.cls_num < 2 or param.coord_num != 4:
-            raise SchemaFault(
-                "give cls_num of 2 or more, coord_num 4, and field_w, field_h and downsample_rate above 0"
-            )
+        check_field(param)
         self.regression, self.weight_of_boxes = normalisation(self.spec.bbox_reg_param), getattr(param, "lambda")
         return []
 
     def infer(self, shapes):
-        (x, maps), classes = shapes, self.param.cls_num
-        if len(x) != 4 or x[1] != classes + 4:
-            raise ShapeFault(
-                f"predictions of shape {x}: (N, {classes + 4}, h, w), cls_num scores and 4 numbers, are needed"
-            )
-        check_maps([(x[0], classes, *x[2:]), (x[0], 4, *x[2:]), maps], classes, self.param.objectness)
+        check_joined_maps(shapes, self.param)
         return [(1, 1, 1, 2)]
 
     def forward(self, xs):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from demitasse.layers.boxes import iou
-from demitasse.layers.field_boxes import decode_fields, denormalised, encode_fields, limited
+from demitasse.layers.field_boxes import check_limits, decode_fields, denormalised, encode_fields, limited
 from demitasse.layers.layer import Array, LossLayer
 from demitasse.proto.errors import LabelFault, SchemaFault, ShapeFault
 
@@ -48,6 +48,39 @@ def check_maps(shapes, classes: int, objectness: bool) -> None:
             )
     if objectness and classes != 2:
         raise SchemaFault(f"objectness: true is of two classes, cls_num is {classes}")
+
+
+def check_field(param) -> None:
+    """SchemaFault unless a message names one field, its stride and its classes."""
+    check_limits(param)
+    if min(param.field_w, param.field_h, param.downsample_rate) < 1 or param.cls_num < 2 or param.coord_num != 4:
+        raise SchemaFault("give cls_num of 2 or more, coord_num 4, and field_w, field_h and downsample_rate above 0")
+
+
+def check_joined_maps(shapes, param) -> None:
+    """ShapeFault unless scores and boxes are one bottom, (N, cls_num + 4, h, w), and maps (N, 6, h, w) the other."""
+    (x, maps), classes = shapes, param.cls_num
+    if len(x) != 4 or x[1] != classes + 4:
+        raise ShapeFault(
+            f"predictions of shape {x}: (N, {classes + 4}, h, w), cls_num scores and 4 numbers, are needed"
+        )
+    check_maps([(x[0], classes, *x[2:]), (x[0], 4, *x[2:]), maps], classes, param.objectness)
+
+
+def check_fields(param) -> None:
+    """SchemaFault unless a message names a group of fields, their stride and their classes."""
+    check_limits(param)
+    sizes = [*param.field_w, *param.field_h, param.stride]
+    if not param.field_w or len(param.field_w) != len(param.field_h) or min(sizes) < 1 or param.cls_num < 2:
+        raise SchemaFault("give cls_num of 2 or more, as many field_w as field_h, one or more, and a stride above 0")
+
+
+def check_groups_of_maps(shapes, param) -> None:
+    """ShapeFault unless check_maps has nothing to say, and each image has a map for every field."""
+    check_maps(shapes, param.cls_num, param.objectness)
+    groups = len(param.field_w)
+    if shapes[0][0] % groups:
+        raise ShapeFault(f"{shapes[0][0]} maps are no whole number of images with {groups} each (field_w)")
 
 
 class FieldLoss(LossLayer):
