@@ -204,7 +204,7 @@ class Recordings:
         """What work(copies of the inputs, a function to call before each step) launches and gives; None where that
         cannot be recorded.  The executor and the layers are afterwards as they were."""
         executor, layers = self.executor, [step.layer for step in stretch.steps]
-        copies = {value: array.copy() for value, array in inputs.items()}
+        copies: dict[Value, Array] = {}
         before = State(executor, layers)
         step, given, state = stretch.steps[0], {}, before
 
@@ -214,10 +214,11 @@ class Recordings:
 
         def run() -> None:
             nonlocal given, state
-            given = work({value: self.backend.recordable(copy) for value, copy in copies.items()}, note)
+            given = work(copies, note)
             state = State(executor, layers)
 
         try:
+            copies.update({value: self.backend.recordable(array) for value, array in inputs.items()})
             launched = self.backend.record(run, after, self.give_way)
         except Exception as error:  # noqa: BLE001 (an ordinary pass follows, which meets it again or does not mind it)
             self._refuse(step, error)

@@ -134,5 +134,5 @@ class Recording(Protocol):
         """
 
     def recordable(self, x: Array) -> Array:
-        """x, for run() to read: the same memory, which gets other numbers before each launch, so that what the host
-        computes with those of now is refused where it would stay."""
+        """A copy of x for run() to read, which gets other numbers before each launch, so that what the host computes
+        with those of now is refused where it would stay.  MemoryError where that is too much to be worth it."""

@@ -233,7 +233,7 @@ def record(be, run, after=None, give_way=None):
 
 def recordable(be, x):
     Recorder.limit(x.nbytes)
-    return x.view(MadeArray)
+    return x.copy().view(MadeArray)
 
 
 def _taken_in(recorder, run):
