@@ -20,6 +20,8 @@ spec = importlib.util.spec_from_file_location(name, "layers/backend/cpu/processo
 processor = sys.modules[name] = importlib.util.module_from_spec(spec)  # before anything asks it
 spec.loader.exec_module(processor)
 processor.level, processor.has_avx = lambda: level, lambda: level is not None
+from demitasse.layers.backend.cpu import code_cache
+code_cache.shipped = lambda: None  # the code that comes along for that level has instructions that are not here
 from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES
 print("lanes", TILE_LANES)
 select = "convolution or pooling or product or borders"
