@@ -56,7 +56,7 @@ class ROIAlign(RegionLayer):
             samples = xp.full(start.shape, self.samples, start.dtype)
         begins, ends = self.cells(start, length, count)
         weights, pixels = self.be.zeros((len(start), count, size)), xp.arange(size, dtype=start.dtype)
-        for i in range(int(samples.max(initial=0))):
+        for i in range(int(samples.max()) if samples.size else 0):
             at = start[:, None] + begins + (ends - begins) * ((i + 0.5) / samples)[:, None]
             counts = (i < samples)[:, None] & (at >= -1) & (at <= size)
             near = 1 - abs(xp.clip(at, 0, max(size - 1, 0))[..., None] - pixels)

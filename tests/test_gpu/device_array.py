@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 PRODUCTS = (np.matmul, np.dot, np.vdot, np.tensordot, np.einsum)
+COPIES = (np.array, np.asarray, np.lib.stride_tricks.sliding_window_view)  # CuPy's view copies its shape to the device
+NUMPY_ONLY = {"initial", "where"}  # of reductions
 
 
 class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -127,8 +129,12 @@ def _wrapped(value):
 
 def _calling(function, owner=None):
     def call(*args, **options):
+        if unknown := NUMPY_ONLY & options.keys():
+            raise TypeError(f"CuPy's {function.__name__} has no {', '.join(unknown)}")
         if function in PRODUCTS:
             refuse_to_record("cuBLAS")
+        if function in COPIES and not (args and isinstance(args[0], DeviceArray) and function is not COPIES[2]):
+            refuse_to_record("a copy from the host")
         return _wrapped(_do(function, _bare(args), _bare(options), owner))
 
     for method in ("at", "reduce", "accumulate"):  # of the ufuncs: xp.add.at

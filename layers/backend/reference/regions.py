@@ -87,8 +87,10 @@ def _pixels(xp, rows, columns):
     """
     tops, ends = rows[:, None, :, None, 0], rows[:, None, :, None, 1]
     lefts, stops = columns[:, None, None, :, 0], columns[:, None, None, :, 1]
-    for i in range(int((ends - tops).max(initial=0))):
-        for j in range(int((stops - lefts).max(initial=0))):
+    if not tops.size:
+        return
+    for i in range(int((ends - tops).max())):
+        for j in range(int((stops - lefts).max())):
             inside = (tops + i < ends) & (lefts + j < stops)
             yield xp.where(inside, tops + i, 0), xp.where(inside, lefts + j, 0), inside
 

@@ -7,14 +7,14 @@ import numpy as np
 
 def windows(xp, x, kernel, stride, pad, dilation, out, fill=0):
     """A view (N, C, out..., kernel...) of x (N, C, spatial...) padded with `fill` as far as windows reach."""
-    extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
-    reach = [(o - 1) * s + e for o, s, e in zip(out, stride, extent, strict=True)]
+    reach = [(o - 1) * s + d * (k - 1) + 1 for o, s, d, k in zip(out, stride, dilation, kernel, strict=True)]
     edges = [(p, max(0, r - n - p)) for r, n, p in zip(reach, x.shape[2:], pad, strict=True)]
     if any(map(any, edges)):
         x = xp.pad(x, [(0, 0), (0, 0), *edges], constant_values=fill)
-    view = xp.lib.stride_tricks.sliding_window_view(x, extent, axis=tuple(range(2, x.ndim)))
-    steps = [slice(0, (o - 1) * s + 1, s) for o, s in zip(out, stride, strict=True)]
-    return view[(slice(None), slice(None), *steps, *[slice(None, None, d) for d in dilation])]
+    # CuPy's sliding_window_view copies the extent to the device, which a recording refuses.
+    steps = [(step * s, step * d) for step, s, d in zip(x.strides[2:], stride, dilation, strict=True)]
+    strides = (*x.strides[:2], *(over for over, _ in steps), *(within for _, within in steps))
+    return xp.lib.stride_tricks.as_strided(x, (*x.shape[:2], *out, *kernel), strides)
 
 
 def scatter(be, cells, kernel, stride, pad, dilation, spatial):
