@@ -4,6 +4,7 @@ A thin facade over netdef and solver; every part has the file that its pycaffe n
 mistakes are Python exceptions that name the file, the line and the layer; generated *_split_* blobs do not exist.
 """
 
+import demitasse  # noqa: F401 (first: it says what this Python lacks)
 from caffe import _caffe, coord_map, draw, io, net_spec, proto  # noqa: F401 (scripts name caffe._caffe)
 from caffe.classifier import Classifier
 from caffe.detector import Detector

@@ -3,7 +3,7 @@
 In a checkout the packages lie at the repository's root, one folder up; `pip install` lays them below this one.
 """
 
-from pathlib import Path
+import os
 
 from demitasse.environment import require
 
@@ -11,7 +11,7 @@ __version__ = "0.2.0"
 # Packages in which the module of a Python layer is looked for last: the data layers that published nets name.
 PYTHON_LAYERS = ["demitasse.models.data"]
 
-_here = Path(__file__).parent
-if not (_here / "proto").is_dir():
-    __path__.append(str(_here.parent))
-require(str(_here.parent))
+_here = os.path.dirname(os.path.abspath(__file__))
+if not os.path.isdir(os.path.join(_here, "proto")):
+    __path__.append(os.path.dirname(_here))
+require()

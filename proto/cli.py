@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from demitasse import environment
 from demitasse.proto.errors import NetError, did_you_mean, printable
 from demitasse.proto.option_values import thread_count
 
@@ -192,6 +193,8 @@ def error_line(error: Exception) -> str | None:
         return " ".join(f"{' to '.join(map(str, files))}{': ' * bool(files)}{error.strerror or error}".split())
     if isinstance(error, MemoryError):
         return " ".join(f"not enough memory: {error}".rstrip(": ").split())
+    if isinstance(error, ImportError) and error.name in environment.LATER:
+        return environment.lack_of([error.name])
     return None
 
 

@@ -16,6 +16,8 @@ Adding a family: a Protocol in contract/, its name in dispatch.FAMILIES, referen
 
 from __future__ import annotations
 
+from demitasse.environment import lack_of
+
 
 def make_backend(
     device: str = "cpu",
@@ -30,15 +32,18 @@ def make_backend(
 
     exact: convolve directly, never by a tile transform (CPU).  precision: fp32, tf32 or fp16 (GPU).
     record: let nets launch a pass of sizes that come again as a whole, on a GPU as one CUDA graph.
-    float64 is always computed by the generic backend's code.  Raises SolverFault where the device is missing.
+    float64 is always computed by the generic backend's code.  Raises SolverFault where the device is missing,
+    ImportError where Numba is.
     """
     if device == "generic" or dtype != "float32":
         from demitasse.layers.backend.reference import ReferenceBackend
 
         return ReferenceBackend(dtype)
     if device == "cpu":
-        from demitasse.layers.backend.cpu import CpuBackend
-
+        try:
+            from demitasse.layers.backend.cpu import CpuBackend
+        except ModuleNotFoundError as error:  # Numba, which only this backend needs
+            raise ImportError(lack_of([error.name]), name=error.name) from None
         return CpuBackend(exact=exact, threads=threads, record=record)
     from demitasse.layers.backend.gpu import GpuBackend
 

@@ -39,13 +39,13 @@ def open_database(path: str, field: str):
     )
 
 
-def library(name: str, extra: str, path: str):
-    """The module of that name; DataFault, with what to install for a database of kind `extra`, without it."""
+def library(name: str, kind: str, path: str):
+    """The module of that name; DataFault, with what to install for "an LMDB" (`kind`), without it."""
     try:
         return importlib.import_module(name)
     except ImportError:
         raise DataFault(
-            f"'{path}' is a {extra} database, which needs the Python package {name}: pip install {name}"
+            f"'{path}' is {kind} database, which needs the Python package {name}: pip install {name}"
         ) from None
 
 
@@ -150,7 +150,7 @@ class LevelDbReader(_Reader):
     """A LevelDB folder; it does not know how many records it holds until the end was reached once."""
 
     def __init__(self, path: str, field: str):
-        self._plyvel = library("plyvel", "LevelDB", path)
+        self._plyvel = library("plyvel", "a LevelDB", path)
         self.path, self.count = path, None
         with _lock:
             self._handle = self._open(field)

@@ -93,7 +93,7 @@ class LmdbWriter(_Writer):
     """
 
     def _open(self) -> None:
-        self._lmdb = library("lmdb", "LMDB", self.path)
+        self._lmdb = library("lmdb", "an LMDB", self.path)
         try:
             self._handle = self._lmdb.open(os.fsencode(self._folder), map_size=64 << 20, lock=False)
         except self._lmdb.Error as error:
@@ -119,7 +119,7 @@ class LevelDbWriter(_Writer):
     """A new LevelDB."""
 
     def _open(self) -> None:
-        self._plyvel = library("plyvel", "LevelDB", self.path)
+        self._plyvel = library("plyvel", "a LevelDB", self.path)
         try:
             self._handle = self._plyvel.DB(self._folder, create_if_missing=True, write_buffer_size=64 << 20)
         except self._plyvel.Error as error:

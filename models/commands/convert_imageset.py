@@ -1,6 +1,6 @@
 """`python -m models convert_imageset`: images into a database, as Caffe's tool of this name does.
 
-It is a LMDB or LevelDB folder of Datum records under Caffe's keys, so Caffe reads it, too.
+It is an LMDB or LevelDB folder of Datum records under Caffe's keys, so Caffe reads it, too.
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ def message(error) -> str:
         (layer(setup="iter([1]).next()"), AttributeError, ["`next(iterator)`"]),
         (layer(setup="range(bottom[0].num / 2)"), TypeError, ["//"]),
     ],
+    ids="print raise cPickle Queue izip xrange unicode iteritems has_key next division".split(),
 )
 def test_python_2(net_of, tmp_path, code, kind, words):
     with pytest.raises(kind) as caught:

@@ -84,6 +84,7 @@ def video_data(folder):
 
 
 def annotated_data(folder):
+    pytest.importorskip("lmdb")
     images, labels = digits(4)
     with create_database(str(folder / "db"), "lmdb") as database:
         for i, (image, label) in enumerate(zip(images, labels, strict=True)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from demitasse.layers.backend import make_backend
@@ -81,7 +82,8 @@ def write_files(folder, images, labels, names="{:04d}.png", listing="list.txt"):
 
 
 def write_database(path, images, labels, backend="lmdb"):
-    """A database of raw Datum records of (C, H, W) images."""
+    """A database of raw Datum records of (C, H, W) images; the test skips where its library is missing."""
+    pytest.importorskip("lmdb" if backend == "lmdb" else "plyvel")
     with create_database(str(path), backend) as database:
         for i, (image, label) in enumerate(zip(images, labels, strict=True)):
             database.put(b"%08d" % i, array_to_datum(image, int(label)).SerializeToString())

@@ -14,6 +14,7 @@ from demitasse.proto.messages import AnnotatedDatum, ResizeParameter
 from demitasse.proto.text import parse
 from tests.test_layers.data_sets import batches, layer, same, write_database
 
+pytest.importorskip("lmdb")  # what it reads is written with it
 DARK, BRIGHT = 40, 230
 
 

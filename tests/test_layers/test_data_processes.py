@@ -12,6 +12,8 @@ from tests.test_layers.data_kinds import KINDS, folder_data, hdf5_data, image_da
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 120  # seconds; what is tested here used to wait without end
+# From 3.12 on Python warns a script that forks beside threads, whoever has them: here they are ready for it.
+WARNINGS = ["-W", "error::ResourceWarning", "-W", "ignore:This process:DeprecationWarning"]
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
@@ -63,7 +65,7 @@ print("20 of 20")
 def run(folder, script, *arguments):
     """A script in a process of its own, ended if it waits for good."""
     return subprocess.run(
-        [sys.executable, "-W", "error::ResourceWarning", "-c", textwrap.dedent(script), *arguments],
+        [sys.executable, *WARNINGS, "-c", textwrap.dedent(script), *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
         capture_output=True,

@@ -10,6 +10,7 @@ from demitasse.models.__main__ import main
 from demitasse.models.data.annotations import Annotation, write_annotations
 from tests.test_layers.data_sets import layer
 
+pytest.importorskip("lmdb")  # which convert_annoset writes with
 SIZE = 40, 60  # height, width
 
 

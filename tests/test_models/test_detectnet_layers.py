@@ -49,6 +49,8 @@ def test_detections_are_what_cells_agree_on(grid):
 
 def test_groups_are_opencv_s():
     cv2 = pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
+    if not hasattr(cv2, "groupRectangles"):
+        pytest.skip(f"OpenCV {cv2.__version__} groups no rectangles: it takes 4.8 to 4.x")
     rng = np.random.default_rng(0)
     centres = rng.integers(20, 300, (6, 4))
     for threshold, eps in ((1, 0.1), (2, 0.05), (3, 0.2)):

@@ -106,6 +106,7 @@ def test_a_short_training_and_its_report(tmp_path, monkeypatch, capsys, drawn):
 
 def test_own_boxes_are_trained_on_and_found(drawn, tmp_path, monkeypatch, capsys):
     """The commands of docs/forks.md, on a folder as PASCAL VOC lays it out."""
+    pytest.importorskip("lmdb")
     monkeypatch.chdir(tmp_path)
     Path("names.txt").write_text("".join(f"{name}\n" for name in scenes.CLASSES[1:]))
     main(["write", "ssd-own", "nets", "--classes", "names.txt", "--data", "boxes", "--resize", "64"])
