@@ -108,7 +108,7 @@ setup(
         "numpy>=1.26",
         "scipy>=1.11",
         "protobuf>=5",
-        "pillow>=10",
+        "pillow>=10.1",
         "numba>=0.62,<0.69",  # compiler.py relies on its inside
         "tqdm>=4.64",
     ],

@@ -8,7 +8,7 @@ import numpy as np
 from google.protobuf.message import Message
 
 from demitasse.netdef.wording import shape_text
-from demitasse.proto.messages import LayerParameter, NetParameter
+from demitasse.proto.messages import LayerParameter, NetParameter, is_repeated
 
 
 def diff_nets(a: NetParameter, b: NetParameter) -> list[str]:
@@ -81,7 +81,7 @@ def flat(message: Message, prefix: str = "", skip: Sequence[str] = ("blobs",)) -
             continue
         if not field.message_type:
             fields[path] = _text(field, value)
-        elif field.is_repeated:
+        elif is_repeated(field):
             for index, item in enumerate(value):
                 fields.update(flat(item, f"{path}[{index}]."))
         else:
@@ -95,7 +95,7 @@ def _text(field, value) -> str:
             return field.enum_type.values_by_number[item].name
         return f"{item:.9g}" if isinstance(item, float) else repr(item)
 
-    return ", ".join(map(one, value)) if field.is_repeated else one(value)
+    return ", ".join(map(one, value)) if is_repeated(field) else one(value)
 
 
 def _by_name(layers: Sequence[LayerParameter]) -> dict[str, LayerParameter]:

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from demitasse.layers.layer import Layer, layer_class
 from demitasse.proto.errors import SchemaFault, did_you_mean
-from demitasse.proto.messages import LayerParameter
+from demitasse.proto.messages import LayerParameter, is_repeated
 from demitasse.proto.value_hints import remedy
 
 
@@ -54,12 +54,12 @@ def assign(message: Message, name: str, value: Any) -> None:
         raise SchemaFault(
             f"{message.DESCRIPTOR.name} has no field '{name}'{did_you_mean(name, message.DESCRIPTOR.fields_by_name)}"
         )
-    if _is_list(value) and not field.is_repeated:
+    if _is_list(value) and not is_repeated(field):
         raise SchemaFault(f"{name} of {message.DESCRIPTOR.name} takes one value, not a list")
     for item in value if _is_list(value) else [value]:
         if not field.message_type:
             _set(message, field, _plain(field, item))
-        elif field.is_repeated:
+        elif is_repeated(field):
             _fill(getattr(message, name).add(), field, item)
         else:
             getattr(message, name).SetInParent()
@@ -92,7 +92,7 @@ def _plain(field, value):
 
 def _set(message, field, value) -> None:
     try:
-        if field.is_repeated:
+        if is_repeated(field):
             getattr(message, field.name).append(value)
         else:
             setattr(message, field.name, value)

@@ -145,6 +145,14 @@ def test_an_optional_library_has_one_home(library):
             assert not any(top and m.split(".")[0] == library for m, top in imports(path)), f"{path}: import it lazily"
 
 
+def test_only_one_file_asks_a_descriptor_what_protobuf_5_does_not_tell():
+    for path in sources(*PACKAGES, "caffe"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in ("is_repeated", "is_required"):
+                home = path.relative_to(ROOT).as_posix() == "proto/messages.py"
+                assert home or ast.unparse(node.value) == "messages", f"{path}:{node.lineno}: messages.{node.attr}"
+
+
 def modules_of_backend(*names):
     """The files of layers/backend that belong to one of these."""
     return [

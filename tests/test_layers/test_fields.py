@@ -10,7 +10,7 @@ from demitasse.layers.fillers import fill
 from demitasse.layers.layer import layer_class
 from demitasse.netdef.fields import own_fields
 from demitasse.proto.errors import NetError
-from demitasse.proto.messages import BlobShape, FillerParameter
+from demitasse.proto.messages import BlobShape, FillerParameter, is_repeated
 from demitasse.proto.upgrade_forks import upgrade_fork_layer
 from tests.test_layers.harness import Bench, Specimen, specimens
 
@@ -79,14 +79,14 @@ def changes(spec, message, field):
     for value in _values(field):
         for given in (
             [[value], [value] * max(1, len(getattr(getattr(spec, message), field.name)))]
-            if field.is_repeated
+            if is_repeated(field)
             else [value]
         ):
             changed = type(spec)()
             changed.CopyFrom(spec)
             target = getattr(changed, message)
             target.ClearField(field.name)
-            if field.is_repeated:
+            if is_repeated(field):
                 getattr(target, field.name).extend(given)
             elif field.message_type:
                 getattr(target, field.name).CopyFrom(given)
@@ -103,7 +103,7 @@ def _values(field):
         return [
             kind(**{part.name: value})
             for part in kind.DESCRIPTOR.fields
-            if not part.is_repeated
+            if not is_repeated(part)
             for value in _values(part)
         ]
     if field.enum_type:
