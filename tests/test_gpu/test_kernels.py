@@ -176,6 +176,36 @@ def test_upsampling_back_and_forth_is_right_even_where_the_host_is_wrong_about_t
         near(gpu.to_host(gpu.upsample_backward(gdy, w, geometry)), generic.conv_forward(dy, weights, None, geometry))
 
 
+def test_regions_are_pooled_as_on_the_host(gpu):
+    """Windows of several regions that share pixels, some without any; regions of two images, and of none."""
+    rng, host = np.random.default_rng(4), generic
+    x, image = values(2, 12, 9, 7).round(1), rng.integers(0, 2, 15).astype(np.int32)
+    first = [rng.integers(0, size, (15, cells)) for cells, size in ((3, 9), (2, 7))]
+    bounds = [
+        np.stack([at, np.minimum(at + rng.integers(0, 5, at.shape), size)], axis=-1).astype(np.int32)
+        for at, size in zip(first, (9, 7), strict=True)
+    ]
+    weights = [values(15, 3, 9) * (rng.random((15, 3, 9)) < 0.3), values(15, 2, 7) * (rng.random((15, 2, 7)) < 0.3)]
+    for count in (15, 0):
+        where = image[:count], *(bound[:count] for bound in bounds)
+        weighted = image[:count], *(weight[:count].astype(np.float32) for weight in weights)
+        on_gpu, weighted_on_gpu = ([gpu.asarray(a, a.dtype) for a in arrays] for arrays in (where, weighted))
+        y, index = gpu.region_max_forward(gpu.asarray(x), *on_gpu)
+        expected, winners = host.region_max_forward(x, *where)
+        assert np.array_equal(gpu.to_host(y), expected) and np.array_equal(gpu.to_host(index), winners)
+        dy = values(count, 12, 3, 2)
+        dx = gpu.region_max_backward(gpu.asarray(dy), index, on_gpu[0], x.shape)
+        near(gpu.to_host(dx), host.region_max_backward(dy, winners, image[:count], x.shape))
+        near(gpu.to_host(gpu.region_mean_forward(gpu.asarray(x), *on_gpu)), host.region_mean_forward(x, *where))
+        mean = values(count, 2, 3, 2)
+        dx = gpu.region_mean_backward(gpu.asarray(mean), *on_gpu, x.shape)
+        near(gpu.to_host(dx), host.region_mean_backward(mean, *where, x.shape))
+        y = gpu.region_weighted_forward(gpu.asarray(x), *weighted_on_gpu)
+        near(gpu.to_host(y), host.region_weighted_forward(x, *weighted))
+        dx = gpu.region_weighted_backward(gpu.asarray(dy), *weighted_on_gpu, x.shape)
+        near(gpu.to_host(dx), host.region_weighted_backward(dy, *weighted, x.shape))
+
+
 def test_whether_weights_are_diagonal_is_asked_without_waiting(gpu, monkeypatch):
     w = np.zeros((3, 3, 4, 4), np.float32)
     w[range(3), range(3)] = 1

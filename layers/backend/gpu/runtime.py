@@ -34,8 +34,7 @@ TYPES = {  # what a kernel declares, and the NumPy type of what it must be given
     "bool": "bool",
     "unsigned long long": "uint64",
     "unsigned short": "float16",
-    "Pool": "int32",
-    "Conv": "int32",
+    **dict.fromkeys(("Pool", "Conv", "Regions"), "int32"),
     "Tensor": "int64",
 }
 
