@@ -23,7 +23,8 @@ class Ours:
 
         self.name = "ours" if record else "ours, not recorded"
         self.backend = make_backend(device, precision=precision, record=record)
-        self.net = Net(message, "TRAIN" if train else "TEST", backend=self.backend, seed=1, keep=["score"])
+        self.net = Net(message, "TRAIN" if train else "TEST", backend=self.backend, seed=1, keep=_scores(message))
+        self.scores = (_scores(message) or self.net.outputs)[0]
         self._fill()
         self.updater = Updater(RULE, self.net.learnable, self.backend) if train else None
         self.steps = 0
@@ -37,6 +38,8 @@ class Ours:
             for p in step.layer.params:
                 if len(p.shape) > 1 and step.cls.upsamples:
                     p.data[...] = self.backend.asarray(diagonal_bilinear(p.shape))
+                elif step.cls.type == "BatchNorm" and p is not step.layer.params[0]:
+                    p.data[...] = 1  # as if it had seen data of variance 1
                 elif len(p.shape) > 1 and not bool(p.data.any()):
                     reach = (6 / np.prod(p.shape[1:])) ** 0.5  # a variance that keeps that of a ReLU's inputs
                     p.data[...] = self.backend.uniform(p.shape, -reach, reach)
@@ -58,7 +61,7 @@ class Ours:
         self.backend.synchronize()
 
     def output(self):
-        return self.backend.to_host(self.net.blobs["score"])
+        return self.backend.to_host(self.net.blobs[self.scores])
 
     def memory(self):
         """GB taken from the device, by arrays of all backends and by this net's recordings."""
@@ -74,6 +77,11 @@ class Ours:
             self.backend.xp.get_default_memory_pool().free_all_blocks()
 
 
+def _scores(message) -> list[str]:
+    """The blob that is compared, where another layer takes it as FCN's loss does; else it is the net's first output."""
+    return ["score"] if any("score" in layer.top for layer in message.layer) else []
+
+
 class Torch:
     """The same net in torch, from our weights."""
 
@@ -84,7 +92,8 @@ class Torch:
 
         self.torch, self.name, self.device = torch, f"torch {kind}", device
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
-        self.model = TorchNet.like(ours.net, keep=("score",)).to(device).train(train)
+        self.scores = ours.scores
+        self.model = TorchNet.like(ours.net, keep=(self.scores,)).to(device).train(train)
         self.half = precision == "fp16"
         self.format = torch.channels_last if kind == "channels_last" else torch.contiguous_format
         self.model = self.model.to(memory_format=self.format)
@@ -102,12 +111,12 @@ class Torch:
     def run(self, arrays):
         torch = self.torch
         blobs = {name: self._upload(array) for name, array in arrays.items()}
-        blobs["data"] = blobs["data"].contiguous(memory_format=self.format)
+        blobs |= {name: blob.contiguous(memory_format=self.format) for name, blob in blobs.items() if name != "label"}
         if self.call is not self.model:
             torch.compiler.cudagraph_mark_step_begin()
         if self.optimizer is None:
             if self.half:
-                blobs["data"] = blobs["data"].half()
+                blobs = {name: blob.half() for name, blob in blobs.items()}
             with torch.inference_mode():
                 self.blobs = self.call(blobs)
             return
@@ -129,7 +138,7 @@ class Torch:
             self.torch.cuda.synchronize()
 
     def output(self):
-        return self.blobs["score"].float().cpu().numpy()
+        return self.blobs[self.scores].float().cpu().numpy()
 
     def memory(self):
         return self.torch.cuda.max_memory_reserved() / 1e9
