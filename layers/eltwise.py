@@ -16,6 +16,10 @@ class Eltwise(Layer):
     bottoms = (1, None)
     in_place = fuses_relu = True
 
+    @property
+    def takes_nhwc(self):
+        return not self.keep and self.operation == EltwiseParameter.SUM  # backward scales gradients by itself
+
     def setup(self, shapes):
         param = self.spec.eltwise_param
         if len(shapes) == 1 and not param.coeff:

@@ -12,7 +12,7 @@ from demitasse.proto.errors import ShapeFault
 class ShuffleChannel(Layer):
     type = "ShuffleChannel"
     launches_only = True
-    in_place = True
+    in_place = takes_nhwc = True
 
     def infer(self, shapes):
         (shape,), group = shapes, self.spec.shuffle_channel_param.group

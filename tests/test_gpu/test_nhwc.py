@@ -150,6 +150,26 @@ def test_primitives_between_convolutions(precision, given, channels):
         near(be.to_host(back), generic.ave_pool_backward(out, geometry, (7, 9)), precision)
 
 
+@pytest.mark.parametrize("channels", [6, 16])
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_sums_and_shuffled_channels(precision, channels):
+    """Of tensors; an array among the terms makes an array of the sum."""
+    be = gpu(precision)
+    layout, xs = be.cudnn.layout, [rounded(values(2, channels, 7, 9, seed=seed), precision) for seed in (3, 4, 5)]
+    made = [layout.tensor(be.asarray(x)) for x in xs]
+    for count, weights, relu in ((2, [1, 1], 0.0), (2, [0.5, -2.0], None), (3, [1, -1, 0.25], 0.1), (1, [3.0], None)):
+        got = be.weighted_sum(made[:count], weights, relu)
+        assert isinstance(got, NhwcTensor)
+        near(be.to_host(got), generic.weighted_sum(xs[:count], weights, relu), precision)
+    mixed = be.weighted_sum([made[0], be.asarray(xs[1])], [1, 2])
+    assert not isinstance(mixed, NhwcTensor)
+    near(be.to_host(mixed), generic.weighted_sum(xs[:2], [1, 2]), precision)
+    for rows in (2, 3) if channels == 6 else (4,):
+        got = be.interleave(made[0], rows)
+        assert isinstance(got, NhwcTensor) and np.array_equal(be.to_host(got), generic.interleave(xs[0], rows))
+        assert np.array_equal(be.to_host(be.interleave(be.asarray(xs[0]), rows)), generic.interleave(xs[0], rows))
+
+
 @pytest.mark.parametrize("precision", TOLERANCE)
 def test_parts_of_small_tensors_are_arrays_of_their_own(precision):
     """Of 1x1 pixels they would lie in one piece with the others, at addresses that no kernel or engine takes."""

@@ -1,9 +1,12 @@
-"""CuPy arrays: transfers through page-locked memory, and channels cut and joined."""
+"""CuPy arrays: transfers through page-locked memory, and channels cut, joined and reordered."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from demitasse.layers.backend.gpu.launch import launch, like
 from demitasse.layers.backend.gpu.nhwc import NhwcTensor
 from demitasse.layers.backend.reference import arrays as reference
 
@@ -38,6 +41,13 @@ def part(be, x, axis, start, stop):
     if axis == 1 and isinstance(x, NhwcTensor):
         return NhwcTensor(x.layout, x.array[..., start:stop].copy(), x.scale)  # never a view: see ALIGNMENT
     return reference.part(be, be.to_nchw(x), axis, start, stop)
+
+
+def interleave(be, x, rows):
+    y, inner = like(be, x), 1 if isinstance(x, NhwcTensor) else math.prod(x.shape[2:])
+    sizes = np.int64(x.size), np.int32(rows), np.int32(x.shape[1] // rows), np.int64(inner)
+    launch(be, "elementwise", "interleave", x.size, x, y, *sizes)
+    return y
 
 
 def synchronize(be):

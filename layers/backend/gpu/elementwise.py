@@ -1,4 +1,4 @@
-"""ReLU, PReLU and dropout by own kernels, of arrays and of channels-last tensors alike."""
+"""ReLU, PReLU, dropout and sums by own kernels, of arrays and of channels-last tensors alike."""
 
 from __future__ import annotations
 
@@ -24,6 +24,24 @@ def relu_backward(be, dy, y, slope):
         dx.bits = bits[0]
     launch(be, "elementwise", "relu_backward", y.size, dy, y, dx, *bits, np.int64(y.size), np.float32(slope))
     return dx
+
+
+def weighted_sum(be, xs, weights, relu=None):
+    x, weight = xs[0], weights[0]
+    for i, other in enumerate(xs[1:] or [None], 1):
+        terms = _in_one_layout(be, x, other)
+        y = like(be, terms[0])
+        constants = weight, weights[i] if other is not None else 0, 1 if relu is None or i + 1 < len(xs) else relu
+        launch(be, "elementwise", "weighted_sum", y.size, *terms, y, np.int64(y.size), *map(np.float32, constants))
+        x, weight = y, 1
+    return x
+
+
+def _in_one_layout(be, *xs):
+    """Channels last where all are, without scales; None stays."""
+    if all(x is None or isinstance(x, NhwcTensor) for x in xs):
+        return [x and x.layout.unscaled(x) for x in xs]
+    return [x if x is None else be.to_nchw(x) for x in xs]
 
 
 def dropout_forward(be, x, ratio):

@@ -29,6 +29,23 @@ extern "C" __global__ void relu_forward_fp16(const unsigned short* x, unsigned s
     map_fp16(x, nullptr, y, n, [=](float v, float) { return v > 0.f || v != v ? v : v * slope; });
 }
 
+// y = a * weight_a + b * weight_b, then a ReLU of the given negative slope (1: none); b: null for one term.
+extern "C" __global__ void weighted_sum(const float* a, const float* b, float* y, long long n, float weight_a,
+                                        float weight_b, float slope) {
+    EACH(i, n) {
+        float v = a[i] * weight_a + (b ? b[i] * weight_b : 0.f);
+        y[i] = v > 0.f || v != v ? v : v * slope;
+    }
+}
+
+extern "C" __global__ void weighted_sum_fp16(const unsigned short* a, const unsigned short* b, unsigned short* y,
+                                             long long n, float weight_a, float weight_b, float slope) {
+    map_fp16(a, b, y, n, [=](float u, float w) {
+        float v = u * weight_a + w * weight_b;
+        return v > 0.f || v != v ? v : v * slope;
+    });
+}
+
 extern "C" __global__ void relu_backward(const float* dy, const float* y, float* dx, long long n, float slope) {
     EACH(i, n) dx[i] = y[i] > 0.f ? dy[i] : dy[i] * slope;
 }
@@ -120,4 +137,23 @@ extern "C" __global__ void affine(const float* x, const float* centre, const flo
 extern "C" __global__ void affine_fp16(const unsigned short* x, const float* centre, const float* scale,
                                        const float* shift, unsigned short* y, long long n, int channels, int inner) {
     affine_of(x, centre, scale, shift, y, n, channels, inner);
+}
+
+// y (outer, columns, rows, inner): each of the outer matrices of x (outer, rows, columns, inner) transposed.
+template <class T> __device__ inline void interleave_of(const T* x, T* y, long long n, int rows, int columns,
+                                                        long long inner) {
+    EACH(i, n) {
+        long long cell = i / inner, matrix = cell / rows / columns;
+        int row = (int)(cell % rows), column = (int)(cell / rows % columns);
+        y[i] = x[((matrix * rows + row) * columns + column) * inner + i % inner];
+    }
+}
+
+extern "C" __global__ void interleave(const float* x, float* y, long long n, int rows, int columns, long long inner) {
+    interleave_of(x, y, n, rows, columns, inner);
+}
+
+extern "C" __global__ void interleave_fp16(const unsigned short* x, unsigned short* y, long long n, int rows,
+                                           int columns, long long inner) {
+    interleave_of(x, y, n, rows, columns, inner);
 }
