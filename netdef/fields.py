@@ -49,7 +49,7 @@ def home_of(layer: LayerParameter, name: str) -> Message:
 
 def assign(message: Message, name: str, value: Any) -> None:
     """Set one field; a single value does for a repeated field.  SchemaFault where it does not fit."""
-    field = message.DESCRIPTOR.fields_by_name.get(name)
+    field: Any = message.DESCRIPTOR.fields_by_name.get(name)  # its stub has a type for each implementation
     if field is None:
         raise SchemaFault(
             f"{message.DESCRIPTOR.name} has no field '{name}'{did_you_mean(name, message.DESCRIPTOR.fields_by_name)}"
