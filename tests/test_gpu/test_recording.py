@@ -119,14 +119,12 @@ def test_frozen_weights_are_converted_once():
         net.forward(inputs)
     (recording,) = net.recordings.sizes.recordings.values()
     launched, conversions = recording.forward.launched, []
-    launched.conversions = SimpleNamespace(
-        launch=lambda launch=launched.conversions.launch: conversions.append(launch())
-    )
+    launched.derivation = SimpleNamespace(launch=lambda launch=launched.derivation.launch: conversions.append(launch()))
     for _ in range(2):
         with net.backend.frozen_weights():
             for inputs in images(3, 17, 13):
                 net.forward(inputs)
-    assert len(conversions) == 2 and len(launched.converted) == 4
+    assert len(conversions) == 2 and len(launched.derived) == 4
     for inputs in images(3, 17, 13):
         net.forward(inputs)
     assert len(conversions) == 5

@@ -7,8 +7,8 @@ and copies of convolutions' weights as fp16 (the float32 weights stay the master
 power of two of its own, read and applied on the device, so that nothing underflows.
 
 Here is what a backend holds.  Primitives: the modules named as in reference/.  runtime.py: the device; launch.py:
-kernels on arrays and channels-last tensors; cudnn*.py: cuDNN; diagonals.py: what the host knows of Deconvolutions'
-weights; nccl.py: several GPUs.  recording.py is a family too: CUDA graphs.
+kernels on arrays and channels-last tensors; cudnn*.py: cuDNN; derived.py: what is made of weights; diagonals.py: what
+the host knows of Deconvolutions' weights; nccl.py: several GPUs.  recording.py is a family too: CUDA graphs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from demitasse.layers.backend.contract import Capabilities
 from demitasse.layers.backend.dispatch import provides
+from demitasse.layers.backend.gpu.derived import Derived
 from demitasse.layers.backend.gpu.diagonals import DiagonalCache
 from demitasse.proto.errors import SolverFault
 from demitasse.proto.warning import warn
@@ -46,21 +47,24 @@ class GpuBackend:
         self.runtime, self.xp = runtime, runtime.xp
         self.dtype = np.dtype("float32")
         self.precision = "fp32" if exact else precision
-        self.cudnn = _cudnn(runtime, self.precision, exact) if runtime.has_cudnn else None
+        self.derived = Derived(runtime)
+        self.cudnn = _cudnn(runtime, self.derived, self.precision, exact) if runtime.has_cudnn else None
         nhwc = self.cudnn is not None and self.cudnn.layout is not None
-        self.capabilities = Capabilities(host_memory=False, nhwc=nhwc, records=record, records_training=record)
+        self.capabilities = Capabilities(
+            host_memory=False, composes=nhwc, nhwc=nhwc, records=record, records_training=record
+        )
         self.recording = None  # a recording.CapturedGraphs that is being made
         self.diagonals = DiagonalCache()
         self.update_tables: dict = {}  # of the newest net, by program
         self.seed(None)
 
 
-def _cudnn(runtime, precision: str, deterministic: bool):
+def _cudnn(runtime, derived: Derived, precision: str, deterministic: bool):
     """cuDNN's convolutions at that precision, or None where cuDNN is missing."""
     try:
         from demitasse.layers.backend.gpu.cudnn import Cudnn
 
-        return Cudnn(runtime, precision, deterministic)
+        return Cudnn(runtime, derived, precision, deterministic)
     except (ImportError, OSError, RuntimeError) as error:
         warn(f"cuDNN is not used ({error}): convolutions run through cuBLAS, slower")
         return None

@@ -21,9 +21,11 @@ COLUMN_BYTES = 256 << 20  # a strip of im2col columns; a whole image's can be ov
 
 @takes(lambda x, *_, **__: x.ndim == 4)
 def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None):
+    if be.derived.holds(scale):
+        w, scale = _times_outputs(be, w, scale), None
     if scale is not None:
         return _scaled(be, conv_forward(be, x, w, None, geom), scale, b, relu)
-    flat = relu == 0  # cuDNN's epilogue knows ReLU without a negative slope
+    flat = np.isscalar(relu) and relu == 0  # cuDNN's epilogue knows ReLU without a negative slope
     done = _cudnn(be, "forward", x, w, b, geom, flat)
     if done is not None:
         y, fused = done
@@ -69,12 +71,11 @@ def conv_backward(be, x, dy, w, geom, dw, need):
 
 
 def frozen_weights(be):
-    return reference.frozen_weights(be) if be.cudnn is None else be.cudnn.frozen_weights()
+    return be.derived.frozen()
 
 
 def invalidate_weight_cache(be):
-    if be.cudnn is not None:
-        be.cudnn.invalidate_weight_cache()
+    be.derived.invalidate()
 
 
 def _cudnn(be, direction, first, *args):
@@ -233,12 +234,23 @@ def _conv_constants(be, geom, data_shape, out):
     return be.runtime.constants((*data_shape, *out, *geom.kernel, *geom.stride, *geom.pad, *geom.dilation))
 
 
+def _times_outputs(be, w, scale):
+    """The weights (K, ...) times a scale (K,), both frozen: the scale then costs nothing."""
+
+    def make(sources, outs):
+        w, scale = sources
+        be.xp.multiply(w, scale.reshape(-1, *(1,) * (w.ndim - 1)), out=outs[0])
+
+    return be.derived.arrays("scaled", (w, scale), lambda: (be.empty(w.shape),), make)[0]
+
+
 def _scaled(be, y, scale, b, relu):
-    zero = be.zeros(scale.shape)
-    return be.affine(y, zero, scale, zero if b is None else b, relu)
+    return be.affine(y, None, scale, b, relu)
 
 
 def _epilogue(be, y, b, relu):
+    if relu is not None and not np.isscalar(relu):
+        return be.prelu_forward(_epilogue(be, y, b, None), relu)
     if b is None and relu is None:
         return y
     inner, scale = math.prod(y.shape[2:]), None

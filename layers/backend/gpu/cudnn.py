@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import weakref
 
 from demitasse.layers.backend.gpu.cudnn_plans import Planner
 from demitasse.layers.backend.gpu.cudnn_spec import Spec
@@ -22,8 +21,8 @@ FP16_MAX = 65504 / 2  # half of fp16's largest value: room for rounding
 class Cudnn:
     """The three directions.  Each gives None (or False) where cuDNN has no engine for the shapes, or a slower one."""
 
-    def __init__(self, runtime, precision: str, deterministic: bool):
-        self.runtime, self.xp = runtime, runtime.xp
+    def __init__(self, runtime, derived, precision: str, deterministic: bool):
+        self.runtime, self.xp, self.derived = runtime, runtime.xp, derived
         self.fp16 = precision == "fp16"
         self.layout = None if precision == "fp32" else NhwcLayout(runtime, self.fp16)
         self.deterministic = deterministic
@@ -31,10 +30,7 @@ class Cudnn:
         self.workspace = None
         self._gradient = None  # (dy, what is made of it) while both gradients need it
         self._sharing = False
-        self._kept = None  # {(address, shape): what is made of them} of weights while they are frozen
-        self.frozen_since = None  # a token of the time from which on they are; None: they are not
         self.recording = None  # a recording.CapturedGraphs that is being made
-        self._staying: weakref.WeakValueDictionary = weakref.WeakValueDictionary()  # ConvertedWeights of recordings
 
     def forward(self, x, w, b, geom, relu: bool):
         """(y, whether bias and ReLU are in it)."""
@@ -87,25 +83,6 @@ class Cudnn:
         finally:
             self._sharing, self._gradient = False, None
 
-    @contextlib.contextmanager
-    def frozen_weights(self):
-        """Inside, weights are converted once; a scope inside this one uses what this one has."""
-        outer, since = self._kept, self.frozen_since
-        if outer is None:
-            self._kept, self.frozen_since = {}, object()
-        try:
-            yield
-        finally:
-            self._kept = outer
-            if outer is None:
-                self.frozen_since = since
-
-    def invalidate_weight_cache(self) -> None:
-        """What is made of weights from now on is made anew."""
-        if self._kept is not None:
-            self._kept.clear()
-            self.frozen_since = object()
-
     def _scaled(self, dy) -> NhwcTensor:
         """dy as cuDNN is to see it: near 1, or so far below that a sum over all pixels, which the weights' gradient
         is, stays within fp16's range."""
@@ -130,25 +107,10 @@ class Cudnn:
         return self.xp.empty(b.shape, "float16")
 
     def _converted(self, w, array_for, convert):
-        if self.recording is not None:
-            return self._to_stay(w, array_for, convert)
-        if self._kept is None:
-            return convert(w, array_for(w))
-        key = w.data.ptr, w.shape
-        if key not in self._kept:
-            self._kept[key] = convert(w, array_for(w)), w  # which stays where it is for as long
-        return self._kept[key][0]
+        def make(sources, outs):
+            convert(*sources, *outs)
 
-    def _to_stay(self, w, array_for, convert):
-        """Where recordings read what is made of w; they see to it that it is made."""
-        key = w.data.ptr, w.shape
-        weights = self._staying.get(key)
-        if weights is None:
-            with self.runtime.lasting(self.recording.memory):
-                weights = self._staying[key] = ConvertedWeights(w, array_for(w), convert)
-        if weights not in self.recording.converted:
-            self.recording.converted.append(weights)
-        return weights.array
+        return self.derived.arrays("for cuDNN", (w,), lambda: (array_for(w),), make)[0]
 
     def _aligned(self, x):
         x = x if x.flags.c_contiguous else self.xp.ascontiguousarray(x)
@@ -178,17 +140,5 @@ class Cudnn:
         return out
 
 
-class ConvertedWeights:
-    """Weights as cuDNN is to see them, at an address that stays.  made_in: `frozen_since` when they were made."""
-
-    def __init__(self, w, array, convert):
-        self.w, self.array, self._convert, self.made_in = w, array, convert, None
-
-    def convert(self) -> None:
-        """Make them anew."""
-        self._convert(self.w, self.array)
-
-
 def _to_fp16(b, out):
     out[...] = b
-    return out

@@ -164,13 +164,12 @@ class NhwcLayout:
         """An array for `weights`, not initialized."""
         return self.xp.empty((w.shape[0], *w.shape[2:], w.shape[1]), np.float16 if self.fp16 else np.float32)
 
-    def weights(self, w, out):
-        """`out`, a weights_array, filled with w as cuDNN needs it."""
+    def weights(self, w, out) -> None:
+        """Fill `out`, a weights_array, with w as cuDNN needs it."""
         k, c, taps = w.shape[0], w.shape[1], math.prod(w.shape[2:])
         more = (None, np.float32(1), None) if self.fp16 else ()
         w = self._contiguous(w)
         self._transpose("to_nhwc_fp16" if self.fp16 else "transpose", k, c, taps, w, out, *more)
-        return out
 
     def add_to_weights(self, gradient, dw, x: NhwcTensor, dy: NhwcTensor) -> None:
         """dw += the product (K, kh, kw, C) of two tensors."""

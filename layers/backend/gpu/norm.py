@@ -15,7 +15,37 @@ def affine(be, x, centre, scale, shift, relu=None):
     scale = zero + 1 if scale is None else scale
     y = like(be, x)
     launch(be, "elementwise", "affine", x.size, x, centre, scale, shift, y, *channels(x, scale))
-    return y if relu is None else be.relu_forward(y, relu)
+    if relu is None:
+        return y
+    return be.relu_forward(y, relu) if np.isscalar(relu) else be.prelu_forward(y, relu)
+
+
+def running_statistics(be, mean, variance, count, eps):
+    def make(sources, outs):
+        sizes = np.int64(len(mean)), np.float32(eps)
+        launch(be, "elementwise", "running_statistics", len(mean), *sources, *outs, *sizes)
+
+    def empty():
+        return tuple(be.empty(mean.shape) for _ in range(3))
+
+    return be.derived.arrays(f"statistics {eps}", (mean, variance, count), empty, make)
+
+
+def compose_affine(be, first, then):
+    size = next(len(each) for each in (*first, *then) if each is not None)
+
+    def make(sources, outs):
+        launch(be, "elementwise", "compose_affine", size, *sources, *outs, np.int64(size))
+
+    def empty():
+        return be.empty((size,)), be.empty((size,))
+
+    arrays, of_weights = (*first, *then), be.derived.holds(first[0]) or (first[0] is None and be.derived.holds(then[0]))
+    if of_weights:  # what follows on a map of weights is one too; others may come from a batch
+        return be.derived.arrays("composed", arrays, empty, make)
+    outs = empty()
+    make(arrays, outs)
+    return outs
 
 
 def lrn_forward(be, x, size, alpha, beta, k):

@@ -2,8 +2,8 @@
 host busy for longer than the device.
 
 A graph holds addresses and the values of kernels' arguments.  So what is made while it is captured lies in memory that
-nothing else is put into; random numbers begin where an array on the device says; weights in cuDNN's form lie where they
-stay, and a graph of their own makes them anew where they may have changed (cudnn.py, frozen_weights).
+nothing else is put into; random numbers begin where an array on the device says; what is made of weights alone lies
+where it stays, and a graph of its own makes it anew where they may have changed (derived.py, frozen_weights).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class CapturedGraphs:
         self.memory = be.runtime.capture_memory() if after is None else after.memory
         self.random = be.zeros(2, np.uint64)  # the key and the position that random numbers begin at
         self.held: list = []  # what the graph's launches read or use beside arrays of its memory and its caller's
-        self.converted: list = []  # weights in the form of cuDNN (cudnn.ConvertedWeights)
+        self.derived: list = []  # what is made of weights alone (DerivedArrays), each after what it is made of
         self.diagonals: list = []  # (weights, whether they were taken for diagonal)
-        self.graph = self.conversions = None
+        self.graph = self.derivation = None
         self.position = self.draws = self.launches = 0
         self.stale = False
 
@@ -43,18 +43,18 @@ class CapturedGraphs:
             self._begin(None)
             be.position = self.position
             be.diagonals.forget_flag()
-        if self.converted:
-            self.conversions = be.runtime.capture(self._convert, self.memory)
+        if self.derived:
+            self.derivation = be.runtime.capture(self._derive, self.memory)
 
     def _begin(self, recording) -> None:
         """Let primitives know what is being recorded."""
-        self.be.recording = recording
+        self.be.recording = self.be.derived.recording = recording
         if self.be.cudnn is not None:
             self.be.cudnn.recording = recording
 
-    def _convert(self) -> None:
-        for weights in self.converted:
-            weights.convert()
+    def _derive(self) -> None:
+        for made in self.derived:
+            made.make()
 
     def nbytes(self) -> int:
         """Bytes of the memory that it shares with what was recorded after it."""
@@ -63,8 +63,8 @@ class CapturedGraphs:
     def launch(self) -> None:
         """Launch the graphs on the stream that is current, with the random numbers that come next."""
         be = self.be
-        if self.converted:
-            self._refresh_weights()
+        if self.derived:
+            self._refresh_derived()
         if self.draws:
             launch(be, "random", "begin_at", 1, self.random, np.uint64(be.key), np.uint64(be.position))
             be.position += self.draws
@@ -73,12 +73,12 @@ class CapturedGraphs:
         if self.launches % CHECK_EVERY == 0:
             self.stale = any([be.diagonals.look_up(be, w) != taken for w, taken in self.diagonals])
 
-    def _refresh_weights(self) -> None:
-        token = self.be.cudnn.frozen_since
-        if token is None or any(weights.made_in is not token for weights in self.converted):
-            self.conversions.launch()
-            for weights in self.converted:
-                weights.made_in = token
+    def _refresh_derived(self) -> None:
+        token = self.be.derived.frozen_since
+        if token is None or any(made.made_in is not token for made in self.derived):
+            self.derivation.launch()
+            for made in self.derived:
+                made.made_in = token
 
 
 def has_room_to_record(be):

@@ -157,3 +157,24 @@ extern "C" __global__ void interleave_fp16(const unsigned short* x, unsigned sho
                                            int columns, long long inner) {
     interleave_of(x, y, n, rows, columns, inner);
 }
+
+// What contract.Norm says of it; count: null where the sums are divided already.
+extern "C" __global__ void running_statistics(const float* means, const float* variances, const float* count,
+                                              float* mean, float* scale, float* shift, long long n, float eps) {
+    float factor = !count ? 1.f : *count != 0.f ? 1.f / *count : 0.f;
+    EACH(i, n) {
+        mean[i] = means[i] * factor;
+        scale[i] = 1.f / sqrtf(variances[i] * factor + eps);
+        shift[i] = -mean[i] * scale[i];
+    }
+}
+
+// y = scale * x + shift for y = scale2 * (scale1 * x + shift1) + shift2; a null scale is 1, a null shift 0.
+extern "C" __global__ void compose_affine(const float* scale1, const float* shift1, const float* scale2,
+                                          const float* shift2, float* scale, float* shift, long long n) {
+    EACH(i, n) {
+        float then = scale2 ? scale2[i] : 1.f;
+        scale[i] = (scale1 ? scale1[i] : 1.f) * then;
+        shift[i] = (shift1 ? shift1[i] : 0.f) * then + (shift2 ? shift2[i] : 0.f);
+    }
+}
