@@ -1,5 +1,7 @@
 """Whole nets whose layers pass on channels-last tensors: values, gradients, what a user writes."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -232,3 +234,49 @@ def test_inference_transposes_nothing_behind_a_convolution(precision, kernel, on
     be.runtime.launches.clear()
     net.forward({"data": values(2, 3, 23, 18)}, end="conv3")
     assert be.runtime.launches.count(kernel) == 1 + 3 + (kernel == "transpose")  # data, weights; last, the result
+
+
+NORMED = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 8 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 8 kernel_size: 3 weight_filler { type: "msra" } } }
+layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "first" type: "BatchNorm" bottom: "conv" top: "first" }
+layer { name: "leaky" type: "ReLU" bottom: "first" top: "first" relu_param { negative_slope: 0.5 } }
+layer { name: "y" type: "Convolution" bottom: "first" top: "y"
+        convolution_param { num_output: 4 kernel_size: 1 weight_filler { type: "msra" } } }
+layer { name: "slopes" type: "PReLU" bottom: "y" top: "y" prelu_param { filler { type: "gaussian" std: 1 } } }
+"""
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_what_scales_channels_behind_a_convolution_is_in_its_weights(precision, on_a_gpu):
+    """Frozen or not, recorded or not; and weights that have changed count."""
+    inputs, rng = {"data": values(1, 3, 9, 8)}, np.random.default_rng(1)
+    nets = [Net(NORMED, backend=be, seed=3) for be in (generic, *(gpu(precision, record=on) for on in (False, True)))]
+    for _ in range(2):
+        for name in nets[0].params:
+            for i, param in enumerate(nets[0].params[name]):
+                drawn = rng.uniform(0.5, 1.5, param.shape).astype(np.float32)
+                for net in nets:
+                    net.params[name][i].data[...] = net.backend.asarray(drawn)
+        (expected,) = nets[0].forward(inputs).values()
+        found = []
+        for net in nets[1:]:
+            for frozen in (False, True):
+                with net.backend.frozen_weights() if frozen else contextlib.nullcontext():
+                    for _ in range(6):
+                        (y,) = net.forward(inputs).values()
+                    found.append(net.backend.to_host(y))
+        near(found[0], expected, precision)
+        assert all(np.array_equal(found[0], other) for other in found[1:])
+    assert nets[2].recordings.sizes.recordings
+    if not on_a_gpu:
+        with nets[1].backend.frozen_weights():
+            nets[1].forward(inputs)
+            nets[1].backend.runtime.launches.clear()
+            nets[1].forward(inputs)
+        made = [name for name in nets[1].backend.runtime.launches if "nhwc" not in name and name != "transpose"]
+        assert [name.removesuffix("_fp16") for name in made] == ["affine", "prelu_forward"]  # of `first`, of `slopes`

@@ -10,14 +10,15 @@ from demitasse.layers.backend.gpu.nhwc import NhwcTensor
 
 def affine(be, x, centre, scale, shift, relu=None):
     x = x.layout.unscaled(x) if isinstance(x, NhwcTensor) else x
-    zero = be.zeros(x.shape[1:2])
-    centre, shift = (zero if each is None else each for each in (centre, shift))
-    scale = zero + 1 if scale is None else scale
-    y = like(be, x)
-    launch(be, "elementwise", "affine", x.size, x, centre, scale, shift, y, *channels(x, scale))
+    by_channel = next((each for each in (centre, scale, shift) if each is not None), None)
+    if by_channel is not None:
+        y, slope = like(be, x), relu if np.isscalar(relu) else 1
+        sizes = *channels(x, by_channel), np.float32(slope)
+        launch(be, "elementwise", "affine", x.size, x, centre, scale, shift, y, *sizes)
+        x, relu = y, None if np.isscalar(relu) else relu
     if relu is None:
-        return y
-    return be.relu_forward(y, relu) if np.isscalar(relu) else be.prelu_forward(y, relu)
+        return x
+    return be.relu_forward(x, relu) if np.isscalar(relu) else be.prelu_forward(x, relu)
 
 
 def running_statistics(be, mean, variance, count, eps):

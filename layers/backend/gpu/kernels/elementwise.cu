@@ -121,22 +121,39 @@ extern "C" __global__ void prelu_backward(const float* dy, const float* x, const
     EACH(i, n) dx[i] = x[i] > 0.f ? dy[i] : dy[i] * slope[coords_of(i, 1, channels, inner).column];
 }
 
-template <class T> __device__ inline void affine_of(const T* x, const float* centre, const float* scale,
-                                                    const float* shift, T* y, long long n, int channels, int inner) {
-    EACH(i, n) {
-        int c = coords_of(i, 1, channels, inner).column;
-        store(y + i, (to_float(x[i]) - centre[c]) * scale[c] + shift[c]);
+// y = relu((x - centre) * scale + shift), by channel; a null centre or shift is 0, a null scale 1, slope 1 no ReLU.  A
+// thread takes W channels of a pixel where channels come last, else W is 1.
+struct Maps { const float *centre, *scale, *shift; float slope; };
+template <class T, int W> __device__ inline void affine_of(const T* x, T* y, long long n, int channels, int inner,
+                                                           Maps m) {
+    EACH(i, n / W) {
+        int first = coords_of(i, 1, channels / W, inner).column * W;
+        Vector<T, W> from = ((const Vector<T, W>*)x)[i], to;
+        for (int j = 0; j < W; ++j) {
+            int c = first + j;
+            float v = to_float(from.at[j]);
+            if (m.centre) v -= m.centre[c];
+            if (m.scale) v *= m.scale[c];
+            if (m.shift) v += m.shift[c];
+            store(to.at + j, v > 0.f || v != v ? v : v * m.slope);
+        }
+        ((Vector<T, W>*)y)[i] = to;
     }
 }
 
 extern "C" __global__ void affine(const float* x, const float* centre, const float* scale, const float* shift, float* y,
-                                  long long n, int channels, int inner) {
-    affine_of(x, centre, scale, shift, y, n, channels, inner);
+                                  long long n, int channels, int inner, float slope) {
+    Maps maps = {centre, scale, shift, slope};
+    if (inner == 1 && channels % 4 == 0 && (long long)x % 16 == 0) affine_of<float, 4>(x, y, n, channels, inner, maps);
+    else affine_of<float, 1>(x, y, n, channels, inner, maps);
 }
 
 extern "C" __global__ void affine_fp16(const unsigned short* x, const float* centre, const float* scale,
-                                       const float* shift, unsigned short* y, long long n, int channels, int inner) {
-    affine_of(x, centre, scale, shift, y, n, channels, inner);
+                                       const float* shift, unsigned short* y, long long n, int channels, int inner,
+                                       float slope) {
+    Maps maps = {centre, scale, shift, slope};
+    if (inner == 1 && channels % 8 == 0) affine_of<unsigned short, 8>(x, y, n, channels, inner, maps);
+    else affine_of<unsigned short, 1>(x, y, n, channels, inner, maps);
 }
 
 // y (outer, columns, rows, inner): each of the outer matrices of x (outer, rows, columns, inner) transposed.
