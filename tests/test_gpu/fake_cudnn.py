@@ -18,7 +18,7 @@ from tests.test_gpu.device_array import Tape
 
 data_type = SimpleNamespace(HALF=np.float16, FLOAT=np.float32)
 heur_mode = SimpleNamespace(A="A", B="B", FALLBACK="FALLBACK")
-numerical_note = SimpleNamespace(TENSOR_CORE=1, DOWN_CONVERT_INPUTS=2, NONDETERMINISTIC=3, FFT=4)
+numerical_note = SimpleNamespace(TENSOR_CORE=1, DOWN_CONVERT_INPUTS=2, NONDETERMINISTIC=3, FFT=4, WINOGRAD=5)
 knob_type = SimpleNamespace(TILE_SIZE="tile", STAGES="stages")
 refused_recipes: set = set()  # image shapes for which an engine says no, in one of the frontend's two ways
 failing_recipes: set = set()  # in the other
@@ -128,6 +128,9 @@ class pygraph:  # noqa: N801
 
     def deselect_numeric_notes(self, notes):
         self.notes = notes
+
+    def deselect_engines(self, names):
+        self.refused = names
 
     def deselect_workspace_greater_than(self, size):
         pass

@@ -102,6 +102,20 @@ def test_a_new_size_takes_over_the_engine_that_was_chosen(make, precision, engin
     assert second.graph.recipe == engine and first.name.startswith(f"eng{engine}_")
 
 
+def test_winograd_s_engines_are_refused_where_they_lose_digits(make):
+    """For kernels beyond 3x3."""
+    be, refused = make("fp32"), {}
+    for name, (geometry, shape, k) in GEOMETRIES.items():
+        dw = be.zeros((k, shape[1] // geometry.group, *geometry.kernel))
+        dy = be.asarray(values((shape[0], k, *geometry.out_size(shape[2:])), 2))
+        be.conv_backward_weights(be.asarray(values(shape, 1)), dy, geometry, dw)
+        plan = list(be.cudnn.planner.plans.values())[-1]
+        refused[name] = max(geometry.kernel), getattr(plan.graph, "refused", []), 5 in plan.graph.notes
+    assert any(reach > 3 for reach, *_ in refused.values()) and refused["3x3"] == (3, [], False)
+    for reach, engines, winograd in refused.values():
+        assert (engines, winograd) == ((["eng17"], True) if reach > 3 else ([], False))
+
+
 def test_only_so_many_plans_are_kept(make, monkeypatch):
     monkeypatch.setattr("demitasse.layers.backend.gpu.cudnn_plans.MAX_PLANS", 8)
     be = make("tf32")

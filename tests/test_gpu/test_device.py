@@ -46,7 +46,10 @@ base_lr: 0.01 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.0005 max_iter: 10
 snapshot_after_train: false
 """
 
+# Shares of the largest value, three to four times what an H200 showed.  Where rounding turns a ReLU's sign, or another
+# pixel of a pool wins, gradients are off by far more than values.
 TOLERANCE = {"fp32": 1e-5, "tf32": 3e-3, "fp16": 5e-3}
+TOLERANCE_OF_GRADIENTS = {"fp32": 1e-5, "tf32": 0.025, "fp16": 0.15}
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +90,7 @@ def test_a_whole_net_agrees_with_the_cpu_at_changing_sizes(precision, on_a_gpu):
     expected = run(make_backend("generic"), sizes=sizes)
     for name, array in run(make_backend("gpu", precision=precision), sizes=sizes).items():
         error = np.abs(array - expected[name]).max() / max(np.abs(expected[name]).max(), 1e-30)
-        assert error < TOLERANCE[precision], (name, error)
+        assert error < (TOLERANCE_OF_GRADIENTS if "[" in name else TOLERANCE)[precision], (name, error)
 
 
 def test_exact_gives_the_same_bits_twice():

@@ -24,6 +24,8 @@ from demitasse.layers.backend.gpu.cudnn_spec import Spec
 from demitasse.proto.warning import warn
 
 WORKSPACE_LIMIT = 512 << 20  # bytes one convolution may ask for
+# Gradients of weights by Winograd's transforms: of 3x3 kernels they keep five digits at fp32, of 5x5 less than three
+WINOGRAD_WGRAD = "eng17"
 MAX_PLANS = 4096  # each is about 130 kB of host memory; a net like FCN-8s has 60 for one size of image
 
 
@@ -205,6 +207,10 @@ class Planner:
         if not spec.channels_last:
             # FFT engines are 1,700 launches for the gradient of conv1_2 of FCN-8s: 9 ms where others take 1
             unwanted += [notes.TENSOR_CORE, notes.DOWN_CONVERT_INPUTS, notes.FFT]
+        if max(spec.weights[2:]) > 3:
+            unwanted.append(notes.WINOGRAD)
+            if spec.direction == "wgrad":
+                graph.deselect_engines([WINOGRAD_WGRAD])
         if spec.deterministic:
             unwanted.append(notes.NONDETERMINISTIC)
         if tensor_cores:
