@@ -176,6 +176,27 @@ def test_upsampling_back_and_forth_is_right_even_where_the_host_is_wrong_about_t
         near(gpu.to_host(gpu.upsample_backward(gdy, w, geometry)), generic.conv_forward(dy, weights, None, geometry))
 
 
+@pytest.mark.parametrize("shape, axis", [((3, 300), 1), ((2, 5, 70), 2), ((1, 1000, 1, 1), 1), ((2, 70, 3), 1)])
+def test_softmax_of_many_classes(gpu, shape, axis):
+    """In rows, and not; a NaN makes its row NaN."""
+    x = 30 * values(*shape)
+    labels = np.random.default_rng(1).integers(0, shape[axis], [n for i, n in enumerate(shape) if i != axis])
+    near(gpu.to_host(gpu.softmax_forward(gpu.asarray(x), axis)), generic.softmax_forward(x, axis))
+    taken, on_gpu = labels.astype(np.int32), gpu.asarray(labels, np.int32)
+    (prob, loss, count), expected = (
+        b.softmax_loss_forward(a, each, axis, 7) for b, a, each in ((gpu, gpu.asarray(x), on_gpu), (generic, x, taken))
+    )
+    near(gpu.to_host(prob), expected[0])
+    assert abs(float(gpu.to_host(loss)) - float(expected[1])) < 1e-4 * abs(float(expected[1]))
+    assert int(gpu.to_host(count)) == int(expected[2])
+    dx = gpu.softmax_loss_backward(prob, on_gpu, axis, 7, 0.5)
+    near(gpu.to_host(dx), generic.softmax_loss_backward(expected[0], taken, axis, 7, 0.5))
+    x[(0,) * x.ndim] = np.nan
+    with np.errstate(invalid="ignore"):
+        expected = generic.softmax_forward(x, axis)
+    assert np.array_equal(np.isnan(gpu.to_host(gpu.softmax_forward(gpu.asarray(x), axis))), np.isnan(expected))
+
+
 def test_regions_are_pooled_as_on_the_host(gpu):
     """Windows of several regions that share pixels, some without any; regions of two images, and of none."""
     rng, host = np.random.default_rng(4), generic

@@ -6,11 +6,20 @@ import numpy as np
 
 from demitasse.layers.backend.gpu.launch import launch, pixels
 
+ROW = 64  # classes in a row from which on a block takes a row; else a thread does
+
 
 def softmax_forward(be, x, axis):
-    y = be.empty(x.shape)
-    launch(be, "softmax", "softmax_forward", x.size, x, y, *pixels(x, axis))
+    y, (rows, classes, inner) = be.empty(x.shape), pixels(x, axis)
+    if _takes_rows(classes, inner):
+        launch(be, "softmax", "softmax_rows", x.size, x, y, rows, classes, blocks=min(int(rows), 1 << 16))
+    else:
+        launch(be, "softmax", "softmax_forward", x.size, x, y, rows, classes, inner)
     return y
+
+
+def _takes_rows(classes, inner):
+    return inner == 1 and classes >= ROW
 
 
 def softmax_backward(be, dy, y, axis):
@@ -20,8 +29,11 @@ def softmax_backward(be, dy, y, axis):
 
 
 def softmax_loss_forward(be, x, labels, axis, ignore, weights=None):
-    prob = be.empty(x.shape)
     sizes = pixels(x, axis)
+    if _takes_rows(*sizes[1:]):
+        x, prob = None, softmax_forward(be, x, axis)
+    else:
+        prob = be.empty(x.shape)
     n = int(sizes[0])
     labels = be.xp.ascontiguousarray(labels, dtype=np.int32)
     blocks = max(1, min(-(-n // 256), 1024))
@@ -37,9 +49,9 @@ def softmax_loss_backward(be, prob, labels, axis, ignore, scale, weights=None):
     dx = be.empty(prob.shape)
     labels = be.xp.ascontiguousarray(labels, dtype=np.int32)
     scale = be.xp.asarray(scale, dtype=np.float32)
-    sizes = pixels(prob, axis)
+    sizes = np.int64(prob.size), *pixels(prob, axis)[1:]
     arrays = prob, labels, weights, scale, dx
-    launch(be, "softmax", "softmax_loss_backward", int(sizes[0]), *arrays, *sizes, *_ignored(ignore))
+    launch(be, "softmax", "softmax_loss_backward", prob.size, *arrays, *sizes, *_ignored(ignore))
     return dx
 
 

@@ -20,6 +20,34 @@ extern "C" __global__ void softmax_forward(const float* x, float* y, long long p
     }
 }
 
+// Of rows of many classes, one after the other in memory: a block takes one row after another.
+extern "C" __global__ void softmax_rows(const float* x, float* y, long long rows, int classes) {
+    __shared__ float of_all[THREADS];
+    int t = threadIdx.x;
+    for (long long row = blockIdx.x; row < rows; row += gridDim.x) {
+        const float* from = x + row * classes;
+        float *to = y + row * classes, top = from[0], sum = 0.f;
+        for (int c = t; c < classes; c += THREADS) top = fmaxf(top, from[c]);
+        of_all[t] = top;
+        __syncthreads();
+        for (int half = THREADS / 2; half > 0; half /= 2) {
+            if (t < half) of_all[t] = fmaxf(of_all[t], of_all[t + half]);
+            __syncthreads();
+        }
+        top = of_all[0];
+        __syncthreads();
+        for (int c = t; c < classes; c += THREADS) {
+            float e = expf(from[c] - top);
+            to[c] = e;
+            sum += e;
+        }
+        of_all[t] = sum;
+        block_sum(of_all);
+        for (int c = t; c < classes; c += THREADS) to[c] /= of_all[0];
+        __syncthreads();
+    }
+}
+
 extern "C" __global__ void softmax_backward(const float* dy, const float* y, float* dx, long long pixels, int classes,
                                             long long inner) {
     EACH(i, pixels) {
@@ -30,7 +58,7 @@ extern "C" __global__ void softmax_backward(const float* dy, const float* y, flo
     }
 }
 
-// losses, counts: one per block.  weights: per class, or null.  A label that is neither a class nor ignored makes the
+// x: null where prob is there already.  losses, counts: one per block.  weights: per class, or null.  A label that is neither a class nor ignored makes the
 // loss NaN: who reads it looks for the reason.
 extern "C" __global__ void softmax_loss_forward(const float* x, const int* labels, const float* weights, float* prob,
                                                 double* losses, long long* counts, long long pixels, int classes,
@@ -41,7 +69,7 @@ extern "C" __global__ void softmax_loss_forward(const float* x, const int* label
     int count = 0;
     EACH(i, pixels) {
         long long at = i / inner * classes * inner + i % inner;
-        softmax_pixel(x + at, prob + at, classes, inner);
+        if (x) softmax_pixel(x + at, prob + at, classes, inner);
         int label = labels[i];
         if (has_ignore && label == ignore) continue;
         if (label < 0 || label >= classes) {
@@ -75,13 +103,13 @@ extern "C" __global__ void softmax_loss_total(const double* losses, const long l
 
 // dx = scale * (prob - onehot); scale is read from the device, so that no launch waits for the host.
 extern "C" __global__ void softmax_loss_backward(const float* prob, const int* labels, const float* weights,
-                                                 const float* scale, float* dx, long long pixels, int classes,
+                                                 const float* scale, float* dx, long long n, int classes,
                                                  long long inner, int has_ignore, int ignore) {
-    EACH(i, pixels) {
-        long long at = i / inner * classes * inner + i % inner;
-        int label = labels[i];
+    EACH(i, n) {
+        long long rest = i / inner;
+        int c = (int)(rest % classes), label = labels[rest / classes * inner + i % inner];
         bool counts = label >= 0 && label < classes && !(has_ignore && label == ignore);
         float factor = counts ? *scale * (weights ? weights[label] : 1.f) : 0.f;
-        for (int c = 0; c < classes; ++c) dx[at + c * inner] = factor * (prob[at + c * inner] - (c == label ? 1.f : 0.f));
+        dx[i] = factor * (prob[i] - (c == label ? 1.f : 0.f));
     }
 }
