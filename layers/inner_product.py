@@ -44,9 +44,12 @@ class InnerProduct(Layer):
 
     def forward(self, xs, relu=None):
         be, (x,), transpose = self.be, xs, self.spec.inner_product_param.transpose
-        y = be.matmul(self._rows(x), self._weight()[0], tb=not transpose)
-        if len(self.params) > 1 or relu is not None:
-            y = be.affine(y, None, None, self.params[1].data if len(self.params) > 1 else None, relu)
+        bias, (weight, length) = self.params[1].data if len(self.params) > 1 else None, self._weight()
+        if not transpose and length is None:
+            y = be.inner_product(self._rows(x), weight, bias, relu)
+        else:
+            y = be.matmul(self._rows(x), weight, tb=not transpose)
+            y = y if bias is None and relu is None else be.affine(y, None, None, bias, relu)
         if self.keep:
             self.saved = x, y if relu is not None else None
         return [y.reshape(self.infer([x.shape])[0])]

@@ -98,6 +98,9 @@ class Matmul(Protocol):
         Where `out` (M, N) is given the product is written into it, or with `add` added to it, and `out` returned.
         """
 
+    def inner_product(self, x: Array, w: Array, b: Array | None, relu: float | None = None) -> Array:
+        """x @ w.T + b (M, N) of x (M, K), weights w (N, K) and b (N,); relu: the slope of a ReLU to apply."""
+
 
 class NotRecordable(RuntimeError):
     """What is being recorded has done what cannot be: it has read numbers to the host, or brought some from there."""

@@ -12,3 +12,8 @@ def matmul(be, a, b, out=None, add=False, ta=False, tb=False):
     else:
         out[...] = product
     return out
+
+
+def inner_product(be, x, w, b, relu=None):
+    y = be.matmul(x, w, tb=True)
+    return y if b is None and relu is None else be.affine(y, None, None, b, relu)
