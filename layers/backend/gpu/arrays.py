@@ -32,9 +32,19 @@ def to_nchw(be, x):
 
 def concatenate(be, xs, axis, out=None):
     if axis == 1 and all(isinstance(x, NhwcTensor) for x in xs):
-        layout = xs[0].layout
-        return NhwcTensor(layout, be.xp.concatenate([layout.unscaled(x).array for x in xs], axis=3))
+        return _joined_channels(be, xs)
     return reference.concatenate(be, [be.to_nchw(x) for x in xs], axis)
+
+
+def _joined_channels(be, xs):
+    (n, _, *spatial), layout = xs[0].shape, xs[0].layout
+    channels, first = sum(x.shape[1] for x in xs), 0
+    y = layout.empty((n, *spatial, channels))
+    for x in xs:
+        sizes = np.int64(x.size), *map(np.int32, (x.shape[1], first, channels))
+        launch(be, "nhwc", "put_channels", x.size, layout.unscaled(x), y, *sizes)
+        first += x.shape[1]
+    return y
 
 
 def part(be, x, axis, start, stop):

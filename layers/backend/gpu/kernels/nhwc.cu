@@ -155,3 +155,25 @@ extern "C" __global__ void nhwc_sums_fp16(const unsigned short* x, float* partia
                                            int strips) {
     sum_channels(x, partial, pixels, channels, strips);
 }
+
+// Channels of x (pixels, channels) to where a tensor of `all` channels has its channels from `first` on.  W elements
+// at a time, by which all three can be divided.
+template <class T, int W> __device__ inline void put_channels_of(const T* x, T* y, long long n, int channels, int first,
+                                                                 int all) {
+    channels /= W, first /= W, all /= W;
+    EACH(i, n / W) {
+        Coords at = coords_of(i, 1, 1, channels);
+        ((Vector<T, W>*)y)[at.image * all + first + at.channel] = ((const Vector<T, W>*)x)[i];
+    }
+}
+
+extern "C" __global__ void put_channels(const float* x, float* y, long long n, int channels, int first, int all) {
+    if ((channels | first | all) % 4) put_channels_of<float, 1>(x, y, n, channels, first, all);
+    else put_channels_of<float, 4>(x, y, n, channels, first, all);
+}
+
+extern "C" __global__ void put_channels_fp16(const unsigned short* x, unsigned short* y, long long n, int channels,
+                                             int first, int all) {
+    if ((channels | first | all) % 8) put_channels_of<unsigned short, 1>(x, y, n, channels, first, all);
+    else put_channels_of<unsigned short, 8>(x, y, n, channels, first, all);
+}
