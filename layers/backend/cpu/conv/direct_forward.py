@@ -251,14 +251,16 @@ def direct_forward(shape: ConvShape, row_stride: int, step: int) -> DirectForwar
 
 def _depthwise_forward(shape, frame, offsets):
     """direct_forward of a convolution of each channel on its own."""
-    at_once = len(depthwise.ROWS_AT_ONCE)
-    band_rows = band_size(shape.out_h, frame.components * frame.ld, depthwise.BAND_FLOATS)
-    band_rows = -(-band_rows // at_once) * at_once
-    component = (band_rows + frame.reach) * frame.ld
-    frame_floats = frame.components * component + depthwise.WIDE
-    window = depthwise.vector_window(shape)
-    plan = depthwise.DepthwisePlan(shape, band_rows, frame.reach, frame.ld, component, frame_floats, *window)
-    launch = Launch(Packed(plan), 1, (), frame_floats + band_rows * frame.ld + depthwise.WIDE)
+    side, stride = depthwise.vector_window(shape)
+    lines, ld = shape.stride_y if side else frame.components, frame.ld
+    if side:
+        ld = (shape.out_w - 1) * shape.stride_x + shape.kernel_x
+    band_rows = band_size(shape.out_h, lines * ld, depthwise.BAND_FLOATS)
+    component = (band_rows + frame.reach) * ld
+    frame_floats = lines * component + depthwise.WIDE
+    planes = max(1, depthwise.JOB_PIXELS // (shape.out_h * shape.out_w))
+    plan = depthwise.DepthwisePlan(shape, planes, band_rows, frame.reach, ld, component, frame_floats, side, stride)
+    launch = Launch(Packed(plan), 1, (), frame_floats + band_rows * ld + depthwise.WIDE)
     return DirectForward(depthwise.depthwise, launch, offsets(band_rows + frame.reach))
 
 
