@@ -29,6 +29,7 @@ TILE_ROWS, TILE_VECTORS, TILE_LANES = _tile_shape()
 ROWS, VECTORS = (0,) * TILE_ROWS, (0,) * TILE_VECTORS
 STRIP = TILE_VECTORS * TILE_LANES  # columns of one pass over B
 NARROW = 4  # columns that are not worth a vector
+CACHE_LINE = 16  # floats that are fetched together
 DEPTH = 512  # rows of B that are worked through at a time
 
 
@@ -53,10 +54,11 @@ def _lines(w, pointer, distance, count, n):
     return lines
 
 
-def _sums(w, lines, step, b, depth, vectors, first=None):
+def _sums(w, lines, step, b, depth, vectors, first=None, ahead=None):
     """The loop of a product: sums[i][j] of vectors j = the sum over p of lines[i][p * step] times row p of b.
 
-    b: operand of a Matrix or of OffsetRows; first: what the sums begin with, None for 0.
+    b: operand of a Matrix or of OffsetRows; first: what the sums begin with, None for 0; ahead: how far from the lines
+    those of the next tile lie, which are fetched meanwhile; None: not.
     """
     build = w.b
     zero, entry = ir.Constant(I64, 0), build.block
@@ -73,6 +75,11 @@ def _sums(w, lines, step, b, depth, vectors, first=None):
             phi.add_incoming(first[i][j] if first else w.zero().value, entry)
     build.cbranch(build.icmp_signed("<", p, depth), body, done)
     build.position_at_end(body)
+    if ahead is not None:
+        with build.if_then(build.icmp_signed("==", build.and_(p, ir.Constant(I64, CACHE_LINE - 1)), zero)):
+            for line in lines:
+                w.fetch(w.at(line, at, ahead))
+        body = build.block
     here = w.at(b["data"], build.load(w.at(offsets, p))) if offsets else row_b
     right = [w.load(w.at(here, j * TILE_LANES)) for j in range(vectors)]
     for line, row in zip(lines, sums, strict=True):
@@ -130,7 +137,8 @@ def convolve_tile(typing, w, x, y, depth, add, epilogue, rows, vectors):
         lines = _lines(writer, w["data"], w["row_stride"], count, w["count"])
         outs = _lines(writer, y["data"], y["ld"], count, w["count"])
         first = _old_sums(writer, outs, vectors, builder.icmp_signed("!=", add, ir.Constant(I64, 0)))
-        sums = _sums(writer, lines, w["step"], x, depth, vectors, first)
+        ahead = builder.mul(w["row_stride"], ir.Constant(I64, count))
+        sums = _sums(writer, lines, w["step"], x, depth, vectors, first, ahead)
         scale, bias, slope = epilogue_of(writer, 5, count, w["count"])
         for i, (row, line) in enumerate(zip(sums, outs, strict=True)):
             for j, value in enumerate(row):

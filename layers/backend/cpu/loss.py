@@ -31,11 +31,39 @@ def _exp(x):
     return p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
-@takes(lambda x, axis: floats(x) and axes_along(x.shape, axis).inner >= 16)
+@takes(lambda x, axis: floats(x) and x.size > 0 and (axes_along(x.shape, axis).inner == 1 or _in_lines(x, axis)))
 def softmax_forward(be, x, axis):
     y = be.empty(x.shape)
-    be.pool.run(_softmax_forward, 1, x.reshape(-1), y.reshape(-1), axes_along(x.shape, axis), scratch=2 * PIXELS)
+    if _in_lines(x, axis):
+        be.pool.run(_softmax_forward, 1, x.reshape(-1), y.reshape(-1), axes_along(x.shape, axis), scratch=2 * PIXELS)
+    else:
+        be.pool.run(_softmax_rows, 1, x.reshape(-1), y.reshape(-1), x.shape[axis])
     return y
+
+
+def _in_lines(x, axis):
+    """Whether pixels of a channel lie beside each other, enough of them for vector code."""
+    return axes_along(x.shape, axis).inner >= 16
+
+
+@kernel
+def _softmax_rows(state, x, y, channels):
+    """_softmax_forward where all channels of a pixel lie beside each other."""
+    me, at_once, rows = enter(state), max(1, PIXELS // channels), x.size // channels
+    for job in work(state, me, 0, (rows + at_once - 1) // at_once):
+        for row in range(job * at_once, min((job + 1) * at_once, rows)):
+            line, out = x[row * channels : (row + 1) * channels], y[row * channels : (row + 1) * channels]
+            top, total = line[0], np.float32(0)
+            for c in range(1, channels):
+                top = line[c] if line[c] > top else top
+            for c in range(channels):
+                value = line[c] - top
+                out[c] = _exp(value) if value == value else value
+            for c in range(channels):
+                total += out[c]
+            total = np.float32(1) / total
+            for c in range(channels):
+                out[c] *= total
 
 
 @kernel

@@ -79,6 +79,13 @@ class Writer:
         """Write a vector to an address, which need not be aligned."""
         self.b.store(vec.value, self.b.bitcast(pointer, vec.value.type.as_pointer())).align = 4
 
+    def fetch(self, pointer):
+        """Have the line of an address brought into the second cache: it is needed soon, or it does no harm."""
+        pointer = self.b.bitcast(pointer, ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+        function = cgutils.get_or_insert_function(self.b.module, kind, "llvm.prefetch.p0")
+        self.b.call(function, [pointer, *(ir.Constant(I32, n) for n in (0, 2, 1))])
+
     def below(self, n):
         """For each lane whether its number is less than n (no more than 2^31 from 0)."""
         integers = ir.VectorType(I32, self.type.count)

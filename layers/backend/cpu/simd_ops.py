@@ -5,6 +5,8 @@ from __future__ import annotations
 from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils
 from demitasse.layers.backend.cpu.simd import LANES, Writer, void
 
+AHEAD = 64  # floats in a line: what is transposed next is fetched meanwhile
+
 
 @Intrinsic
 def copy(typing, a, ia, b, ib, n):
@@ -119,6 +121,7 @@ def transpose_tile(typing, a, ia, lda, b, ib, ldb):
         rows = []
         for _ in range(LANES):
             rows.append(w.load(pa))
+            w.fetch(w.at(pa, AHEAD))
             pa = w.at(pa, lda)
         step = 1
         while step < LANES:  # swap off-diagonal blocks of size step

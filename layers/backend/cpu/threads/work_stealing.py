@@ -29,7 +29,7 @@ from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils, inlined, inner,
 
 I64 = ir.IntType(64)
 
-LINE = 8  # words of a cache line: counters of different threads share none
+LINE = 16  # words of two cache lines, which many processors fetch together: counters of different threads share none
 # The state of a call: a line with these words; then for each superstep a line per thread, how many jobs of its share
 # are taken, and one, how many of all are done.
 MAILBOX, ENTERED, THREADS = 0, 1, 2
