@@ -70,7 +70,7 @@ class Kernel(Function):
         if wrong:
             raise ValueError(f"{self.__name__}: argument {wrong - 1} is an array that is not C-contiguous")
 
-    def prepare(self, *args):
+    def prepare(self, *args) -> tuple[Any, bytes]:
         """(machine code, its argument) of a call; the arrays among `args` are to stay until it has run."""
         words: list = []
         kinds = tuple([kind_of(arg, words) for arg in args])  # in microseconds: for every layer of every net
@@ -87,11 +87,7 @@ class Kernel(Function):
 
 
 _signature = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p)  # calls without the GIL
-
-
-def _nothing(words):
-    """In the place of machine code that is made and not run."""
-    return 0
+_nothing = _signature(lambda words: 0)  # in the place of machine code that is made and not run
 
 
 class PackedKind(NamedTuple):

@@ -9,6 +9,7 @@ neither made meanwhile nor the same one both times was computed by NumPy, from w
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from demitasse.layers.backend.contract.memory import NotRecordable
 from demitasse.layers.backend.cpu.allocator import MemoryPool, address_of, current
 from demitasse.layers.backend.cpu.gemm_microkernel import fill
 from demitasse.layers.backend.cpu.jit import kernel
-from demitasse.layers.backend.cpu.threads.fork_join import enter
+from demitasse.layers.backend.cpu.threads.fork_join import call_all, enter
 from demitasse.layers.backend.cpu.threads.work_stealing import MAILBOX
 
 MAX_BYTES = 1 << 26  # of arrays alive at once: larger layers take so long that nobody notices Python
@@ -194,10 +195,13 @@ class KernelCalls:
         placed = list(zip(starts, self._launches, strict=True))
         self._mailboxes = np.array([start + MAILBOX for start, launch in placed if not launch.alone], np.int64)
         address = self._states.ctypes.data
-        self._calls = []
+        calls = []
         for start, launch in placed:
             scratch = (recorder.scratch,) if launch.scratch else ()
-            self._calls.append(launch.function.prepare(address + 8 * start, *scratch, *launch.args))
+            calls.append(launch.function.prepare(address + 8 * start, *scratch, *launch.args))
+        self._words = [ctypes.create_string_buffer(words, len(words)) for _, words in calls]
+        self._codes = np.array([ctypes.cast(code, ctypes.c_void_p).value for code, _ in calls], np.int64)
+        self._addresses = np.array([ctypes.addressof(words) for words in self._words], np.int64)
 
     def nbytes(self) -> int:
         """Bytes of the arrays that were alive at once."""
@@ -206,12 +210,8 @@ class KernelCalls:
     def launch(self) -> None:
         """Call all of it once more."""
         self._states[:] = self._fresh
-        self._states[self._mailboxes] = self._pool.wake()
-        asleep = self._pool.asleep()
-        for code, words in self._calls:
-            if asleep.value:
-                self._pool.wake()
-            code(words)
+        self._states[self._mailboxes] = mailbox = self._pool.wake()
+        call_all(self._codes, self._addresses, mailbox)
 
 
 def has_room_to_record(be):

@@ -62,7 +62,8 @@ def depthwise(state, scratch, x, w, outputs, y, offsets, plan):
     """
     shape = plan.shape
     me = enter(state)
-    frame, sums = scratch[me][: plan.frame_floats], scratch[me][plan.frame_floats :]
+    mine = scratch[me]
+    frame = mine[: plan.frame_floats]
     fill(frame, 0, plan.frame_floats, np.float32(0))
     planes, bands = shape.images * shape.c_in, band_count(state, shape.out_h, shape.out_w)
     parts = planes * bands
@@ -78,13 +79,13 @@ def depthwise(state, scratch, x, w, outputs, y, offsets, plan):
                     _frame_band(x, plane * shape.height * shape.width, row0, rows, plan, frame)
                     _convolve_band(taps, frame, plan, rows, out, epilogue)
                 else:
-                    _add_taps(x, plane, row0, rows, taps, offsets, plan, frame, sums, out, epilogue)
+                    _add_taps(x, plane, row0, rows, taps, offsets, plan, mine, out, epilogue)
 
 
 @inner_kernel
-def _add_taps(x, plane, row0, rows, taps, offsets, plan, frame, sums, y, epilogue):
+def _add_taps(x, plane, row0, rows, taps, offsets, plan, scratch, y, epilogue):
     """`rows` of outputs by a kernel for which there is no vector code."""
-    shape = plan.shape
+    shape, frame, sums = plan.shape, scratch[: plan.frame_floats], scratch[plan.frame_floats :]
     gap = plan.component - (rows + plan.reach) * plan.ld
     frame_plane(x, plane * shape.height * shape.width, shape, row0, rows + plan.reach, plan.ld, frame, 0, gap)
     for j in range(0, rows * plan.ld, WIDE):

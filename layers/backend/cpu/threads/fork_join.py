@@ -143,13 +143,40 @@ def prepare(mailbox):
     _make_condition(mailbox)
 
 
-@kernel
-def wake_all(mailbox):
-    """Have all who sleep look into the mailbox."""
+@inner
+def _wake(mailbox):
     _lock(mailbox)
     add(mailbox, WAKES, 1)
     _broadcast(mailbox)
     _unlock(mailbox)
+
+
+@kernel
+def wake_all(mailbox):
+    """Have all who sleep look into the mailbox."""
+    _wake(mailbox)
+
+
+@Intrinsic
+def _call_code(typing, code, words):
+    """Call the machine code of a kernel with its arguments (see jit): both are addresses."""
+
+    def generate(context, builder, signature, args):
+        kind = ir.FunctionType(ir.IntType(32), [I64.as_pointer()])
+        function, words = builder.inttoptr(args[0], kind.as_pointer()), builder.inttoptr(args[1], I64.as_pointer())
+        builder.call(function, [words])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@kernel
+def call_all(codes, words, mailbox):
+    """Call kernels one after the other, for whom those who sleep are woken; mailbox: 0 where there are none."""
+    for i in range(codes.size):
+        if mailbox != 0 and read(mailbox, ASLEEP) > 0:
+            _wake(mailbox)
+        _call_code(codes[i], words[i])
 
 
 @inner
@@ -196,4 +223,4 @@ def retire(mailbox):
         spins += 1
         rest(spins)
     add(mailbox, CALL, -2 - read(mailbox, CALL))
-    wake_all(mailbox)
+    _wake(mailbox)

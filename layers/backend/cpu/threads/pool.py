@@ -147,10 +147,6 @@ class Pool:
         team = self._team or self._start()
         return team.address if team.wake() else 0
 
-    def asleep(self) -> ctypes.c_int64:
-        """How many of the other threads are asleep, now and whenever it is looked at."""
-        return ctypes.c_int64.from_address(self._team.address + 8 * ASLEEP) if self._team else ctypes.c_int64(0)
-
     def _start(self):
         with self._lock:
             if self._team is None:
