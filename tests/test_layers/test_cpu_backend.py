@@ -239,6 +239,15 @@ def test_matrix_product(rows, columns, depth):
             assert error(ours.matmul(a, b, out, True, ta, tb), expected + 1) < 1e-5
 
 
+@pytest.mark.parametrize("inner", [1, 20])
+def test_what_a_float32_cannot_tell_from_0_is_0(inner):
+    """A softmax's smallest probabilities: a loss of them is that of the smallest normal number, in all code alike."""
+    x = np.float32([0, -87.33, -87.34, -1000]).reshape(1, 4, 1).repeat(inner, axis=2)
+    y = CpuBackend().softmax_forward(x, 1)
+    np.testing.assert_allclose(y[:, :2], MEANING.softmax_forward(x.astype(np.float64), 1)[:, :2], rtol=1e-5)
+    assert not y[:, 2:].any()
+
+
 def test_inputs_that_kernels_cannot_take():
     """Read-only, strided and float64 arrays are computed all the same."""
     rng, ours = np.random.default_rng(0), CpuBackend()

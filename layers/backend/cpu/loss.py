@@ -12,13 +12,14 @@ from demitasse.layers.backend.cpu.threads.work_stealing import work
 from demitasse.layers.backend.dispatch import takes
 
 PIXELS = 512  # of a job
+LEAST = np.float32(-87.3365)  # whose exp is the smallest normal number
 LOG2E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
 
 
 @inner_kernel
 def _exp(x):
-    """exp of x <= 0 to the last digit or two of float32, in code that becomes vector code."""
-    x = max(x, np.float32(-87.0))
+    """exp of x <= 0 to the last digit or two of float32, in code that becomes vector code; 0 for what is not normal."""
+    normal, x = x >= LEAST, max(x, LEAST)
     n = np.floor(x * LOG2E + np.float32(0.5))
     r = x - n * LN2_HIGH - n * LN2_LOW
     p = np.float32(1.9875691500e-4)
@@ -28,7 +29,8 @@ def _exp(x):
     p = p * r + np.float32(1.6666665459e-1)
     p = p * r + np.float32(5.0000001201e-1)
     p = p * r * r + r + np.float32(1)
-    return p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return p * power if normal else np.float32(0)
 
 
 @takes(lambda x, axis: floats(x) and x.size > 0 and (axes_along(x.shape, axis).inner == 1 or _in_lines(x, axis)))
