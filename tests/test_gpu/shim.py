@@ -170,7 +170,7 @@ def gpu_or_pretence(request, monkeypatch, runtime=ShimRuntime) -> bool:
 
 
 class Copy:
-    """runtime._Download, done at once.  Who asks whether it is ready before taking it does not wait."""
+    """transfers.Download, done at once.  Who asks whether it is ready before taking it does not wait."""
 
     asked = False
 

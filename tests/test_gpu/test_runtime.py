@@ -8,11 +8,12 @@ import pytest
 
 from demitasse.layers.backend import make_backend
 from demitasse.layers.backend.contract.memory import NotRecordable
-from demitasse.layers.backend.gpu import GpuBackend, convolution
+from demitasse.layers.backend.gpu import GpuBackend, convolution, transfers
 from demitasse.layers.backend.gpu import runtime as gpu_runtime
 from demitasse.proto.errors import SolverFault
 from tests.test_gpu import fake_cupy, shim
 from tests.test_gpu.device_array import DeviceArray
+from tests.test_gpu.nhwc_cases import values
 
 pytestmark = pytest.mark.skipif(shim.COMPILER is None, reason="running CUDA text on the CPU needs g++ or clang++")
 
@@ -47,6 +48,15 @@ def test_uploads_through_two_buffers_survive_the_host_writing_on(be):
     assert be.to_host(be.asarray(np.zeros((0, 3)))).shape == (0, 3)
     assert be.to_host(be.asarray(2.5)) == 2.5 and be.asarray(2.5).shape == ()
     assert be.to_host(be.asarray([True, False], bool)).tolist() == [True, False]
+
+
+def test_uploads_are_filled_in_by_several_threads(be, monkeypatch):
+    monkeypatch.setattr(transfers, "PART", 64)
+    for count in (1, 31, 32, 33, 1000, 1001):
+        host = values(count)
+        assert np.array_equal(be.to_host(be.asarray(host)), host)
+    grid = values(6, 7, 50)
+    assert np.array_equal(be.to_host(be.asarray(grid)), grid)
 
 
 def test_a_large_upload_takes_no_page_locked_memory(be, monkeypatch):

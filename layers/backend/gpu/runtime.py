@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from demitasse.layers.backend.contract.memory import NotRecordable
+from demitasse.layers.backend.gpu.transfers import Download, PinnedBuffer
 from demitasse.proto.errors import SolverFault
 
 KERNELS = Path(__file__).parent / "kernels"
@@ -97,7 +98,7 @@ class CudaRuntime:
         self.index, self.device = index, cupy.cuda.Device(index)
         self.device.use()
         self.uploads, self.downloads = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
-        self._pinned = [_Pinned(cupy), _Pinned(cupy)]
+        self._pinned = [PinnedBuffer(cupy), PinnedBuffer(cupy)]
         self._modules, self._functions, self._constants = {}, {}, {}
         self._capturing = False
         self.recordings = _recordings(cupy)  # those that exist in this process
@@ -143,7 +144,7 @@ class CudaRuntime:
     def download_async(self, x):
         """The host copy of x, begun as soon as x is computed; what is launched afterwards does not hold it up."""
         self._refuse("a copy to the host")
-        return _Download(self.xp, x, self.downloads)
+        return Download(self.xp, x, self.downloads)
 
     def matmul(self, a, b, tensor_cores: bool):
         """a @ b; the rounding of float32 to TF32 is a state of this thread's cuBLAS handle, and off in between."""
@@ -209,53 +210,6 @@ class CaptureMemory(NamedTuple):
     stream: Any
     pool: Any
     lasting: Any
-
-
-class _Pinned:
-    """A page-locked buffer that grows and never shrinks, and the event of its last copy."""
-
-    def __init__(self, cupy):
-        self.cupy = cupy
-        self.bytes = np.empty(0, np.uint8)  # the buffer, which lives as long as this view of it
-        self.done = cupy.cuda.Event(disable_timing=True)
-
-    def upload(self, host, stream):
-        cupy = self.cupy
-        device = cupy.empty(host.shape, host.dtype)
-        if host.nbytes == 0:
-            return device
-        self.done.synchronize()  # the copy before last has left this buffer
-        if self.bytes.nbytes < host.nbytes:
-            self.bytes = np.frombuffer(cupy.cuda.alloc_pinned_memory(host.nbytes), np.uint8, host.nbytes)
-        staged = self.bytes[: host.nbytes].view(host.dtype).reshape(host.shape)
-        staged[...] = host
-        current = cupy.cuda.get_current_stream()
-        stream.wait_event(current.record())  # the block may still be in use by what ran before it was freed
-        device.set(staged, stream=stream)
-        self.done.record(stream)
-        current.wait_event(self.done)
-        return device
-
-
-class _Download:
-    """A copy to the host on its way: `ready`, or called, the array."""
-
-    def __init__(self, cupy, x, stream):
-        import cupyx
-
-        self.source = x  # its memory is not to be reused before the copy is done
-        self.host = cupyx.empty_pinned(x.shape, x.dtype)
-        stream.wait_event(cupy.cuda.get_current_stream().record())
-        x.get(stream=stream, out=self.host, blocking=False)
-        self.done = stream.record()
-
-    @property
-    def ready(self) -> bool:
-        return self.done.done
-
-    def __call__(self) -> np.ndarray:
-        self.done.synchronize()
-        return np.array(self.host)
 
 
 def _cupy():
