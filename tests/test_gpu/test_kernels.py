@@ -176,6 +176,20 @@ def test_upsampling_back_and_forth_is_right_even_where_the_host_is_wrong_about_t
         near(gpu.to_host(gpu.upsample_backward(gdy, w, geometry)), generic.conv_forward(dy, weights, None, geometry))
 
 
+@pytest.mark.parametrize("shape", [(3, 5, 40, 50), (2, 4, 1, 1), (7, 3), (1, 2, 3, 4, 5), (2, 3, 0, 4)])
+def test_statistics_of_channels(gpu, shape):
+    """Far from 0 too; and the gradient through them."""
+    x, dy = values(*shape) * 0.1 + 30, values(*shape, seed=4)
+    mean, variance = (gpu.to_host(a) for a in gpu.moments(gpu.asarray(x)))
+    exact = [a.astype(np.float32) for a in generic.moments(x.astype(np.float64))]
+    near(mean, exact[0], 1e-6)
+    near(variance, exact[1], 2e-4)
+    scale = np.abs(values(shape[1])) + 0.5
+    y = (x - 30) * 10
+    dx = gpu.normalize_backward(gpu.asarray(dy), gpu.asarray(y), gpu.asarray(scale))
+    near(gpu.to_host(dx), generic.normalize_backward(dy, y, scale))
+
+
 @pytest.mark.parametrize("shape, axis", [((3, 300), 1), ((2, 5, 70), 2), ((1, 1000, 1, 1), 1), ((2, 70, 3), 1)])
 def test_softmax_of_many_classes(gpu, shape, axis):
     """In rows, and not; a NaN makes its row NaN."""

@@ -1,9 +1,12 @@
-"""Affine maps per channel, and LRN across channels, by own kernels."""
+"""Affine maps per channel, their statistics, and LRN across channels, by own kernels."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from demitasse.layers.backend.dispatch import takes
 from demitasse.layers.backend.gpu.launch import channels, launch, like, pixels
 from demitasse.layers.backend.gpu.nhwc import NhwcTensor
 
@@ -47,6 +50,32 @@ def compose_affine(be, first, then):
     outs = empty()
     make(arrays, outs)
     return outs
+
+
+@takes(lambda x: x.size > 0 and x.dtype == np.float32)
+def moments(be, x):
+    return _means(be, x, None)
+
+
+@takes(lambda dy, y, scale: y.size > 0 and y.dtype == np.float32)
+def normalize_backward(be, dy, y, scale):
+    dy, dx = be.to_nchw(dy), be.empty(y.shape)
+    launch(be, "norm", "normalize_backward", y.size, dy, y, *_means(be, dy, y), scale, dx, *channels(y, scale))
+    return dx
+
+
+def _means(be, a, b):
+    """(mean, variance), (C,) each, of a; with b the means of a and of a * b."""
+    n, many, inner = len(a), a.shape[1], math.prod(a.shape[2:])
+    strips = max(1, min(n * inner // 4096, 64))
+    partial, first, second = be.empty((many, strips, 2)), be.empty((many,)), be.empty((many,))
+    cut = np.int32(many), np.int32(strips)
+    sizes = np.int64(n), np.int32(inner)
+    launch(be, "norm", "pair_sums", a.size, a, b, partial, *cut, *sizes, blocks=many * strips)
+    x = a if b is None else None
+    sizes = np.int64(n * inner), np.int32(inner)
+    launch(be, "norm", "pair_means", many, partial, x, first, second, *cut, *sizes)
+    return first, second
 
 
 def lrn_forward(be, x, size, alpha, beta, k):
