@@ -16,6 +16,10 @@ class LRN(Layer):
     type = "LRN"
     launches_only = True
 
+    @property
+    def takes_nhwc(self):
+        return not (self.keep or self.within)
+
     def setup(self, shapes):
         param = self.spec.lrn_param
         self.within = param.norm_region == LRNParameter.WITHIN_CHANNEL

@@ -152,7 +152,7 @@ def test_primitives_between_convolutions(precision, given, channels):
 
 @pytest.mark.parametrize("channels", [6, 16])
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_sums_and_shuffled_channels(precision, channels):
+def test_sums_shuffled_channels_and_lrn(precision, channels):
     """Of tensors; an array among the terms makes an array of the sum."""
     be = gpu(precision)
     layout, xs = be.cudnn.layout, [rounded(values(2, channels, 7, 9, seed=seed), precision) for seed in (3, 4, 5)]
@@ -164,6 +164,11 @@ def test_sums_and_shuffled_channels(precision, channels):
     mixed = be.weighted_sum([made[0], be.asarray(xs[1])], [1, 2])
     assert not isinstance(mixed, NhwcTensor)
     near(be.to_host(mixed), generic.weighted_sum(xs[:2], [1, 2]), precision)
+    for size in (3, 5):
+        (y, scale), expected = (b.lrn_forward(a, size, 2.0, 0.75, 1.5) for b, a in ((be, made[0]), (generic, xs[0])))
+        assert isinstance(y, NhwcTensor)
+        near(be.to_host(y), expected[0], precision)
+        near(be.to_host(scale.array).transpose(0, 3, 1, 2), expected[1], precision)
     for rows in (2, 3) if channels == 6 else (4,):
         got = be.interleave(made[0], rows)
         assert isinstance(got, NhwcTensor) and np.array_equal(be.to_host(got), generic.interleave(xs[0], rows))

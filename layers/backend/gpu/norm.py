@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from demitasse.layers.backend.dispatch import takes
-from demitasse.layers.backend.gpu.launch import channels, launch, like, pixels
+from demitasse.layers.backend.gpu.launch import channels, launch, like
 from demitasse.layers.backend.gpu.nhwc import NhwcTensor
 
 
@@ -79,16 +79,21 @@ def _means(be, a, b):
 
 
 def lrn_forward(be, x, size, alpha, beta, k):
-    y, scale = be.empty(x.shape), be.empty(x.shape)
-    sizes = pixels(x, 1)
+    x = x.layout.unscaled(x) if isinstance(x, NhwcTensor) else x
+    y, scale = like(be, x), like(be, x, np.float32)
     constants = np.int32(size), np.float32(alpha), np.float32(beta), np.float32(k)
-    launch(be, "lrn", "lrn_forward", int(sizes[0]), x, y, scale, *sizes, *constants)
+    launch(be, "lrn", "lrn_forward", x.size, x, y, scale, *_elements(x), *constants)
     return y, scale
 
 
 def lrn_backward(be, dy, x, y, scale, size, alpha, beta):
     dx = be.empty(x.shape)
-    sizes = pixels(x, 1)
     constants = np.int32(size), np.float32(alpha), np.float32(beta)
-    launch(be, "lrn", "lrn_backward", int(sizes[0]), dy, x, y, scale, dx, *sizes, *constants)
+    launch(be, "lrn", "lrn_backward", x.size, dy, x, y, scale, dx, *_elements(x), *constants)
     return dx
+
+
+def _elements(x):
+    """(elements, channels, elements of a channel in a row) as a kernel takes them."""
+    inner = 1 if isinstance(x, NhwcTensor) else math.prod(x.shape[2:])
+    return np.int64(x.size), np.int32(x.shape[1]), np.int32(inner)
