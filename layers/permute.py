@@ -6,7 +6,7 @@ from demitasse.proto.errors import SchemaFault
 
 class Permute(Layer):
     type = "Permute"
-    launches_only = True
+    launches_only = takes_nhwc = True
 
     def infer(self, shapes):
         (shape,), order = shapes, list(self.spec.permute_param.order)

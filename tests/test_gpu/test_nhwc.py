@@ -152,8 +152,8 @@ def test_primitives_between_convolutions(precision, given, channels):
 
 @pytest.mark.parametrize("channels", [6, 16])
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_sums_shuffled_channels_and_lrn(precision, channels):
-    """Of tensors; an array among the terms makes an array of the sum."""
+def test_what_passes_tensors_on_at_inference(precision, channels):
+    """Sums, in which an array among the terms makes an array; LRN; channels shuffled, and last for everybody."""
     be = gpu(precision)
     layout, xs = be.cudnn.layout, [rounded(values(2, channels, 7, 9, seed=seed), precision) for seed in (3, 4, 5)]
     made = [layout.tensor(be.asarray(x)) for x in xs]
@@ -169,6 +169,10 @@ def test_sums_shuffled_channels_and_lrn(precision, channels):
         assert isinstance(y, NhwcTensor)
         near(be.to_host(y), expected[0], precision)
         near(be.to_host(scale.array).transpose(0, 3, 1, 2), expected[1], precision)
+    for order in ((0, 2, 3, 1), (0, 3, 1, 2)):
+        permuted = be.permute(made[0], order)
+        assert not isinstance(permuted, NhwcTensor) and permuted.dtype == np.float32
+        assert np.array_equal(be.to_host(permuted), xs[0].transpose(order))
     for rows in (2, 3) if channels == 6 else (4,):
         got = be.interleave(made[0], rows)
         assert isinstance(got, NhwcTensor) and np.array_equal(be.to_host(got), generic.interleave(xs[0], rows))
