@@ -4,6 +4,7 @@ Bottoms: x (N, C, H, W) and the mask, the pooling layer's second top, with the p
 the top; the rest of the top is 0.  The top measures upsample_h x upsample_w, or scale times the bottom (scale_h and
 scale_w for each axis) less pad_out_h and pad_out_w, the rows and columns that pooling had cut off.
 Without a mask (as in the YOLO forks) every value is repeated scale x scale times.
+A mask of other sizes raises ShapeFault; on a device that would have to be waited for, its values become NaN.
 
 Source: "SegNet" (Badrinarayanan et al., 2015).
 """
@@ -16,6 +17,7 @@ from demitasse.proto.errors import SchemaFault, ShapeFault
 
 class Upsample(Layer):
     type = "Upsample"
+    launches_only = True
     bottoms = (1, 2)
     never_differentiable = (1,)
 
@@ -48,7 +50,10 @@ class Upsample(Layer):
             return [x.repeat(self.scale[0], axis=2).repeat(self.scale[1], axis=3)]
         (shape,) = self.infer([x.shape for x in xs])
         index, area = xs[1].astype(int), math.prod(shape[2:])
-        if index.size and not 0 <= int(index.min()) <= int(index.max()) < area:
+        outside = (index < 0) | (index >= area)
+        if not self.be.capabilities.host_memory:  # to wait for the answer would cost more than all the rest
+            x, index = xp.where(outside.any(), xp.nan, x).astype(x.dtype), xp.where(outside, 0, index)
+        elif outside.any():
             raise ShapeFault(
                 f"the mask names pixels {int(index.min())} to {int(index.max())}, but the top's planes, "
                 f"{shape[2]} x {shape[3]}, have 0 to {area - 1}: scale or upsample_h and upsample_w "

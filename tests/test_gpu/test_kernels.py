@@ -15,6 +15,7 @@ from demitasse.proto.messages import SolverParameter
 from demitasse.solver.updates import RULES, Updater
 from tests.test_gpu import shim
 from tests.test_gpu.device_array import DeviceArray
+from tests.test_layers.building import build
 
 pytestmark = pytest.mark.skipif(shim.COMPILER is None, reason="running CUDA text on the CPU needs g++ or clang++")
 
@@ -239,6 +240,16 @@ def test_regions_are_pooled_as_on_the_host(gpu):
         near(gpu.to_host(y), host.region_weighted_forward(x, *weighted))
         dx = gpu.region_weighted_backward(gpu.asarray(dy), *weighted_on_gpu, x.shape)
         near(gpu.to_host(dx), host.region_weighted_backward(dy, *weighted, x.shape))
+
+
+def test_a_mask_of_other_sizes_makes_nan(gpu):
+    text = "type: 'Upsample' bottom: 'x' bottom: 'm' top: 'y' upsample_param { scale: 2 }"
+    layer = build(text, (1, 1, 1, 2), (1, 1, 1, 2), dtype="float32")
+    layer.be, x = gpu, gpu.asarray(np.array([[[[3.0, 4.0]]]], np.float32))
+    for mask, expected in (([1, 6], [0, 3, 0, 0, 0, 0, 4, 0]), ([1, 8], [np.nan, np.nan, 0, 0, 0, 0, 0, 0])):
+        DeviceArray.waits = 0
+        (y,) = layer.forward([x, gpu.asarray(np.array(mask, np.float32).reshape(1, 1, 1, 2))])
+        assert not DeviceArray.waits and np.array_equal(gpu.to_host(y).reshape(-1), expected, equal_nan=True)
 
 
 def test_whether_weights_are_diagonal_is_asked_without_waiting(gpu, monkeypatch):
