@@ -253,22 +253,14 @@ def _epilogue(be, y, b, relu):
         return be.prelu_forward(_epilogue(be, y, b, None), relu)
     if b is None and relu is None:
         return y
-    inner, scale = math.prod(y.shape[2:]), None
+    inner, scale, slope = math.prod(y.shape[2:]), None, np.float32(1 if relu is None else relu)
     if isinstance(y, NhwcTensor):
         inner, scale, y = 1, y.scale, NhwcTensor(y.layout, y.array)
-    launch(
-        be,
-        "elementwise",
-        "bias_relu",
-        y.size,
-        y,
-        b,
-        scale,
-        np.int64(y.size),
-        np.int32(y.shape[1]),
-        np.int32(inner),
-        np.float32(1 if relu is None else relu),
-    )
+    sizes = np.int64(y.size), np.int32(y.shape[1]), np.int32(inner), slope
+    if scale is None and b is not None:
+        launch(be, "elementwise", "affine", y.size, y, None, None, b, y, *sizes)
+    else:
+        launch(be, "elementwise", "bias_relu", y.size, y, b, scale, *sizes)
     return y
 
 
