@@ -108,10 +108,16 @@ class Torch:
         if kind == "compile":  # at its best: one graph, launched as a CUDA graph
             self.call = torch.compile(self.model, mode="reduce-overhead", fullgraph=True)
 
-    def run(self, arrays):
-        torch = self.torch
+    def uploaded(self, arrays):
+        """The inputs as the model takes them, of float32."""
         blobs = {name: self._upload(array) for name, array in arrays.items()}
-        blobs |= {name: blob.contiguous(memory_format=self.format) for name, blob in blobs.items() if name != "label"}
+        return {
+            name: blob if name == "label" else blob.contiguous(memory_format=self.format)
+            for name, blob in blobs.items()
+        }
+
+    def run(self, arrays):
+        torch, blobs = self.torch, self.uploaded(arrays)
         if self.call is not self.model:
             torch.compiler.cudagraph_mark_step_begin()
         if self.optimizer is None:

@@ -33,6 +33,7 @@ STEPS = {
     "engines": Step("benchmarks.gpu_day.engines:engines", 60),
     "tests": Step("benchmarks.gpu_day.checks:tests", 60, 60),
     "compile": Step("benchmarks.gpu_day.speed:compiled", 100, 90),
+    "others": Step("benchmarks.gpu_day.others:others", 110, 60),
 }
 SOFT = 0.85  # of its limit: a step begins no new item afterwards
 MIN_SECONDS = 4.0  # seconds left in which a crashed step is worth starting again

@@ -68,6 +68,25 @@ def speed_message():
     return read_net(TINY.replace("force_backward: true", "") + "\n")[0]
 
 
+CLASSIFIER = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 8 kernel_size: 3 weight_filler { type: "msra" } } }
+layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool" pooling_param { pool: AVE global_pooling: true } }
+layer { name: "fc" type: "InnerProduct" bottom: "pool" top: "fc"
+        inner_product_param { num_output: 5 weight_filler { type: "msra" } } }
+layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }
+"""
+
+
+def classifier_message():
+    """A net of a few layers with a BatchNorm."""
+    return read_net(CLASSIFIER)[0]
+
+
 def net_golden():
     """(names, table, arrays) as of tests/golden's whole nets, computed by the plain NumPy backend."""
     height, width = SIZE
