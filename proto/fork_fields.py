@@ -56,6 +56,8 @@ IDLE = (
         "all is computed in floating point, which numbers of few bits approximate",
     ),
     ForkFields("PairwiseParameter", "l_threshold q_threshold q_gamma", "HashNet", "nothing overflows here"),
+    ForkFields("EntropyParameter", "ignore_label scale", "MADA", "its layer does not read them"),
+    ForkFields("MMDParameter", "iter_of_epoch", "MADA", "its layer does not read it"),
     ForkFields("LayerParameter", "deletebottom deletetop", "DenseReg", MEMORY),
     ForkFields(ANY, "engine", "NVIDIA, Intel and others", ALGORITHM),
     ForkFields("LayerParameter", "strict_dim", "DeepLab", "how a weights file is matched"),

@@ -33,6 +33,8 @@ _V1_NAMES = {
     "CONVOLUTION3D": "Convolution3D",
     "DECONVOLUTION3D": "Deconvolution3D",
     "POOLING3D": "Pooling3D",
+    "K1_EUCLIDEAN_LOSS": "K1_EuclideanLoss",
+    "K2_EUCLIDEAN_LOSS": "K2_EuclideanLoss",
     "VOXEL_SOFTMAX_LOSS": "VoxelSoftmaxWithLoss",
 }
 _V1_FIELDS = {

@@ -106,6 +106,9 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
 
 def _upgrade_images(layer) -> None:
     """Words of older data layers."""
+    if layer.data_param.HasField("cursor"):  # Ganin's fork's
+        layer.data_param.shuffle = layer.data_param.cursor == layer.data_param.SHUFFLING
+        layer.data_param.ClearField("cursor")
     if layer.type == "VideoData" and layer.HasField("image_data_param"):
         for field, value in layer.image_data_param.ListFields():
             setattr(layer.video_data_param, field.name, value)

@@ -15,7 +15,8 @@ _TYPES.update(
         name: name.upper()
         for name in (
             "accuracy bnll concat data dropout euclidean_loss flatten hdf5_data hdf5_output im2col infogain_loss lrn "
-            "multinomial_logistic_loss relu sigmoid softmax softmax_loss split tanh window_data"
+            "multinomial_logistic_loss relu sigmoid softmax softmax_loss split tanh window_data "
+            "K1_euclidean_loss K2_euclidean_loss"
         ).split()
     }
 )

@@ -36,6 +36,8 @@ BY_TYPE = {
     "InnerProduct": {"enable_noise", "sigma_init"},
     "CInnerProduct": {"enable_noise", "sigma_init"},
     "ScaleTanH": {"gamma", "power"},  # nothing was learned yet in its specimens
+    "MMDLoss": {"fix_gamma"},  # the same batch twice has the same widths
+    "GradientScaler": {"alpha", "max_iter", "upper_bound"},  # they tell how it grows
     "ConvolutionDepthwise": {"bias_filler"},  # its specimen has no bias
     # of those that have one box for all classes
     **dict.fromkeys(("BoxGroupOutput", "BoxOutput", "DecodeBBox"), {"cls_aware"}),

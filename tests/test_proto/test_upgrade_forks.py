@@ -156,3 +156,9 @@ def test_fields_that_count_are_refused_where_their_layer_is_built():
 def test_other_unknown_fields_are_faults(text, error, says):
     with pytest.raises(error, match=says):
         read_net(text + "\n")
+
+
+def test_words_of_2013_and_of_domain_adaptation():
+    layer = layer_of("layers { layer { name: 'l' type: 'K1_euclidean_loss' } bottom: 'x' bottom: 'x' }")
+    assert layer.type == "K1_EuclideanLoss"
+    assert layer_of("layer { type: 'Data' data_param { cursor: SHUFFLING } }").data_param.shuffle
