@@ -33,7 +33,7 @@ def check_filler(filler, shape: Sequence[int]) -> None:
         )
     if filler.sparse != -1 and filler.type != "gaussian":
         raise SchemaFault(f"filler '{filler.type}' cannot be sparse: only 'gaussian' can")
-    for name in ("value", "min", "max", "mean", "std"):
+    for name in ("value", "min", "max", "mean", "std", "alpha"):
         if not math.isfinite(getattr(filler, name)):
             raise SchemaFault(f"filler '{filler.type}' has {name} {getattr(filler, name):g}: give a finite number")
     if filler.type == "uniform" and filler.min > filler.max:
@@ -72,7 +72,7 @@ def _xavier(shape, filler, rng, dtype):
 
 
 def _msra(shape, filler, rng, dtype):
-    return _normal(shape, math.sqrt(2 / _fan(shape, filler)), rng, dtype)
+    return _normal(shape, math.sqrt(2 / ((1 + filler.alpha**2) * _fan(shape, filler))), rng, dtype)
 
 
 def _bilinear(shape, filler, rng, dtype):

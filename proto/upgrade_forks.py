@@ -6,7 +6,8 @@ PSPNet's BN, whose four blobs it has; C3D's first VIDEO_DATA kept its fields in 
 is Permute; DeepLab's first ImageSegData said has_label; joyousrabbit's RandomData is Data that shuffles;
 MyCaffe's SoftmaxCrossEntropy2Loss is SoftmaxWithLoss; DeconvNet's Unpooling is Upsample; Ristretto's types are those
 whose arithmetic they imitate; what several forks call L2Norm or the like is Norm; MS-CNN's first Detection is
-DetectionLoss; R*CNN's Sum is Eltwise; images_in_color was is_color.
+DetectionLoss; R*CNN's Sum is Eltwise; caffe-yolo's DetectionLoss is
+YoloLoss; images_in_color was is_color.
 """
 
 from __future__ import annotations
@@ -37,7 +38,11 @@ _TYPES = {
     "NormalizationL2": "Norm",
     "SequenceAccuracy": "LabelsequenceAccuracy",
     "Sum": "Eltwise",
+    "WarpCTCLoss": "CtcLoss",
+    "CTCLoss": "CtcLoss",
+    "FocalLoss": "SoftmaxWithFocalLoss",
 }
+_YOLO = "side num_class num_object object_scale noobject_scale class_scale coord_scale sqrt constriant".split()
 _MESSAGES = {
     "convolution3d_param": "convolution_param",
     "pooling3d_param": "pooling_param",
@@ -129,11 +134,32 @@ def _upgrade_detector(layer) -> None:
         layer.proposal_target_param.ClearField(name)
     if layer.type == "SoftmaxWithLoss" and len(layer.top) > 2:
         layer.type = "SoftmaxWithLossOHEM"
+    given = layer.detection_output_param
+    if layer.type == "DetectionOutput" and (given.biases or given.HasField("coords")):  # that of eric612's first nets
+        layer.type = "YoloDetectionOutput"
+        todays = layer.yolo_detection_output_param
+        todays.num_box = len(given.biases) // 2
+        todays.biases.extend(given.biases)
+        for name in ("num_classes", "coords", "confidence_threshold"):
+            if given.HasField(name):
+                setattr(todays, name, getattr(given, name))
+        if given.nms_param.HasField("nms_threshold"):
+            todays.nms_threshold = given.nms_param.nms_threshold
+        layer.ClearField("detection_output_param")
+    given = layer.detection_loss_param
+    if layer.type == "DetectionLoss" and any(map(given.HasField, _YOLO)):  # caffe-yolo's
+        layer.type = "YoloLoss"
+        for name in filter(given.HasField, _YOLO):
+            setattr(layer.yolo_loss_param, name, getattr(given, name))
+        layer.ClearField("detection_loss_param")
 
 
 def _upgrade_softmax(layer) -> None:
     """MyCaffe's Softmax by the algorithm LOG is LogSoftmax; its other algorithms give the same numbers."""
     param = layer.softmax_param
+    if layer.focal_loss_param.HasField("axis"):  # FocalLoss's
+        param.axis = layer.focal_loss_param.axis
+        layer.focal_loss_param.ClearField("axis")
     test = param.algorithm == param.LOG
     train = param.algorithm_train == param.LOG if param.HasField("algorithm_train") else test
     if train or test:

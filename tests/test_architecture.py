@@ -34,6 +34,7 @@ SHARED_BY_LAYERS = {
     "anchors",
     "backend",
     "boxes",
+    "first_grids",
     "grids",
     "matching",
     "permutohedral",

@@ -130,3 +130,49 @@ def test_nvidias_scale_and_bias_are_those_of_a_scale_layer(phase):
     np.testing.assert_allclose(dx, plain.backward([dy * gamma], [True])[0])
     np.testing.assert_allclose(layer.params[3].grad, (dy * unit).sum((0, 2, 3)))
     np.testing.assert_allclose(layer.params[4].grad, dy.sum((0, 2, 3)))
+
+
+def dense_block(x, arrays, steps, narrow, statistics=None):
+    """DenseNet's block by loops over steps; arrays: params in their order; statistics: mean and variance of all."""
+
+    def normalised(x, at):
+        mean, variance = statistics or (x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True))
+        scale, shift = arrays[at], arrays[at + steps]
+        return np.maximum((x - mean) / np.sqrt(variance + 1e-5) * scale + shift, 0)
+
+    def convolved(x, w):
+        pad, (height, width) = w.shape[2] // 2, x.shape[2:]
+        x = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+        sides = [(i, j) for i in range(w.shape[2]) for j in range(w.shape[3])]
+        return sum(np.einsum("nchw,kc->nkhw", x[:, :, i : i + height, j : j + width], w[:, :, i, j]) for i, j in sides)
+
+    for t in range(steps):
+        hidden = normalised(x, steps + t)
+        if narrow:
+            hidden = normalised(convolved(hidden, arrays[5 * steps + t]), 6 * steps + t)
+        x = np.concatenate([x, convolved(hidden, arrays[t])], 1)
+    return x
+
+
+@pytest.mark.independent("DenseBlock")
+@pytest.mark.parametrize("narrow", [False, True])
+def test_a_dense_block_is_its_steps(narrow):
+    fields = f"numTransition: 2 growthRate: 2 use_BC: {str(narrow).lower()} moving_average_fraction: 0.5"
+    text = f"type: 'DenseBlock' bottom: 'x' top: 'y' denseblock_param {{ {fields} }}"
+    layer = build(text, X.shape)
+    for param in (each for each in layer.params if not each.lr_mult):
+        param.data[...] = 0
+    arrays = [param.data.copy() for param in layer.params]
+    np.testing.assert_allclose(layer.forward([X])[0], dense_block(X, arrays, 2, narrow), atol=1e-9)
+    assert layer.params[-1].data == 1 and not layer.params[0].shape == layer.params[2].shape
+    np.testing.assert_allclose(layer.params[6].data, X.mean((0, 2, 3), keepdims=True))  # the first running mean
+    test = build(text, X.shape, phase=TEST)
+    for own, param in zip(test.params, layer.params, strict=True):
+        own.data = param.data
+    for own in (each for each in test.params[:-1] if not each.lr_mult):
+        own.data = np.full_like(own.data, 2.0)
+    test.params[-1].data = np.array([4.0])  # by which the statistics are divided
+    expected = dense_block(X, arrays, 2, narrow, (0.5, 0.5))
+    np.testing.assert_allclose(test.forward([X])[0], expected, atol=1e-9)
+    with pytest.raises(SchemaFault, match="use_dropout"):
+        build(text.replace("use_BC", "use_dropout: true use_BC"), X.shape)

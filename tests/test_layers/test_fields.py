@@ -36,6 +36,7 @@ BY_TYPE = {
     "InnerProduct": {"enable_noise", "sigma_init"},
     "CInnerProduct": {"enable_noise", "sigma_init"},
     "ScaleTanH": {"gamma", "power"},  # nothing was learned yet in its specimens
+    "DenseBlock": {"moving_average_fraction"},  # TRAIN takes the batch's statistics, which this mixes into older ones
     "MMDLoss": {"fix_gamma"},  # the same batch twice has the same widths
     "GradientScaler": {"alpha", "max_iter", "upper_bound"},  # they tell how it grows
     "ConvolutionDepthwise": {"bias_filler"},  # its specimen has no bias

@@ -79,3 +79,9 @@ def test_the_4x4_bilinear_kernel():
 def test_what_cannot_be_filled_is_said(text, shape, words):
     with pytest.raises(NetError, match=words):
         filled(text, *shape)
+
+
+def test_msra_knows_of_the_slope_that_follows():
+    filler = FillerParameter(type="msra", alpha=0.5)
+    plain, sloped = (fill((200, 50), each, np.random.default_rng(0)) for each in (FillerParameter(type="msra"), filler))
+    np.testing.assert_allclose(sloped, plain / np.sqrt(1.25), rtol=1e-6)

@@ -175,3 +175,11 @@ def test_contrastive_pairs_that_are_on_their_side_of_the_margin_are_told():
     assert layer.forward([a, b, np.array([1.0, 1, 0, 0])])[1].ravel().tolist() == [1, 0, 0, 1]
     with pytest.raises(GraphFault, match="needs output_matches: true"):
         build(CONTRASTIVE + "top: 'm'", *shapes)
+
+
+@pytest.mark.independent("EuclideanLossHeatmap")
+def test_maps_of_heat_are_compared_without_a_divisor():
+    a, b = normal(2, 3, 4), normal(2, 3, 4, seed=1)
+    layer = build("type: 'EuclideanLossHeatmap' bottom: 'a' bottom: 'b' top: 'l'", a.shape, b.shape)
+    assert np.isclose(layer.forward([a, b])[0], sum((x - y) ** 2 for x, y in zip(a.flat, b.flat, strict=True)) / 2)
+    assert np.array_equal(layer.backward([ONE], [True, False])[0], a - b)

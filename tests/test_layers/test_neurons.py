@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from demitasse.layers.layer import TEST
-from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.errors import NetError, SchemaFault, ShapeFault
 from tests.test_layers.building import build, normal
 
 FAR = np.array([[-1e4, -100.0, -20.0, 0.0, 20.0, 100.0, 1e4]])
@@ -104,3 +104,16 @@ def test_spatial_dropout_drops_whole_channels_of_each_item():
     np.testing.assert_array_equal(layer.backward([x], [True])[0], y)
     assert build(text, x.shape, phase=TEST).forward([x])[0] is x
     assert (build(text.replace("}", "sample_weights_test: true }"), x.shape, phase=TEST).forward([x])[0] == 0).any()
+
+
+@pytest.mark.independent("Insanity")
+def test_negative_numbers_are_divided_by_what_is_drawn():
+    x = np.concatenate([np.full(2000, -1.0), [2.0]])[None]
+    layer = build("type: 'Insanity' insanity_param { lb: 2 ub: 5 }", x.shape)
+    (y,) = layer.forward([x])
+    assert y[0, -1] == 2 and -1 / 2 <= y[0, :-1].min() < -0.45 and -0.21 < y[0, :-1].max() <= -1 / 5
+    np.testing.assert_allclose(layer.backward([np.ones_like(x)], [True])[0], y / x)
+    test = build("type: 'Insanity' insanity_param { lb: 2 ub: 5 }", x.shape, phase=TEST)
+    np.testing.assert_allclose(test.forward([x])[0][0, :1], -1 / 3.5)
+    with pytest.raises(NetError, match="0 < lb <= ub"):
+        build("type: 'Insanity' insanity_param { lb: 4 ub: 3 }", x.shape)

@@ -179,3 +179,12 @@ def test_lstm_attention_without_attention_is_lstm():
         build(
             "type: 'LstmAttention' bottom: 'x' lstm_attention_param { num_output: 4 enable_attention: true }", x.shape
         )
+
+
+@pytest.mark.independent("CTCGreedyDecoder")
+def test_how_much_of_a_sequence_is_read_right():
+    layer = build("type: 'CTCGreedyDecoder' bottom: 'x' bottom: 'y' top: 'a'", (5, 2, 4), (2, 3))
+    said = np.array([[1, 1, 0, 1, 2], [0, 3, 3, 0, 0]])  # read as 1 1 2 and 3
+    scores = np.eye(4)[said].transpose(1, 0, 2)
+    assert np.isclose(layer.forward([scores, np.array([[1, 2, 0], [3, 0, 0]])])[0], 1 - (1 / 3 + 0) / 2)
+    assert layer.forward([scores, np.array([[1, 1, 2], [2, 1, 0]])])[0] == 1 - (0 + 2 / 2) / 2

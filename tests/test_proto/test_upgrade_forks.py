@@ -1,5 +1,6 @@
 """Layers of forks in Caffe's words; fields of forks that are read over."""
 
+import numpy as np
 import pytest
 
 from demitasse.netdef.plan import Plan
@@ -162,3 +163,17 @@ def test_words_of_2013_and_of_domain_adaptation():
     layer = layer_of("layers { layer { name: 'l' type: 'K1_euclidean_loss' } bottom: 'x' bottom: 'x' }")
     assert layer.type == "K1_EuclideanLoss"
     assert layer_of("layer { type: 'Data' data_param { cursor: SHUFFLING } }").data_param.shuffle
+
+
+def test_what_caffe_yolo_and_caffe_ocr_call_otherwise():
+    layer = layer_of("layer { type: 'DetectionLoss' detection_loss_param { side: 5 constriant: true } }")
+    assert (layer.type, layer.yolo_loss_param.side, layer.yolo_loss_param.constriant) == ("YoloLoss", 5, True)
+    assert layer_of("layer { type: 'DetectionLoss' detection_loss_param { cls_num: 5 } }").type == "DetectionLoss"
+    fields = "num_classes: 9 coords: 4 confidence_threshold: 0.05 biases: [1, 2, 3, 4]"
+    layer = layer_of(f"layer {{ type: 'DetectionOutput' detection_output_param {{ {fields} }} }}")
+    param = layer.yolo_detection_output_param
+    assert (layer.type, param.num_classes, param.num_box) == ("YoloDetectionOutput", 9, 2)
+    assert list(param.biases) == [1, 2, 3, 4] and np.isclose(param.confidence_threshold, 0.05)
+    assert layer_of("layer { type: 'WarpCTCLoss' }").type == "CtcLoss"
+    layer = layer_of("layer { type: 'FocalLoss' focal_loss_param { axis: 2 gamma: 1 } }")
+    assert (layer.type, layer.softmax_param.axis, layer.focal_loss_param.gamma) == ("SoftmaxWithFocalLoss", 2, 1)
