@@ -1,4 +1,4 @@
-"""K1_EuclideanLoss and K2_EuclideanLoss (SSDH): codes between 0 and 1 are to be far from 0.5, and 0.5 on average.
+"""K1_EuclideanLoss, K2_EuclideanLoss (SSDH): codes between 0 and 1 are to be far from 0.5, and 0.5 on average.
 
 Bottoms: codes (N, ...), and the same again, which is not read.  With C numbers in all,
 

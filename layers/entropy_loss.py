@@ -1,7 +1,7 @@
 """EntropyLoss: how undecided probabilities are, over the items.
 
-Bottoms: probabilities (N, ...), and maybe labels, which are not read.  Top: -sum p^prob_pow * log(p) / N over those p that
-are at least `threshold`; 0 for the first iterations_num passes in TRAIN.
+Bottoms: probabilities (N, ...), and maybe labels, which are not read.  Top: -sum p^prob_pow * log(p) / N over those p
+that are at least `threshold`; 0 for the first iterations_num passes in TRAIN.
 
 Source: "Unsupervised Domain Adaptation with Residual Transfer Networks" (Long et al., 2016), 3.3; MADA's fields.
 """

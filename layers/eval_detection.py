@@ -1,8 +1,9 @@
 """EvalDetection (caffe-yolo): which of the boxes that YOLO finds are right; a metric.
 
 Bottoms: with `biases` YOLOv2's map (N, B (5 + C), S, S) and rows of objects, as RegionLoss takes them; without them
-predictions and labels as YoloLoss takes them; and maybe the images, which are not read.  Top (N, C + 4 B S S): the number
-of objects of each class, then a row (class, score, right, wrong) for each box found, by class and score, then zeros.
+predictions and labels as YoloLoss takes them; and maybe the images, which are not read.  Top (N, C + 4 B S S): how many
+objects there are of each class, then a row (class, score, right, wrong) for each box found, by class and score, then
+zeros.
 A box is right if it overlaps by `threshold` or more with an object of its class that no better box has found.
 Scores: whether there is an object (OBJ), the class's probability (PROB) or their product (MULTIPLY).  With nms of 0 or
 more, boxes that overlap by more with a better one, whatever its class, go; and with biases those below 0.005.
@@ -65,9 +66,14 @@ class EvalDetection(Layer):
         else:
             classes, objects, places = parts(x, param)
             places = first_boxes(xp, places, param)
-            boxes = xp.concatenate([places[:, :, :2] - places[:, :, 2:] / 2, places[:, :, :2] + places[:, :, 2:] / 2], 2)
+            boxes = xp.concatenate(
+                [places[:, :, :2] - places[:, :, 2:] / 2, places[:, :, :2] + places[:, :, 2:] / 2], 2
+            )
             boxes = boxes.transpose(0, 1, 3, 2)
-            labels, chances = classes.argmax(1)[:, None] + 0 * objects.astype(int), classes.max(1)[:, None] + 0 * objects
+            labels, chances = (
+                classes.argmax(1)[:, None] + 0 * objects.astype(int),
+                classes.max(1)[:, None] + 0 * objects,
+            )
         scores = {param.OBJ: objects, param.PROB: chances, param.MULTIPLY: objects * chances}[param.score_type]
         count = math.prod(scores.shape[1:])
         return labels.reshape(n, count), scores.reshape(n, count), boxes.reshape(n, count, 4)

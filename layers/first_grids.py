@@ -14,8 +14,8 @@ def check_grids(shapes, side: int, classes: int, boxes: int) -> None:
     for i, count in enumerate((side * side * (classes + 5 * boxes), 7 * side * side)):
         if not shapes[i] or math.prod(shapes[i][1:]) != count or shapes[i][0] != shapes[0][0]:
             raise ShapeFault(
-                f"bottom {i} has shape {shapes[i]}: {count} numbers an image are expected of {side} x {side} cells with "
-                f"{f'{classes} classes and {boxes} boxes' if not i else '7 numbers each, as BoxData makes them'}"
+                f"bottom {i} has shape {shapes[i]}: {count} numbers an image are expected of {side} x {side} cells, "
+                f"{f'of {classes} classes and {boxes} boxes each' if not i else '7 for each, as BoxData makes them'}"
             )
 
 
@@ -37,7 +37,7 @@ def first_boxes(xp, places, param):
 
 
 def first_labels(be, y, param):
-    """(whether there is an object (N, S S), its class, its box (N, 4, S S)); LabelFault for a class that is not there."""
+    """(whether there is an object (N, S S), its class, its box (N, 4, S S)); LabelFault for a class that is none."""
     cells = param.side * param.side
     y = y.reshape(len(y), 7 * cells)
     has, label = y[:, cells : 2 * cells] != 0, y[:, 2 * cells : 3 * cells].astype(int)

@@ -3,7 +3,7 @@
 Bottoms: features of the source (N, ...) and of the target (M, ...), as many numbers an item.  Top: over the pairs of
 different items within each domain, and those of one from each,
 
-    mean k(s, s') + mean k(t, t') - 2 mean k(s, t),    k(a, b) = sum of exp(-g m^i |a - b|^2), i from -kernel_num // 2 on
+    mean k(s, s') + mean k(t, t') - 2 mean k(s, t),    k(a, b) = sum of exp(-g m^i |a - b|^2), i from -(kernel_num // 2)
 
 with m = kernel_mul and g one over the mean squared distance of all pairs of items, which is taken for a constant when
 the gradients are made; with fix_gamma it stays what the first batch made it.  The forks draw as many pairs as there are

@@ -36,5 +36,7 @@ class OuterProduct(Layer):
         return [da, db]
 
     def to_onnx(self, graph, xs):
-        a, b = (graph.reshape(x, [graph.size(x, 0), 1, *sides]) for x, sides in zip(xs, ([-1, 1], [1, -1]), strict=True))
+        a, b = (
+            graph.reshape(x, [graph.size(x, 0), 1, *sides]) for x, sides in zip(xs, ([-1, 1], [1, -1]), strict=True)
+        )
         return [a * b]

@@ -56,10 +56,20 @@ IDLE = (
         "all is computed in floating point, which numbers of few bits approximate",
     ),
     ForkFields("PairwiseParameter", "l_threshold q_threshold q_gamma", "HashNet", "nothing overflows here"),
+    ForkFields(
+        "ParamSpec",
+        "kernel_shape_decay_mult breadth_decay_mult block_group_lasso force_mult",
+        "SSL",
+        "it weighs the solver's kernel_shape_decay and its kin, which are refused",
+    ),
+    ForkFields("LayerParameter", "connectivity_mode", "SSL", "weights of 0 learn like all others"),
+    ForkFields("ConvolutionParameter", "conv_mode", "SSL", ALGORITHM),
     ForkFields("LayerParameter", "visualise visualise_channel", "caffe-heatmap", "it opens windows"),
     ForkFields("DenseBlockParameter", "workspace_mb gpuIdx BC_ultra_space_efficient", "Tongcheng", ALGORITHM),
     ForkFields("DenseBlockParameter", "initChannel", "Tongcheng", "the bottom has as many channels as it has"),
-    ForkFields("DenseBlockParameter", "dropout_amount", "Tongcheng", "it speaks to use_dropout: true, which is refused"),
+    ForkFields(
+        "DenseBlockParameter", "dropout_amount", "Tongcheng", "it speaks to use_dropout: true, which is refused"
+    ),
     ForkFields("EntropyParameter", "ignore_label scale", "MADA", "its layer does not read them"),
     ForkFields("MMDParameter", "iter_of_epoch", "MADA", "its layer does not read it"),
     ForkFields("LayerParameter", "deletebottom deletetop", "DenseReg", MEMORY),
@@ -99,6 +109,7 @@ IDLE = (
     ForkFields("TokenizedDataParameter", "python_param", "MyCaffe", "vocabularies of Python are refused"),
 )
 WITHOUT = "train without it, or let another program prepare the data"
+GROUPS_DECAY = "groups of weights do not decay here: train with weight_decay alone"
 OTHER_FORM = "the layer has another form there, which is not known here"
 REFUSED = (
     ForkFields(
@@ -123,6 +134,10 @@ REFUSED = (
     ForkFields("ImageDataParameter", "new_dim bicubic", "channel pruning", "use new_height and new_width"),
     ForkFields("LayerParameter", "freeze_learning", "MyCaffe", "write param { lr_mult: 0 } for each learned array"),
     ForkFields("RecurrentParameter", "batch_first bidirectional", "MyCaffe", OTHER_FORM),
+    ForkFields("ParamSpec", "decay_proto", "SSL", "train with decay_mult"),
+    ForkFields(
+        "SolverParameter", "kernel_shape_decay breadth_decay block_group_decay force_decay", "SSL", GROUPS_DECAY
+    ),
     ForkFields("SolverParameter", "larc_turbo", "NVIDIA", "LARC is known without it: leave it out"),
     ForkFields("SolverParameter", "plateau_winsize", "SSD", "say with lr_policy multistep when the rate falls"),
     ForkFields("RecurrentParameter", "expose_hidden_input expose_hidden_output", "MyCaffe", "write expose_hidden"),

@@ -25,7 +25,9 @@ def labels(*objects):
 
 
 def overlap(a, b):
-    sides = [min(a[i] + a[i + 2] / 2, b[i] + b[i + 2] / 2) - max(a[i] - a[i + 2] / 2, b[i] - b[i + 2] / 2) for i in (0, 1)]
+    sides = [
+        min(a[i] + a[i + 2] / 2, b[i] + b[i + 2] / 2) - max(a[i] - a[i + 2] / 2, b[i] - b[i + 2] / 2) for i in (0, 1)
+    ]
     both = max(sides[0], 0) * max(sides[1], 0)
     return both / (a[2] * a[3] + b[2] * b[3] - both)
 
