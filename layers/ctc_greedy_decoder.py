@@ -1,8 +1,8 @@
 """CTCGreedyDecoder (caffe_ocr): how much of the sequences of labels is read right; a metric.
 
 Bottoms: scores (T, N, C) of T steps, labels (N, L), filled up with blanks, the class 0.  What is read are the classes
-of the highest scores, a run of one class as one, without blanks.  Top: one less the mean over the items of the number of
-labels to be changed, added or left out, over the longer of what is read and what is true.
+of the highest scores, a run of one class as one, without blanks.  Top: one less the mean over the items of how many
+labels are to be changed, added or left out, over the longer of what is read and what is true.
 
 Source: "Connectionist Temporal Classification" (Graves et al., 2006), 3.1 and 3.2.
 """

@@ -1,8 +1,8 @@
 """YoloLoss (our word for caffe-yolo's DetectionLoss): YOLO's first loss.
 
 With S = side, C = num_class, B = num_object: bottoms are predictions (N, S S (C + 5 B)), C maps of classes, B of
-whether there is an object, and B x 4 of boxes, S x S each; and labels (N, 7 S S), a map each of difficult (not read), of
-whether an object's centre lies in the cell, of its class from 0, and a box (centre x, y, width, height in shares of the
+whether there is an object, and B x 4 of boxes, S x S each; and labels (N, 7 S S), a map each of difficult (not read),
+of whether an object's centre lies in the cell, of its class from 0, and a box (centre x, y, width, height in shares of the
 image) for each cell.  Where there is an object, classes learn 1 for its own, weighted class_scale, and the box that
 overlaps most with it (if none does: the nearest) learns that overlap, object_scale, and its place, coord_scale; all
 others learn that nothing is there, noobject_scale.  With constriant (so spelt) places are those within the cell, with
@@ -54,7 +54,7 @@ class YoloLoss(LossLayer):
         return [(dys[0] * grads).reshape(shape).astype(dys[0].dtype) if need[0] else None, None]
 
     def _nearness(self, boxes, true):
-        """How much each box (N, B, 4, S S) overlaps with its cell's true one (N, 4, S S), and how far apart they are."""
+        """How much boxes (N, B, 4, S S) overlap with their cell's true one (N, 4, S S), and how far they are apart."""
         xp, true = self.xp, true[:, None]
         low = xp.maximum(boxes[:, :, :2] - boxes[:, :, 2:] / 2, true[:, :, :2] - true[:, :, 2:] / 2)
         high = xp.minimum(boxes[:, :, :2] + boxes[:, :, 2:] / 2, true[:, :, :2] + true[:, :, 2:] / 2)

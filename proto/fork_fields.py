@@ -70,6 +70,7 @@ IDLE = (
     ForkFields(
         "DenseBlockParameter", "dropout_amount", "Tongcheng", "it speaks to use_dropout: true, which is refused"
     ),
+    ForkFields("RegionLossParameter", "num_label", "caffe_yolo_v2", "the rows of objects are counted"),
     ForkFields("EntropyParameter", "ignore_label scale", "MADA", "its layer does not read them"),
     ForkFields("MMDParameter", "iter_of_epoch", "MADA", "its layer does not read it"),
     ForkFields("LayerParameter", "deletebottom deletetop", "DenseReg", MEMORY),

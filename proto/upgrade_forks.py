@@ -6,14 +6,14 @@ PSPNet's BN, whose four blobs it has; C3D's first VIDEO_DATA kept its fields in 
 is Permute; DeepLab's first ImageSegData said has_label; joyousrabbit's RandomData is Data that shuffles;
 MyCaffe's SoftmaxCrossEntropy2Loss is SoftmaxWithLoss; DeconvNet's Unpooling is Upsample; Ristretto's types are those
 whose arithmetic they imitate; what several forks call L2Norm or the like is Norm; MS-CNN's first Detection is
-DetectionLoss; R*CNN's Sum is Eltwise; caffe-yolo's DetectionLoss is
-YoloLoss; images_in_color was is_color.
+DetectionLoss; R*CNN's Sum is Eltwise; images_in_color was is_color.
 """
 
 from __future__ import annotations
 
 from demitasse.proto.errors import SchemaFault
 from demitasse.proto.messages import LayerParameter
+from demitasse.proto.upgrade_detectors import upgrade_detector
 
 _TYPES = {
     "Convolution3D": "Convolution",
@@ -41,8 +41,8 @@ _TYPES = {
     "WarpCTCLoss": "CtcLoss",
     "CTCLoss": "CtcLoss",
     "FocalLoss": "SoftmaxWithFocalLoss",
+    "NormL2": "Norm",
 }
-_YOLO = "side num_class num_object object_scale noobject_scale class_scale coord_scale sqrt constriant".split()
 _MESSAGES = {
     "convolution3d_param": "convolution_param",
     "pooling3d_param": "pooling_param",
@@ -92,7 +92,7 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         layer.type = "LSTM"
     if layer.type == "LstmAttention":
         _upgrade_lstm_attention(layer)
-    _upgrade_detector(layer)
+    upgrade_detector(layer)
     recurrent = layer.recurrent_param
     if recurrent.num_layers != 1 or recurrent.dropout_ratio:  # MyCaffe's by cuDNN
         if layer.type not in ("LSTM", "StackedLSTM"):
@@ -125,33 +125,6 @@ def _upgrade_images(layer) -> None:
         images = layer.image_data_param
         images.label_type = images.PIXEL if images.has_label else images.NONE
         images.ClearField("has_label")
-
-
-def _upgrade_detector(layer) -> None:
-    """MS-CNN's first ProposalTarget had the fields of bbox_reg_param; Cascade R-CNN's SoftmaxWithLoss a third top."""
-    for name in ("bbox_mean", "bbox_std") if layer.HasField("proposal_target_param") else ():
-        getattr(layer.bbox_reg_param, name).extend(getattr(layer.proposal_target_param, name))
-        layer.proposal_target_param.ClearField(name)
-    if layer.type == "SoftmaxWithLoss" and len(layer.top) > 2:
-        layer.type = "SoftmaxWithLossOHEM"
-    given = layer.detection_output_param
-    if layer.type == "DetectionOutput" and (given.biases or given.HasField("coords")):  # that of eric612's first nets
-        layer.type = "YoloDetectionOutput"
-        todays = layer.yolo_detection_output_param
-        todays.num_box = len(given.biases) // 2
-        todays.biases.extend(given.biases)
-        for name in ("num_classes", "coords", "confidence_threshold"):
-            if given.HasField(name):
-                setattr(todays, name, getattr(given, name))
-        if given.nms_param.HasField("nms_threshold"):
-            todays.nms_threshold = given.nms_param.nms_threshold
-        layer.ClearField("detection_output_param")
-    given = layer.detection_loss_param
-    if layer.type == "DetectionLoss" and any(map(given.HasField, _YOLO)):  # caffe-yolo's
-        layer.type = "YoloLoss"
-        for name in filter(given.HasField, _YOLO):
-            setattr(layer.yolo_loss_param, name, getattr(given, name))
-        layer.ClearField("detection_loss_param")
 
 
 def _upgrade_softmax(layer) -> None:

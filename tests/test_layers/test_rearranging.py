@@ -205,3 +205,14 @@ def test_a_parameter_is_a_top_that_keeps_its_value():
     layer.params[0].data -= layer.params[0].grad
     np.testing.assert_array_equal(y, before)
     np.testing.assert_allclose(layer.forward([])[0], before - 1)
+
+
+@pytest.mark.independent("Tiling")
+def test_channels_become_pixels():
+    x = normal(2, 12, 2, 3)
+    (y,) = build("type: 'Tiling' bottom: 'x' top: 'y' tiling_param { tile_dim: 2 }", x.shape).forward([x])
+    assert y.shape == (2, 3, 4, 6)
+    for n, c, i, j in np.ndindex(y.shape):
+        assert y[n, c, i, j] == x[n, 4 * c + 2 * (i % 2) + j % 2, i // 2, j // 2]
+    with pytest.raises(ShapeFault, match="2.2 divides"):
+        build("type: 'Tiling' bottom: 'x' top: 'y' tiling_param { tile_dim: 2 }", (2, 6, 2, 3))

@@ -176,3 +176,38 @@ def test_regions_without_sense_read_no_memory_beyond_the_image(kind, value, be):
         y = layer.forward([be.asarray(normal(1, 4, 5, 5)), be.asarray(rois)])[0]
         dx = layer.backward([y], [True, False])[0]
     assert dx.shape == (1, 4, 5, 5)
+
+
+def bilinear(image, y, x):
+    """The value of an image (H, W) between its pixels."""
+    rows, columns = (np.maximum(1 - abs(at - np.arange(size)), 0) for at, size in zip((y, x), image.shape, strict=True))
+    return rows @ image @ columns
+
+
+@pytest.mark.independent("PSROIAlign")
+def test_samples_of_cells_that_have_channels_of_their_own():
+    x, scale, cells, samples = normal(2, 8, 6, 7), 0.5, 2, 2
+    rois = np.array([[0, 2.0, 1, 9, 7], [1, 6, 4, 13, 30], [1, 3, 3, 3, 3], [0, 20, 20, 22, 22]])
+    fields = "output_dim: 2 group_size: 2 sample_num: 2 spatial_scale: 0.5"
+    layer = build(
+        f"type: 'PSROIAlign' bottom: 'x' bottom: 'r' top: 'y' psroi_align_param {{ {fields} }}", x.shape, (4, 5)
+    )
+    (y,) = layer.forward([x, rois])
+    for r, d, i, j in np.ndindex(y.shape):
+        places, ends = [], []
+        for corner, cell, size in ((2, i, 6), (1, j, 7)):
+            start = rois[r, corner] * scale
+            part = max((rois[r, corner + 2] + 1) * scale - start, 0.1) / cells
+            begin, end = (min(max(start + k * part, 0), size - 1) for k in (cell, cell + 1))
+            places.append([begin + part * k / (samples + 1) for k in (1, 2)])
+            ends.append(end)
+        image = x[int(rois[r, 0]), (d * cells + i) * cells + j]
+        values = [bilinear(image, a, b) for a in places[0] for b in places[1] if a < ends[0] and b < ends[1]]
+        assert np.isclose(y[r, d, i, j], sum(values) / samples**2)
+    assert not y[3].any() and y[0].all()
+    with pytest.raises(ShapeFault, match="makes 8"):
+        build(
+            f"type: 'PSROIAlign' bottom: 'x' bottom: 'r' top: 'y' psroi_align_param {{ {fields} }}",
+            (1, 9, 6, 7),
+            (4, 5),
+        )

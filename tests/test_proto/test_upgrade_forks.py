@@ -177,3 +177,10 @@ def test_what_caffe_yolo_and_caffe_ocr_call_otherwise():
     assert layer_of("layer { type: 'WarpCTCLoss' }").type == "CtcLoss"
     layer = layer_of("layer { type: 'FocalLoss' focal_loss_param { axis: 2 gamma: 1 } }")
     assert (layer.type, layer.softmax_param.axis, layer.focal_loss_param.gamma) == ("SoftmaxWithFocalLoss", 2, 1)
+
+
+def test_a_focal_loss_of_ssds_is_a_type_of_its_own():
+    fields = "conf_loss_type: FocalLoss fl_alpha: 0.75 num_classes: 2"
+    layer = layer_of(f"layer {{ type: 'MultiBoxLoss' multibox_loss_param {{ {fields} }} }}")
+    assert (layer.type, layer.focal_loss_param.alpha, layer.focal_loss_param.gamma) == ("MultiBoxFocalLoss", 0.75, 2)
+    assert layer.multibox_loss_param.conf_loss_type == layer.multibox_loss_param.SOFTMAX
