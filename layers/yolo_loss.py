@@ -2,8 +2,8 @@
 
 With S = side, C = num_class, B = num_object: bottoms are predictions (N, S S (C + 5 B)), C maps of classes, B of
 whether there is an object, and B x 4 of boxes, S x S each; and labels (N, 7 S S), a map each of difficult (not read),
-of whether an object's centre lies in the cell, of its class from 0, and a box (centre x, y, width, height in shares of the
-image) for each cell.  Where there is an object, classes learn 1 for its own, weighted class_scale, and the box that
+of whether an object's centre lies in the cell, of its class from 0, and a box (centre x, y, width, height in shares of
+the image) for each cell.  Where there is an object, classes learn 1 for its own, weighted class_scale, and the box that
 overlaps most with it (if none does: the nearest) learns that overlap, object_scale, and its place, coord_scale; all
 others learn that nothing is there, noobject_scale.  With constriant (so spelt) places are those within the cell, with
 sqrt sizes are roots.

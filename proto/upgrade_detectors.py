@@ -1,8 +1,8 @@
 """What forks that detect objects call things that have another name here: their layers in these words, in place.
 
 MS-CNN's first ProposalTarget had the fields of bbox_reg_param; Cascade R-CNN's SoftmaxWithLoss a third top; a
-MultiBoxLoss of conf_loss_type FocalLoss is MultiBoxFocalLoss; eric612's first DetectionOutput is YoloDetectionOutput; caffe-yolo's
-DetectionLoss is YoloLoss.
+MultiBoxLoss of conf_loss_type FocalLoss is MultiBoxFocalLoss; eric612's first DetectionOutput is YoloDetectionOutput;
+caffe-yolo's DetectionLoss is YoloLoss.
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ BY_TYPE = {
     "MMDLoss": {"fix_gamma"},  # the same batch twice has the same widths
     "GradientScaler": {"alpha", "max_iter", "upper_bound"},  # they tell how it grows
     "ConvolutionDepthwise": {"bias_filler"},  # its specimen has no bias
-    **dict.fromkeys(("MultiBoxLoss", "MultiBoxFocalLoss"), {"fl_alpha", "fl_gamma"}),  # of conf_loss_type FocalLoss
+    "MultiBoxLoss": {"fl_alpha", "fl_gamma"},  # of conf_loss_type FocalLoss
+    "MultiBoxFocalLoss": {"fl_alpha", "fl_gamma", "axis"},
     # of those that have one box for all classes
     **dict.fromkeys(("BoxGroupOutput", "BoxOutput", "DecodeBBox"), {"cls_aware"}),
     **dict.fromkeys(("DetectionAccuracy", "DetectionGroupAccuracy"), {"cls_aware"}),
