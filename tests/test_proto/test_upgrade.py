@@ -166,7 +166,8 @@ def test_every_v1_type_has_todays_name():
         "LRN MemoryData MultinomialLogisticLoss MVN Pooling Power ReLU Sigmoid SigmoidCrossEntropyLoss Silence "
         "Softmax SoftmaxWithLoss Split Slice TanH WindowData Threshold "
         "BN ColinearConvolution Crop DenseImageData ImageSegData Interp MatWrite MultiStageMeanfield Padding "
-        "SegAccuracy Upsample VideoData VideoSegmentationData VideoWithVoxelTruthData".split()
+        "SegAccuracy Upsample VideoData VideoSegmentationData VideoWithVoxelTruthData "
+        "K1_EuclideanLoss K2_EuclideanLoss".split()
     )
 
 
