@@ -2,7 +2,7 @@
 
 MS-CNN's first ProposalTarget had the fields of bbox_reg_param; Cascade R-CNN's SoftmaxWithLoss a third top; a
 MultiBoxLoss of conf_loss_type FocalLoss is MultiBoxFocalLoss; eric612's first DetectionOutput is YoloDetectionOutput;
-caffe-yolo's DetectionLoss is YoloLoss.
+caffe-yolo's DetectionLoss is YoloLoss; what D-X-Y's Faster R-CNN has in C++ are py-faster-rcnn's Python layers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,13 @@ from __future__ import annotations
 from demitasse.proto.messages import LayerParameter
 
 _YOLO = "side num_class num_object object_scale noobject_scale class_scale coord_scale sqrt constriant".split()
+
+_FRCNN = {  # types of the forks that have Faster R-CNN in C++ -> the Python layers that they rewrite
+    "FrcnnRoiData": ("roi_data_layer.layer", "RoIDataLayer"),
+    "FrcnnAnchorTarget": ("rpn.anchor_target_layer", "AnchorTargetLayer"),
+    "FrcnnProposal": ("rpn.proposal_layer", "ProposalLayer"),
+    "FrcnnProposalTarget": ("rpn.proposal_target_layer", "ProposalTargetLayer"),
+}
 
 
 def upgrade_detector(layer: LayerParameter) -> None:
@@ -19,6 +26,9 @@ def upgrade_detector(layer: LayerParameter) -> None:
         layer.proposal_target_param.ClearField(name)
     if layer.type == "SoftmaxWithLoss" and len(layer.top) > 2:
         layer.type = "SoftmaxWithLossOHEM"
+    if layer.type in _FRCNN:
+        layer.python_param.module, layer.python_param.layer = _FRCNN[layer.type]
+        layer.type = "Python"
     given = layer.multibox_loss_param
     if layer.type == "MultiBoxLoss" and given.conf_loss_type == given.FocalLoss:  # dreadlord1984's
         layer.type, given.conf_loss_type = "MultiBoxFocalLoss", given.SOFTMAX

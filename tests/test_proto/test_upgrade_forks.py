@@ -184,3 +184,8 @@ def test_a_focal_loss_of_ssds_is_a_type_of_its_own():
     layer = layer_of(f"layer {{ type: 'MultiBoxLoss' multibox_loss_param {{ {fields} }} }}")
     assert (layer.type, layer.focal_loss_param.alpha, layer.focal_loss_param.gamma) == ("MultiBoxFocalLoss", 0.75, 2)
     assert layer.multibox_loss_param.conf_loss_type == layer.multibox_loss_param.SOFTMAX
+
+
+def test_faster_rcnn_in_cpp_is_the_one_in_python():
+    layer = layer_of("layer { type: 'FrcnnProposal' bottom: 'p' bottom: 'd' bottom: 'i' top: 'rois' }")
+    assert (layer.type, layer.python_param.module) == ("Python", "rpn.proposal_layer")
