@@ -27,7 +27,12 @@ class ForkFields(NamedTuple):
         return f"{field} ({self.fork}: {self.why})"
 
 
-SEVERAL = {"device_id": "device_ids"}  # fields that forks give more than once -> where the others go
+SEVERAL = {  # fields that forks give more than once, or as a list -> where the others go
+    "device_id": "device_ids",
+    "kernel_size": "kernel_sizes",  # of pooling_param, these three
+    "stride": "strides",
+    "pad": "pads",
+}
 
 PRECISION = "the precision is chosen by --precision"
 ALGORITHM = "the backend chooses how to compute"
@@ -45,6 +50,8 @@ IDLE = (
         "NetParameter", "global_grad_scale global_grad_scale_adaptive", "NVIDIA", "gradients are scaled back again"
     ),
     ForkFields("NetParameter", "eltwise_mem_sharing reduce_buckets", "NVIDIA", MEMORY),
+    ForkFields("NetParameter", "mem_param", "temporal segments", MEMORY),
+    ForkFields("SolverParameter", "richness", "temporal segments", "it spreads work over processes"),
     ForkFields("NetParameter", "default_conv_algos_override", "NVIDIA", ALGORITHM),
     ForkFields("ConvolutionParameter", "conv_algos_override cudnn_convolution_algo_seeker", "NVIDIA", ALGORITHM),
     ForkFields("ConvolutionParameter", "cudnn_workspace_limit cudnn_worspace_allow_on_groups", "MyCaffe", MEMORY),

@@ -160,7 +160,7 @@ class _Parser:
                 raise SchemaFault(what, self.where(name))
             self.read_over(inner, name)
             return None
-        if path in self.marks and name.text in SEVERAL:
+        if (path in self.marks or self.source.lists_after(self.ahead)) and SEVERAL.get(name.text) in inner.fields:
             return self.field(inner, name._replace(text=SEVERAL[name.text]))
         if not is_repeated(field) and path in self.marks:
             raise SyntaxFault(

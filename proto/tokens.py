@@ -70,6 +70,10 @@ class SourceText:
             offset += 1
         return offset
 
+    def lists_after(self, colon: Token) -> bool:
+        """Whether a list of values, in brackets, follows a colon."""
+        return colon.text == ":" and self.text[(at := self.after_spaces(colon.offset + 1)) : at + 1] == "["
+
     def tokens(self) -> Iterator[Token]:
         """One token after the other, at the end one of kind "end".
 

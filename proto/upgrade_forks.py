@@ -237,7 +237,29 @@ def _set(param, field: str, values: list[int]) -> None:
     getattr(param, field).extend(values)
 
 
+def _upgrade_lists(param) -> None:
+    """Sizes that ECO's nets list for each axis; one that is given alone stands for all of them."""
+    names = (
+        ("kernel_size", "kernel_sizes", "kernel_shape"),
+        ("stride", "strides", "stride_shape"),
+        ("pad", "pads", "pad_shape"),
+    )
+    given = [[getattr(param, one)] * param.HasField(one) + list(getattr(param, several)) for one, several, _ in names]
+    axes = max(map(len, given))
+    for (one, several, shape), sizes in zip(names, given, strict=True):
+        if len(sizes) not in (0, 1, axes):
+            raise SchemaFault(f"{one} is given for {len(sizes)} axes, but others of pooling_param for {axes}")
+        if sizes and axes > 1:
+            getattr(param, shape).dim.extend(sizes * axes if len(sizes) == 1 else sizes)
+            param.ClearField(one)
+        elif sizes:
+            setattr(param, one, sizes[0])
+        param.ClearField(several)
+
+
 def _upgrade_pooling(param, of_three_axes: bool) -> None:
+    if param.kernel_sizes or param.strides or param.pads:
+        _upgrade_lists(param)
     if not of_three_axes and not param.HasField("kernel_depth"):
         _refuse_depth(param, "temporal_stride", "temporal_pad")
         return

@@ -189,3 +189,15 @@ def test_a_focal_loss_of_ssds_is_a_type_of_its_own():
 def test_faster_rcnn_in_cpp_is_the_one_in_python():
     layer = layer_of("layer { type: 'FrcnnProposal' bottom: 'p' bottom: 'd' bottom: 'i' top: 'rois' }")
     assert (layer.type, layer.python_param.module) == ("Python", "rpn.proposal_layer")
+
+
+def test_the_lists_of_eco_are_sizes_of_axes():
+    layer = layer_of("layer { type: 'Pooling' pooling_param { pool: AVE kernel_size: [4, 7, 7] stride: 1 pad: [0] } }")
+    param = layer.pooling_param
+    assert list(param.kernel_shape.dim) == [4, 7, 7] and list(param.stride_shape.dim) == [1, 1, 1]
+    assert list(param.pad_shape.dim) == [0, 0, 0] and not param.kernel_sizes
+    assert layer_of("layer { type: 'Pooling' pooling_param { kernel_size: [3] } }").pooling_param.kernel_size == 3
+    twice = "layer { type: 'Pooling' pooling_param { kernel_size: 2 kernel_size: 3 } }"
+    assert list(layer_of(twice).pooling_param.kernel_shape.dim) == [2, 3]
+    with pytest.raises(SchemaFault, match="stride is given for 2 axes"):
+        layer_of("layer { type: 'Pooling' pooling_param { kernel_size: [4, 7, 7] stride: [1, 2] } }")
