@@ -1,11 +1,12 @@
 """VideoData (C3D, video-caffe, temporal segment networks): clips of films whose frames are image files.
 
 Clips (C3D, video-caffe): lines "folder start label", tops (N, C, new_length, H, W) and labels (N,); sampling_rate 2
-takes every other frame; with
-use_temporal_jitter a clip begins anywhere from `start` on, in TRAIN.  Segments (any of num_segments, modality and
-name_pattern is set): lines "folder frames label"; each of num_segments equal parts of a film gives new_length frames,
-from its middle in TEST, from anywhere in it in TRAIN; the top is (N, all their channels, H, W).  Frames count from 1.
-All frames of a sample are cropped and mirrored alike; a flow's x changes its sign with that (transform_param is_flow).
+takes every other frame; with use_temporal_jitter a clip begins anywhere from `start` on, in TRAIN.
+Segments (any of num_segments, modality and name_pattern is set): lines "folder frames label"; each of num_segments
+equal parts of a film gives new_length frames, from its middle in TEST, from anywhere in it in TRAIN; the top is
+(N, all their channels, H, W).  Frames count from 1.
+All frames of a sample are cropped (multi_scale and fix_crop: data/corner_crops.py) and mirrored alike; a flow's x
+changes its sign with that (transform_param is_flow).
 
 A net is sized from new_height and crop_size without the data being there.  Film files are not decoded: cut them into
 frames (ffmpeg -i film.avi film/%06d.jpg).
@@ -19,10 +20,11 @@ import os
 
 import numpy as np
 
+from demitasse.layers.data.corner_crops import CornerCrops
 from demitasse.layers.data.feed import FeedLayer
 from demitasse.layers.data.images import read_image, resize
 from demitasse.layers.data.listing import Entry, ListedSource, read_lines
-from demitasse.layers.data.transform import Transformer
+from demitasse.layers.data.transform import OF_VIDEO, Transformer
 from demitasse.proto.errors import DataFault, SchemaFault
 from demitasse.proto.messages import VideoDataParameter
 
@@ -36,9 +38,11 @@ class Films(ListedSource):
 
     kind = "film"
 
-    def __init__(self, fields, entries, transform, train: bool, segments: bool, is_flow: bool):
+    def __init__(self, fields, entries, transform_param, train: bool, segments: bool):
+        transform = Transformer(transform_param, train, ("resize_param", *OF_VIDEO))
         super().__init__(fields, "video_data_param", entries, transform)
-        self.segments, self.train, self.is_flow = segments, train, is_flow
+        self.segments, self.train, self.is_flow = segments, train, transform_param.is_flow
+        self.crops = CornerCrops(transform_param) if train and CornerCrops.wanted(transform_param) else None
         self.flow = fields.modality == VideoDataParameter.FLOW
         self.draws = self.draws or (train and (segments or fields.use_temporal_jitter))
 
@@ -50,6 +54,8 @@ class Films(ListedSource):
         starts = self.starts(folder, number, rng, where)
         steps = range(0, self.fields.new_length * self.fields.sampling_rate, self.fields.sampling_rate)
         frames = [self.frame(folder, start + step, where) for start in starts for step in steps]
+        if self.crops:
+            frames = self.crops.cut(frames, rng, where)
         window = self.transform.window(*frames[0].shape[1:], rng, where)
         if self.segments:
             clip = self.transform.apply(np.concatenate(frames), window, where)
@@ -119,10 +125,8 @@ class VideoData(FeedLayer):
         return [self.shape, self.shape[:1]]
 
     def open(self):
-        fields, transform = self.spec.video_data_param, Transformer(self.spec.transform_param, self.train)
-        films = Films(
-            fields, read_films(fields.source), transform, self.train, self.segments, self.spec.transform_param.is_flow
-        )
+        fields = self.spec.video_data_param
+        films = Films(fields, read_films(fields.source), self.spec.transform_param, self.train, self.segments)
         return films, fields.batch_size, fields.rand_skip
 
     def infer(self, shapes):

@@ -2,12 +2,16 @@
 
 from contextlib import closing
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from demitasse.layers.data.corner_crops import CornerCrops
 from demitasse.netdef.net import Net
 from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import NetError
+from demitasse.proto.messages import TransformationParameter
+from demitasse.proto.text import parse
 
 
 @pytest.fixture
@@ -71,6 +75,73 @@ def test_a_mirrored_flow_points_the_other_way(films):
             net.forward()
             for x0, y0, x1, y1 in net.blobs["data"][:, :, 0, 0]:
                 assert (abs(x0), y0, abs(x1), y1) == (1, -49, 2, -48) and x0 * x1 > 0
+
+
+@pytest.fixture
+def slopes(tmp_path):
+    """One film of a frame of 40 x 60 whose pixels tell their row (blue), column (green)."""
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:, :, 2], pixels[:, :, 1] = np.mgrid[:40, :60]
+    (tmp_path / "film0").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "film0/000001.png")
+    return tmp_path
+
+
+def transform_param(text):
+    return parse(text, TransformationParameter)[0]
+
+
+def windows(folder, transform, phase="TRAIN", draws=60):
+    """The set of (first row, last row, first column, last column) of the parts that are cut."""
+    fields = 'name_pattern: "%06d.png" num_segments: 1'
+    with data_net(folder, "film0 1 0\n", fields, phase, transform) as net:
+        seen = set()
+        for _ in range(draws):
+            net.forward()
+            for rows, columns, _ in net.blobs["data"]:
+                seen.add(tuple(np.rint([rows[0, 0], rows[-1, 0], columns[0, 0], columns[0, -1]]).astype(int).tolist()))
+    return seen
+
+
+def test_fixed_crops_lie_in_the_corners_and_in_the_middle(slopes):
+    corners = {(t, t + 19, x, x + 19) for t in (0, 20) for x in (0, 40)} | {(10, 29, 20, 39)}
+    assert windows(slopes, "crop_size: 20 fix_crop: true") == corners
+    more = {
+        (t, t + 19, x, x + 19) for t in (0, 5, 10, 15, 20) for x in (0, 10, 20, 30, 40) if (t // 5 + x // 10) % 2 == 0
+    }
+    assert windows(slopes, "crop_size: 20 fix_crop: true more_fix_crop: true", draws=200) == more
+    assert windows(slopes, "crop_size: 20 fix_crop: true", "TEST", 3) == {(10, 29, 20, 39)}
+
+
+def test_scales_are_shares_of_the_shorter_side_not_far_apart(slopes):
+    fields = "crop_size: 40 fix_crop: true multi_scale: true scale_ratios: 1 scale_ratios: 0.75 scale_ratios: 0.5"
+    for apart in (0, 1, 2):
+        seen = windows(slopes, f"{fields} max_distort: {apart}", draws=150)
+        sides = {(round((b - a + 1) / 10), round((d - c + 1) / 10)) for a, b, c, d in seen}
+        assert sides == {(i, j) for i in (2, 3, 4) for j in (2, 3, 4) if abs(i - j) <= apart}
+    crop = CornerCrops(transform_param("crop_size: 38 multi_scale: true scale_ratios: 1"))
+    assert {crop.window(40, 60, np.random.default_rng(n), "")[2:] for n in range(9)} == {(38, 38)}  # within 2 of it
+
+
+@pytest.mark.parametrize(
+    "transform, says",
+    [
+        ("crop_size: 50 fix_crop: true", "a crop of 50 x 50 exceeds the frame's 40 x 60"),
+        ("crop_size: 20 multi_scale: true scale_ratios: 1.5", "have to be above 0 and at most 1"),
+    ],
+)
+def test_crops_that_cannot_be_cut_are_one_line(slopes, transform, says):
+    with pytest.raises(NetError, match=says):
+        windows(slopes, transform, draws=1)
+
+
+def test_only_videos_are_cropped_at_corners():
+    text = (
+        'layer { name: "d" type: "ImageData" top: "d" top: "l" image_data_param { source: "x" }'
+        " transform_param { crop_size: 4 fix_crop: true } }\n"
+    )
+    with pytest.raises(NetError, match="this type of layer does not read fix_crop"):
+        Net(text, "TRAIN")
 
 
 def test_a_net_is_sized_without_its_films():
