@@ -153,6 +153,9 @@ def _move_transformation(layer: V1LayerParameter) -> None:
         if source.HasField(field):
             setattr(layer.transform_param, field, getattr(source, field))
             source.ClearField(field)
+    if name == "window_data_param":
+        layer.transform_param.mean_value.extend(source.const_mean)
+        source.ClearField("const_mean")
 
 
 def _upgrade_inputs(net: NetParameter, marks: Marks) -> Where:

@@ -83,6 +83,8 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         if layer.softmax_param.normalize_type != "Softmax":
             raise SchemaFault(f'normalize_type "{layer.softmax_param.normalize_type}" is not known here: leave it out')
         layer.softmax_param.ClearField("normalize_type")
+    if layer.type != "WeightedSoftmaxWithLoss" and any(map(layer.softmax_param.HasField, ("pos_mult", "pos_cid"))):
+        raise SchemaFault("softmax_param: pos_mult and pos_cid are of WeightedSoftmaxWithLoss: leave them out here")
     _upgrade_softmax(layer)
     if layer.type == "Filter" and layer.HasField("filter_param"):  # channel pruning's
         layer.type = "ChannelFilter"

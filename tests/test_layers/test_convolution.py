@@ -139,3 +139,21 @@ def test_sizes_may_change_from_run_to_run_but_not_channels():
 def test_a_deconvolution_padded_away_is_refused():
     with pytest.raises(ShapeFault, match="a bottom of 1x1 pixels gives a top of 0x0"):
         build(DECONV.format("num_output: 2 kernel_size: 2 pad: 1"), (1, 2, 1, 1))
+
+
+@pytest.mark.independent("Local")
+@pytest.mark.parametrize("stride, pad, out", [(1, 0, (3, 2)), (2, 1, (3, 2))])
+def test_each_place_has_its_own_kernels(stride, pad, out):
+    fields = f"num_output: 2 kernel_size: 3 stride: {stride} pad: {pad}"
+    layer = build(f"type: 'Local' bottom: 'x' top: 'y' local_param {{ {fields} }}", (2, 3, 5, 4))
+    assert [param.shape for param in layer.params] == [(2, 1, 27, 6), (1, 1, 2, 6)]
+    w, b, x = normal(2, 27, 6), normal(2, 6), normal(2, 3, 5, 4)
+    layer.params[0].data[...], layer.params[1].data[...] = w[:, None], b
+    padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    (y,) = layer.forward([x])
+    assert y.shape == (2, 2, *out)
+    for place, (i, j) in enumerate(np.ndindex(*out)):
+        window = padded[:, :, stride * i : stride * i + 3, stride * j : stride * j + 3].reshape(2, 27)
+        np.testing.assert_allclose(y[:, :, i, j], window @ w[:, :, place].T + b[:, place], atol=1e-9)
+    with pytest.raises(ShapeFault, match="its weights are for images of 3x5x4"):
+        layer.infer([(2, 3, 6, 4)])

@@ -183,3 +183,29 @@ def test_maps_of_heat_are_compared_without_a_divisor():
     layer = build("type: 'EuclideanLossHeatmap' bottom: 'a' bottom: 'b' top: 'l'", a.shape, b.shape)
     assert np.isclose(layer.forward([a, b])[0], sum((x - y) ** 2 for x, y in zip(a.flat, b.flat, strict=True)) / 2)
     assert np.array_equal(layer.backward([ONE], [True, False])[0], a - b)
+
+
+@pytest.mark.independent("WeightedSoftmaxWithLoss")
+def test_labels_and_pixels_count_by_their_factors():
+    x, labels = normal(2, 3, 4), np.array([[0, 1, 2, 9], [1, 1, 0, 2]])
+    factors = np.random.default_rng(1).uniform(0.5, 2, (2, 4))
+    log_p = x - np.log(np.exp(x).sum(1, keepdims=True))
+    losses = np.array([[0 if c == 9 else -log_p[n, c, i] for i, c in enumerate(row)] for n, row in enumerate(labels)])
+    shapes = x.shape, labels.shape
+    fields = "softmax_param { pos_mult: 3 pos_cid: 2 } loss_param { ignore_label: 9 }"
+    layer = build(TWO.format("WeightedSoftmaxWithLoss", fields), *shapes)
+    expected = (losses * np.where(labels == 2, 3, 1)).sum() / 7
+    np.testing.assert_allclose(layer.forward([x, labels.astype(float)])[0], expected)
+    text = (
+        "type: 'WeightedSoftmaxWithLoss' bottom: 'x' bottom: 'label' bottom: 'factor' top: 'loss' loss_param {{ {} }}"
+    )
+    for fields, divisor in (("ignore_label: 9", 7), ("ignore_label: 9 normalization: BATCH_SIZE", 2)):
+        layer = build(text.format(fields), *shapes, factors.shape)
+        expected = (losses * factors).sum() / divisor
+        np.testing.assert_allclose(layer.forward([x, labels.astype(float), factors])[0], expected)
+    with pytest.raises(ShapeFault, match="as many factors as labels"):
+        build(text.format(""), *shapes, (2, 3))
+    with pytest.raises(SchemaFault, match="pos_cid 3 is none of the 3 classes"):
+        build(TWO.format("WeightedSoftmaxWithLoss", "softmax_param { pos_mult: 3 pos_cid: 3 }"), *shapes)
+    with pytest.raises(SchemaFault, match="pos_mult and pos_cid are of WeightedSoftmaxWithLoss"):
+        build(TWO.format("SoftmaxWithLoss", "softmax_param { pos_mult: 3 }"), *shapes)

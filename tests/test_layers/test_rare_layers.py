@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from demitasse.layers.layer import TEST, TRAIN
-from demitasse.proto.errors import NetError
+from demitasse.proto.errors import LabelFault, NetError, SchemaFault, ShapeFault
 from tests.test_layers.building import build, normal
 
 
@@ -225,3 +225,34 @@ def test_of_contexts_the_best_counts():
     assert np.array_equal(y, [x[:3].max(0), x[3:].max(0)])
     with pytest.raises(NetError, match="context_per_roi 4 must divide"):
         build("type: 'MIL' mil_param { context_per_roi: 4 }", x.shape)
+
+
+@pytest.mark.independent("SegGt")
+def test_boxes_become_a_map_of_classes():
+    rows = np.array(
+        [
+            [0, 3, 0, 0, 0, 1, 1, 0],  # all of the image, under
+            [0, 5, 0, 0.25, 0.4, 0.8, 0.99, 0],  # this: columns 1 and 2, rows 2 and 3
+            [0, 7, 1, 0.5, 0.4, 1, 0.6, 1],  # and this: columns 2 and 3, row 2
+            [1, 2, 0, 0.3, 0, 0.7, 0.2, 0],
+            [-1, 1, 0, 0, 0, 1, 1, 0],
+        ]
+    ).reshape(1, 1, 5, 8)
+    text, shape = "type: 'SegGt' bottom: 'label' bottom: 'x' top: 'y' seggt_param {{ {} }}", (2, 6, 5, 4)
+    y = build(text.format(""), rows.shape, shape).forward([rows, np.zeros(shape)])[0]
+    first = [[3, 3, 3, 3], [3, 3, 3, 3], [3, 5, 7, 7], [3, 5, 5, 3], [3, 3, 3, 3]]
+    second = [[0, 2, 0, 0]] + [[0] * 4] * 4
+    assert y.tolist() == [[first], [second]]
+    y = build(text.format("use_difficult_gt: false background_label_id: 3"), rows.shape, shape).forward(
+        [rows, np.zeros(shape)]
+    )[0]
+    assert y[0, 0].tolist() == [[0] * 4, [0] * 4, [0, 5, 5, 0], [0, 5, 5, 0], [0] * 4]
+    y = build(text.format("non_exclusive: true num_class: 8"), rows.shape, shape).forward([rows, np.zeros(shape)])[0]
+    assert y.shape == (2, 8, 5, 4) and y[0, 0].sum() == 0 and y[0, 3].sum() == 20
+    assert (y[0, [3, 5, 7], 2, 2] == 1).all() and y[1, 0].sum() == 19
+    with pytest.raises(LabelFault, match="an object of class 7 in image 0: classes are 0 to 6, images 0 to 1"):
+        build(text.format("non_exclusive: true num_class: 7"), rows.shape, shape).forward([rows, np.zeros(shape)])
+    with pytest.raises(SchemaFault, match="non_exclusive needs num_class"):
+        build(text.format("non_exclusive: true"), rows.shape, shape)
+    with pytest.raises(ShapeFault, match=r"\(1, 1, M, 8\) and"):
+        build(text.format(""), (1, 1, 3, 7), shape)

@@ -201,3 +201,13 @@ def test_the_lists_of_eco_are_sizes_of_axes():
     assert list(layer_of(twice).pooling_param.kernel_shape.dim) == [2, 3]
     with pytest.raises(SchemaFault, match="stride is given for 2 axes"):
         layer_of("layer { type: 'Pooling' pooling_param { kernel_size: [4, 7, 7] stride: [1, 2] } }")
+
+
+def test_a_constant_mean_of_2014_is_the_transformations():
+    net, _ = read_net(
+        'layers { name: "d" type: WINDOW_DATA top: "d" top: "l" window_data_param { const_mean: [100, 108, 115] } }\n'
+        'layers { name: "c" type: LOCAL bottom: "d" top: "c" local_param { num_output: 3 kernel_size: 5 } }\n'
+    )
+    data, local = net.layer
+    assert list(data.transform_param.mean_value) == [100, 108, 115] and not data.window_data_param.const_mean
+    assert local.type == "Local" and local.local_param.num_output == 3
