@@ -25,6 +25,8 @@ class _CodeLoss(LossLayer):
 
 
 class K1EuclideanLoss(_CodeLoss):
+    """How far codes are from one half, negative, for them to be binary."""
+
     type = "K1_EuclideanLoss"
     launches_only = True
 
@@ -37,6 +39,8 @@ class K1EuclideanLoss(_CodeLoss):
 
 
 class K2EuclideanLoss(_CodeLoss):
+    """How far the mean of all codes is from one half, for as many to be 0 as 1."""
+
     type = "K2_EuclideanLoss"
     launches_only = True
 

@@ -8,8 +8,6 @@ that has a box there and 1 for class 0 outside all.  Pixels of a box: from floor
 Source: "Single-Shot Object Detection with Enriched Semantics" (Zhang et al., 2018), 3.2; the fields of its nets.
 """
 
-import numpy as np
-
 from demitasse.layers.layer import Layer
 from demitasse.proto.errors import LabelFault, SchemaFault, ShapeFault
 
@@ -37,7 +35,7 @@ class SegGt(Layer):
 
     def forward(self, xs):
         param, shape = self.spec.seggt_param, (len(xs[1]), self.planes, *xs[1].shape[2:])
-        y = np.zeros(shape)
+        y = self.be.zeros(shape)
         if param.non_exclusive:
             y[:, 0] = 1
         for image, label, *box in self._objects(self.be.to_host(xs[0]), len(y)):
@@ -47,7 +45,7 @@ class SegGt(Layer):
                 part[0], part[label] = 0, 1
             else:
                 part[:] = label
-        return [self.be.asarray(y, xs[1].dtype)]
+        return [y]
 
     def backward(self, dys, need):
         return [None, None]

@@ -19,6 +19,8 @@ SIDEWAYS = {
     ("deconvolution", "convolution"),
     ("depthwise_convolution", "convolution"),
     ("im2col", "convolution"),
+    ("local", "convolution"),
+    ("weighted_softmax_loss", "softmax_loss"),
     ("multibox_focal_loss", "multibox_loss"),
     ("noisy_inner_product", "inner_product"),
     ("pruned", "convolution"),

@@ -48,7 +48,7 @@ class CornerCrops:
         return [resize(part, self.side, self.side).transpose(2, 0, 1) for part in parts]
 
     def window(self, height: int, width: int, rng, where: str) -> tuple[int, int, int, int]:
-        """(top, left, rows, columns) of the part to cut from an image of this size."""
+        """(top, left, rows, columns) of the part to cut from an image of this size; ShapeFault where it is larger."""
         rows = cols = self.side
         if self.scales:
             ratios = self.ratios[int(rng.integers(len(self.ratios)))]
