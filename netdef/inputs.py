@@ -45,9 +45,14 @@ def _declare(spec: LayerParameter, shapes: Mapping[str, Shape]) -> None:
             f"is replaced by inputs, but makes {count_text(len(spec.top), 'top')}: "
             f"give the shape of {' and '.join(repr(top) for top in missing)} too"
         )
+    spec.CopyFrom(as_input(spec, [declared[top] for top in spec.top]))
+
+
+def as_input(spec: LayerParameter, shapes: Sequence[Sequence[int]]) -> LayerParameter:
+    """An Input layer of the same name and tops, which have these shapes."""
     new = LayerParameter(name=spec.name, type="Input", top=spec.top)
-    new.input_param.shape.extend(BlobShape(dim=declared[top]) for top in spec.top)
-    spec.CopyFrom(new)
+    new.input_param.shape.extend(BlobShape(dim=shape) for shape in shapes)
+    return new
 
 
 def _input_shapes(spec: LayerParameter) -> list[list[int]]:

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from demitasse.layers.fillers import check_filler
 from demitasse.layers.layer import TRAIN, Param, Shape
+from demitasse.netdef.assumed_sizes import assume_sizes
 from demitasse.netdef.build_warnings import warn_of_layers, warn_of_net
 from demitasse.netdef.crops import set_offset
 from demitasse.netdef.gradient import plan_gradients
@@ -24,7 +25,7 @@ from demitasse.netdef.params import bind_params
 from demitasse.netdef.phase import filter_net
 from demitasse.netdef.wording import at
 from demitasse.proto.errors import GraphFault, SchemaFault, Where
-from demitasse.proto.input_paths import find_files
+from demitasse.proto.input_paths import MissingFile, find_files
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.text import read_net
 from demitasse.proto.unknown_fields import require_none_refused
@@ -62,7 +63,7 @@ class Plan:
         self.settled = False  # whether only an input's shape can change any other
         self.sizes = 0  # counts up whenever some shape has changed
         try:
-            self._set_up(backend, auto_crop)
+            self._set_up_all(backend, auto_crop)
             warn_of_net(self.steps, self._advised)
             self._fitting = {value: value.shape for value in self.inputs.values()}  # as all others were inferred from
             self.shared = bind_params(self.steps)
@@ -86,22 +87,30 @@ class Plan:
             reason = "no layer" if not message.layer else f"no layer in the {'TRAIN' if self.trains else 'TEST'} phase"
             raise SchemaFault(f"the net has {reason}: write layer {{ ... }} blocks", Where(file))
 
-    def _set_up(self, backend, auto_crop: bool) -> None:
-        for step in self.steps:
-            with step.located:
-                shapes = [value.shape for value in step.bottoms]
-                if not step.spec.HasField("phase"):
-                    step.spec.phase = self.phase
-                if auto_crop:
-                    set_offset(step)
-                require_none_refused(step.spec, step.where)
-                find_files(step.spec, step.folder)
-                step.layer = step.cls(step.spec, step.spec.phase, backend)
-                step.layer.folder = step.folder
-                step.layer.params = step.layer.setup(shapes)
-                for param in step.layer.params:
-                    check_filler(param.filler, param.shape)
-                infer(step, shapes)
+    def _set_up_all(self, backend, auto_crop: bool) -> None:
+        try:
+            for step in self.steps:
+                self._set_up(step, backend, auto_crop)
+        except MissingFile as missing:
+            if backend is not None or missing.layer not in [step.label for step in self.steps if not step.bottoms]:
+                raise
+            assume_sizes(self.steps, lambda step: self._set_up(step, None, auto_crop), missing)
+
+    def _set_up(self, step: Step, backend, auto_crop: bool) -> None:
+        with step.located:
+            shapes = [value.shape for value in step.bottoms]
+            if not step.spec.HasField("phase"):
+                step.spec.phase = self.phase
+            if auto_crop:
+                set_offset(step)
+            require_none_refused(step.spec, step.where)
+            find_files(step.spec, step.folder)
+            step.layer = step.cls(step.spec, step.spec.phase, backend)
+            step.layer.folder = step.folder
+            step.layer.params = step.layer.setup(shapes)
+            for param in step.layer.params:
+                check_filler(param.filler, param.shape)
+            infer(step, shapes)
 
     # -- what is in it -----------------------------------------------------------------------------
 

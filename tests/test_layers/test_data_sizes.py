@@ -1,4 +1,4 @@
-"""Nets whose data is not there: sized where the fields tell the sizes, and refused where they are to run."""
+"""Nets whose data is not there: sized by what their fields tell, or so that they fit; refused where they are to run."""
 
 import pytest
 
@@ -45,9 +45,59 @@ def test_sizes_are_those_that_the_fields_tell(kind, fields, data, label):
 
 
 @pytest.mark.parametrize("kind, fields", [("Data", "data_param"), ("ImageData", "image_data_param")])
-def test_sizes_that_nothing_tells_are_a_fault(kind, fields):
+def test_sizes_that_nothing_tells_are_assumed_aloud(kind, fields):
+    text = LAYER.format(kind, f"{fields} {{ {GONE} }}")
+    with pytest.warns(UserWarning, match="'gone' is not there: .* data 2x3x224x224, label 2; .* --input data=2x3x224"):
+        assert [value.shape for value in Plan(text, "TRAIN").values] == [(2, 3, 224, 224), (2,)]
     with pytest.raises(DataFault, match="'gone' does not exist"):
-        Plan(LAYER.format(kind, f"{fields} {{ {GONE} }}"), "TRAIN")
+        Net(text, "TRAIN")
+
+
+IMAGES = (
+    "layer { name: 'd' type: 'HDF5Data' top: 'data' top: 'label' hdf5_data_param { source: 'gone' batch_size: 2 } }"
+)
+SCORE = """layer { name: 'c' type: 'Convolution' bottom: 'data' top: 'c'
+  convolution_param { num_output: 4 kernel_size: 3 } }
+layer { name: 'i' type: 'InnerProduct' bottom: 'c' top: 'i' inner_product_param { num_output: 5 } }"""
+ASSUMED = {
+    "a pair in two channels": (
+        """layer { name: 's' type: 'Slice' bottom: 'data' top: 'a' top: 'b' slice_param { slice_point: 1 } }
+        layer { name: 'e' type: 'Eltwise' bottom: 'a' bottom: 'b' top: 'e' }""",
+        ((2, 2, 224, 224), (2,)),
+    ),
+    "targets": (
+        SCORE + "layer { name: 'l' type: 'EuclideanLoss' bottom: 'i' bottom: 'label' }",
+        ((2, 3, 224, 224), (2, 5)),
+    ),
+    "label maps": (
+        SCORE + "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'c' bottom: 'label' }",
+        ((2, 3, 224, 224), (2, 1, 222, 222)),
+    ),
+    "what a Reshape holds": (
+        SCORE + "layer { name: 'r' type: 'Reshape' bottom: 'c' top: 'r' reshape_param { shape { dim: 2 dim: 400 } } }",
+        ((2, 3, 12, 12), (2,)),
+    ),
+}
+
+
+@pytest.mark.parametrize("layers, shapes", ASSUMED.values(), ids=ASSUMED)
+def test_assumed_sizes_fit_the_net(layers, shapes):
+    with pytest.warns(UserWarning, match="the net is sized as if its data were"):
+        plan = Plan(IMAGES + layers, "TRAIN")
+    assert tuple(value.shape for value in plan.values[:2]) == shapes
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        SCORE + "layer { name: 'r' type: 'Reshape' bottom: 'i' top: 'r' reshape_param { shape { dim: 7 } } }",
+        SCORE + "layer { name: 'k' type: 'Concat' bottom: 'i' bottom: 'i' top: 'k' concat_param { axis: 9 } }",
+    ],
+    ids=["no size", "another fault"],
+)
+def test_where_no_size_fits_the_data_is_what_is_missing(layers):
+    with pytest.raises(DataFault, match="'d' .HDF5Data.: .*'gone' does not exist"):
+        Plan(IMAGES + layers, "TRAIN")
 
 
 def test_colour_is_assumed_aloud():
