@@ -14,6 +14,7 @@ from demitasse.proto.errors import SchemaFault, Where, located
 from demitasse.proto.messages import LayerParameter, NetParameter, SolverParameter, V1LayerParameter, is_repeated
 from demitasse.proto.upgrade_forks import upgrade_fork_layer
 from demitasse.proto.upgrade_v0 import renamed, upgrade_layers
+from demitasse.proto.warning import warn
 
 Marks = dict[str, Where]
 
@@ -64,21 +65,22 @@ _SOLVER_TYPES = {
 def upgrade_net(net: NetParameter, marks: Marks | None = None) -> list[Where]:
     """Bring a net to today's form, in place; the location of each of its layers then, from the marks of its text.
 
-    SchemaFault where it mixes generations.
+    SchemaFault where it mixes generations in a way that its text does not order.
     """
     marks = marks or {}
-    if net.layers and net.layer:
-        raise SchemaFault(
-            "the net has both `layer` and `layers`, today's form and that of 2014: write all as "
-            'layer { type: "Convolution" ... }',
-            marks.get("layers"),
-        )
-    wheres = _layer_locations(marks, "layers", len(net.layers)) or _layer_locations(marks, "layer", len(net.layer))
+    wheres, todays = _layer_locations(marks, "layers", len(net.layers)), list(net.layer)
+    todays_wheres = _layer_locations(marks, "layer", len(todays))
     if any(layer.HasField("layer") for layer in net.layers):
+        if todays:
+            raise SchemaFault(
+                'the net has `layer` of today and `layers` of 2013: write all as layer { type: "Convolution" ... }',
+                marks.get("layers"),
+            )
         wheres = upgrade_layers(net, wheres)
     if net.layers:
         wheres = [_upgrade_v1(old, net.layer.add(), where) for old, where in zip(net.layers, wheres, strict=True)]
         del net.layers[:]
+    wheres = _ordered(net, len(todays), todays_wheres + wheres) if todays and wheres else todays_wheres + wheres
     if net.input:
         wheres.insert(0, _upgrade_inputs(net, marks))
     for layer, where in zip(net.layer, wheres, strict=True):
@@ -88,6 +90,22 @@ def upgrade_net(net: NetParameter, marks: Marks | None = None) -> list[Where]:
             for param in layer.param:
                 param.lr_mult = param.decay_mult = 0
     return wheres
+
+
+def _ordered(net: NetParameter, todays: int, wheres: list[Where]) -> list[Where]:
+    """Bring `layers`, which lie upgraded behind the `layer` of today, among those as the text has them.
+
+    MyCaffe reads such nets; Caffe loses the layers of today's form.
+    """
+    mixed = "the net has both `layer` and `layers`, today's form and that of 2014"
+    if not all(where.line for where in wheres):
+        raise SchemaFault(f'{mixed}: write all as layer {{ type: "Convolution" ... }}')
+    order = sorted(range(len(wheres)), key=lambda i: (wheres[i].line, wheres[i].column))
+    warn(f"{wheres[todays]}: {mixed}, which Caffe does not read; `netdef upgrade` writes all in today's")
+    layers = [net.layer[i] for i in order]
+    del net.layer[:]
+    net.layer.extend(layers)
+    return [wheres[i] for i in order]
 
 
 def _layer_locations(marks: Marks, name: str, count: int) -> list[Where]:

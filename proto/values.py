@@ -8,6 +8,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from demitasse.proto.errors import SchemaFault, SyntaxFault, did_you_mean
 from demitasse.proto.tokens import SourceText, Token, shortened, unquote
+from demitasse.proto.upgrade import todays_type
 
 _BOOLS = {"true": True, "t": True, "True": True, "1": True, "false": False, "f": False, "False": False, "0": False}
 _LARGEST_FLOAT = 3.4028235677973366e38  # what still rounds to the largest float32
@@ -61,6 +62,8 @@ def _enum(field, minus, tokens, source):
         value = enum.values_by_number.get(-number if minus and number else number)
     else:
         value = None if minus else enum.values_by_name.get(token.text)
+    if value is None and token.kind == "string" and field.containing_type.name == "V1LayerParameter":
+        value = _of_todays_name(enum, unquote(token, source).decode("utf-8", "replace"))
     if value is None:
         names = list(enum.values_by_name)
         word = token.text.strip("\"'").upper()
@@ -70,6 +73,11 @@ def _enum(field, minus, tokens, source):
         hint = " (with a type in quotes it is today's form: write `layer {`, not `layers {`)" if todays else ""
         _refuse(field, f"one of {choices}{hint}", minus, tokens, source)
     return value.number
+
+
+def _of_todays_name(enum, name: str):
+    """The value of a V1 layer type that is written as today, in quotes, which Caffe does not read; or None."""
+    return next((value for value in enum.values if todays_type(value.name) == name), None)
 
 
 def _whole(token: Token) -> int | None:

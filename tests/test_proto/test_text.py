@@ -158,7 +158,7 @@ MISTAKES = [
     (layer("pooling_param { pool: 7 }"), SchemaFault, "pool takes one of MAX, AVE, STOCHASTIC, not 7"),
     (layer('include { phase: "TEST" }'), SchemaFault, 'TRAIN, TEST, RUN, without quotes, not "TEST"'),
     ("layers { type: CONVOLUTOIN }", SchemaFault, "(did you mean 'CONVOLUTION'?), not CONVOLUTOIN"),
-    ("layers { type: 'ReLU' }", SchemaFault, "(with a type in quotes it is today's form: write `layer {`, not `lay"),
+    ("layers { type: 'ReLU6' }", SchemaFault, "(with a type in quotes it is today's form: write `layer {`, not `lay"),
     (layer("clip_param { min: 0 }"), SchemaFault, "1:19: clip_param has no max, which it needs"),
     ('layer { name: "r', SyntaxFault, '1:15: the string that begins here has no closing " on its line'),
     ("layer { name: 'C:\\data' }", SyntaxFault, "1:18: unknown escape \\d in a string"),
@@ -180,7 +180,7 @@ MISTAKES = [
     ("name: @", SyntaxFault, "1:7: unexpected character '@'"),
     ("layer {" * 100000, SchemaFault, "1:8: LayerParameter has no field 'layer'"),
     ("input_dim: [" + "[" * 100000, SyntaxFault, "input_dim has no value before '['"),
-    ("layer { } layers { }", SchemaFault, "1:11: the net has both `layer` and `layers`"),
+    ("layer { } layers { layer { } }", SchemaFault, "1:11: the net has `layer` of today and `layers` of 2013"),
     ("# nothing but a comment", SyntaxFault, "the file is empty"),
 ]
 

@@ -237,3 +237,27 @@ def test_solver_type(old, new):
 def test_both_solver_types_are_a_mistake():
     with pytest.raises(SchemaFault, match="2:1: the solver has both"):
         text.read_solver('type: "Adam"\nsolver_type: SGD\n')
+
+
+def test_layers_of_both_forms_come_in_the_order_of_the_text():
+    source = """
+    layer { name: "data" type: "Input" top: "data" }
+    layers { name: "conv" type: CONVOLUTION bottom: "data" top: "conv" blobs_lr: 3 }
+    layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+    layers { name: "prob" type: "Softmax" bottom: "conv" top: "prob" }
+    """
+    with pytest.warns(UserWarning, match="n.prototxt:3:5: the net has both `layer` and `layers`"):
+        net, wheres = text.read_net(source, "n.prototxt")
+    assert [(layer.name, layer.type) for layer in net.layer] == [
+        ("data", "Input"),
+        ("conv", "Convolution"),
+        ("relu", "ReLU"),
+        ("prob", "Softmax"),
+    ]
+    assert [where.line for where in wheres] == [2, 3, 4, 5] and net.layer[1].param[0].lr_mult == 3
+
+
+def test_layers_of_both_forms_without_a_text_have_no_order():
+    net = messages.NetParameter(layer=[messages.LayerParameter(name="a")], layers=[messages.V1LayerParameter(name="b")])
+    with pytest.raises(SchemaFault, match="both `layer` and `layers`"):
+        upgrade.upgrade_net(net)
