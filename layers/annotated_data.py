@@ -2,7 +2,7 @@
 
 On the way an image changes its colours (distort_param), comes onto a larger canvas (expand_param), a part is cut out
 of it (annotated_data_param: batch_sampler), then it is resized (resize_param), cropped, mirrored and has its mean
-subtracted; its boxes go with it, those outside are left out (emit_constraint).
+subtracted; its boxes go with it, those outside are left out (emit_constraint), and so do maps of its pixels' labels.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import numpy as np
 
 from demitasse.layers.data import annotations, augmentation, datum
 from demitasse.layers.data.feed import FeedLayer
+from demitasse.layers.data.pixel_labels import PixelLabels
 from demitasse.layers.data.records import DatabaseSource
 from demitasse.layers.data.transform import OF_SOME_LAYERS, Transformer
 from demitasse.proto.errors import DataFault, SchemaFault, ShapeFault
+from demitasse.proto.input_paths import MissingFile
 
 
 class AnnotatedRecords(DatabaseSource):
@@ -26,6 +28,7 @@ class AnnotatedRecords(DatabaseSource):
         super().__init__(spec.data_param, transform)
         self.fields, self.annotated, self.tops = spec.transform_param, spec.annotated_data_param, len(spec.top)
         self.emit = self.fields.emit_constraint if self.fields.HasField("emit_constraint") else None
+        self.pixel_labels = PixelLabels(self.annotated) if self.tops > 2 else None
 
     def records(self, indices):
         """A batch is resized by one resize_param: of several, each is drawn for the share of batches in its prob."""
@@ -39,17 +42,24 @@ class AnnotatedRecords(DatabaseSource):
         message, rows = annotations.parse(value, where)
         image = datum.pixels(message, self.transform.color, where)
         self.transform.check_channels(len(image), where)
-        image, rows = self._augment(image, rows, rng, where)
+        image, rows, place = self._augment(image, rows, rng, where)
         image, filled = self.transform.resize(image, rng, where, turn)
         height, width = image.shape[1:]
         cut = self.transform.window(height, width, rng, where)
         seen = cut.left / width, cut.top / height, (cut.left + cut.width) / width, (cut.top + cut.height) / height
         rows = annotations.project(annotations.put_into(rows, filled), seen, self.emit)
         rows = annotations.mirrored(rows) if cut.mirror else rows
-        return [self.transform.apply(image, cut, where), rows][: self.tops], where
+        sample = [self.transform.apply(image, cut, where), rows]
+        if self.pixel_labels:
+            place = annotations.seen_from(annotations.inside(place, filled), seen)
+            size = self.pixel_labels.size(cut.height, cut.width)
+            sample.append(self.pixel_labels.maps(message.seg_label, place, cut.mirror, size, where))
+        return sample[: self.tops], where
 
     def _augment(self, image, rows, rng, where):
-        """The (C, H, W) image in other colours, on a larger canvas, and a part of that; with its rows."""
+        """The (C, H, W) image in other colours, on a larger canvas, and a part of that; with its rows, and where the
+        image lies in that part, (x1, y1, x2, y2)."""
+        place = np.array(annotations.WHOLE)
         colours, canvas = self.fields.HasField("distort_param"), self.fields.HasField("expand_param")
         if image.dtype != np.uint8 and (colours or canvas):
             raise DataFault(f"{where}: distort_param and expand_param are for images of 8 bits")
@@ -61,7 +71,7 @@ class AnnotatedRecords(DatabaseSource):
             if len(mean) not in (0, 1, image.shape[2]):
                 raise ShapeFault(f"{where}: the image has {image.shape[2]} channel(s), its mean {len(mean)}")
             image, filled = augmentation.expand(image, self.fields.expand_param, mean, rng)
-            rows = annotations.put_into(rows, filled)
+            rows, place = annotations.put_into(rows, filled), annotations.inside(place, filled)
         window = self._window(rows, rng)
         if window is not None:
             height, width = image.shape[:2]
@@ -69,8 +79,9 @@ class AnnotatedRecords(DatabaseSource):
             right, bottom = max(right, left + 1), max(bottom, top + 1)
             image = image[top:bottom, left:right]
             # As seen from the whole pixels that were cut out; SSD sees them from the window, up to a pixel off.
-            rows = annotations.project(rows, (left / width, top / height, right / width, bottom / height), self.emit)
-        return image.transpose(2, 0, 1), rows
+            window = left / width, top / height, right / width, bottom / height
+            rows, place = annotations.project(rows, window, self.emit), annotations.seen_from(place, window)
+        return image.transpose(2, 0, 1), rows, place
 
     def _window(self, rows, rng):
         """What to cut out of the image; None: all of it."""
@@ -87,6 +98,8 @@ class AnnotatedRecords(DatabaseSource):
             if darknet and not self.annotated.train_diffcult:
                 boxes = [rows[rows[:, annotations.DIFFICULT] == 0] for rows in boxes]
             tops.append(annotations.darknet_blob(boxes, names) if darknet else annotations.label_blob(boxes))
+        if self.tops > 2:
+            tops.append(np.stack([arrays[2] for arrays, _ in samples]))
         return tops
 
     def uneven(self, shape, first):
@@ -96,13 +109,14 @@ class AnnotatedRecords(DatabaseSource):
 class AnnotatedData(FeedLayer):
     """Tops: images (N, C, H, W), and the boxes of the whole batch, (1, 1, boxes, 8): a row is (the image's place in
     the batch, label, instance, xmin, ymin, xmax, ymax, difficult), corners in shares of the image's sides; where there
-    is no box, one row of -1.  With yolo_data_type 1 the boxes are (N, 1, 300, 5), annotations.darknet_blob's.
+    is no box, one row of -1.  With yolo_data_type 1 the boxes are (N, 1, 300, 5), annotations.darknet_blob's.  A third
+    top is maps of what is to be segmented, (N, classes, height, width), data/pixel_labels.py's.
 
     A net is sized from resize_param or the crop without the database being there, as if each image had one box.
     """
 
     type = "AnnotatedData"
-    tops = (1, 2)
+    tops = (1, 3)
 
     def setup(self, shapes):
         annotated = self.spec.annotated_data_param
@@ -118,7 +132,17 @@ class AnnotatedData(FeedLayer):
         sizes = Transformer.from_fields(self.spec.transform_param, self.train, others=OF_SOME_LAYERS).sizes
         boxes = (batch, 1, annotations.DARKNET_ROWS, 5) if darknet else (1, 1, batch, 8)
         channels = 1 if self.spec.transform_param.force_gray else 3
-        return [(batch, channels, *sizes), boxes] if sizes else None
+        if not sizes:
+            return None
+        told = [(batch, channels, *sizes), boxes]
+        if len(self.spec.top) > 2:
+            try:
+                labels = PixelLabels(self.spec.annotated_data_param)
+            except MissingFile as missing:
+                missing.told = told
+                raise
+            told.append((batch, labels.channels, *labels.size(*sizes)))
+        return told
 
     def open(self):
         fields = self.spec.data_param

@@ -41,6 +41,14 @@ def _along(xp, points, size):
         yield xp.clip(pixel, 0, max(size - 1, 0)).astype("int64"), part * inside, (2 * step - 1) * inside
 
 
+def area_weights(xp, source: int, size: int, first: float = 0.0, last: float = 1.0):
+    """(size, source): how much of each of `size` pixels is covered by each of `source` pixels, which together lie from
+    `first` to `last` in shares of the whole; `weights @ image @ weights.T` is an image resized by area."""
+    lows, edges = xp.arange(size) / size, first + (last - first) * xp.arange(source + 1) / source
+    covered = xp.minimum(lows[:, None] + 1 / size, edges[1:]) - xp.maximum(lows[:, None], edges[:-1])
+    return xp.maximum(covered, 0) * size
+
+
 def sampled(xp, image, corners: list[Corner]):
     """The samples (N, C, P) of a flat image."""
     y = 0

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from demitasse.layers.layer import Shape, layer_class
 from demitasse.netdef.graph import Step, Value
@@ -33,10 +32,13 @@ def assume_sizes(steps: Sequence[Step], set_up: Callable[[Step], None], missing:
     something else is wrong with the net.
     """
     absent, others = _absent(steps, set_up)
+    told = {top: shape for step, shapes in absent.items() for top, shape in zip(step.tops, shapes, strict=False)}
+    first = next(iter(absent)).tops[0]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            fits = any(_fits(absent, others, set_up, image) for image in IMAGES)
+            images = [told[first][1:]] if first in told else IMAGES
+            fits = any(_Trial(list(absent), set_up, image, told).fits(others) for image in images)
     except Exception:  # whatever it is, it comes after the data that is not there
         fits = False
     if not fits:
@@ -48,54 +50,86 @@ def assume_sizes(steps: Sequence[Step], set_up: Callable[[Step], None], missing:
         if step in absent or step.bottoms:
             set_up(step)
     made = ", ".join(f"{top.name} {shape_text(top.shape)}" for step in absent for top in step.tops)
-    option = f"--input {absent[0].tops[0].name}={shape_text(absent[0].tops[0].shape)}"
+    option = f"--input {first.name}={shape_text(first.shape)}"
     warn(f"'{missing.path}' is not there: the net is sized as if its data were {made}; for other sizes: {option}")
 
 
-def _absent(steps: Sequence[Step], set_up: Callable[[Step], None]) -> tuple[list[Step], list[Step]]:
-    """(data layers whose files are not there, all layers that have bottoms); those that are in neither are set up."""
-    absent = []
+def _absent(steps: Sequence[Step], set_up: Callable[[Step], None]) -> tuple[dict[Step, Sequence[Shape]], list[Step]]:
+    """(data layers whose files are not there, with the shapes that their fields tell; all layers that have bottoms);
+    those that are in neither are set up."""
+    absent = {}
     for step in steps:
         if not step.bottoms:
             try:
                 set_up(step)
-            except MissingFile:
-                absent.append(step)
+            except MissingFile as missing:
+                absent[step] = missing.told
     return absent, [step for step in steps if step.bottoms]
 
 
-def _fits(absent: Sequence[Step], others: Sequence[Step], set_up: Callable[[Step], None], image: Shape) -> bool:
-    """Whether all other layers take what follows from images (C, H, W) of the absent ones, whose tops' shapes are
-    settled then."""
-    batch = max(_batch_size(step) for step in absent)
-    open_tops = {top for step in absent for top in step.tops}
-    for top in open_tops:
-        top.shape = (batch,)
-    absent[0].tops[0].shape = (batch, *image)
-    open_tops.remove(absent[0].tops[0])
-    try:
-        for step in others:
-            unknown = [value for value in dict.fromkeys(step.bottoms) if value in open_tops]
-            if unknown:
-                _settle(step, unknown, set_up, (batch, *image))
-                open_tops.difference_update(unknown)
-            set_up(step)
-        bind_params(others)
-    except (ShapeFault, GraphFault):
-        return False
-    return True
+class _Trial:
+    """One image size (C, H, W) tried on a net; told: the shapes that are known of the absent layers' tops."""
 
+    def __init__(
+        self, absent: Sequence[Step], set_up: Callable[[Step], None], image: Shape, told: Mapping[Value, Shape]
+    ):
+        self.set_up = set_up
+        self.image = max(_batch_size(step) for step in absent), *image
+        known = {absent[0].tops[0]: self.image, **told}
+        tops = [top for step in absent for top in step.tops]
+        for top in tops:
+            top.shape = known.get(top, self.image[:1])
+        self.roots = [top for top in tops if top not in known]  # what these are is to be found
+        self.open = set(self.roots)  # values without a shape yet
+        self.waiting: list[Step] = []  # layers that read nothing else
 
-def _settle(step: Step, unknown: Sequence[Value], set_up: Callable[[Step], None], image: Shape) -> None:
-    """Give the unknown bottoms of a layer the first shapes that it takes; the last ones tried where it takes none."""
-    known = [value.shape for value in step.bottoms if value not in unknown]
-    choices = list(dict.fromkeys(_choices(known, image)))
-    for shapes in itertools.product(choices, repeat=len(unknown)):
-        for value, shape in zip(unknown, shapes, strict=True):
-            value.shape = shape
-        with suppress(ShapeFault):
-            set_up(step)
-            return
+    def fits(self, layers: Sequence[Step]) -> bool:
+        """Whether all layers take what follows from the image; the absent layers' tops have their shapes then."""
+        try:
+            for step in layers:
+                unknown = [value in self.open for value in step.bottoms]
+                if all(unknown):
+                    self.waiting.append(step)
+                    self.open.update(step.tops)
+                elif any(unknown):
+                    self._settle(step)
+                else:
+                    self.set_up(step)
+            while self.waiting:
+                self._settle(self.waiting[-1])
+            bind_params(layers)
+        except (ShapeFault, GraphFault):
+            return False
+        return True
+
+    def _settle(self, step: Step) -> None:
+        """Find shapes of what a layer reads, which it takes, and what makes them; ShapeFault where there are none."""
+        roots, makers = self._sources(step)
+        known = [value.shape for value in step.bottoms if value not in self.open]
+        fault: ShapeFault | None = None
+        for shapes in itertools.product(dict.fromkeys(_choices(known, self.image)), repeat=len(roots)):
+            for value, shape in zip(roots, shapes, strict=True):
+                value.shape = shape
+            try:
+                for each in makers:
+                    self.set_up(each)
+            except ShapeFault as found:
+                fault = found
+            else:
+                self.waiting = [each for each in self.waiting if each not in makers]
+                self.open.difference_update(roots, *(each.tops for each in makers))
+                return
+        raise fault or ShapeFault("nothing fits")
+
+    def _sources(self, step: Step) -> tuple[list[Value], list[Step]]:
+        """(the roots that a layer depends on, the waiting layers between, in order, and itself)."""
+        makers, seen = {step}, list(step.bottoms)
+        for value in seen:
+            if value.producer in self.waiting and value.producer not in makers:
+                makers.add(value.producer)
+                seen.extend(value.producer.bottoms)
+        roots = [root for root in self.roots if root in self.open and root in seen]
+        return roots, sorted(makers, key=lambda each: each.index)
 
 
 def _choices(known: Sequence[Shape], image: Shape) -> Iterator[Shape]:

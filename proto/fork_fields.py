@@ -132,12 +132,6 @@ REFUSED = (
     ForkFields("TransformationParameter", "smooth_filtering max_smooth apply_probability", "MobileUnet", WITHOUT),
     ForkFields("TransformationParameter", "distortion_param mask_param noise_param", "MyCaffe", WITHOUT),
     ForkFields("TransformationParameter", "expansion_param", "MyCaffe", WITHOUT),
-    ForkFields(
-        "AnnotatedDataParameter",
-        "single_class seg_scales seg_resize_width seg_resize_height",
-        "MobileNet-YOLO",
-        "its labels for pixels, of a form that its nets do not tell, are not read",
-    ),
     ForkFields("ImageDataParameter", "new_dim bicubic", "channel pruning", "use new_height and new_width"),
     ForkFields("LayerParameter", "freeze_learning", "MyCaffe", "write param { lr_mult: 0 } for each learned array"),
     ForkFields("RecurrentParameter", "batch_first bidirectional", "MyCaffe", OTHER_FORM),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 
 from google.protobuf.message import Message
 
@@ -21,6 +22,8 @@ READ = ("source", "mean_file", "root_folder", "name_size_file", "label_map_file"
 class MissingFile(DataFault):
     """A file or folder is not there; where its path is relative, it says where that begins, which is what mostly went
     wrong."""
+
+    told: Sequence[tuple[int, ...]] = ()  # the shapes of the first tops that a data layer has all the same
 
     def __init__(self, path: str, what: str):
         self.path, self.relative = path, not os.path.isabs(path)

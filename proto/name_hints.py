@@ -59,7 +59,7 @@ _FORK_TYPES = {  # layer types that only a fork has, and that are not known here
     "MS-CNN": "WindowPedData",
     "FlowNet": "BlackAugmentation CustomData DataAugmentation Downsample FlowAugmentation FlowWarp "
     "GenerateAugmentationParameters Lpq Resample",
-    "MobileNet-YOLO": "AssistedExcitation LaneData SegmentationEvaluate",
+    "MobileNet-YOLO": "AssistedExcitation LaneData",
 }
 _FORK_OF = {name: fork for fork, names in _FORK_TYPES.items() for name in names.split()}
 

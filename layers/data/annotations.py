@@ -54,25 +54,36 @@ def parse(value: bytes, where: str):
 def project(rows: np.ndarray, window, emit=None) -> np.ndarray:
     """The rows (M, 8) as seen from a window (x1, y1, x2, y2) of the image, cut at its border; those of boxes that it
     does not overlap are left out, and those that do not meet `emit`, an EmitConstraint or None."""
-    corners, (x1, y1, x2, y2) = rows[:, CORNERS], window
-    seen = ((corners - np.array([x1, y1, x1, y1])) / np.array([x2 - x1, y2 - y1] * 2)).astype(np.float32)
-    inside = seen.clip(0, 1)
-    keep = area(np, inside) > 0
+    corners = rows[:, CORNERS]
+    seen = seen_from(corners, window).astype(np.float32)
+    cut = seen.clip(0, 1)
+    keep = area(np, cut) > 0
     if emit is not None and emit.emit_type == EmitConstraint.CENTER:
         centre = (seen[:, :2] + seen[:, 2:]) / 2
         keep &= ((centre >= 0) & (centre <= 1)).all(axis=1)
     elif emit is not None:
-        keep &= area(np, inside) > emit.emit_overlap * area(np, seen)
+        keep &= area(np, cut) > emit.emit_overlap * area(np, seen)
     projected = rows.copy()
-    projected[:, CORNERS] = inside
+    projected[:, CORNERS] = cut
     return projected[keep]
+
+
+def seen_from(corners: np.ndarray, window) -> np.ndarray:
+    """Corners (..., 4) in shares of a window (x1, y1, x2, y2) of what they were given in."""
+    x1, y1, x2, y2 = window
+    return (corners - np.array([x1, y1, x1, y1])) / np.array([x2 - x1, y2 - y1] * 2)
+
+
+def inside(corners: np.ndarray, box) -> np.ndarray:
+    """Corners (..., 4) in shares of what a box (x1, y1, x2, y2) is given in, from those in shares of the box."""
+    x1, y1, x2, y2 = box
+    return corners * np.array([x2 - x1, y2 - y1] * 2) + np.array([x1, y1, x1, y1])
 
 
 def put_into(rows: np.ndarray, box) -> np.ndarray:
     """The rows (N, 8) of an image that fills the box (x1, y1, x2, y2) of another: as seen in that one."""
-    x1, y1, x2, y2 = box
     placed = rows.copy()
-    placed[:, CORNERS] = placed[:, CORNERS] * np.array([x2 - x1, y2 - y1] * 2) + np.array([x1, y1, x1, y1])
+    placed[:, CORNERS] = inside(placed[:, CORNERS], box)
     return placed
 
 

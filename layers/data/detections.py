@@ -29,9 +29,14 @@ class ImageSize(NamedTuple):
 
 def read_label_map(path: str, field: str = "label_map_file", display: bool = False) -> dict[int, str]:
     """{label: name} of a LabelMap in prototxt form; display: the display_name, where there is one."""
+    return {item.label: (display and item.display_name) or item.name for item in parse_label_map(path, field).item}
+
+
+def parse_label_map(path: str, field: str = "label_map_file"):
+    """The LabelMap message of a file in prototxt form."""
     require_file(path, field)
     content, _ = text.parse(read_file(path, f"{field}: '{path}'").decode("utf-8", "replace"), messages.LabelMap, path)
-    return {item.label: (display and item.display_name) or item.name for item in content.item}
+    return content
 
 
 def read_sizes(path: str, field: str = "name_size_file") -> list[ImageSize]:

@@ -267,3 +267,66 @@ def test_a_net_is_sized_without_its_database():
         made = layer_class("AnnotatedData")(net.layer[0])
         assert made.setup([]) == [] and made.infer([]) == shapes and made.stream() is None
         made.close()
+
+
+LABELS = "item { name: 'sky' } item { name: 'car' label_id: 2 } item { name: 'van' label_id: 2 } item { label_id: 1 }"
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Scenes whose records have label images: 1 (a car) where it is bright, 3 in the first row."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "map").write_text(LABELS)
+    with create_database(str(tmp_path / "db"), "lmdb") as database:
+        for i in range(4):
+            image, box = scene(rng)
+            made = AnnotatedDatum.FromString(record(image, [box]))
+            labels = (image[:, :, :1] == BRIGHT).astype(np.uint8)
+            labels[0] = 3
+            made.type, made.datum.seg_label = AnnotatedDatum.BBOXandSeg, encode_image(labels, "png")
+            database.put(b"%d" % i, made.SerializeToString())
+    return tmp_path
+
+
+def segmented(folder, transform, fields, phase="TRAIN"):
+    text = f"""name: "d" type: "AnnotatedData" top: "data" top: "label" top: "maps" transform_param {{ {transform} }}
+        data_param {{ source: "{folder}/db" batch_size: 2 }}
+        annotated_data_param {{ label_map_file: "{folder}/map" {fields} }}"""
+    return layer(text, phase, 1)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_maps_of_labels_lie_where_the_labelled_pixels_do(labelled, change):
+    data = segmented(labelled, RESIZE + change, SAMPLER)
+    assert data.infer([])[2] == (2, 2, *data.infer([])[0][2:])
+    for images, _, maps in batches(data, 8):
+        for image, (first_row, cars) in zip(images, maps, strict=True):
+            bright = image.mean(axis=0) > image.mean(axis=0).min() + 90
+            assert cars.min() >= 0 and cars.max() <= 1.0001
+            assert ((cars > 0.5) != bright).mean() < 0.12 and (first_row > 0.5).mean() < 0.2
+    data.close()
+
+
+def test_maps_are_reduced_by_area_and_known_without_the_data(labelled):
+    whole = "resize_param { height: 48 width: 64 }"
+    fine, coarse = (
+        next(iter(batches(segmented(labelled, whole, fields, "TEST"), 1)))[2] for fields in ("", "seg_scales: 8")
+    )
+    assert coarse.shape == (2, 2, 6, 8)
+    assert np.allclose(coarse, fine.reshape(2, 2, 6, 8, 8, 8).mean(axis=(3, 5)), atol=1e-5)
+    only = next(iter(batches(segmented(labelled, whole, "single_class: true", "TEST"), 1)))[2]
+    assert only.shape == (2, 1, 48, 64) and np.allclose(255 * only[:, 0], fine[:, 1] + 3 * fine[:, 0], atol=1e-4)
+    spec = segmented(labelled, whole, "seg_resize_width: 5 seg_resize_height: 7").spec
+    spec.data_param.source = "gone"
+    sized = layer_class("AnnotatedData")(spec, 1)
+    sized.setup([])
+    assert sized.infer([])[2] == (2, 2, 7, 5)
+
+
+def test_a_record_without_a_label_image_has_no_maps(scenes, tmp_path):
+    (tmp_path / "map").write_text(LABELS)
+    with pytest.raises(DataFault, match="no label image"):
+        segmented(tmp_path, RESIZE, "").forward([])
+    (tmp_path / "map").write_text("item { name: 'car' label: 2 }")
+    with pytest.raises(SchemaFault, match="gives no label_id"):
+        segmented(tmp_path, RESIZE, "")

@@ -197,6 +197,24 @@ def test_mistakes():
         build("type: 'Yolov3DetectionOutput' bottom: 'a' top: 'y'", x.shape)
 
 
+@pytest.mark.independent("SegmentationEvaluate")
+def test_segmentation_evaluate_is_the_overlap_of_each_class():
+    scores, maps = np.zeros((2, 2, 2, 4)), np.zeros((2, 2, 2, 4))
+    scores[0, 0, 0], maps[0, 0, :, :2] = 0.9, 1  # 4 found, 4 true, 2 both
+    scores[1, 0], maps[1, 0] = 0.2, 0.2  # below
+    maps[1, 1, 0, 0] = 1
+    text = (
+        "type: 'SegmentationEvaluate' bottom: 'x' bottom: 'm' top: 'l' segmentation_evaluate_param { threshold: 0.3 }"
+    )
+    layer = build(text, scores.shape, maps.shape)
+    assert np.allclose(layer.forward([scores, maps])[0], [[[[2 / 6, 0]]]])
+    fine = maps.repeat(3, axis=2).repeat(2, axis=3)
+    layer = build(text, scores.shape, fine.shape)
+    assert np.allclose(layer.forward([scores, fine])[0], [[[[2 / 6, 0]]]])
+    with pytest.raises(ShapeFault, match="must be"):
+        build(text, scores.shape, (2, 3, 2, 4))
+
+
 @pytest.mark.independent("YoloSeg")
 def test_yolo_seg_weighs_the_pixels_of_rare_classes_more():
     x, wanted = normal(2, 2, 3, 3), np.zeros((2, 2, 3, 3))
