@@ -72,7 +72,7 @@ class BatchNorm(Layer):
             wanted = self.scaled or not use_global  # before scale, shift and ReLU
             there = not self.scaled and relu is None
             unit = y if there else be.affine(x, mean, scale, None) if wanted else None
-            self.saved = unit, scale, use_global, y.reshape(xs[0].shape) if relu is not None else None
+            self.saved = unit, scale, use_global, y if relu is not None else None
         return [y.reshape(xs[0].shape)]
 
     def _running(self):
@@ -95,20 +95,16 @@ class BatchNorm(Layer):
         return Affine(*(param.data for param in self.params[3:])) if self.scaled else None
 
     def backward(self, dys, need, relu=None):
-        unit, scale, use_global, y = self.saved
-        if relu is not None:
-            dys = [self.be.relu_backward(dys[0], y, relu)]
-        dy, zero = dys[0].reshape(-1, 1) if dys[0].ndim == 1 else dys[0], self.be.zeros(scale.shape)
+        (dy,), (unit, scale, use_global, y) = dys, self.saved
+        dy = dy.reshape(-1, 1) if dy.ndim == 1 else dy
         if self.scaled:
             gamma, beta = self.params[3:]
-            if gamma.grad is not None:
-                gamma.grad += (dy * unit).sum((0, *range(2, dy.ndim)))
-            if beta.grad is not None:
-                self.be.bias_backward(dy, beta.grad)
-            dy = self.be.affine(dy, zero, gamma.data, zero)
+            dy = self.be.affine_backward(dy, unit, gamma.data, gamma.grad, beta.grad, y, relu)
+        elif relu is not None:
+            dy = self.be.relu_backward(dy, y, relu)
         if not need[0]:
             return [None]
-        dx = self.be.affine(dy, zero, scale, zero) if use_global else self.be.normalize_backward(dy, unit, scale)
+        dx = self.be.affine(dy, None, scale, None) if use_global else self.be.normalize_backward(dy, unit, scale)
         return [dx.reshape(dys[0].shape)]
 
     def to_onnx(self, graph, xs):

@@ -104,16 +104,13 @@ class BN(Layer):
 
     def backward(self, dys, need):
         be, (x, mean, unit), (scale, shift, *_) = self.be, self.saved, self.params
-        zero, axes, n = be.zeros(unit.shape), (0, *range(2, x.ndim)), max(x.size // max(len(unit), 1), 1)
+        zero, n = be.zeros(unit.shape), max(x.size // max(len(unit), 1), 1)
         y = be.affine(x, mean, unit, zero)  # before scale and shift
         dy = be.zeros(x.shape) if dys[0] is None else dys[0]
-        if scale.grad is not None:
-            scale.grad += (dy * y).sum(axes).reshape(scale.shape)
-        if shift.grad is not None:
-            shift.grad += dy.sum(axes).reshape(shift.shape)
+        grads = [None if param.grad is None else param.grad.reshape(-1) for param in (scale, shift)]
+        dunit = be.affine_backward(dy, y, scale.data.reshape(-1), *grads)
         if not need[0]:
             return [None]
-        dunit = be.affine(dy, zero, scale.data.reshape(-1), zero)
         if not self.from_batch:
             return [be.affine(dunit, zero, unit, zero)]
         dx = be.normalize_backward(dunit, y, unit)

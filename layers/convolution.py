@@ -55,11 +55,9 @@ class Convolution(Layer):
         xs, ys = self.saved
         dxs = [None] * len(xs)
         for i, (x, dy) in enumerate(zip(xs, dys, strict=True)):
-            if dy is None:
-                continue
-            if relu is not None:
-                dy = self.be.relu_backward(dy, ys[i], relu)
-            dxs[i] = self._backward_one(x, dy, need[i])
+            if dy is not None:
+                dy = self._outputs_backward(dy, None if relu is None else ys[i], relu)
+                dxs[i] = self._backward_one(x, dy, need[i])
         return dxs
 
     def to_onnx(self, graph, xs):
@@ -103,11 +101,9 @@ class Convolution(Layer):
         return y if self.axis == 1 else y.reshape(*x.shape[: self.axis], *y.shape[1:])
 
     def _backward_one(self, x, dy, need):
-        """dx if needed; adds to the params' gradients."""
-        images, dy = self._images(x), self._images(dy)
-        self._bias_backward(dy)
+        """dx if needed; adds to the weights' gradient."""
         weight = self.params[0]
-        dx = self.be.conv_backward(images, dy, weight.data, self.geometry, weight.grad, need)
+        dx = self.be.conv_backward(self._images(x), dy, weight.data, self.geometry, weight.grad, need)
         return dx if dx is None or self.axis == 1 else dx.reshape(x.shape)
 
     # Helpers of both.
@@ -119,9 +115,14 @@ class Convolution(Layer):
             return weight, *(affine or (None, bias))
         return weight, *composed(self.be, Affine(None, bias), affine)
 
-    def _bias_backward(self, dy):
-        if len(self.params) > 1 and self.params[1].grad is not None:
-            self.be.bias_backward(dy, self.params[1].grad)
+    def _outputs_backward(self, dy, y, relu):
+        """The gradient (N, outputs, spatial...) before bias and ReLU; adds to the bias's gradient."""
+        dy, dbias = self._images(dy), self.params[1].grad if len(self.params) > 1 else None
+        if relu is not None:
+            return self.be.affine_backward(dy, None, None, None, dbias, self._images(y), relu)
+        if dbias is not None:
+            self.be.bias_backward(dy, dbias)
+        return dy
 
     def _images(self, x):
         """(N, channels, spatial...): all axes before the channels are one batch."""

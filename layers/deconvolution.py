@@ -53,8 +53,7 @@ class Deconvolution(Convolution):
         return y.reshape(top_shape)
 
     def _backward_one(self, x, dy, need):
-        images, dy = self._images(x), self._images(dy)
-        self._bias_backward(dy)
+        images = self._images(x)
         if self.params[0].grad is not None:
             self.be.conv_backward_weights(dy, images, self.geometry, self.params[0].grad)
         if not need:

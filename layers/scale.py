@@ -55,6 +55,10 @@ class Scale(SpanLayer):
 
     def backward(self, dys, need, relu=None):
         (dy,), (x, scale, y), bias = dys, self.saved, self._bias()
+        if self.is_affine:
+            dscale, dshift = self.params[0].grad, bias.grad if bias else None
+            dx = self.be.affine_backward(dy, x, scale, dscale, dshift, y, relu)
+            return [dx if need[0] else None]
         if relu is not None:
             dy = self.be.relu_backward(dy, y, relu)
         if bias and bias.grad is not None:

@@ -152,7 +152,13 @@ def test_elementwise_norms_and_losses(shape, slope, seed):
         y = be.softmax_forward(x, 1)
         prob, loss, valid = be.softmax_loss_forward(x, labels, 1, 255)
         mean, variance = be.moments(x)
+        dscale, dshift = variance.copy(), mean.copy()
         return [
+            be.affine_backward(dy, x, mean, dscale, dshift, y, slope),
+            dscale,
+            dshift,
+            be.affine_backward(dy, None, None, None, None, x, 0.0),
+            be.normalize_backward(dy, be.affine(x, mean, variance, None), variance),
             be.relu_forward(x, slope),
             be.relu_backward(dy, x, slope),
             be.sigmoid(x),

@@ -64,6 +64,22 @@ class Norm(Protocol):
         relu: the slope of a ReLU to apply to it, or an array of slopes, (C,) or one for all.
         """
 
+    def affine_backward(
+        self,
+        dy: Array,
+        x: Array | None,
+        scale: Array | None,
+        dscale: Array | None,
+        dshift: Array | None,
+        y: Array | None = None,
+        relu: float | None = None,
+    ) -> Array:
+        """dx of y = relu(scale * x + shift), in the shape of dy (N, C, ...); adds to dscale and dshift, (C,) each.
+
+        None: no scale, no such gradient, no ReLU.  relu: the slope of the ReLU, 0 or more, with which y is needed; x is
+        needed for dscale alone.
+        """
+
     def compose_affine(self, first: Sequence[Array | None], then: Sequence[Array | None]) -> tuple[Array, Array]:
         """(scale, shift), (C,) each, of the map that is `first` and `then` the other: both (scale, shift), (C,) each or
         None for what changes nothing (one of all four at least is an array)."""

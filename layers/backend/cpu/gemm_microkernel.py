@@ -276,3 +276,12 @@ def sum_of(x, start, n):
     for i in range(np.uint64(start), np.uint64(start + n)):
         total += x[i]
     return total
+
+
+@inner_kernel_of_sums
+def dot_of(a, ia, b, ib, n):
+    """a[ia] * b[ib] + ... of n elements."""
+    total = np.float32(0)
+    for i in range(np.uint64(n)):
+        total += a[np.uint64(ia) + i] * b[np.uint64(ib) + i]
+    return total

@@ -8,14 +8,18 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.accepts import floats
 from demitasse.layers.backend.cpu.axes import axes_along, by_channel
-from demitasse.layers.backend.cpu.jit import exact_kernel, inner_kernel, kernel
+from demitasse.layers.backend.cpu.gemm_microkernel import dot_of, sum_of
+from demitasse.layers.backend.cpu.jit import exact_kernel, inner_kernel, inner_kernel_of_sums, kernel
 from demitasse.layers.backend.cpu.operands import Outputs
+from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 from demitasse.layers.backend.dispatch import takes
 
 GRAIN = 1 << 16  # elements of an affine map's job
 PIXELS = 512  # of a job of LRN
+RUN = 1 << 12  # elements that are added up in float32, and stay in the innermost cache; runs are added up in float64
+NONE = np.empty(0, np.float32)
 
 
 @takes(lambda x, centre, scale, shift, relu=None: floats(x) and x.size > 0)
@@ -43,6 +47,122 @@ def _affine(state, x, centre, outputs, y, area):
             for i in range(np.uint64(plane * area), np.uint64((plane + 1) * area)):
                 value = (x[i] - minus) * factor + plus
                 y[i] = value if value > 0 else value * below + np.float32(0)
+
+
+def _or_none(x):
+    """A flat array for kernels, empty where there is none."""
+    return NONE if x is None else x.reshape(-1)
+
+
+@takes(
+    lambda dy, x, scale, dscale, dshift, y=None, relu=None: (
+        dy.size > 0 and floats(*[each for each in (dy, x, scale, dscale, dshift, y) if each is not None])
+    )
+)
+def affine_backward(be, dy, x, scale, dscale, dshift, y=None, relu=None):
+    dx, slope = be.empty(dy.shape), np.float32(1 if relu is None else relu)
+    sums = _or_none(dscale), _or_none(dshift)
+    arrays = dy.reshape(-1), *map(_or_none, (x if dscale is not None else None, y, scale)), slope, dx.reshape(-1)
+    be.pool.run(_affine_backward, 1, *arrays, *sums, axes_along(dy.shape, 1))
+    return dx
+
+
+@kernel
+def _affine_backward(state, dy, x, y, scale, slope, dx, dscale, dshift, axes):
+    """dx = scale * dy of y = relu(scale * x + shift), after the ReLU's own gradient, whose sum is added to dshift, and
+    to dscale times x.  What is empty is not there.  A job is a channel."""
+    me, (outer, channels, area) = enter(state), axes
+    for c in work(state, me, 0, channels):
+        factor = scale[c] if scale.size > 0 else np.float32(1)
+        with_x = total = 0.0
+        for image in range(outer):
+            plane = (image * channels + c) * area
+            for start in range(plane, plane + area, RUN):
+                n = min(RUN, plane + area - start)
+                _rectify(dy, y, start, n, slope, dx)
+                if dscale.size > 0:
+                    with_x += dot_of(dx, start, x, start, n)
+                if dshift.size > 0:
+                    total += sum_of(dx, start, n)
+                if scale.size > 0:
+                    for i in range(np.uint64(start), np.uint64(start + n)):
+                        dx[i] *= factor
+        if dscale.size > 0:
+            dscale[c] += np.float32(with_x)
+        if dshift.size > 0:
+            dshift[c] += np.float32(total)
+
+
+@inner_kernel
+def _rectify(dy, y, start, n, slope, dx):
+    """dx = dy where y > 0 or there is no y, slope * dy elsewhere."""
+    if y.size == 0:
+        copy(dy, start, dx, start, n)
+        return
+    for i in range(np.uint64(start), np.uint64(start + n)):
+        value = dy[i]
+        dx[i] = value if y[i] > 0 else value * slope
+
+
+@inner_kernel_of_sums
+def _sum_of_squares(x, centre, start, n):
+    """(x[start] - centre)^2 + ... of n elements."""
+    total = np.float32(0)
+    for i in range(np.uint64(start), np.uint64(start + n)):
+        total += (x[i] - centre) * (x[i] - centre)
+    return total
+
+
+@takes(lambda x: floats(x) and x.size > 0)
+def moments(be, x):
+    mean, variance = be.empty(x.shape[1]), be.empty(x.shape[1])
+    be.pool.run(_moments, 1, x.reshape(-1), mean, variance, axes_along(x.shape, 1))
+    return mean, variance
+
+
+@kernel
+def _moments(state, x, mean, variance, axes):
+    """A job is a channel, which is gone through twice."""
+    me, (outer, channels, area) = enter(state), axes
+    for c in work(state, me, 0, channels):
+        total = squares = 0.0
+        for image in range(outer):
+            plane = (image * channels + c) * area
+            for start in range(plane, plane + area, RUN):
+                total += sum_of(x, start, min(RUN, plane + area - start))
+        mean[c] = np.float32(total / (outer * area))
+        for image in range(outer):
+            plane = (image * channels + c) * area
+            for start in range(plane, plane + area, RUN):
+                squares += _sum_of_squares(x, mean[c], start, min(RUN, plane + area - start))
+        variance[c] = np.float32(squares / (outer * area))
+
+
+@takes(lambda dy, y, scale: floats(dy, y, scale) and dy.size > 0)
+def normalize_backward(be, dy, y, scale):
+    dx = be.empty(dy.shape)
+    arrays = dy.reshape(-1), y.reshape(-1), scale.reshape(-1), dx.reshape(-1)
+    be.pool.run(_normalize_backward, 1, *arrays, axes_along(dy.shape, 1))
+    return dx
+
+
+@kernel
+def _normalize_backward(state, dy, y, scale, dx, axes):
+    """dx = scale * (dy - the mean of dy - y * the mean of dy * y).  A job is a channel."""
+    me, (outer, channels, area) = enter(state), axes
+    for c in work(state, me, 0, channels):
+        total = with_y = 0.0
+        for image in range(outer):
+            plane = (image * channels + c) * area
+            for start in range(plane, plane + area, RUN):
+                n = min(RUN, plane + area - start)
+                total += sum_of(dy, start, n)
+                with_y += dot_of(dy, start, y, start, n)
+        mean, slope = np.float32(total / (outer * area)), np.float32(with_y / (outer * area))
+        for image in range(outer):
+            plane = (image * channels + c) * area
+            for i in range(np.uint64(plane), np.uint64(plane + area)):
+                dx[i] = (dy[i] - y[i] * slope - mean) * scale[c]
 
 
 def _pair(channels, scale, shift):

@@ -11,6 +11,15 @@ def affine(be, x, centre, scale, shift, relu=None):
     return rectified(be, y if shift is None else y + per_channel(shift, y), relu)
 
 
+def affine_backward(be, dy, x, scale, dscale, dshift, y=None, relu=None):
+    dy = dy if relu is None else be.relu_backward(dy, y, relu)
+    if dscale is not None:
+        dscale += (dy * x).sum((0, *range(2, dy.ndim)))
+    if dshift is not None:
+        be.bias_backward(dy, dshift)
+    return dy if scale is None else be.affine(dy, None, scale, None)
+
+
 def compose_affine(be, first, then):
     (scale, shift), (later_scale, later_shift) = (
         (1 if scale is None else scale, 0 if shift is None else shift) for scale, shift in (first, then)
