@@ -10,6 +10,11 @@ from demitasse.layers.backend.cpu.allocator import current, unrecorded
 from demitasse.layers.backend.cpu.axes import by_channel
 from demitasse.layers.backend.cpu.conv import polyphase, repeated_rows
 from demitasse.layers.backend.cpu.conv.algorithm import TILES, ConvPlan, conv_plan, group_shape, tile_size
+from demitasse.layers.backend.cpu.conv.depthwise_backward import (
+    depthwise_backward_data,
+    depthwise_backward_weights,
+    is_depthwise,
+)
 from demitasse.layers.backend.cpu.conv.direct_backward import (
     direct_backward_data,
     direct_backward_data_diagonal,
@@ -76,7 +81,9 @@ def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=Fal
         for part_dy, part_w, _, part_dx in _groups(geom, dy, w, None, dx):
             winograd_backward_data(be, piece, TILES[r][-1], part_dy, part_w, part_dx)
         return dx
-    direct_backward_data(be, ConvShape.of(dx.shape, k, geom, dy.shape[2:]), dy, w, outputs, dx)
+    shape = ConvShape.of(dx.shape, k, geom, dy.shape[2:])
+    run = depthwise_backward_data if is_depthwise(shape) else direct_backward_data
+    run(be, shape, dy, w, outputs, dx)
     return dx
 
 
@@ -93,7 +100,9 @@ def conv_backward_weights(be, x, dy, geom, dw):
         for part_x, part_dw, _, part_dy in _groups(geom, x, dw, None, dy):
             winograd_backward_weights(be, piece, plan.tile, part_x, part_dy, part_dw)
     else:
-        direct_backward_weights(be, ConvShape.of(x.shape, k, geom, plan.out), x, dy, dw)
+        shape = ConvShape.of(x.shape, k, geom, plan.out)
+        run = depthwise_backward_weights if is_depthwise(shape) else direct_backward_weights
+        run(be, shape, x, dy, dw)
 
 
 def is_diagonal(be, w):

@@ -129,16 +129,18 @@ def _line_sizes(shape):
 
 @kernel
 def _backward_data_diagonal(state, scratch, dy, w, outputs, dx, shape):
-    """_backward_data where only w[i, i] is nonzero: each channel alone, line by line of dx."""
+    """_backward_data where only w[i, i] is nonzero, or there is one kernel for each channel: each channel alone, line
+    by line of dx."""
     me = enter(state)
     channels, taps_y, taps_x, area = shape.c_in, shape.kernel_y, shape.kernel_x, shape.height * shape.width
+    step = channels + 1 if shape.group == 1 else 1  # kernels from one channel's to the next one's
     wide, line_floats = _line_sizes(shape)
     kernel_lines, line = scratch[me][: taps_y * wide], scratch[me][taps_y * wide : taps_y * wide + line_floats]
     fill(kernel_lines, 0, kernel_lines.size, np.float32(0))
     for job in work(state, me, 0, shape.images * channels):
         c, plane = job % channels, job * area
         for tap in range(taps_y):
-            copy(w, ((c * channels + c) * taps_y + tap) * taps_x, kernel_lines, tap * wide, taps_x)
+            copy(w, (c * step * taps_y + tap) * taps_x, kernel_lines, tap * wide, taps_x)
         for y in range(shape.height):
             fill(line, 0, line.size, np.float32(0))
             top = y + shape.pad_y
@@ -154,7 +156,7 @@ def _backward_data_diagonal(state, scratch, dy, w, outputs, dx, shape):
 
 
 def direct_backward_data_diagonal(be, shape: ConvShape, dy, w, outputs: Outputs, dx) -> None:
-    """direct_backward_data where only w[i, i] is nonzero and group and dilation are 1."""
+    """direct_backward_data without dilation, where the group is 1 and only w[i, i] nonzero, or each channel is one."""
     wide, line_floats = _line_sizes.py_func(shape)
     arrays = dy.reshape(-1), w.reshape(-1), outputs, dx.reshape(-1)
     be.pool.run(_backward_data_diagonal, 1, *arrays, shape, scratch=shape.kernel_y * wide + line_floats)
