@@ -47,7 +47,8 @@ def _tiles_along(size, tile):
 
 
 class WeightsPlan(NamedTuple):
-    """A band is some tile rows of an image, a job some blocks of 16 outputs, and one frequency if there are bands."""
+    """A band is some tile rows, counted through all images; a job some blocks of 16 outputs, and one frequency if there
+    are several bands."""
 
     shape: ConvShape
     m: tuple[int, ...]  # their lengths: see Tile
@@ -96,30 +97,29 @@ def _backward_weights(state, scratch, x, dy, dw, plan, u, d, v):
     my_u = my_part[freqs * layout.part_plane :] if plan.one_band else u
     parts = (k_blocks + plan.job_blocks - 1) // plan.job_blocks
     superstep = -1
-    for image in range(shape.images):
-        for band in range(0, tiles_y, plan.band_rows):
-            band_end = min(band + plan.band_rows, tiles_y)
-            tiles = (band_end - band) * tiles_x
-            superstep += 1
-            for job in work(state, me, superstep, k_blocks + c_blocks):  # transforms, 16 channels at a time
-                if job < c_blocks:
-                    _inputs_job(x, image, job, band, band_end, plan, my_part, my_lines, v)
-                else:
-                    _gradients_job(dy, image, job - c_blocks, band, band_end, plan, my_part, my_lines, d)
-            superstep += 1
-            for job in work(state, me, superstep, parts if plan.one_band else parts * freqs):  # products
-                if plan.one_band:
-                    first = job * plan.job_blocks
-                    last = min(first + plan.job_blocks, k_blocks)
-                    for f in range(freqs):
-                        _multiply_weights(d, v, f, first, last, tiles, plan, my_u, False)
-                    for k in range(first * 16, min(last * 16, shape.k_out)):
-                        spectrum = Matrix(my_u, (k - first * 16) * layout.c_ld, layout.u_plane)
-                        add_kernel_gradients(spectrum, shape.c_in, dw, k * shape.c_in * taps, my_lines, tile)
-                else:
-                    f, first = job // parts, job % parts * plan.job_blocks
-                    last = min(first + plan.job_blocks, k_blocks)
-                    _multiply_weights(d, v, f, first, last, tiles, plan, my_u, superstep > 1)
+    for band in range(0, shape.images * tiles_y, plan.band_rows):
+        band_end = min(band + plan.band_rows, shape.images * tiles_y)
+        tiles = (band_end - band) * tiles_x
+        superstep += 1
+        for job in work(state, me, superstep, k_blocks + c_blocks):  # transforms, 16 channels at a time
+            if job < c_blocks:
+                _inputs_job(x, job, band, band_end, plan, my_part, my_lines, v)
+            else:
+                _gradients_job(dy, job - c_blocks, band, band_end, plan, my_part, my_lines, d)
+        superstep += 1
+        for job in work(state, me, superstep, parts if plan.one_band else parts * freqs):  # products
+            if plan.one_band:
+                first = job * plan.job_blocks
+                last = min(first + plan.job_blocks, k_blocks)
+                for f in range(freqs):
+                    _multiply_weights(d, v, f, first, last, tiles, plan, my_u, False)
+                for k in range(first * 16, min(last * 16, shape.k_out)):
+                    spectrum = Matrix(my_u, (k - first * 16) * layout.c_ld, layout.u_plane)
+                    add_kernel_gradients(spectrum, shape.c_in, dw, k * shape.c_in * taps, my_lines, tile)
+            else:
+                f, first = job // parts, job % parts * plan.job_blocks
+                last = min(first + plan.job_blocks, k_blocks)
+                _multiply_weights(d, v, f, first, last, tiles, plan, my_u, superstep > 1)
     if not plan.one_band:
         superstep += 1
         for k in work(state, me, superstep, shape.k_out):
@@ -128,32 +128,34 @@ def _backward_weights(state, scratch, x, dy, dw, plan, u, d, v):
 
 
 @inner_kernel
-def _inputs_job(x, image, block, band, band_end, plan, part, lines, v):
+def _inputs_job(x, block, band, band_end, plan, part, lines, v):
     """V of 16 channels and the tile rows of a band."""
     shape, layout, tile = plan.shape, _weights_layout(plan), Tile(plan.m, plan.r)
-    tiles_x, m, area = _tiles_along(shape.out_w, tile), len(tile.m), shape.height * shape.width
-    channels = min(16, shape.c_in - block * 16)
+    tiles_y, tiles_x = _tiles_along(shape.out_h, tile), _tiles_along(shape.out_w, tile)
+    channels, area = min(16, shape.c_in - block * 16), shape.height * shape.width
     for i in range(channels):
-        plane = Plane(x, (image * shape.c_in + block * 16 + i) * area, shape.height, shape.width)
         for row in range(band, band_end):
+            start = (row // tiles_y * shape.c_in + block * 16 + i) * area
+            plane, top = Plane(x, start, shape.height, shape.width), row % tiles_y * len(tile.m) - shape.pad_y
             spectrum = Matrix(part, i * plan.ld + (row - band) * tiles_x, layout.part_plane)
-            transform_inputs(plane, row * m - shape.pad_y, -shape.pad_x, tiles_x, spectrum, lines, tile)
+            transform_inputs(plane, top, -shape.pad_x, tiles_x, spectrum, lines, tile)
     for f in range(side_of(tile) * side_of(tile)):
         out = Matrix(v, f * layout.v_plane + block * 16, layout.c_ld)
         transpose(Matrix(part, f * layout.part_plane, plan.ld), channels, (band_end - band) * tiles_x, out, 16)
 
 
 @inner_kernel
-def _gradients_job(dy, image, block, band, band_end, plan, part, lines, d):
+def _gradients_job(dy, block, band, band_end, plan, part, lines, d):
     """dM of 16 outputs and the tile rows of a band."""
     shape, layout, tile = plan.shape, _weights_layout(plan), Tile(plan.m, plan.r)
-    tiles_x, area = _tiles_along(shape.out_w, tile), shape.out_h * shape.out_w
-    channels = min(16, shape.k_out - block * 16)
+    tiles_y, tiles_x = _tiles_along(shape.out_h, tile), _tiles_along(shape.out_w, tile)
+    channels, area = min(16, shape.k_out - block * 16), shape.out_h * shape.out_w
     for i in range(channels):
-        plane = Plane(dy, (image * shape.k_out + block * 16 + i) * area, shape.out_h, shape.out_w)
         for row in range(band, band_end):
+            start = (row // tiles_y * shape.k_out + block * 16 + i) * area
+            plane = Plane(dy, start, shape.out_h, shape.out_w)
             spectrum = Matrix(part, i * plan.ld + (row - band) * tiles_x, layout.part_plane)
-            transform_gradients(plane, row * len(tile.m), tiles_x, spectrum, lines, tile)
+            transform_gradients(plane, row % tiles_y * len(tile.m), tiles_x, spectrum, lines, tile)
     for f in range(side_of(tile) * side_of(tile)):
         out = Matrix(d, f * layout.d_plane + block * 16 * plan.ld, 16)
         transpose(Matrix(part, f * layout.part_plane, plan.ld), channels, (band_end - band) * tiles_x, out, 16)
@@ -173,18 +175,18 @@ def _multiply_weights(d, v, f, first, last, tiles, plan, u, add):
 def _weights_launch(shape: ConvShape, m: int) -> Launch:
     r = shape.kernel_y
     freqs = (m + r - 1) ** 2
-    tiles_y, tiles_x = -(-shape.out_h // m), -(-shape.out_w // m)
+    tile_rows, tiles_x = shape.images * -(-shape.out_h // m), -(-shape.out_w // m)
     k_blocks, c_ld = -(-shape.k_out // 16), -(-shape.c_in // 16) * 16 + SKEW
-    budget = BUDGET if tiles_y * tiles_x > 256 else 1 << 30
-    rows = band_size(tiles_y, freqs * (shape.c_in + shape.k_out) * tiles_x, budget)
-    bands, ld = -(-tiles_y // rows), padded(rows * tiles_x)
-    one_band = shape.images * bands == 1
+    budget = BUDGET if tile_rows * tiles_x > 256 else 1 << 30
+    rows = band_size(tile_rows, freqs * (shape.c_in + shape.k_out) * tiles_x, budget)
+    bands, ld = -(-tile_rows // rows), padded(rows * tiles_x)
+    one_band = bands == 1
     job_blocks = 1 if one_band else min(k_blocks, 4)
     plan = WeightsPlan(shape, (0,) * m, (0,) * r, rows, job_blocks, ld, one_band)
     u = freqs * ((job_blocks if one_band else k_blocks) * 16 * c_ld + SKEW)
     workspaces = 0 if one_band else u, freqs * (k_blocks * ld * 16 + SKEW), freqs * (ld * c_ld + SKEW)
     scratch = LINES + freqs * (16 * ld + SKEW) + (u if one_band else 0)
-    return Launch(Packed(plan), 2 * shape.images * bands + 1, workspaces, scratch)
+    return Launch(Packed(plan), 2 * bands + 1, workspaces, scratch)
 
 
 def winograd_backward_weights(be, shape: ConvShape, m: int, x, dy, dw) -> None:
