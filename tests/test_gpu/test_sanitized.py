@@ -13,7 +13,17 @@ from tests.test_gpu.shim import COMPILER
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {
     "sweep": ["-m", "tests.test_gpu.sweep", "--few"],
-    "kernels": ["-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "tests/test_gpu/test_kernels.py"],
+    "kernels": [
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "0",
+        "-p",
+        "no:cacheprovider",
+        "tests/test_gpu/test_kernels.py",
+        "tests/test_gpu/test_reductions.py",
+    ],
 }
 
 
