@@ -42,6 +42,8 @@ def check_filler(filler, shape: Sequence[int]) -> None:
         raise SchemaFault(f"filler 'gaussian' has std {filler.std:g}: it must not be negative")
     if filler.type == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
         raise ShapeFault(f"filler 'bilinear' needs a 4-D array with a square kernel, not shape {tuple(shape)}")
+    if filler.type == "diagonal" and len(shape) < 2:
+        raise ShapeFault(f"filler 'diagonal' needs an array of outputs and channels, not shape {tuple(shape)}")
 
 
 def _constant(shape, filler, rng, dtype):
@@ -95,6 +97,15 @@ def diagonal_bilinear(shape: Sequence[int]) -> np.ndarray:
     return weights
 
 
+def _diagonal(shape, filler, rng, dtype):
+    """FlowNet's: output i sees the mean of channel i's window, times its diag_val, or 1."""
+    values = np.zeros(shape, dtype)
+    for i in range(min(shape[:2])):
+        given = filler.diag_val[i] if i < len(filler.diag_val) else 1
+        values[i, i] = given / math.prod(shape[2:])
+    return values
+
+
 _FILLERS = {
     "constant": _constant,
     "uniform": _uniform,
@@ -103,6 +114,7 @@ _FILLERS = {
     "msra": _msra,
     "bilinear": _bilinear,
     "positive_unitball": _positive_unitball,
+    "diagonal": _diagonal,
 }
 
 

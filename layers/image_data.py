@@ -1,6 +1,7 @@
 """ImageData: images named in a text file, a line "path label" each.
 
-With label_dim (HashNet) a line has so many labels, which may be real numbers.
+With label_dim (HashNet) a line has so many labels, which may be real numbers.  With a single top (FlowNet) a line may
+be the path alone.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import numpy as np
 
 from demitasse.layers.data.feed import FeedLayer
 from demitasse.layers.data.images import read_image, resize
-from demitasse.layers.data.listing import ListedSource, read_labelled, told_image_shape
+from demitasse.layers.data.listing import ListedSource, read_labelled, read_names, told_image_shape
 from demitasse.layers.data.transform import Transformer
 from demitasse.proto.errors import SchemaFault
 
@@ -34,10 +35,11 @@ class LabelledImages(ListedSource):
 
 
 class ImageData(FeedLayer):
-    """Image files and labels of a list: tops (N, C, H, W) and (N,), or (N, label_dim) where that is above 1."""
+    """Image files and, if wanted, labels of a list: tops (N, C, H, W) and (N,), or (N, label_dim) where that is above
+    1."""
 
     type = "ImageData"
-    tops = (2, 2)
+    tops = (1, 2)
 
     def told_shapes(self):
         fields = self.spec.image_data_param
@@ -48,7 +50,16 @@ class ImageData(FeedLayer):
         fields, transform = self.spec.image_data_param, Transformer(self.spec.transform_param, self.train)
         if not fields.label_dim:
             raise SchemaFault("image_data_param: label_dim 0: a line has a label at least, whoever reads it")
-        entries = read_labelled(fields.source, "image_data_param: source", fields.label_dim)
+        if len(self.spec.top) == 1:
+            entries = read_names(fields.source, "image_data_param: source", "an image: its path")
+        else:
+            entries = read_labelled(fields.source, "image_data_param: source", fields.label_dim)
         if fields.pair_size > len(entries):
             raise SchemaFault(f"image_data_param: pair_size {fields.pair_size} is more than the {len(entries)} lines")
         return LabelledImages(fields, "image_data_param", entries, transform), fields.batch_size, fields.rand_skip
+
+    def infer(self, shapes):
+        return super().infer(shapes)[: len(self.spec.top)]
+
+    def forward(self, xs):
+        return super().forward(xs)[: len(self.spec.top)]

@@ -58,7 +58,7 @@ HOST_LAYERS = set(
     (
         "database_data annotated_data detection_data eval_data image_data image_labelmap_data image_seg_data "
         "instance_data hdf5_data hdf5_output memory_data dummy_data tokenized_data window_data "
-        "dense_image_data video_data voxel_data mat_write python layer fillers __init__"
+        "dense_image_data video_data voxel_data mat_write flo_data flo_writer python layer fillers __init__"
     ).split()
 )
 

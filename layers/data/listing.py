@@ -40,6 +40,15 @@ def read_lines(path: str, field: str, what: str = IMAGE_LINE) -> Iterator[tuple[
         raise DataFault(f"{field}: '{path}' has no lines; write, a line each, {what}")
 
 
+def read_names(path: str, field: str, what: str) -> list[Entry]:
+    """Lines "path", or "path label", whose whole number is passed over."""
+    entries = []
+    for number, line in read_lines(path, field, what):
+        name, *last = line.rsplit(None, 1)
+        entries.append(Entry(name if last and last[0].isdigit() else line, 0, number))
+    return entries
+
+
 def read_labelled(path: str, field: str, labels: int = 1) -> list[Entry]:
     """Lines "path label": the label is the last word, so that paths may hold spaces; or the last `labels` words, which
     may be real numbers.

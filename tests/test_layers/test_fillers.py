@@ -74,6 +74,7 @@ def test_the_4x4_bilinear_kernel():
         ("type: 'xavier' sparse: 3", (2, 3), "only 'gaussian'"),
         ("type: 'bilinear'", (2, 3), "4-D"),
         ("type: 'bilinear'", (2, 3, 4, 5), "square kernel"),
+        ("type: 'diagonal'", (2,), "outputs and channels"),
     ],
 )
 def test_what_cannot_be_filled_is_said(text, shape, words):
@@ -85,3 +86,8 @@ def test_msra_knows_of_the_slope_that_follows():
     filler = FillerParameter(type="msra", alpha=0.5)
     plain, sloped = (fill((200, 50), each, np.random.default_rng(0)) for each in (FillerParameter(type="msra"), filler))
     np.testing.assert_allclose(sloped, plain / np.sqrt(1.25), rtol=1e-6)
+
+
+def test_a_diagonal_filler_keeps_channels_apart():
+    values = filled("type: 'diagonal' diag_val: 3", 2, 3, 1, 2)
+    assert values.tolist() == [[[[1.5, 1.5]], [[0, 0]], [[0, 0]]], [[[0, 0]], [[0.5, 0.5]], [[0, 0]]]]

@@ -34,6 +34,8 @@ def net_of(specimen):
 UNTRANSLATED = {
     "contrastive_loss.prototxt: matches": "which pairs match",
     "detection_output.prototxt: polygons": "use_polygon",
+    "l1_loss.prototxt: lengths": "l1_loss_param",
+    "l1_loss.prototxt: plateau": "l1_loss_param",
 }
 
 
