@@ -256,3 +256,30 @@ def test_boxes_become_a_map_of_classes():
         build(text.format("non_exclusive: true"), rows.shape, shape)
     with pytest.raises(ShapeFault, match=r"\(1, 1, M, 8\) and"):
         build(text.format(""), (1, 1, 3, 7), shape)
+
+
+@pytest.mark.independent("MultiLabelLoss", "MultiLabelAccuracy")
+def test_several_labels_an_image_of_which_some_are_not_known():
+    x, label = normal(3, 5), np.random.default_rng(2).integers(-1, 2, (3, 5)).astype(float)
+    expected, counts = 0.0, dict.fromkeys(itertools.product((True, False), repeat=2), 0)
+    for score, said in zip(x.flat, label.flat, strict=True):
+        if said:
+            p = 1 / (1 + np.exp(-score))
+            expected -= np.log(p if said > 0 else 1 - p)
+            counts[said > 0, score >= 0] += 1
+    loss, prob = build("type: 'MultiLabelLoss' bottom: 'x' bottom: 'l' top: 'y' top: 'p'", x.shape, x.shape).forward(
+        [x, label]
+    )
+    np.testing.assert_allclose(loss, expected / 3)
+    np.testing.assert_allclose(prob, 1 / (1 + np.exp(-x)))
+    (shares,) = build("type: 'MultiLabelAccuracy' bottom: 'x' bottom: 'l' top: 'y'", x.shape, x.shape).forward(
+        [x, label]
+    )
+    tp, fn, fp, tn = (counts[key] for key in itertools.product((True, False), repeat=2))
+    recall, specificity, precision = tp / (tp + fn), tn / (tn + fp), tp / (tp + fp)
+    expected = [recall, specificity, 2 / (1 / recall + 1 / specificity), precision, 2 * tp / (2 * tp + fp + fn)]
+    np.testing.assert_allclose(shares.reshape(5), expected)
+    (nothing,) = build("type: 'MultiLabelAccuracy' bottom: 'x' bottom: 'l' top: 'y'", (2, 3), (2, 3)).forward(
+        [np.ones((2, 3)), np.zeros((2, 3))]
+    )
+    assert not nothing.any()

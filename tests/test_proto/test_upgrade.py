@@ -167,7 +167,7 @@ def test_every_v1_type_has_todays_name():
         "Softmax SoftmaxWithLoss Split Slice TanH WindowData Threshold "
         "BN ColinearConvolution Crop DenseImageData ImageSegData Interp MatWrite MultiStageMeanfield Padding "
         "SegAccuracy Upsample VideoData VideoSegmentationData VideoWithVoxelTruthData "
-        "K1_EuclideanLoss K2_EuclideanLoss Local".split()
+        "K1_EuclideanLoss K2_EuclideanLoss Local MultiLabelLoss MultiLabelAccuracy".split()
     )
 
 
