@@ -29,6 +29,10 @@ class Convolution(Layer):
     def fuses_affine(self):
         return self.axis == 1
 
+    @property
+    def fuses_residual(self):
+        return self.axis == 1
+
     def setup(self, shapes):
         param = self.spec.convolution_param
         self.axis = axis_index(param.axis, shapes[0])
@@ -44,9 +48,12 @@ class Convolution(Layer):
     def infer(self, shapes):
         return [self._top_shape(shape) for shape in shapes]
 
-    def forward(self, xs, relu=None, out=None, affine=None):
+    def forward(self, xs, relu=None, out=None, affine=None, residual=None):
         weight, scale, bias = self._weight_and_outputs(affine)
-        ys = [self._forward_one(x, weight, scale, bias, relu, out) for x in xs]
+        if residual is not None:
+            ys = [self.be.conv_forward(xs[0], weight, bias, self.geometry, relu, out, scale, residual)]
+        else:
+            ys = [self._forward_one(x, weight, scale, bias, relu, out) for x in xs]
         if self.keep:
             self.saved = xs, ys if relu is not None else None
         return ys

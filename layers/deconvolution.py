@@ -18,6 +18,7 @@ class Deconvolution(Convolution):
     type = "Deconvolution"
     launches_only = True
     upsamples, drawn_as = True, "upsampling"
+    fuses_residual = False
     fields = ("convolution_param",)
     onnx_operator = "ConvTranspose"
 

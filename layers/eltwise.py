@@ -38,6 +38,10 @@ class Eltwise(Layer):
         ignored = self.spec.eltwise_param.coeff and self.operation == EltwiseParameter.MAX
         return ["coeff is ignored for operation: MAX"] if ignored else []
 
+    @property
+    def is_sum(self):
+        return self.operation == EltwiseParameter.SUM and set(self.coeffs) == {1.0}
+
     def infer(self, shapes):
         for i, shape in enumerate(shapes):
             if shape != shapes[0]:

@@ -78,6 +78,8 @@ class Layer:
     relu_slope: float | None = None  # the slope for negative values, of a layer that is a ReLU and no more
     is_prelu = False  # relu_slope is an array, () or (C,): learned
     fuses_affine = False  # forward takes `affine`, an Affine to apply to its only top, and for `relu` such an array
+    fuses_residual = False  # forward takes `residual`, an array to add to its only top before a ReLU
+    is_sum = False  # its top is the sum of its bottoms, as they are
     is_affine = False  # its forward is the Affine of all channels that affine() gives, at this moment
     writes_into = False  # forward takes `out`, a flat array to write its only top into, or None
     joins_along: int | None = None  # the axis along which its top is its bottoms in a row: not copied if they lie so

@@ -21,7 +21,7 @@ from demitasse.proto.messages import FillerParameter
 class Pruned(Layer):
     """What both have in common; comes before the layer in the list of bases."""
 
-    fuses_relu = fuses_affine = writes_into = takes_nhwc = False
+    fuses_relu = fuses_affine = fuses_residual = writes_into = takes_nhwc = False
 
     def setup(self, shapes):
         params, pruning = super().setup(shapes), self.pruning

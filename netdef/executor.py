@@ -131,11 +131,15 @@ class Executor:
             step, layer = call.step, call.layer
             try:
                 if self.moved:
-                    self.plan.size_step(step)
+                    for each in call.steps:
+                        self.plan.size_step(each)
                 xs = [held[value] if value in held else self.require(value) for value in call.bottoms]
                 if call.bottoms_to_nchw:
                     xs = [to_nchw(x) for x in xs]
                 options = call.epilogue.options() if call.epilogue.learned else call.options
+                if call.epilogue.residual is not None:
+                    *xs, residual = xs
+                    options = {**options, "residual": residual}
                 if call.slot is not None:
                     options = {**options, "out": self._place(call, call.slot)}
                 arrays = layer.forward(xs, **options)

@@ -6,6 +6,8 @@ A call may do more than its layer alone, where nobody could tell:
     is the only reader of what that makes, which carries no loss;
     so are layers that scale and shift every channel (BatchNorm, Scale ...) and a PReLU, where nobody goes backward or
     looks at what is between;
+    so is an Eltwise SUM of what a Convolution makes (scaled and shifted, before its ReLU) and of what is there already,
+    a residual;
     a layer writes its top where the Concat behind it wants it, which then does not copy it: of a chain of Concats, each
     of which adds to the one before (DenseNet), all lie in the array of the last one.
 
@@ -45,19 +47,22 @@ class Slot(NamedTuple):
 
 
 class Epilogue(NamedTuple):
-    """Steps that run in the call of the layer before them: those that scale and shift channels, then a ReLU or PReLU.
+    """Steps that run in the call of the layer before them: those that scale and shift channels, a sum with a residual,
+    then a ReLU or (without a residual) PReLU.
 
     learned: whether something of it may have changed since the last run.
     """
 
     affines: tuple[Step, ...] = ()
+    sum: Step | None = None
+    residual: Value | None = None
     relu: Step | None = None
     learned: bool = False
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """All of them, in order."""
-        return self.affines if self.relu is None else (*self.affines, self.relu)
+        return *self.affines, *(step for step in (self.sum, self.relu) if step is not None)
 
     def options(self) -> dict[str, Any]:
         """What forward and backward of the layer take beside arrays."""
@@ -75,7 +80,7 @@ class Call:
 
     step: Step
     layer: Layer
-    bottoms: tuple[Value, ...]
+    bottoms: tuple[Value, ...]  # the layer's, then the residual of the epilogue
     tops: tuple[Value, ...]
     epilogue: Epilogue
     options: dict[str, Any]  # those of the epilogue, unless they are learned
@@ -109,6 +114,7 @@ def compile_program(steps: Sequence[Step], choices: Choices) -> Program:
         if not (step.is_input or step in absorbed):
             calls.append(_call(step, _epilogue(step, choices, steps[-1].index), choices))
             absorbed.update(calls[-1].epilogue.steps)
+    _free(calls, choices.stay)
     if choices.joins:
         _place_pieces(calls, choices.stay)
     return Program(calls)
@@ -119,18 +125,24 @@ def _call(step: Step, epilogue: Epilogue, choices: Choices) -> Call:
     return Call(
         step,
         step.layer,
-        tuple(step.bottoms),
+        tuple(step.bottoms) if epilogue.residual is None else (*step.bottoms, epilogue.residual),
         tuple(last.tops),
         epilogue,
         {} if epilogue.learned else epilogue.options(),
         choices.nhwc and not step.layer.takes_nhwc,
         choices.nhwc and choices.keeps_all,
-        frees=tuple(value for value in dict.fromkeys(step.bottoms) if _ends_at(value, step, choices.stay)),
     )
 
 
-def _ends_at(value: Value, step: Step, stay: frozenset[Value]) -> bool:
-    return value.readers[-1] is step and not (value.producer.is_input or value.loss_weight or value in stay)
+def _free(calls: Sequence[Call], stay: frozenset[Value]) -> None:
+    """Let each value be freed by the last call that reads it, if no step behind these reads it."""
+    read: set[Value] = set()
+    last = max((step.index for call in calls for step in call.steps), default=0)
+    for call in reversed(calls):
+        here = dict.fromkeys(call.bottoms)
+        ends = [value for value in here if value not in read and value.readers[-1].index <= last]
+        call.frees = tuple(v for v in ends if not (v.producer.is_input or v.loss_weight or v in stay))
+        read.update(here)
 
 
 def _epilogue(step: Step, choices: Choices, last: int) -> Epilogue:
@@ -143,9 +155,14 @@ def _epilogue(step: Step, choices: Choices, last: int) -> Epilogue:
         affines.append(after)
         (value,) = after.tops
     if after and _takes_prelu(step, value, after, choices):
-        return Epilogue(tuple(affines), after, True)
+        return Epilogue(tuple(affines), relu=after, learned=True)
+    sum_, residual = None, None
+    if after and choices.composes and _takes_residual(step, value, after, choices.stay):
+        sum_, (residual,) = after, (each for each in after.bottoms if each is not value)
+        (value,) = after.tops
+        after = _only_reader(value, last)
     relu = after if after and _takes_relu(step, value, after, choices.stay) else None
-    return Epilogue(tuple(affines), relu, bool(affines))
+    return Epilogue(tuple(affines), sum_, residual, relu, bool(affines))
 
 
 def _only_reader(value: Value, last: int) -> Step | None:
@@ -167,6 +184,13 @@ def _takes_affine(step: Step, value: Value, after: Step, stay: frozenset[Value])
 def _takes_prelu(step: Step, value: Value, after: Step, choices: Choices) -> bool:
     wanted = choices.composes and step.layer.fuses_affine and after.layer.is_prelu
     return wanted and _unseen(step, value, after, choices.stay)
+
+
+def _takes_residual(step: Step, value: Value, after: Step, stay: frozenset[Value]) -> bool:
+    """Whether the step after it adds to the value one that has been made before it."""
+    if not (step.layer.fuses_residual and after.layer.is_sum and _unseen(step, value, after, stay)):
+        return False
+    return len(after.bottoms) == 2 and all(each is value or each.producer.index < step.index for each in after.bottoms)
 
 
 def _takes_relu(step: Step, value: Value, after: Step, stay: frozenset[Value]) -> bool:

@@ -57,6 +57,7 @@ def convolve_all_ways(backend, x, w, b, dy, bias_of_x, geom):
     return [
         backend.conv_forward(x, w, b, geom),
         backend.conv_forward(x, w, None, geom, 0.1),
+        backend.conv_forward(x, w, b, geom, 0.1, residual=dy),
         backend.conv_backward_data(dy, w, geom, spatial),
         backend.conv_backward_data(dy, w, geom, spatial, bias_of_x, 0.0),
         dw,

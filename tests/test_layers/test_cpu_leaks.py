@@ -63,7 +63,8 @@ def call_every_primitive(be):
     convolve(be, (1, 3, 141, 120), 48, 7, 2, 3)  # directly, or over polyphase components
     convolve(be, (2, 48, 27, 27), 64, 5, 1, 2)  # and its adjoint
     border = np.pad(random(1, 16, 60, 70), ((0, 0), (0, 0), (99, 99), (99, 99)))
-    be.conv_forward(border, random(16, 16, 3, 3), None, ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1)))  # equal lines
+    same = ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1))
+    be.conv_forward(border, random(16, 16, 3, 3), None, same, residual=border)  # equal lines
     convolve(be, (2, 40, 60, 62), 64, 7, 2, 2)  # over polyphase components
     be.conv_forward(random(1, 4, 9, 9), random(4, 1, 3, 3), None, ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1), 4))
     w = random(3, 3, 4, 4) * np.eye(3, dtype=np.float32)[..., None, None]

@@ -126,3 +126,83 @@ def test_a_relu_of_another_name_is_an_epilogue_too(data):
 def test_a_reader_that_makes_nothing_is_a_call_of_its_own(data):
     net = build(C + normed("y", "c", relu=None) + layer("Silence", "quiet", "y", "") + conv("z", "data"))
     assert calls(net) == ["c y_bn y_scale", "quiet", "z"] and list(net.forward(data)) == ["z"]
+
+
+def residual(top, more="", relu=True, bottoms="a b"):
+    """What data becomes by two ways, added up."""
+    text = conv("a", "data", CHANNELS, param="pad: 1") + C + normed("b", "c", relu=None)
+    text += layer("Eltwise", "sum", bottoms, top, more=f"eltwise_param {{ {more} }}")
+    return text + (layer("ReLU", "r", top, top) if relu else "")
+
+
+RESIDUALS = {
+    "with a ReLU": (residual("y"), ["a", "c b_bn b_scale sum r"]),
+    "in place": (residual("b", relu=False, bottoms="b a") + layer("ReLU", "y", "b"), ["a", "c b_bn b_scale sum y"]),
+    "without a ReLU": (residual("y", relu=False), ["a", "c b_bn b_scale sum"]),
+    "with coefficients": (residual("y", "coeff: 1 coeff: -1"), ["a", "c b_bn b_scale", "sum r"]),
+    "a product": (residual("y", "operation: PROD"), ["a", "c b_bn b_scale", "sum r"]),
+    "a PReLU": (residual("s", relu=False) + layer("PReLU", "y", "s"), ["a", "c b_bn b_scale sum", "y"]),
+    "read twice": (residual("s") + layer("Eltwise", "y", "s c"), ["a", "c", "b_bn b_scale", "sum r", "y"]),
+    "of one blob": (C + layer("Eltwise", "y", "c c"), ["c", "y"]),
+    "before the other is there": (
+        C + conv("d", "data", CHANNELS, param="pad: 1") + layer("ReLU", "r", "d", "d") + layer("Eltwise", "y", "d c"),
+        ["c", "d r", "y"],
+    ),
+    "read by others behind it": (
+        residual("s") + conv("z", "a", CHANNELS, param="pad: 1") + layer("Eltwise", "y", "s z"),
+        ["a", "c b_bn b_scale sum r", "z y"],
+    ),
+    "of one channel each": (
+        layer("ReLU", "a", "data") + conv("c", "data", 3, param="pad: 1 group: 3") + layer("Eltwise", "y", "c a"),
+        ["a", "c y"],
+    ),
+    "of a deconvolution": (
+        conv("a", "data", CHANNELS, param="pad: 1") + UP + layer("Eltwise", "y", "a c"),
+        ["a", "c", "y"],
+    ),
+}
+
+
+@pytest.mark.parametrize("text, expected", RESIDUALS.values(), ids=RESIDUALS)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_sum_with_what_is_there_already(text, expected, batch, data):
+    inputs = {"data": data["data"][:batch]}
+    net, singly = build(text + END, batch), build(text + END, batch, fuse=False)
+    assert calls(net) == [*expected, "end"]
+    for _ in range(5):  # ordinary and recorded
+        assert np.allclose(net.forward(inputs)["end"], singly.forward(inputs)["end"], rtol=1e-5, atol=1e-5)
+        inputs = {"data": inputs["data"] + 1}
+
+
+def test_a_sum_where_a_blob_is_kept_or_gradients_are_wanted(data):
+    text = residual("y") + END
+    for name in ("c", "b"):
+        net = build(text, keep=[name])
+        assert "sum r" in calls(net)
+        net.forward(data)
+        assert name in net.blobs
+    kept = build(text, keep=["a", "y"])
+    assert calls(kept) == ["a", "c b_bn b_scale sum r", "end"]
+    kept.forward(data)
+    assert np.array_equal(kept.blobs["a"], build(text).forward(data, end="a")["a"])
+    loss = layer("Reduction", "loss", "end", more="loss_weight: 1")
+    trained = Net(blob(shape=(2, 3, 9, 7)) + text + loss, "TRAIN")
+    assert calls(trained)[:5] == ["a", "c", "b_bn", "b_scale", "sum r"]
+
+
+def test_a_sum_in_parts_of_a_net(data):
+    text = residual("y") + END
+    net, singly = build(text), build(text, fuse=False)
+    expected = singly.forward(data)["end"]
+    b = net.forward(data, end="b_scale")["b"]
+    assert "a" in net.blobs and np.array_equal(b, net.blobs["b"])
+    assert np.allclose(net.forward(start="sum")["end"], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_sums_are_the_same_to_the_bit_for_any_number_of_threads(data):
+    first = None
+    for threads in (1, 2, 3):
+        net = Net(blob(shape=(2, 3, 9, 7)) + residual("y") + END, backend=make_backend("cpu", threads=threads), seed=3)
+        y = net.forward(data)["end"]
+        assert first is None or np.array_equal(y, first)
+        first = y

@@ -24,12 +24,13 @@ class Convolution(Protocol):
         relu: float | Array | None = None,
         out: Array | None = None,
         scale: Array | None = None,
+        residual: Array | None = None,
     ) -> Array:
         """y (N, K, out...), out = geom.out_size.  b: (K,), or None.
 
-        scale: (K,), what each channel of y is multiplied with before b is added.  relu: the slope for negative numbers
-        of a ReLU applied to y, or an array of slopes, (K,) or one for all.  out: a flat array of y's size, in which y
-        may lie.
+        scale: (K,), what each channel of y is multiplied with before b is added.  residual: of y's shape, what is added
+        to y then.  relu: the slope for negative numbers of a ReLU applied to y at last, or an array of slopes, (K,) or
+        one for all; with a residual a number.  out: a flat array of y's size, in which y may lie.
         """
 
     def conv_backward_data(

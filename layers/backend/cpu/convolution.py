@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from demitasse.layers.backend.contract.memory import NotRecordable
@@ -22,31 +24,35 @@ from demitasse.layers.backend.cpu.conv.direct_backward import (
 )
 from demitasse.layers.backend.cpu.conv.direct_forward import direct_forward, run_direct_forward
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, result
+from demitasse.layers.backend.cpu.conv.residual import add_residual
 from demitasse.layers.backend.cpu.conv.winograd_backward import winograd_backward_data, winograd_backward_weights
 from demitasse.layers.backend.cpu.conv.winograd_forward import run_winograd_forward, winograd_forward
 from demitasse.layers.backend.cpu.gemm_microkernel import sum_of
 from demitasse.layers.backend.cpu.jit import kernel
-from demitasse.layers.backend.cpu.operands import Outputs
+from demitasse.layers.backend.cpu.operands import EMPTY, Outputs
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 from demitasse.layers.backend.dispatch import takes
 from demitasse.layers.backend.reference import convolution as reference
 
 
-@takes(lambda x, w, b, geom, relu=None, out=None, scale=None: x.ndim == 4 and floats(x, w) and x.size > 0)
-def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None):
-    outputs = _outputs(len(w), scale, b, relu)
-    if set(geom.kernel) == set(geom.stride) == {1} and any(geom.pad):
-        return _padded_pointwise(be, x, w, outputs, geom, out)
+@takes(
+    lambda x, w, b, geom, relu=None, out=None, scale=None, residual=None: (
+        x.ndim == 4 and floats(x, w) and x.size > 0 and (residual is None or floats(residual))
+    )
+)
+def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None, residual=None):
+    outputs = _outputs(len(w), scale, b, relu, residual)
+    padded = set(geom.kernel) == set(geom.stride) == {1} and any(geom.pad)
     plan = _plan(be, x.shape, len(w), geom)
     repeated = _repeated(be, x, geom) if plan.repeats_rows else None
-    if not repeated:
+    if not (padded or repeated):
         return _forward(be, plan, x, w, outputs, geom, out)
-    rows, columns = repeated
-    small = repeated_rows.small_image(be, x, rows, columns)
-    geom = geom._replace(pad=(rows.pad, columns.pad))
-    small = _forward(be, _plan(be, small.shape, len(w), geom), small, w, outputs, geom)
-    return repeated_rows.whole_outputs(be, small, rows, columns, out)
+    few = outputs._replace(residual=EMPTY)  # not all outputs are computed
+    y = _padded_pointwise(be, x, w, few, geom, out) if padded else _by_few_rows(be, x, w, few, geom, *repeated, out)
+    if residual is not None:
+        be.pool.run(_add_residual, 1, y.reshape(-1), outputs, math.prod(y.shape[2:]))
+    return y
 
 
 @takes(
@@ -126,9 +132,12 @@ def _repeated(be, x, geom):
     return None
 
 
-def _outputs(channels, scale, b, relu) -> Outputs:
+def _outputs(channels, scale, b, relu, residual=None) -> Outputs:
     """What becomes of so many channels."""
-    return Outputs(by_channel(channels, scale, 1.0), by_channel(channels, b, 0.0), by_channel(channels, relu, 1.0))
+    affine, slope = (by_channel(channels, scale, 1.0), by_channel(channels, b, 0.0)), by_channel(channels, relu, 1.0)
+    if residual is None:
+        return Outputs(*affine, slope)
+    return Outputs(*affine, by_channel(channels, None, 1.0), residual.reshape(-1), slope)
 
 
 def _plan(be, x_shape, k_out, geom) -> ConvPlan:
@@ -154,12 +163,20 @@ def _forward(be, plan, x, w, outputs, geom, out=None):
 def _padded_pointwise(be, x, w, outputs, geom, out):
     """y of a convolution whose border of outputs sees nothing but padding: it is not multiplied."""
     (pad_y, pad_x), (n, _, height, width) = geom.pad, x.shape
-    geom, (_, bias, slope) = geom._replace(pad=(0, 0)), outputs
+    geom, bias, slope = geom._replace(pad=(0, 0)), outputs.bias, outputs.slope
     inner = _forward(be, _plan(be, x.shape, len(w), geom), x, w, outputs, geom)
     y = result(be, (n, len(w), height + 2 * pad_y, width + 2 * pad_x), out)
     y[...] = np.where(bias > 0, bias, slope * bias)[:, None, None]
     y[:, :, pad_y : pad_y + height, pad_x : pad_x + width] = inner
     return y
+
+
+def _by_few_rows(be, x, w, outputs, geom, rows, columns, out):
+    """y of a convolution of an image with rows and columns that repeat."""
+    small = repeated_rows.small_image(be, x, rows, columns)
+    geom = geom._replace(pad=(rows.pad, columns.pad))
+    small = _forward(be, _plan(be, small.shape, len(w), geom), small, w, outputs, geom)
+    return repeated_rows.whole_outputs(be, small, rows, columns, out)
 
 
 def _groups(geom, x, w, outputs, y):
@@ -171,12 +188,29 @@ def _groups(geom, x, w, outputs, y):
         (
             x[i : i + 1, g * c : (g + 1) * c],
             w[g * k : (g + 1) * k],
-            None if outputs is None else Outputs(*(each[g * o : (g + 1) * o] for each in outputs)),
+            None if outputs is None else _outputs_of(outputs, i, slice(g * o, (g + 1) * o), y.shape),
             y[i : i + 1, g * o : (g + 1) * o],
         )
         for i in range(len(x))
         for g in range(geom.group)
     ]
+
+
+def _outputs_of(outputs, image, channels, y_shape):
+    """The Outputs of some channels of an image."""
+    residual = outputs.residual
+    if residual.size:
+        residual = residual.reshape(y_shape)[image, channels].reshape(-1)
+    scale, bias, slope, _, last_slope = (each[channels] for each in outputs)
+    return Outputs(scale, bias, slope, residual, last_slope)
+
+
+@kernel
+def _add_residual(state, y, outputs, area):
+    """y = relu(y + the residual of Outputs), planes of `area` pixels."""
+    me = enter(state)
+    for plane in work(state, me, 0, y.size // area):
+        add_residual(outputs, y, plane * area, area, plane % outputs.last_slope.size)
 
 
 @kernel

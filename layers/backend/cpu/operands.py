@@ -36,12 +36,21 @@ class OffsetRows(NamedTuple):
     first: int
 
 
+EMPTY = np.empty(0, np.float32)
+
+
 class Outputs(NamedTuple):
-    """What sums of products become, by channel: y = relu(scale * sum + bias), with that slope below 0; 1: no relu."""
+    """What sums of products become, by channel: y = relu(scale * sum + bias), with that slope below 0; 1: no relu.
+
+    residual: what is added to each output then, all of them flat, before a ReLU with the slope last_slope; empty: no
+    more is done.
+    """
 
     scale: np.ndarray
     bias: np.ndarray
     slope: np.ndarray
+    residual: np.ndarray = EMPTY
+    last_slope: np.ndarray = EMPTY
 
 
 class Epilogue(NamedTuple):

@@ -20,7 +20,10 @@ COLUMN_BYTES = 256 << 20  # a strip of im2col columns; a whole image's can be ov
 
 
 @takes(lambda x, *_, **__: x.ndim == 4)
-def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None):
+def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None, residual=None):
+    if residual is not None:
+        y = conv_forward(be, x, w, b, geom, scale=scale)
+        return be.weighted_sum([y, residual], [1, 1], relu)
     if be.derived.holds(scale):
         w, scale = _times_outputs(be, w, scale), None
     if scale is not None:

@@ -8,11 +8,13 @@ import math
 from demitasse.layers.backend.reference.windows import per_channel, rectified, scatter, windows
 
 
-def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None):
+def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None, residual=None):
     n, k, size = len(x), len(w), geom.out_size(x.shape[2:])
     cols = _grouped(be.im2col(x, geom), geom)
     y = be.xp.matmul(w.reshape(geom.group, k // geom.group, cols.shape[2]), cols).reshape(n, k, *size)
-    return _epilogue(be, y, scale, b, relu)
+    if residual is None:
+        return _epilogue(be, y, scale, b, relu)
+    return rectified(be, _epilogue(be, y, scale, b, None) + residual, relu)
 
 
 def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=False, out=None, scale=None):

@@ -16,6 +16,7 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.conv.im2col import frame_plane
 from demitasse.layers.backend.cpu.conv.plan import ConvShape
+from demitasse.layers.backend.cpu.conv.residual import add_residual
 from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES, convolve_tile, epilogue_of, fill
 from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils, inner_kernel, kernel
 from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, OffsetRows, Rows, operand
@@ -80,6 +81,8 @@ def depthwise(state, scratch, x, w, outputs, y, offsets, plan):
                     _convolve_band(taps, frame, plan, rows, out, epilogue)
                 else:
                     _add_taps(x, plane, row0, rows, taps, offsets, plan, mine, out, epilogue)
+                if outputs.residual.size:
+                    add_residual(outputs, y, out.start, rows * out.ld, c)
 
 
 @inner_kernel

@@ -19,6 +19,7 @@ import numpy as np
 from demitasse.layers.backend.cpu.conv import depthwise
 from demitasse.layers.backend.cpu.conv.im2col import frame_plane
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
+from demitasse.layers.backend.cpu.conv.residual import add_residual, fetch_residual
 from demitasse.layers.backend.cpu.gemm_microkernel import (
     DEPTH,
     ROWS,
@@ -170,19 +171,29 @@ def _multiply_panel(w, panel, depth, n, y, q, add, epilogue):
         then = Epilogue(epilogue.outputs, epilogue.channel + k, epilogue.last)
         for j in range(0, n, STRIP):
             right, wide = Matrix(panel.data, j, panel.ld), n - j
+            outputs, end = epilogue.outputs, min(k + TILE_ROWS, w.count) if epilogue.last else k
+            for i in range(k, end if outputs.residual.size else k):
+                fetch_residual(outputs, y.start + i * y.ld + j, min(wide, STRIP))
             if wide >= STRIP:
                 out = Matrix(y.data, y.start + k * y.ld + j, y.ld)
                 convolve_tile(left, right, out, depth, add, then, ROWS, VECTORS)
-                continue
-            out = Matrix(q, k * STRIP, STRIP)
-            if wide > 2 * TILE_LANES:
-                convolve_tile(left, right, out, depth, add, then, ROWS, VECTORS)
-            elif wide > TILE_LANES:
-                convolve_tile(left, right, out, depth, add, then, ROWS, (0, 0))
             else:
-                convolve_tile(left, right, out, depth, add, then, ROWS, (0,))
-            for i in range(k, min(k + TILE_ROWS, w.count) if epilogue.last else k):
-                copy(q, i * STRIP, y.data, y.start + i * y.ld + j, wide)
+                _convolve_narrow(left, right, Matrix(q, k * STRIP, STRIP), depth, add, then, wide)
+                for i in range(k, end):
+                    copy(q, i * STRIP, y.data, y.start + i * y.ld + j, wide)
+            for i in range(k, end if outputs.residual.size else k):
+                add_residual(outputs, y.data, y.start + i * y.ld + j, min(wide, STRIP), epilogue.channel + i)
+
+
+@inner_kernel
+def _convolve_narrow(w, panel, y, depth, add, epilogue, columns):
+    """convolve_tile for fewer columns than a strip has."""
+    if columns > 2 * TILE_LANES:
+        convolve_tile(w, panel, y, depth, add, epilogue, ROWS, VECTORS)
+    elif columns > TILE_LANES:
+        convolve_tile(w, panel, y, depth, add, epilogue, ROWS, (0, 0))
+    else:
+        convolve_tile(w, panel, y, depth, add, epilogue, ROWS, (0,))
 
 
 class DirectForward(NamedTuple):

@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from demitasse.layers.backend.cpu.jit import Packed
+from demitasse.layers.backend.cpu.operands import EMPTY
 from demitasse.layers.backend.geometry import ConvGeometry
-
-EMPTY = np.empty(0, np.float32)
 
 
 class ConvShape(NamedTuple):
