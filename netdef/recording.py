@@ -73,7 +73,7 @@ class Recordings:
         stretch = self._stretch_of(program)
         run(stretch.before)
         if stretch.calls and not self.executor.moved:
-            self._forward_stretch(stretch)
+            stretch = self._forward_stretch(program, stretch)
         else:
             run(stretch.calls)
         run(stretch.after)
@@ -86,19 +86,38 @@ class Recordings:
             )
         return self._stretch
 
-    def _forward_stretch(self, stretch: Stretch) -> None:
+    def _forward_stretch(self, program: Program, stretch: Stretch) -> Stretch:
+        """Launch the stretch or, where it is not recorded, run it.  Gives the one that this was at last: a shorter one
+        where layers of it have been refused, up to which all has run."""
         self._look_at_arrays(stretch)
-        to_nchw = self.backend.to_nchw
-        entries = {value: to_nchw(self.executor.require(value)) for value in stretch.entries}
-        sizes = tuple((array.shape, array.dtype) for array in entries.values())
+        entries, sizes = self._entries(stretch)
         recording = self.sizes.find(sizes)
         if recording is None and self.sizes.deserve(sizes):
             recording = self._record_forward(sizes, stretch, entries)
+            while recording is None and (shorter := self._left_of(stretch, program)) is not None:
+                self.executor.forward(shorter.before[len(stretch.before) :])
+                stretch = shorter
+                self._look_at_arrays(stretch)
+                entries, sizes = self._entries(stretch)
+                recording = self._record_forward(sizes, stretch, entries)
         self._last = self.executor.passes, sizes, recording
         if recording is None:
             self.executor.forward(stretch.calls)
-            return
-        self._launch_forward(recording.forward, stretch, entries)
+        else:
+            self._launch_forward(recording.forward, stretch, entries)
+        return stretch
+
+    def _entries(self, stretch: Stretch) -> tuple[dict[Value, Array], tuple]:
+        """(the arrays that the stretch reads, their sizes)"""
+        to_nchw = self.backend.to_nchw
+        entries = {value: to_nchw(self.executor.require(value)) for value in stretch.entries}
+        return entries, tuple((array.shape, array.dtype) for array in entries.values())
+
+    def _left_of(self, stretch: Stretch, program: Program) -> Stretch | None:
+        """What can be recorded yet of a stretch of which a layer has been refused, if that is still worth it."""
+        shorter = self._stretch_of(program)
+        worth = self.on and shorter.calls and set(shorter.calls) <= set(stretch.calls)
+        return shorter if worth else None
 
     def _look_at_arrays(self, stretch: Stretch) -> bool:
         """Whether the arrays of weights and gradients are those of the recordings; where not, these are dropped."""
