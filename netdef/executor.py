@@ -31,6 +31,7 @@ class Executor:
         self.on_made: dict[Value, Callable[[Value], None]] = {}  # called as soon as the value has been made
         self._inputs: dict[Value, Array] = {}  # what the user gave, for good
         self.made: dict[Value, Array] = {}  # what the layers have made and somebody still needs
+        self.borrowed: set[Value] = set()  # values in `made` that lie where the next recorded pass will write
         self.wholes: dict[Step, Array] = {}  # what Concats will return, while its pieces are being made
         self.passes = 0  # that have begun, forward and backward
         self.moved = False  # whether a size has shown only on the way: then slots do not count
@@ -63,6 +64,8 @@ class Executor:
     def _as_nchw(self, value: Value, held: dict[Value, Array]) -> Array | None:
         """What is held, which from now on is an array: whoever has it may write to it."""
         array = held.get(value)
+        if held is self.made and value in self.borrowed:
+            self.put(value, array := array.copy())
         if array is not None and self.choices.nhwc:
             array = held[value] = self.backend.to_nchw(array)
         return array
@@ -70,6 +73,7 @@ class Executor:
     def put(self, value: Value, array: Array) -> None:
         """Set an input for good, or another value for the layers that still have to run."""
         (self._inputs if value.producer.is_input else self.made)[value] = array
+        self.borrowed.discard(value)
         self._resize(value, array.shape)
 
     def _resize(self, value: Value, shape: Shape) -> None:
@@ -84,6 +88,7 @@ class Executor:
     def forget(self) -> None:
         """Drop what the last run has left, before the next one allocates anything."""
         self.made.clear()
+        self.borrowed.clear()
         self.sums.clear()
         self.kept_grads.clear()
         self._calls.clear()
@@ -98,6 +103,8 @@ class Executor:
         self.passes += 1
         if first == 0:
             self.forget()
+        for value in tuple(self.borrowed):
+            self.array(value)
         self.wholes.clear()
         self.moved = False
         program = self._program(first, last)

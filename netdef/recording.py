@@ -32,7 +32,8 @@ class Recordings:
 
     def __init__(self, executor: Executor):
         self.executor, self.backend = executor, executor.backend
-        self.on = self.backend.capabilities.records and not executor.choices.keeps_all
+        can = self.backend.capabilities
+        self.on = can.records and (can.host_memory or not executor.choices.keeps_all)
         self.refused: dict[Step, str] = {}
         self.sizes = RecordedSizes(self.backend)
         self._arrays: list[Array] = []  # of weights and gradients, as recorded
@@ -67,7 +68,7 @@ class Recordings:
     def forward(self, program: Program, whole: bool) -> None:
         """Run the program.  whole: it is that of all layers."""
         run = self.executor.forward
-        if not (self.on and whole) or self.executor.on_made:
+        if not (self.on and whole):
             run(program.calls)
             return
         stretch = self._stretch_of(program)
@@ -151,8 +152,17 @@ class Recordings:
         for call in stretch.calls:
             for value in call.frees:
                 executor.made.pop(value, None)
-        executor.made.update({value: self._copied(array) for value, array in done.made.items()})
+        if executor.choices.keeps_all:  # many values, at few of which somebody looks
+            executor.made.update(done.made)
+            executor.borrowed.update(done.made)
+            for value in (value for call in stretch.after for value in call.bottoms):
+                executor.array(value)  # the layer may make views of it
+        else:
+            executor.made.update({value: self._copied(array) for value, array in done.made.items()})
         executor.ready.update({step: step.sized_for for step in done.ready})
+        for value in done.made:
+            if value in executor.on_made:
+                executor.on_made[value](value)
 
     def _copied(self, array: Array) -> Array:
         """An array that the next launch does not write to."""
@@ -224,7 +234,7 @@ class Recordings:
         cannot be recorded.  The executor and the layers are afterwards as they were."""
         executor, layers = self.executor, [step.layer for step in stretch.steps]
         copies: dict[Value, Array] = {}
-        before = State(executor, layers)
+        before, watching = State(executor, layers), executor.on_made
         step, given, state = stretch.steps[0], {}, before
 
         def note(newest: Step) -> None:
@@ -237,12 +247,14 @@ class Recordings:
             state = State(executor, layers)
 
         try:
+            executor.on_made = {}
             copies.update({value: self.backend.recordable(array) for value, array in inputs.items()})
             launched = self.backend.record(run, after, self.give_way)
         except Exception as error:  # noqa: BLE001 (an ordinary pass follows, which meets it again or does not mind it)
             self._refuse(step, error)
             return None
         finally:
+            executor.on_made = watching
             before.put_back(executor)
         new_grads = {value: array for value, array in state.kept_grads.items() if value not in before.kept_grads}
         ready = set(state.ready).intersection(stretch.steps)

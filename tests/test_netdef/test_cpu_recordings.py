@@ -298,3 +298,43 @@ def test_the_memory_of_ordinary_passes_is_given_back():
     ordinary = pool.peak
     net.forward(image(2, (4, 3, 64, 64)))
     assert len(net.recordings) == 1 and net.recordings.nbytes() <= ordinary + (1 << 20)
+
+
+@pytest.mark.parametrize("keep", ["newest", "all"])
+def test_blobs_that_stay(keep):
+    """They are copied where somebody looks at them, or a layer behind the recorded ones reads them."""
+    after = layer("AbsVal", "a", "e3") + layer("Flatten", "f", "c2") + layer("Split", "s", "f")
+    nets = pair(DEEP + after, keep=keep)
+    for seed in range(5):
+        agree(nets, image(seed))
+    assert len(nets[0].recordings) == 1 and "a" in [step.name for step in nets[0].recordings.refused]
+    held, before = {name: nets[0].blobs[name] for name in ("c2", "s2", "s")}, {}
+    for name, array in held.items():
+        before[name] = array.copy()
+    agree(nets, image(7))
+    for name in nets[1].blobs:
+        assert np.array_equal(nets[0].blobs[name], nets[1].blobs[name])
+    assert all(np.array_equal(held[name], before[name]) for name in held)
+    agree(nets, image(8))
+    parts = []
+    for net in nets:
+        net.blobs["s2"][0, :2] = 1  # a part reads what has been written
+        parts.append(net.forward(start="c3")["ip"])
+    assert np.array_equal(*parts)
+    kept = parts[0].copy()
+    agree(nets, image(9))
+    assert np.array_equal(parts[0], kept)
+
+
+def test_all_layers_that_cannot_be_recorded_are_found_in_one_pass():
+    text = "".join(conv(f"c{i}", f"a{i}", param="pad: 1") + layer("AbsVal", f"a{i + 1}", f"c{i}") for i in range(4))
+    text = text.replace('"a0"', '"data"') + "".join(conv(f"d{i}", f"d{i - 1}", kernel=1) for i in range(4))
+    nets = pair(text.replace('"d-1"', '"a4"'))
+    for seed in range(3):
+        agree(nets, image(seed))
+    assert len(nets[0].recordings) == 1 and [step.name for step in nets[0].recordings.refused] == [
+        "a1",
+        "a2",
+        "a3",
+        "a4",
+    ]
