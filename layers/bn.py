@@ -86,19 +86,22 @@ class BN(Layer):
     def forward(self, xs, relu=None, affine=None):
         be, (x,), field = self.be, xs, self.spec.bn_param
         scale, shift, *sums = (param.data.reshape(-1) for param in self.params)
-        mean = variance = be.zeros(scale.shape)
         if self.from_batch:
             mean, variance = be.moments(be.to_nchw(x))
             for total, new in zip(sums, (mean, variance), strict=False):
                 total *= field.momentum
                 total += (1 - field.momentum) * new
+            unit = 1 / self.xp.sqrt(variance + (field.eps if self.running else SEGNET_EPS))
         elif self.running:
-            mean, variance = sums
-        eps = field.eps if self.running else 1 if self.merged else SEGNET_EPS
-        unit = 1 / self.xp.sqrt(variance + eps)  # of a merged one: 1
+            _, variance = sums
+            mean, unit, _ = be.running_statistics(*sums, None, field.eps)
+        else:  # merged
+            mean = variance = be.zeros(scale.shape)
+            unit = be.empty(scale.shape)
+            unit[...] = 1
         if self.keep:
             self.saved = x, mean, unit
-        whole = composed(be, Affine(scale * unit, shift), affine)
+        whole = composed(be, Affine(unit, None), Affine(scale, shift), affine)
         y, blob = be.affine(x, mean, *whole, relu), self.params[0].shape
         return [y, mean.reshape(blob), variance.reshape(blob)][: max(len(self.spec.top), 1)]
 

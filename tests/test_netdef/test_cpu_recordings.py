@@ -80,6 +80,14 @@ def test_several_images():
     assert len(nets[0].recordings) == 1
 
 
+def test_all_of_these_is_recorded():
+    padded, bn = conv("p", "data", kernel=1, param="pad: 2"), layer("BN", "n", "r")
+    nets = pair(padded + layer("ReLU", "r", "p") + bn + layer("Softmax", "s", "n") + layer("Concat", "c", "s r"))
+    for seed in range(4):
+        agree(nets, image(seed))
+    assert len(nets[0].recordings) == 1 and not nets[0].recordings.refused
+
+
 def test_what_numpy_computes_is_left_out():
     middle = (
         layer("AbsVal", "a", "e3") + conv("c5", "a", 3) + layer("ReLU", "c5_relu", "c5", "c5") + conv("c6", "c5", 2)

@@ -27,9 +27,10 @@ from demitasse.layers.backend.cpu.conv.plan import ConvShape, result
 from demitasse.layers.backend.cpu.conv.residual import add_residual
 from demitasse.layers.backend.cpu.conv.winograd_backward import winograd_backward_data, winograd_backward_weights
 from demitasse.layers.backend.cpu.conv.winograd_forward import run_winograd_forward, winograd_forward
-from demitasse.layers.backend.cpu.gemm_microkernel import sum_of
+from demitasse.layers.backend.cpu.gemm_microkernel import fill, sum_of
 from demitasse.layers.backend.cpu.jit import kernel
 from demitasse.layers.backend.cpu.operands import EMPTY, Outputs
+from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 from demitasse.layers.backend.dispatch import takes
@@ -166,9 +167,22 @@ def _padded_pointwise(be, x, w, outputs, geom, out):
     geom, bias, slope = geom._replace(pad=(0, 0)), outputs.bias, outputs.slope
     inner = _forward(be, _plan(be, x.shape, len(w), geom), x, w, outputs, geom)
     y = result(be, (n, len(w), height + 2 * pad_y, width + 2 * pad_x), out)
-    y[...] = np.where(bias > 0, bias, slope * bias)[:, None, None]
-    y[:, :, pad_y : pad_y + height, pad_x : pad_x + width] = inner
+    be.pool.run(_surround, 1, inner.reshape(-1), bias, slope, y.reshape(-1), (height, width), (pad_y, pad_x))
     return y
+
+
+@kernel
+def _surround(state, inner, bias, slope, y, size, pad):
+    """Planes of y = those of `inner`, of that size, with `pad` rows and columns around them that are relu(bias)."""
+    me, (height, width), (pad_y, pad_x) = enter(state), size, pad
+    wide = width + 2 * pad_x
+    area = (height + 2 * pad_y) * wide
+    for plane in work(state, me, 0, y.size // area):
+        b = bias[plane % bias.size]
+        fill(y, plane * area, area, b if b > 0 else b * slope[plane % bias.size])
+        for row in range(height):
+            to = plane * area + (row + pad_y) * wide + pad_x
+            copy(inner, (plane * height + row) * width, y, to, width)
 
 
 def _by_few_rows(be, x, w, outputs, geom, rows, columns, out):
