@@ -45,7 +45,7 @@ def padded_columns(columns: int) -> int:
     return columns - rest + (rest if rest <= NARROW else -(-rest // TILE_LANES) * TILE_LANES)
 
 
-def _lines(w, pointer, distance, count, n):
+def lines_of(w, pointer, distance, count, n):
     """Pointers to `count` lines, `distance` apart; those after the first n repeat the last one."""
     lines = [pointer]
     for i in range(1, count):
@@ -106,7 +106,7 @@ def multiply_tile(typing, a, b, c, depth, add, rows, vectors):
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args, TILE_LANES)
         a, b, c, depth, add = operand(w, 0), operand(w, 1), operand(w, 2), w.integer(3), w.integer(4)
-        lines = _lines(w, a["data"], a["row_stride"], signature.args[5].count, a["count"])
+        lines = lines_of(w, a["data"], a["row_stride"], signature.args[5].count, a["count"])
         sums = _sums(w, lines, a["step"], b, depth, signature.args[6].count)
         with builder.if_else(builder.icmp_signed("!=", add, ir.Constant(I64, 0))) as (adding, setting):
             for branch, old in ((adding, True), (setting, False)):
@@ -134,8 +134,8 @@ def convolve_tile(typing, w, x, y, depth, add, epilogue, rows, vectors):
         writer = Writer(context, builder, signature, args, TILE_LANES)
         w, x, y, depth, add = operand(writer, 0), operand(writer, 1), operand(writer, 2), *map(writer.integer, (3, 4))
         count, vectors = signature.args[6].count, signature.args[7].count
-        lines = _lines(writer, w["data"], w["row_stride"], count, w["count"])
-        outs = _lines(writer, y["data"], y["ld"], count, w["count"])
+        lines = lines_of(writer, w["data"], w["row_stride"], count, w["count"])
+        outs = lines_of(writer, y["data"], y["ld"], count, w["count"])
         first = _old_sums(writer, outs, vectors, builder.icmp_signed("!=", add, ir.Constant(I64, 0)))
         ahead = builder.mul(w["row_stride"], ir.Constant(I64, count))
         sums = _sums(writer, lines, w["step"], x, depth, vectors, first, ahead)
@@ -157,7 +157,7 @@ def epilogue_of(w, i, count=1, n=None):
     found = []
     for field, neutral in enumerate((1.0, 0.0, 1.0)):
         array = w.context.make_array(kind)(w.context, w.b, w.b.extract_value(outputs, field))
-        lines = _lines(w, w.at(array.data, channel), ir.Constant(I64, 1), count, n)
+        lines = lines_of(w, w.at(array.data, channel), ir.Constant(I64, 1), count, n)
         found.append([w.splat(w.b.select(last, w.b.load(line), ir.Constant(F32, neutral))) for line in lines])
     return found
 

@@ -122,6 +122,13 @@ class Writer:
         function = cgutils.get_or_insert_function(self.b.module, ir.FunctionType(self.type, [self.type] * 3), name)
         return Vec(self.b, self.b.call(function, [x.value, y.value, z.value]))
 
+    def sum_of(self, x):
+        """The sum of a vector's lanes: halves are added until one is left."""
+        while x.value.type.count > 1:
+            half = x.value.type.count // 2
+            x = x.shuffle(x, range(half)) + x.shuffle(x, range(half, 2 * half))
+        return self.b.extract_element(x.value, ir.Constant(I32, 0))
+
     def zero(self):
         """A vector of zeros."""
         return Vec(self.b, ir.Constant(self.type, [ir.Constant(F32, 0.0)] * self.type.count))

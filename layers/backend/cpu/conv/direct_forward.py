@@ -18,10 +18,12 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.conv import depthwise
 from demitasse.layers.backend.cpu.conv.im2col import frame_plane
+from demitasse.layers.backend.cpu.conv.narrow import are_lines, convolve_narrow, pack_lines
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
 from demitasse.layers.backend.cpu.conv.residual import add_residual, fetch_residual
 from demitasse.layers.backend.cpu.gemm_microkernel import (
     DEPTH,
+    NARROW,
     ROWS,
     STRIP,
     TILE_LANES,
@@ -130,13 +132,17 @@ def _convolve_job(pixels, w, outputs, y, offsets, plan, job, scratch):
     first_output = (job.image * shape.k_out + channel) * out_size + job.row0 * shape.out_w
     q_floats = (plan.job_rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS * STRIP
     q, panel = scratch[:q_floats], Matrix(scratch[q_floats:], 0, plan.panel)
+    lines = Matrix(panel.data, min(DEPTH, depth) * plan.panel + STRIP, min(DEPTH, depth))
     for column in range(job.column0, job.end, plan.panel):
         n, out = min(plan.panel, job.end - column), Matrix(y, first_output + column, out_size)
         for p in range(0, depth, DEPTH):
             rows = min(DEPTH, depth - p)
-            _pack_panel(pixels, start, offsets[p : p + rows], plan, column, n, panel)
             weights = Rows(w, first_weight + p * plan.step, plan.row_stride, plan.step, count)
-            _multiply_panel(weights, panel, rows, n, out, q, p > 0, Epilogue(outputs, channel, p + rows == depth))
+            left, seen = n % STRIP if are_lines(weights, n) else 0, offsets[p : p + rows]
+            pack_lines(pixels, start, seen, plan, column + n - left, left, lines)
+            _pack_panel(pixels, start, seen, plan, column, n - left, panel)
+            then = Epilogue(outputs, channel, p + rows == depth)
+            _multiply_panel(weights, panel, lines, rows, n, out, q, p > 0, then)
 
 
 @inner_kernel
@@ -164,8 +170,9 @@ def _pack_panel(pixels, start, offsets, plan, column, n, panel):
 
 
 @inner_kernel
-def _multiply_panel(w, panel, depth, n, y, q, add, epilogue):
-    """y (+)= the Rows w times n columns of the panel, and the epilogue; q: outputs that do not fill a strip."""
+def _multiply_panel(w, panel, lines, depth, n, y, q, add, epilogue):
+    """y (+)= the Rows w times n columns of the panel, and the epilogue; lines: the last columns, where these are packed
+    so (see narrow); q: outputs that do not fill a strip."""
     for k in range(0, w.count, TILE_ROWS):
         left = Rows(w.data, w.start + k * w.row_stride, w.row_stride, w.step, w.count - k)
         then = Epilogue(epilogue.outputs, epilogue.channel + k, epilogue.last)
@@ -178,22 +185,11 @@ def _multiply_panel(w, panel, depth, n, y, q, add, epilogue):
                 out = Matrix(y.data, y.start + k * y.ld + j, y.ld)
                 convolve_tile(left, right, out, depth, add, then, ROWS, VECTORS)
             else:
-                _convolve_narrow(left, right, Matrix(q, k * STRIP, STRIP), depth, add, then, wide)
+                convolve_narrow(left, right, lines, Matrix(q, k * STRIP, STRIP), depth, add, then, wide)
                 for i in range(k, end):
                     copy(q, i * STRIP, y.data, y.start + i * y.ld + j, wide)
             for i in range(k, end if outputs.residual.size else k):
                 add_residual(outputs, y.data, y.start + i * y.ld + j, min(wide, STRIP), epilogue.channel + i)
-
-
-@inner_kernel
-def _convolve_narrow(w, panel, y, depth, add, epilogue, columns):
-    """convolve_tile for fewer columns than a strip has."""
-    if columns > 2 * TILE_LANES:
-        convolve_tile(w, panel, y, depth, add, epilogue, ROWS, VECTORS)
-    elif columns > TILE_LANES:
-        convolve_tile(w, panel, y, depth, add, epilogue, ROWS, (0, 0))
-    else:
-        convolve_tile(w, panel, y, depth, add, epilogue, ROWS, (0,))
 
 
 class DirectForward(NamedTuple):
@@ -256,7 +252,7 @@ def direct_forward(shape: ConvShape, row_stride: int, step: int) -> DirectForwar
     )
     supersteps = (1 + framed) * -(-shape.images // images) * -(-rows // band_rows)
     frame_floats = images * shape.c_in * channel_size + STRIP if framed else 0
-    scratch = -(-plan.job_rows // TILE_ROWS) * TILE_ROWS * STRIP + depth * panel + STRIP
+    scratch = -(-plan.job_rows // TILE_ROWS) * TILE_ROWS * STRIP + depth * (panel + NARROW) + STRIP
     return DirectForward(_forward, Launch(Packed(plan), supersteps, (frame_floats,), scratch), offsets)
 
 
