@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
 from demitasse.layers.backend.cpu.accepts import floats
-from demitasse.layers.backend.cpu.gemm_microkernel import multiply_deep, padded, transpose
+from demitasse.layers.backend.cpu.axes import by_channel
+from demitasse.layers.backend.cpu.conv.narrow import convolve_column
+from demitasse.layers.backend.cpu.gemm_microkernel import (
+    DEPTH,
+    NARROW,
+    ROWS,
+    TILE_ROWS,
+    multiply_deep,
+    padded,
+    transpose,
+)
 from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
-from demitasse.layers.backend.cpu.operands import Matrix, PackedRows
+from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, Outputs, PackedRows, Rows
 from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 from demitasse.layers.backend.dispatch import takes
+
+JOB_COLUMNS = 32  # of a product of few rows
 
 
 class GemmPlan(NamedTuple):
@@ -44,6 +57,10 @@ def matmul(be, a, b, out=None, add=False, ta=False, tb=False):
             False,
         )
     (rows, columns), depth = out.shape, a.shape[0] if ta else a.shape[1]
+    if rows <= NARROW and tb and not ta:
+        arrays = a.reshape(-1), b.reshape(-1), out.reshape(-1)
+        be.pool.run(_multiply_few, 1, *arrays, rows, depth, bool(add), plain_outputs(columns))
+        return out
     tc = rows < columns and rows < 16  # few rows: better as columns of the transposed product
     if tc:
         a, b, ta, tb, rows, columns = b, a, not tb, not ta, columns, rows
@@ -54,6 +71,26 @@ def matmul(be, a, b, out=None, add=False, ta=False, tb=False):
     scratch = job_blocks * 16 * (depth + c_ld)
     be.pool.run(_gemm, 2, a.reshape(-1), b.reshape(-1), out.reshape(-1), plan, packed_b, scratch=scratch)
     return out
+
+
+@functools.lru_cache(64)
+def plain_outputs(channels: int) -> Outputs:
+    """Outputs that are the sums themselves."""
+    return Outputs(*(by_channel(channels, None, neutral) for neutral in (1.0, 0.0, 1.0)))
+
+
+@kernel
+def _multiply_few(state, a, b, c, rows, depth, add, outputs):
+    """c (rows, columns) (+)= a (rows, depth) times the transpose of b (columns, depth): few rows, so b is read once."""
+    me, columns = enter(state), b.size // depth
+    for job in work(state, me, 0, (columns + JOB_COLUMNS - 1) // JOB_COLUMNS):
+        for column in range(job * JOB_COLUMNS, min((job + 1) * JOB_COLUMNS, columns), TILE_ROWS):
+            for p in range(0, depth, DEPTH):
+                left = Rows(b, column * depth + p, depth, 1, columns - column)
+                for row in range(rows):
+                    line, out = Matrix(a, row * depth + p, 0), Matrix(c, row * columns + column, 1)
+                    then, n = Epilogue(outputs, column, False), min(DEPTH, depth - p)
+                    convolve_column(left, line, out, n, add or p > 0, then, DEPTH, ROWS)
 
 
 @kernel

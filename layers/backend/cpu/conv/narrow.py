@@ -46,8 +46,8 @@ def convolve_narrow(w, panel, lines, y, depth, add, epilogue, columns):
     """convolve_tile for fewer columns than a strip has: of the panel, or of those that are packed as lines."""
     if are_lines(w, columns):
         for j in range(columns):
-            line = Matrix(lines.data, lines.start + j * lines.ld, 0)
-            convolve_column(w, line, Matrix(y.data, y.start + j, y.ld), depth, add, epilogue, ROWS)
+            line, out = Matrix(lines.data, lines.start + j * lines.ld, 0), Matrix(y.data, y.start + j, y.ld)
+            convolve_column(w, line, out, depth, add, epilogue, len(ROWS) * w.row_stride, ROWS)
     elif columns > 2 * TILE_LANES:
         convolve_tile(w, panel, y, depth, add, epilogue, ROWS, VECTORS)
     elif columns > TILE_LANES:
@@ -57,14 +57,14 @@ def convolve_narrow(w, panel, lines, y, depth, add, epilogue, columns):
 
 
 @Intrinsic
-def convolve_column(typing, w, x, y, depth, add, epilogue, rows):
+def convolve_column(typing, w, x, y, depth, add, epilogue, ahead, rows):
     """y[i, 0] (+)= the sum over p < depth of w[i, p] * x[p] for the Rows w, at most len(rows) of them whose weights lie
-    side by side, and the epilogue.  x, y: Matrices."""
+    side by side, and the epilogue.  x, y: Matrices; ahead: how far from these weights those lie that are next."""
 
     def generate(context, builder, signature, args):
         writer = Writer(context, builder, signature, args, TILE_LANES)
-        w, x, y, depth, add = operand(writer, 0), operand(writer, 1), operand(writer, 2), *map(writer.integer, (3, 4))
-        count, step = signature.args[6].count, ir.Constant(I64, TILE_LANES)
+        w, x, y, depth, add, ahead = *(operand(writer, i) for i in range(3)), *map(writer.integer, (3, 4, 6))
+        count, step = signature.args[7].count, ir.Constant(I64, TILE_LANES)
         lines = lines_of(writer, w["data"], w["row_stride"], count, w["count"])
         outs = lines_of(writer, y["data"], y["ld"], count, w["count"])
         sums = [cgutils.alloca_once_value(builder, writer.zero().value) for _ in lines]
@@ -79,7 +79,7 @@ def convolve_column(typing, w, x, y, depth, add, epilogue, rows):
             at = builder.mul(loop.index, step)
             add_products(at, writer.load)
             for line in lines:
-                writer.fetch(writer.at(line, at, builder.mul(w["row_stride"], ir.Constant(I64, count))))
+                writer.fetch(writer.at(line, at, ahead))
         rest = builder.srem(depth, step)
         with builder.if_then(builder.icmp_signed("!=", rest, ir.Constant(I64, 0))):
             first = writer.below(rest)
@@ -87,10 +87,12 @@ def convolve_column(typing, w, x, y, depth, add, epilogue, rows):
         scalar = Writer(context, builder, signature, args, 1)
         scale, bias, slope = epilogue_of(scalar, 5, count, w["count"])
         adds = builder.icmp_signed("!=", add, ir.Constant(I64, 0))
-        old = [builder.select(adds, builder.load(out), ir.Constant(F32, 0.0)) for out in outs]  # the last may be repeated
+        old = [
+            builder.select(adds, builder.load(out), ir.Constant(F32, 0.0)) for out in outs
+        ]  # the last may be repeated
         for i, (total, out) in enumerate(zip(sums, outs, strict=True)):
             value = scalar.splat(builder.fadd(writer.sum_of(Vec(builder, builder.load(total))), old[i]))
             scalar.store(scalar.relu(scalar.fma(value, scale[i], bias[i]), slope[i]), out)
         return context.get_dummy_value()
 
-    return void(w, x, y, depth, add, epilogue, rows), generate
+    return void(w, x, y, depth, add, epilogue, ahead, rows), generate
