@@ -9,7 +9,6 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.accepts import floats
 from demitasse.layers.backend.cpu.axes import by_channel
-from demitasse.layers.backend.cpu.conv.narrow import convolve_column
 from demitasse.layers.backend.cpu.gemm_microkernel import (
     DEPTH,
     NARROW,
@@ -19,6 +18,7 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
     padded,
     transpose,
 )
+from demitasse.layers.backend.cpu.gemv_microkernel import convolve_column
 from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
 from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, Outputs, PackedRows, Rows
 from demitasse.layers.backend.cpu.simd_ops import copy

@@ -2,6 +2,7 @@
 
     algorithm               which way is expected to be fastest
     direct_forward          a matrix product of the weights with panels of im2col (implicit im2col)
+    narrow                  the few columns that are left beyond whole strips
     depthwise               each channel on its own, forward
     direct_backward         its gradients, by im2col and its adjoint
     winograd_forward        tile transforms: a product per frequency instead of one per tap
