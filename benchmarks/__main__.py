@@ -12,6 +12,7 @@ import datetime
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,11 @@ from demitasse.solver.timing import peak_gflops
 
 
 class Worker:
-    """A process that runs one framework; None for `seconds` if it cannot."""
+    """A process that runs one framework; None for `seconds` if it cannot.
+
+    It is stopped unless it runs: threads of ONNX Runtime spin on a core for 0.2 s and more after a pass, those of
+    PyTorch for 10 ms, and whose turn is next would have that core less.
+    """
 
     def __init__(self, framework, net, mode, threads, **more):
         self.framework, self.times, self.peak, self.layers, self.first = framework, [], 0.0, {}, None
@@ -43,6 +48,11 @@ class Worker:
             env=environment,
         )
         self.alive = self._read() is not None
+        self._send("SIGSTOP")
+
+    def _send(self, name):
+        if self.process.poll() is None and hasattr(signal, name):
+            self.process.send_signal(getattr(signal, name))
 
     def _read(self):
         for line in self.process.stdout:
@@ -53,9 +63,11 @@ class Worker:
         return None
 
     def run(self, warm_up=False, each_layer=False):
+        self._send("SIGCONT")
         self.process.stdin.write("layers\n" if each_layer else "run\n")
         self.process.stdin.flush()
         answer = self._read()
+        self._send("SIGSTOP")
         self.alive = answer is not None
         if answer and warm_up:
             self.first = answer["seconds"] if self.first is None else self.first
@@ -67,6 +79,7 @@ class Worker:
                 self.layers.setdefault(layer, []).append(seconds)
 
     def close(self):
+        self._send("SIGCONT")
         self.process.stdin.close()
         self.process.wait()
 
@@ -85,7 +98,7 @@ def compare(net, mode, frameworks, rounds, threads):
             workers.append(worker)
     for _ in range(rounds):
         for worker in workers:
-            time.sleep(0.05)  # let the last one's threads sleep
+            time.sleep(0.05)
             worker.run()
     for worker in workers:
         for _ in range(3 if worker.framework == "ours" else 0):
