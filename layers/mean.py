@@ -21,19 +21,25 @@ class Mean(Layer):
         param = self.spec.mean_param
         if bool(param.file) == bool(param.value):
             raise SchemaFault("mean_param: give the mean as value or as file, one of them")
-        mean = read_mean(param.file) if param.file else [[[value]] for value in param.value]
-        self.mean = self.be.asarray(mean)
+        self.shape, self.mean = (len(param.value), 1, 1), None
+        if param.file and self.be is not None:  # a net is sized without the file
+            self.mean = self.be.asarray(read_mean(param.file))
+            self.shape = self.mean.shape
         return []
 
     def infer(self, shapes):
-        channels, *sides = self.mean.shape
+        channels, *sides = self.shape
         for shape in shapes:
-            if len(shape) != 4 or shape[1] % channels or (sides != [1, 1] and list(shape[2:]) != sides):
-                raise ShapeFault(f"a bottom has shape {shape}: it does not fit the mean, {tuple(self.mean.shape)}")
+            fits = len(shape) == 4 and (not channels or shape[1] % channels == 0)
+            if not fits or (sides != [1, 1] and list(shape[2:]) != sides):
+                raise ShapeFault(f"a bottom has shape {shape}: it does not fit the mean, {tuple(self.shape)}")
         return shapes
 
     def forward(self, xs):
-        return [x * self._slope() + self.xp.tile(self._shift(), (x.shape[1] // len(self.mean), 1, 1)) for x in xs]
+        if self.mean is None:
+            self.mean = self.be.asarray(list(self.spec.mean_param.value)).reshape(self.shape)
+        slope, shift = self._slope(), self._shift()
+        return [x * slope + self.xp.tile(shift, (x.shape[1] // len(shift), 1, 1)) for x in xs]
 
     def backward(self, dys, need):
         slope = self._slope()

@@ -36,6 +36,7 @@ _TYPES = {
     "L2Norm": "Norm",
     "L2Normalization": "Norm",
     "NormalizationL2": "Norm",
+    "Normalization": "Norm",
     "SequenceAccuracy": "LabelsequenceAccuracy",
     "Sum": "Eltwise",
     "WarpCTCLoss": "CtcLoss",
@@ -102,6 +103,8 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         layer.type = "StackedLSTM"
     if layer.type == "ROIAlign" and layer.roi_pooling_param.HasField("pad_ratio"):  # Cascade R-CNN's
         layer.type = "ROIGrid"
+    if layer.type == "EltwiseProduct":  # of the first months of 2014, and C3D's
+        layer.type, layer.eltwise_param.operation = "Eltwise", layer.eltwise_param.PROD
     if layer.type == "Unpooling":
         _upgrade_unpooling(layer)
     _upgrade_images(layer)
@@ -168,8 +171,12 @@ def _upgrade_lstm_attention(layer) -> None:
 def _upgrade_unpooling(layer) -> None:
     """DeconvNet's Unpooling by MAX puts values back where a pooling's mask, its second bottom, says; TILE repeats."""
     given, todays = layer.unpooling_param, layer.upsample_param
-    strides = [getattr(given, name) if given.HasField(name) else given.stride for name in ("stride_h", "stride_w")]
-    sizes = [getattr(given, name) or given.unpool_size for name in ("unpool_h", "unpool_w")]
+    stride = given.scale if given.HasField("scale") else given.stride
+    strides = [getattr(given, name) if given.HasField(name) else stride for name in ("stride_h", "stride_w")]
+    sizes = [
+        given.unpool_h or given.output_h or given.unpool_size,
+        given.unpool_w or given.output_w or given.unpool_size,
+    ]
     if given.unpool == given.AVE or len(layer.bottom) == (1 if given.unpool == given.MAX else 2):
         raise SchemaFault("Unpooling is read with unpool: MAX and two bottoms, or unpool: TILE and one")
     layer.type = "Upsample"

@@ -38,6 +38,7 @@ BY_TYPE = {
     "ScaleTanH": {"gamma", "power"},  # nothing was learned yet in its specimens
     "DenseBlock": {"moving_average_fraction"},  # TRAIN takes the batch's statistics, which this mixes into older ones
     "MMDLoss": {"fix_gamma"},  # the same batch twice has the same widths
+    "Resize": {"type"},  # BILINEAR is the only one
     "GradientScaler": {"alpha", "max_iter", "upper_bound"},  # they tell how it grows
     "ConvolutionDepthwise": {"bias_filler"},  # its specimen has no bias
     "MultiBoxLoss": {"fl_alpha", "fl_gamma"},  # of conf_loss_type FocalLoss

@@ -7,9 +7,14 @@ import pytest
 from PIL import Image
 
 from demitasse.netdef.net import Net
+from demitasse.netdef.plan import Plan
 from demitasse.proto.errors import DataFault, NetError, SchemaFault, ShapeFault
 from tests.test_layers.building import build, normal
 
+MEAN_NET = (
+    'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }\n'
+    'layer { name: "m" type: "Mean" bottom: "x" top: "m" mean_param { file: "nowhere.binaryproto" } }\n'
+)
 RESAMPLE = "type: 'Resample' bottom: 'x' top: 'y' resample_param {{ {} }}"
 
 
@@ -105,6 +110,9 @@ def test_a_mean_is_taken_off_each_channel():
     np.testing.assert_allclose(y, 3 * (x / 2 + 2 * np.array([1, 3, 1, 3]).reshape(4, 1, 1)))
     with pytest.raises(ShapeFault, match="does not fit the mean"):
         build(text.format("ADD", ""), (2, 3, 3, 2))
+    assert Plan(MEAN_NET, "TEST").steps[-1].tops[0].shape == (1, 3, 4, 4)  # a net is sized without the file
+    with pytest.raises(NetError, match="nowhere.binaryproto"):
+        Net(MEAN_NET, "TEST")
     with pytest.raises(SchemaFault, match="as value or as file"):
         build("type: 'Mean' bottom: 'x' top: 'y'", x.shape)
 

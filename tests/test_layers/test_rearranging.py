@@ -216,3 +216,21 @@ def test_channels_become_pixels():
         assert y[n, c, i, j] == x[n, 4 * c + 2 * (i % 2) + j % 2, i // 2, j // 2]
     with pytest.raises(ShapeFault, match="2.2 divides"):
         build("type: 'Tiling' bottom: 'x' top: 'y' tiling_param { tile_dim: 2 }", (2, 6, 2, 3))
+
+
+@pytest.mark.independent("Resize")
+@pytest.mark.parametrize("fields, out", [("height: 7 width: 3", (7, 3)), ("", (2, 8))])
+def test_resizing_sees_zero_beyond_the_last_pixel(fields, out):
+    x = normal(1, 2, 5, 4)
+    fields = fields or "is_pyramid_test: true out_height_scale: 0.5 out_width_scale: 2"
+    (y,) = build(f"type: 'Resize' bottom: 'x' top: 'y' resize_param {{ {fields} }}", x.shape).forward([x])
+    assert y.shape == (1, 2, *out)
+    beyond = np.pad(x, ((0, 0), (0, 0), (0, 1), (0, 1)))
+    for i, j in np.ndindex(*out):
+        r, c = i * 5 / out[0], j * 4 / out[1]
+        top, left = int(r), int(c)
+        weights = np.outer([top + 1 - r, r - top], [left + 1 - c, c - left])
+        expected = (beyond[0, :, top : top + 2, left : left + 2] * weights).sum((1, 2))
+        np.testing.assert_allclose(y[0, :, i, j], expected, atol=1e-9)
+    with pytest.raises(SchemaFault, match="give height and width, above 0"):
+        build("type: 'Resize' bottom: 'x' top: 'y' resize_param { height: 3 }", x.shape)

@@ -211,3 +211,16 @@ def test_a_constant_mean_of_2014_is_the_transformations():
     data, local = net.layer
     assert list(data.transform_param.mean_value) == [100, 108, 115] and not data.window_data_param.const_mean
     assert local.type == "Local" and local.local_param.num_output == 3
+
+
+def test_a_product_of_2014_and_fusenets_unpooling():
+    net, _ = read_net(
+        'layers { name: "e" type: ELTWISE_PRODUCT bottom: "a" bottom: "b" top: "c" }\n'
+        'layers { name: "u" type: UNPOOLING bottom: "c" bottom: "m" top: "u"'
+        " unpooling_param { output_h: 15 output_w: 20 } }\n"
+        'layers { name: "v" type: UNPOOLING bottom: "c" bottom: "m" top: "v" unpooling_param { scale: 3 } }\n'
+    )
+    product, sized, scaled = net.layer
+    assert (product.type, product.eltwise_param.operation) == ("Eltwise", product.eltwise_param.PROD)
+    assert (sized.type, sized.upsample_param.upsample_h, sized.upsample_param.upsample_w) == ("Upsample", 15, 20)
+    assert (scaled.upsample_param.scale_h, scaled.upsample_param.scale_w) == (3, 3)
