@@ -52,6 +52,7 @@ class Download:
 
     @property
     def ready(self) -> bool:
+        """Whether the copy is there."""
         return self.done.done
 
     def __call__(self) -> np.ndarray:
