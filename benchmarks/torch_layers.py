@@ -81,7 +81,8 @@ class Pooling(_Learned):
         p = spec.pooling_param
         self.is_max, self.is_global = p.pool == PoolingParameter.MAX, p.global_pooling
         self.window = p.kernel_size, p.stride, p.pad
-        self.ceil, self.tells_where = p.round_mode == PoolingParameter.CEIL, len(spec.top) > 1
+        self.ceil = p.round_mode == PoolingParameter.CEIL and p.ceil_mode
+        self.tells_where = len(spec.top) > 1
 
     def forward(self, x):
         if self.is_global:
