@@ -47,12 +47,19 @@ def set_mode_gpu() -> None:
 
 def set_device(device_id: int) -> None:
     """Choose the GPU for set_mode_gpu, by its number from 0; nets that are there already stay where they are."""
-    _mode.device = int(device_id)
+    _mode.device = _whole("set_device", device_id)
+
+
+def _whole(function: str, number) -> int:
+    try:
+        return int(number)
+    except (TypeError, ValueError):
+        raise TypeError(f"{function} takes a whole number, not {number!r}") from None
 
 
 def set_random_seed(seed: int) -> None:
     """Start the random numbers of fillers and dropout at this seed; of solvers to come without random_seed, too."""
-    _mode.seed = int(seed)
+    _mode.seed = _whole("set_random_seed", seed)
     backend().seed(_mode.seed)
 
 

@@ -7,9 +7,10 @@ from caffe.log import make_log
 from caffe.net_structure import NetStructure
 from demitasse.netdef.call_lock import alone
 from demitasse.netdef.wording import count_text, some
+from demitasse.proto.name_hints import NetHints
 
 
-class NetFiles(NetStructure):
+class NetFiles(NetStructure, NetHints):
     """The part of a caffe.Net that outlives it."""
 
     def lend(self, first: int = 0) -> None:

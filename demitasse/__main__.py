@@ -43,6 +43,21 @@ COMMANDS = {
     "compute_image_mean": ("models", "compute_image_mean", "the mean image of a database"),
     "extract_features": ("models", "extract_features", "write blobs of a net that reads data to databases"),
 }
+# Names of Caffe's tools, and words of other frameworks, for what a command does.
+ELSEWHERE = {
+    "draw_net": "draw",
+    "upgrade_net_proto_text": "upgrade",
+    "upgrade_net_proto_binary": "upgrade",
+    "upgrade_solver_proto_text": "upgrade",
+    "eval": "score",
+    "evaluate": "score",
+    "predict": "segment",
+    "infer": "segment",
+    "export": "convert",
+    "fit": "train",
+    "summary": "show",
+    "benchmark": "time",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,12 +71,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _show(f"demitasse {__version__}")
     if given[0] == "--print-completion":
         return print_completion("demitasse", COMMANDS, given[1:])
+    if given[0] in ELSEWHERE:
+        return _refuse(f"demitasse: '{given[0]}' is called {ELSEWHERE[given[0]]} here: demitasse {ELSEWHERE[given[0]]}")
     if given[0] not in COMMANDS:
-        print(
-            f"demitasse: unknown command '{given[0]}'{did_you_mean(given[0], COMMANDS)}; known: {', '.join(COMMANDS)}",
-            file=sys.stderr,
-        )
-        return 2
+        known = f"{did_you_mean(given[0], COMMANDS)}; known: {', '.join(COMMANDS)}"
+        return _refuse(f"demitasse: unknown command '{given[0]}'{known}")
     package, command, _ = COMMANDS[given[0]]
     run = importlib.import_module(f"demitasse.{package}.__main__").main
     return run([command, *given[1:]], "demitasse")
@@ -80,7 +94,15 @@ def caffe(arguments: list[str] | None = None) -> int:
         return print_completion("caffe", own, given[1:])
     if given[:1] in (["--version"], ["-version"]):
         return main(["version"])
+    other = ELSEWHERE.get(given[0], given[0]) if given else ""
+    if other in COMMANDS and COMMANDS[other][0] != "solver":
+        return _refuse(f"caffe: {given[0]} is a command of demitasse: demitasse {other}")
     return importlib.import_module("demitasse.solver.__main__").main(given, "caffe")
+
+
+def _refuse(text: str) -> int:
+    print(text, file=sys.stderr)
+    return 2
 
 
 def _show(text: str) -> int:

@@ -154,16 +154,28 @@ class Convolution(Layer):
 
     def _top_shape(self, shape: Shape) -> Shape:
         if len(shape) != self.axis + 1 + len(self.geometry.kernel):
-            raise ShapeFault(f"the bottom has shape {shape}: {self.axis + 1 + len(self.geometry.kernel)} axes expected")
+            expected = f"{self.axis + 1 + len(self.geometry.kernel)} axes expected"
+            raise ShapeFault(f"the bottom has shape {shape}: {expected}{self._rearranged(shape)}")
         if shape[self.axis] != self.channels:
             raise ShapeFault(
                 f"the bottom has {shape[self.axis]} channels, but the weights are for {self.channels}: "
-                "channels cannot change, only the other sizes"
+                f"channels cannot change, only the other sizes{self._rearranged(shape)}"
             )
         out = self._out_size(shape[self.axis + 1 :])
         if min(out) < 1:
             raise ShapeFault(self._too_small(shape[self.axis + 1 :], out))
         return (*shape[: self.axis], self.outputs, *out)
+
+    def _rearranged(self, shape: Shape) -> str:
+        """What makes a batch of an image that is alone or has its channels last; may be empty."""
+        last = self.axis == 1 and shape[-1] == self.channels
+        if len(shape) == 4 and last:
+            return "; channels come before height and width: array.transpose(0, 3, 1, 2)"
+        if len(shape) == 3 and last:
+            return "; a batch of this image is array.transpose(2, 0, 1)[None]"
+        if len(shape) == 3 and self.axis == 1 and shape[0] == self.channels:
+            return "; a batch of this image is array[None]"
+        return ""
 
     def _too_small(self, spatial, out):
         extent = [d * (k - 1) + 1 for k, _, _, d in self._per_axis()]

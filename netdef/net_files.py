@@ -14,13 +14,14 @@ from demitasse.netdef.weight_matching import LoadReport, match_weights
 from demitasse.netdef.wording import shape_text
 from demitasse.proto.errors import GraphFault, WeightsFault
 from demitasse.proto.messages import NetParameter
+from demitasse.proto.name_hints import NetHints
 from demitasse.proto.weights import write_weights
 
 if TYPE_CHECKING:
     from demitasse.netdef.plan import Plan
 
 
-class NetFiles(Lockable):
+class NetFiles(Lockable, NetHints):
     """The part of a Net (netdef.net) that outlives it; it has a `plan` and a `backend`."""
 
     plan: Plan

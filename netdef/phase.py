@@ -18,7 +18,8 @@ def phase_number(phase: str | int) -> int:
     numbers = {"TRAIN": TRAIN, "TEST": TEST, TRAIN: TRAIN, TEST: TEST}
     key = phase.upper() if isinstance(phase, str) else phase
     if key not in numbers:
-        raise SchemaFault(f"the phase is TRAIN or TEST, not {phase!r}")
+        remedy = f"; weights are given by name: weights={phase!r}" if "." in str(phase) else ""
+        raise SchemaFault(f"the phase is TRAIN or TEST, not {phase!r}{remedy}")
     return numbers[key]
 
 

@@ -40,7 +40,9 @@ class OneLineParser(argparse.ArgumentParser):
         options, unknown = self.parse_known_args(args, namespace)
         if unknown:
             command = getattr(options, "command", None)
-            nearest = did_you_mean(unknown[0].split("=")[0], list(_option_names(self, command)))
+            option = unknown[0].split("=")[0]
+            nearest = solver_option(option) if command == "train" else ""
+            nearest = nearest or did_you_mean(option, list(_option_names(self, command)))
             self.error(f"{command or 'it'} knows no {unknown[0]}{nearest}")
         return options
 
@@ -50,6 +52,20 @@ class OneLineParser(argparse.ArgumentParser):
             kind, word, known = wrong[1].lower(), wrong[2], re.findall(r"[\w-]+", wrong[3])
             message = f"unknown {kind} '{word}'{did_you_mean(word, known)}; known: {', '.join(known)}"
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
+
+
+def solver_option(option: str) -> str:
+    """ ": ..." for an option of `train` that is a field of the solver, by Caffe's name or another; may be empty."""
+    from demitasse.proto.messages import SolverParameter  # here: reading the schema takes a while
+    from demitasse.proto.name_hints import other_field
+
+    name = option.lstrip("-").replace("-", "_")
+    known = SolverParameter.DESCRIPTOR.fields_by_name
+    if name in known:
+        return f": it is a field of the solver, --set {name}=VALUE"
+    if not (other := other_field(name, known)):
+        return ""
+    return f": {other}" + (f", --set {other.split()[-1]}=VALUE" if other.startswith("Caffe's word") else "")
 
 
 def _option_names(parser: argparse.ArgumentParser, command: str | None) -> Iterator[str]:

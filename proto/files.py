@@ -251,15 +251,19 @@ def kind_of(data: memoryview, path: str | os.PathLike, wanted: str) -> str:
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind
-    for magic, what in _FOREIGN:
-        if head.startswith(magic):
-            raise fault(path, f"{what}; {wanted} is needed")
+    if what := foreign_kind(head):
+        raise fault(path, f"{what}; {wanted} is needed")
     header = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and 2 <= header <= len(data) - 8:
         return "safetensors"
     if what := _text_kind(head):
         raise fault(path, f"{what}; {wanted} is needed")
     return "protobuf"
+
+
+def foreign_kind(head: bytes) -> str:
+    """What a file is that begins so, where that is nothing that is read here; may be empty."""
+    return next((what for magic, what in _FOREIGN if head.startswith(magic)), "")
 
 
 def _text_kind(head: bytes) -> str:

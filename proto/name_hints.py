@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from demitasse.proto.errors import did_you_mean
 
@@ -33,6 +34,7 @@ _TYPES = {  # layer types in small letters without underscores -> Caffe's
     "resize interpolate bilinearupsampling upsamplingbilinear2d": "Interp, or Deconvolution with a bilinear filler",
     "cropping2d centercrop": "Crop",
     "imagefolder imagedatalayer": "ImageData",
+    "silu": "Swish",
 }
 _CAFFES = {word: caffes for words, caffes in _TYPES.items() for word in words.split()}
 
@@ -44,6 +46,11 @@ _FIELDS = {  # other frameworks' fields -> Caffe's, where the message has that
     "bias use_bias": "bias_term",
     "dropout rate p": "dropout_ratio",
     "lr learning_rate": "base_lr",
+    "lr lr_multiplier": "lr_mult",
+    "wd weight_decay decay": "decay_mult",
+    "momentum beta1": "momentum",
+    "beta2": "momentum2",
+    "wd l2": "weight_decay",
     "optimizer": "type",
     "iterations num_iter max_iterations": "max_iter",
     "eps epsilon": "eps",
@@ -84,6 +91,30 @@ _CHARACTERS = {  # what no prototxt has outside strings -> what to write
     "$": "names of variables are not replaced: write the value",
     "+": "a number has no +",
 }
+
+_NET_WORDS = {  # what nets of other frameworks can do -> how it is done here
+    "eval train": 'a net is built for its phase: Net(prototxt, "TEST"), and trained by a solver',
+    "to cuda gpu": 'a net is built on its device: Net(prototxt, backend=make_backend("gpu"))',
+    "parameters named_parameters weights": "what is learned is in net.params: {layer: [weights, bias]}",
+    "state_dict": "net.save(file) writes the weights; net.params holds them",
+    "load_state_dict load_weights copy_from restore": "Net(prototxt, weights=file) loads weights, net.load(file) too",
+    "zero_grad": "a solver clears gradients before each iteration",
+    "summary": "`demitasse show net.prototxt` prints every size",
+    "predict call": 'net.forward({"data": array}) gives {blob: array}',
+    "fit step optimizer": "a solver trains a net: `demitasse train solver.prototxt`",
+}
+
+
+class NetHints:
+    """What is a net, and tells those who look for what nets of other frameworks can do how it is done here."""
+
+    if not TYPE_CHECKING:  # which else takes every name for one that is there
+
+        def __getattr__(self, name):
+            for words, how in _NET_WORDS.items():
+                if name in words.split():
+                    raise AttributeError(f"a net has no '{name}': {how}")
+            return object.__getattribute__(self, name)  # which says what Python says
 
 
 def fork_hint(name: str) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 
 from demitasse.proto.errors import SyntaxFault, Where
-from demitasse.proto.files import cannot_open
+from demitasse.proto.files import cannot_open, foreign_kind
 
 LARGEST = 64 << 20  # bytes of a text: far more than anybody's net, and what fits into memory when it is parsed
 
@@ -42,6 +42,10 @@ def _decode(data: bytes, path: str) -> str:
         for encoding in ("utf-32", "utf-16", "utf-16-le", "utf-16-be"):
             if _is_text(data[:400], encoding):
                 raise SyntaxFault(f"the text is {encoding[:6].upper()}: save it as UTF-8", Where(path))
+        if what := foreign_kind(data):
+            raise SyntaxFault(f"{what}; a prototxt is needed", Where(path))
+        if data.startswith(b"PK"):
+            raise SyntaxFault("a zip archive (PyTorch's, .npz or another), not a prototxt", Where(path))
         raise SyntaxFault(
             "a binary file, not a prototxt: is it the weights (.caffemodel) instead of the net?", Where(path)
         )

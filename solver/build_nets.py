@@ -17,6 +17,7 @@ from demitasse.netdef.net import Net
 from demitasse.netdef.wording import count_text
 from demitasse.proto.errors import SolverFault
 from demitasse.proto.messages import TEST, TRAIN, NetState, SolverParameter
+from demitasse.proto.warning import warn
 from demitasse.solver.distributed import Alone
 from demitasse.solver.path_lookup import Finder
 
@@ -74,6 +75,9 @@ def _test_sources(param) -> list[tuple[str, object]]:
             f"{param.test_interval}: say after how many iterations to test, or remove test_iter and the "
             "test nets"
         )
+    if not sources and param.test_interval > 0:
+        net = "test_iter" if generic else "a test_net and its test_iter"
+        warn(f"test_interval: {param.test_interval} has no effect, for nothing is tested: give {net}, or remove it")
     for count in param.test_iter:
         if count < 0:
             raise SolverFault(f"test_iter is {count}: it must be 0 (never test this net) or more")

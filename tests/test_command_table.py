@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import demitasse
 from demitasse import __version__
-from demitasse.__main__ import COMMANDS, caffe, main
+from demitasse.__main__ import COMMANDS, ELSEWHERE, caffe, main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,6 +34,47 @@ def test_every_command_is_reached(package, capsys):
 def test_version(word, capsys):
     assert main([word]) == 0
     assert capsys.readouterr().out == f"demitasse {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "run, word, told",
+    [
+        (caffe, "convert_imageset", "a command of demitasse: demitasse convert_imageset"),
+        (caffe, "draw_net", "a command of demitasse: demitasse draw"),
+        (main, "upgrade_net_proto_text", "is called upgrade here"),
+        (main, "export", "demitasse convert"),
+    ],
+)
+def test_a_name_from_elsewhere(run, word, told, capsys):
+    assert run([word, "x"]) == 2
+    err = capsys.readouterr().err
+    assert told in err and err.count("\n") == 1
+
+
+def test_names_from_elsewhere_lead_to_commands():
+    assert set(ELSEWHERE.values()) <= set(COMMANDS) and not set(ELSEWHERE) & set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "option, told",
+    [
+        ("--lr=0.1", "Caffe's word is base_lr, --set base_lr=VALUE"),
+        ("--weight-decay", "a field of the solver, --set weight_decay=VALUE"),
+        ("--epochs", "max_iter is the epochs times the images by the batch"),
+        ("--batch-size", "belongs to the net's data layer"),
+    ],
+)
+def test_an_option_that_the_solver_s_file_has(option, told, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "solver.prototxt", option, "3"])
+    assert stop.value.code == 2 and told in capsys.readouterr().err
+
+
+def test_what_is_looked_for_first_is_there():
+    from demitasse import Net, Solver, make_backend  # noqa: F401 (that they are found is what is tested)
+
+    with pytest.raises(AttributeError, match="demitasse has no 'train'; in Python it has L, Net, .*; commands:"):
+        demitasse.train  # noqa: B018 (as above)
 
 
 def test_unknown_command(capsys):

@@ -28,6 +28,8 @@ def test_without_a_gpu_the_cpu_computes_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("caffe.mode.make_backend", refuse)
     caffe.mode._gpu.cache_clear()
     caffe.set_device(0)
+    with pytest.raises(TypeError, match="set_device takes a whole number, not 'cuda'"):
+        caffe.set_device("cuda")
     caffe.set_mode_gpu()
     with pytest.warns(UserWarning, match="no CUDA driver; computing on the CPU"):
         net = build(tmp_path)

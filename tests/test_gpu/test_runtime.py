@@ -169,6 +169,11 @@ def test_unknown_devices(device):
         make_backend(device)
 
 
+def test_the_device_of_another_framework():
+    with pytest.raises(SolverFault, match=r"PyTorch's cuda:1 is gpu:1 here"):
+        make_backend("cuda:1")
+
+
 def test_unknown_precisions():
     with pytest.raises(SolverFault, match="precision 'fp8' is not one of fp32, tf32, fp16"):
         make_backend("gpu", precision="fp8")

@@ -6,7 +6,7 @@ import pytest
 import caffe
 from demitasse.netdef.__main__ import main
 from demitasse.netdef.plan import Plan
-from demitasse.proto.errors import GraphFault, LabelFault, ShapeFault
+from demitasse.proto.errors import GraphFault, LabelFault, SchemaFault, ShapeFault, SyntaxFault
 from tests.test_netdef.texts import blob, build, conv, layer
 
 
@@ -104,3 +104,46 @@ def test_bottoms_that_only_count_alike_are_not_called_exchanged():
         ShapeFault, match="one label for each item or pixel expected$"
     ):  # 4x3x16x16 values, 4x24x32 labels
         Plan(blob("x", (4, 3, 16, 16)) + blob("y", (4, 1, 24, 32)) + layer("SoftmaxWithLoss", "l", "x y"))
+
+
+@pytest.mark.parametrize(
+    "shape, how",
+    [
+        ((8, 9, 3), "a batch of this image is array.transpose(2, 0, 1)[None]"),
+        ((3, 8, 9), "a batch of this image is array[None]"),
+        ((1, 8, 9, 3), "channels come before height and width: array.transpose(0, 3, 1, 2)"),
+    ],
+)
+def test_an_image_as_others_arrange_it(shape, how):
+    net = build(blob() + conv("c", "data"))
+    with pytest.raises(ShapeFault) as fault:
+        net.forward({"data": np.ones(shape)})
+    assert str(fault.value).endswith(how)
+
+
+@pytest.mark.parametrize(
+    "word, how",
+    [("eval", "built for its phase"), ("cuda", "make_backend"), ("state_dict", "net.save"), ("predict", "forward")],
+)
+def test_what_nets_of_other_frameworks_can_do(tmp_path, word, how):
+    (tmp_path / "net.prototxt").write_text(blob())
+    for net in (build(blob()), caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)):
+        with pytest.raises(AttributeError, match=f"a net has no '{word}': .*{how}"):
+            getattr(net, word)
+        with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+            net.nonsense  # noqa: B018 (that it is missing is what is tested)
+
+
+def test_weights_in_the_place_of_the_phase():
+    with pytest.raises(SchemaFault, match="not 'w.caffemodel'; weights are given by name: weights='w.caffemodel'"):
+        Plan(blob(), "w.caffemodel")
+
+
+@pytest.mark.parametrize(
+    "start, what",
+    [(b"\x80\x02\0c", "a Python pickle"), (b"PK\x03\x04\0", "a zip archive"), (b"\xff\xd8\xff\0", "a JPEG image")],
+)
+def test_another_file_in_the_place_of_a_net(tmp_path, start, what):
+    (tmp_path / "net").write_bytes(start)
+    with pytest.raises(SyntaxFault, match=what):
+        Plan(tmp_path / "net", "TEST")

@@ -70,6 +70,11 @@ def test_level_and_stages_of_the_caller_are_added(build):
     assert layers(solver.net) == {"on_level", "on_stage"}
 
 
+def test_an_interval_without_anything_to_test_is_told(build):
+    with pytest.warns(UserWarning, match="test_interval: 5 has no effect, for nothing is tested: give test_iter"):
+        assert not build("test_interval: 5").test_nets
+
+
 def test_a_test_iter_of_0_never_tests_that_net(build):
     solver = build("test_iter: 0 test_iter: 1 test_interval: 1")
     first, second = solver.test()

@@ -74,5 +74,6 @@ def _index(device: str) -> int:
     """The number in "gpu:1"; "gpu" is 0."""
     name, _, number = device.partition(":")
     if name != "gpu" or not (number.isdigit() or not number):
-        raise SolverFault(f"device '{device}' is not known: cpu, gpu or gpu:N, N from 0")
+        remedy = f" (PyTorch's {device} is {device.replace('cuda', 'gpu')} here)" if name == "cuda" else ""
+        raise SolverFault(f"device '{device}' is not known: cpu, gpu or gpu:N, N from 0{remedy}")
     return int(number or 0)
