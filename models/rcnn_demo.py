@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from demitasse.models.data.scene_layers import SIZE
 from demitasse.models.data.scenes import CLASSES, MEAN
+from demitasse.models.demo_net import of_short_runs
 from demitasse.netdef.spec import L, NetSpec
 from demitasse.proto import text
 from demitasse.proto.messages import NetParameter, SolverParameter
 
-ITERATIONS = 1000
 WIDTHS = (16, 32, 64)  # channels of the stages, each half the size of the one before
 STRIDE, POOLED, HIDDEN = 8, 6, 128
 ANCHORS = {"feat_stride": STRIDE, "base_size": 16, "scales": [1.5, 2.5, 4], "ratios": [0.5, 1, 2]}
@@ -115,22 +115,13 @@ def _detector(n: NetSpec, features, rois, train: bool) -> None:
 
 def solver() -> SolverParameter:
     """Adam, four images an iteration."""
-    return SolverParameter(
-        train_net="train.prototxt",
-        type="Adam",
-        base_lr=0.001,
-        lr_policy="poly",
-        power=0.9,
-        momentum=0.9,
-        momentum2=0.999,
-        iter_size=4,
-        max_iter=ITERATIONS,
-        display=50,
-        average_loss=50,
-        snapshot=500,
-        snapshot_prefix="runs/rcnn-demo/rcnn",
-        random_seed=1,
-        solver_mode=SolverParameter.CPU,
+    return of_short_runs(
+        SolverParameter(
+            train_net="train.prototxt",
+            base_lr=0.001,
+            iter_size=4,
+            snapshot_prefix="runs/rcnn-demo/rcnn",
+        )
     )
 
 

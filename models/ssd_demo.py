@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 from demitasse.models.data.scene_layers import SIZE, VAL
 from demitasse.models.data.scenes import CLASSES, MEAN
+from demitasse.models.demo_net import of_short_runs
 from demitasse.netdef.spec import L, NetSpec
 from demitasse.proto import text
 from demitasse.proto.messages import LabelMap, NetParameter, SolverParameter
 
-BATCH, TEST_BATCH, ITERATIONS = 8, 10, 1000
+BATCH, TEST_BATCH = 8, 10
 WIDTHS = (8, 16, 32, 64, 96, 96)  # channels of the stages, each half the size of the one before
 HEADS = {3: (14, 26), 4: (26, 46), 5: (46, 78)}  # by stage: the sides of its square boxes
 RATIOS = [2]
@@ -155,28 +156,18 @@ def _detections(n: NetSpec, classes: int) -> None:
 
 def solver(task: Task = DEMO) -> SolverParameter:
     """How it is trained and tested."""
-    return SolverParameter(
-        train_net="train.prototxt",
-        test_net=["val.prototxt"],
-        test_iter=[VAL // TEST_BATCH],
-        test_interval=500,
-        test_initialization=False,
-        eval_type="detection",
-        ap_version="MaxIntegral",
-        show_per_class_result=True,
-        type="Adam",
-        base_lr=0.002,
-        lr_policy="poly",
-        power=0.9,
-        momentum=0.9,
-        momentum2=0.999,
-        max_iter=ITERATIONS,
-        display=50,
-        average_loss=50,
-        snapshot=500,
-        snapshot_prefix=f"runs/ssd-{'own' if task.data else 'demo'}/ssd",
-        random_seed=1,
-        solver_mode=SolverParameter.CPU,
+    return of_short_runs(
+        SolverParameter(
+            train_net="train.prototxt",
+            test_net=["val.prototxt"],
+            test_iter=[VAL // TEST_BATCH],
+            test_interval=500,
+            test_initialization=False,
+            eval_type="detection",
+            ap_version="MaxIntegral",
+            show_per_class_result=True,
+            snapshot_prefix=f"runs/ssd-{'own' if task.data else 'demo'}/ssd",
+        )
     )
 
 
