@@ -50,7 +50,7 @@ class Solver:
 
     @property
     def iter(self) -> int:
-        """The number of updates done so far; a restored solver goes on from its snapshot's."""
+        """The number of updates done so far; a restored solver resumes from its snapshot's."""
         return self._engine.iter
 
     @property

@@ -80,9 +80,10 @@ class BoxOutput(Layer):
             order = graph.node("Unsqueeze", order, graph.constant([-1], INT))
             boxes = graph.node("GatherND", boxes, order, batch_dims=1)
         index = nms(graph, boxes, graph.reshape(score, [images, 1, -1]), param.iou_thr, param.max_post_nms_num or None)
-        place = column(graph, index, 0), column(graph, index, 2)
-        number = graph.reshape(graph.cast(place[0], FLOAT), [-1, 1])
-        rows = graph.concat([number, at(graph, boxes, *place), graph.reshape(at(graph, score, *place), [-1, 1])], 1)
+        position = column(graph, index, 0), column(graph, index, 2)
+        number = graph.reshape(graph.cast(position[0], FLOAT), [-1, 1])
+        best_scores = graph.reshape(at(graph, score, *position), [-1, 1])
+        rows = graph.concat([number, at(graph, boxes, *position), best_scores], 1)
         none = graph.where(graph.size(rows, 0).equals(0), graph.constant([1], INT), graph.constant([0], INT))
         tops = []
         for width, instead in ((5, [[0, 1, 1, 10, 10]]), (6, [[0.0] * 6])):
@@ -104,8 +105,8 @@ class BoxOutput(Layer):
                 graph.gather(x, graph.constant(classes + j, INT), 1) * deviation[j] + mean[j] for j in (axis, axis + 2)
             )
             near, ratio, stride = 1 / param.field_xyr, math.log(param.field_whr), float(param.downsample_rate[i])
-            place = graph.reshape(graph.cast(graph.arange(n), FLOAT), [1, -1] if axis == 0 else [-1, 1])
-            middle = graph.clip(move, -near, near) * float(field) + (place + 0.5) * stride
+            position = graph.reshape(graph.cast(graph.arange(n), FLOAT), [1, -1] if axis == 0 else [-1, 1])
+            middle = graph.clip(move, -near, near) * float(field) + (position + 0.5) * stride
             length = graph.node("Exp", graph.clip(grow, -ratio, ratio)) * float(field)
             begin = graph.clip(middle - length * 0.5, 0.0)
             begins.append(begin)

@@ -1,6 +1,6 @@
 """Correlation (FlowNet): how alike the patches of two images' features are, for each displacement between them.
 
-Bottoms (N, C, H, W), both padded by `pad` zeros.  A place of the top is a patch of kernel_size pixels in bottom 0,
+Bottoms (N, C, H, W), both padded by `pad` zeros.  A position of the top is a patch of kernel_size pixels in bottom 0,
 every stride_1 pixels, so that all that it is compared with lies in the padded bottom 1.  The top's channels are
 displacements, multiples of stride_2 up to max_displacement, row by row, from the left; with `single_direction` those
 along the row alone, -1 to the left, 1 to the right.  The value is the mean over patch and channels of the products;
@@ -43,7 +43,7 @@ class Correlation(Layer):
         sizes = [-(-(n + 2 * param.pad - border) // param.stride_1) for n in shape[2:]]
         if min(sizes) < 1:
             raise ShapeFault(
-                f"bottoms of {shape[2]}x{shape[3]} with pad {param.pad} have no place for max_displacement "
+                f"bottoms of {shape[2]}x{shape[3]} with pad {param.pad} have no room for max_displacement "
                 f"{param.max_displacement} on each side and kernel_size {param.kernel_size}: raise pad"
             )
         return [(shape[0], len(self.displacements), *sizes)]

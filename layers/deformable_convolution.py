@@ -52,8 +52,8 @@ class DeformableConvolution(Layer):
         if tuple(offsets) != expected:
             raise ShapeFault(
                 f"the offsets have shape {offsets}, not {expected}: two numbers for each pixel of the window, and for "
-                "each deformable_group, at each place of the top (a Convolution with this kernel_size, stride, pad and "
-                "dilation gives that size)"
+                "each deformable_group, at each position of the top (a Convolution with this kernel_size, stride, pad "
+                "and dilation gives that size)"
             )
         return [(images[0], param.num_output, *size)]
 
@@ -107,10 +107,12 @@ class DeformableConvolution(Layer):
         points = []
         for axis, n in enumerate(out):
             shape = [-1, 1] if axis == 0 else [1, -1]
-            place = graph.reshape(graph.cast(graph.arange(n), FLOAT) * float(param.stride), shape)
-            place = graph.constant([[[pixel[axis]]] for pixel in pixels]) + place
+            position = graph.reshape(graph.cast(graph.arange(n), FLOAT) * float(param.stride), shape)
+            position = graph.constant([[[pixel[axis]]] for pixel in pixels]) + position
             points.append(
-                graph.reshape(graph.gather(moved, graph.constant(axis, INT), 2) + place, [-1, window * out[0] * out[1]])
+                graph.reshape(
+                    graph.gather(moved, graph.constant(axis, INT), 2) + position, [-1, window * out[0] * out[1]]
+                )
             )
         groups = graph.reshape(x, [-1, channels // param.deformable_group, *size])
         columns = sampled_in(graph, groups, *points)
@@ -131,9 +133,9 @@ class DeformableConvolution(Layer):
         """(groups, 2, N, K * P): the rows and columns that are looked at, pixel of the window by pixel."""
         xp, param, (n, _, *size) = self.xp, self.param, offsets.shape
         steps = xp.arange(param.kernel_size) * param.dilation - param.pad
-        places = [xp.arange(length) * param.stride for length in size]
-        rows = (steps[:, None, None, None] + places[0][:, None]).astype(offsets.dtype)  # (k, 1, H', 1)
-        columns = (steps[:, None, None] + places[1]).astype(offsets.dtype)  # (k, 1, W')
+        positions = [xp.arange(length) * param.stride for length in size]
+        rows = (steps[:, None, None, None] + positions[0][:, None]).astype(offsets.dtype)  # (k, 1, H', 1)
+        columns = (steps[:, None, None] + positions[1]).astype(offsets.dtype)  # (k, 1, W')
         moved = offsets.reshape(n, param.deformable_group, param.kernel_size, param.kernel_size, 2, *size)
         points = [moved[:, :, :, :, 0] + rows, moved[:, :, :, :, 1] + columns]
         flat = (param.deformable_group, 2, n, param.kernel_size**2 * math.prod(size))

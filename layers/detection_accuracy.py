@@ -1,8 +1,8 @@
 """DetectionAccuracy (MS-CNN): how right a map of boxes is.
 
-Bottoms: as DetectionLoss's.  Tops: (1, 1, 1, 2), the share of all places that count, and of those with an object, whose
-class is among the top_k with the highest scores; and (1, 1, 1, 1), the mean overlap of the boxes with their objects.
--1 stands where nothing counts.  Nothing gets a gradient.
+Bottoms: as DetectionLoss's.  Tops: (1, 1, 1, 2), the share of all positions that count, and of those with an object,
+whose class is among the top_k with the highest scores; and (1, 1, 1, 1), the mean overlap of the boxes with their
+objects. -1 stands where nothing counts.  Nothing gets a gradient.
 
 Source: the prototxts of MS-CNN.
 """

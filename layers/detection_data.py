@@ -1,8 +1,8 @@
-"""DetectionData, ImageGtData (Cascade R-CNN, MS-CNN): images, and what each place of a detector's maps is to learn.
+"""DetectionData, ImageGtData (Cascade R-CNN, MS-CNN): images, and what each position of a detector's maps is to learn.
 
 Images are resized, zoomed at one of their objects, mirrored, and laid on the batch's canvas (data/scene_samples.py).
 For each `stride` (`downsample_rate`), field_w and field_h there is a map (N, 6, h, w): class, centre x, centre y,
-width, height and overlap of the object that the field at each place learns, 0 for the class of the background
+width, height and overlap of the object that the field at each position learns, 0 for the class of the background
 (data/field_maps.py).
 
 Sources: "A unified multi-scale deep convolutional neural network for fast object detection" (Cai et al., 2016), 3, 4;

@@ -1,8 +1,8 @@
-"""DetectionGroupAccuracy (Cascade R-CNN): how right maps are that hold several boxes at each place.
+"""DetectionGroupAccuracy (Cascade R-CNN): how right maps are that hold several boxes at each position.
 
-Bottoms: as DetectionGroupLoss's.  Tops: (1, 1, 1, 2), the share of all places that count, and of those with an object,
-whose class scores highest; and (1, 1, 1, 1), the mean overlap of the boxes with their objects.  -1 stands where nothing
-counts.  Nothing gets a gradient.
+Bottoms: as DetectionGroupLoss's.  Tops: (1, 1, 1, 2), the share of all positions that count, and of those with an
+object, whose class scores highest; and (1, 1, 1, 1), the mean overlap of the boxes with their objects.  -1 stands where
+nothing counts.  Nothing gets a gradient.
 
 Source: the prototxts of Cascade R-CNN.
 """

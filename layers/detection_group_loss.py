@@ -1,9 +1,9 @@
-"""DetectionGroupLoss (Cascade R-CNN): what maps that hold several boxes at each place should learn.
+"""DetectionGroupLoss (Cascade R-CNN): what maps that hold several boxes at each position should learn.
 
-Bottoms: scores (N G, cls_num, h, w), normalised boxes (N G, 4, h, w), and what DetectionData says of each place,
+Bottoms: scores (N G, cls_num, h, w), normalised boxes (N G, 4, h, w), and what DetectionData says of each position,
 (N G, 6, h, w), where image n's G maps follow each other, one for each field_w and field_h.  Of an image batch_size
-places count, 1 / (1 + bg_multiple) of them with an object if there are so many, drawn at random; with batch_size -1 all
-that have one, and bg_multiple times as many of the background (at least min_num_neg).  Those of the background are
+positions count, 1 / (1 + bg_multiple) of them with an object if there are so many, drawn at random; with batch_size -1
+all that have one, and bg_multiple times as many of the background (at least min_num_neg).  Those of the background are
 drawn at random, or are those that score worst (bootstrap), or half and half (mixture).  Top: as field_losses.py says.
 
 Source: "Cascade R-CNN: Delving into high quality object detection" (Cai and Vasconcelos, 2018); its prototxts.
@@ -33,7 +33,7 @@ class DetectionGroupLoss(FieldLoss):
                 raise SchemaFault(f'{field} "{getattr(param, field)}" is not known: {" or ".join(known)}')
         check_fields(param)
         if param.batch_size < 1 and param.batch_size != -1:
-            raise SchemaFault(f"batch_size {param.batch_size}: it is above 0, or -1 for all places with an object")
+            raise SchemaFault(f"batch_size {param.batch_size}: it is above 0, or -1 for all positions with an object")
         self.regression, self.weight_of_boxes = normalisation(self.spec.bbox_reg_param), getattr(param, "lambda")
         limited = param.HasField("field_xyr") and param.HasField("field_whr")
         self.limits = (param.field_xyr, param.field_whr) if limited else None
@@ -62,7 +62,7 @@ class DetectionGroupLoss(FieldLoss):
         return [dx if wanted else None for dx, wanted in zip((*self.gradients(dys[0]), None), need, strict=True)]
 
     def _ranks(self, scores, labels):
-        """How wrong (M, h, w) each place is that should say background."""
+        """How wrong (M, h, w) each position is that should say background."""
         xp = self.xp
         if self.param.neg_mining_type == "random" or not scores.size:
             return xp.zeros(labels.shape, scores.dtype)
@@ -70,7 +70,7 @@ class DetectionGroupLoss(FieldLoss):
         return xp.log(xp.exp(shifted).sum(axis=1)) - shifted[:, 0]  # which both ranking types rise with
 
     def _kept(self, objects, background, ranks):
-        """Which places (G h w,) of an image count."""
+        """Which positions (G h w,) of an image count."""
         xp, param = self.xp, self.param
         own, others = (xp.nonzero(each)[0] for each in (objects, background))
         if param.batch_size == -1:
@@ -86,8 +86,8 @@ class DetectionGroupLoss(FieldLoss):
             kept[chosen] = True
         return kept
 
-    def _drawn(self, places, count: int):
-        """So many of the places."""
-        if len(places) <= count:
-            return places
-        return places[self.xp.asarray(self.be.rng.permutation(len(places))[:count])]
+    def _drawn(self, positions, count: int):
+        """So many of the positions."""
+        if len(positions) <= count:
+            return positions
+        return positions[self.xp.asarray(self.be.rng.permutation(len(positions))[:count])]

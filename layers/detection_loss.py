@@ -1,9 +1,9 @@
 """DetectionLoss (MS-CNN): what a map of boxes should learn.
 
-Bottoms: predictions (N, cls_num + 4, h, w), scores and then normalised boxes, and what ImageGtData says of each place,
-(N, 6, h, w).  All places with an object count, and of the background those that sample_mode says: for each class the
-bg_multiple times as many that score highest (bootstrap; at least 4), as many drawn at random (random), half and half
-(mixture), or all.  Top: as field_losses.py says.
+Bottoms: predictions (N, cls_num + 4, h, w), scores and then normalised boxes, and what ImageGtData says of each
+position, (N, 6, h, w).  All positions with an object count, and of the background those that sample_mode says: for each
+class the bg_multiple times as many that score highest (bootstrap; at least 4), as many drawn at random (random), half
+and half (mixture), or all.  Top: as field_losses.py says.
 
 Source: "A unified multi-scale deep convolutional neural network for fast object detection" (Cai et al., 2016), 3.
 """
@@ -11,7 +11,7 @@ Source: "A unified multi-scale deep convolutional neural network for fast object
 from demitasse.layers.field_boxes import normalisation
 from demitasse.layers.field_losses import FieldLoss, check_field, check_joined_maps, truth_of
 
-LEAST = 4  # places of the background, of each class
+LEAST = 4  # positions of the background, of each class
 
 
 class DetectionLoss(FieldLoss):
@@ -49,7 +49,7 @@ class DetectionLoss(FieldLoss):
         return [self.xp.concatenate(self.gradients(dys[0]), axis=1) if need[0] else None, None]
 
     def _background(self, scores, labels, objects, background):
-        """Which places (h, w) of an image, of those of `background`, are learned from."""
+        """Which positions (h, w) of an image, of those of `background`, are learned from."""
         xp, param = self.xp, self.param
         if param.sample_mode not in ("random", "bootstrap", "mixture"):
             return background

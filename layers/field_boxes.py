@@ -57,7 +57,7 @@ def encode_fields(xp, boxes, fields, stride: float, regression):
 
 def limited(xp, deltas, limits, regression):
     """Normalised deltas (M, 4, h, w) within the limits (field_xyr, field_whr), which are normalised by what the two
-    places, or the two sides, have in common."""
+    positions, or the two sides, have in common."""
     mean, deviation = regression
     parts = []
     for first, most in ((0, 1 / limits[0]), (2, math.log(limits[1]))):

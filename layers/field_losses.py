@@ -1,8 +1,8 @@
 """What the losses and metrics of maps of boxes (MS-CNN, Cascade R-CNN) share.
 
 Predictions are scores (M, classes, h, w), the background first, and normalised boxes (M, 4, h, w) as field_boxes.py
-says; the maps (M, 6, h, w) that DetectionData makes hold what each place should say: class, centre x, centre y, width,
-height, overlap.  A place of class 0 that overlaps by bg_threshold or more with something is neither.
+says; the maps (M, 6, h, w) that DetectionData makes hold what each position should say: class, centre x, centre y,
+width, height, overlap.  A position of class 0 that overlaps by bg_threshold or more with something is neither.
 
 Source: "A unified multi-scale deep convolutional neural network for fast object detection" (Cai et al., 2016), 3.
 """
@@ -84,7 +84,7 @@ def check_groups_of_maps(shapes, param) -> None:
 
 
 class FieldLoss(LossLayer):
-    """The loss of classes at the places that are kept, and lambda times that of the boxes where there is an object.
+    """The loss of classes at the positions that are kept, and lambda times that of the boxes where there is an object.
 
     Top: (1, 1, 1, 2), their sum, and the second alone, which is told and not learned from.  Where a box is beyond its
     limits its gradient is that of the limit.
@@ -93,8 +93,8 @@ class FieldLoss(LossLayer):
     regression: tuple[list[float], list[float]]
 
     def losses(self, predictions, maps, fields, stride: float, kept, weight, limits, smooth: bool):
-        """The top.  predictions: scores and boxes; fields: the widths and heights, (M,) each; kept: which places
-        (M, h, w) count; weight: of each place's class loss; limits: field_xyr, field_whr or None."""
+        """The top.  predictions: scores and boxes; fields: the widths and heights, (M,) each; kept: which positions
+        (M, h, w) count; weight: of each position's class loss; limits: field_xyr, field_whr or None."""
         xp, (scores, boxes) = self.xp, predictions
         labels = self.truth.labels
         shifted = scores - scores.max(axis=1, keepdims=True)
@@ -132,7 +132,7 @@ class FieldLoss(LossLayer):
 def measures(xp, predictions, maps, truth: Truth, param, fields, stride: float, regression, top_k: int = 1):
     """predictions: scores and boxes; fields: the widths and heights, M of each; param: the limits of boxes.
 
-    (share of places that are right, share of objects that are, mean overlap of objects' boxes); -1 where there is
+    (share of positions that are right, share of objects that are, mean overlap of objects' boxes); -1 where there is
     none."""
     scores, boxes = predictions
     order = xp.argsort(-scores, axis=1, kind="stable")[:, :top_k]

@@ -1,4 +1,4 @@
-"""GradientScaler: what is above learns from a gradient turned round, so that it comes to hide what is told below.
+"""GradientScaler: what is above learns from the negated gradient, so that it comes to hide what is told below.
 
 Top: the bottom itself, of any shape.  The bottom's gradient is the top's times minus
 

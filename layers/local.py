@@ -1,7 +1,7 @@
-"""Local: a convolution whose weights are no longer shared: each place of the top has kernels and a bias of its own.
+"""Local: a convolution whose weights are no longer shared: each position of the top has kernels and a bias of its own.
 
-Weights are (num_output, 1, channels * kernel * kernel, places), the bias (1, 1, num_output, places): the layer keeps to
-the size of the bottom that it was set up for.
+Weights are (num_output, 1, channels * kernel * kernel, positions), the bias (1, 1, num_output, positions): the layer
+keeps to the size of the bottom that it was set up for.
 
 Source: "DeepFace: Closing the Gap to Human-Level Performance in Face Verification" (Taigman et al., 2014), 2.2; the
 fields and the params' shapes are those of BVLC's pull request 1271.
@@ -35,10 +35,10 @@ class Local(Layer):
                 f"a kernel of {by(self.geometry.kernel)} does not fit into the bottom's {by(shape[2:])}: "
                 "use a larger bottom, a smaller kernel_size or more pad"
             )
-        self.inputs, self.places = shape[1] * param.kernel_size**2, math.prod(self.out)
-        params = [Param((self.outputs, 1, self.inputs, self.places), param.weight_filler)]
+        self.inputs, self.positions = shape[1] * param.kernel_size**2, math.prod(self.out)
+        params = [Param((self.outputs, 1, self.inputs, self.positions), param.weight_filler)]
         if param.bias_term:
-            params.append(Param((1, 1, self.outputs, self.places), param.bias_filler))
+            params.append(Param((1, 1, self.outputs, self.positions), param.bias_filler))
         return params
 
     def infer(self, shapes):
@@ -48,7 +48,7 @@ class Local(Layer):
         return [(shape[0], self.outputs, *self.out)]
 
     def forward(self, xs):
-        columns = self.be.im2col(xs[0], self.geometry).reshape(len(xs[0]), self.inputs, self.places)
+        columns = self.be.im2col(xs[0], self.geometry).reshape(len(xs[0]), self.inputs, self.positions)
         if self.keep:
             self.saved = columns
         y = self.xp.matmul(columns.transpose(2, 0, 1), self._weights().transpose(0, 2, 1)).transpose(1, 2, 0)
@@ -58,7 +58,7 @@ class Local(Layer):
 
     def backward(self, dys, need):
         columns = self.saved
-        dy = dys[0].reshape(len(columns), self.outputs, self.places).transpose(2, 0, 1)
+        dy = dys[0].reshape(len(columns), self.outputs, self.positions).transpose(2, 0, 1)
         if self.params[0].grad is not None:
             dw = self.xp.matmul(dy.transpose(0, 2, 1), columns.transpose(2, 0, 1))
             self.params[0].grad += dw.transpose(1, 2, 0)[:, None]
@@ -71,10 +71,10 @@ class Local(Layer):
         return [self.be.col2im(dx, self.geometry, self.sides[0], self.sides[1:])]
 
     def to_onnx(self, graph, xs):
-        sides = [self.outputs, self.inputs, self.places]
+        sides = [self.outputs, self.inputs, self.positions]
         columns = graph.reshape(im2col(graph, xs[0], 1, self.geometry), [-1, *sides[1:]])
         weights = graph.node("Transpose", graph.reshape(graph.param(0), sides), perm=[2, 1, 0])
-        products = graph.node("MatMul", graph.node("Transpose", columns, perm=[2, 0, 1]), weights)  # one for each place
+        products = graph.node("MatMul", graph.node("Transpose", columns, perm=[2, 0, 1]), weights)  # for each position
         y = graph.node("Transpose", products, perm=[1, 2, 0])
         if len(self.params) > 1:
             y = graph.node("Add", y, graph.reshape(graph.param(1), sides[::2]))
@@ -84,5 +84,5 @@ class Local(Layer):
         return math.prod(top_shapes[0]) * self.inputs
 
     def _weights(self):
-        """(places, num_output, channels * kernel * kernel)."""
+        """(positions, num_output, channels * kernel * kernel)."""
         return self.params[0].data[:, 0].transpose(2, 0, 1)

@@ -1,6 +1,6 @@
-"""What each place of a detector's maps should learn from the objects of an image (MS-CNN, Cascade R-CNN).
+"""What each position of a detector's maps should learn from the objects of an image (MS-CNN, Cascade R-CNN).
 
-At each place of a map lies a field of fixed size, its middle in the place's middle; it learns the object that it
+At each position of a map lies a field of fixed size, its middle in the position's middle; it learns the object that it
 overlaps most with, if by enough.  Sources: "A unified multi-scale deep convolutional neural network for fast object
 detection" (Cai et al., 2016), 3; "Cascade R-CNN" (Cai and Vasconcelos, 2018).
 """
@@ -100,14 +100,14 @@ def field_maps(objects: Objects, fields: list[Field], size, filled, rules: Rules
 
 
 def _corners(field: Field, rows: int, cols: int) -> np.ndarray:
-    """(places, 4) of the fields of a map."""
+    """(positions, 4) of the fields of a map."""
     y, x = (each.ravel() for each in (np.indices((rows, cols)) + 0.5) * field.stride)
     half = field.width / 2, field.height / 2
     return np.stack([x - half[0], y - half[1], x + half[0], y + half[1]], axis=1)
 
 
 def _outside(field: Field, corners, rows: int, cols: int, filled, rules: Rules) -> np.ndarray:
-    """Which places (places,) are not of the image, or their fields too little."""
+    """Which positions (positions,) are not of the image, or their fields too little."""
     left, top, width, height = filled
     y, x = np.indices((rows, cols))
     first, last = ([nearest(n / field.stride) for n in pair] for pair in ((left, top), (width, height)))
@@ -143,10 +143,10 @@ def _pick_up(objects: Objects, maps, fields, missed, best, where, rules: Rules) 
         answer, field = maps[where[index]], fields[where[index]]
         numbers = _centre_size(objects.corners[index : index + 1], rules.extra)[0]
         column, row = (int(n // field.stride) for n in numbers[:2])
-        place = min(max(row, 0), answer.shape[1] - 1), min(max(column, 0), answer.shape[2] - 1)
-        if answer[(0, *place)] > 0:
+        position = min(max(row, 0), answer.shape[1] - 1), min(max(column, 0), answer.shape[2] - 1)
+        if answer[(0, *position)] > 0:
             continue
-        answer[(0, *place)] = objects.classes[index]
-        answer[(slice(1, 5), *place)] = numbers
+        answer[(0, *position)] = objects.classes[index]
+        answer[(slice(1, 5), *position)] = numbers
         if not rules.regions_first:
-            answer[(5, *place)] = best[index]
+            answer[(5, *position)] = best[index]
