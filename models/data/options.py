@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -97,6 +98,7 @@ def classes(default) -> Option:
 
 
 LARGEST = 1 << 15  # rows or columns of an image
+_JSON = r":\s*(true|false|null)\b"
 
 
 def parse_options(param_str: str, known: Mapping[str, Option]) -> dict[str, Any]:
@@ -104,9 +106,10 @@ def parse_options(param_str: str, known: Mapping[str, Option]) -> dict[str, Any]
     try:
         given = ast.literal_eval(param_str)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        json = "; JSON's true, false and null are True, False and None" * bool(re.search(_JSON, param_str))
         raise SchemaFault(
             f"param_str is no dict of Python, with numbers, True, False, None and texts in quotes, such as "
-            f"{{'seed': 1}}: {_short(param_str)}"
+            f"{{'seed': 1}}: {_short(param_str)}{json}"
         ) from None
     if not isinstance(given, dict):
         raise SchemaFault(f"param_str holds a {type(given).__name__}, not a dict: {_short(param_str)}")
@@ -121,7 +124,8 @@ def parse_options(param_str: str, known: Mapping[str, Option]) -> dict[str, Any]
             raise SchemaFault(f"param_str: {name!r} is {_short(value)}: give {option.what}{_remedy(value, option)}")
     missing = [name for name, option in known.items() if option.default is REQUIRED and name not in given]
     if missing:
-        raise SchemaFault(f"param_str lacks {', '.join(missing)}")
+        remedy = "; ".join(f"{name!r} is {known[name].what}" for name in missing)
+        raise SchemaFault(f"param_str lacks {', '.join(missing)}: {remedy}")
     return {**{name: option.default for name, option in known.items()}, **given}
 
 

@@ -80,7 +80,8 @@ def test_faults_of_mat_files_name_the_file(tmp_path):
     "param_str, fault",
     [
         ("{'voc_dir': 'x', 'split': 'train', 'sede': 1}", "no option 'sede' .did you mean 'seed'"),
-        ("{'split': 'train'}", "lacks voc_dir"),
+        ("{'split': 'train'}", "lacks voc_dir: 'voc_dir' is a text in quotes"),
+        ("{'randomize': true}", "JSON's true, false and null are True, False and None$"),
         ("[1]", "holds a list"),
         ("__import__('os')", "param_str is no dict of Python, with numbers, .* texts in quotes, such as"),
     ],
