@@ -192,6 +192,14 @@ def test_elementwise_and_update():
     assert error(db, expected) < 1e-6
 
 
+def test_gradients_are_cleared_to_the_last_element():
+    arrays = [np.ones(shape, np.float32) for shape in (0, (), 5, (3, 7), (1 << 22) + 3)]
+    beyond = np.ones(10, np.float32)
+    CpuBackend().clear([*arrays, beyond[2:7]])
+    assert not any(array.any() for array in arrays)
+    assert beyond.tolist() == [1, 1, 0, 0, 0, 0, 0, 1, 1, 1]
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_an_update_rounds_as_the_reference(threads):
     texts = "t * g rate", "h + h t", "t / w h", "u sign t", "t * t t", "t sqrt t", "g * t u", "w - w g"

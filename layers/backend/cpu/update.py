@@ -1,6 +1,7 @@
 """The update of learned arrays: an elementwise program on all threads, step by step on lines that stay in the cache.
 
 One loop over all arrays would be several times slower: their elements lie a multiple of 4096 bytes apart.
+Before that their gradients, which are cleared on all threads too.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import numpy as np
 from llvmlite import ir
 
 from demitasse.layers.backend.cpu.accepts import floats
-from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils, exact_kernel, inner
+from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils, exact_kernel, inner, kernel
 from demitasse.layers.backend.cpu.simd import F32, I64, LANES, Vec, Writer, void
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import read, work
 from demitasse.layers.backend.dispatch import takes
 
 LINE, CHUNK = 1 << 10, 1 << 14  # elements: of a step, of a job
+CLEARED = 1 << 22  # elements of a job that clears: so many go past the caches, which need not read them first
 DATA = object.__basicsize__ // 8  # which word of an array object is the address of its elements
 OPERATORS = "*", "/", "+", "-", "sqrt", "sign"
 MULTIPLY, DIVIDE, ADD, SUBTRACT, SQRT, SIGN = range(6)
@@ -33,10 +35,38 @@ def update(be, program, tensors):
         be.pool.run(_update, 1, objects, chunks, scalars, steps, scratch=lines * LINE)
 
 
+@takes(lambda arrays: floats(*arrays))
+def clear(be, arrays):
+    chunks = _chunks(tuple([array.size for array in arrays]), CLEARED)
+    if len(chunks):
+        be.pool.run(_clear, 1, np.array([id(array) for array in arrays]), chunks)
+
+
+@kernel
+def _clear(state, objects, chunks):
+    """Set chunks (array, first element, elements) to 0; objects: the arrays' addresses, as in _update."""
+    me = enter(state)
+    for job in work(state, me, 0, len(chunks)):
+        _zero(read(objects[chunks[job, 0]], DATA) + 4 * chunks[job, 1], chunks[job, 2])
+
+
+@Intrinsic
+def _zero(typing, address, n):
+    """Set n floats at an address to 0."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args)
+        place = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        cgutils.memset(builder, place, builder.mul(w.integer(1), I64(4)), 0)
+        return context.get_dummy_value()
+
+    return void(address, n), generate
+
+
 @functools.lru_cache(64)
-def _chunks(sizes):
+def _chunks(sizes, most=CHUNK):
     """Rows (tensor, first element, elements) of jobs for tensors of those sizes."""
-    rows = [(i, start, min(CHUNK, n - start)) for i, n in enumerate(sizes) for start in range(0, n, CHUNK)]
+    rows = [(i, start, min(most, n - start)) for i, n in enumerate(sizes) for start in range(0, n, most)]
     return np.array(rows, np.int64)
 
 
