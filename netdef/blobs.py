@@ -66,7 +66,8 @@ class Gradients:
         if value in self._ours:
             xp.add(self._sums[value], nchw(gradient), out=self._sums[value])
         else:
-            self._sums[value] = xp.asarray(nchw(self._sums[value]) + nchw(gradient))
+            both = nchw(self._sums[value]), nchw(gradient)
+            self._sums[value] = xp.asarray(self._backend.weighted_sum(both, (1, 1)))
             self._ours.add(value)
 
     def put(self, value: Value, gradient: Array) -> None:

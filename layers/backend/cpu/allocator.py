@@ -55,7 +55,7 @@ class Arena:
     def __init__(self, size: int):
         memory = np.empty(size + ALIGN, np.uint8)
         skip = -memory.ctypes.data % ALIGN
-        self.memory = memory[skip : skip + size]
+        self.memory = memory[skip : skip + size].view(_Lease)
         self.address = self.memory.ctypes.data
         self.free = [(0, size)]
 
@@ -113,7 +113,10 @@ class MemoryPool:
         bytes_needed = int(math.prod(shape)) * dtype.itemsize
         if bytes_needed < least:
             return np.empty(shape, dtype)
-        return np.asarray(_Lease(self, *self._take(-(-bytes_needed // ALIGN) * ALIGN), shape, dtype.str))
+        arena, start, end = self._take(-(-bytes_needed // ALIGN) * ALIGN)
+        lease = arena.memory[start:end]
+        lease.block = self, arena, start, end
+        return np.ndarray(shape, dtype, lease)
 
     def _take(self, size):
         with self._lock:
@@ -179,17 +182,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
-class _Lease:
-    """A block, owned on behalf of the arrays made from it: NumPy keeps the object that lends a buffer alive."""
+class _Lease(np.ndarray):
+    """The memory of a block, owned on behalf of the arrays made from it: it is the `base` that they keep alive, since
+    NumPy looks through bases of an array's own type only."""
 
-    def __init__(self, pool, arena, start, end, shape, kind):
-        self.give_back, self.arena, self.start, self.end = pool._give_back, arena, start, end
-        self.__array_interface__ = {
-            "shape": shape,
-            "typestr": kind,
-            "data": (arena.address + start, False),
-            "version": 3,
-        }
+    block = None  # (pool, arena, start, end); None: not lent
 
     def __del__(self):
-        self.give_back(self.arena, self.start, self.end)
+        if self.block is not None:
+            pool, arena, start, end = self.block
+            pool._give_back(arena, start, end)
