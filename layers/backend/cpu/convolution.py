@@ -22,8 +22,9 @@ from demitasse.layers.backend.cpu.conv.direct_backward import (
     direct_backward_data_diagonal,
     direct_backward_weights,
 )
-from demitasse.layers.backend.cpu.conv.direct_forward import direct_forward, run_direct_forward
+from demitasse.layers.backend.cpu.conv.direct_forward import run_direct_forward
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, result
+from demitasse.layers.backend.cpu.conv.pointwise_backward import pointwise_backward_data
 from demitasse.layers.backend.cpu.conv.residual import add_residual
 from demitasse.layers.backend.cpu.conv.winograd_backward import winograd_backward_data, winograd_backward_weights
 from demitasse.layers.backend.cpu.conv.winograd_forward import run_winograd_forward, winograd_forward
@@ -69,9 +70,8 @@ def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=Fal
         shape = ConvShape.of(dx.shape, k, geom, dy.shape[2:])
         direct_backward_data_diagonal(be, shape, dy, w, outputs, dx)
         return dx
-    if geom.is_pointwise:  # a convolution with the transposed weights
-        transposed = ConvShape.of(dy.shape, channels, geom, dx.shape[2:])
-        run_direct_forward(be, direct_forward(transposed, 1, w.shape[1]), dy, w, outputs, dx)
+    if geom.is_pointwise:
+        pointwise_backward_data(be, ConvShape.of(dx.shape, k, geom, dy.shape[2:]), dy, w, outputs, dx)
         return dx
     m = 0 if be.exact else tile_size(k // geom.group, w.shape[1], geom, tuple(spatial), n)
     if m and r == 3:  # a convolution with rotated kernels
