@@ -49,9 +49,9 @@ def random(*shape):
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-def convolve(be, x_shape, k_out, kernel, stride, pad):
-    geom = ConvGeometry((kernel, kernel), (stride, stride), (pad, pad), (1, 1))
-    x, w, b = random(*x_shape), random(k_out, x_shape[1], kernel, kernel), random(k_out)
+def convolve(be, x_shape, k_out, kernel, stride, pad, group=1):
+    geom = ConvGeometry((kernel, kernel), (stride, stride), (pad, pad), (1, 1), group)
+    x, w, b = random(*x_shape), random(k_out, x_shape[1] // group, kernel, kernel), random(k_out)
     dy = random(x_shape[0], k_out, *geom.out_size(x_shape[2:]))
     be.conv_forward(x, w, b, geom, 0.0)
     be.conv_backward_weights(x, dy, geom, np.zeros_like(w))
@@ -66,7 +66,8 @@ def call_every_primitive(be):
     same = ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1))
     be.conv_forward(border, random(16, 16, 3, 3), None, same, residual=border)  # equal lines
     convolve(be, (2, 40, 60, 62), 64, 7, 2, 2)  # over polyphase components
-    be.conv_forward(random(1, 4, 9, 9), random(4, 1, 3, 3), None, ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1), 4))
+    convolve(be, (1, 4, 9, 9), 4, 3, 2, 1, 4)  # each channel alone
+    convolve(be, (1, 400, 9, 9), 400, 1, 1, 0)  # with large weights
     w = random(3, 3, 4, 4) * np.eye(3, dtype=np.float32)[..., None, None]
     geom = ConvGeometry((4, 4), (2, 2), (0, 0), (1, 1))
     be.conv_backward_data(random(1, 3, 5, 5), w, geom, geom.in_size((5, 5)), random(3), 0.1, True)
@@ -78,6 +79,9 @@ def call_every_primitive(be):
     be.prelu_forward(x, channel)
     be.prelu_backward(dy, x, channel)
     be.affine(x, channel, channel, channel)
+    be.affine_backward(dy, x, channel, channel.copy(), channel.copy(), x, 0.1)
+    be.normalize_backward(dy, x, be.moments(x)[1])
+    be.clear([channel])
     be.weighted_sum([x, dy], [1, -1])
     be.dropout_backward(dy, x > 0, 0.5)
     for kernel, step in ((2, 2), (3, 2), (5, 3)):
