@@ -16,13 +16,16 @@ from demitasse.layers.backend.cpu.simd_ops import add_scaled, copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 
+PIXELS = 512  # of several images together: as many as it takes to make the weights, once for each band, worth reading
+
 # -- of the input ------------------------------------------------------------------------------------------------------
 
 
 class DataPlan(NamedTuple):
-    """A job is some channels of a group, for a band of output rows."""
+    """A job is some channels of a group, for a band of output rows; of small images a band holds several, whole."""
 
     shape: ConvShape
+    images: int  # of a band
     band_rows: int
     job_channels: int
     ld: int  # of dy and of the columns of a band
@@ -42,26 +45,26 @@ def _backward_data(state, scratch, dy, w, outputs, dx, plan, band):
     my_w, my_columns = scratch[me][:packed], scratch[me][packed:]
     jobs = (c_group + plan.job_channels - 1) // plan.job_channels
     superstep = -1
-    for part in range(shape.images * shape.group):
-        image, g = part // shape.group, part % shape.group
+    for part in range((shape.images + plan.images - 1) // plan.images * shape.group):
+        image, g = part // shape.group * plan.images, part % shape.group
+        images = min(plan.images, shape.images - image)
         for row0 in range(0, shape.out_h, plan.band_rows):
             row1 = min(row0 + plan.band_rows, shape.out_h)
             pixels = (row1 - row0) * shape.out_w
             superstep += 1
-            for k in work(state, me, superstep, k_group):
-                start = ((image * shape.k_out + g * k_group + k) * shape.out_h + row0) * shape.out_w
-                copy(dy, start, band, k * plan.ld, pixels)
+            for job in work(state, me, superstep, images * k_group):
+                i, k = job // k_group, job % k_group
+                start = (((image + i) * shape.k_out + g * k_group + k) * shape.out_h + row0) * shape.out_w
+                copy(dy, start, band, k * plan.ld + i * pixels, pixels)
             superstep += 1
             for job in work(state, me, superstep, jobs):
                 first, last = job * plan.job_channels, min((job + 1) * plan.job_channels, c_group)
                 left, columns = _pack_weights(w, g, first, last, shape, my_w), Matrix(my_columns, 0, plan.ld)
-                multiply_deep(left, Matrix(band, 0, plan.ld), columns, pixels, k_group, False)
-                for c in range(first, last):
-                    row = (c - first) * shape.kernel_y * shape.kernel_x * plan.ld
-                    _add_channel(my_columns, row, plan, image, g * c_group + c, row0, row1, dx)
-                    if row1 == shape.out_h:
-                        plane = (image * shape.c_in + g * c_group + c) * shape.height * shape.width
-                        _epilogue(outputs, g * c_group + c, dx, plane, shape.height * shape.width)
+                multiply_deep(left, Matrix(band, 0, plan.ld), columns, images * pixels, k_group, False)
+                for i in range(images):
+                    for c in range(first, last):
+                        row = (c - first) * shape.kernel_y * shape.kernel_x * plan.ld + i * pixels
+                        _add_channel(my_columns, row, plan, image + i, g * c_group + c, row0, row1, outputs, dx)
 
 
 @inner_kernel
@@ -83,14 +86,17 @@ def _pack_weights(w, g, first, last, shape, packed):
 
 
 @inner_kernel
-def _add_channel(columns, row, plan, image, c, row0, row1, dx):
-    """Adds the columns of one channel, its first tap's at columns[row :], to its plane of dx; clears that first."""
+def _add_channel(columns, row, plan, image, c, row0, row1, outputs, dx):
+    """Adds the columns of one channel, its first tap's at columns[row :], to its plane of dx, which is cleared before
+    the first band; the epilogue after the last one."""
     shape = plan.shape
     plane = (image * shape.c_in + c) * shape.height * shape.width
     if row0 == 0:
         fill(dx, plane, shape.height * shape.width, np.float32(0))
     for tap in range(shape.kernel_y * shape.kernel_x):
         add_im2col_row(columns, row + tap * plan.ld, shape, tap, row0, row1, dx, plane)
+    if row1 == shape.out_h:
+        _epilogue(outputs, c, dx, plane, shape.height * shape.width)
 
 
 @inner_kernel
@@ -105,10 +111,17 @@ def _data_launch(shape: ConvShape) -> Launch:
     taps, c_group, k_group = shape.kernel_y * shape.kernel_x, shape.c_in // shape.group, shape.k_out // shape.group
     channels = max(1, min(c_group, 64 // taps))
     rows = -(-channels * taps // 16) * 16
-    band_rows = band_size(shape.out_h, shape.out_w * max(rows * 4, k_group), 2 << 20)
-    ld, bands = padded(band_rows * shape.out_w), -(-shape.out_h // band_rows)
-    supersteps = 2 * shape.images * shape.group * bands
-    return Launch(Packed(DataPlan(shape, band_rows, channels, ld)), supersteps, (k_group * ld,), rows * (k_group + ld))
+    images, band_rows = _band(shape, max(rows * 4, k_group), 2 << 20)
+    ld, bands = padded(images * band_rows * shape.out_w), -(-shape.images // images) * -(-shape.out_h // band_rows)
+    plan = DataPlan(shape, images, band_rows, channels, ld)
+    return Launch(Packed(plan), 2 * shape.group * bands, (k_group * ld,), rows * (k_group + ld))
+
+
+def _band(shape, pixel_floats, budget):
+    """(images, output rows) of a band of about `budget` floats at most."""
+    rows = band_size(shape.out_h, shape.out_w * pixel_floats, budget)
+    images = PIXELS // (rows * shape.out_w) if rows == shape.out_h else 1
+    return max(1, min(shape.images, images)), rows
 
 
 def direct_backward_data(be, shape: ConvShape, dy, w, outputs: Outputs, dx) -> None:
@@ -166,9 +179,10 @@ def direct_backward_data_diagonal(be, shape: ConvShape, dy, w, outputs: Outputs,
 
 
 class WeightsPlan(NamedTuple):
-    """A job is some blocks of 16 outputs and some columns of dw (C/group * taps) of a group."""
+    """A job is some blocks of 16 outputs and some columns of dw (C/group * taps) of a group; bands are as above."""
 
     shape: ConvShape
+    images: int  # of a band
     band_rows: int
     job_blocks: int
     job_columns: int
@@ -193,36 +207,40 @@ def _backward_weights(state, scratch, x, dy, dw, plan, packed_dy, columns):
         (blocks + plan.job_blocks - 1) // plan.job_blocks,
         (depth + plan.job_columns - 1) // plan.job_columns,
     )
-    block_stride = plan.band_rows * shape.out_w * 16
+    block_stride = plan.images * plan.band_rows * shape.out_w * 16
     my_lines, my_dw = scratch[me][: 16 * plan.line_ld], scratch[me][16 * plan.line_ld :]
     superstep = -1
-    for part in range(shape.images * shape.group):
-        image, g = part // shape.group, part % shape.group
+    for part in range((shape.images + plan.images - 1) // plan.images * shape.group):
+        image, g = part // shape.group * plan.images, part % shape.group
+        images = min(plan.images, shape.images - image)
         for row0 in range(0, shape.out_h, plan.band_rows):
             row1 = min(row0 + plan.band_rows, shape.out_h)
             pixels = (row1 - row0) * shape.out_w
             superstep += 1
-            for job in work(state, me, superstep, blocks + strips):
-                if job < blocks:
-                    start = ((image * shape.k_out + g * k_group + job * 16) * shape.out_h + row0) * shape.out_w
-                    left, out = Matrix(dy, start, shape.out_h * shape.out_w), Matrix(packed_dy, job * block_stride, 16)
-                    transpose(left, min(16, k_group - job * 16), pixels, out, 16)
+            for job in work(state, me, superstep, images * (blocks + strips)):
+                i, block = job // (blocks + strips), job % (blocks + strips)
+                if block < blocks:
+                    start = (((image + i) * shape.k_out + g * k_group + block * 16) * shape.out_h + row0) * shape.out_w
+                    left = Matrix(dy, start, shape.out_h * shape.out_w)
+                    out = Matrix(packed_dy, block * block_stride + i * pixels * 16, 16)
+                    transpose(left, min(16, k_group - block * 16), pixels, out, 16)
                 else:
-                    _pack_columns(x, image, g, (job - blocks) * 16, row0, row1, plan, my_lines, columns)
+                    out = Matrix(columns, i * pixels * plan.columns_ld + (block - blocks) * 16, plan.columns_ld)
+                    _pack_columns(x, image + i, g, (block - blocks) * 16, row0, row1, plan, my_lines, out)
             superstep += 1
             for job in work(state, me, superstep, parts * pieces):
                 first, column = job % parts * plan.job_blocks, job // parts * plan.job_columns
                 last, n = min(first + plan.job_blocks, blocks), min(plan.job_columns, depth - column)
                 left = PackedRows(packed_dy, first * block_stride, block_stride, last - first)
                 right, product = Matrix(columns, column, plan.columns_ld), Matrix(my_dw, 0, plan.dw_ld)
-                multiply_deep(left, right, product, n, pixels, False)
+                multiply_deep(left, right, product, n, images * pixels, False)
                 for k in range(first * 16, min(last * 16, k_group)):
                     add_line(my_dw, (k - first * 16) * plan.dw_ld, dw, (g * k_group + k) * depth + column, n)
 
 
 @inner_kernel
 def _pack_columns(x, image, g, first, row0, row1, plan, lines, columns):
-    """Rows first ... first + 15 of a group's im2col, transposed into `columns`; lines: memory for them."""
+    """Rows first ... first + 15 of a group's im2col, transposed into the Matrix `columns`; lines: memory for them."""
     shape = plan.shape
     taps, c_group = shape.kernel_y * shape.kernel_x, shape.c_in // shape.group
     rows = min(16, c_group * taps - first)
@@ -230,22 +248,21 @@ def _pack_columns(x, image, g, first, row0, row1, plan, lines, columns):
         c, tap = (first + i) // taps, (first + i) % taps
         plane = (image * shape.c_in + g * c_group + c) * shape.height * shape.width
         im2col_row(x, plane, shape, tap, row0, row1, lines, i * plan.line_ld)
-    out = Matrix(columns, first, plan.columns_ld)
-    transpose(Matrix(lines, 0, plan.line_ld), rows, (row1 - row0) * shape.out_w, out, 16)
+    transpose(Matrix(lines, 0, plan.line_ld), rows, (row1 - row0) * shape.out_w, columns, 16)
 
 
 @functools.lru_cache(4096)
 def _weights_launch(shape: ConvShape) -> Launch:
     depth = shape.c_in // shape.group * shape.kernel_y * shape.kernel_x
     blocks = -(-(shape.k_out // shape.group) // 16)
-    band_rows = band_size(shape.out_h, shape.out_w * (depth + blocks * 16), 4 << 20)
-    pixels, bands = band_rows * shape.out_w, -(-shape.out_h // band_rows)
+    images, band_rows = _band(shape, depth + blocks * 16, 4 << 20)
+    pixels, bands = images * band_rows * shape.out_w, -(-shape.images // images) * -(-shape.out_h // band_rows)
     job_blocks, job_columns = min(4, blocks), min(depth, 480)
-    columns_ld, dw_ld, line_ld = padded(depth), padded(job_columns), padded(pixels)
-    plan = WeightsPlan(shape, band_rows, job_blocks, job_columns, columns_ld, dw_ld, line_ld)
+    columns_ld, dw_ld, line_ld = padded(depth), padded(job_columns), padded(band_rows * shape.out_w)
+    plan = WeightsPlan(shape, images, band_rows, job_blocks, job_columns, columns_ld, dw_ld, line_ld)
     workspaces = blocks * pixels * 16, pixels * columns_ld
     scratch = 16 * line_ld + job_blocks * 16 * dw_ld
-    return Launch(Packed(plan), 2 * shape.images * shape.group * bands, workspaces, scratch)
+    return Launch(Packed(plan), 2 * shape.group * bands, workspaces, scratch)
 
 
 def direct_backward_weights(be, shape: ConvShape, x, dy, dw) -> None:
