@@ -22,7 +22,17 @@ from llvmlite.binding import ffi
 
 from demitasse.layers.backend.cpu import jit
 from demitasse.layers.backend.cpu.allocator import current
-from demitasse.layers.backend.cpu.threads.fork_join import ASLEEP, CALL, INSIDE, WORDS, prepare, retire, serve, wake_all
+from demitasse.layers.backend.cpu.threads.fork_join import (
+    ASLEEP,
+    CALL,
+    INSIDE,
+    WORDS,
+    call_all,
+    prepare,
+    retire,
+    serve,
+    wake_all,
+)
 from demitasse.layers.backend.cpu.threads.work_stealing import MAILBOX, THREADS, state_words
 from demitasse.proto.errors import SolverFault
 
@@ -44,7 +54,8 @@ class _Team:
         self._mailbox = np.zeros(WORDS, np.int64)
         self.address = self._mailbox.ctypes.data
         prepare(self.address)
-        wake_all(self.address)  # compiled before it is needed, as is this:
+        wake_all(self.address)  # compiled before they are needed, as are these:
+        call_all(self._mailbox[:0], self._mailbox[:0], self.address)
         self._mailbox[CALL] = -1
         serve(self.address, SPINS_BEFORE_SLEEP)
         self._mailbox[CALL] = 0
