@@ -254,6 +254,7 @@ class Recordings:
             self._refuse(step, error)
             return None
         finally:
+            watching.update(executor.on_made)  # another thread may have looked at a blob meanwhile
             executor.on_made = watching
             before.put_back(executor)
         new_grads = {value: array for value, array in state.kept_grads.items() if value not in before.kept_grads}
