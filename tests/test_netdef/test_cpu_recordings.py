@@ -81,7 +81,8 @@ def test_several_images():
 
 
 def test_all_of_these_is_recorded():
-    padded, bn = conv("p", "data", kernel=1, param="pad: 2"), layer("BN", "n", "r")
+    padded = conv("p", "data", kernel=1, param="pad: 2")
+    bn = layer("BN", "n", "r", more="bn_param { slope_filler { type: 'constant' value: 2 } }")
     nets = pair(padded + layer("ReLU", "r", "p") + bn + layer("Softmax", "s", "n") + layer("Concat", "c", "s r"))
     for seed in range(4):
         agree(nets, image(seed))
