@@ -31,7 +31,7 @@ class Executor:
         self.on_made: dict[Value, Callable[[Value], None]] = {}  # called as soon as the value has been made
         self._inputs: dict[Value, Array] = {}  # what the user gave, for good
         self.made: dict[Value, Array] = {}  # what the layers have made and somebody still needs
-        self.borrowed: set[Value] = set()  # values in `made` that lie where the next recorded pass will write
+        self.borrowed: dict[Value, Array] = {}  # what the next recorded pass will write to, some of it in `made`
         self.wholes: dict[Step, Array] = {}  # what Concats will return, while its pieces are being made
         self.passes = 0  # that have begun, forward and backward
         self.moved = False  # whether a size has shown only on the way: then slots do not count
@@ -64,8 +64,8 @@ class Executor:
     def _as_nchw(self, value: Value, held: dict[Value, Array]) -> Array | None:
         """What is held, which from now on is an array: whoever has it may write to it."""
         array = held.get(value)
-        if held is self.made and value in self.borrowed:
-            self.put(value, array := array.copy())
+        if array is not None and self.borrowed.get(value) is array:
+            array = held[value] = array.copy()
         if array is not None and self.choices.nhwc:
             array = held[value] = self.backend.to_nchw(array)
         return array
@@ -73,7 +73,6 @@ class Executor:
     def put(self, value: Value, array: Array) -> None:
         """Set an input for good, or another value for the layers that still have to run."""
         (self._inputs if value.producer.is_input else self.made)[value] = array
-        self.borrowed.discard(value)
         self._resize(value, array.shape)
 
     def _resize(self, value: Value, shape: Shape) -> None:

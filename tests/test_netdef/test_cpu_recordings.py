@@ -333,6 +333,9 @@ def test_blobs_that_stay(keep):
     kept = parts[0].copy()
     agree(nets, image(9))
     assert np.array_equal(parts[0], kept)
+    for net in nets:  # a look at what is of another size now
+        net.reshape({"data": (1, 3, 16, 10)})
+        assert net.blobs["c1"].shape == (1, 6, 12, 10) and net.shapes["c1"] == (1, 6, 16, 10)
 
 
 def test_all_layers_that_cannot_be_recorded_are_found_in_one_pass():
