@@ -64,8 +64,9 @@ class Executor:
     def _as_nchw(self, value: Value, held: dict[Value, Array]) -> Array | None:
         """What is held, which from now on is an array: whoever has it may write to it."""
         array = held.get(value)
-        if array is not None and self.borrowed.get(value) is array:
-            array = held[value] = array.copy()
+        lent = self.borrowed.get(value)
+        if lent is array and lent is not None:
+            array = held[value] = lent.copy()
         if array is not None and self.choices.nhwc:
             array = held[value] = self.backend.to_nchw(array)
         return array
