@@ -66,6 +66,23 @@ def others(be) -> None:
     be.prelu_forward(x, slope)
     be.affine(x, slope, slope, slope)
     be.ave_pool_forward(x, PoolGeometry((3, 2), (2, 2), (1, 0), (5, 4)))
+    be.concatenate([x, be.weighted_sum([x, be.interleave(x, 3)], [1, 2])], 1)
+    be.lrn_forward(x, 3, 1.0, 0.75, 1.0)
+    be.conv_forward(x, be.asarray(np.ones((4, 3, 3, 3))), None, ConvGeometry((3, 3), (1, 1), (0, 0), (1, 1)), 0.5)
+    be.compose_affine(be.running_statistics(slope, slope, None, 1e-5)[1:], (slope, None))
+    be.softmax_forward(be.asarray(np.ones((2, 70))), 1)
+
+
+def regions(be) -> None:
+    """Three windows of each of two regions, one of them empty, in the second of two images."""
+    x, image = be.asarray(np.ones((2, 3, 5, 7))), be.asarray([1, 1], np.int32)
+    rows = be.asarray([[[0, 5], [2, 4], [5, 5]]] * 2, np.int32)
+    columns = be.asarray([[[0, 7]], [[6, 7]]], np.int32)
+    y, index = be.region_max_forward(x, image, rows, columns)
+    be.region_max_backward(y, index, image, x.shape)
+    be.region_mean_backward(be.region_mean_forward(x, image, rows, columns), image, rows, columns, x.shape)
+    weights = be.asarray(np.eye(5)[None, :3].repeat(2, 0)), be.asarray(np.ones((2, 1, 7)))
+    be.region_weighted_backward(be.region_weighted_forward(x, image, *weights), image, *weights, x.shape)
 
 
 def main(few: bool) -> int:
@@ -77,6 +94,7 @@ def main(few: bool) -> int:
         backends.append(GpuBackend(runtime=CudnnRuntime(), precision="fp16"))
         faults_of(names, backends[2])
         update(backends[0])
+        regions(backends[0])
         for backend in backends:
             others(backend)
     launched = {kernel for backend in backends for kernel in backend.runtime.launches}
