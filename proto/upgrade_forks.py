@@ -53,6 +53,7 @@ _MESSAGES = {
     "detection_param": "detection_loss_param",
     "bbox_accuracy_param": "bbox_reg_param",
 }
+_CROPS = {"crop_height": "crop_h", "crop_width": "crop_w", "crop_size_h": "crop_h", "crop_size_w": "crop_w"}
 
 
 def upgrade_fork_layer(layer: LayerParameter) -> None:
@@ -105,13 +106,27 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         layer.type = "ROIGrid"
     if layer.type == "EltwiseProduct":  # of the first months of 2014, and C3D's
         layer.type, layer.eltwise_param.operation = "Eltwise", layer.eltwise_param.PROD
+    if layer.type in ("SoftmaxWithWeightedLoss", "SoftmaxWeightedLoss"):  # MS-CNN's; others weigh otherwise
+        if len(layer.bottom) != 3:
+            raise SchemaFault(f"{layer.type} is known with three bottoms: the scores, the labels and a factor for each")
+        layer.type = "WeightedSoftmaxWithLoss"
     if layer.type == "Unpooling":
         _upgrade_unpooling(layer)
+    _upgrade_crop(layer.transform_param)
     _upgrade_images(layer)
     if layer.HasField("convolution_param"):
         _upgrade_convolution(layer.convolution_param, of_three_axes)
     if layer.HasField("pooling_param"):
         _upgrade_pooling(layer.pooling_param, of_three_axes)
+
+
+def _upgrade_crop(transform) -> None:
+    """Other words for crop_h and crop_w; where they stand, crop_size counts nothing."""
+    for old, todays in _CROPS.items():
+        if transform.HasField(old):
+            setattr(transform, todays, getattr(transform, old))
+            transform.ClearField(old)
+            transform.ClearField("crop_size")
 
 
 def _upgrade_images(layer) -> None:

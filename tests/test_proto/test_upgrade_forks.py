@@ -224,3 +224,15 @@ def test_a_product_of_2014_and_fusenets_unpooling():
     assert (product.type, product.eltwise_param.operation) == ("Eltwise", product.eltwise_param.PROD)
     assert (sized.type, sized.upsample_param.upsample_h, sized.upsample_param.upsample_w) == ("Upsample", 15, 20)
     assert (scaled.upsample_param.scale_h, scaled.upsample_param.scale_w) == (3, 3)
+
+
+def test_ms_cnns_weighted_softmax_and_words_for_a_crop():
+    text = "layer {{ type: '{}' bottom: 's' bottom: 'l' {} top: 'x' }}"
+    for name in ("SoftmaxWithWeightedLoss", "SoftmaxWeightedLoss"):
+        assert layer_of(text.format(name, "bottom: 'w'")).type == "WeightedSoftmaxWithLoss"
+        with pytest.raises(SchemaFault, match=f"{name} is known with three bottoms"):
+            layer_of(text.format(name, ""))
+    for height, width in (("crop_height", "crop_width"), ("crop_size_h", "crop_size_w")):
+        fields = f"crop_size: 9 {height}: 160 {width}: 60"
+        transform = layer_of(f"layer {{ type: 'ImageData' transform_param {{ {fields} }} }}").transform_param
+        assert (transform.crop_h, transform.crop_w, transform.HasField("crop_size")) == (160, 60, False)
