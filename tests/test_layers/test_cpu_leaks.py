@@ -68,10 +68,12 @@ def call_every_primitive(be):
     convolve(be, (2, 40, 60, 62), 64, 7, 2, 2)  # over polyphase components
     convolve(be, (1, 4, 9, 9), 4, 3, 2, 1, 4)  # each channel alone
     convolve(be, (1, 400, 9, 9), 400, 1, 1, 0)  # with large weights
+    convolve(be, (1, 4, 5, 5), 4, 1, 1, 1)  # whose border sees nothing but pad
     w = random(3, 3, 4, 4) * np.eye(3, dtype=np.float32)[..., None, None]
     geom = ConvGeometry((4, 4), (2, 2), (0, 0), (1, 1))
     be.conv_backward_data(random(1, 3, 5, 5), w, geom, geom.in_size((5, 5)), random(3), 0.1, True)
     be.matmul(random(5, 70), random(70, 33))
+    be.matmul(random(1, 70), random(33, 70), tb=True)
     x, dy, channel = random(2, 5, 30, 20), random(2, 5, 30, 20), random(5)
     be.concatenate([x, dy], 1)
     be.bias_backward(dy, np.zeros(5, np.float32))
@@ -103,6 +105,7 @@ def call_every_primitive(be):
     )
     y, scale = be.lrn_forward(x, 5, 0.1, 0.75, 1.0)
     be.lrn_backward(dy, x, y, scale, 5, 0.1, 0.75)
+    be.softmax_forward(random(3, 5), 1)
     prob = be.softmax_forward(x, 1)
     be.softmax_loss_backward(prob, np.zeros((2, 30, 20)), 1, None, 1.0)
     be.interleave(planes, 2)

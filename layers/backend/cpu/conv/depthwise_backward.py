@@ -83,7 +83,8 @@ def _spread(state, dy, shape, height, width, spread):
 @kernel
 def _rotate(state, w, taps, rotated):
     """rotated (C, taps) = w with the taps of each channel the other way round."""
-    for c in range(w.size // taps):
+    me = enter(state)
+    for c in work(state, me, 0, w.size // taps):
         for tap in range(taps):
             rotated[c * taps + tap] = w[c * taps + taps - 1 - tap]
 
