@@ -177,3 +177,10 @@ def test_images_without_labels(tmp_path):
     net.forward()
     assert net.blobs["x"].shape == (2, 3, 3, 4) and net.blobs["x"][:, 0, 0, 0].tolist() == [0, 1]
     net.close()
+
+
+@pytest.mark.independent("ChannelNorm")
+def test_channel_norm_is_the_length_of_each_pixel():
+    x = np.random.default_rng(3).standard_normal((2, 3, 4, 5))
+    (y,) = build("type: 'ChannelNorm' bottom: 'x' top: 'y'", x.shape).forward([x])
+    assert y.shape == (2, 1, 4, 5) and np.allclose(y[:, 0], (x**2).sum(1) ** 0.5)
