@@ -46,7 +46,8 @@ def _is_number(value) -> bool:
 
 
 def read_param_str(text: str) -> dict[str, Any]:
-    """The options in a param_str: a Python dict, or lines `name: value` of YAML whose values are literals.
+    """The options in a param_str: a Python dict, or lines `name: value` of YAML whose values are literals; a published
+    line may go on with a comma and more of them.
 
     Nothing in it is run: of YAML's tags only !!python/tuple is known, and stands for its list.
     SchemaFault for anything else.
@@ -63,7 +64,10 @@ def read_param_str(text: str) -> dict[str, Any]:
         if not pair:
             raise SchemaFault(f"param_str: {line.strip()!r} is no line `name: value`, such as 'feat_stride': 16")
         value = pair["value"]
-        given[pair["name"]] = WORDS[value.lower()] if value.lower() in WORDS else _literal(value)
+        try:  # of several on a line, as in a dict without its braces
+            given.update(_literal(f"{{{line.strip()}}}"))
+        except (SchemaFault, TypeError, ValueError):
+            given[pair["name"]] = WORDS[value.lower()] if value.lower() in WORDS else _literal(value)
     return given
 
 

@@ -24,6 +24,7 @@ def python_layer(module, name, param_str, tops, *shapes, phase=TRAIN):
         ("{'scales': [1, 2], 'ratios':[1,]}", {"scales": [1, 2], "ratios": [1]}),
         ("'feat_stride': 16 \n'scales': !!python/tuple [4, 8]", {"feat_stride": 16, "scales": [4, 8]}),
         ("use_attr: true\nname: 'a: b'", {"use_attr": True, "name": "a: b"}),
+        ("'num_classes': 21, 'voc_dir': 'a, b'", {"num_classes": 21, "voc_dir": "a, b"}),
     ],
 )
 def test_options_in_the_forms_of_published_nets(text, found):
