@@ -44,6 +44,13 @@ def test_a_label_outside_the_classes_is_an_error(name, label):
         build(TWO.format(name, ""), (3, 5), (3,)).forward([normal(3, 5), np.array([0.0, 1, label])])
 
 
+def test_a_label_that_is_no_whole_number_is_told_as_it_is():
+    fields = "top: 'y' margin_inner_product_param { num_output: 5 }"
+    layer = build(f"type: 'MarginInnerProduct' bottom: 'x' bottom: 'l' {fields}", (2, 3), (2,))
+    with pytest.raises(LabelFault, match=r"label -0.3 at index \(0,\) is not one of the 5 classes"):
+        layer.forward([normal(2, 3), np.array([-0.3, 1])])
+
+
 def test_infogain_names_the_pixel_of_a_bad_label():
     labels = np.zeros((1, 1, 4, 5))
     labels[0, 0, 3, 2] = 3

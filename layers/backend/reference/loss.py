@@ -48,7 +48,7 @@ def checked_labels(be, shape, labels, axis, ignore):
 def _label_fault(labels, shape, axis, ignore) -> LabelFault:
     """The fault of the first label that is neither `ignore` nor one of the classes along `axis` of scores of `shape`.
 
-    labels: host integers, as many as `shape` has pixels.
+    labels: of the host, as many as `shape` has pixels.
     """
     classes = shape[axis]
     labels = labels.reshape(*shape[:axis], *shape[axis + 1 :])
@@ -65,8 +65,7 @@ def _label_fault(labels, shape, axis, ignore) -> LabelFault:
         else f"only ignore_label {ignore} is passed over: correct the labels or raise num_output of the score layer"
     )
     fault = LabelFault(
-        f"label {int(labels[first])} at {names} {first} is not one of the {classes} classes "
-        f"0 to {classes - 1}: {remedy}"
+        f"label {labels[first]:g} at {names} {first} is not one of the {classes} classes 0 to {classes - 1}: {remedy}"
     )
     fault.label = int(labels[first]) if ignore is None else None
     return fault
