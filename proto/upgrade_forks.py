@@ -2,17 +2,18 @@
 
 DeepLab's `hole` is `dilation`; C3D's Convolution3D, Deconvolution3D and Pooling3D, and video-caffe's NdConvolution and
 NdPooling, are Convolution, Deconvolution and Pooling over the axes depth, height, width; SENet's CuDNNBatchNorm is
-PSPNet's BN, whose four blobs it has; C3D's first VIDEO_DATA kept its fields in image_data_param; CRNN's Transpose
-is Permute; DeepLab's first ImageSegData said has_label; joyousrabbit's RandomData is Data that shuffles;
+PSPNet's BN, whose four blobs it has; CRNN's Transpose is Permute; joyousrabbit's RandomData is Data that shuffles;
 MyCaffe's SoftmaxCrossEntropy2Loss is SoftmaxWithLoss; DeconvNet's Unpooling is Upsample; Ristretto's types are those
 whose arithmetic they imitate; what several forks call L2Norm or the like is Norm; MS-CNN's first Detection is
-DetectionLoss; R*CNN's Sum is Eltwise; images_in_color was is_color.
+DetectionLoss; R*CNN's Sum is Eltwise. Data layers' fields are in upgrade_data.py, detectors' layers in
+upgrade_detectors.py.
 """
 
 from __future__ import annotations
 
 from demitasse.proto.errors import SchemaFault
 from demitasse.proto.messages import LayerParameter
+from demitasse.proto.upgrade_data import upgrade_data
 from demitasse.proto.upgrade_detectors import upgrade_detector
 
 _TYPES = {
@@ -53,7 +54,6 @@ _MESSAGES = {
     "detection_param": "detection_loss_param",
     "bbox_accuracy_param": "bbox_reg_param",
 }
-_CROPS = {"crop_height": "crop_h", "crop_width": "crop_w", "crop_size_h": "crop_h", "crop_size_w": "crop_w"}
 
 
 def upgrade_fork_layer(layer: LayerParameter) -> None:
@@ -81,12 +81,6 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
     if layer.type == "Permute" and layer.HasField("transpose_param"):
         layer.permute_param.order.extend(layer.transpose_param.dim)
         layer.ClearField("transpose_param")
-    if layer.softmax_param.HasField("normalize_type"):  # AMSoftmax's
-        if layer.softmax_param.normalize_type != "Softmax":
-            raise SchemaFault(f'normalize_type "{layer.softmax_param.normalize_type}" is not known here: leave it out')
-        layer.softmax_param.ClearField("normalize_type")
-    if layer.type != "WeightedSoftmaxWithLoss" and any(map(layer.softmax_param.HasField, ("pos_mult", "pos_cid"))):
-        raise SchemaFault("softmax_param: pos_mult and pos_cid are of WeightedSoftmaxWithLoss: leave them out here")
     _upgrade_softmax(layer)
     if layer.type == "Filter" and layer.HasField("filter_param"):  # channel pruning's
         layer.type = "ChannelFilter"
@@ -106,50 +100,28 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         layer.type = "ROIGrid"
     if layer.type == "EltwiseProduct":  # of the first months of 2014, and C3D's
         layer.type, layer.eltwise_param.operation = "Eltwise", layer.eltwise_param.PROD
-    if layer.type in ("SoftmaxWithWeightedLoss", "SoftmaxWeightedLoss"):  # MS-CNN's; others weigh otherwise
-        if len(layer.bottom) != 3:
-            raise SchemaFault(f"{layer.type} is known with three bottoms: the scores, the labels and a factor for each")
-        layer.type = "WeightedSoftmaxWithLoss"
     if layer.type == "Unpooling":
         _upgrade_unpooling(layer)
-    _upgrade_crop(layer.transform_param)
-    _upgrade_images(layer)
+    upgrade_data(layer)
     if layer.HasField("convolution_param"):
         _upgrade_convolution(layer.convolution_param, of_three_axes)
     if layer.HasField("pooling_param"):
         _upgrade_pooling(layer.pooling_param, of_three_axes)
 
 
-def _upgrade_crop(transform) -> None:
-    """Other words for crop_h and crop_w; where they stand, crop_size counts nothing."""
-    for old, todays in _CROPS.items():
-        if transform.HasField(old):
-            setattr(transform, todays, getattr(transform, old))
-            transform.ClearField(old)
-            transform.ClearField("crop_size")
-
-
-def _upgrade_images(layer) -> None:
-    """Words of older data layers."""
-    if layer.data_param.HasField("cursor"):  # Ganin's fork's
-        layer.data_param.shuffle = layer.data_param.cursor == layer.data_param.SHUFFLING
-        layer.data_param.ClearField("cursor")
-    if layer.type == "VideoData" and layer.HasField("image_data_param"):
-        for field, value in layer.image_data_param.ListFields():
-            setattr(layer.video_data_param, field.name, value)
-        layer.ClearField("image_data_param")
-    if layer.image_data_param.HasField("images_in_color"):
-        layer.image_data_param.is_color = layer.image_data_param.images_in_color
-        layer.image_data_param.ClearField("images_in_color")
-    if layer.type == "ImageSegData" and layer.image_data_param.HasField("has_label"):
-        images = layer.image_data_param
-        images.label_type = images.PIXEL if images.has_label else images.NONE
-        images.ClearField("has_label")
-
-
 def _upgrade_softmax(layer) -> None:
     """MyCaffe's Softmax by the algorithm LOG is LogSoftmax; its other algorithms give the same numbers."""
     param = layer.softmax_param
+    if layer.type in ("SoftmaxWithWeightedLoss", "SoftmaxWeightedLoss"):  # MS-CNN's; others weigh otherwise
+        if len(layer.bottom) != 3:
+            raise SchemaFault(f"{layer.type} is known with three bottoms: the scores, the labels and a factor for each")
+        layer.type = "WeightedSoftmaxWithLoss"
+    if param.HasField("normalize_type"):  # AMSoftmax's
+        if param.normalize_type != "Softmax":
+            raise SchemaFault(f'normalize_type "{param.normalize_type}" is not known here: leave it out')
+        param.ClearField("normalize_type")
+    if layer.type != "WeightedSoftmaxWithLoss" and any(map(param.HasField, ("pos_mult", "pos_cid"))):
+        raise SchemaFault("softmax_param: pos_mult and pos_cid are of WeightedSoftmaxWithLoss: leave them out here")
     if layer.focal_loss_param.HasField("axis"):  # FocalLoss's
         param.axis = layer.focal_loss_param.axis
         layer.focal_loss_param.ClearField("axis")
