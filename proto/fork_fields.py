@@ -132,6 +132,7 @@ REFUSED = (
     ForkFields("TransformationParameter", "smooth_filtering max_smooth apply_probability", "MobileUnet", WITHOUT),
     ForkFields("TransformationParameter", "distortion_param mask_param noise_param", "MyCaffe", WITHOUT),
     ForkFields("TransformationParameter", "expansion_param", "MyCaffe", WITHOUT),
+    ForkFields("BlobResizeParameter", "function_type intepolation_type resize_factor", "MobileUnet", OTHER_FORM),
     ForkFields("ImageDataParameter", "new_dim bicubic", "channel pruning", "use new_height and new_width"),
     ForkFields("LayerParameter", "freeze_learning", "MyCaffe", "write param { lr_mult: 0 } for each learned array"),
     ForkFields("RecurrentParameter", "batch_first bidirectional", "MyCaffe", OTHER_FORM),
