@@ -175,7 +175,8 @@ class Recordings:
         """Run steps[first..last] backward, the last one first.  whole: from the losses' gradients alone."""
         executor, steps = self.executor, self.executor.plan.steps
         number, sizes, recording = self._last
-        if number + 1 != executor.passes or not whole or first > 0:  # another pass has come between
+        between = number + 1 != executor.passes  # another pass has come
+        if between or not (whole and self._stretch.calls) or first > 0:
             for step in reversed(steps[first : last + 1]):
                 executor.backward(step)
             return

@@ -22,6 +22,8 @@ WITHOUT_SPECIMEN = {
     "DetectionData",
     "DummyData",
     "EvalData",
+    "FLOWriter",
+    "FloData",
     "HDF5Data",
     "HDF5Output",
     "ImageData",
