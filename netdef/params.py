@@ -42,6 +42,8 @@ def bind_params(steps: Sequence[Step]) -> dict[Param, Param]:
     shared: dict[Param, Param] = {}
     for step in steps:
         with step.located:
+            for param in step.layer.params if step.spec.freeze_learning else ():  # of MyCaffe
+                param.lr_mult = 0.0
             for index, spec in enumerate(_entries(step)):
                 param = step.layer.params[index]
                 if param.lr_mult:  # 0 already: the layer learns it in its own way, or not at all

@@ -13,6 +13,7 @@ from demitasse.proto.name_hints import character_hint
 _WORD = re.compile(
     r"""
     (?P<space>   [ \t\r\n\f\v]+ | \#[^\n]* )
+  | (?P<path>    [A-Za-z]:\\[^\s"'{}<>\[\],;\#]* )
   | (?P<name>    [A-Za-z_][A-Za-z0-9_]* )
   | (?P<number>  0[xX][0-9a-fA-F]+ | (?: [0-9]+ (?:\.[0-9]*)? | \.[0-9]+ ) (?: [eE][+-]?[0-9]+ )? [fF]? )
   | (?P<string>  "(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*' | \$[A-Za-z]+\$ )
@@ -40,7 +41,7 @@ _LETTERS = {
 
 
 class Token(NamedTuple):
-    kind: str  # "name", "number", "string", "symbol" or "end"
+    kind: str  # "name", "number", "string", "path" (C:\nets, as MyCaffe writes it), "symbol" or "end"
     text: str  # as written
     offset: int  # in the text, for SourceText.where
 
@@ -109,12 +110,12 @@ def shortened(text: str) -> str:
 
 
 def unquote(token: Token, source: SourceText) -> bytes:
-    r"""The bytes of a string token: quotes off, escapes (\n \' \\ \101 \x41 \u00e9 ...) resolved.
+    r"""The bytes of a string token: quotes off, escapes (\n \' \\ \101 \x41 \u00e9 ...) resolved; all else as it is.
 
     SyntaxFault for an escape that there is not.
     """
-    body = token.text[1:-1]
-    if "\\" not in body or _MYCAFFE_PATH.match(body):
+    body = token.text[1:-1] if token.kind == "string" else token.text
+    if token.kind != "string" or "\\" not in body or _MYCAFFE_PATH.match(body):
         return body.encode("utf-8", "surrogateescape")
     out, at = bytearray(), 0
     for match in _ESCAPE.finditer(body):

@@ -6,7 +6,7 @@ PSPNet's BN, whose four blobs it has; CRNN's Transpose is Permute; joyousrabbit'
 MyCaffe's SoftmaxCrossEntropy2Loss is SoftmaxWithLoss; DeconvNet's Unpooling is Upsample; Ristretto's types are those
 whose arithmetic they imitate; what several forks call L2Norm or the like is Norm; MS-CNN's first Detection is
 DetectionLoss; R*CNN's Sum is Eltwise. Data layers' fields are in upgrade_data.py, detectors' layers in
-upgrade_detectors.py.
+upgrade_detectors.py, what MyCaffe can switch off in upgrade_switches.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from demitasse.proto.errors import SchemaFault
 from demitasse.proto.messages import LayerParameter
 from demitasse.proto.upgrade_data import upgrade_data
 from demitasse.proto.upgrade_detectors import upgrade_detector
+from demitasse.proto.upgrade_switches import upgrade_switches
 
 _TYPES = {
     "Convolution3D": "Convolution",
@@ -44,6 +45,7 @@ _TYPES = {
     "CTCLoss": "CtcLoss",
     "FocalLoss": "SoftmaxWithFocalLoss",
     "NormL2": "Norm",
+    "Normalization2": "Normalize",
 }
 _MESSAGES = {
     "convolution3d_param": "convolution_param",
@@ -53,6 +55,8 @@ _MESSAGES = {
     "Sequence_accuracy_param": "labelsequence_accuracy_param",
     "detection_param": "detection_loss_param",
     "bbox_accuracy_param": "bbox_reg_param",
+    "normalization2_param": "norm_param",
+    "multiboxloss_param": "multibox_loss_param",
 }
 
 
@@ -90,6 +94,7 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         layer.type = "LSTM"
     if layer.type == "LstmAttention":
         _upgrade_lstm_attention(layer)
+    upgrade_switches(layer)
     upgrade_detector(layer)
     recurrent = layer.recurrent_param
     if recurrent.num_layers != 1 or recurrent.dropout_ratio:  # MyCaffe's by cuDNN

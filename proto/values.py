@@ -12,6 +12,7 @@ from demitasse.proto.upgrade import todays_type
 
 _BOOLS = {"true": True, "t": True, "True": True, "1": True, "false": False, "f": False, "False": False, "0": False}
 _LARGEST_FLOAT = 3.4028235677973366e38  # what still rounds to the largest float32
+_BARE = ("SaveOutputParameter",)  # messages whose text MyCaffe writes without quotes
 _DECIMAL = re.compile(r"[0-9.]+([eE][+-]?[0-9]+)?")
 
 
@@ -36,7 +37,8 @@ def _refuse(field, expected: str, minus: str, tokens: list[Token], source: Sourc
 
 
 def _string(field, minus, tokens, source):
-    if minus or tokens[0].kind != "string":
+    kinds = ("string", "path", "name" if field.containing_type.name in _BARE else "")
+    if minus or tokens[0].kind not in kinds:
         _refuse(field, f'text in quotes ("{shortened(tokens[0].text)}")', minus, tokens, source)
     value = b"".join(unquote(token, source) for token in tokens)
     if field.type == field.TYPE_BYTES:

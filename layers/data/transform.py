@@ -14,6 +14,7 @@ from demitasse.proto.weights import read_mean
 # Fields that not all layers with a transform_param read.
 OF_SOME_LAYERS = ("resize_param", "emit_constraint", "distort_param", "expand_param")
 OF_SEGMENTATION = ("scale_factors",)
+OF_NONE = ("mask_param",)
 OF_VIDEO = ("multi_scale", "fix_crop", "more_fix_crop", "max_distort", "scale_ratios")
 
 
@@ -46,7 +47,7 @@ class Transformer:
         if fields.HasField("mean_file") and len(fields.mean_value):
             raise SchemaFault("transform_param: mean_file and mean_value exclude each other; keep one")
         for field, _ in fields.ListFields():
-            if field.name in OF_SOME_LAYERS + OF_SEGMENTATION + OF_VIDEO and field.name not in others:
+            if field.name in OF_SOME_LAYERS + OF_SEGMENTATION + OF_VIDEO + OF_NONE and field.name not in others:
                 raise SchemaFault(f"transform_param: this type of layer does not read {field.name}; remove it")
         if bool(fields.crop_h) != bool(fields.crop_w) or (fields.crop_h and fields.crop_size):
             raise SchemaFault(

@@ -18,6 +18,14 @@ def test_gradients_flow_from_the_loss_to_the_lowest_learning_layer():
     assert going_back(text) == {"c1": [False], "r": [True], "c2": [True], "loss": [True, False]}
 
 
+def test_layers_of_mycaffe_that_are_frozen():
+    c1 = conv("c1", "data", more="freeze_learning: True param { lr_mult: 2 decay_mult: 3 }")
+    text = c1 + conv("c2", "c1", kernel=1, more="freeze_learning: False") + LOSS
+    assert going_back(text) == {"c2": [False], "loss": [True, False]}
+    plan = Plan(blob() + blob("label", (1, 1, 6, 6)) + text, "TRAIN")
+    assert [param.lr_mult for step in plan.steps for param in step.layer.params] == [0, 0, 1, 1]
+
+
 def test_below_frozen_layers_nothing_is_computed():
     text = conv("c1", "data", more=FROZEN) + layer("ReLU", "r", "c1", "c1") + conv("c2", "c1", kernel=1) + LOSS
     assert going_back(text) == {"c2": [False], "loss": [True, False]}

@@ -52,7 +52,7 @@ IN_A_SOLVER = {
     "stepvalue: {10, 20}": "stepvalue: [10, 20]",
     "stepvalue: [10 20]": "stepvalue: [10, 20]",
     "stepvalue: 10k,20k": "stepvalue: [10000, 20000]",
-    "net: C:\\nets\\train.prototxt": 'net: "C:/nets/train.prototxt"',
+    "net: C:/nets/train.prototxt": 'net: "C:/nets/train.prototxt"',
     "max_iter: 1e5": "max_iter: 100000",
     "max_iter: 100,000": "max_iter: 100000",
     "max_iter: 100 000": "max_iter: 100000",
