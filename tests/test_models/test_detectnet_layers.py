@@ -1,6 +1,9 @@
 """The Python layers that DetectNet, CTPN, triplet nets and pycaffe's examples name, where the user has none of these
 names."""
 
+import colorsys
+import math
+
 import numpy as np
 import pytest
 
@@ -89,6 +92,47 @@ def test_examples_of_pycaffe_and_of_colorization():
     bottoms = {"h": hint.astype(np.float32), "l": like}
     repeated = run(bottoms, "caffe_traininglayers", "SpatialRepLayer", ["y"])["y"]
     assert repeated.tolist() == [[[[3, 3], [3, 3]], [[4, 4], [4, 4]]]]
+
+
+def test_colours_of_pixels():
+    pixels = np.random.default_rng(3).uniform(0, 256, (2, 3, 4, 5)).astype(np.float32)
+    got = run({"x": pixels}, "caffe_traininglayers", "BGR2HSVLayer", ["y"])["y"]
+    rgb = pixels.astype("u1").astype(float).transpose(0, 2, 3, 1)[..., ::-1].reshape(-1, 3) / 255
+    expected = np.array([colorsys.rgb_to_hsv(*pixel) for pixel in rgb])
+    np.testing.assert_allclose(got.transpose(0, 2, 3, 1).reshape(-1, 3), expected, atol=1e-6)
+    named = {(255, 255, 255): (100, 0, 0), (0, 0, 0): (0, 0, 0), (0, 0, 255): (53.24, 80.09, 67.20)}
+    named |= {(255, 0, 0): (32.30, 79.19, -107.86), (128, 128, 128): (53.59, 0, 0), (5, 5, 5): (1.37, 0, 0)}
+    bgr = np.array(list(named), np.float32).T.reshape(1, 3, 2, 3)
+    got = run({"x": bgr}, "caffe_traininglayers", "BGR2LabLayer", ["y"])["y"]
+    np.testing.assert_allclose(got.reshape(3, -1).T, list(named.values()), atol=0.02)
+
+
+def test_the_nearest_of_the_colours(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ab = np.float32([[12, -88], [-41, 33]]).T.reshape(1, 2, 1, 2)
+    with pytest.raises(NetError, match="pts_in_hull.npy is not in"):
+        run({"x": ab}, "caffe_traininglayers", "NNEncLayer", ["y"])
+    colours = np.random.default_rng(5).uniform(-110, 110, (313, 2))
+    (tmp_path / "data/color_bins").mkdir(parents=True)
+    np.save("data/color_bins/pts_in_hull.npy", colours)
+    got = run({"x": ab}, "caffe_traininglayers", "NNEncLayer", ["y"])["y"]
+    nearest = [min(range(313), key=lambda k, pixel=pixel: math.dist(colours[k], pixel)) for pixel in ab.reshape(2, 2).T]
+    assert got.shape == (1, 313, 1, 2) and got.sum() == 2
+    assert got[0, :, 0].argmax(axis=0).tolist() == nearest
+    np.save("data/color_bins/pts_in_hull.npy", colours[:9])
+    with pytest.raises(NetError, match="313 pairs"):
+        run({"x": ab}, "caffe_traininglayers", "NNEncLayer", ["y"])
+
+
+def test_hints_that_are_given_or_not():
+    hints = np.random.default_rng(7).standard_normal((200, 2, 1, 1)).astype(np.float32)
+    given = run({"x": hints}, "caffe_traininglayers", "ColorGlobalDropoutLayer", ["y"], "0.25")["y"]
+    mask = given[:, 2:]
+    assert set(mask.ravel()) == {0, 1} and 20 < mask.sum() < 80
+    np.testing.assert_array_equal(given[:, :2], hints * mask)
+    assert run({"x": hints}, "caffe_traininglayers", "ColorGlobalDropoutLayer", ["y"], "1")["y"][:, 2].all()
+    with pytest.raises(NetError, match="share of items"):
+        run({"x": hints}, "caffe_traininglayers", "ColorGlobalDropoutLayer", ["y"], "2")
 
 
 TRIPLETS = """
