@@ -6,6 +6,9 @@ With more than two spatial axes kernel_size stands for all, or kernel_shape { di
 each.  With pad, a last window that would begin beyond the image and its near pad is dropped.  AVE divides by the
 window's area in image and pad.  Without pad a stride larger than the kernel can leave a last window without a single
 pixel: its top is 0 and it passes no gradient.  A second top of MAX holds the index of each winner within its plane.
+
+With darknet: true a window begins at the last pixels, too, as Darknet has it: MAX of kernel_size 2 and stride 1 keeps
+the size.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ class Pooling(Layer):
     launches_only = True
     drawn_as = "pooling"
     tops = (1, 2)
+    more = 0  # windows along each axis beyond Caffe's
 
     def setup(self, shapes):
         param, axes = self.spec.pooling_param, len(shapes[0]) - 2
@@ -44,6 +48,7 @@ class Pooling(Layer):
             return []
         self.kernel = _sizes(param, "kernel_size", axes)
         self._check_sizes()
+        self.more = self._of_darknet(param)
         return []
 
     def infer(self, shapes):
@@ -91,6 +96,8 @@ class Pooling(Layer):
         if self.kernel is None and method == PoolingParameter.MAX and len(self.spec.top) < 2:
             return [graph.node("GlobalMaxPool", x)]
         kernel = self.kernel or graph.sizes(x)[2:]
+        if self.more:
+            return [graph.node("MaxPool", x, kernel_shape=[2, 2], pads=[0, 0, 1, 1])]
         windows = Windows(graph, x, kernel, self.stride, self.pad, self.floor)
         if method == PoolingParameter.MAX:
             return windows.max(mask=len(self.spec.top) > 1)
@@ -135,7 +142,7 @@ class Pooling(Layer):
             size = (room // s if self.floor else -(-room // s)) + 1
             if any(self.pad) and (size - 1) * s >= n + p:
                 size -= 1
-            out.append(size)
+            out.append(size + self.more)
         return tuple(out)
 
     def _stages(self, shape):
@@ -152,6 +159,16 @@ class Pooling(Layer):
             rest = math.prod(out[axis + 1 :])
             view = (n, channels * math.prod(spatial[:axis]), spatial[axis], rest)
             yield view, PoolGeometry(*zip(each[axis], (1, 1, 0, rest), strict=True))
+
+    def _of_darknet(self, param) -> int:
+        """`more`: 1 where the layer is Darknet's pooling that keeps the size."""
+        keeps = (self.kernel, self.stride, self.pad) == ((2, 2), (1, 1), (0, 0)) and len(self.spec.top) < 2
+        keeps &= self.method == PoolingParameter.MAX
+        if param.darknet and not keeps:
+            raise SchemaFault(
+                "darknet is for one top of pool: MAX with kernel_size 2, stride 1 and pad 0: leave it out"
+            )
+        return int(param.darknet)
 
     def _check_global(self, param):
         if any(map(param.HasField, ("kernel_size", "kernel_h", "kernel_w", "kernel_shape"))):

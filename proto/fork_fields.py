@@ -38,6 +38,7 @@ PRECISION = "the precision is chosen by --precision"
 ALGORITHM = "the backend chooses how to compute"
 MEMORY = "memory is planned by the engine"
 READING = "how fast data is read, not what"
+NOT_READ = "it speaks to CPMData's records, which are not read here"
 IMAGE_DATABASE = "it speaks to MyCaffe's image database, which is not read here"
 
 IDLE = (
@@ -51,6 +52,9 @@ IDLE = (
     ),
     ForkFields("NetParameter", "eltwise_mem_sharing reduce_buckets", "NVIDIA", MEMORY),
     ForkFields("NetParameter", "mem_param", "temporal segments", MEMORY),
+    ForkFields("CPMTransformationParameter", "max_rotate_degree visualize scale_prob scale_min", "OpenPose", NOT_READ),
+    ForkFields("CPMTransformationParameter", "scale_max target_dist center_perterb_max", "OpenPose", NOT_READ),
+    ForkFields("CPMTransformationParameter", "do_clahe np_in_lmdb", "OpenPose", NOT_READ),
     ForkFields("SolverParameter", "richness", "temporal segments", "it spreads work over processes"),
     ForkFields("NetParameter", "default_conv_algos_override", "NVIDIA", ALGORITHM),
     ForkFields("ConvolutionParameter", "conv_algos_override cudnn_convolution_algo_seeker", "NVIDIA", ALGORITHM),

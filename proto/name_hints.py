@@ -62,10 +62,8 @@ _FORK_TYPES = {  # layer types that only a fork has, and that are not known here
     "ReshapeTemporal UnPooling VarSelNet",
     "NVIDIA": "DetectNetTransformation TRT",
     "joyousrabbit's fork": "CityscapesSegData CvpppSegData VocSegData",
-    "OpenPose": "CPMData",
     "MS-CNN": "WindowPedData",
     "FlowNet": "BlackAugmentation CustomData DataAugmentation FlowAugmentation GenerateAugmentationParameters Lpq",
-    "MobileNet-YOLO": "AssistedExcitation LaneData",
 }
 _FORK_OF = {name: fork for fork, names in _FORK_TYPES.items() for name in names.split()}
 

@@ -140,3 +140,14 @@ def test_boxes_are_pooled_as_their_windows(method, reduce):
     for c, d, h, w in np.ndindex(y.shape[1:]):
         box = x[0, c, 2 * d : 2 * d + 2, h : h + 3, 2 * w : 2 * w + 2]
         np.testing.assert_allclose(y[0, c, d, h, w], reduce(box))
+
+
+def test_windows_of_darknet_begin_at_the_last_pixels_too():
+    x = normal(1, 2, 4, 3)
+    (y,) = build(POOL.format("kernel_size: 2 darknet: true"), x.shape).forward([x])
+    wide = np.pad(x, [(0, 0), (0, 0), (0, 1), (0, 1)], constant_values=-np.inf)
+    assert np.array_equal(y, np.lib.stride_tricks.sliding_window_view(wide, (2, 2), (2, 3)).max((4, 5)))
+    layer = build(POOL.format("kernel_size: 2 stride: 1 pad: 0"), x.shape)
+    assert layer.infer([x.shape]) == [(1, 2, 3, 2)]
+    with pytest.raises(SchemaFault, match="leave it out"):
+        build(POOL.format("kernel_size: 3 darknet: true"), x.shape)

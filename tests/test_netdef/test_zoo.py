@@ -18,27 +18,8 @@ ARCHIVE = Path(__file__).resolve().parents[2].parent / "shared" / "zoo" / "nets.
 EACH = 12  # without DEMITASSE_FULL every twelfth net is built
 
 # Nets whose data has other sizes than the archive's stand-ins: {net: {input: its shape}}.
-PAIRS = {"pair_data": (2, 2, 28, 28), "sim": (2,)}
 RIGHT_SIZES = {
-    "cunjian+face_alignment/Model_68Point/vanilla_train": {"data": (2, 3, 40, 40), "landmarks": (2, 136)},
-    "wangxuewen99+Super-Resolution/ESPCN/ESPCN_net": {"data": (2, 1, 17, 17), "label": (2, 9, 9, 9)},
-    "wangxuewen99+Super-Resolution/FSRCNN/fsrcnn_net": {"data": (2, 1, 11, 11), "label": (2, 1, 31, 31)},
-    "huangzehao+caffe-vdsr/Train/VDSR_net": {"data": (2, 1, 41, 41), "label": (2, 1, 41, 41)},
-    "everpeace+caffe/examples/siamese/mnist_siamese_train_test": PAIRS,
-    "wy1iu+sphereface/tools/caffe-sphereface/examples/siamese/mnist_siamese_train_test": PAIRS,
-    "joyousrabbit+caffe/examples/cifar10/cifar10_googlenet_train_test": {"data": (2, 3, 224, 224), "label": (2,)},
-    "MyCaffe+MyCaffe/models/siamese/mnist/train_val": PAIRS,
-    "yalecyu+crnn.caffe/examples/crnn/crnn": {"data": (523, 1, 32, 128), "label": (523, 5)},
-    "ZheC+Realtime_Multi-Person_Pose_Estimation/training/example_proto/pose_train_test": {
-        "data": (2, 4, 368, 368),
-        "label": (2, 114, 46, 46),
-    },
     "joyousrabbit+caffe/examples/blackpoint/blackpoint_vgg_train_PReLU": {"data": (2, 1, 224, 224), "label": (2, 5)},
-    "eric612+MobileNet-YOLO/models/tusimple/mobilenet_yolov3_lite_train": {
-        "data": (2, 3, 512, 512),
-        "label": (2, 1, 1, 1),
-        "seg_label": (2, 1, 128, 128),
-    },
 }
 
 MYCAFFE, COCOSTUFF = "MyCaffe+MyCaffe", "nightrome+cocostuff/models/deeplab/cocostuff/config"
@@ -47,7 +28,6 @@ BOTTOM_UP = "peteanderson80+bottom-up-attention/models/vg/VGG16/faster_rcnn_end2
 # Why no other net is refused: {reason: nets}.
 REASONS = {
     "its text is none, in Caffe too: placeholders, two forms at once, a fragment, a solver": [
-        "lim0606+caffe-googlenet-bn/deploy",
         "TheLegendAli+DeepLab-Context/voc12/config/vgg128_noup/test",
         "TheLegendAli+DeepLab-Context/voc12/config/vgg128_noup/train",
         f"{COCOSTUFF}/deeplabv2_resnet101/test",
@@ -55,7 +35,6 @@ REASONS = {
         f"{COCOSTUFF}/deeplabv2_vgg16/test",
         f"{COCOSTUFF}/deeplabv2_vgg16/train",
         "zlinker+DehazeNet/DehazeFcnTemplate",
-        f"{MYCAFFE_TESTS}/bvlc_nin/train_val",
         f"{MYCAFFE_TESTS}/tft/Tft_electricity/tft_electricity_train_test",
         f"{MYCAFFE_TESTS}/tft/Tft_traffic/tft_traffic_train_test",
         f"{MYCAFFE_TESTS}/tft/Tft_volatility/tft_volatility_train_test",
@@ -68,23 +47,11 @@ REASONS = {
         f"{BOTTOM_UP}/test",
         f"{BOTTOM_UP}/test_gt",
         f"{BOTTOM_UP}/train",
-        "ChenYingpeng+caffe-yolov3/prototxt/yolov3-tiny",
     ],
-    "it names a module of its author's that is not with it": [
-        "CongWeilin+mtcnn-caffe/12net/train12",
-        "CongWeilin+mtcnn-caffe/24net/train24",
-        "CongWeilin+mtcnn-caffe/48net/train48",
-        "junyanz+interactive-deep-colorization/models/global_model/global_stats",
-    ],
-    "it has layers of a fork that are not read here": [
-        f"{MYCAFFE}/MyCaffe.app/Resources/siamese_train_val",
-        f"{MYCAFFE_TESTS}/ssd/vgg16/ssd_vgg16_train_test",
+    "it has layers or words of a fork that are not read here": [
         f"{MYCAFFE}/models/ssd/train_val_workinprogress",
         "NVIDIA+caffe/examples/TensorRT/trt",
-        "eric612+MobileNet-YOLO/models/cityscapes/mobilenet_yolov3_test",
-        "eric612+MobileNet-YOLO/models/cityscapes/mobilenet_yolov3_train",
-        "eric612+MobileNet-YOLO/models/mobilenetv3_voc/train_AE",
-        "eric612+MobileNet-YOLO/models/pelee/train",
+        "ChenYingpeng+caffe-yolov3/prototxt/yolov3-tiny",  # builds with `darknet: true` in its last pooling
     ],
 }
 
