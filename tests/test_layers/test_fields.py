@@ -41,8 +41,8 @@ BY_TYPE = {
     "Resize": {"type"},  # BILINEAR is the only one
     "GradientScaler": {"alpha", "max_iter", "upper_bound"},  # they tell how it grows
     "ConvolutionDepthwise": {"bias_filler"},  # its specimen has no bias
-    "MultiBoxLoss": {"fl_alpha", "fl_gamma"},  # of conf_loss_type FocalLoss
-    "MultiBoxFocalLoss": {"fl_alpha", "fl_gamma", "axis"},
+    "MultiBoxLoss": {"fl_alpha", "fl_gamma", "use_gpu"},  # of conf_loss_type FocalLoss; of an nms_param switched off
+    "MultiBoxFocalLoss": {"fl_alpha", "fl_gamma", "axis", "use_gpu"},
     # of those that have one box for all classes
     **dict.fromkeys(("BoxGroupOutput", "BoxOutput", "DecodeBBox"), {"cls_aware"}),
     **dict.fromkeys(("DetectionAccuracy", "DetectionGroupAccuracy"), {"cls_aware"}),
