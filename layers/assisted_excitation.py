@@ -15,16 +15,16 @@ Source: "Assisted Excitation of Activations" (Derakhshani et al., 2019), 3.
 
 import math
 
+from demitasse.layers.counted import CountsPasses
 from demitasse.layers.layer import Layer
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
-class AssistedExcitation(Layer):
+class AssistedExcitation(CountsPasses, Layer):
     type = "AssistedExcitation"
     fields = ("assisted_excitation_param",)
     bottoms = (3, 3)
     never_differentiable = (1,)
-    passes = 0
 
     def setup(self, shapes):
         self.max_iter = self.spec.assisted_excitation_param.max_iter
@@ -53,12 +53,6 @@ class AssistedExcitation(Layer):
         weight, shape = self.saved
         spread = (weight * dys[0].sum(axis=1, keepdims=True)).reshape(shape) if need[2] else None
         return [dys[0] if need[0] else None, None, spread]
-
-    def state(self):
-        return {"passes": self.passes}
-
-    def load_state(self, state):
-        self.passes = state["passes"]
 
     def to_onnx(self, graph, xs):
         return [xs[0]]

@@ -6,14 +6,14 @@ that are at least `threshold`; 0 for the first iterations_num passes in TRAIN.
 Source: "Unsupervised Domain Adaptation with Residual Transfer Networks" (Long et al., 2016), 3.3; MADA's fields.
 """
 
+from demitasse.layers.counted import CountsPasses
 from demitasse.layers.layer import LossLayer
 
 
-class EntropyLoss(LossLayer):
+class EntropyLoss(CountsPasses, LossLayer):
     type = "EntropyLoss"
     fields = ("entropy_param",)
     bottoms = (1, 2)
-    passes = 0
 
     def infer(self, shapes):
         return [()]
@@ -32,9 +32,3 @@ class EntropyLoss(LossLayer):
     def backward(self, dys, need):
         slopes, count = self.saved
         return [dys[0] * slopes if need[0] else None, None][:count]
-
-    def state(self):
-        return {"passes": self.passes}
-
-    def load_state(self, state):
-        self.passes = state["passes"]

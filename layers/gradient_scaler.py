@@ -12,14 +12,14 @@ Source: "Unsupervised Domain Adaptation by Backpropagation" (Ganin and Lempitsky
 
 import math
 
+from demitasse.layers.counted import CountsPasses
 from demitasse.layers.layer import Layer
 from demitasse.proto.errors import SchemaFault
 
 
-class GradientScaler(Layer):
+class GradientScaler(CountsPasses, Layer):
     type = "GradientScaler"
     in_place = True
-    passes = 0
 
     def setup(self, shapes):
         param = self.spec.gradient_scaler_param
@@ -39,12 +39,6 @@ class GradientScaler(Layer):
 
     def backward(self, dys, need):
         return [-self.saved * dys[0] if need[0] else None]
-
-    def state(self):
-        return {"passes": self.passes}
-
-    def load_state(self, state):
-        self.passes = state["passes"]
 
     def to_onnx(self, graph, xs):
         return [xs[0]]

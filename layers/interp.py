@@ -7,15 +7,12 @@ size of a second bottom.  Resizing is linear, so it is a matrix from the left (r
 Source: the prototxts of DeepLab and PSPNet.
 """
 
-from demitasse.layers.layer import Layer
+from demitasse.layers.separable import SeparableResize
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
-class Interp(Layer):
+class Interp(SeparableResize):
     type = "Interp"
-    launches_only = True
-    bottoms = (1, 2)
-    never_differentiable = (1,)
 
     def setup(self, shapes):
         field = self.spec.interp_param
@@ -59,24 +56,15 @@ class Interp(Layer):
             return used, (field.height, field.width)
         return used, tuple(((n - 1) // field.shrink_factor) * field.zoom_factor + 1 for n in used)
 
-    def matrix(self, used, out, size, dtype):
+    def matrices(self, shapes):
+        """Of rows (out, H) and of columns (out, W)."""
+        return [self.matrix(*each) for each in zip(*self._sizes(shapes), shapes[0][2:], strict=True)]
+
+    def matrix(self, used, out, size):
         """(out, size): the part of each pixel of the bottom in each of the top, along an axis."""
         xp = self.xp
         position = xp.arange(out) * ((used - 1) / max(out - 1, 1)) - self.spec.interp_param.pad_beg
-        return xp.maximum(1 - xp.abs(position[:, None] - xp.arange(size)), 0).astype(dtype)
-
-    def forward(self, xs):
-        sizes = zip(*self._sizes([x.shape for x in xs]), xs[0].shape[2:], strict=True)
-        rows, columns = (self.matrix(*each, xs[0].dtype) for each in sizes)
-        if self.keep:
-            self.saved = rows, columns
-        return [self.xp.matmul(rows, self.xp.matmul(xs[0], columns.T))]
-
-    def backward(self, dys, need):
-        if not need[0]:
-            return [None] * len(need)
-        rows, columns = self.saved
-        return [self.xp.matmul(rows.T, self.xp.matmul(dys[0], columns)), *[None] * (len(need) - 1)]
+        return xp.maximum(1 - xp.abs(position[:, None] - xp.arange(size)), 0)
 
     def to_onnx(self, graph, xs):
         x, field = xs[0], self.spec.interp_param

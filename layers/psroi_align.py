@@ -10,7 +10,7 @@ Source: "R-FCN" (Dai et al., 2016), 2; "Mask R-CNN" (He et al., 2017), 3; the sa
 """
 
 from demitasse.layers.regions import RegionLayer
-from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.errors import SchemaFault
 
 
 class PSROIAlign(RegionLayer):
@@ -28,14 +28,7 @@ class PSROIAlign(RegionLayer):
         return []
 
     def infer(self, shapes):
-        regions, param = self.check_regions(shapes), self.spec.psroi_align_param
-        wanted = param.output_dim * param.group_size**2
-        if shapes[0][1] != wanted:
-            raise ShapeFault(
-                f"bottom 0 has {shapes[0][1]} channels (shape {shapes[0]}), but output_dim {param.output_dim} with a "
-                f"map for each of {param.group_size}x{param.group_size} cells makes {wanted}"
-            )
-        return [(regions, param.output_dim, param.group_size, param.group_size)]
+        return [self.position_sensitive(shapes, self.spec.psroi_align_param)]
 
     def forward(self, xs):
         (x, rois), cells = xs, self.spec.psroi_align_param.group_size

@@ -10,7 +10,7 @@ Source: "R-FCN: Object Detection via Region-based Fully Convolutional Networks" 
 
 from demitasse.layers.onnx import boxes as onnx
 from demitasse.layers.regions import RegionLayer, onnx_rounded, rounded
-from demitasse.proto.errors import SchemaFault, ShapeFault
+from demitasse.proto.errors import SchemaFault
 
 
 class PSROIPooling(RegionLayer):
@@ -27,14 +27,7 @@ class PSROIPooling(RegionLayer):
         return []
 
     def infer(self, shapes):
-        regions, param = self.check_regions(shapes), self.spec.psroi_pooling_param
-        wanted = param.output_dim * param.group_size**2
-        if shapes[0][1] != wanted:
-            raise ShapeFault(
-                f"bottom 0 has {shapes[0][1]} channels (shape {shapes[0]}), but output_dim {param.output_dim} with a "
-                f"map for each of {param.group_size}x{param.group_size} cells makes {wanted}"
-            )
-        return [(regions, param.output_dim, param.group_size, param.group_size)]
+        return [self.position_sensitive(shapes, self.spec.psroi_pooling_param)]
 
     def forward(self, xs):
         x, rois = xs

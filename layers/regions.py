@@ -47,6 +47,16 @@ class RegionLayer(Layer):
             raise ShapeFault(f"{rois[0]} regions are to be cut from images of shape {images}, which have no pixels")
         return rois[0]
 
+    def position_sensitive(self, shapes, param) -> tuple[int, int, int, int]:
+        """The top's shape where each cell has maps of its own; ShapeFault where there are not that many."""
+        regions, wanted = self.check_regions(shapes), param.output_dim * param.group_size**2
+        if shapes[0][1] != wanted:
+            raise ShapeFault(
+                f"bottom 0 has {shapes[0][1]} channels (shape {shapes[0]}), but output_dim {param.output_dim} with a "
+                f"map for each of {param.group_size}x{param.group_size} cells makes {wanted}"
+            )
+        return regions, param.output_dim, param.group_size, param.group_size
+
     def regions(self, rois, images: int):
         """(image (R,) int32, corners (R, 4)) of the rois; LabelFault for a region of an image that is not there."""
         rois = self.xp.nan_to_num(rois.reshape(-1, 5))

@@ -9,15 +9,12 @@ Resizing is linear, so it is a matrix from the left (rows) and one from the righ
 Source: the prototxts of FlowNet and FlowNet 2.
 """
 
-from demitasse.layers.layer import Layer
+from demitasse.layers.separable import SeparableResize
 from demitasse.proto.errors import SchemaFault, ShapeFault
 
 
-class Resample(Layer):
+class Resample(SeparableResize):
     type = "Resample"
-    launches_only = True
-    bottoms = (1, 2)
-    never_differentiable = (1,)
 
     def setup(self, shapes):
         param = self.spec.resample_param
@@ -36,20 +33,12 @@ class Resample(Layer):
             raise ShapeFault(f"an image of {shapes[0][2:]} cannot be resized to {out}")
         return [(*shapes[0][:2], *out)]
 
-    def forward(self, xs):
-        size, out = xs[0].shape[2:], self.infer([x.shape for x in xs])[0][2:]
+    def matrices(self, shapes):
+        """Of rows (out, H) and of columns (out, W)."""
+        size, out = shapes[0][2:], self.infer(shapes)[0][2:]
         fy, fx = (before / after for before, after in zip(size, out, strict=True))
-        rows = self.matrix(size[0], out[0], fy, fx, max(fx, fy) > 1).astype(xs[0].dtype)
-        columns = self.matrix(size[1], out[1], fx, fy, max(fx, fy) > 1).astype(xs[0].dtype)
-        if self.keep:
-            self.saved = rows, columns
-        return [self.xp.matmul(rows, self.xp.matmul(xs[0], columns.T))]
-
-    def backward(self, dys, need):
-        if not need[0]:
-            return [None] * len(need)
-        rows, columns = self.saved
-        return [self.xp.matmul(rows.T, self.xp.matmul(dys[0], columns)), *[None] * (len(need) - 1)]
+        smaller = max(fx, fy) > 1
+        return self.matrix(size[0], out[0], fy, fx, smaller), self.matrix(size[1], out[1], fx, fy, smaller)
 
     def matrix(self, size: int, out: int, factor: float, other: float, smaller: bool):
         """(out, size): the part of each pixel of the bottom in each of the top, along an axis."""

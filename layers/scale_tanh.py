@@ -6,14 +6,14 @@ top: any shape.
 Source: "HashNet: Deep Learning to Hash by Continuation" (Cao et al., 2017), 3.2, and the fields of its nets.
 """
 
+from demitasse.layers.counted import CountsPasses
 from demitasse.layers.layer import Layer
 from demitasse.proto.errors import SchemaFault
 
 
-class ScaleTanH(Layer):
+class ScaleTanH(CountsPasses, Layer):
     type = "ScaleTanH"
     in_place = True
-    passes = 0
 
     def setup(self, shapes):
         if self.spec.scale_tanh_param.step_size < 1:
@@ -33,12 +33,6 @@ class ScaleTanH(Layer):
             return [None]
         y, scale = self.saved
         return [dys[0] * (1 - y * y) * scale]
-
-    def state(self):
-        return {"passes": self.passes}
-
-    def load_state(self, state):
-        self.passes = state["passes"]
 
     def to_onnx(self, graph, xs):
         return [graph.node("Tanh", xs[0] * self.scale())]

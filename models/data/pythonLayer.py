@@ -17,6 +17,7 @@ import numpy as np
 import caffe
 from demitasse.layers.data.images import resize
 from demitasse.models.data import options, read
+from demitasse.models.data.pyloss import EuclideanLossLayer
 from demitasse.models.data.rcnn_layer import RCNNLayer, fill
 from demitasse.proto.errors import DataFault, GraphFault, ShapeFault
 from demitasse.proto.input_paths import MissingFile, located
@@ -129,20 +130,8 @@ class cls_Layer_fc(cls_Layer):
     """The same, of a net without fully connected layers."""
 
 
-class regression_Layer(caffe.Layer):
+class regression_Layer(EuclideanLossLayer):
     """sum((a - b)^2) / 2N over the items whose target does not begin with -1."""
-
-    def setup(self, bottom, top):
-        """ShapeFault unless there are two bottoms."""
-        if len(bottom) != 2:
-            raise ShapeFault(f"{len(bottom)} bottoms: a prediction and a target are needed")
-
-    def reshape(self, bottom, top):
-        """The top is one number.  ShapeFault where the bottoms' counts differ."""
-        shapes = [blob.data.shape for blob in bottom]
-        if np.prod(shapes[0]) != np.prod(shapes[1]):
-            raise ShapeFault(f"prediction {shapes[0]} and target {shapes[1]}: equal counts are needed")
-        top[0].reshape(1)
 
     def forward(self, bottom, top):
         """Half the mean squared distance of an item."""
@@ -150,10 +139,3 @@ class regression_Layer(caffe.Layer):
         apart = bottom[0].data.reshape(targets.shape) - targets
         self.apart = np.where(targets[:, :1] != -1, apart, 0)
         top[0].data[...] = np.square(self.apart).sum() / (2 * max(len(apart), 1))
-
-    def backward(self, top, propagate_down, bottom):
-        """The difference, over the batch size."""
-        for blob, wanted, sign in zip(bottom, propagate_down, (1, -1), strict=True):
-            if wanted:
-                slope = top[0].diff.reshape(-1)[0] * sign * self.apart / max(len(self.apart), 1)
-                blob.diff[...] = slope.reshape(blob.diff.shape)
