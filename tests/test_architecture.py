@@ -31,30 +31,12 @@ SIDEWAYS = {
     ("softmax_focal_loss", "softmax_loss"),
     ("transformer_block", "layer_norm"),
 }
-SHARED_BY_LAYERS = {
-    "affine",
-    "anchors",
-    "backend",
-    "boxes",
-    "first_grids",
-    "grids",
-    "matching",
-    "permutohedral",
-    "priors",
-    "counted",
-    "data",
-    "field_boxes",
-    "field_losses",
-    "fillers",
-    "labels",
-    "layer",
-    "regions",
-    "sampling",
-    "separable",
-    "onnx",
-    "reshaping",
-    "span",
-}
+SHARED_BY_LAYERS = set(
+    (
+        "affine anchors backend boxes counted data field_boxes field_losses fillers first_grids grids labels "
+        "layer matching onnx permutohedral priors regions reshaping sampling separable span"
+    ).split()
+)
 # Types that work on the host: they read files or run the user's Python.
 HOST_LAYERS = set(
     (
