@@ -201,6 +201,7 @@ def test_time_and_device_query(folder, capsys):
     out = capsys.readouterr().out
     rows = {line.split()[0]: line.split() for line in out.splitlines()}
     assert rows["conv"][1] == "Convolution" and float(rows["conv"][2]) > 0 and len(rows["conv"]) == 8
+    assert rows["relu"][1:] == ["ReLU", "within", "conv"]
     assert len(rows["total"]) == 7 and float(rows["total"][1]) >= float(rows["conv"][2])
     assert re.search(r"^Average Forward pass: [\d.]+ ms\.$", out, re.M)
     assert re.search(r"^Average Backward pass: [\d.]+ ms\.$", out, re.M)
