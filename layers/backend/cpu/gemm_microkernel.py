@@ -9,7 +9,7 @@ import numpy as np
 from llvmlite import ir
 
 from demitasse.layers.backend.cpu import processor
-from demitasse.layers.backend.cpu.jit import Intrinsic, inner_kernel, inner_kernel_of_sums, types
+from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils, inner_kernel, inner_kernel_of_sums, types
 from demitasse.layers.backend.cpu.operands import Matrix, PackedRows, Rows, operand
 from demitasse.layers.backend.cpu.simd import F32, I32, I64, Vec, Writer, void
 from demitasse.layers.backend.cpu.simd_ops import transpose_tile
@@ -123,30 +123,34 @@ def multiply_tile(typing, a, b, c, depth, add, rows, vectors):
 
 
 @Intrinsic
-def convolve_tile(typing, w, x, y, depth, add, epilogue, rows, vectors):
+def convolve_tiles(typing, w, x, y, tiles, depth, add, epilogue, rows, vectors):
     """y[i] (+)= the sum over p < depth of w[i, p] * x[p] for the Rows w, at most len(rows) of them, and the epilogue.
 
-    x: a Matrix or OffsetRows; y: a Matrix with a line for each row; len(vectors) * TILE_LANES columns.  add: whether
-    to add to y: the same bits as one sum over all.
+    x: a Matrix or OffsetRows; y: a Matrix with a line for each row; so many tiles side by side, each of len(vectors) *
+    TILE_LANES columns.  add: whether to add to y: the same bits as one sum over all.
     """
 
     def generate(context, builder, signature, args):
         writer = Writer(context, builder, signature, args, TILE_LANES)
-        w, x, y, depth, add = operand(writer, 0), operand(writer, 1), operand(writer, 2), *map(writer.integer, (3, 4))
-        count, vectors = signature.args[6].count, signature.args[7].count
+        w, x, y, (tiles, depth, add) = *(operand(writer, i) for i in range(3)), map(writer.integer, (3, 4, 5))
+        count, vectors = signature.args[7].count, signature.args[8].count
         lines = lines_of(writer, w["data"], w["row_stride"], count, w["count"])
         outs = lines_of(writer, y["data"], y["ld"], count, w["count"])
-        first = _old_sums(writer, outs, vectors, builder.icmp_signed("!=", add, ir.Constant(I64, 0)))
         ahead = builder.mul(w["row_stride"], ir.Constant(I64, count))
-        sums = _sums(writer, lines, w["step"], x, depth, vectors, first, ahead)
-        scale, bias, slope = epilogue_of(writer, 5, count, w["count"])
-        for i, (row, line) in enumerate(zip(sums, outs, strict=True)):
-            for j, value in enumerate(row):
-                value = writer.relu(writer.fma(value, scale[i], bias[i]), slope[i])
-                writer.store(value, writer.at(line, j * TILE_LANES))
+        scale, bias, slope = epilogue_of(writer, 6, count, w["count"])
+        adds = builder.icmp_signed("!=", add, ir.Constant(I64, 0))
+        with cgutils.for_range(builder, tiles) as loop:
+            column = builder.mul(loop.index, ir.Constant(I64, vectors * TILE_LANES))
+            here, seen = [writer.at(line, column) for line in outs], {**x, "data": writer.at(x["data"], column)}
+            first = _old_sums(writer, here, vectors, adds)
+            sums = _sums(writer, lines, w["step"], seen, depth, vectors, first, ahead)
+            for i, (row, line) in enumerate(zip(sums, here, strict=True)):
+                for j, value in enumerate(row):
+                    value = writer.relu(writer.fma(value, scale[i], bias[i]), slope[i])
+                    writer.store(value, writer.at(line, j * TILE_LANES))
         return context.get_dummy_value()
 
-    return void(w, x, y, depth, add, epilogue, rows, vectors), generate
+    return void(w, x, y, tiles, depth, add, epilogue, rows, vectors), generate
 
 
 def epilogue_of(w, i, count=1, n=None):
@@ -163,7 +167,7 @@ def epilogue_of(w, i, count=1, n=None):
 
 
 def _old_sums(w, lines, vectors, add):
-    """What the sums of convolve_tile begin with: the vectors of the lines, or 0."""
+    """What the sums of convolve_tiles begin with: the vectors of the lines, or 0."""
     entry, old, begin = w.b.block, w.b.append_basic_block("old"), w.b.append_basic_block("begin")
     w.b.cbranch(add, old, begin)
     w.b.position_at_end(old)

@@ -90,7 +90,7 @@ def conv_plan(x_shape: tuple[int, ...], k_out: int, geom: ConvGeometry, exact: b
         )
     shape = ConvShape.of(x_shape, k_out, geom, out)
     row_stride = c_in // group * math.prod(geom.kernel)
-    return ConvPlan(out, None, 0, direct_forward(shape, row_stride, 1), repeats_rows)
+    return ConvPlan(out, None, 0, direct_forward(shape, row_stride, 1, threads), repeats_rows)
 
 
 def group_shape(x_shape: tuple[int, ...], k_out: int, geom: ConvGeometry, out: tuple[int, ...]) -> ConvShape:

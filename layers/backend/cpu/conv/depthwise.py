@@ -17,7 +17,7 @@ import numpy as np
 from demitasse.layers.backend.cpu.conv.im2col import frame_plane
 from demitasse.layers.backend.cpu.conv.plan import ConvShape
 from demitasse.layers.backend.cpu.conv.residual import add_residual
-from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES, convolve_tile, epilogue_of, fill
+from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES, convolve_tiles, epilogue_of, fill
 from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils, inner_kernel, kernel
 from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, OffsetRows, Rows, operand
 from demitasse.layers.backend.cpu.simd import Writer, void
@@ -93,7 +93,7 @@ def _add_taps(x, plane, row0, rows, taps, offsets, plan, scratch, y, epilogue):
     frame_plane(x, plane * shape.height * shape.width, shape, row0, rows + plan.reach, plan.ld, frame, 0, gap)
     for j in range(0, rows * plan.ld, WIDE):
         seen = OffsetRows(frame, j, offsets, 0)
-        convolve_tile(taps, seen, Matrix(sums, j, 0), len(offsets), False, epilogue, ONE_ROW, ALL_VECTORS)
+        convolve_tiles(taps, seen, Matrix(sums, j, 0), 1, len(offsets), False, epilogue, ONE_ROW, ALL_VECTORS)
     for i in range(rows):
         copy(sums, i * plan.ld, y.data, y.start + i * y.ld, y.ld)
 

@@ -46,7 +46,7 @@ def depthwise_backward_data(be, shape: ConvShape, dy, w, outputs: Outputs, dx) -
             dy = spread
         rotated, taps = be.memory.empty(w.size, np.float32), w.size // shape.c_in
         be.pool.run(_rotate, 1, w.reshape(-1), taps, rotated, alone=True)
-        run_direct_forward(be, direct_forward(transposed, taps, 1), dy, rotated, outputs, dx)
+        run_direct_forward(be, direct_forward(transposed, taps, 1, be.pool.threads), dy, rotated, outputs, dx)
     elif shape.dilation_y == shape.dilation_x == 1:
         direct_backward_data_diagonal(be, shape, dy, w, outputs, dx)
     else:

@@ -29,7 +29,7 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
     TILE_LANES,
     TILE_ROWS,
     VECTORS,
-    convolve_tile,
+    convolve_tiles,
 )
 from demitasse.layers.backend.cpu.jit import Kernel, Packed, inner_kernel, kernel
 from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, Outputs, Rows
@@ -40,6 +40,7 @@ from demitasse.layers.backend.cpu.threads.work_stealing import band_count, parti
 LINE, BLOCK = (0,) * STRIP, (0,) * TILE_LANES
 PANEL_FLOATS, MAX_PANEL_STRIPS = 1 << 13, 8
 FRAME_FLOATS = 1 << 19
+MAX_JOB_ROWS, JOB_WEIGHTS = 256, 1 << 18
 
 
 class ForwardPlan(NamedTuple):
@@ -173,23 +174,21 @@ def _pack_panel(pixels, start, offsets, plan, column, n, panel):
 def _multiply_panel(w, panel, lines, depth, n, y, q, add, epilogue):
     """y (+)= the Rows w times n columns of the panel, and the epilogue; lines: the last columns, where these are packed
     so (see narrow); q: outputs that do not fill a strip."""
+    whole, outputs = n // STRIP, epilogue.outputs
     for k in range(0, w.count, TILE_ROWS):
         left = Rows(w.data, w.start + k * w.row_stride, w.row_stride, w.step, w.count - k)
-        then = Epilogue(epilogue.outputs, epilogue.channel + k, epilogue.last)
-        for j in range(0, n, STRIP):
-            right, wide = Matrix(panel.data, j, panel.ld), n - j
-            outputs, end = epilogue.outputs, min(k + TILE_ROWS, w.count) if epilogue.last else k
-            for i in range(k, end if outputs.residual.size else k):
-                fetch_residual(outputs, y.start + i * y.ld + j, min(wide, STRIP))
-            if wide >= STRIP:
-                out = Matrix(y.data, y.start + k * y.ld + j, y.ld)
-                convolve_tile(left, right, out, depth, add, then, ROWS, VECTORS)
-            else:
-                convolve_narrow(left, right, lines, Matrix(q, k * STRIP, STRIP), depth, add, then, wide)
-                for i in range(k, end):
-                    copy(q, i * STRIP, y.data, y.start + i * y.ld + j, wide)
-            for i in range(k, end if outputs.residual.size else k):
-                add_residual(outputs, y.data, y.start + i * y.ld + j, min(wide, STRIP), epilogue.channel + i)
+        then, out = Epilogue(outputs, epilogue.channel + k, epilogue.last), Matrix(y.data, y.start + k * y.ld, y.ld)
+        end = min(k + TILE_ROWS, w.count)
+        for i in range(k, end if epilogue.last and outputs.residual.size else k):
+            fetch_residual(outputs, y.start + i * y.ld, n)
+        convolve_tiles(left, panel, out, whole, depth, add, then, ROWS, VECTORS)
+        if whole * STRIP < n:
+            right, rest = Matrix(panel.data, panel.start + whole * STRIP, panel.ld), n - whole * STRIP
+            convolve_narrow(left, right, lines, Matrix(q, k * STRIP, STRIP), depth, add, then, rest)
+            for i in range(k, end if epilogue.last else k):
+                copy(q, i * STRIP, y.data, y.start + i * y.ld + whole * STRIP, rest)
+        for i in range(k, end if epilogue.last and outputs.residual.size else k):
+            add_residual(outputs, y.data, y.start + i * y.ld, n, epilogue.channel + i)
 
 
 class DirectForward(NamedTuple):
@@ -224,8 +223,8 @@ def _frame(shape):
 
 
 @functools.lru_cache(4096)
-def direct_forward(shape: ConvShape, row_stride: int, step: int) -> DirectForward:
-    """How that convolution is cut up.  row_stride, step: see ForwardPlan."""
+def direct_forward(shape: ConvShape, row_stride: int, step: int, threads: int) -> DirectForward:
+    """How that convolution is cut up for so many threads.  row_stride, step: see ForwardPlan."""
     frame, offsets = _frame(shape)
     if shape.group == shape.c_in == shape.k_out:
         return _depthwise_forward(shape, frame, offsets)
@@ -246,7 +245,7 @@ def direct_forward(shape: ConvShape, row_stride: int, step: int) -> DirectForwar
     panel = STRIP * max(1, min(MAX_PANEL_STRIPS, PANEL_FLOATS // (STRIP * depth)))
     images = 1 if band_rows < rows else max(1, min(shape.images, FRAME_FLOATS // (shape.c_in * channel_size)))
     images = images if framed else shape.images
-    jobs = _job_size(shape.k_out // shape.group, len(offsets), band_rows * shape.out_w, images, panel)
+    jobs = _job_size(shape.k_out // shape.group, len(offsets), band_rows * shape.out_w, images, panel, threads)
     plan = ForwardPlan(
         shape, row_stride, step, framed, images, band_rows, frame_rows, frame.ld, channel_size, panel, *jobs
     )
@@ -271,11 +270,17 @@ def _depthwise_forward(shape, frame, offsets):
     return DirectForward(depthwise.depthwise, launch, offsets(band_rows + frame.reach))
 
 
-def _job_size(k_group, depth, columns, images, panel):
-    """(outputs, pixels) of a job."""
-    rows = min(k_group, 64, max(16, (1 << 17) // depth // 16 * 16))
+def _job_size(k_group, depth, columns, images, panel, threads):
+    """(outputs, pixels) of a job: as many outputs as possible, for each job packs its panel; but all threads get some.
+    Columns are cut where panels end, so that the bits do not depend on it."""
+    panels = images * -(-columns // panel)
+    rows = min(k_group, MAX_JOB_ROWS, max(16, JOB_WEIGHTS // depth // 16 * 16))
+    while rows > 64 and panels * -(-k_group // rows) < 4 * threads:
+        rows //= 2
+    parts = -(-k_group // rows)
+    rows = -(-k_group // (16 * parts)) * 16
     work = max(1 << 18, k_group * depth * columns * images // 32)
-    return rows, int(panel * max(1, min(round(work / (rows * depth * panel)), -(-columns // panel))))
+    return min(rows, k_group), int(panel * max(1, min(round(work / (rows * depth * panel)), -(-columns // panel))))
 
 
 def run_direct_forward(be, how: DirectForward, x, w, outputs: Outputs, y) -> None:

@@ -6,7 +6,7 @@ lanes add up parts of the sum: the product of a row of weights, as it lies, and 
 
 from __future__ import annotations
 
-from demitasse.layers.backend.cpu.gemm_microkernel import NARROW, ROWS, STRIP, TILE_LANES, VECTORS, convolve_tile
+from demitasse.layers.backend.cpu.gemm_microkernel import NARROW, ROWS, STRIP, TILE_LANES, VECTORS, convolve_tiles
 from demitasse.layers.backend.cpu.gemv_microkernel import convolve_column
 from demitasse.layers.backend.cpu.jit import inner_kernel
 from demitasse.layers.backend.cpu.operands import Matrix
@@ -32,14 +32,14 @@ def pack_lines(pixels, start, offsets, plan, column, n, lines):
 
 @inner_kernel
 def convolve_narrow(w, panel, lines, y, depth, add, epilogue, columns):
-    """convolve_tile for fewer columns than a strip has: of the panel, or of those that are packed as lines."""
+    """convolve_tiles for fewer columns than a strip has: of the panel, or of those that are packed as lines."""
     if are_lines(w, columns):
         for j in range(columns):
             line, out = Matrix(lines.data, lines.start + j * lines.ld, 0), Matrix(y.data, y.start + j, y.ld)
             convolve_column(w, line, out, depth, add, epilogue, len(ROWS) * w.row_stride, ROWS)
     elif columns > 2 * TILE_LANES:
-        convolve_tile(w, panel, y, depth, add, epilogue, ROWS, VECTORS)
+        convolve_tiles(w, panel, y, 1, depth, add, epilogue, ROWS, VECTORS)
     elif columns > TILE_LANES:
-        convolve_tile(w, panel, y, depth, add, epilogue, ROWS, (0, 0))
+        convolve_tiles(w, panel, y, 1, depth, add, epilogue, ROWS, (0, 0))
     else:
-        convolve_tile(w, panel, y, depth, add, epilogue, ROWS, (0,))
+        convolve_tiles(w, panel, y, 1, depth, add, epilogue, ROWS, (0,))

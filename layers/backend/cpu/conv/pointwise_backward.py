@@ -32,7 +32,7 @@ def pointwise_backward_data(be, shape: ConvShape, dy, w, outputs: Outputs, dx) -
         rows = be.memory.empty(w.size, np.float32)
         be.pool.run(_transpose, 1, w.reshape(-1), shape.group, k_group, c_group, rows)
         w, row_stride, step = rows, k_group, 1
-    run_direct_forward(be, direct_forward(transposed, row_stride, step), dy, w, outputs, dx)
+    run_direct_forward(be, direct_forward(transposed, row_stride, step, be.pool.threads), dy, w, outputs, dx)
 
 
 @kernel
