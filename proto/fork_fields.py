@@ -66,6 +66,7 @@ IDLE = (
         "Ristretto, Intel",
         "all is computed in floating point, which numbers of few bits approximate",
     ),
+    ForkFields("LossParameter", "weight_positive", "HAKE", "the third bottom has a factor for each number"),
     ForkFields("PairwiseParameter", "l_threshold q_threshold q_gamma", "HashNet", "nothing overflows here"),
     ForkFields(
         "ParamSpec",

@@ -111,6 +111,21 @@ def test_sigmoid_cross_entropy_ignores_by_the_whole_part_of_the_target():
     assert layer.backward([ONE], [True, False])[0].tolist() == [[0, 0.25, pytest.approx(-0.2)]]
 
 
+def test_sigmoid_cross_entropy_with_a_factor_for_each_score():
+    x, target, factor = normal(2, 3), np.array([[1.0, 0, -1], [0, 1, 1]]), np.array([[3.0, 0, 5], [0.5, 1, 2]])
+    text = (
+        "type: 'SigmoidCrossEntropyLoss' bottom: 'x' bottom: 't' bottom: 'w' top: 'l' loss_param { ignore_label: -1 }"
+    )
+    layer = build(text, (2, 3), (2, 3), (2, 3))
+    losses = -np.log(np.where(target == 1, 1, 0) + np.where(target == 1, -1, 1) * (1 - 1 / (1 + np.exp(-x))))
+    counts = (target != -1) * factor
+    np.testing.assert_allclose(layer.forward([x, target, factor])[0], (losses * counts).sum() / 2)
+    dx = layer.backward([np.array(1.0)], [True, False, False])[0]
+    np.testing.assert_allclose(dx, (1 / (1 + np.exp(-x)) - target) * counts / 2)
+    with pytest.raises(ShapeFault, match="one factor per score"):
+        layer.infer([(2, 3), (2, 3), (2,)])
+
+
 @pytest.mark.parametrize("name", ["SigmoidCrossEntropyLoss", "InfogainLoss"])
 def test_with_everything_ignored_loss_and_gradient_are_zero(name):
     x, labels = normal(2, 3), np.full((2, 3) if name.startswith("S") else (2,), 1.0)

@@ -95,6 +95,35 @@ def test_the_largest_pixel_of_each_cell():
     np.testing.assert_allclose(layer.forward([x, rois])[0], roi_pooling(x, rois, (3, 4)))
 
 
+def roi_pair_pooling(x, rois, others, cells):
+    corners = np.array(
+        [[[c_round(c * SCALE) for c in roi[1:]] for roi in both] for both in zip(rois, others, strict=True)]
+    )
+    around = np.concatenate([corners[:, :, :2].min(1), corners[:, :, 2:].max(1)], axis=1) / SCALE
+    seen = np.zeros((len(rois), *x.shape[1:]))
+    for r, pair in enumerate(corners):
+        for x1, y1, x2, y2 in pair:
+            inside = np.s_[:, max(y1 + 1, 0) : max(y2, 0), max(x1 + 1, 0) : max(x2, 0)]
+            seen[r][inside] = x[int(rois[r, 0])][inside]
+    rows = np.concatenate([np.arange(len(rois))[:, None], around], axis=1)
+    return np.maximum(roi_pooling(seen, rows, cells), 0)
+
+
+@pytest.mark.independent("ROIPairPooling")
+def test_a_pair_of_regions_sees_nothing_beside_them():
+    x, rois, others = normal(2, 5, 10, 15), some_rois().astype(float), some_rois(seed=1).astype(float)
+    layer = build(
+        "type: 'ROIPairPooling' bottom: 'x' bottom: 'r' bottom: 'o' top: 'y' roipair_pooling_param "
+        f"{{ pooled_h: 3 pooled_w: 4 spatial_scale: {SCALE} }}",
+        x.shape,
+        rois.shape,
+        others.shape,
+    )
+    np.testing.assert_allclose(layer.forward([x, rois, others])[0], roi_pair_pooling(x, rois, others, (3, 4)))
+    with pytest.raises(ShapeFault, match="bottom 1 has 20 regions and bottom 2 19"):
+        layer.infer([x.shape, (20, 5), (19, 5)])
+
+
 def test_a_corner_between_two_pixels_goes_away_from_zero():
     x = np.arange(8.0).reshape(1, 1, 1, 8)
     layer = build(
