@@ -2,7 +2,8 @@
 
 MS-CNN's first ProposalTarget had the fields of bbox_reg_param; Cascade R-CNN's SoftmaxWithLoss a third top; a
 MultiBoxLoss of conf_loss_type FocalLoss is MultiBoxFocalLoss; eric612's first DetectionOutput is YoloDetectionOutput;
-caffe-yolo's DetectionLoss is YoloLoss; what D-X-Y's Faster R-CNN has in C++ are py-faster-rcnn's Python layers.
+caffe-yolo's DetectionLoss is YoloLoss; what D-X-Y's Faster R-CNN has in C++ are py-faster-rcnn's Python layers; SINet's
+losses of a branch are those of its rows, and its LabelSplit2 and LabelSplit3 ROIFeatureSplit.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ _FRCNN = {  # types of the forks that have Faster R-CNN in C++ -> the Python lay
     "FrcnnProposal": ("rpn.proposal_layer", "ProposalLayer"),
     "FrcnnProposalTarget": ("rpn.proposal_target_layer", "ProposalTargetLayer"),
 }
+_SPLIT = {  # SINet's losses, whose last bottom says how many rows there are -> (today's type, bottoms, messages)
+    "SoftmaxWithLoss2": ("SoftmaxWithLoss", 2, "softmax_split_param", "softmax_param", "axis"),
+    "SmoothL1Loss2": ("SmoothL1Loss", 4, "smooth_l1_split_param", "smooth_l1_loss_param", "sigma"),
+}
 
 
 def upgrade_detector(layer: LayerParameter) -> None:
@@ -29,6 +34,16 @@ def upgrade_detector(layer: LayerParameter) -> None:
     if layer.type in _FRCNN:
         layer.python_param.module, layer.python_param.layer = _FRCNN[layer.type]
         layer.type = "Python"
+    if layer.type in ("LabelSplit2", "LabelSplit3"):
+        _reorder(layer, [*layer.bottom[2:], *layer.bottom[:2]])
+        layer.roi_feature_split_param.branch_num = int(layer.type[-1])
+        layer.type = "ROIFeatureSplit"
+    if layer.type in _SPLIT:
+        layer.type, bottoms, given, todays, field = _SPLIT[layer.type]
+        if getattr(layer, given).HasField(field):
+            setattr(getattr(layer, todays), field, getattr(getattr(layer, given), field))
+        layer.ClearField(given)
+        _reorder(layer, layer.bottom[:bottoms])
     given = layer.multibox_loss_param
     if layer.type == "MultiBoxLoss" and given.conf_loss_type == given.FocalLoss:  # dreadlord1984's
         layer.type, given.conf_loss_type = "MultiBoxFocalLoss", given.SOFTMAX
@@ -54,3 +69,10 @@ def upgrade_detector(layer: LayerParameter) -> None:
         for name in filter(given.HasField, _YOLO):
             setattr(layer.yolo_loss_param, name, getattr(given, name))
         layer.ClearField("detection_loss_param")
+
+
+def _reorder(layer, bottoms) -> None:
+    """Give a layer other bottoms; which of them get gradients is then known without propagate_down."""
+    bottoms = list(bottoms)
+    del layer.bottom[:], layer.propagate_down[:]
+    layer.bottom.extend(bottoms)
