@@ -147,7 +147,6 @@ REFUSED = (
         "SolverParameter", "kernel_shape_decay breadth_decay block_group_decay force_decay", "SSL", GROUPS_DECAY
     ),
     ForkFields("SolverParameter", "larc_turbo", "NVIDIA", "LARC is known without it: leave it out"),
-    ForkFields("SolverParameter", "plateau_winsize", "SSD", "say with lr_policy multistep when the rate falls"),
     ForkFields("RecurrentParameter", "expose_hidden_input expose_hidden_output", "MyCaffe", "write expose_hidden"),
     ForkFields("RecurrentParameter", "auto_repeat_hidden_states_across_layers", "MyCaffe", OTHER_FORM),
 )

@@ -133,7 +133,7 @@ def schedule_warnings(param: SolverParameter) -> list[str]:
             "lr_policy is multistep without a stepvalue: the rate stays at base_lr; add, say, "
             f"stepvalue: {max(1, param.max_iter // 2)}"
         )
-    if param.lr_policy in ("step", "multistep", "exp") and param.gamma >= 1:
+    if param.lr_policy in ("step", "multistep", "exp", "plateau") and param.gamma >= 1:
         does = "grows" if param.gamma > 1 else "stays at base_lr"
         lines.append(f"gamma is {param.gamma:g}: with lr_policy {param.lr_policy} the rate {does}; 0.1 is usual")
     if param.max_iter:

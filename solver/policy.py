@@ -8,6 +8,7 @@
     poly       base_lr * (1 - iter / max_iter) ^ power                 0 from max_iter on
     sigmoid    base_lr / (1 + exp(-gamma * (iter - stepsize)))
     multifixed stagelr of the first stage that iter is before the stageiter of; the last one for good
+    plateau    base_lr * gamma ^ falls                                 schedule.py counts them
 
 With min_lr (NVIDIA) poly ends there, not at 0: min_lr + (base_lr - min_lr) * (1 - iter / max_iter) ^ power.  In the
 first rampup_interval iterations (NVIDIA; Intel: warmup_iter) the rate grows in a straight line from rampup_lr
@@ -34,6 +35,7 @@ NEEDS = {
     "poly": ("power", "max_iter"),
     "sigmoid": ("gamma", "stepsize"),
     "multifixed": (),
+    "plateau": ("gamma",),
 }
 USUAL = {"gamma": "0.1", "stepsize": "10000", "power": "0.9", "max_iter": "100000"}  # for messages
 
@@ -55,13 +57,18 @@ def check_policy(param: SolverParameter) -> None:
     for field in NEEDS[name]:
         if not param.HasField(field):
             raise SolverFault(f"lr_policy '{name}' needs {field}, which is not set: add, say, {field}: {USUAL[field]}")
+    if name == "plateau" and (not param.plateau_winsize or min(param.plateau_winsize) <= 0):
+        raise SolverFault(
+            "lr_policy 'plateau' needs a plateau_winsize, or several: after so many iterations without a lower loss "
+            "the rate falls; add, say, plateau_winsize: 10000"
+        )
     if name == "step" and param.stepsize <= 0:
         raise SolverFault(f"lr_policy 'step' needs a stepsize of at least 1, not {param.stepsize}")
     if name == "poly" and param.max_iter <= 0:
         raise SolverFault(f"lr_policy 'poly' needs a max_iter of at least 1, not {param.max_iter}")
     if name == "poly" and param.power < 0:
         raise SolverFault(f"lr_policy 'poly' needs a power of 0 or more, not {param.power:g}")
-    if name in ("step", "multistep", "exp", "inv") and param.gamma < 0:
+    if name in ("step", "multistep", "exp", "inv", "plateau") and param.gamma < 0:
         raise SolverFault(f"lr_policy '{name}' needs a gamma of 0 or more, not {param.gamma:g}")
     if min(param.rampup_interval, param.warmup_iter) < 0 or (param.rampup_interval and param.warmup_iter):
         raise SolverFault("rampup_interval and warmup_iter say the same: give one of them, of 0 iterations or more")
@@ -89,8 +96,8 @@ def steps_taken(param: SolverParameter, iteration: int) -> int:
     return 0
 
 
-def learning_rate(param: SolverParameter, iteration: int) -> float:
-    """The rate of a checked SolverParameter at an iteration (0 is the first)."""
+def learning_rate(param: SolverParameter, iteration: int, falls: int = 0) -> float:
+    """The rate of a checked SolverParameter at an iteration (0 is the first), after so many falls of plateau."""
     name, base, gamma = param.lr_policy, param.base_lr, param.gamma
     ramp = param.rampup_interval or param.warmup_iter
     if iteration < ramp:
@@ -102,6 +109,8 @@ def learning_rate(param: SolverParameter, iteration: int) -> float:
         return base
     if name in ("step", "multistep"):
         return base * _power(gamma, steps_taken(param, iteration))
+    if name == "plateau":
+        return base * _power(gamma, falls)
     if name == "exp":
         return base * _power(gamma, iteration)
     if name == "inv":

@@ -30,7 +30,6 @@ from demitasse.solver.fingerprint import changes
 from demitasse.solver.identity import others_text, require_free, run_of_snapshot, snapshots_of_others
 from demitasse.solver.overrides import described, versions
 from demitasse.solver.path_lookup import require_writable
-from demitasse.solver.policy import steps_taken
 from demitasse.solver.prefix_lock import writing
 from demitasse.solver.validation import placed
 
@@ -132,6 +131,7 @@ def write(solver: Solver, data: str = "") -> str:
         with replacing(f"{state}.json") as file:
             side = {"version": VERSION, "iter": solver.iter, "run": solver.run.as_json(), "type": solver.param.type}
             side |= {"losses": list(solver.losses), "kept": solver.keeper.state(), "data": solver.data}
+            side |= {"schedule": solver.schedule.state()}
             side |= {"written": time.strftime("%Y-%m-%d %H:%M:%S")}
             side |= {"settings": described(solver.param), "versions": versions()}
             file.write_text(json.dumps(side | {"ranks": [json.loads(text) for text in ranks]}), encoding="utf-8")
@@ -141,7 +141,7 @@ def write(solver: Solver, data: str = "") -> str:
         solver.net.save(weights, grads=solver.param.snapshot_diff)
         solver.log.info(f"Snapshotting solver state to {kind} file {state}")
         # Caffe's own value: that of the last rate it asked for, of the iteration before.
-        step = steps_taken(solver.param, max(0, solver.iter - 1))
+        step = solver.schedule.steps(max(0, solver.iter - 1))
         write_state(state, SolverFile(solver.iter, weights, solver.updater.host_history(), step))
     except BaseException:
         for path in new:  # without their state they are of no use, and the disk may be full
@@ -240,6 +240,8 @@ def _load_side(solver, side: dict) -> None:
     solver.losses.extend(map(float, side["losses"]))
     if "kept" in side:  # not in those of older versions
         solver.keeper.load_state(side["kept"])
+    if "schedule" in side:  # nor this
+        solver.schedule.load_state(side["schedule"])
     for line in changes(side.get("data", {}), solver.data):
         solver.log.warn(line)
     for net, state in zip((solver.net, *solver.test_nets), (mine["net"], *mine["tests"]), strict=False):

@@ -27,8 +27,8 @@ from demitasse.solver.log import Log
 from demitasse.solver.nonfinite import loss_fault
 from demitasse.solver.overrides import with_settings
 from demitasse.solver.path_lookup import Finder
-from demitasse.solver.policy import learning_rate
 from demitasse.solver.retention import Keep, Keeper
+from demitasse.solver.schedule import Schedule
 from demitasse.solver.signals import NONE, SNAPSHOT, STOP
 from demitasse.solver.testing import run_test_net
 from demitasse.solver.updates import Updater
@@ -97,7 +97,7 @@ class Solver:
             net.share_with(self.net)
         self.data = fingerprints(self.net, self.test_nets)
         self.ranks.join(self.net, self.backend, self.log.warn)
-        self.iter = 0
+        self.iter, self.schedule = 0, Schedule(self.param)
         self.losses: deque[float] = deque(maxlen=self.param.average_loss)
         self.display, self.keeper = Display(self), Keeper(self, keep or Keep())
         self.updater = Updater(self.param, self.net.learnable, self.backend)
@@ -144,7 +144,7 @@ class Solver:
     @property
     def lr(self) -> float:
         """The learning rate of the next update."""
-        return learning_rate(self.param, self.iter)
+        return self.schedule.rate(self.iter)
 
     def solve(self, iterations: int | None = None) -> None:
         """Train to max_iter, or for that many iterations if they are fewer; then snapshot and test as Caffe does."""
@@ -207,12 +207,12 @@ class Solver:
         loss, request = self.ranks.agree(loss, self.poll())
         self._pending = NONE
         self.losses.append(loss)
+        self._rate = self.schedule.after(self.iter, self.smoothed_loss)
         if shown or (self.log.records and not self.param.display):
             self.display.show(lines=shown)
         self.ranks.finish()
         for _, on_gradients_ready in self.callbacks:
             on_gradients_ready()
-        self._rate = self.lr
         self.apply_update()
         self.iter += 1
         return request

@@ -7,6 +7,9 @@ import pytest
 
 from demitasse.proto.errors import SolverFault
 from demitasse.solver.policy import check_policy, learning_rate, steps_taken
+from demitasse.solver.schedule import Schedule
+from demitasse.solver.solver import Solver
+from tests.test_solver import small
 
 
 class Fields(SimpleNamespace):
@@ -24,6 +27,7 @@ class Fields(SimpleNamespace):
                 "stepvalue": [],
                 "stagelr": [],
                 "stageiter": [],
+                "plateau_winsize": [],
                 "min_lr": 0.0,
                 "rampup_interval": 0,
                 "rampup_lr": 0.0,
@@ -125,3 +129,32 @@ def test_fields_that_cannot_work(fields, words):
 def test_stages_that_cannot_be(fields, says):
     with pytest.raises(SolverFault, match=says):
         rate(0, "multifixed", **fields)
+
+
+def test_plateau_falls_where_the_loss_does_not():
+    param = Fields(lr_policy="plateau", base_lr=1.0, gamma=0.1, plateau_winsize=[3, 2])
+    check_policy(param)
+    schedule, losses = Schedule(param), [5, 4, 4.5, 4, 3, 3.5, 3, 9, 9, 9, 9, 9]
+    rates = [schedule.after(i, loss) for i, loss in enumerate(losses)]
+    assert rates == pytest.approx([1, 1, 1, 1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01, 0.01])
+    assert schedule.steps(5) == 2 and schedule.rate(0) == pytest.approx(0.01)
+    with pytest.raises(SolverFault, match="plateau_winsize: 10000"):
+        rate(0, "plateau", gamma=0.1)
+
+
+def test_plateau_goes_on_where_a_snapshot_was_taken(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plateau = small.SOLVER.replace('"fixed"', '"plateau" gamma: 0.5 plateau_winsize: [2, 3, 2] average_loss: 2')
+    plateau = plateau.replace("base_lr: 0.05", "base_lr: 1e-6")
+    path = small.write(tmp_path, base=plateau)
+    whole = Solver(path, log=small.Lines())
+    rates = []
+    for _ in range(12):
+        whole.step(1)
+        rates.append(whole.lr)
+    halves = Solver(path, log=small.Lines())
+    halves.step(6)
+    again = Solver(path, snapshot=halves.snapshot(), log=small.Lines())
+    again.step(6)
+    assert again.lr == whole.lr < min(rates[:3])
+    assert again.schedule.state() == whole.schedule.state()
