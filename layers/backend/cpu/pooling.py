@@ -10,13 +10,15 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.accepts import constants, floats, of_type
 from demitasse.layers.backend.cpu.conv.im2col import add_line
-from demitasse.layers.backend.cpu.gemm_microkernel import fill, sum_of
+from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES, fill, sum_of
 from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
-from demitasse.layers.backend.cpu.simd_ops import copy, copy_pairs
-from demitasse.layers.backend.cpu.simd_pooling import LOWEST, max_every, max_of_lines, max_tile
+from demitasse.layers.backend.cpu.operands import Matrix
+from demitasse.layers.backend.cpu.simd_pooling import LOWEST, fold_lines, fold_windows, max_tile
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import band_count, partition, work
 from demitasse.layers.backend.dispatch import takes
+
+JOB_PIXELS = 1 << 10  # of outputs, where planes are small
 
 
 class _Windows(NamedTuple):
@@ -118,58 +120,55 @@ def _max_row(x, start, y, index, iy, row, low, high, geom):
 
 @takes(lambda x, geom: floats(x) and _vector_window(geom)[1] != ())
 def max_pool(be, x, geom):
+    return _pool_by_lines(be, x, geom, (0,))
+
+
+def _pool_by_lines(be, x, geom, largest):
+    """y of windows for which there is vector code: their means, or the largest where `largest` is not ()."""
     y = be.empty((*x.shape[:2], *geom.out))
-    windows, arrays = _windows(x.shape, geom), (x.reshape(-1), y.reshape(-1))
-    be.pool.run(_max_values, 1, *arrays, windows, *_vector_window(geom), scratch=_line_floats.py_func(windows))
+    windows, arrays = _windows(x.shape, geom), (x.reshape(-1), y.reshape(-1), *_sides(geom, x.shape[2:]))
+    be.pool.run(_by_lines, 1, *arrays, windows, *_vector_window(geom), largest, scratch=_line_floats.py_func(windows))
     return y
 
 
 @inner_kernel
 def _line_floats(geom):
-    """Of a vector, and of a line of pixels with all that vector code may read around it."""
+    """Of a line of pixels with all that vector code may read around it."""
     return (geom.out_w + 32) * geom.stride_x + geom.kernel_x + geom.pad_x + geom.width + 48
 
 
 @kernel
-def _max_values(state, scratch, x, y, geom, side, step):
-    """y of _max_forward alone: the largest of the lines first, then of the pixels; side and step are not ()."""
+def _by_lines(state, scratch, x, y, heights, widths, geom, side, step, largest):
+    """The lines that a row of windows sees are made one, of the largest or the sums; then its pixels.
+
+    heights, widths: the windows' sides in image + pad, for means; side and step are not ().
+    """
     me = enter(state)
-    line, some = scratch[me][16 : _line_floats(geom)], scratch[me][:16]
-    fill(line, 0, line.size, np.float32(LOWEST))
+    line = scratch[me][: _line_floats(geom)]
+    fill(line, 0, line.size, np.float32(LOWEST if len(largest) > 0 else 0))
     within = min(geom.out_w, (geom.width + geom.pad_x - 1) // geom.stride_x + 1)  # windows beyond hold no pixel
     bands = band_count(state, geom.out_h, geom.out_w)
-    for job in work(state, me, 0, geom.planes * bands):
-        plane, (row0, row1) = job % geom.planes, partition(geom.out_h, job // geom.planes, bands)
-        for row in range(row0, row1):
-            top, position = row * geom.stride_y - geom.pad_y, (plane * geom.out_h + row) * geom.out_w
-            if top >= geom.height:
-                fill(y, position, geom.out_w, np.float32(0))
-                continue
-            first, last = max(0, top), min(geom.height, top + geom.kernel_y)
-            _max_line(x, (plane * geom.height + first) * geom.width, last - first, geom, line)
-            for i in range(0, within, 16):
-                if within >= 16:  # the last vector may cover some windows twice
-                    i = min(i, within - 16)
-                    max_every(line, i * geom.stride_x, y, position + i, side, step)
-                else:
-                    max_every(line, 0, some, 0, side, step)
-                    copy(some, 0, y, position, within)
-            fill(y, position + within, geom.out_w - within, np.float32(0))
-
-
-@inner_kernel
-def _max_line(x, start, lines, geom, line):
-    """line[pad_x :] = the largest of the lines of x from `start` on, LOWEST beyond them."""
-    for i in range(0, geom.width, 16):
-        if start + (lines - 1) * geom.width + i + 16 <= x.size:  # the next line's pixels are seen, too
-            max_of_lines(x, start + i, geom.width, lines, line, geom.pad_x + i)
-            continue
-        for j in range(i, geom.width):
-            best = np.float32(LOWEST)
-            for k in range(start + j, start + j + lines * geom.width, geom.width):
-                best = x[k] if x[k] > best else best
-            line[geom.pad_x + j] = best
-    fill(line, geom.pad_x + geom.width, 16, np.float32(LOWEST))
+    parts, at_once = geom.planes * bands, max(1, JOB_PIXELS // (geom.out_h * geom.out_w))
+    for job in work(state, me, 0, (parts + at_once - 1) // at_once):
+        for part in range(job * at_once, min((job + 1) * at_once, parts)):
+            plane, (row0, row1) = part % geom.planes, partition(geom.out_h, part // geom.planes, bands)
+            end = (plane * geom.out_h + row1) * geom.out_w
+            for row in range(row0, row1):
+                top, position = row * geom.stride_y - geom.pad_y, (plane * geom.out_h + row) * geom.out_w
+                if top < geom.height:
+                    first, last = max(0, top), min(geom.height, top + geom.kernel_y)
+                    seen, to, height = (plane * geom.height + first) * geom.width, geom.pad_x, heights[row]
+                    if geom.width >= TILE_LANES:
+                        fold_lines(x, seen, geom.width, last - first, line, to, largest, ())
+                    else:
+                        fold_lines(x, seen, geom.width, last - first, line, to, largest, (0,))
+                    out, exact = Matrix(y, position, within), position + TILE_LANES > end
+                    if within >= TILE_LANES:
+                        fold_windows(line, out, height, widths, side, step, largest, (), exact)
+                    else:
+                        fold_windows(line, out, height, widths, side, step, largest, (0,), exact)
+                done = within if top < geom.height else 0
+                fill(y, position + done, geom.out_w - done, np.float32(0))
 
 
 @takes(lambda dy, index, geom, spatial: floats(dy) and of_type(np.int32, index))
@@ -194,29 +193,24 @@ def _max_backward(state, dy, index, dx, planes, out_area, area):
 
 @takes(lambda x, geom: floats(x))
 def ave_pool_forward(be, x, geom):
+    if _vector_window(geom)[1] != ():
+        return _pool_by_lines(be, x, geom, ())
     y = be.empty((*x.shape[:2], *geom.out))
     windows, sides = _windows(x.shape, geom), _sides(geom, x.shape[2:])
-    scratch = 2 * _padded_floats.py_func(windows)
+    scratch = _line_floats.py_func(windows)
     be.pool.run(_ave_forward, 1, x.reshape(-1), y.reshape(-1), windows, *sides, scratch=scratch)
     return y
-
-
-@inner_kernel
-def _padded_floats(geom):
-    """Of a line of pixels with the pad around it, as far as windows reach, in whole vectors of pairs."""
-    return (geom.pad_x + geom.width + geom.out_w * geom.stride_x + geom.kernel_x + 31) // 16 * 16
 
 
 @kernel
 def _ave_forward(state, scratch, x, y, geom, heights, widths):
     """The sum of each window over its area: lines are added up first, then taps.
 
-    heights, widths: the windows' sides in image + pad; scratch: a line with its pad, and its even and odd pixels.
+    heights, widths: the windows' sides in image + pad; scratch: a line with its pad.
     """
     me = enter(state)
-    floats_of_line = _padded_floats(geom)
-    line, halves = scratch[me][:floats_of_line], scratch[me][floats_of_line : 2 * floats_of_line]
-    fill(line, 0, floats_of_line, np.float32(0))
+    line = scratch[me][: _line_floats(geom)]
+    fill(line, 0, line.size, np.float32(0))
     for plane in work(state, me, 0, geom.planes):
         if _whole(geom):
             pixels = geom.height * geom.width
@@ -227,23 +221,18 @@ def _ave_forward(state, scratch, x, y, geom, heights, widths):
             fill(line, geom.pad_x, geom.width, np.float32(0))
             for i in range(max(0, top), min(geom.height, top + geom.kernel_y)):
                 add_line(x, (plane * geom.height + i) * geom.width, line, geom.pad_x, geom.width)
-            _add_taps(line, halves, geom, y, start)
+            _add_taps(line, geom, y, start)
             for i in range(geom.out_w):
                 y[start + i] /= max(np.float32(1), heights[row] * widths[i])
 
 
 @inner_kernel
-def _add_taps(line, halves, geom, y, start):
+def _add_taps(line, geom, y, start):
     """y[start :] = the sums of all windows over a line."""
     fill(y, start, geom.out_w, np.float32(0))
-    half = halves.size // 2
-    if geom.stride_x == 2:
-        for i in range(0, half, 8):
-            copy_pairs(line, 2 * i, halves, i, half + i, (0,) * 8)
     for tap in range(geom.kernel_x):
-        if geom.stride_x <= 2:
-            seen, first = (line, tap) if geom.stride_x == 1 else (halves, tap % 2 * half + tap // 2)
-            add_line(seen, first, y, start, geom.out_w)
+        if geom.stride_x == 1:
+            add_line(line, tap, y, start, geom.out_w)
         else:
             for i in range(geom.out_w):
                 y[start + i] += line[i * geom.stride_x + tap]

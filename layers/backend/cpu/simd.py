@@ -8,6 +8,8 @@ so that one text compiles, lazily, to one kernel per size and can be cached on d
 
 from __future__ import annotations
 
+import contextlib
+
 from llvmlite import ir
 
 from demitasse.layers.backend.cpu import processor
@@ -214,6 +216,17 @@ class Writer:
                 result = self._in_groups(result, vector, lanes)
             have.update(mine)
         return result
+
+
+@contextlib.contextmanager
+def steps(builder, n, step):
+    """A loop over 0, step, 2 * step ... as far as n; the last is n - step, or 0."""
+    count = builder.sdiv(builder.add(n, n.type(step - 1)), n.type(step))
+    last = builder.sub(n, n.type(step))
+    last = builder.select(builder.icmp_signed("<", last, n.type(0)), n.type(0), last)
+    with cgutils.for_range(builder, count) as loop:
+        start = builder.mul(loop.index, n.type(step))
+        yield builder.select(builder.icmp_signed("<", start, last), start, last)
 
 
 def void(*args):

@@ -9,7 +9,6 @@ added up, many pixels at a time, line after line; pixels beyond the end of an ou
 
 from __future__ import annotations
 
-import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +17,9 @@ from demitasse.layers.backend.cpu.conv.im2col import frame_plane
 from demitasse.layers.backend.cpu.conv.plan import ConvShape
 from demitasse.layers.backend.cpu.conv.residual import add_residual
 from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES, convolve_tiles, epilogue_of, fill
-from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils, inner_kernel, kernel
+from demitasse.layers.backend.cpu.jit import Intrinsic, inner_kernel, kernel
 from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, OffsetRows, Rows, operand
-from demitasse.layers.backend.cpu.simd import Writer, void
+from demitasse.layers.backend.cpu.simd import Writer, steps, void
 from demitasse.layers.backend.cpu.simd_ops import copy, copy_block, copy_some
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import band_count, partition, work
@@ -130,17 +129,6 @@ def _convolve_band(taps, frame, plan, rows, y, epilogue):
         convolve_windows(taps, seen, y, rows, epilogue, plan.side, plan.stride, ONE_ROW, (0,))
 
 
-@contextlib.contextmanager
-def _steps(builder, n, step):
-    """A loop over 0, step, 2 * step ... as far as n; the last is n - step, or 0."""
-    count = builder.sdiv(builder.add(n, n.type(step - 1)), n.type(step))
-    last = builder.sub(n, n.type(step))
-    last = builder.select(builder.icmp_signed("<", last, n.type(0)), n.type(0), last)
-    with cgutils.for_range(builder, count) as loop:
-        start = builder.mul(loop.index, n.type(step))
-        yield builder.select(builder.icmp_signed("<", start, last), start, last)
-
-
 @Intrinsic
 def convolve_windows(typing, w, frame, y, rows, epilogue, side, stride, at_once, narrow):
     """The Matrix y = the epilogue of windows of the frame times the Rows w, one row; `rows` rows of y.ld columns,
@@ -156,7 +144,7 @@ def convolve_windows(typing, w, frame, y, rows, epilogue, side, stride, at_once,
         scale, bias, slope = (vectors[0] for vectors in epilogue_of(writer, 4))
         side, stride, at_once, narrow = (signature.args[i].count for i in (5, 6, 7, 8))
         weights = [scale * writer.splat(builder.load(writer.at(w["data"], i))) for i in range(side * side)]
-        with _steps(builder, rows, at_once) as row, _steps(builder, y["ld"], TILE_LANES) as column:
+        with steps(builder, rows, at_once) as row, steps(builder, y["ld"], TILE_LANES) as column:
             line = writer.at(frame["data"], (builder.mul(row, frame["ld"]), stride), (column, stride))
             sums = [bias] * at_once
             for seen in range((at_once - 1) * stride + side):
