@@ -2,8 +2,10 @@
 
 The engine makes a new array for every result; pycaffe has one stretch of memory per blob name for good.  So a blob
 that has been looked at owns its memory: what a layer makes is copied there, the engine uses that array from then on,
-and a view taken once shows every later result.  Blobs that nobody looks at cost nothing.  After `reshape` to another
-count a blob has new memory; older views keep theirs, and its values.
+and a view taken once shows every later result.  Blobs that nobody looks at cost nothing: layers are fused as if they
+were not there, and where somebody looks after all they are computed (netdef.lazy_executor).  A blob that somebody has
+looked at lately, or has a view of, is kept.  After `reshape` to another count a blob has new memory; older views keep
+theirs, and its values.
 
 In-place layers share one blob, as in Caffe: it shows the newest result, and the gradient before all of them.
 
@@ -13,15 +15,17 @@ been fetched goes back before the net runs on.
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 
 import numpy as np
 
+from caffe.host_memory import HostCopy, settle
 from caffe.pylayer import Shaped, own_memory
 from demitasse.layers.layer import Param
 from demitasse.netdef.graph import Value
 from demitasse.proto.errors import ShapeFault, did_you_mean
+
+PATIENCE = 16  # passes in which nobody looks at a blob, until it is no longer kept
 
 
 class Named(OrderedDict):
@@ -40,33 +44,6 @@ class Named(OrderedDict):
         raise KeyError(f"the net has no {self._what} '{name}'{did_you_mean(str(name), self)}")
 
 
-class _HostCopy:
-    """One array of a blob on the host.  `ours` says that it is newer than the device's, or as new and perhaps
-    written to; on the CPU that is always so."""
-
-    def __init__(self):
-        self.array: np.ndarray | None = None
-        self.ours = False
-
-    def take(self, array: np.ndarray) -> np.ndarray:
-        """Hold these values, in the same memory if it fits."""
-        if self.array is None or self.array.shape != array.shape:
-            self.array = np.array(array, np.float32, order="C")
-        elif self.array is not array:
-            np.copyto(self.array, array)
-        self.ours = True
-        return self.array
-
-    def holds(self, shape) -> bool:
-        """Whether it can stand for an array of this shape."""
-        return self.ours and self.array is not None and self.array.shape == shape
-
-    def reshape(self, shape) -> None:
-        """Keep the values where there are as many, else let go of them."""
-        keeps = self.array is not None and self.array.size == math.prod(shape)
-        self.array = self.array.reshape(shape) if keeps else None
-
-
 class NetBlob(Shaped):
     """A blob of a net: `data` and `diff` are float32 arrays that may be written to.
 
@@ -76,8 +53,9 @@ class NetBlob(Shaped):
     def __init__(self, engine, values: list[Value]):
         self._engine, self._values = engine, values
         self._on_host = engine.backend.xp is np
-        self._data, self._diff = _HostCopy(), _HostCopy()
+        self._data, self._diff = HostCopy(), HostCopy()
         self.current: Value | None = None  # the value made last
+        self._looked_at = -PATIENCE  # in which pass of the net
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -109,10 +87,26 @@ class NetBlob(Shaped):
     # -- data ----------------------------------------------------------------------------------------
 
     def _data_array(self) -> np.ndarray:
+        executor = self._engine.executor
+        self._looked_at = executor.passes
         if not self._data.holds(self.shape):
             self._data.take(self._made())
-            self._engine.executor.on_made.update((value, self.made) for value in self._values)
-        return self._data.array
+            executor.on_made.update((value, self.made) for value in self._values)
+        return self._data.lend()
+
+    def wanted_after(self, last: int) -> Value | None:
+        """The value that somebody will look at after a pass over the layers up to `last`, if that is likely.
+
+        Else the memory of `data` is let go of, where the pass makes it anew."""
+        if self._data.array is None or self._values[0].producer.is_input:
+            return None
+        late = self._values[-1].producer.index > last
+        if late or self._data.loan.out or self._engine.executor.passes - self._looked_at < PATIENCE:
+            return self._before(last + 1)
+        self._data.array = None
+        for value in self._values:
+            self._engine.executor.on_made.pop(value, None)
+        return None
 
     def let_go(self) -> None:
         """Leave the memory of `data` to whoever has it; the blob has its values in another from then on."""
@@ -179,7 +173,7 @@ class NetBlob(Shaped):
     def _diff_array(self) -> np.ndarray:
         if not self._diff.holds(self.shape):
             self._diff.take(self._sent())
-        return self._diff.array
+        return self._diff.lend()
 
     data, diff = own_memory("data"), own_memory("diff")
 
@@ -222,7 +216,7 @@ class ParamBlob(Shaped):
     def __init__(self, engine, param: Param):
         self._engine, self._param = engine, param
         self._on_host = engine.backend.xp is np
-        self._data, self._diff = _HostCopy(), _HostCopy()
+        self._data, self._diff = HostCopy(), HostCopy()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -238,7 +232,13 @@ class ParamBlob(Shaped):
             )
 
     def _data_array(self) -> np.ndarray:
-        return self._host(self._data, self._param.data)
+        settle(self._engine)  # whoever has it may write to it
+        return self._data.loan.of(self._host(self._data, self._param.data))
+
+    @property
+    def lent(self) -> bool:
+        """Whether a script has its `data`, and may write to it."""
+        return self._data.loan.out
 
     def _diff_array(self) -> np.ndarray:
         if self._param.grad is None and self._diff.array is None:  # not learned: nobody will add to it
@@ -247,7 +247,7 @@ class ParamBlob(Shaped):
 
     data, diff = own_memory("data"), own_memory("diff")
 
-    def _host(self, host: _HostCopy, array) -> np.ndarray:
+    def _host(self, host: HostCopy, array) -> np.ndarray:
         if array is None or (host.ours and not self._on_host):
             return host.array
         if self._on_host:

@@ -6,9 +6,10 @@
     net.forward()
     labels = net.blobs["score"].data[0].argmax(axis=0)
 
-Every blob and gradient stays readable.  An in-place ReLU runs in the call of the layer before it, as nobody could tell
-unless by functions called between layers: then every layer runs on its own.  Blobs that Caffe generates where a blob
-is read twice (*_split_*) do not exist here: a value is simply read twice, and its diff is the sum.
+Every blob and gradient stays readable.  Layers run in the calls of others where nobody looks at what is between, and
+what somebody looks at after all is computed then (netdef.lazy_executor); once functions are called between layers,
+every layer runs on its own.  Blobs that Caffe generates where a blob is read twice (*_split_*) do not exist here: a
+value is simply read twice, and its diff is the sum.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from caffe.log import make_log
 from caffe.net_files import NetFiles
 from caffe.net_structure import NetStructure
 from demitasse.netdef.call_lock import alone
+from demitasse.netdef.lazy_executor import LazyExecutor
 from demitasse.netdef.net import Net as Engine
 from demitasse.proto.errors import GraphFault
 from demitasse.proto.messages import NetParameter
@@ -62,7 +64,7 @@ class Net(NetFiles):
                 level=level,
                 stages=stages or (),
                 auto_crop=auto_crop,
-                keep="newest",
+                keep="lazy",
             )
         )
         if self.engine.plan.message.debug_info:
@@ -148,12 +150,24 @@ class Net(NetFiles):
     @alone
     def _forward(self, first: int, last: int) -> float:
         """Run layers by their indices; the loss."""
+        self._expect(last)
         self.lend(first)
         if first:
             for blob in self.blobs.values():
                 blob.fill_gap(first)
         self.engine.forward(start=first, end=last)
         return self.engine.loss if last == len(self.layers) - 1 else 0.0
+
+    def _expect(self, last: int) -> None:
+        """Tell the engine which blobs somebody will look at after a pass up to layer `last`."""
+        executor = self.engine.executor
+        if not isinstance(executor, LazyExecutor):
+            return
+        if self.shares_weights or any(blob.lent for blobs in self.params.values() for blob in blobs):
+            executor.expect(None)  # the weights may change when the pass is over
+            return
+        wanted = (blob.wanted_after(last) for blob in self.blobs.values())
+        executor.expect(value for value in wanted if value is not None and value.readers)
 
     @alone
     def _backward(self, last: int, first: int) -> None:

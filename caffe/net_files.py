@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from caffe.files import require_weights
+from caffe.host_memory import settle
 from caffe.log import make_log
 from caffe.net_structure import NetStructure
 from demitasse.netdef.call_lock import alone
@@ -11,7 +12,9 @@ from demitasse.proto.name_hints import NetHints
 
 
 class NetFiles(NetStructure, NetHints):
-    """The part of a caffe.Net that outlives it."""
+    """The part of a caffe.Net that outlives it.  shares_weights: whether another net has its weights too."""
+
+    shares_weights = False
 
     def lend(self, first: int = 0) -> None:
         """Let the engine have what the script has written, for a run from layer `first` on."""
@@ -31,6 +34,7 @@ class NetFiles(NetStructure, NetHints):
             raise TypeError("copy_from takes a file's path; share_with takes another net")
         require_weights(path)
         self.lend()
+        settle(self.engine)
         report = self.engine.load(path)
         if not report.complete:
             make_log().warn(str(report))
@@ -46,6 +50,9 @@ class NetFiles(NetStructure, NetHints):
         if not isinstance(other, NetFiles):
             raise TypeError(f"share_with takes a net, not a {type(other).__name__}; copy_from takes a file's path")
         other.lend()
+        for net in (self, other):  # each may change what the other has computed with
+            settle(net.engine)
+            net.shares_weights = True
         report = self.engine.share_with(other.engine)
         if not report.complete:
             make_log().warn(

@@ -59,6 +59,10 @@ class BatchNorm(Layer):
     def is_affine(self):
         return self.use_global
 
+    @property
+    def repeatable(self):
+        return self.use_global
+
     def affine(self):
         _, scale, shift = self._running()
         return composed(self.be, Affine(scale, shift), self._after())

@@ -73,6 +73,10 @@ class BN(Layer):
         return self.is_affine
 
     @property
+    def repeatable(self):
+        return self.is_affine
+
+    @property
     def fuses_relu(self):
         return not self.keep  # backward takes none
 

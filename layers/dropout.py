@@ -12,6 +12,10 @@ class Dropout(Layer):
     launches_only = True
     in_place = takes_nhwc = True
 
+    @property
+    def repeatable(self):
+        return not self.draws
+
     def setup(self, shapes):
         self.ratio = self.spec.dropout_param.dropout_ratio
         self.draws = self.train or self.spec.dropout_param.sample_weights_test

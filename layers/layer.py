@@ -89,6 +89,7 @@ class Layer:
     upsamples = False  # its weights may be fixed ones that interpolate
     takes_softmax = False  # of losses: bottom 0 holds scores, whose softmax it compares with the labels of bottom 1
     launches_only = False  # at equal sizes it launches the same, and the host sees no values (not inherited)
+    repeatable = True  # forward would give the same once more, and leaves nothing behind: it draws and counts nothing
     runs_user_code = False  # it hands on what it is asked to `user`, an object of a user's class
     drawn_as = ""  # what kind of box it is in a drawing: filter, upsampling, pooling, crop or join
     finds_boxes = False  # its top is boxes found: rows (image, class, score, x1, y1, x2, y2), in shares of the image
@@ -209,10 +210,9 @@ class LossLayer(Layer):
         `normalization` wins over the older `normalize` (true: VALID, false: BATCH_SIZE); never less than 1.
         An int, or a device array of shape () where `valid` is one and counts.
         """
-        full = outer * inner
         divisors = {
-            LossParameter.FULL: full,
-            LossParameter.VALID: full if valid is None else valid,
+            LossParameter.FULL: outer * inner,
+            LossParameter.VALID: outer * inner if valid is None else valid,
             LossParameter.BATCH_SIZE: outer,
             LossParameter.NONE: 1,
             LossParameter.PRE_FIXED: self.spec.loss_param.pre_fixed_normalizer,

@@ -13,6 +13,15 @@ class SpatialDropout(Layer):
     launches_only = True
     in_place = True
 
+    @property
+    def repeatable(self):
+        return not self.draws
+
+    @property
+    def draws(self):
+        """Whether a pass drops anything."""
+        return self.train or self.spec.spatial_dropout_param.sample_weights_test
+
     def setup(self, shapes):
         ratio = self.spec.spatial_dropout_param.dropout_ratio
         if not 0 <= ratio < 1:
@@ -26,7 +35,7 @@ class SpatialDropout(Layer):
 
     def forward(self, xs):
         (x,), param = xs, self.spec.spatial_dropout_param
-        if not (self.train or param.sample_weights_test):
+        if not self.draws:
             return [x]
         channels = (*x.shape[:2], *(1 for _ in x.shape[2:]))
         factor = self.be.bernoulli(channels, 1 - param.dropout_ratio) * x.dtype.type(1 / (1 - param.dropout_ratio))
@@ -40,6 +49,6 @@ class SpatialDropout(Layer):
         return [dys[0] if self.saved is None else dys[0] * self.saved]
 
     def to_onnx(self, graph, xs):
-        if self.train or self.spec.spatial_dropout_param.sample_weights_test:
+        if self.draws:
             raise SchemaFault("sample_weights_test draws random numbers in every run, which ONNX cannot: take it out")
         return [xs[0]]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from demitasse.layers.layer import Layer, Param, Shape
+from demitasse.netdef.graph import Value
 from demitasse.netdef.net_files import NetFiles
-from demitasse.proto.errors import Where
+from demitasse.netdef.wording import some
+from demitasse.proto.errors import GraphFault, Where, did_you_mean
 from demitasse.proto.messages import LayerParameter
 
 
@@ -65,3 +67,28 @@ class Contents(NetFiles):
     def learnable(self) -> list[Param]:
         """Every learned array once, in order: of shared ones the first."""
         return self.plan.learnable
+
+    # -- looking up by name ------------------------------------------------------------------------
+
+    def _index(self, layer: str | int | None, default: int) -> int:
+        if layer is None:
+            return default
+        if isinstance(layer, int):
+            return layer
+        if layer not in self.plan.by_name:
+            raise GraphFault(f"the net has no layer '{layer}'{did_you_mean(layer, self.plan.by_name)}")
+        return self.plan.by_name[layer].index
+
+    def _input(self, name: str) -> Value:
+        inputs = self.plan.inputs
+        if name not in inputs:
+            raise GraphFault(
+                f"the net has no input '{name}'{did_you_mean(name, inputs)}: "
+                f"its inputs are {some(inputs) or 'none (its data come from data layers)'}"
+            )
+        return inputs[name]
+
+    def _value_before(self, name: str, first: int) -> Value:
+        """What the name means where layer `first` begins; at the beginning, an input."""
+        made = [value for step in self.plan.steps[:first] for value in step.tops if value.name == name]
+        return made[-1] if made else self._input(name)

@@ -26,7 +26,7 @@ class Executor:
 
     def __init__(self, plan: Plan, backend, choices: Choices):
         self.plan, self.backend, self.choices = plan, backend, choices
-        self._programs: dict[tuple[int, int], Program] = {}  # of the present sizes, by the first and the last step
+        self._programs: dict[tuple, Program] = {}  # of the present sizes, by the first and the last step and choices
         self._sizes = plan.sizes  # which sizes those are
         self.on_made: dict[Value, Callable[[Value], None]] = {}  # called as soon as the value has been made
         self._inputs: dict[Value, Array] = {}  # what the user gave, for good
@@ -125,10 +125,10 @@ class Executor:
         if self._sizes != self.plan.sizes:
             self._programs.clear()
             self._sizes = self.plan.sizes
-        program = self._programs.get((first, last))
+        program = self._programs.get((first, last, self.choices))
         if program is None:
             program = compile_program(self.plan.steps[first : last + 1], self.choices)
-            self._programs[first, last] = program
+            self._programs[first, last, self.choices] = program
         return program
 
     def forward(self, calls: Iterable[Call]) -> None:

@@ -21,12 +21,12 @@ from demitasse.netdef.contents import Contents
 from demitasse.netdef.executor import Executor
 from demitasse.netdef.graph import Step, Value
 from demitasse.netdef.inputs import input_array
+from demitasse.netdef.lazy_executor import LazyExecutor
 from demitasse.netdef.params import allocate_grads, fill_params
 from demitasse.netdef.plan import Plan
 from demitasse.netdef.program import Choices, Program
 from demitasse.netdef.recording import Recordings
 from demitasse.netdef.weight_matching import LoadReport
-from demitasse.netdef.wording import some
 from demitasse.proto.errors import GraphFault, SchemaFault, Where, did_you_mean
 from demitasse.proto.messages import NetParameter
 
@@ -40,6 +40,8 @@ class Net(Contents):
     keep: "needed" drops values and gradients after their last use, so that memory is that of the live ones;
         "all" keeps every value and gradient readable, and lets a net in the TEST phase run backward;
         "newest" is "all" but for what in-place layers overwrite in Caffe: then a blob holds its newest value only;
+        "lazy" is "newest" to whoever looks, but passes run as with "needed", and a blob that is not there is computed
+        when it is looked at, from the inputs of the pass (netdef.lazy_executor says who has to take care of what);
         a list of blob names keeps those beside what is needed.  Inputs, outputs and losses always stay.
     fuse: run an in-place ReLU inside the layer before it, and have convolutions write into the Concat that they feed.
 
@@ -85,7 +87,11 @@ class Net(Contents):
         """Put arrays to the plan."""
         choices = self._choices(keep, fuse)
         self._supports_backward = self.plan.trains or choices.keeps_all or self.plan.message.force_backward
-        self.executor = Executor(self.plan, self.backend, choices)
+        self.executor = (
+            LazyExecutor(self.plan, self.backend, choices, self)
+            if keep == "lazy"
+            else Executor(self.plan, self.backend, choices)
+        )
         self.recordings = Recordings(self.executor)
         self.blobs, self.grads = self.executor.blobs, self.executor.grads
         self.before_forward: list[Callable[[int], None]] = []
@@ -94,11 +100,13 @@ class Net(Contents):
         self.after_backward: list[Callable[[int], None]] = []
         self.forward_done: list[Callable[[int, int], None]] = []
         self.backward_done: list[Callable[[int, int], None]] = []
+        if isinstance(self.executor, LazyExecutor):
+            self.forward_done.append(self.executor.end_forward)
         self.load_report = self._take(weights) if weights else None
         self._allocate()
 
     def _choices(self, keep: str | Iterable[str], fuse: bool) -> Choices:
-        can, keeps_all = self.backend.capabilities, keep in ("all", "newest")
+        can, keeps_all = self.backend.capabilities, keep in ("all", "newest", "lazy")
         return Choices(
             stay=frozenset(self._kept(keep)),
             keeps_all=keeps_all,
@@ -114,10 +122,11 @@ class Net(Contents):
             kept: dict[str, Iterable[Value]] = {
                 "needed": (),
                 "newest": self.plan.newest.values(),
+                "lazy": self.plan.newest.values(),
                 "all": self.plan.values,
             }
             if keep not in kept:
-                raise SchemaFault(f"keep is 'needed', 'newest', 'all' or a list of blob names, not '{keep}'")
+                raise SchemaFault(f"keep is 'needed', 'newest', 'lazy', 'all' or a list of blob names, not '{keep}'")
             return kept[keep]
         names = set(keep)
         for name in names:
@@ -253,29 +262,6 @@ class Net(Contents):
         """Release files, threads and the memory of recordings."""
         self.recordings.drop()
         super().close()
-
-    def _index(self, layer: str | int | None, default: int) -> int:
-        if layer is None:
-            return default
-        if isinstance(layer, int):
-            return layer
-        if layer not in self.plan.by_name:
-            raise GraphFault(f"the net has no layer '{layer}'{did_you_mean(layer, self.plan.by_name)}")
-        return self.plan.by_name[layer].index
-
-    def _input(self, name: str) -> Value:
-        inputs = self.plan.inputs
-        if name not in inputs:
-            raise GraphFault(
-                f"the net has no input '{name}'{did_you_mean(name, inputs)}: "
-                f"its inputs are {some(inputs) or 'none (its data come from data layers)'}"
-            )
-        return inputs[name]
-
-    def _value_before(self, name: str, first: int) -> Value:
-        """What the name means where layer `first` begins; at the beginning, an input."""
-        made = [value for step in self.plan.steps[:first] for value in step.tops if value.name == name]
-        return made[-1] if made else self._input(name)
 
     def _check_backward(self) -> None:
         if not any(step.backward for step in self.plan.steps):

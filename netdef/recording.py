@@ -109,10 +109,11 @@ class Recordings:
         return stretch
 
     def _entries(self, stretch: Stretch) -> tuple[dict[Value, Array], tuple]:
-        """(the arrays that the stretch reads, their sizes)"""
+        """(the arrays that the stretch reads, their sizes and what is done at these)"""
         to_nchw = self.backend.to_nchw
         entries = {value: to_nchw(self.executor.require(value)) for value in stretch.entries}
-        return entries, tuple((array.shape, array.dtype) for array in entries.values())
+        sizes = tuple((array.shape, array.dtype) for array in entries.values())
+        return entries, (sizes, self.executor.choices)
 
     def _left_of(self, stretch: Stretch, program: Program) -> Stretch | None:
         """What can be recorded yet of a stretch of which a layer has been refused, if that is still worth it."""

@@ -164,7 +164,7 @@ def test_named_blobs_stay_too():
     assert sorted(net.grads) == ["c1", "sum"]
     with pytest.raises(GraphFault, match="no blob 'sun' to keep"):
         build(SMALL, keep=["sun"])
-    with pytest.raises(SchemaFault, match="keep is 'needed', 'newest', 'all' or a list"):
+    with pytest.raises(SchemaFault, match="keep is 'needed', 'newest', 'lazy', 'all' or a list"):
         build(SMALL, keep="some")
 
 
