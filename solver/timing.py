@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from demitasse.layers.backend.contract import Backend
@@ -73,7 +74,7 @@ class LayerClock:
         self.within = {step: call.step for step, call in calls.items() if call.step is not step}
 
     @contextlib.contextmanager
-    def on(self):
+    def on(self) -> Iterator[None]:
         """Measure passes: layer by layer, with a wait for the device before and after each."""
         net = self.net
         hooks = net.before_forward, net.after_forward, net.before_backward, net.after_backward
