@@ -37,6 +37,7 @@ SEVERAL = {  # fields that forks give more than once, or as a list -> where the 
 PRECISION = "the precision is chosen by --precision"
 ALGORITHM = "the backend chooses how to compute"
 MEMORY = "memory is planned by the engine"
+FLOATS = "all is computed in floating point, which numbers of few bits approximate"
 READING = "how fast data is read, not what"
 NOT_READ = "it speaks to CPMData's records, which are not read here"
 IMAGE_DATABASE = "it speaks to MyCaffe's image database, which is not read here"
@@ -64,7 +65,7 @@ IDLE = (
         "LayerParameter",
         "quantization_param",
         "Ristretto, Intel",
-        "all is computed in floating point, which numbers of few bits approximate",
+        FLOATS,
     ),
     ForkFields("LossParameter", "weight_positive", "HAKE", "the third bottom has a factor for each number"),
     ForkFields("PairwiseParameter", "l_threshold q_threshold q_gamma", "HashNet", "nothing overflows here"),
@@ -74,6 +75,10 @@ IDLE = (
         "SSL",
         "it weighs the solver's kernel_shape_decay and its kin, which are refused",
     ),
+    ForkFields("NetParameter", "quantize net_quantization_param", "caffe-jacinto", FLOATS),
+    ForkFields("SolverParameter", "display_sparsity snapshot_log", "caffe-jacinto", "it prints"),
+    ForkFields("SolverParameter", "insert_quantization_param quantization_start_iter", "caffe-jacinto", FLOATS),
+    ForkFields("ImageLabelDataParameter", "threads", "caffe-jacinto", READING),
     ForkFields("LayerParameter", "connectivity_mode", "SSL", "weights of 0 learn like all others"),
     ForkFields("ConvolutionParameter", "conv_mode", "SSL", ALGORITHM),
     ForkFields("LayerParameter", "visualise visualise_channel", "caffe-heatmap", "it opens windows"),
@@ -145,6 +150,13 @@ REFUSED = (
     ForkFields("ParamSpec", "decay_proto", "SSL", "train with decay_mult"),
     ForkFields(
         "SolverParameter", "kernel_shape_decay breadth_decay block_group_decay force_decay", "SSL", GROUPS_DECAY
+    ),
+    ForkFields("ImageLabelDataParameter", "size_min size_max label_slice padding", "caffe-jacinto", WITHOUT),
+    ForkFields(
+        "SolverParameter",
+        "sparse_mode sparsity_target sparsity_step_factor",
+        "caffe-jacinto",
+        "leave it out: weights of 0 learn like others",
     ),
     ForkFields("SolverParameter", "larc_turbo", "NVIDIA", "LARC is known without it: leave it out"),
     ForkFields("RecurrentParameter", "expose_hidden_input expose_hidden_output", "MyCaffe", "write expose_hidden"),

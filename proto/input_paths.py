@@ -16,7 +16,10 @@ from demitasse.proto.errors import DataFault
 from demitasse.proto.messages import is_repeated
 from demitasse.proto.warning import warn
 
-READ = ("source", "mean_file", "root_folder", "name_size_file", "label_map_file")  # fields of layers that are paths
+READ = (  # fields of layers that are paths
+    *("source", "mean_file", "root_folder", "name_size_file", "label_map_file"),
+    *("image_list_path", "label_list_path"),
+)
 
 
 class MissingFile(DataFault):

@@ -46,6 +46,7 @@ _TYPES = {
     "FocalLoss": "SoftmaxWithFocalLoss",
     "NormL2": "Norm",
     "Normalization2": "Normalize",
+    "ImageLabelListData": "ImageLabelData",
 }
 _MESSAGES = {
     "convolution3d_param": "convolution_param",

@@ -40,9 +40,9 @@ SHARED_BY_LAYERS = set(
 # Types that work on the host: they read files or run the user's Python.
 HOST_LAYERS = set(
     (
-        "database_data annotated_data eval_data image_data image_labelmap_data image_seg_data "
-        "instance_data hdf5_data hdf5_output memory_data dummy_data tokenized_data window_data "
-        "video_data voxel_data mat_write flo_data flo_writer python fillers"
+        "database_data annotated_data eval_data image_data image_label_data image_labelmap_data "
+        "image_seg_data instance_data hdf5_data hdf5_output memory_data dummy_data tokenized_data "
+        "window_data video_data voxel_data mat_write flo_data flo_writer python fillers"
     ).split()
 )
 

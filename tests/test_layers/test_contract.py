@@ -29,6 +29,7 @@ WITHOUT_SPECIMEN = {
     "HDF5Output",
     "ImageData",
     "ImageGtData",
+    "ImageLabelData",
     "ImageLabelmapData",
     "ImageSegData",
     "Input",
