@@ -72,12 +72,16 @@ def _read_kernels(w, start, step, rows, taps, out):
 @inner_kernel
 def transform_kernels(w, first, last, inputs, u, lines, tile):
     """u = U of the outputs first ... last - 1 (16 at most) of the Kernels w, packed (inputs, 16) for each frequency."""
-    taps = len(tile.r) * len(tile.r)
-    for c in range(inputs):
-        start = w.start + first * w.out_step + c * w.in_step
-        _read_kernels(w.data, start, w.out_step, min(16, last - first), taps, lines)
-        taken = Matrix(lines, (taps - 1) * 16, -16) if w.rotated else Matrix(lines, 0, 16)
-        kernel_tile(taken, Matrix(u.data, u.start + c * 16, u.ld), tile)
+    taps, rows = len(tile.r) * len(tile.r), min(16, last - first)
+    at_once = min(16, LINES // (16 * taps)) if w.in_step == taps else 1  # of inputs whose kernels lie side by side
+    for c0 in range(0, inputs, at_once):
+        count = min(at_once, inputs - c0)
+        start = w.start + first * w.out_step + c0 * w.in_step
+        _read_kernels(w.data, start, w.out_step, rows, count * taps, lines)
+        for c in range(count):
+            begin = c * taps * 16
+            taken = Matrix(lines, begin + (taps - 1) * 16, -16) if w.rotated else Matrix(lines, begin, 16)
+            kernel_tile(taken, Matrix(u.data, u.start + (c0 + c) * 16, u.ld), tile)
 
 
 @inner_kernel
