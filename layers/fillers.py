@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from demitasse.proto.errors import SchemaFault, ShapeFault, did_you_mean
 
 
+class Packed(NamedTuple):
+    """The filler of an array in which several lie one after the other: their shapes and fillers."""
+
+    parts: Sequence[tuple[Sequence[int], Any]]
+
+
 def fill(shape, filler, rng: np.random.Generator, dtype=np.float32) -> np.ndarray:
-    """A host array of `shape` filled as the FillerParameter says (None: zeros).
+    """A host array of `shape` filled as the FillerParameter, or Packed, says (None: zeros).
 
     Raises what check_filler does.
     """
     if filler is None:
         return np.zeros(shape, dtype)
+    if isinstance(filler, Packed):
+        return np.concatenate([fill(*part, rng, dtype).reshape(-1) for part in filler.parts]).reshape(shape)
     check_filler(filler, shape)
     values = _FILLERS[filler.type](tuple(shape), filler, rng, np.dtype(dtype))
     return np.asarray(values, dtype)
@@ -26,6 +35,10 @@ def check_filler(filler, shape: Sequence[int]) -> None:
     """SchemaFault for an unknown filler or values that make no sense, ShapeFault for a shape that it cannot fill;
     None is zeros."""
     if filler is None:
+        return
+    if isinstance(filler, Packed):
+        for part_shape, part in filler.parts:
+            check_filler(part, part_shape)
         return
     if filler.type not in _FILLERS:
         raise SchemaFault(

@@ -128,6 +128,12 @@ IDLE = (
     ForkFields("TokenizedDataParameter", "debug_index_file", "MyCaffe", "it writes down what was drawn"),
     ForkFields("TokenizedDataParameter", "seed", "MyCaffe", "the solver's random_seed counts"),
     ForkFields("TokenizedDataParameter", "python_param", "MyCaffe", "vocabularies of Python are refused"),
+    ForkFields("DataTemporalParameter", "drip_refresh_rate_in_sec chunk_count", "MyCaffe", READING),
+    ForkFields("DataTemporalParameter", "seed", "MyCaffe", "the solver's random_seed counts"),
+    ForkFields("DataTemporalParameter", "enable_debug_output debug_output_path", "MyCaffe", "it draws pictures"),
+    ForkFields("VarSelNetParameter", "enable_weight_output", "MyCaffe", "its second top tells"),
+    ForkFields("VarSelNetParameter", "batch_first", "MyCaffe", "its layer does not read it"),
+    ForkFields("GrnParameter", "batch_first", "MyCaffe", "its layer does not read it"),
 )
 WITHOUT = "train without it, or let another program prepare the data"
 GROUPS_DECAY = "groups of weights do not decay here: train with weight_decay alone"
@@ -146,7 +152,6 @@ REFUSED = (
     ForkFields("TransformationParameter", "noise_param", "MyCaffe", WITHOUT),
     ForkFields("BlobResizeParameter", "function_type intepolation_type resize_factor", "MobileUnet", OTHER_FORM),
     ForkFields("ImageDataParameter", "new_dim bicubic", "channel pruning", "use new_height and new_width"),
-    ForkFields("RecurrentParameter", "batch_first bidirectional", "MyCaffe", OTHER_FORM),
     ForkFields("ParamSpec", "decay_proto", "SSL", "train with decay_mult"),
     ForkFields(
         "SolverParameter", "kernel_shape_decay breadth_decay block_group_decay force_decay", "SSL", GROUPS_DECAY
@@ -159,8 +164,6 @@ REFUSED = (
         "leave it out: weights of 0 learn like others",
     ),
     ForkFields("SolverParameter", "larc_turbo", "NVIDIA", "LARC is known without it: leave it out"),
-    ForkFields("RecurrentParameter", "expose_hidden_input expose_hidden_output", "MyCaffe", "write expose_hidden"),
-    ForkFields("RecurrentParameter", "auto_repeat_hidden_states_across_layers", "MyCaffe", OTHER_FORM),
 )
 _IDLE, _REFUSED = (
     {(found.message, field): found for found in fields for field in found.fields.split()} for fields in (IDLE, REFUSED)

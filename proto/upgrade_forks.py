@@ -48,6 +48,8 @@ _TYPES = {
     "Normalization2": "Normalize",
     "ImageLabelListData": "ImageLabelData",
 }
+_OF_CUDNN = "dropout_ratio batch_first expose_hidden_input expose_hidden_output bidirectional".split()
+_OF_CUDNN += ["auto_repeat_hidden_states_across_layers"]
 _MESSAGES = {
     "convolution3d_param": "convolution_param",
     "pooling3d_param": "pooling_param",
@@ -98,9 +100,11 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
     upgrade_switches(layer)
     upgrade_detector(layer)
     recurrent = layer.recurrent_param
-    if recurrent.num_layers != 1 or recurrent.dropout_ratio:  # MyCaffe's by cuDNN
+    if recurrent.num_layers != 1 or any(getattr(recurrent, name) for name in _OF_CUDNN):  # MyCaffe's by cuDNN
         if layer.type not in ("LSTM", "StackedLSTM"):
-            raise SchemaFault("num_layers and dropout_ratio of recurrent_param are of LSTM layers: leave them out")
+            raise SchemaFault(
+                "num_layers, dropout_ratio and what else cuDNN has in recurrent_param is of LSTM layers: leave it out"
+            )
         layer.type = "StackedLSTM"
     if layer.type == "ROIAlign" and layer.roi_pooling_param.HasField("pad_ratio"):  # Cascade R-CNN's
         layer.type = "ROIGrid"

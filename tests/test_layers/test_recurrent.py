@@ -148,23 +148,53 @@ def test_mistakes(text, shapes, fault, words):
         build(text, *shapes)
 
 
+def unpacked(packed, sizes):
+    """Of each LSTM Wx, b and Wh in LSTM's order of gates, out of what cuDNN packs: its order is i, f, g, o."""
+    flat, first = packed.reshape(-1), 0
+    arrays = []
+    for shape in [s for d in sizes for s in ((4 * H, d), (4 * H, H))] + [(4 * H,)] * (2 * len(sizes)):
+        i, f, g, o = np.split(flat[first : first + np.prod(shape)].reshape(shape), 4)
+        arrays.append(np.concatenate([i, f, o, g]))
+        first += np.prod(shape)
+    assert first == flat.size
+    biases = arrays[2 * len(sizes) :]
+    return [(arrays[2 * k], biases[2 * k] + biases[2 * k + 1], arrays[2 * k + 1]) for k in range(len(sizes))]
+
+
 @pytest.mark.independent("StackedLSTM")
 def test_stacked_lstms_are_one_above_the_other():
     x, cont = normal(T, N, D), np.ones((T, N))
     fields = f"recurrent_param {{ num_output: {H} num_layers: 2 }}"
     stack = build(f"type: 'LSTM' bottom: 'x' bottom: 'cont' top: 'y' {fields}", x.shape, cont.shape)
-    assert stack.type == "StackedLSTM" and len(stack.params) == 6
+    assert stack.type == "StackedLSTM" and [param.shape[1:] for param in stack.params] == [(1, 1)]
     y = x
-    for k in range(2):
+    for values in unpacked(stack.params[0].data, (D, H)):
         lstm = build(f"type: 'LSTM' top: 'y' recurrent_param {{ num_output: {H} }}", y.shape, cont.shape)
-        for param, given in zip(lstm.params, stack.params[3 * k :], strict=False):
-            param.data = given.data
+        for param, given in zip(lstm.params, values, strict=True):
+            param.data = given
         (y,) = lstm.forward([y, cont])
     np.testing.assert_allclose(stack.forward([x, cont])[0], y)
     before = json.loads(json.dumps(stack.state()))
     (after,) = stack.forward([x, cont])
     stack.load_state(before)
     np.testing.assert_array_equal(stack.forward([x, cont])[0], after)
+
+
+def test_states_go_in_and_out_of_stacked_lstms():
+    x, cont, h, c = normal(N, 2 * T, D), np.ones((N, 2 * T)), normal(N, H), normal(N, H)
+    words = "batch_first: true expose_hidden_input: true expose_hidden_output: true"
+    fields = (
+        f"recurrent_param {{ num_output: {H} num_layers: 2 {words} auto_repeat_hidden_states_across_layers: true }}"
+    )
+    text = f"type: 'Lstm' bottom: 'x' bottom: 'cont' bottom: 'h' bottom: 'c' top: 'y' top: 'h1' top: 'c1' {fields}"
+    stack = build(text, x.shape, cont.shape, h.shape, c.shape)
+    (whole, *last), part = stack.forward([x, cont, h, c]), slice(0, T)
+    assert whole.shape == (N, 2 * T, H) and last[0].shape == (2, N, H)
+    np.testing.assert_array_equal(whole[:, -1], last[0][1])
+    first, *between = stack.forward([x[:, part], cont[:, part], h, c])
+    second, *end = stack.forward([x[:, T:], cont[:, part], *between])
+    np.testing.assert_allclose(np.concatenate([first, second], 1), whole)
+    np.testing.assert_allclose(end, last)
 
 
 def test_lstm_attention_without_attention_is_lstm():
