@@ -5,8 +5,7 @@ y = (x - mean) / sqrt(variance + epsilon).  Bottom and top: (N, T, ...).
 Source: "Layer Normalization" (Ba et al., 2016), without gain and bias, which MyCaffe's has not.
 """
 
-import math
-
+from demitasse.layers.gated import normalise, normalise_backward, rows
 from demitasse.layers.layer import Layer
 from demitasse.proto.errors import ShapeFault
 
@@ -34,10 +33,8 @@ class LayerNorm(Layer):
 
     def normalised(self, x):
         """(y, what x was divided by), both of which `derivative` takes."""
-        rows, n = self._rows(x)
-        y = rows - rows.sum(1, keepdims=True) / n
-        spread = self.xp.sqrt(self.xp.square(y).sum(1, keepdims=True) / n + self.spec.layer_norm_param.epsilon)
-        return (y / spread).reshape(x.shape), spread
+        y, spread = normalise(self.xp, rows(x, 2), self.spec.layer_norm_param.epsilon)
+        return y.reshape(x.shape), spread
 
     def normalised_in(self, graph, x, axes):
         """x of a graph, normalised over these axes."""
@@ -46,12 +43,4 @@ class LayerNorm(Layer):
 
     def derivative(self, dy, y, spread):
         """The gradient of x, from that of y."""
-        (rows, n), (own, _) = self._rows(dy), self._rows(y)
-        dx = rows - rows.sum(1, keepdims=True) / n - own * ((rows * own).sum(1, keepdims=True) / n)
-        return (dx / spread).reshape(dy.shape)
-
-    @staticmethod
-    def _rows(x):
-        """x as a matrix whose rows are normalised, and how many numbers a row has."""
-        n = math.prod(x.shape[2:])
-        return x.reshape(math.prod(x.shape[:2]), n), max(n, 1)
+        return normalise_backward(rows(dy, 2), rows(y, 2), spread).reshape(dy.shape)

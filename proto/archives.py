@@ -87,14 +87,23 @@ def read_npz(path: str | os.PathLike) -> dict[str, list]:
 
 def read_npy(path: str | os.PathLike) -> np.ndarray:
     """The one array of a .npy file in its own shape, float32."""
+    values = map_npy(path)
+    try:
+        return np.ascontiguousarray(values, np.float32)
+    except (ValueError, TypeError) as error:
+        raise fault(path, "damaged .npy", error) from None
+
+
+def map_npy(path: str | os.PathLike) -> np.ndarray:
+    """The one array of a .npy file as it lies there, mapped: a size that the file has not allocates nothing.
+    WeightsFault for a damaged one."""
     with open(path, "rb") as file:
         start = file.read(12)
     header = int.from_bytes(start[8:10] if start[6:7] == b"\1" else start[8:12], "little")
     if header > os.path.getsize(path):  # NumPy would make room for it
         raise fault(path, f"damaged .npy: its header promises {header:,} bytes, more than the file has")
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a lying shape allocates nothing
-        return np.ascontiguousarray(values, np.float32)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError, tokenize.TokenError) as error:
         raise fault(path, "damaged .npy", error) from None
 

@@ -57,9 +57,7 @@ _FIELDS = {  # other frameworks' fields -> Caffe's, where the message has that
     "ignore_index": "ignore_label",
 }
 _FORK_TYPES = {  # layer types that only a fork has, and that are not known here
-    "MyCaffe": "AccuracyEncoding CategoricalTransformation ChannelEmbedding DataTemporal "
-    "Debug GateAddNorm GRN MultiheadAttentionInterp QuantileAccuracy QuantileLoss "
-    "ReshapeTemporal UnPooling VarSelNet",
+    "MyCaffe": "AccuracyEncoding Debug UnPooling",
     "NVIDIA": "DetectNetTransformation TRT",
     "joyousrabbit's fork": "CityscapesSegData CvpppSegData VocSegData",
     "MS-CNN": "WindowPedData",

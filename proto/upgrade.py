@@ -13,6 +13,7 @@ import re
 from demitasse.proto.errors import SchemaFault, Where, located
 from demitasse.proto.messages import LayerParameter, NetParameter, SolverParameter, V1LayerParameter, is_repeated
 from demitasse.proto.upgrade_forks import upgrade_fork_layer
+from demitasse.proto.upgrade_series import upgrade_series
 from demitasse.proto.upgrade_v0 import renamed, upgrade_layers
 from demitasse.proto.warning import warn
 
@@ -89,6 +90,7 @@ def upgrade_net(net: NetParameter, marks: Marks | None = None) -> list[Where]:
         if layer.type == "BatchNorm" and len(layer.param) == 3:
             for param in layer.param:
                 param.lr_mult = param.decay_mult = 0
+    upgrade_series(net)
     return wheres
 
 

@@ -33,7 +33,7 @@ SIDEWAYS = {
 }
 SHARED_BY_LAYERS = set(
     (
-        "affine anchors backend boxes counted data field_boxes field_losses fillers first_grids grids labels "
+        "affine anchors backend boxes counted data field_boxes field_losses fillers first_grids gated grids labels "
         "layer matching onnx permutohedral priors regions reshaping sampling separable span"
     ).split()
 )

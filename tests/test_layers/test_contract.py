@@ -19,6 +19,7 @@ WITHOUT_SPECIMEN = {
     "CityscapesData",
     "CvpppData",
     "Data",
+    "DataTemporal",
     "DenseImageData",
     "DetectionData",
     "DummyData",

@@ -43,6 +43,7 @@ BY_TYPE = {
     "ConvolutionDepthwise": {"bias_filler"},  # its specimen has no bias
     "MultiBoxLoss": {"fl_alpha", "fl_gamma", "use_gpu"},  # of conf_loss_type FocalLoss; of an nms_param switched off
     "MultiBoxFocalLoss": {"fl_alpha", "fl_gamma", "axis", "use_gpu"},
+    **dict.fromkeys(("GLU", "GateAddNorm"), {"modulation"}),  # SIGMOID is the only one
     # of those that have one box for all classes
     **dict.fromkeys(("BoxGroupOutput", "BoxOutput", "DecodeBBox"), {"cls_aware"}),
     **dict.fromkeys(("DetectionAccuracy", "DetectionGroupAccuracy"), {"cls_aware"}),

@@ -22,8 +22,8 @@ def conv(rest: str) -> str:
 NETS = [
     (layer("Debug", "debug_param { n: 30 }"), "2:1: layer 'c' (Debug): unknown layer type 'Debug' (of MyCaffe)"),
     (
-        layer("Debug", "debug_param { }") + layer("GateAddNorm") + layer("TRT") + layer("Mine"),
-        "nor are these types of the net known: GateAddNorm (of MyCaffe), TRT (of NVIDIA), Mine",
+        layer("Debug", "debug_param { }") + layer("UnPooling") + layer("TRT") + layer("Mine"),
+        "nor are these types of the net known: UnPooling (of MyCaffe), TRT (of NVIDIA), Mine",
     ),
     (layer("Mine") + layer("Mine2"), "nor are these types of the net known: Mine2"),
     (layer("CrossEntropyLoss"), "unknown layer type 'CrossEntropyLoss' (Caffe's word is SoftmaxWithLoss)"),

@@ -23,7 +23,6 @@ RIGHT_SIZES = {
 }
 
 MYCAFFE, COCOSTUFF = "MyCaffe+MyCaffe", "nightrome+cocostuff/models/deeplab/cocostuff/config"
-MYCAFFE_TESTS = f"{MYCAFFE}/MyCaffe.test/test_data/models"
 BOTTOM_UP = "peteanderson80+bottom-up-attention/models/vg/VGG16/faster_rcnn_end2end_attr_softmax_primed"
 # Why no other net is refused: {reason: nets}.
 REASONS = {
@@ -35,9 +34,6 @@ REASONS = {
         f"{COCOSTUFF}/deeplabv2_vgg16/test",
         f"{COCOSTUFF}/deeplabv2_vgg16/train",
         "zlinker+DehazeNet/DehazeFcnTemplate",
-        f"{MYCAFFE_TESTS}/tft/Tft_electricity/tft_electricity_train_test",
-        f"{MYCAFFE_TESTS}/tft/Tft_traffic/tft_traffic_train_test",
-        f"{MYCAFFE_TESTS}/tft/Tft_volatility/tft_volatility_train_test",
         "happynear+AMSoftmax/prototxt/GNAP",
         "wy1iu+sphereface/tools/caffe-sphereface/examples/mnist/lenet_consolidated_solver",
     ],
