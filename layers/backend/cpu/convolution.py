@@ -23,6 +23,7 @@ from demitasse.layers.backend.cpu.conv.direct_backward import (
     direct_backward_weights,
 )
 from demitasse.layers.backend.cpu.conv.direct_forward import run_direct_forward
+from demitasse.layers.backend.cpu.conv.dot_backward import are_few, dot_backward_weights
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, result
 from demitasse.layers.backend.cpu.conv.pointwise_backward import pointwise_backward_data
 from demitasse.layers.backend.cpu.conv.residual import add_residual
@@ -108,8 +109,12 @@ def conv_backward_weights(be, x, dy, geom, dw):
             winograd_backward_weights(be, piece, plan.tile, part_x, part_dy, part_dw)
     else:
         shape = ConvShape.of(x.shape, k, geom, plan.out)
-        run = depthwise_backward_weights if is_depthwise(shape) else direct_backward_weights
-        run(be, shape, x, dy, dw)
+        if is_depthwise(shape):
+            depthwise_backward_weights(be, shape, x, dy, dw)
+        elif are_few(shape):
+            dot_backward_weights(be, shape, x, dy, dw)
+        else:
+            direct_backward_weights(be, shape, x, dy, dw)
 
 
 def is_diagonal(be, w):

@@ -207,7 +207,7 @@ class _Frame(NamedTuple):
     components: int
 
 
-def _frame(shape):
+def frame_of(shape):
     """The frame of a convolution, and where in it the row of each tap begins: a function of the rows of outputs."""
     taps = np.arange(shape.kernel_y) * shape.dilation_y, np.arange(shape.kernel_x) * shape.dilation_x
     (rows, columns), stride = taps, (shape.stride_y, shape.stride_x)
@@ -225,7 +225,7 @@ def _frame(shape):
 @functools.lru_cache(4096)
 def direct_forward(shape: ConvShape, row_stride: int, step: int, threads: int) -> DirectForward:
     """How that convolution is cut up for so many threads.  row_stride, step: see ForwardPlan."""
-    frame, offsets = _frame(shape)
+    frame, offsets = frame_of(shape)
     if shape.group == shape.c_in == shape.k_out:
         return _depthwise_forward(shape, frame, offsets)
     strided, padded = max(shape.stride_y, shape.stride_x) > 1, shape.pad_y > 0 or shape.pad_x > 0
