@@ -27,7 +27,8 @@ from demitasse.layers.backend.cpu.conv.dot_backward import are_few, dot_backward
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, result
 from demitasse.layers.backend.cpu.conv.pointwise_backward import pointwise_backward_data
 from demitasse.layers.backend.cpu.conv.residual import add_residual
-from demitasse.layers.backend.cpu.conv.winograd_backward import winograd_backward_data, winograd_backward_weights
+from demitasse.layers.backend.cpu.conv.winograd_backward_data import winograd_backward_data
+from demitasse.layers.backend.cpu.conv.winograd_backward_weights import winograd_backward_weights
 from demitasse.layers.backend.cpu.conv.winograd_forward import run_winograd_forward, winograd_forward
 from demitasse.layers.backend.cpu.gemm_microkernel import fill, sum_of
 from demitasse.layers.backend.cpu.jit import kernel

@@ -5,8 +5,9 @@
     narrow                  the few columns that are left beyond whole strips
     depthwise               each channel on its own, forward
     direct_backward         its gradients, by im2col and its adjoint
+    dot_backward            that of the weights as dot products, for few channels and many pixels
     winograd_forward        tile transforms: a product per frequency instead of one per tap
-    winograd_backward       its gradients
+    winograd_backward_data, _weights    its gradients
     winograd_transforms     the transforms of tiles and kernels, as vector code
     winograd_matrices       the matrices of these transforms
     im2col                  what lies under the taps of a kernel, gathered from an image or added back to it

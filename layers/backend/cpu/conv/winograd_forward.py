@@ -6,7 +6,7 @@
 The images are worked through in bands of tile rows so that V and M stay in the cache: of small images a band holds
 several.  Per band three supersteps: inputs are transformed into V channel by channel; the (m + r - 1)^2 products are
 cut into jobs; outputs are transformed from M channel by channel.  The same kernel computes the gradient of the input,
-with rotated kernels; where the kernel is large (7x7) the adjoint is cheaper (winograd_backward).
+with rotated kernels; where the kernel is large (7x7) the adjoint is cheaper (winograd_backward_data).
 """
 
 from __future__ import annotations
