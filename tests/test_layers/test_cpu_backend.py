@@ -138,7 +138,11 @@ def test_wide_borders_are_computed_once(shape):
         z = backend.conv_forward(y, w2.astype(x.dtype), None, narrow)
         out = tuple(-(-n // 2) for n in z.shape[2:])
         pooled, _ = backend.max_pool_forward(z, PoolGeometry((2, 2), (2, 2), (0, 0), out))
-        return y, z, pooled, backend.conv_forward(pooled, w2.astype(x.dtype), b.astype(x.dtype), narrow, 0.0)
+        dw, dw2 = np.zeros(w.shape, x.dtype), np.zeros(w2.shape, x.dtype)
+        backend.conv_backward_weights(x, y, wide, dw)
+        backend.conv_backward_weights(y, z, narrow, dw2)
+        last = backend.conv_forward(pooled, w2.astype(x.dtype), b.astype(x.dtype), narrow, 0.0)
+        return y, z, pooled, last, dw, dw2
 
     results = net(ours, x)
     for y, expected in zip(results, net(MEANING, x.astype(np.float64)), strict=True):

@@ -65,6 +65,7 @@ def call_every_primitive(be):
     border = np.pad(random(1, 16, 60, 70), ((0, 0), (0, 0), (99, 99), (99, 99)))
     same = ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1))
     be.conv_forward(border, random(16, 16, 3, 3), None, same, residual=border)  # equal lines
+    be.conv_backward_weights(border, border, same, random(16, 16, 3, 3))
     convolve(be, (2, 40, 60, 62), 64, 7, 2, 2)  # over polyphase components
     convolve(be, (1, 4, 9, 9), 4, 3, 2, 1, 4)  # each channel alone
     convolve(be, (1, 400, 9, 9), 400, 1, 1, 0)  # with large weights

@@ -99,6 +99,11 @@ def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=Fal
 @takes(lambda x, dy, geom, dw: x.ndim == 4 and floats(x, dy, dw) and dy.size > 0)
 def conv_backward_weights(be, x, dy, geom, dw):
     k, plan = dy.shape[1], _plan(be, x.shape, dy.shape[1], geom)
+    repeated = _repeated(be, x, geom) if plan.repeats_rows else None
+    if repeated:
+        x, dy = repeated_rows.small_image(be, x, *repeated), repeated_rows.small_gradients(be, dy, *repeated)
+        geom = geom._replace(pad=(repeated[0].pad, repeated[1].pad))
+        plan = _plan(be, x.shape, k, geom)
     if plan.polyphase:
         x = polyphase.space_to_depth(be, x, geom, plan.out)
         gradient = np.zeros((k, x.shape[1] // geom.group, *plan.polyphase.kernel), np.float32)

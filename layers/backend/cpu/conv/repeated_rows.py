@@ -3,7 +3,8 @@ replicated.
 
 FCN pads its images by 100, and deep inside that border all rows are equal (and all columns), layer after layer.  A
 convolution then gives equal outputs, exactly: so each run is shortened to the height of the kernel, the small image
-is convolved, and the one output row that lies wholly inside the run is repeated.  Runs are found by comparing the
+is convolved, and the one output row that lies wholly inside the run is repeated.  The gradient of the weights needs of
+equal outputs no more than the sum of theirs.  Runs are found by comparing the
 values, each time: nothing is assumed about where an image comes from.
 """
 
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from demitasse.layers.backend.cpu.conv.im2col import add_line
+from demitasse.layers.backend.cpu.gemm_microkernel import fill, sum_of
 from demitasse.layers.backend.cpu.jit import kernel
 from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
@@ -199,3 +202,29 @@ def whole_outputs(be, small, rows, columns, out=None):
         y.shape[3],
     )
     return y
+
+
+def small_gradients(be, dy, rows, columns):
+    """The adjoint of whole_outputs: of every output of the small image the sum of dy over those that equal it."""
+    n, k, height, width = dy.shape
+    small = be.memory.empty((n, k, rows.source[-1] + 1, columns.source[-1] + 1), np.float32)
+    pieces = pieces_of(columns.source)
+    be.pool.run(
+        _gather, 1, dy.reshape(-1), n * k, height, width, rows.source, pieces, small.reshape(-1), *small.shape[2:]
+    )
+    return small
+
+
+@kernel
+def _gather(state, dy, planes, height, width, rows, pieces, small, new_height, new_width):
+    """Adds line i of each plane to line rows[i] of the small one; of each line pieces as in _lengthen."""
+    me = enter(state)
+    for plane in work(state, me, 0, planes):
+        fill(small, plane * new_height * new_width, new_height * new_width, np.float32(0))
+        for i in range(height):
+            line, new = (plane * height + i) * width, (plane * new_height + rows[i]) * new_width
+            for source, target, length in pieces:
+                if length > 0:
+                    add_line(dy, line + target, small, new + source, length)
+                else:
+                    small[new + source] += sum_of(dy, line + target, -length)
