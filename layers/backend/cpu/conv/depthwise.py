@@ -2,9 +2,10 @@
 
 Some rows of a channel are framed (see direct_forward) in memory of the thread's own, where they stay in the innermost
 cache.  For the common kernels there is vector code that makes several rows of outputs at a time, so that a pixel is
-read once for all of them that see it in its column.  Its frame has the lines of the image as they lie; what is pad at
-their ends is written once for all planes.  For any other kernel the frame is sorted by remainders, and the taps are
-added up, many pixels at a time, line after line; pixels beyond the end of an output line are computed too and left out.
+read once for all of them that see it in its column.  Its frame has the lines of the image as they lie or, for a stride
+of 2, the even pixels of each line and then the odd ones; what is pad at their ends is written once for all planes.
+For any other kernel the frame is sorted by remainders, and the taps are added up, many pixels at a time, line after
+line; pixels beyond the end of an output line are computed too and left out.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from llvmlite import ir
 
+from demitasse.layers.backend.cpu.conv.framed_lines import Lines, frame_lines
 from demitasse.layers.backend.cpu.conv.im2col import frame_plane
 from demitasse.layers.backend.cpu.conv.plan import ConvShape
 from demitasse.layers.backend.cpu.conv.residual import add_residual
 from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES, convolve_tiles, epilogue_of, fill
 from demitasse.layers.backend.cpu.jit import Intrinsic, inner_kernel, kernel
 from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, OffsetRows, Rows, operand
-from demitasse.layers.backend.cpu.simd import Writer, steps, void
-from demitasse.layers.backend.cpu.simd_ops import copy, copy_block, copy_some
+from demitasse.layers.backend.cpu.simd import F32, Vec, Writer, steps, void
+from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import band_count, partition, work
 
@@ -28,7 +31,7 @@ WIDE = 64  # pixels at a time, where there is no vector code for the kernel
 ONE_ROW, ALL_VECTORS = (0,), (0,) * (WIDE // TILE_LANES)
 BAND_FLOATS = 1 << 12
 JOB_PIXELS = 1 << 10
-ROWS_AT_ONCE, VECTOR = (0,) * 4, (0,) * TILE_LANES
+ROWS_AT_ONCE = (0,) * 4
 
 
 class DepthwisePlan(NamedTuple):
@@ -39,7 +42,7 @@ class DepthwisePlan(NamedTuple):
     band_rows: int  # of outputs
     reach: int  # rows of a framed component beyond those
     ld: int  # pixels of a framed line
-    component: int  # pixels of a framed polyphase component
+    component: int  # pixels of a framed polyphase component; of a line's even or odd ones where there is vector code
     frame_floats: int
     side: tuple[int, ...]  # as long as the sides of a square kernel for which there is vector code; else ()
     stride: tuple[int, ...]
@@ -52,6 +55,13 @@ def vector_window(shape: ConvShape) -> tuple[tuple[int, ...], tuple[int, ...]]:
     if common and (side, stride) == (shape.kernel_x, shape.stride_x):
         return (0,) * side, (0,) * stride
     return (), ()
+
+
+def component_pixels(shape: ConvShape) -> int:
+    """`component` of a DepthwisePlan where there is vector code: what a line needs, and whole vectors of the image."""
+    seen = (shape.out_w - 1) * shape.stride_x + shape.kernel_x
+    step = shape.stride_x * TILE_LANES
+    return max(-(-seen // shape.stride_x), -(-shape.pad_x // shape.stride_x) + -(-shape.width // step) * TILE_LANES)
 
 
 @kernel
@@ -68,9 +78,11 @@ def depthwise(state, scratch, x, w, outputs, y, offsets, plan):
     planes, bands = shape.images * shape.c_in, band_count(state, shape.out_h, shape.out_w)
     parts = planes * bands
     for job in work(state, me, 0, (parts + plan.planes - 1) // plan.planes):
-        for part in range(job * plan.planes, min((job + 1) * plan.planes, parts)):
-            plane, (first, end) = part % planes, partition(shape.out_h, part // planes, bands)
-            c = plane % shape.c_in
+        first_part, end_part = job * plan.planes, min((job + 1) * plan.planes, parts)
+        band, plane = divmod(first_part, planes)
+        c = plane % shape.c_in
+        for _ in range(first_part, end_part):
+            first, end = partition(shape.out_h, band, bands) if bands > 1 else (0, shape.out_h)
             taps, epilogue = Rows(w, c * len(offsets), 0, 1, 1), Epilogue(outputs, c, True)
             for row0 in range(first, end, plan.band_rows):
                 rows = min(plan.band_rows, end - row0)
@@ -78,10 +90,14 @@ def depthwise(state, scratch, x, w, outputs, y, offsets, plan):
                 if len(plan.side) > 0:
                     _frame_band(x, plane * shape.height * shape.width, row0, rows, plan, frame)
                     _convolve_band(taps, frame, plan, rows, out, epilogue)
+                    _leak(y, out.start, rows * out.ld, outputs.slope[c])
                 else:
                     _add_taps(x, plane, row0, rows, taps, offsets, plan, mine, out, epilogue)
                 if outputs.residual.size:
                     add_residual(outputs, y, out.start, rows * out.ld, c)
+            plane, c = plane + 1, c + 1 if c + 1 < shape.c_in else 0  # without a division: small planes take less time
+            if plane == planes:
+                plane, band = 0, band + 1
 
 
 @inner_kernel
@@ -101,26 +117,20 @@ def _add_taps(x, plane, row0, rows, taps, offsets, plan, scratch, y, epilogue):
 def _frame_band(x, plane, row0, rows, plan, frame):
     """The plane's pixels that `rows` of outputs from row0 on see, framed; the pad beside them is 0 already."""
     shape = plan.shape
-    width = min(shape.width, plan.ld - shape.pad_x)
-    for row in range((rows - 1) * shape.stride_y + shape.kernel_y):
-        y, line = row0 * shape.stride_y - shape.pad_y + row, row * plan.ld + shape.pad_x
-        if y < 0 or y >= shape.height:
-            fill(frame, line, width, np.float32(0))
-            continue
-        seen, done = plane + y * shape.width, 0
-        while done < width:
-            if width >= TILE_LANES:
-                done = min(done, width - TILE_LANES)  # the last vector may cover some pixels twice
-                copy_block(x, seen + done, frame, line + done, VECTOR)
-            else:
-                copy_some(x, seen, frame, line, width, VECTOR)
-            done += TILE_LANES
+    top, lines = row0 * shape.stride_y - shape.pad_y, (rows - 1) * shape.stride_y + shape.kernel_y
+    first = min(max(0, -top), lines)
+    end = max(first, min(lines, shape.height - top))
+    fill(frame, 0, first * plan.ld, np.float32(0))
+    fill(frame, end * plan.ld, (lines - end) * plan.ld, np.float32(0))
+    to, seen = Lines(frame, first * plan.ld, plan.ld, plan.component), plane + (top + first) * shape.width
+    image = Matrix(x, seen, shape.width)
+    frame_lines(image, x.size - seen, end - first, to, shape.pad_x, shape.height * shape.width, plan.stride)
 
 
 @inner_kernel
 def _convolve_band(taps, frame, plan, rows, y, epilogue):
     """`rows` of outputs of a framed plane."""
-    seen, several = Matrix(frame, 0, plan.ld), rows >= len(ROWS_AT_ONCE)
+    seen, several = Lines(frame, 0, plan.ld, plan.component), rows >= len(ROWS_AT_ONCE)
     if several and y.ld >= TILE_LANES:
         convolve_windows(taps, seen, y, rows, epilogue, plan.side, plan.stride, ROWS_AT_ONCE, ())
     elif several:
@@ -129,13 +139,23 @@ def _convolve_band(taps, frame, plan, rows, y, epilogue):
         convolve_windows(taps, seen, y, rows, epilogue, plan.side, plan.stride, ONE_ROW, (0,))
 
 
+@inner_kernel
+def _leak(y, start, n, slope):
+    """y = relu(y) for n outputs and a slope that convolve_windows has left out."""
+    if slope == 0 or slope == 1:
+        return
+    for i in range(np.uint64(start), np.uint64(start + n)):
+        value = y[i]
+        y[i] = value if value > 0 else value * slope
+
+
 @Intrinsic
 def convolve_windows(typing, w, frame, y, rows, epilogue, side, stride, at_once, narrow):
-    """The Matrix y = the epilogue of windows of the frame times the Rows w, one row; `rows` rows of y.ld columns,
-    len(at_once) of them, or more, len(at_once) at a time: the last ones may be computed twice.
+    """The Matrix y = the epilogue of windows of the Lines `frame` times the Rows w, one row; so many rows of columns,
+    len(at_once) of them, or more, len(at_once) at a time: the last ones may be computed twice.  A slope that is neither
+    0 nor 1 is left out.
 
-    frame: a Matrix, from the first window's first pixel on; side, stride: as long as a window's; narrow: () where there
-    are TILE_LANES columns or more.
+    side, stride: as long as a window's; narrow: () where there are TILE_LANES columns or more.
     """
 
     def generate(context, builder, signature, args):
@@ -144,24 +164,53 @@ def convolve_windows(typing, w, frame, y, rows, epilogue, side, stride, at_once,
         scale, bias, slope = (vectors[0] for vectors in epilogue_of(writer, 4))
         side, stride, at_once, narrow = (signature.args[i].count for i in (5, 6, 7, 8))
         weights = [scale * writer.splat(builder.load(writer.at(w["data"], i))) for i in range(side * side)]
+        lowest = ir.Constant(writer.type, [ir.Constant(F32, float("-inf"))] * TILE_LANES)
+        is_relu = builder.fcmp_ordered("==", slope.value, writer.zero().value)
+        lowest = builder.select(is_relu, writer.zero().value, lowest)
+        end = writer.at(y["data"], builder.mul(rows, y["ld"]))
         with steps(builder, rows, at_once) as row, steps(builder, y["ld"], TILE_LANES) as column:
-            line = writer.at(frame["data"], (builder.mul(row, frame["ld"]), stride), (column, stride))
+            line = writer.at(frame["data"], (builder.mul(row, frame["ld"]), stride), column)
             sums = [bias] * at_once
             for seen in range((at_once - 1) * stride + side):
-                for tap, pixels in enumerate(writer.deinterleave(line, stride, side)):
+                for tap in range(side):
+                    pixels = writer.load(writer.at(line, tap // stride, (frame["component"], tap % stride)))
                     for out in range(at_once):
                         if 0 <= seen - out * stride < side:
                             weight = weights[(seen - out * stride) * side + tap]
                             sums[out] = writer.fma(weight, pixels, sums[out])
                 line = writer.at(line, frame["ld"])
-            line = writer.at(y["data"], builder.mul(row, y["ld"]), column)
-            for total in sums:
-                value = writer.relu(total, slope)
-                if narrow:
-                    writer.store_some(value, line, writer.below(builder.sub(y["ld"], column)))
-                else:
-                    writer.store(value, line)
-                line = writer.at(line, y["ld"])
+            outs = [writer.at(y["data"], builder.mul(row, y["ld"]), column)]
+            while len(outs) < at_once:
+                outs.append(writer.at(outs[-1], y["ld"]))
+            negative = [builder.fcmp_ordered(">", lowest, total.value) for total in sums]
+            values = [
+                Vec(builder, builder.select(low, lowest, total.value))
+                for low, total in zip(negative, sums, strict=True)
+            ]
+            if narrow:
+                _store_narrow(writer, values, outs, y["ld"], end)
+            else:
+                for value, out in zip(values, outs, strict=True):
+                    writer.store(value, out)
         return context.get_dummy_value()
 
     return void(w, frame, y, rows, epilogue, side, stride, at_once, narrow), generate
+
+
+def _store_narrow(w, values, lines, n, end):
+    """Store n elements of each vector or, where that is not beyond the end, all of it: lines that follow come later."""
+
+    def fits(line):
+        return w.b.icmp_unsigned("<=", w.at(line, TILE_LANES), end)
+
+    with w.b.if_else(fits(lines[-1])) as (inside, last):
+        with inside:
+            for value, line in zip(values, lines, strict=True):
+                w.store(value, line)
+        with last:
+            for value, line in zip(values, lines, strict=True):
+                with w.b.if_else(fits(line)) as (whole, few):
+                    with whole:
+                        w.store(value, line)
+                    with few:
+                        w.store_some(value, line, w.below(n))

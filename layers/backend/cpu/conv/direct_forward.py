@@ -258,12 +258,13 @@ def direct_forward(shape: ConvShape, row_stride: int, step: int, threads: int) -
 def _depthwise_forward(shape, frame, offsets):
     """direct_forward of a convolution of each channel on its own."""
     side, stride = depthwise.vector_window(shape)
-    lines, ld = shape.stride_y if side else frame.components, frame.ld
+    lines, ld, component = frame.components, frame.ld, 0
     if side:
-        ld = (shape.out_w - 1) * shape.stride_x + shape.kernel_x
+        lines, component = shape.stride_y, depthwise.component_pixels(shape)
+        ld = shape.stride_x * component
     band_rows = band_size(shape.out_h, lines * ld, depthwise.BAND_FLOATS)
-    component = (band_rows + frame.reach) * ld
-    frame_floats = lines * component + depthwise.WIDE
+    component = component or (band_rows + frame.reach) * ld
+    frame_floats = lines * (band_rows + frame.reach) * ld + depthwise.WIDE
     planes = max(1, depthwise.JOB_PIXELS // (shape.out_h * shape.out_w))
     plan = depthwise.DepthwisePlan(shape, planes, band_rows, frame.reach, ld, component, frame_floats, side, stride)
     launch = Launch(Packed(plan), 1, (), frame_floats + band_rows * ld + depthwise.WIDE)
