@@ -15,7 +15,7 @@ from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 from demitasse.layers.backend.dispatch import takes
 
-GRAIN = 1 << 16
+GRAIN = 1 << 13  # some microseconds, that threads end together
 
 
 @takes(lambda x, slope: floats(x))
