@@ -48,13 +48,14 @@ class NetBlob(Shaped):
     """A blob of a net: `data` and `diff` are float32 arrays that may be written to.
 
     values: what its name means one after the other; more than one where layers work in place.
+    with_memory: the blobs of the net whose `data` have memory, which it joins.
     """
 
-    def __init__(self, engine, values: list[Value]):
-        self._engine, self._values = engine, values
+    def __init__(self, engine, values: list[Value], with_memory: set[NetBlob]):
+        self._engine, self._values, self._with_memory = engine, values, with_memory
         self._on_host = engine.backend.xp is np
         self._data, self._diff = HostCopy(), HostCopy()
-        self.current: Value | None = None  # the value made last
+        self.current: Value | None = None  # the value made last, if that was in a part of a pass
         self._looked_at = -PATIENCE  # in which pass of the net
 
     @property
@@ -92,6 +93,7 @@ class NetBlob(Shaped):
         if not self._data.holds(self.shape):
             self._data.take(self._made())
             executor.on_made.update((value, self.made) for value in self._values)
+            self._with_memory.add(self)
         return self._data.lend()
 
     def wanted_after(self, last: int) -> Value | None:
@@ -104,6 +106,7 @@ class NetBlob(Shaped):
         if late or self._data.loan.out or self._engine.executor.passes - self._looked_at < PATIENCE:
             return self._before(last + 1)
         self._data.array = None
+        self._with_memory.remove(self)
         for value in self._values:
             self._engine.executor.on_made.pop(value, None)
         return None
@@ -156,8 +159,8 @@ class NetBlob(Shaped):
             return
         executor = self._engine.executor
         array = executor.array(value)
-        if array is None and self.current is not None:  # an in-place layer has overwritten it, as in Caffe
-            array = executor.array(self.current)
+        if array is None:  # an in-place layer may have overwritten it, as in Caffe
+            array = executor.array(self.current or self._values[-1])
             if array is not None:
                 executor.put(value, array)
         if array is None or array.shape != value.shape:
@@ -211,10 +214,13 @@ class NetBlob(Shaped):
 
 
 class ParamBlob(Shaped):
-    """A learned blob: the engine's own arrays on the CPU, host copies elsewhere."""
+    """A learned blob: the engine's own arrays on the CPU, host copies elsewhere.
 
-    def __init__(self, engine, param: Param):
-        self._engine, self._param = engine, param
+    handed_out: the learned blobs of the net whose arrays scripts may have, which it joins.
+    """
+
+    def __init__(self, engine, param: Param, handed_out: set[ParamBlob]):
+        self._engine, self._param, self._handed_out = engine, param, handed_out
         self._on_host = engine.backend.xp is np
         self._data, self._diff = HostCopy(), HostCopy()
 
@@ -233,6 +239,7 @@ class ParamBlob(Shaped):
 
     def _data_array(self) -> np.ndarray:
         settle(self._engine)  # whoever has it may write to it
+        self._handed_out.add(self)
         return self._data.loan.of(self._host(self._data, self._param.data))
 
     @property
@@ -240,7 +247,13 @@ class ParamBlob(Shaped):
         """Whether a script has its `data`, and may write to it."""
         return self._data.loan.out
 
+    @property
+    def lends(self) -> bool:
+        """Whether what a script has written, or may yet write, is not where the engine has it."""
+        return self.lent or not self._on_host
+
     def _diff_array(self) -> np.ndarray:
+        self._handed_out.add(self)
         if self._param.grad is None and self._diff.array is None:  # not learned: nobody will add to it
             return self._diff.take(np.zeros(self.shape, np.float32))
         return self._host(self._diff, self._param.grad)

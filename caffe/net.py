@@ -22,6 +22,7 @@ import numpy as np
 from caffe import mode
 from caffe.argument_checks import blob_names, check_names, fill, input_arrays
 from caffe.batches import forward_all, forward_backward_all
+from caffe.blobs import NetBlob
 from caffe.files import require_file, require_weights
 from caffe.log import make_log
 from caffe.net_files import NetFiles
@@ -85,6 +86,7 @@ class Net(NetFiles):
         self._thread: int | None = None  # that ran the net last
         self._several = False  # whether more than one thread has run it
         self._returned: set[str] = set()  # blobs whose memory `forward` has handed out
+        self._in_part: set[NetBlob] = set()  # that have been made in a part of a pass
         self._watched = False  # whether a script looks on between layers
         engine.forward_done.append(self._made)
         engine.backward_done.append(self._sent)
@@ -163,10 +165,11 @@ class Net(NetFiles):
         executor = self.engine.executor
         if not isinstance(executor, LazyExecutor):
             return
-        if self.shares_weights or any(blob.lent for blobs in self.params.values() for blob in blobs):
+        self.handed_out.difference_update([param for param in tuple(self.handed_out) if not param.lends])
+        if self.shares_weights or any(param.lent for param in tuple(self.handed_out)):
             executor.expect(None)  # the weights may change when the pass is over
             return
-        wanted = (blob.wanted_after(last) for blob in self.blobs.values())
+        wanted = [blob.wanted_after(last) for blob in tuple(self.with_memory)]
         executor.expect(value for value in wanted if value is not None and value.readers)
 
     @alone
@@ -210,21 +213,21 @@ class Net(NetFiles):
         for name, array in given.items():
             fill(name, self.blobs[name], what, array)
 
-    def _index(self, layer: str | None, default: int) -> int:
-        if layer is None:
-            return default
-        self.layer_dict[layer]
-        return self._layer_names.index(layer)  # the first of that name, as in pycaffe
-
     # -- between scripts and the engine ------------------------------------------------------------
 
     def _made(self, first: int, last: int) -> None:
         """Layers first ... last have run forward."""
+        if first == 0 and last == len(self.layers) - 1:  # then the newest is the newest
+            for blob in self._in_part:
+                blob.current = None
+            self._in_part.clear()
+            return
         holds = self.engine.executor.holds
         for step in self.engine.plan.steps[first : last + 1]:
             for value in step.tops:
                 if holds(value):
                     self.blobs[value.name].current = value
+                    self._in_part.add(self.blobs[value.name])
 
     def _sent(self, first: int, last: int) -> None:
         """Layers last ... first have run backward."""

@@ -18,11 +18,10 @@ class NetFiles(NetStructure, NetHints):
 
     def lend(self, first: int = 0) -> None:
         """Let the engine have what the script has written, for a run from layer `first` on."""
-        for blob in self.blobs.values():
+        for blob in tuple(self.with_memory):  # another thread may look at one more
             blob.lend(first)
-        for blobs in self.params.values():
-            for blob in blobs:
-                blob.lend()
+        for param in tuple(self.handed_out):
+            param.lend()
 
     @alone
     def copy_from(self, path) -> None:

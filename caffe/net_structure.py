@@ -23,22 +23,25 @@ class NetStructure:
     """Names, blobs, params and layers of an engine's net.
 
     blobs, params: {blob: NetBlob}, {layer: its learned blobs}.  layers, layer_dict: LayerViews, or for Python layers
-    the user's own objects.  top_names, bottom_names: {layer: its blobs}.
+    the user's own objects.  with_memory, handed_out: those of the blobs and params whose arrays scripts have seen.
+    top_names, bottom_names: {layer: its blobs}.
     """
 
     def __init__(self, engine: Engine):
         self.engine, plan = engine, engine.plan
+        self.with_memory: set[NetBlob] = set()
+        self.handed_out: set[ParamBlob] = set()
         values = {}
         for value in plan.values:
             values.setdefault(value.name, []).append(value)
         self.blobs = Named(
-            ((name, NetBlob(engine, made)) for name, made in values.items()),
+            ((name, NetBlob(engine, made, self.with_memory)) for name, made in values.items()),
             "blob",
             ": to fill it, write blobs['{name}'].data[...] = array",
         )
         vectors = [BlobVec() for _ in plan.steps]
         for step, vector in zip(plan.steps, vectors, strict=True):
-            vector.extend(ParamBlob(engine, param) for param in step.layer.params)
+            vector.extend(ParamBlob(engine, param, self.handed_out) for param in step.layer.params)
         self.params = Named(
             ((step.name, vectors[step.index]) for step in plan.steps if step.layer.params),
             "layer with learned blobs",
@@ -101,6 +104,12 @@ class NetStructure:
 
     def _bottoms(self, layer: int) -> list[str]:
         return [value.name for value in self.engine.plan.steps[layer].bottoms]
+
+    def _index(self, layer: str | None, default: int) -> int:
+        if layer is None:
+            return default
+        self.layer_dict[layer]
+        return self._layer_names.index(layer)  # the first of that name, as in pycaffe
 
     def _top_ids(self, layer: int) -> list[int]:
         return self._indices(self._tops(layer))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from demitasse.proto.errors import SolverFault
 from demitasse.solver.curves import Curves
-from demitasse.solver.pictures import DISTINCT
+from demitasse.solver.pictures import distinct_palette
 from demitasse.solver.plot import svg_of
 
 STYLE = """
@@ -106,7 +106,7 @@ def legend(classes: Iterable[int], names: Sequence[str]) -> str:
 
 def patch(label: int) -> str:
     """A spot of a class's colour."""
-    red, green, blue = DISTINCT[label % 256]
+    red, green, blue = distinct_palette()[label % 256]
     return f"<span class=patch style='background:rgb({red},{green},{blue})'></span>"
 
 

@@ -16,7 +16,7 @@ from demitasse.proto.text import read_solver
 from demitasse.solver import score
 from demitasse.solver.identity import run_of_log, run_of_snapshot
 from demitasse.solver.path_lookup import Finder
-from demitasse.solver.pictures import DISTINCT, beside, colour, outlined, overlay
+from demitasse.solver.pictures import beside, colour, distinct_palette, outlined, overlay
 
 
 class Extremes:
@@ -137,7 +137,7 @@ def sheet(examples: list[Example], head: str, names: list[str]) -> np.ndarray:
     classes = sorted(int(c) for c in seen - {255})
     columns = max(1, min(len(classes), rows[0].shape[1] // 160))
     parts = np.array_split(classes, columns)
-    key = beside([np.asarray(legend(part.tolist(), names, DISTINCT)) for part in parts], gap=20)
+    key = beside([np.asarray(legend(part.tolist(), names, distinct_palette())) for part in parts], gap=20)
     width = max(part.shape[1] for part in [*rows, key])
     parts = []
     for part in [*rows, key]:

@@ -44,6 +44,7 @@ class LazyExecutor(Executor):
         self._wanted: frozenset[Value] | None = frozenset()  # None: all
         self._begun_from: dict[Value, Array] = {}  # copies
         self._absent: frozenset[Value] = frozenset()  # what can be had by running layers again
+        self._newest_at: dict[int, frozenset[Value]] = {}
         self._last = -1  # the last step of the pass that they are of
 
     def expect(self, wanted: Iterable[Value] | None) -> None:
@@ -113,13 +114,19 @@ class LazyExecutor(Executor):
         """Keep what the pass over steps[first..last], which has run, has begun from."""
         if self.choices is self._keeping:
             return
-        steps, self._last = self._steps[: last + 1], last
-        newest = {value.name: value for step in steps for value in step.tops}.values()
+        self._last, newest = last, self._newest(last)
         for value in (value for value in self._unrepeatable if value.producer.index <= last):
             self._begin_from(value)
             if value not in newest:
                 self.made.pop(value, None)
-        self._absent = frozenset(value for value in newest if not (value.producer.is_input or value in self.made))
+        self._absent = newest.difference(self.made, self._inputs)
+
+    def _newest(self, last: int) -> frozenset[Value]:
+        """What the blobs' names mean behind step `last`."""
+        if last not in self._newest_at:
+            named = {value.name: value for step in self._steps[: last + 1] for value in step.tops}
+            self._newest_at[last] = frozenset(named.values())
+        return self._newest_at[last]
 
     def _begin_from(self, value: Value) -> None:
         array = self.array(value)

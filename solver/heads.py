@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
-from demitasse.layers.layer import layer_class, layer_types
+from demitasse.layers.layer import Layer, layer_class
+from demitasse.proto.errors import SchemaFault
 from demitasse.proto.messages import NetParameter
 from demitasse.solver import score
 from demitasse.solver.pictures import picture_of, row_of
@@ -30,13 +32,19 @@ class Head:
 
 def find_heads(message: NetParameter) -> list[Head]:
     """The heads that a net's losses of classes (without one, its metrics of classes) name."""
-    known = set(layer_types())  # of any other type the net itself tells, with its location
-    compare = [(layer, layer_class(layer.type)) for layer in message.layer if layer.type in known]
+    compare = [(layer, cls) for layer in message.layer if (cls := _class_of(layer)) is not None]
     for of_loss in (True, False):
         heads = [_head(layer, cls) for layer, cls in compare if cls.ignores and cls.is_loss == of_loss]
         if heads:
             return list({head.score: head for head in heads}.values())
     return []
+
+
+def _class_of(layer) -> type[Layer] | None:
+    """The class of a layer; None for an unknown type, of which the net itself tells, with its location."""
+    with suppress(SchemaFault):
+        return layer_class(layer.type)
+    return None
 
 
 def _head(layer, cls) -> Head:

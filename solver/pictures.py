@@ -5,10 +5,10 @@ Pictures are (H, W, 3) uint8 RGB, labels (H, W) class indices; 255 marks pixels 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
 # How colours look to those who lack one of the eye's three pigments, in linear RGB (Machado et al., "A
 # physiologically-based model for simulation of color vision deficiency", 2009; severity 1).
@@ -34,6 +34,7 @@ def seen(colours: np.ndarray) -> np.ndarray:
     return np.cbrt((linear @ _SIGHTS.transpose(0, 2, 1)).clip(0, 1) @ _TO_CONES.T) @ _TO_LAB.T
 
 
+@functools.cache
 def distinct_palette(n: int = 256) -> np.ndarray:
     """(n, 3) uint8: black, then always the colour that differs most from those before and from white, to the eyes
     that tell them apart worst; none of them dark.  255 is white."""
@@ -50,17 +51,17 @@ def distinct_palette(n: int = 256) -> np.ndarray:
     return palette
 
 
-DISTINCT = distinct_palette()
 NONE = 255
 FINE = 250  # pixels of a side: a line of one pixel can be seen in a picture that is no larger
 
 
-def colour(labels: np.ndarray, palette: np.ndarray = DISTINCT) -> np.ndarray:
-    """(H, W) labels as an (H, W, 3) uint8 picture; palette: (256, 3) uint8."""
+def colour(labels: np.ndarray, palette: np.ndarray | None = None) -> np.ndarray:
+    """(H, W) labels as an (H, W, 3) uint8 picture; palette: (256, 3) uint8, None: the distinct one."""
+    palette = distinct_palette() if palette is None else palette
     return palette[np.asarray(labels).astype(np.uint8)]
 
 
-def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.5, palette: np.ndarray = DISTINCT) -> np.ndarray:
+def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.5, palette: np.ndarray | None = None) -> np.ndarray:
     """The image (H, W, 3) uint8 with the colours of the classes (H, W) laid over it at `alpha`; class 0 stays clear."""
     image, labels = np.asarray(image), np.asarray(labels)
     mixed = image * (1 - alpha) + colour(labels, palette) * alpha
@@ -70,6 +71,8 @@ def overlay(image: np.ndarray, labels: np.ndarray, alpha: float = 0.5, palette: 
 def outlined(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """A copy of the picture (H, W, 3) uint8 with the borders of the labelled areas (H, W) in it: white lines with a
     black rim, wider in larger ones."""
+    from scipy import ndimage  # here: SciPy takes longer to import than a small net to load
+
     picture, (height, width) = picture.copy(), labels.shape
     none = labels == NONE
     if none.any() and not none.all():  # the band round an object that is of no class has two sides: one line is enough
