@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from demitasse.proto.errors import printable
-from demitasse.solver.log import Log, Silent
 
-
-class _Warnings(Log):
-    """Warnings alone."""
-
-    def info(self, text: str) -> None:
-        pass
-
-    detail = info
+if TYPE_CHECKING:
+    from demitasse.solver.log import Silent
 
 
 class _Level:
@@ -33,10 +27,12 @@ def log(message: str) -> None:
 
 def make_log() -> Silent:
     """The log of a solver."""
+    from demitasse.solver.log import Log, Silent, Warnings  # here: a script that runs one net has nothing to tell
+
     least = _Level.least
     if least is None:
         text = os.environ.get("GLOG_minloglevel", "0")
         least = int(text) if text.isdigit() else 0
     if least >= 2:
         return Silent()
-    return _Warnings(terminal=False) if least == 1 else Log()
+    return Warnings(terminal=False) if least == 1 else Log()

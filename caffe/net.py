@@ -33,7 +33,6 @@ from demitasse.netdef.net import Net as Engine
 from demitasse.proto.errors import GraphFault
 from demitasse.proto.messages import NetParameter
 from demitasse.proto.warning import warn
-from demitasse.solver import debug
 
 
 class Net(NetFiles):
@@ -69,6 +68,8 @@ class Net(NetFiles):
             )
         )
         if self.engine.plan.message.debug_info:
+            from demitasse.solver import debug  # here: it takes longer to import than a small net to load
+
             self.engine.executor.run_singly()
             debug.attach(self.engine, make_log())
         if weights:

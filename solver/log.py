@@ -249,6 +249,15 @@ class Log(Silent):
             self.bar = None
 
 
+class Warnings(Log):
+    """Tells warnings alone."""
+
+    def info(self, text: str) -> None:
+        """Nothing."""
+
+    detail = info
+
+
 class _Nowhere(io.TextIOBase):
     """Takes what nobody can read any more."""
 
