@@ -127,7 +127,8 @@ def convolve_tiles(typing, w, x, y, tiles, depth, add, epilogue, rows, vectors):
     """y[i] (+)= the sum over p < depth of w[i, p] * x[p] for the Rows w, at most len(rows) of them, and the epilogue.
 
     x: a Matrix or OffsetRows; y: a Matrix with a line for each row; so many tiles side by side, each of len(vectors) *
-    TILE_LANES columns.  add: whether to add to y: the same bits as one sum over all.
+    TILE_LANES columns.  add: whether to add to y: the same bits as one sum over all.  Slopes but 0 and 1 are left out
+    (see conv/residual.py).
     """
 
     def generate(context, builder, signature, args):
@@ -138,6 +139,7 @@ def convolve_tiles(typing, w, x, y, tiles, depth, add, epilogue, rows, vectors):
         outs = lines_of(writer, y["data"], y["ld"], count, w["count"])
         ahead = builder.mul(w["row_stride"], ir.Constant(I64, count))
         scale, bias, slope = epilogue_of(writer, 6, count, w["count"])
+        floors = [writer.floor_of(each) for each in slope]
         adds = builder.icmp_signed("!=", add, ir.Constant(I64, 0))
         with cgutils.for_range(builder, tiles) as loop:
             column = builder.mul(loop.index, ir.Constant(I64, vectors * TILE_LANES))
@@ -146,7 +148,7 @@ def convolve_tiles(typing, w, x, y, tiles, depth, add, epilogue, rows, vectors):
             sums = _sums(writer, lines, w["step"], seen, depth, vectors, first, ahead)
             for i, (row, line) in enumerate(zip(sums, here, strict=True)):
                 for j, value in enumerate(row):
-                    value = writer.relu(writer.fma(value, scale[i], bias[i]), slope[i])
+                    value = writer.at_least(writer.fma(value, scale[i], bias[i]), floors[i])
                     writer.store(value, writer.at(line, j * TILE_LANES))
         return context.get_dummy_value()
 

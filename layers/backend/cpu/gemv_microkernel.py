@@ -13,7 +13,8 @@ from demitasse.layers.backend.cpu.simd import F32, I64, Vec, Writer, void
 @Intrinsic
 def convolve_column(typing, w, x, y, depth, add, epilogue, ahead, rows):
     """y[i, 0] (+)= the sum over p < depth of w[i, p] * x[p] for the Rows w, at most len(rows) of them whose weights lie
-    side by side, and the epilogue.  x, y: Matrices; ahead: how far from these weights those lie that are next."""
+    side by side, and the epilogue as in convolve_tiles.  x, y: Matrices; ahead: how far from these weights those lie
+    that are next."""
 
     def generate(context, builder, signature, args):
         writer = Writer(context, builder, signature, args, TILE_LANES)
@@ -46,7 +47,7 @@ def convolve_column(typing, w, x, y, depth, add, epilogue, ahead, rows):
         ]  # the last may be repeated
         for i, (total, out) in enumerate(zip(sums, outs, strict=True)):
             value = scalar.splat(builder.fadd(writer.sum_of(Vec(builder, builder.load(total))), old[i]))
-            scalar.store(scalar.relu(scalar.fma(value, scale[i], bias[i]), slope[i]), out)
+            scalar.store(scalar.at_least(scalar.fma(value, scale[i], bias[i]), scalar.floor_of(slope[i])), out)
         return context.get_dummy_value()
 
     return void(w, x, y, depth, add, epilogue, ahead, rows), generate

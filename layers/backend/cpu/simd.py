@@ -140,6 +140,17 @@ class Writer:
         positive = self.b.fcmp_ordered(">", x.value, self.zero().value)
         return Vec(self.b, self.b.select(positive, x.value, self.fma(slope, x, self.zero()).value))
 
+    def floor_of(self, slope):
+        """What is least where a slope is 0, for ReLU: 0; nothing where it is another."""
+        nothing = ir.Constant(self.type, [ir.Constant(F32, float("-inf"))] * self.lanes)
+        return Vec(
+            self.b, self.b.select(self.b.fcmp_ordered("==", slope.value, self.zero().value), self.zero().value, nothing)
+        )
+
+    def at_least(self, x, floor):
+        """x, or the floor where that is more: one instruction, where relu takes three; NaN stays NaN."""
+        return Vec(self.b, self.b.select(self.b.fcmp_ordered(">", floor.value, x.value), floor.value, x.value))
+
     def deinterleave(self, pointer, m, taps):
         """taps vectors; lane l of vector i holds element l * m + i.  Reads whole multiples of m elements, and of them
         one or more than such vectors need."""

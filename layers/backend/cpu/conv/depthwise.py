@@ -13,16 +13,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
 
 from demitasse.layers.backend.cpu.conv.framed_lines import Lines, frame_lines
 from demitasse.layers.backend.cpu.conv.im2col import frame_plane
 from demitasse.layers.backend.cpu.conv.plan import ConvShape
-from demitasse.layers.backend.cpu.conv.residual import add_residual
+from demitasse.layers.backend.cpu.conv.residual import add_residual, leak
 from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES, convolve_tiles, epilogue_of, fill
 from demitasse.layers.backend.cpu.jit import Intrinsic, inner_kernel, kernel
 from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, OffsetRows, Rows, operand
-from demitasse.layers.backend.cpu.simd import F32, Vec, Writer, steps, void
+from demitasse.layers.backend.cpu.simd import Writer, steps, void
 from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import band_count, partition, work
@@ -90,9 +89,9 @@ def depthwise(state, scratch, x, w, outputs, y, offsets, plan):
                 if len(plan.side) > 0:
                     _frame_band(x, plane * shape.height * shape.width, row0, rows, plan, frame)
                     _convolve_band(taps, frame, plan, rows, out, epilogue)
-                    _leak(y, out.start, rows * out.ld, outputs.slope[c])
                 else:
                     _add_taps(x, plane, row0, rows, taps, offsets, plan, mine, out, epilogue)
+                leak(y, out.start, rows * out.ld, outputs.slope[c])
                 if outputs.residual.size:
                     add_residual(outputs, y, out.start, rows * out.ld, c)
             plane, c = plane + 1, c + 1 if c + 1 < shape.c_in else 0  # without a division: small planes take less time
@@ -139,16 +138,6 @@ def _convolve_band(taps, frame, plan, rows, y, epilogue):
         convolve_windows(taps, seen, y, rows, epilogue, plan.side, plan.stride, ONE_ROW, (0,))
 
 
-@inner_kernel
-def _leak(y, start, n, slope):
-    """y = relu(y) for n outputs and a slope that convolve_windows has left out."""
-    if slope == 0 or slope == 1:
-        return
-    for i in range(np.uint64(start), np.uint64(start + n)):
-        value = y[i]
-        y[i] = value if value > 0 else value * slope
-
-
 @Intrinsic
 def convolve_windows(typing, w, frame, y, rows, epilogue, side, stride, at_once, narrow):
     """The Matrix y = the epilogue of windows of the Lines `frame` times the Rows w, one row; so many rows of columns,
@@ -164,9 +153,7 @@ def convolve_windows(typing, w, frame, y, rows, epilogue, side, stride, at_once,
         scale, bias, slope = (vectors[0] for vectors in epilogue_of(writer, 4))
         side, stride, at_once, narrow = (signature.args[i].count for i in (5, 6, 7, 8))
         weights = [scale * writer.splat(builder.load(writer.at(w["data"], i))) for i in range(side * side)]
-        lowest = ir.Constant(writer.type, [ir.Constant(F32, float("-inf"))] * TILE_LANES)
-        is_relu = builder.fcmp_ordered("==", slope.value, writer.zero().value)
-        lowest = builder.select(is_relu, writer.zero().value, lowest)
+        floor = writer.floor_of(slope)
         end = writer.at(y["data"], builder.mul(rows, y["ld"]))
         with steps(builder, rows, at_once) as row, steps(builder, y["ld"], TILE_LANES) as column:
             line = writer.at(frame["data"], (builder.mul(row, frame["ld"]), stride), column)
@@ -182,11 +169,7 @@ def convolve_windows(typing, w, frame, y, rows, epilogue, side, stride, at_once,
             outs = [writer.at(y["data"], builder.mul(row, y["ld"]), column)]
             while len(outs) < at_once:
                 outs.append(writer.at(outs[-1], y["ld"]))
-            negative = [builder.fcmp_ordered(">", lowest, total.value) for total in sums]
-            values = [
-                Vec(builder, builder.select(low, lowest, total.value))
-                for low, total in zip(negative, sums, strict=True)
-            ]
+            values = [writer.at_least(total, floor) for total in sums]
             if narrow:
                 _store_narrow(writer, values, outs, y["ld"], end)
             else:

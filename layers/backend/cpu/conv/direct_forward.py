@@ -20,7 +20,7 @@ from demitasse.layers.backend.cpu.conv import depthwise
 from demitasse.layers.backend.cpu.conv.im2col import frame_plane
 from demitasse.layers.backend.cpu.conv.narrow import are_lines, convolve_narrow, pack_lines
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
-from demitasse.layers.backend.cpu.conv.residual import add_residual, fetch_residual
+from demitasse.layers.backend.cpu.conv.residual import add_residual, fetch_residual, leak
 from demitasse.layers.backend.cpu.gemm_microkernel import (
     DEPTH,
     NARROW,
@@ -187,8 +187,10 @@ def _multiply_panel(w, panel, lines, depth, n, y, q, add, epilogue):
             convolve_narrow(left, right, lines, Matrix(q, k * STRIP, STRIP), depth, add, then, rest)
             for i in range(k, end if epilogue.last else k):
                 copy(q, i * STRIP, y.data, y.start + i * y.ld + whole * STRIP, rest)
-        for i in range(k, end if epilogue.last and outputs.residual.size else k):
-            add_residual(outputs, y.data, y.start + i * y.ld, n, epilogue.channel + i)
+        for i in range(k, end if epilogue.last else k):
+            leak(y.data, y.start + i * y.ld, n, outputs.slope[epilogue.channel + i])
+            if outputs.residual.size:
+                add_residual(outputs, y.data, y.start + i * y.ld, n, epilogue.channel + i)
 
 
 class DirectForward(NamedTuple):

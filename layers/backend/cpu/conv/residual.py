@@ -1,7 +1,8 @@
-"""A residual, added to a convolution's outputs while they are in the cache."""
+"""What is left to do to a convolution's outputs while they are in the cache: a residual, slopes other than ReLU's."""
 
 from __future__ import annotations
 
+import numpy as np
 from llvmlite import ir
 
 from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES
@@ -22,6 +23,16 @@ def fetch_residual(outputs, start, n):
 def add_residual(outputs, y, start, n, k):
     """y[start + i] = relu(y[start + i] + residual[start + i]) for n outputs of channel k."""
     _add_and_relu(outputs.residual, start, y, start, n, outputs.last_slope[k])
+
+
+@inner_kernel
+def leak(y, start, n, slope):
+    """y[start + i] = relu(y[start + i]) for n outputs, with a slope that vector code has left out: neither 0 nor 1."""
+    if slope == 0 or slope == 1:
+        return
+    for i in range(np.uint64(start), np.uint64(start + n)):
+        value = y[i]
+        y[i] = value if value > 0 else value * slope
 
 
 @Intrinsic
