@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,13 +17,19 @@ from demitasse.proto.value_hints import remedy
 
 def own_fields(cls: type[Layer]) -> list[str]:
     """The LayerParameter fields that hold the messages a layer type reads: ["softmax_param", "loss_param"]."""
-    named = [
-        field.name
-        for field in LayerParameter.DESCRIPTOR.fields
-        if field.message_type and field.message_type.name == f"{cls.type}Parameter"
-    ]
+    named = _fields_by_message().get(f"{cls.type}Parameter", [])
     told_apart = [name for name in named if name in cls.fields]  # two fields have a message of this type
     return list(dict.fromkeys((*(told_apart or named), *cls.fields)))
+
+
+@functools.cache
+def _fields_by_message() -> dict[str, list[str]]:
+    """{message: the fields of LayerParameter that hold one}."""
+    fields: dict[str, list[str]] = {}
+    for field in LayerParameter.DESCRIPTOR.fields:
+        if field.message_type:
+            fields.setdefault(field.message_type.name, []).append(field.name)
+    return fields
 
 
 def unread_fields(layer: LayerParameter, cls: type[Layer]) -> list[str]:

@@ -12,12 +12,13 @@ outside messages, as on generated modules:
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
 SCHEMA = Path(__file__).with_name("caffe.proto")
@@ -32,12 +33,12 @@ _TOKEN = re.compile(r'//[^\n]*|("[^"\n]*"|[\w.+-]+|[{}\[\]=;,])|(\S)')
 
 
 def _tokens(text: str) -> list[str]:
-    found = _TOKEN.findall(text)
-    if any(wrong for _, wrong in found):
+    found, wrong = zip(*_TOKEN.findall(text), strict=True)
+    if any(wrong):
         at = next(match.start() for match in _TOKEN.finditer(text) if match[2])
         line = text.count("\n", 0, at) + 1
         raise ValueError(f"{SCHEMA}:{line}: cannot read {text[at : at + 20]!r}")
-    return [token for token, _ in found if token]
+    return list(filter(None, found))
 
 
 class _SchemaParser:
@@ -145,6 +146,12 @@ else:  # protobuf before 6.31; later versions warn of `label`
     def is_required(field: FieldDescriptor) -> bool:
         """Whether a field must be given."""
         return field.label == FieldDescriptor.LABEL_REQUIRED  # type: ignore[attr-defined]
+
+
+@functools.cache
+def required_fields(descriptor: Descriptor) -> list[str]:
+    """The fields of a message that must be given."""
+    return [field.name for field in descriptor.fields if is_required(field)]
 
 
 if TYPE_CHECKING:  # what _publish adds is known to nobody before it runs

@@ -19,7 +19,7 @@ from demitasse.proto import upgrade
 from demitasse.proto.errors import NetError, SchemaFault, SyntaxFault, Where
 from demitasse.proto.fork_fields import SEVERAL, refused_field
 from demitasse.proto.layer_scan import explain
-from demitasse.proto.messages import FieldDescriptor, NetParameter, SolverParameter, is_repeated, is_required
+from demitasse.proto.messages import FieldDescriptor, NetParameter, SolverParameter, is_repeated, required_fields
 from demitasse.proto.printing import format
 from demitasse.proto.text_files import text_of
 from demitasse.proto.tokens import SourceText, Token, shortened
@@ -262,9 +262,9 @@ class _Parser:
             )
 
     def check_required(self, closed: _Open) -> None:
-        for field in closed.message.DESCRIPTOR.fields:
-            if is_required(field) and not closed.message.HasField(field.name):
-                raise SchemaFault(f"{closed.name} has no {field.name}, which it needs", self.marks.get(closed.path))
+        for name in required_fields(closed.message.DESCRIPTOR):
+            if not closed.message.HasField(name):
+                raise SchemaFault(f"{closed.name} has no {name}, which it needs", self.marks.get(closed.path))
 
 
 def read_net(source: str | os.PathLike | NetParameter, file: str = "") -> tuple[NetParameter, list[Where]]:
