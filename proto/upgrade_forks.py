@@ -6,7 +6,7 @@ PSPNet's BN, whose four blobs it has; CRNN's Transpose is Permute; joyousrabbit'
 MyCaffe's SoftmaxCrossEntropy2Loss is SoftmaxWithLoss; DeconvNet's Unpooling is Upsample; Ristretto's types are those
 whose arithmetic they imitate; what several forks call L2Norm or the like is Norm; MS-CNN's first Detection is
 DetectionLoss; R*CNN's Sum is Eltwise. Data layers' fields are in upgrade_data.py, detectors' layers in
-upgrade_detectors.py, what MyCaffe can switch off in upgrade_switches.py.
+upgrade_detectors.py, softmax and CTC in upgrade_losses.py, what MyCaffe can switch off in upgrade_switches.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from demitasse.proto.errors import SchemaFault
 from demitasse.proto.messages import LayerParameter
 from demitasse.proto.upgrade_data import upgrade_data
 from demitasse.proto.upgrade_detectors import upgrade_detector
+from demitasse.proto.upgrade_losses import upgrade_ctc, upgrade_softmax
 from demitasse.proto.upgrade_switches import upgrade_switches
 
 _TYPES = {
@@ -71,6 +72,8 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         )
     if layer.type == "RandomData":  # joyousrabbit's
         layer.data_param.shuffle = True
+    if layer.type in ("CTCLoss", "WarpCTCLoss"):
+        upgrade_ctc(layer)
     of_three_axes = layer.type in ("Convolution3D", "Deconvolution3D", "Pooling3D")
     if layer.type == "CuDNNBatchNorm":
         layer.bn_param.frozen = False  # one of the fields that say it is PSPNet's form
@@ -88,7 +91,7 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
     if layer.type == "Permute" and layer.HasField("transpose_param"):
         layer.permute_param.order.extend(layer.transpose_param.dim)
         layer.ClearField("transpose_param")
-    _upgrade_softmax(layer)
+    upgrade_softmax(layer)
     if layer.type == "Filter" and layer.HasField("filter_param"):  # channel pruning's
         layer.type = "ChannelFilter"
     if layer.type == "InnerProduct" and layer.inner_product_param.enable_noise:  # MyCaffe's
@@ -117,36 +120,6 @@ def upgrade_fork_layer(layer: LayerParameter) -> None:
         _upgrade_convolution(layer.convolution_param, of_three_axes)
     if layer.HasField("pooling_param"):
         _upgrade_pooling(layer.pooling_param, of_three_axes)
-
-
-def _upgrade_softmax(layer) -> None:
-    """MyCaffe's Softmax by the algorithm LOG is LogSoftmax; its other algorithms give the same numbers."""
-    param = layer.softmax_param
-    if layer.type in ("SoftmaxWithWeightedLoss", "SoftmaxWeightedLoss"):  # MS-CNN's; others weigh otherwise
-        if len(layer.bottom) != 3:
-            raise SchemaFault(f"{layer.type} is known with three bottoms: the scores, the labels and a factor for each")
-        layer.type = "WeightedSoftmaxWithLoss"
-    if param.HasField("normalize_type"):  # AMSoftmax's
-        if param.normalize_type != "Softmax":
-            raise SchemaFault(f'normalize_type "{param.normalize_type}" is not known here: leave it out')
-        param.ClearField("normalize_type")
-    if layer.type != "WeightedSoftmaxWithLoss" and any(map(param.HasField, ("pos_mult", "pos_cid"))):
-        raise SchemaFault("softmax_param: pos_mult and pos_cid are of WeightedSoftmaxWithLoss: leave them out here")
-    if layer.focal_loss_param.HasField("axis"):  # FocalLoss's
-        param.axis = layer.focal_loss_param.axis
-        layer.focal_loss_param.ClearField("axis")
-    test = param.algorithm == param.LOG
-    train = param.algorithm_train == param.LOG if param.HasField("algorithm_train") else test
-    if train or test:
-        if layer.type != "Softmax":
-            raise SchemaFault("algorithm: LOG is of Softmax layers: leave it out here")
-        layer.type = "LogSoftmax"
-        layer.log_softmax_param.axis = param.axis
-        layer.log_softmax_param.in_train, layer.log_softmax_param.in_test = train, test
-        layer.ClearField("softmax_param")
-    for name in ("algorithm", "algorithm_train"):
-        if param.HasField(name):
-            param.ClearField(name)
 
 
 def _upgrade_lstm_attention(layer) -> None:

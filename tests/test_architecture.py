@@ -33,8 +33,8 @@ SIDEWAYS = {
 }
 SHARED_BY_LAYERS = set(
     (
-        "affine anchors backend boxes counted data field_boxes field_losses fillers first_grids gated grids labels "
-        "layer matching onnx permutohedral priors regions reshaping sampling separable span"
+        "affine anchors backend boxes counted ctc data field_boxes field_losses fillers first_grids gated grids "
+        "labels layer matching onnx permutohedral priors regions reshaping sampling separable span"
     ).split()
 )
 # Types that work on the host: they read files or run the user's Python.

@@ -22,6 +22,7 @@ BY_TYPE = {
     "RegionLoss": {"side", "jitter", "absolute", "random"},  # of the map, which has it; of Darknet's data
     "YoloDetectionOutput": {"side", "label_map_file"},
     "Yolov3": {"side"},
+    "CtcLoss": {"blank_index", "ctc_merge_repeated", "preprocess_collapse_repeated", "output_delay"},  # upgraded
     "InfogainLoss": {"source"},  # the specimens have their matrix as a bottom
     "SegAccuracy": {"reset"},  # the same batch twice has the same shares
     "MultiStageMeanfield": {

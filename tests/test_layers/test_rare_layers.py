@@ -50,36 +50,6 @@ def test_centers_follow_their_items():
     np.testing.assert_allclose(layer.params[0].grad, expected)
 
 
-def said(path, blank):
-    return [label for label, _ in itertools.groupby(path) if label != blank]
-
-
-@pytest.mark.independent("CtcLoss")
-@pytest.mark.parametrize("blank, labels", [(0, [[1, 1], [2, 0], [0, 0]]), (2, [[1, 1], [0, 2], [2, 1]])])
-def test_ctc_loss_sums_over_all_ways_to_say_the_labels(blank, labels):
-    x = normal(4, 3, 3)
-    field = f"ctc_loss_param {{ blank_label: {blank} }}"
-    layer = build(f"type: 'CtcLoss' bottom: 'x' bottom: 'l' {field}", x.shape, (3, 2))
-    p = np.exp(x) / np.exp(x).sum(2, keepdims=True)
-    total = 0
-    for item, row in enumerate(labels):
-        ways = [
-            np.prod([p[t, item, label] for t, label in enumerate(path)])
-            for path in itertools.product(range(3), repeat=4)
-            if said(path, blank) == [label for label in row if label != blank]
-        ]
-        total -= np.log(sum(ways)) / 3
-    np.testing.assert_allclose(layer.forward([x, np.array(labels, float)])[0], total)
-
-
-def test_ctc_labels_that_the_steps_cannot_say_cost_nothing():
-    layer = build("type: 'CtcLoss' bottom: 'x' bottom: 'l'", (2, 1, 3), (1, 2))
-    assert layer.forward([normal(2, 1, 3), np.array([[1.0, 1]])])[0] == 0  # a blank has to stand between them
-    assert not layer.backward([np.array(1.0)], [True, False])[0].any()
-    with pytest.raises(NetError, match="label 3 is none of the 3 classes"):
-        layer.forward([normal(2, 1, 3), np.array([[1.0, 3]])])
-
-
 @pytest.mark.independent("LabelsequenceAccuracy")
 def test_sequences_are_right_as_a_whole_only():
     scores = np.eye(3)[[[1, 1, 0, 2], [1, 0, 1, 2], [0, 0, 0, 0]]]  # say 12, 112 and nothing

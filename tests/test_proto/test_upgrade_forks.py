@@ -179,6 +179,16 @@ def test_what_caffe_yolo_and_caffe_ocr_call_otherwise():
     assert (layer.type, layer.softmax_param.axis, layer.focal_loss_param.gamma) == ("SoftmaxWithFocalLoss", 2, 1)
 
 
+def test_ctc_losses_by_their_bottoms():
+    two = "bottom: 'x' bottom: 'l'"
+    layer = layer_of(f"layer {{ type: 'CTCLoss' {two} bottom: 's' ctc_loss_param {{ blank_index: 3 }} }}")
+    assert layer.type == "CtcSequenceLoss" and layer.ctc_sequence_loss_param.blank_index == 3
+    layer = layer_of(f"layer {{ type: 'WarpCTCLoss' {two} ctc_loss_param {{ blank_index: 3 }} }}")
+    assert layer.type == "CtcLoss" and layer.ctc_loss_param.blank_label == 3
+    with pytest.raises(SchemaFault, match="output_delay of ctc_loss_param is read with three bottoms"):
+        layer_of(f"layer {{ type: 'CTCLoss' {two} ctc_loss_param {{ output_delay: 1 }} }}")
+
+
 def test_a_focal_loss_of_ssds_is_a_type_of_its_own():
     fields = "conf_loss_type: FocalLoss fl_alpha: 0.75 num_classes: 2"
     layer = layer_of(f"layer {{ type: 'MultiBoxLoss' multibox_loss_param {{ {fields} }} }}")
