@@ -111,6 +111,8 @@ IDLE = (
         "DataParameter", "images_per_blob output_all_labels balance_matches label_type", "MyCaffe", IMAGE_DATABASE
     ),
     ForkFields("LayerParameter", "max_bottom_count", "MyCaffe", "it holds in the phase RUN only"),
+    ForkFields("SolverParameter", "snapshot_include_weights snapshot_include_state", "MyCaffe", "snapshots have both"),
+    ForkFields("SolverParameter", "accuracy_average_window", "MyCaffe", "each test is shown as it is"),
     ForkFields("SolverParameter", "store_blobs_in_old_format", "NVIDIA", "files are those that Caffe reads"),
     ForkFields(
         "SolverParameter", "data_distribute_mode model_average_iter_interval", "Alibaba's PAI", "one machine trains"

@@ -58,6 +58,7 @@ class SourceText:
 
     def __init__(self, text: str, file: str = ""):
         self.text, self.file = text, file
+        self.told_of_words = False  # whether a warning has said that words stand without quotes
         self._line_starts = [0] + [match.end() for match in re.finditer("\n", text)]
 
     def where(self, offset: int, fields: dict | None = None) -> Where:

@@ -60,6 +60,7 @@ _SOLVER_TYPES = {
     "RMSPROP": "RMSProp",
     "ADADELTA": "AdaDelta",
     "ADAM": "Adam",
+    "ADAMW": "AdamW",  # MyCaffe's alone
 }
 
 
@@ -216,8 +217,13 @@ def _upgrade_inputs(net: NetParameter, marks: Marks) -> Where:
 
 
 def upgrade_solver(solver: SolverParameter, marks: Marks | None = None) -> None:
-    """`solver_type: ADAM` becomes `type: "Adam"`, in place.  SchemaFault where it has both."""
+    """`solver_type: ADAM`, and MyCaffe's `type: ADAM`, become `type: "Adam"`, in place.  SchemaFault where both are."""
+    measures = {"integral": "Integral", "maxintegral": "MaxIntegral"}  # MyCaffe's
+    if solver.ap_version in measures:
+        solver.ap_version = measures[solver.ap_version]
     if not solver.HasField("solver_type"):
+        if solver.type in _SOLVER_TYPES:
+            solver.type = _SOLVER_TYPES[solver.type]
         return
     if solver.HasField("type"):
         raise SchemaFault(

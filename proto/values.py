@@ -9,10 +9,11 @@ from google.protobuf.descriptor import FieldDescriptor
 from demitasse.proto.errors import SchemaFault, SyntaxFault, did_you_mean
 from demitasse.proto.tokens import SourceText, Token, shortened, unquote
 from demitasse.proto.upgrade import todays_type
+from demitasse.proto.warning import warn
 
 _BOOLS = {"true": True, "t": True, "True": True, "1": True, "false": False, "f": False, "False": False, "0": False}
 _LARGEST_FLOAT = 3.4028235677973366e38  # what still rounds to the largest float32
-_BARE = ("SaveOutputParameter",)  # messages whose text MyCaffe writes without quotes
+_BARE = ("SaveOutputParameter", "SolverParameter")  # messages whose text MyCaffe writes without quotes
 _DECIMAL = re.compile(r"[0-9.]+([eE][+-]?[0-9]+)?")
 
 
@@ -40,6 +41,10 @@ def _string(field, minus, tokens, source):
     kinds = ("string", "path", "name" if field.containing_type.name in _BARE else "")
     if minus or tokens[0].kind not in kinds:
         _refuse(field, f'text in quotes ("{shortened(tokens[0].text)}")', minus, tokens, source)
+    if tokens[0].kind == "name" and field.containing_type.name == "SolverParameter" and not source.told_of_words:
+        source.told_of_words = True
+        word = f"{source.where(tokens[0].offset)}: {field.name}: {tokens[0].text}"
+        warn(f"{word} has no quotes: MyCaffe reads and writes words so, Caffe does not")
     value = b"".join(unquote(token, source) for token in tokens)
     if field.type == field.TYPE_BYTES:
         return value

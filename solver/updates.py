@@ -1,4 +1,4 @@
-"""The six update rules and what comes before them, in Caffe's order.
+"""The update rules, Caffe's six and AdamW, and what comes before them, in Caffe's order.
 
 One iteration, from the sum of the gradients of its iter_size passes:
 
@@ -13,6 +13,9 @@ history): a change of the rate acts on new gradients only.
 
 With larc (NVIDIA) every learned array has a rate of its own, by how large it is beside its gradient before 3; lr_mult
 then only says whether it is learned.  Source: "Large batch training of convolutional networks" (You et al., 2017).
+
+AdamW takes adamw_decay, times the rate and decay_mult, of each weight off it, which no history sees.  Source:
+"Decoupled weight decay regularization" (Loshchilov and Hutter, 2019).
 
 A rule is a list of elementwise steps, which the backend runs on every element of a learned array w, its
 gradient g and its histories h, k (contract.UpdateProgram); all but SGD leave the update in g.
@@ -68,18 +71,23 @@ def _steps(text: str) -> tuple[UpdateStep, ...]:
 
 
 SCALE = _steps("g = g * scale")
-DECAY = {
-    "L2": _steps("""
-        t = w * decay
-        g = g + t
-    """),
-    "L1": _steps("""
-        t = sign w
-        t = t * decay
-        g = g + t
-    """),
-}
+DECAY = {"L2": _steps("t = w * decay\ng = g + t"), "L1": _steps("t = sign w\nt = t * decay\ng = g + t")}
+SHRINK = _steps("t = w * shrink\ng = g + t")  # AdamW's
 STEP = _steps("w = w - g")
+# h, k: running means of g and g^2, corrected for their start at 0;  update rate h / (sqrt(k) + delta)
+ADAM = _steps("""
+    h = h * momentum
+    t = g * fresh
+    h = h + t
+    k = k * momentum2
+    t = g * g
+    t = t * fresh2
+    k = k + t
+    t = sqrt k
+    t = t + delta
+    g = h / t
+    g = g * corrected_rate
+""")
 RULES = {
     # h = momentum h + rate g;  update h, which g is not replaced by
     "SGD": _steps("""
@@ -137,23 +145,10 @@ RULES = {
         g = g * rate
     """)
     + STEP,
-    # h, k: running means of g and g^2, corrected for their start at 0;  update rate h / (sqrt(k) + delta)
-    "Adam": _steps("""
-        h = h * momentum
-        t = g * fresh
-        h = h + t
-        k = k * momentum2
-        t = g * g
-        t = t * fresh2
-        k = k + t
-        t = sqrt k
-        t = t + delta
-        g = h / t
-        g = g * corrected_rate
-    """)
-    + STEP,
+    "Adam": ADAM + STEP,
+    "AdamW": ADAM + SHRINK + STEP,
 }
-TWO_HISTORIES = ("AdaDelta", "Adam")
+TWO_HISTORIES = ("AdaDelta", "Adam", "AdamW")
 
 
 @functools.cache
@@ -204,7 +199,7 @@ class Updater:
         self.params, self.be, self.type = params, backend, param.type
         self.settings = Settings(param.momentum, param.momentum2, param.rms_decay, param.delta)
         self.clip, self.regularization = param.clip_gradients, param.regularization_type
-        self.weight_decay = param.weight_decay
+        self.weight_decay, self.shrinks_by = param.weight_decay, param.adamw_decay
         self.larc = (param.larc_eta, param.larc_policy) if param.larc else None
         self.history = [
             [backend.zeros(p.shape) if self._learned(p) else None for p in params]
@@ -232,14 +227,16 @@ class Updater:
         1."""
         self.be.invalidate_weight_cache()
         groups: dict[UpdateProgram, list[UpdateTensor]] = {}
-        by_rates: dict[tuple[float, float], tuple[UpdateProgram, tuple[float, ...]]] = {}  # by rate and decay
+        by_rates: dict[tuple[float, float], tuple[UpdateProgram, tuple[float, ...]]] = {}  # by rate and decay_mult
         for i, p in enumerate(self.params):
             if not self._learned(p):
                 continue
-            rates = own, decay = self._own_rate(p, rate, scale), self.weight_decay * p.decay_mult
+            own, decay = self._own_rate(p, rate, scale), self.weight_decay * p.decay_mult
+            rates = own, p.decay_mult
             if rates not in by_rates:
                 program = update_program(self.type, scale != 1, self.regularization if decay else None)
-                named = self.settings.scalars(own, t) | {"scale": scale, "decay": decay}
+                shrink = own * self.shrinks_by * p.decay_mult
+                named = self.settings.scalars(own, t) | {"scale": scale, "decay": decay, "shrink": shrink}
                 by_rates[rates] = program, tuple([named[name] for name in program.scalars])
             program, scalars = by_rates[rates]
             arrays = p.data, p.grad, *[histories[i] for histories in self.history]

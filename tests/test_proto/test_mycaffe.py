@@ -25,6 +25,17 @@ def test_paths_of_windows_and_names_of_output_have_no_quotes():
         text.read_net("layer { type: ReLU }\n", "test.prototxt")
 
 
+def test_words_of_a_solver_have_no_quotes():
+    with pytest.warns(UserWarning, match="1:12: lr_policy: sigmoid has no quotes: MyCaffe reads and wr") as said:
+        solver, _ = text.read_solver(
+            "lr_policy: sigmoid\ntype: ADAMW snapshot_prefix: basic ap_version: integral\n", "s"
+        )
+    assert solver.ap_version == "Integral"
+    assert (solver.lr_policy, solver.type, solver.snapshot_prefix) == ("sigmoid", "AdamW", "basic") and len(said) == 1
+    with pytest.raises(SchemaFault, match="base_lr takes a number, not fast"):
+        text.read_solver("base_lr: fast\n", "s")
+
+
 def transform(fields):
     net, _ = text.read_net(f"layer {{ type: 'AnnotatedData' transform_param {{ {fields} }} }}\n", "test.prototxt")
     return net.layer[0].transform_param

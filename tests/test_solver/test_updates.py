@@ -24,7 +24,7 @@ def parameters(backend, rng, lr_mults=(1.0, 2.0), decay_mults=(1.0, 0.0)):
     return params
 
 
-def one_weight(param, w, gradients, rate, decay):
+def one_weight(param, w, gradients, rate, decay, shrink):
     """The values of one weight after each gradient, in Python's float64."""
     mu, mu2, rms, delta = param.momentum, param.momentum2, param.rms_decay, param.delta
     h = h2 = 0.0
@@ -51,9 +51,10 @@ def one_weight(param, w, gradients, rate, decay):
         else:
             h, h2 = mu * h + (1 - mu) * g, mu2 * h2 + (1 - mu2) * g * g
             update = rate * math.sqrt(1 - mu2**t) / (1 - mu**t) * h / (math.sqrt(h2) + delta)
+            update += rate * shrink * w if param.type == "AdamW" else 0
         w -= update
         path.append(w)
-    return path, ([h, h2] if param.type in ("AdaDelta", "Adam") else [h])
+    return path, ([h, h2] if param.type in ("AdaDelta", "Adam", "AdamW") else [h])
 
 
 @pytest.mark.parametrize("regularization", ["L1", "L2"])
@@ -82,6 +83,7 @@ def test_rules(name, momentum, regularization):
                 [g[i][place] for g in gradients],
                 0.05 * p.lr_mult,
                 param.weight_decay * p.decay_mult,
+                param.adamw_decay * p.decay_mult,
             )
             assert p.data[place] == pytest.approx(path[-1], rel=1e-12)
             for k, expected in enumerate(histories):
@@ -173,7 +175,7 @@ def test_histories_go_to_a_file_and_back(name):
         updaters.append(Updater(SolverParameter(type=name), params, backend))
     updaters[0].apply(0.1, 1)
     saved = updaters[0].host_history()
-    assert [h.shape for h in saved] == SHAPES * (2 if name in ("AdaDelta", "Adam") else 1)
+    assert [h.shape for h in saved] == SHAPES * (2 if name in ("AdaDelta", "Adam", "AdamW") else 1)
     updaters[1].load_history([saved[0], *[h.reshape(1, 1, *h.shape) for h in saved[1:]]])  # legacy shapes
     for a, b in zip(saved, updaters[1].host_history(), strict=True):
         assert np.array_equal(a, b)
