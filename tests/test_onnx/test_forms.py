@@ -75,10 +75,15 @@ most ArgMax data > most | argmax_param { top_k: 2 axis: 1 out_max_val: true }"""
     "recurrent": (
         """x = 7 3 6
 cont = 7 3
+h = 2 3 5
+c = 7 5
 lstm LSTM x cont > lstm | recurrent_param { num_output: 5 }
+stack StackedLSTM x cont h h > stack hid cell | recurrent_param { num_output: 5 num_layers: 2 expose_hidden: true }
+turned StackedLSTM x cont c c > turned | recurrent_param { num_output: 5 num_layers: 2 batch_first: true \
+expose_hidden_input: true auto_repeat_hidden_states_across_layers: true }
 rnn RNN lstm cont > rnn | recurrent_param { num_output: 4 }
 score InnerProduct rnn > score | inner_product_param { num_output: 3 axis: 2 }""",
-        [{"x": (9, 2, 6), "cont": (9, 2)}],
+        [{"x": (9, 2, 6), "cont": (9, 2), "h": (2, 2, 5), "c": (9, 5)}],
     ),
     "words": (
         """ids = 3 5
