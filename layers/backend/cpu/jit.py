@@ -151,18 +151,13 @@ def exact_kernel(function):
     return Kernel(function)
 
 
-def kernel_of_sums(function):
-    """A kernel whose sums may be regrouped into vectors: the same bits on every run, not on every processor."""
-    return Kernel(function, fastmath=SUMS)
-
-
 def inner_kernel(function):
     """What only kernels call."""
     return Function(function, fastmath=REAL)
 
 
 def inner_kernel_of_sums(function):
-    """A kernel_of_sums that only other kernels call."""
+    """What only kernels call, with sums regrouped into vectors: the same bits on every run, not on every processor."""
     return Function(function, fastmath=SUMS)
 
 

@@ -16,7 +16,7 @@ from demitasse.layers.backend.cpu import processor
 from demitasse.layers.backend.cpu.jit import cgutils, types
 
 LANES = 16
-F32, I1, I32, I64 = ir.FloatType(), ir.IntType(1), ir.IntType(32), ir.IntType(64)
+F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 FUSE = ("contract",)
 
 

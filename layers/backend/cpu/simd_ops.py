@@ -33,19 +33,6 @@ def copy_block(typing, a, ia, b, ib, elements):
 
 
 @Intrinsic
-def copy_some(typing, a, ia, b, ib, n, elements):
-    """b[ib : ib + n] = a[ia : ia + n] for n <= len(elements)."""
-
-    def generate(context, builder, signature, args):
-        w = Writer(context, builder, signature, args, signature.args[5].count)
-        first = w.below(w.integer(4))
-        w.store_some(w.load_some(w.pointer(0), first), w.pointer(2), first)
-        return context.get_dummy_value()
-
-    return void(a, ia, b, ib, n, elements), generate
-
-
-@Intrinsic
 def copy_every(typing, a, ia, b, ib, step):
     """b[ib + i] = a[ia + i * len(step)] for 16 elements; reads 16 * len(step)."""
 
