@@ -222,7 +222,7 @@ def upgrade_solver(solver: SolverParameter, marks: Marks | None = None) -> None:
     if solver.ap_version in measures:
         solver.ap_version = measures[solver.ap_version]
     if not solver.HasField("solver_type"):
-        if solver.type in _SOLVER_TYPES:
+        if solver.HasField("type") and solver.type in _SOLVER_TYPES:
             solver.type = _SOLVER_TYPES[solver.type]
         return
     if solver.HasField("type"):
