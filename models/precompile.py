@@ -7,11 +7,12 @@ compile these when they first run.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,20 @@ def main(nets: list[str]) -> int:
         made_with.write_text(versions())
     command = [sys.executable, "-m", "demitasse.models.precompile", *nets]
     processes = [subprocess.Popen(command, env={**os.environ, "DEMITASSE_PROCESSOR": name}) for name in LEVELS]
-    return max(process.wait() for process in processes)
+    worst = max(process.wait() for process in processes)
+    leave_out_paths()
+    return worst
+
+
+def leave_out_paths() -> None:
+    """Write points in the place of where Numba and this project lie: that is in errors which kernels never raise."""
+    folders = [str(distribution("numba").locate_file("")), str(Path(__file__).resolve().parents[1])]
+    for path in Path(code_cache.SHIPPED).glob("*/*"):
+        code = written = path.read_bytes()[: -code_cache.DIGEST]
+        for folder in map(str.encode, folders):
+            code = code.replace(folder, b"." * len(folder))
+        if code != written:
+            path.write_bytes(code + hashlib.sha256(code).digest())
 
 
 def versions() -> str:
