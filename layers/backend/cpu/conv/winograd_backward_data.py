@@ -21,6 +21,7 @@ from demitasse.layers.backend.cpu.conv.winograd_tiles import (
     Plane,
     add_input_gradients,
     side_of,
+    tiles_along,
     transform_gradients,
     transform_kernels,
 )
@@ -32,12 +33,6 @@ from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 
 BUDGET = 3 << 20  # floats of a band
-
-
-@inner_kernel
-def _tiles_along(size, tile):
-    """How many tiles there are along an axis of so many outputs."""
-    return (size + len(tile.m) - 1) // len(tile.m)
 
 
 class DataPlan(NamedTuple):
@@ -61,7 +56,7 @@ def _backward_data(state, scratch, dy, w, dx, plan, v, q):
     shape, tile = plan.shape, Tile(plan.m, plan.r)
     me = enter(state)
     my_lines, my_u = scratch[me][:LINES], scratch[me][LINES:]
-    tiles_y, tiles_x = _tiles_along(shape.out_h, tile), _tiles_along(shape.out_w, tile)
+    tiles_y, tiles_x = tiles_along(shape.out_h, tile), tiles_along(shape.out_w, tile)
     blocks, area = (shape.c_in + 15) // 16, shape.out_h * shape.out_w
     v_plane, q_plane = plan.k_part * plan.ld + SKEW, blocks * 16 * plan.ld + SKEW
     superstep = -1

@@ -21,6 +21,7 @@ from demitasse.layers.backend.cpu.conv.winograd_tiles import (
     Plane,
     add_kernel_gradients,
     side_of,
+    tiles_along,
     transform_gradients,
     transform_inputs,
 )
@@ -107,7 +108,7 @@ def _backward_weights(state, scratch, x, dy, dw, lines, plan, u, d, v):
     shape, layout, tile = plan.shape, _layout_of(plan), Tile(plan.m, plan.r)
     me = enter(state)
     freqs, each = side_of(tile) * side_of(tile), 1 if plan.in_lines else 16
-    tiles_y, tiles_x = _tiles_along(shape.out_h, tile), _tiles_along(shape.out_w, tile)
+    tiles_y, tiles_x = tiles_along(shape.out_h, tile), tiles_along(shape.out_w, tile)
     k_blocks, inputs = (shape.k_out + 15) // 16, (shape.c_in + each - 1) // each
     my_lines, my_part = scratch[me][:LINES], scratch[me][LINES:]
     my_u = my_part[freqs * layout.part_plane :] if plan.one_band else u
@@ -142,16 +143,10 @@ def _backward_weights(state, scratch, x, dy, dw, lines, plan, u, d, v):
 
 
 @inner_kernel
-def _tiles_along(size, tile):
-    """How many tiles there are along an axis of so many outputs."""
-    return (size + len(tile.m) - 1) // len(tile.m)
-
-
-@inner_kernel
 def _inputs_job(x, first, band, band_end, plan, part, lines, v):
     """V of the channels from `first` on, one or 16, and the tile rows of a band."""
     shape, layout, tile = plan.shape, _layout_of(plan), Tile(plan.m, plan.r)
-    tiles_y, tiles_x = _tiles_along(shape.out_h, tile), _tiles_along(shape.out_w, tile)
+    tiles_y, tiles_x = tiles_along(shape.out_h, tile), tiles_along(shape.out_w, tile)
     channels, area = min(1 if plan.in_lines else 16, shape.c_in - first), shape.height * shape.width
     for i in range(channels):
         for row in range(band, band_end):
@@ -170,7 +165,7 @@ def _inputs_job(x, first, band, band_end, plan, part, lines, v):
 def _gradients_job(dy, first, band, band_end, plan, part, lines, d):
     """dM of the outputs from `first` on, one or 16, and the tile rows of a band."""
     shape, layout, tile = plan.shape, _layout_of(plan), Tile(plan.m, plan.r)
-    tiles_y, tiles_x = _tiles_along(shape.out_h, tile), _tiles_along(shape.out_w, tile)
+    tiles_y, tiles_x = tiles_along(shape.out_h, tile), tiles_along(shape.out_w, tile)
     channels, area = min(1 if plan.in_lines else 16, shape.k_out - first), shape.out_h * shape.out_w
     for i in range(channels):
         for row in range(band, band_end):

@@ -50,6 +50,12 @@ def side_of(tile):
 
 
 @inner_kernel
+def tiles_along(size, tile):
+    """How many tiles there are along an axis of so many outputs."""
+    return (size + len(tile.m) - 1) // len(tile.m)
+
+
+@inner_kernel
 def reach_of(tile):
     """Columns of the pixels that LANES tiles see, in whole steps."""
     m = len(tile.m)
