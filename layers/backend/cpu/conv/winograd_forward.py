@@ -33,8 +33,11 @@ from demitasse.layers.backend.cpu.operands import Matrix, Outputs, PackedRows
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import MAX_BANDS, MIN_BAND_PIXELS, partition, wait, work
 
-BAND_FLOATS, JOB_FLOATS, JOB_BLOCKS = 3 << 20, 1 << 18, 2
+BAND_FLOATS, SMALL_BAND_FLOATS = 3 << 20, 3 << 18  # of V; the latter where U is small
 SMALL_U = 2 << 20  # floats of U that the threads may share while each has pixels of its own
+JOB_FLOATS = 1 << 18  # of M
+MIN_JOB_BLOCKS, MAX_JOB_BLOCKS = 2, 8  # of a job, which reads all V once
+LARGE_V = 3 << 19  # floats: to read them for each two blocks would take longer than to multiply
 
 
 class ForwardPlan(NamedTuple):
@@ -197,11 +200,14 @@ def winograd_forward(
     freqs, c_in = (m + shape.kernel_y - 1) ** 2, shape.c_in
     tile_rows, tiles_x = shape.images * -(-shape.out_h // m), -(-shape.out_w // m)
     all_blocks = -(-shape.k_out // 16)
-    bands = max(1, min(tile_rows, round(freqs * c_in * tiles_x * tile_rows / BAND_FLOATS)))
+    small_u = freqs * c_in * all_blocks * 16 <= SMALL_U
+    budget = SMALL_BAND_FLOATS if small_u else BAND_FLOATS
+    bands = max(1, min(tile_rows, round(freqs * c_in * tiles_x * tile_rows / budget)))
     band_rows = -(-tile_rows // bands)
     bands = -(-tile_rows // band_rows)
-    blocks = min(JOB_BLOCKS, all_blocks)
-    if freqs * c_in * all_blocks * 16 <= SMALL_U:
+    large = freqs * c_in * band_rows * tiles_x >= LARGE_V
+    blocks = min(all_blocks, max(MIN_JOB_BLOCKS, min(MAX_JOB_BLOCKS, all_blocks // threads) if large else 0))
+    if small_u:
         parts = max(1, min(threads, MAX_BANDS, band_rows * tiles_x * m * m // MIN_BAND_PIXELS))
         part_rows = -(-band_rows // parts)
         job_rows = max(1, min(part_rows, JOB_FLOATS // (freqs * 16 * blocks * tiles_x)))
