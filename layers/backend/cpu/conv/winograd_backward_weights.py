@@ -42,8 +42,9 @@ from demitasse.layers.backend.cpu.operands import Matrix, OffsetRows, PackedRows
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 
-BUDGET = 3 << 20  # floats of a band
-FEW_TILES, SOME_CHANNELS = 128, 96  # where the sums are so short, a job takes so many inputs: its dU stays in the cache
+BUDGET, DEEP = 3 << 20, 384  # floats of a band; and so many tiles at least, or sums are short and dU is read often
+FEW_TILES = 128  # where the sums are so short, U is most of what a job reads, and writes: it is to stay in the cache
+SOME_CHANNELS, SOME_BLOCKS = 96, 4  # of a job's inputs and outputs: V and dM are read once for each
 MANY_TILES, FEW_CHANNELS = 192, 48  # for products of lines; the channels are the harmonic mean's half
 
 
@@ -211,20 +212,21 @@ def _add_kernels(u, row, dw, k, c0, c1, plan, lines):
 
 
 @functools.lru_cache(4096)
-def _launch(shape: ConvShape, m: int) -> tuple[Launch, np.ndarray]:
+def _launch(shape: ConvShape, m: int, threads: int) -> tuple[Launch, np.ndarray]:
     """(launch, where lines of V begin)"""
     r, k_out, c_in = shape.kernel_y, shape.k_out, shape.c_in
     freqs = (m + r - 1) ** 2
     tile_rows, tiles_x = shape.images * -(-shape.out_h // m), -(-shape.out_w // m)
     k_blocks, v_ld = -(-k_out // 16), -(-c_in // 16) * 16 + SKEW
-    budget = BUDGET if tile_rows * tiles_x > 256 else 1 << 30
-    rows = band_size(tile_rows, freqs * (c_in + k_out) * tiles_x, budget)
+    tile_floats = freqs * (c_in + k_out)
+    rows = band_size(tile_rows, tile_floats * tiles_x, max(BUDGET, DEEP * tile_floats))
     bands, ld = -(-tile_rows // rows), padded(rows * tiles_x)
     one_band, tiles = bands == 1, rows * tiles_x
-    job_blocks, job_channels = (
-        1 if one_band else min(k_blocks, 4),
-        min(c_in, SOME_CHANNELS) if one_band and tiles <= FEW_TILES else c_in,
-    )
+    job_blocks, job_channels = min(k_blocks, SOME_BLOCKS), c_in
+    if one_band:
+        job_channels = min(c_in, SOME_CHANNELS)
+        jobs = k_blocks * -(-c_in // job_channels)
+        job_blocks = 1 if tiles <= FEW_TILES else max(1, min(job_blocks, jobs // (2 * threads)))
     in_lines = tiles >= MANY_TILES and k_out * c_in < FEW_CHANNELS * (k_out + c_in)
     plan = WeightsPlan(shape, (0,) * m, (0,) * r, rows, job_blocks, job_channels, ld, one_band, in_lines)
     u = freqs * ((job_blocks if one_band else k_blocks) * 16 * (-(-job_channels // 16) * 16 + SKEW) + SKEW)
@@ -237,5 +239,5 @@ def _launch(shape: ConvShape, m: int) -> tuple[Launch, np.ndarray]:
 
 def winograd_backward_weights(be, shape: ConvShape, m: int, x, dy, dw) -> None:
     """Adds to dw (K, C, taps) its gradient, by F(m x m, r x r)."""
-    launch, lines = _launch(shape, m)
+    launch, lines = _launch(shape, m, be.pool.threads)
     launch.run(be, _backward_weights, x.reshape(-1), dy.reshape(-1), dw.reshape(-1), lines)
