@@ -32,7 +32,8 @@ from demitasse.layers.backend.cpu.operands import Matrix, PackedRows
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 
-BUDGET = 3 << 20  # floats of a band
+BUDGET = 3 << 20  # floats of dV of a band
+PART, MIN_PART = 1 << 19, 64  # floats of dM, and outputs; with U of a job, of as many outputs, they are to stay near
 
 
 class DataPlan(NamedTuple):
@@ -111,7 +112,7 @@ def _launch(shape: ConvShape, m: int) -> Launch:
     blocks = -(-shape.c_in // 16)
     rows = band_size(tiles_y, freqs * shape.c_in * tiles_x, BUDGET)
     bands, ld = -(-tiles_y // rows), padded(rows * tiles_x)
-    k_part = max(16, min(shape.k_out, BUDGET // (freqs * ld)))
+    k_part = min(shape.k_out, max(MIN_PART, band_size(shape.k_out, freqs * ld, PART)))
     job_blocks = min(2, blocks)
     plan = DataPlan(shape, (0,) * m, (0,) * r, rows, k_part, job_blocks, ld)
     workspaces = freqs * (k_part * ld + SKEW), freqs * (blocks * 16 * ld + SKEW)
