@@ -120,6 +120,7 @@ def run(message: NetParameter) -> None:
         net.backward()
     Updater(SolverParameter(momentum=0.9, weight_decay=5e-4), net.learnable, backend).apply(1e-3, 1)
     net.close()
+    backend.products()  # for `solver time`
 
 
 if __name__ == "__main__":

@@ -17,23 +17,21 @@ from demitasse.netdef.net import Net
 from demitasse.netdef.program import compile_program
 from demitasse.proto.errors import GraphFault, printable
 
-PRODUCT = 1024  # rows and columns of the matrices that measure a machine's peak
 PASSES_UNTIL_SETTLED = 4  # from the next one on recorded passes are run again
 STREAM = 1 << 24  # elements of the array that measures its memory: more than caches hold
 
 
 def peak_gflops(backend: Backend, seconds: float = 0.5) -> float:
-    """The best rate of float32 matrix products seen in about that many seconds, in GFLOP/s."""
-    a, b = backend.uniform((PRODUCT, PRODUCT)), backend.uniform((PRODUCT, PRODUCT))
-    backend.matmul(a, b)  # the first one may have to be compiled
+    """The best rate of float32 products seen in about that many seconds, in GFLOP/s."""
+    backend.products()  # the first ones may have to be compiled
     backend.synchronize()
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end or best == float("inf"):
+    best, end = 0.0, time.perf_counter() + seconds
+    while time.perf_counter() < end or not best:
         start = time.perf_counter()
-        backend.matmul(a, b)
+        flop = backend.products()
         backend.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return 2 * PRODUCT**3 / best / 1e9
+        best = max(best, flop / (time.perf_counter() - start) / 1e9)
+    return best
 
 
 def stream_gbytes(backend: Backend, seconds: float = 0.3) -> float:
@@ -175,7 +173,7 @@ def _print_table(net, clock, iterations: int, roof: Roofline, goes_back: bool) -
         line(printable(step.name), step.cls.type, row[:3], row[3:])
     line("total", "", sums[:3], sums[3:])
     print(
-        f"The roof of this machine, as measured: {roof.gflops:.0f} GFLOP/s in {PRODUCT}x{PRODUCT} matrix products, "
+        f"The roof of this machine, as measured: {roof.gflops:.0f} GFLOP/s in products of what lies nearest, "
         f"{roof.gbytes:.1f} GB/s to and from memory (a convolution by transforms can exceed it: it needs fewer "
         "operations than are counted here; so can a layer whose arrays are still in a cache)"
     )

@@ -270,6 +270,12 @@ def test_what_a_float32_cannot_tell_from_0_is_0(inner):
     assert not y[:, 2:].any()
 
 
+def test_each_thread_computes_as_many_products():
+    one, two = (CpuBackend(threads=threads).products() for threads in (1, 2))
+    assert two == 2 * one > 1e8
+    assert ReferenceBackend().products() > 1e8
+
+
 def test_inputs_that_kernels_cannot_take():
     """Read-only, strided and float64 arrays are computed all the same."""
     rng, ours = np.random.default_rng(0), CpuBackend()

@@ -101,6 +101,10 @@ class Matmul(Protocol):
     def inner_product(self, x: Array, w: Array, b: Array | None, relu: float | None = None) -> Array:
         """x @ w.T + b (M, N) of x (M, K), weights w (N, K) and b (N,); relu: the slope of a ReLU to apply."""
 
+    def products(self) -> int:
+        """Begin some milliseconds of products, as dense as the device can make them: how many operations (flop) that
+        is, a multiplication and an addition counted as two.  Beside the time it takes, this tells the device's peak."""
+
 
 class NotRecordable(RuntimeError):
     """What is being recorded has done what cannot be: it has read numbers to the host, or brought some from there."""

@@ -13,8 +13,12 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
     DEPTH,
     NARROW,
     ROWS,
+    STRIP,
     TILE_ROWS,
+    VECTORS,
+    fill,
     multiply_deep,
+    multiply_tile,
     padded,
     transpose,
 )
@@ -27,6 +31,7 @@ from demitasse.layers.backend.cpu.threads.work_stealing import work
 from demitasse.layers.backend.dispatch import takes
 
 JOB_COLUMNS = 32  # of a product of few rows
+NEAR_DEPTH, ROUNDS = 128, 16384  # of products of operands that stay in the innermost cache: terms, and products a job
 
 
 class GemmPlan(NamedTuple):
@@ -73,10 +78,28 @@ def matmul(be, a, b, out=None, add=False, ta=False, tb=False):
     return out
 
 
+def products(be):
+    be.pool.run(_products, 1, scratch=NEAR_DEPTH * (STRIP + TILE_ROWS) + STRIP * TILE_ROWS)
+    return 2 * NEAR_DEPTH * STRIP * TILE_ROWS * ROUNDS * be.pool.threads
+
+
 @functools.lru_cache(64)
 def plain_outputs(channels: int) -> Outputs:
     """Outputs that are the sums themselves."""
     return Outputs(*(by_channel(channels, None, neutral) for neutral in (1.0, 0.0, 1.0)))
+
+
+@kernel
+def _products(state, scratch):
+    """A job for each thread: the same register tile of a product again and again."""
+    me = enter(state)
+    near, panel = scratch[me], NEAR_DEPTH * STRIP
+    fill(near, 0, near.size, np.float32(1))
+    rows, b = Rows(near, panel, 1, TILE_ROWS, TILE_ROWS), Matrix(near, 0, STRIP)
+    c = Matrix(near, panel + NEAR_DEPTH * TILE_ROWS, STRIP)
+    for _ in work(state, me, 0, len(scratch)):
+        for _ in range(ROUNDS):
+            multiply_tile(rows, b, c, NEAR_DEPTH, False, ROWS, VECTORS)
 
 
 @kernel
