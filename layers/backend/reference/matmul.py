@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PRODUCT, PRODUCTS = 1024, 16  # rows and columns of matrices that tell a device's peak, and how often they are multiplied
+PRODUCT, PRODUCTS = 1024, 16  # rows and columns of the matrices that tell a peak, and how often they are multiplied
 
 
 def matmul(be, a, b, out=None, add=False, ta=False, tb=False):
