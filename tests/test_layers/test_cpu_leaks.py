@@ -75,6 +75,7 @@ def call_every_primitive(be):
     be.conv_backward_data(random(1, 3, 5, 5), w, geom, geom.in_size((5, 5)), random(3), 0.1, True)
     be.matmul(random(5, 70), random(70, 33))
     be.matmul(random(1, 70), random(33, 70), tb=True)
+    be.products()
     x, dy, channel = random(2, 5, 30, 20), random(2, 5, 30, 20), random(5)
     be.concatenate([x, dy], 1)
     be.bias_backward(dy, np.zeros(5, np.float32))
