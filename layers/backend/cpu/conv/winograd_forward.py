@@ -33,7 +33,7 @@ from demitasse.layers.backend.cpu.operands import Matrix, Outputs, PackedRows
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import MAX_BANDS, MIN_BAND_PIXELS, partition, wait, work
 
-BAND_FLOATS, SMALL_BAND_FLOATS = 3 << 20, 3 << 18  # of V; the latter where U is small
+BAND_FLOATS, SMALL_BAND_FLOATS = 8 << 20, 3 << 18  # of V; the latter where U is small
 SMALL_U = 2 << 20  # floats of U that the threads may share while each has pixels of its own
 JOB_FLOATS = 1 << 18  # of M
 MIN_JOB_BLOCKS, MAX_JOB_BLOCKS = 2, 8  # of a job, which reads all V once
