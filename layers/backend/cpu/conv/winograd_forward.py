@@ -3,9 +3,9 @@
     U[f] = G w G^T        (outputs, inputs)        V[f] = B^T x B  (inputs, tiles)
     M[f] = U[f] V[f]      (outputs, tiles)         y = A^T M A
 
-The images are worked through in bands of tile rows so that V and M stay in the cache: of small images a band holds
-several.  Per band three supersteps: inputs are transformed into V channel by channel; the (m + r - 1)^2 products are
-cut into jobs; outputs are transformed from M channel by channel.  The same kernel computes the gradient of the input,
+The images are worked through in bands of tile rows: of small images a band holds several.  Per band two supersteps:
+inputs are transformed into V channel by channel; the (m + r - 1)^2 products are cut into jobs, of which each then
+transforms its outputs from M channel by channel.  The same kernel computes the gradient of the input,
 with rotated kernels; where the kernel is large (7x7) the adjoint is cheaper (winograd_backward_data).
 """
 
@@ -43,10 +43,11 @@ LARGE_V = 3 << 19  # floats: to read them for each two blocks would take longer 
 class ForwardPlan(NamedTuple):
     """How a convolution is cut up.  Its shape has group 1.
 
-    Tile rows are counted through all images, and worked through in bands, such that V of one stays in the cache.  Where
-    kernels are few and a band is large it has a part for each thread: pixels stay with a thread from layer to layer.
-    Otherwise each thread works on outputs of its own.  U of a job is made in the job, unless others would make it once
-    more.
+    Tile rows are counted through all images, and worked through in bands.  Where kernels are few a band is short, such
+    that V stays in the cache, and has a part for each thread if it is large enough: pixels stay with a thread from
+    layer to layer.  Otherwise it is long, since kernels are transformed anew for each, and each thread works on outputs
+    of its own: the larger V, the more of them at a time.  U of a job is made in the job, unless others would make it
+    once more.
     """
 
     shape: ConvShape
