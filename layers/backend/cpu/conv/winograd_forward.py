@@ -33,7 +33,8 @@ from demitasse.layers.backend.cpu.operands import Matrix, Outputs, PackedRows
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import MAX_BANDS, MIN_BAND_PIXELS, partition, wait, work
 
-BAND_FLOATS, SMALL_BAND_FLOATS = 8 << 20, 3 << 18  # of V; the latter where U is small
+BAND_FLOATS, BAND_TILES = 8 << 20, 512  # of V at most, where U is large; more tiles would make M large
+SMALL_BAND_FLOATS = 3 << 18  # of V, where U is small
 SMALL_U = 2 << 20  # floats of U that the threads may share while each has pixels of its own
 JOB_FLOATS = 1 << 18  # of M
 MIN_JOB_BLOCKS, MAX_JOB_BLOCKS = 2, 8  # of a job, which reads all V once
@@ -202,7 +203,7 @@ def winograd_forward(
     tile_rows, tiles_x = shape.images * -(-shape.out_h // m), -(-shape.out_w // m)
     all_blocks = -(-shape.k_out // 16)
     small_u = freqs * c_in * all_blocks * 16 <= SMALL_U
-    budget = SMALL_BAND_FLOATS if small_u else BAND_FLOATS
+    budget = SMALL_BAND_FLOATS if small_u else min(BAND_FLOATS, freqs * c_in * BAND_TILES)
     bands = max(1, min(tile_rows, round(freqs * c_in * tiles_x * tile_rows / budget)))
     band_rows = -(-tile_rows // bands)
     bands = -(-tile_rows // band_rows)
