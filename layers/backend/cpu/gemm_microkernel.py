@@ -9,7 +9,7 @@ import numpy as np
 from llvmlite import ir
 
 from demitasse.layers.backend.cpu import processor
-from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils, inner_kernel, inner_kernel_of_sums, types
+from demitasse.layers.backend.cpu.jit import Intrinsic, inner_kernel, inner_kernel_of_sums
 from demitasse.layers.backend.cpu.operands import Matrix, PackedRows, Rows, operand
 from demitasse.layers.backend.cpu.simd import F32, I32, I64, Vec, Writer, void
 from demitasse.layers.backend.cpu.simd_ops import transpose_tile
@@ -30,6 +30,7 @@ ROWS, VECTORS = (0,) * TILE_ROWS, (0,) * TILE_VECTORS
 STRIP = TILE_VECTORS * TILE_LANES  # columns of one pass over B
 NARROW = 4  # columns that are not worth a vector
 CACHE_LINE = 16  # floats that are fetched together
+UNROLL = 16 // TILE_ROWS  # products of a tile between two looks at how many are left
 DEPTH = 512  # rows of B that are worked through at a time
 
 
@@ -54,60 +55,76 @@ def lines_of(w, pointer, distance, count, n):
     return lines
 
 
-def _sums(w, lines, step, b, depth, vectors, first=None, ahead=None):
+def sums_of(w, lines, step, b, depth, vectors, first=None, ahead=None):
     """The loop of a product: sums[i][j] of vectors j = the sum over p of lines[i][p * step] times row p of b.
 
-    b: operand of a Matrix or of OffsetRows; first: what the sums begin with, None for 0; ahead: how far from the lines
-    those of the next tile lie, which are fetched meanwhile; None: not.
+    step: a constant, or a value, for which 1 is fast; b: operand of a Matrix or of OffsetRows; first: what the sums
+    begin with, None for 0; ahead: how far from the lines those of the next tile lie, which are fetched meanwhile; None:
+    not.
     """
-    build = w.b
-    zero, entry = ir.Constant(I64, 0), build.block
-    offsets = build.gep(b["offsets"].data, [b["first"]]) if "offsets" in b else None
-    head, body, done = (build.append_basic_block(name) for name in ("head", "body", "done"))
+    build, several = w.b, UNROLL if ahead is None else 2 * UNROLL
+    near = step if isinstance(step, ir.Constant) else I64(1)
+    start = w.at(b["offsets"].data, b["first"]) if "offsets" in b else b["data"]
+
+    def product(values, step=step):
+        at, row_b, *sums = values
+        here = w.at(b["data"], build.load(row_b)) if "offsets" in b else row_b
+        right = [w.load(w.at(here, j * TILE_LANES)) for j in range(vectors)]
+        for i, line in enumerate(lines):
+            left = w.splat(build.load(w.at(line, at)))
+            for j, vector in enumerate(right, i * vectors):
+                sums[j] = w.fma(left, vector, Vec(build, sums[j])).value
+        return [build.add(at, step), w.at(row_b, 1 if "offsets" in b else b["ld"]), *sums]
+
+    def products(values):
+        if ahead is not None:
+            for line in lines:
+                w.fetch(w.at(line, values[0], ahead))
+        for _ in range(several):
+            at, row_b, *sums = product(values, near)
+            values = [at, row_b, *w.in_registers(sums)]
+        return values
+
+    fast, zeros = build.icmp_signed("==", step, near), [[w.zero().value] * vectors for _ in lines]
+    values = [I64(0), start, *(value for row in first or zeros for value in row)]
+    values = repeat(build, build.select(fast, build.udiv(depth, I64(several)), I64(0)), products, values)
+    values = repeat(build, build.select(fast, build.urem(depth, I64(several)), depth), product, values)
+    sums = [Vec(build, value) for value in values[2:]]
+    return [sums[i : i + vectors] for i in range(0, len(sums), vectors)]
+
+
+def repeat(build, times, body, values):
+    """The values after values = body(values) has been done so often."""
+    entry = build.block
+    head, inside, done = (build.append_basic_block(name) for name in ("head", "body", "done"))
     build.branch(head)
     build.position_at_end(head)
-    p, at, row_b = build.phi(I64), build.phi(I64), build.phi(b["data"].type)
-    for phi, start in ((p, zero), (at, zero), (row_b, b["data"])):
-        phi.add_incoming(start, entry)
-    sums = [[build.phi(w.type) for _ in range(vectors)] for _ in lines]
-    for i, row in enumerate(sums):
-        for j, phi in enumerate(row):
-            phi.add_incoming(first[i][j] if first else w.zero().value, entry)
-    build.cbranch(build.icmp_signed("<", p, depth), body, done)
-    build.position_at_end(body)
-    if ahead is not None:
-        with build.if_then(build.icmp_signed("==", build.and_(p, ir.Constant(I64, CACHE_LINE - 1)), zero)):
-            for line in lines:
-                w.fetch(w.at(line, at, ahead))
-        body = build.block
-    here = w.at(b["data"], build.load(w.at(offsets, p))) if offsets else row_b
-    right = [w.load(w.at(here, j * TILE_LANES)) for j in range(vectors)]
-    for line, row in zip(lines, sums, strict=True):
-        left = w.splat(build.load(w.at(line, at)))
-        for vector, phi in zip(right, row, strict=True):
-            phi.add_incoming(w.fma(left, vector, Vec(build, phi)).value, body)
-    p.add_incoming(build.add(p, ir.Constant(I64, 1)), body)
-    at.add_incoming(build.add(at, step), body)
-    row_b.add_incoming(row_b if offsets else w.at(row_b, b["ld"]), body)
+    count, *phis = (build.phi(value.type) for value in (times, *values))
+    build.cbranch(build.icmp_signed("!=", count, I64(0)), inside, done)
+    build.position_at_end(inside)
+    after = [build.sub(count, I64(1)), *body(phis)]
     build.branch(head)
+    for phi, before, value in zip((count, *phis), (times, *values), after, strict=True):
+        phi.add_incoming(before, entry)
+        phi.add_incoming(value, build.block)
     build.position_at_end(done)
-    return [[Vec(build, phi) for phi in row] for row in sums]
+    return phis
 
 
 @Intrinsic
 def multiply_tile(typing, a, b, c, depth, add, rows, vectors):
     """c[i, j] (+)= sum over p < depth of a[i, p] * b[p, j].
 
-    a: Rows, the last of which is repeated where there are fewer than len(rows); b: a Matrix or OffsetRows, of which
-    len(vectors) * TILE_LANES columns are read; c: a Matrix.  add: whether to add to c.  The sum runs upwards in p: the
-    same bits wherever the tile lies.
+    a: Rows of a block of PackedRows, the last of which is repeated where there are fewer than len(rows); b: a Matrix or
+    OffsetRows, of which len(vectors) * TILE_LANES columns are read; c: a Matrix.  add: whether to add to c.  The sum
+    runs upwards in p: the same bits wherever the tile lies.
     """
 
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args, TILE_LANES)
         a, b, c, depth, add = operand(w, 0), operand(w, 1), operand(w, 2), w.integer(3), w.integer(4)
         lines = lines_of(w, a["data"], a["row_stride"], signature.args[5].count, a["count"])
-        sums = _sums(w, lines, a["step"], b, depth, signature.args[6].count)
+        sums = sums_of(w, lines, I64(16), b, depth, signature.args[6].count)
         with builder.if_else(builder.icmp_signed("!=", add, ir.Constant(I64, 0))) as (adding, setting):
             for branch, old in ((adding, True), (setting, False)):
                 with branch:
@@ -120,68 +137,6 @@ def multiply_tile(typing, a, b, c, depth, add, rows, vectors):
         return context.get_dummy_value()
 
     return void(a, b, c, depth, add, rows, vectors), generate
-
-
-@Intrinsic
-def convolve_tiles(typing, w, x, y, tiles, depth, add, epilogue, rows, vectors):
-    """y[i] (+)= the sum over p < depth of w[i, p] * x[p] for the Rows w, at most len(rows) of them, and the epilogue.
-
-    x: a Matrix or OffsetRows; y: a Matrix with a line for each row; so many tiles side by side, each of len(vectors) *
-    TILE_LANES columns.  add: whether to add to y: the same bits as one sum over all.  Slopes but 0 and 1 are left out
-    (see conv/residual.py).
-    """
-
-    def generate(context, builder, signature, args):
-        writer = Writer(context, builder, signature, args, TILE_LANES)
-        w, x, y, (tiles, depth, add) = *(operand(writer, i) for i in range(3)), map(writer.integer, (3, 4, 5))
-        count, vectors = signature.args[7].count, signature.args[8].count
-        lines = lines_of(writer, w["data"], w["row_stride"], count, w["count"])
-        outs = lines_of(writer, y["data"], y["ld"], count, w["count"])
-        ahead = builder.mul(w["row_stride"], ir.Constant(I64, count))
-        scale, bias, slope = epilogue_of(writer, 6, count, w["count"])
-        floors = [writer.floor_of(each) for each in slope]
-        adds = builder.icmp_signed("!=", add, ir.Constant(I64, 0))
-        with cgutils.for_range(builder, tiles) as loop:
-            column = builder.mul(loop.index, ir.Constant(I64, vectors * TILE_LANES))
-            here, seen = [writer.at(line, column) for line in outs], {**x, "data": writer.at(x["data"], column)}
-            first = _old_sums(writer, here, vectors, adds)
-            sums = _sums(writer, lines, w["step"], seen, depth, vectors, first, ahead)
-            for i, (row, line) in enumerate(zip(sums, here, strict=True)):
-                for j, value in enumerate(row):
-                    value = writer.at_least(writer.fma(value, scale[i], bias[i]), floors[i])
-                    writer.store(value, writer.at(line, j * TILE_LANES))
-        return context.get_dummy_value()
-
-    return void(w, x, y, tiles, depth, add, epilogue, rows, vectors), generate
-
-
-def epilogue_of(w, i, count=1, n=None):
-    """Scale, bias and slope of the Epilogue that is argument i: of each the vectors of `count` rows;
-    those after the first n are the last one's again."""
-    outputs, channel, last = (w.b.extract_value(w.args[i], field) for field in range(3))
-    last, kind = w.b.icmp_signed("!=", last, last.type(0)), types.Array(types.float32, 1, "C")
-    found = []
-    for field, neutral in enumerate((1.0, 0.0, 1.0)):
-        array = w.context.make_array(kind)(w.context, w.b, w.b.extract_value(outputs, field))
-        lines = lines_of(w, w.at(array.data, channel), ir.Constant(I64, 1), count, n)
-        found.append([w.splat(w.b.select(last, w.b.load(line), ir.Constant(F32, neutral))) for line in lines])
-    return found
-
-
-def _old_sums(w, lines, vectors, add):
-    """What the sums of convolve_tiles begin with: the vectors of the lines, or 0."""
-    entry, old, begin = w.b.block, w.b.append_basic_block("old"), w.b.append_basic_block("begin")
-    w.b.cbranch(add, old, begin)
-    w.b.position_at_end(old)
-    loaded = [[w.load(w.at(line, j * TILE_LANES)) for j in range(vectors)] for line in lines]
-    w.b.branch(begin)
-    w.b.position_at_end(begin)
-    for row in loaded:
-        for j, value in enumerate(row):
-            row[j] = w.b.phi(w.type)
-            row[j].add_incoming(value.value, old)
-            row[j].add_incoming(w.zero().value, entry)
-    return loaded
 
 
 @Intrinsic

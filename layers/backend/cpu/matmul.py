@@ -22,7 +22,7 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
     padded,
     transpose,
 )
-from demitasse.layers.backend.cpu.gemv_microkernel import convolve_column
+from demitasse.layers.backend.cpu.gemv_microkernel import convolve_columns
 from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
 from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, Outputs, PackedRows, Rows
 from demitasse.layers.backend.cpu.simd_ops import copy
@@ -79,7 +79,7 @@ def matmul(be, a, b, out=None, add=False, ta=False, tb=False):
 
 
 def products(be):
-    be.pool.run(_products, 1, scratch=NEAR_DEPTH * (STRIP + TILE_ROWS) + STRIP * TILE_ROWS)
+    be.pool.run(_products, 1, scratch=NEAR_DEPTH * (STRIP + 16) + STRIP * TILE_ROWS)
     return 2 * NEAR_DEPTH * STRIP * TILE_ROWS * ROUNDS * be.pool.threads
 
 
@@ -95,8 +95,8 @@ def _products(state, scratch):
     me = enter(state)
     near, panel = scratch[me], NEAR_DEPTH * STRIP
     fill(near, 0, near.size, np.float32(1))
-    rows, b = Rows(near, panel, 1, TILE_ROWS, TILE_ROWS), Matrix(near, 0, STRIP)
-    c = Matrix(near, panel + NEAR_DEPTH * TILE_ROWS, STRIP)
+    rows, b = Rows(near, panel, 1, 16, TILE_ROWS), Matrix(near, 0, STRIP)
+    c = Matrix(near, panel + NEAR_DEPTH * 16, STRIP)
     for _ in work(state, me, 0, len(scratch)):
         for _ in range(ROUNDS):
             multiply_tile(rows, b, c, NEAR_DEPTH, False, ROWS, VECTORS)
@@ -113,7 +113,7 @@ def _multiply_few(state, a, b, c, rows, depth, add, outputs):
                 for row in range(rows):
                     line, out = Matrix(a, row * depth + p, 0), Matrix(c, row * columns + column, 1)
                     then, n = Epilogue(outputs, column, False), min(DEPTH, depth - p)
-                    convolve_column(left, line, out, n, add or p > 0, then, DEPTH, ROWS)
+                    convolve_columns(left, line, out, n, add or p > 0, then, DEPTH, ROWS, (0,))
 
 
 @kernel

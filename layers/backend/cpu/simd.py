@@ -9,6 +9,7 @@ so that one text compiles, lazily, to one kernel per size and can be cached on d
 from __future__ import annotations
 
 import contextlib
+import platform
 
 from llvmlite import ir
 
@@ -18,6 +19,7 @@ from demitasse.layers.backend.cpu.jit import cgutils, types
 LANES = 16
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 FUSE = ("contract",)
+VECTOR_REGISTER = {"x86_64": "v", "amd64": "v", "aarch64": "w", "arm64": "w"}  # LLVM's letter
 
 
 class Vec:
@@ -87,6 +89,18 @@ class Writer:
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
         function = cgutils.get_or_insert_function(self.b.module, kind, "llvm.prefetch.p0")
         self.b.call(function, [pointer, *(ir.Constant(I32, n) for n in (0, 2, 1))])
+
+    def in_registers(self, values):
+        """The vectors `values`, computed by now, and no load beyond this point begun: a compiler that sees a long run
+        of products reads ahead until it has no register left for sums."""
+        letter = VECTOR_REGISTER.get(platform.machine().lower())
+        if letter is None:
+            return values
+        kind = ir.LiteralStructType([self.type] * len(values))
+        outs, same = [f"={letter}"] * len(values), [str(i) for i in range(len(values))]
+        function = ir.FunctionType(kind, [self.type] * len(values))
+        kept = self.b.asm(function, "", ",".join([*outs, *same, "~{memory}"]), values, True)
+        return [self.b.extract_value(kept, i) for i in range(len(values))]
 
     def below(self, n):
         """For each lane whether its number is less than n (no more than 2^31 from 0)."""

@@ -18,7 +18,8 @@ from demitasse.layers.backend.cpu.conv.framed_lines import Lines, frame_lines
 from demitasse.layers.backend.cpu.conv.im2col import frame_plane
 from demitasse.layers.backend.cpu.conv.plan import ConvShape
 from demitasse.layers.backend.cpu.conv.residual import add_residual, leak
-from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES, convolve_tiles, epilogue_of, fill
+from demitasse.layers.backend.cpu.conv_microkernel import convolve_tiles, epilogue_of
+from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES, fill
 from demitasse.layers.backend.cpu.jit import Intrinsic, inner_kernel, kernel
 from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, OffsetRows, Rows, operand
 from demitasse.layers.backend.cpu.simd import Writer, steps, void

@@ -21,6 +21,7 @@ from demitasse.layers.backend.cpu.conv.im2col import frame_plane
 from demitasse.layers.backend.cpu.conv.narrow import are_lines, convolve_narrow, pack_lines
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
 from demitasse.layers.backend.cpu.conv.residual import add_residual, fetch_residual, leak
+from demitasse.layers.backend.cpu.conv_microkernel import convolve_tiles
 from demitasse.layers.backend.cpu.gemm_microkernel import (
     DEPTH,
     NARROW,
@@ -29,7 +30,6 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
     TILE_LANES,
     TILE_ROWS,
     VECTORS,
-    convolve_tiles,
 )
 from demitasse.layers.backend.cpu.jit import Kernel, Packed, inner_kernel, kernel
 from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, Outputs, Rows
@@ -175,21 +175,23 @@ def _multiply_panel(w, panel, lines, depth, n, y, q, add, epilogue):
     """y (+)= the Rows w times n columns of the panel, and the epilogue; lines: the last columns, where these are packed
     so (see narrow); q: outputs that do not fill a strip."""
     whole, outputs = n // STRIP, epilogue.outputs
-    for k in range(0, w.count, TILE_ROWS):
-        left = Rows(w.data, w.start + k * w.row_stride, w.row_stride, w.step, w.count - k)
+    rest, right = n - whole * STRIP, Matrix(panel.data, panel.start + whole * STRIP, panel.ld)
+    has_residual = epilogue.last and outputs.residual.size > 0
+    height = TILE_ROWS if has_residual else w.count  # so that a residual is fetched not long before it is added
+    for k in range(0, w.count, height):
+        end = min(k + height, w.count)
+        left = Rows(w.data, w.start + k * w.row_stride, w.row_stride, w.step, end - k)
         then, out = Epilogue(outputs, epilogue.channel + k, epilogue.last), Matrix(y.data, y.start + k * y.ld, y.ld)
-        end = min(k + TILE_ROWS, w.count)
-        for i in range(k, end if epilogue.last and outputs.residual.size else k):
+        for i in range(k, end if has_residual else k):
             fetch_residual(outputs, y.start + i * y.ld, n)
         convolve_tiles(left, panel, out, whole, depth, add, then, ROWS, VECTORS)
-        if whole * STRIP < n:
-            right, rest = Matrix(panel.data, panel.start + whole * STRIP, panel.ld), n - whole * STRIP
+        if rest > 0:
             convolve_narrow(left, right, lines, Matrix(q, k * STRIP, STRIP), depth, add, then, rest)
-            for i in range(k, end if epilogue.last else k):
-                copy(q, i * STRIP, y.data, y.start + i * y.ld + whole * STRIP, rest)
         for i in range(k, end if epilogue.last else k):
+            if rest > 0:
+                copy(q, i * STRIP, y.data, y.start + i * y.ld + whole * STRIP, rest)
             leak(y.data, y.start + i * y.ld, n, outputs.slope[epilogue.channel + i])
-            if outputs.residual.size:
+            if has_residual:
                 add_residual(outputs, y.data, y.start + i * y.ld, n, epilogue.channel + i)
 
 
