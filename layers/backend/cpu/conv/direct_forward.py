@@ -38,7 +38,7 @@ from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import band_count, partition, work
 
 LINE, BLOCK = (0,) * STRIP, (0,) * TILE_LANES
-PANEL_FLOATS, MAX_PANEL_STRIPS = 1 << 13, 8
+PANEL_FLOATS, MAX_PANEL_STRIPS = 1 << 12, 8
 FRAME_FLOATS = 1 << 19
 MAX_JOB_ROWS, JOB_WEIGHTS = 256, 1 << 18
 
@@ -134,15 +134,15 @@ def _convolve_job(pixels, w, outputs, y, offsets, plan, job, scratch):
     q_floats = (plan.job_rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS * STRIP
     q, panel = scratch[:q_floats], Matrix(scratch[q_floats:], 0, plan.panel)
     lines = Matrix(panel.data, min(DEPTH, depth) * plan.panel + STRIP, min(DEPTH, depth))
-    for column in range(job.column0, job.end, plan.panel):
-        n, out = min(plan.panel, job.end - column), Matrix(y, first_output + column, out_size)
-        for p in range(0, depth, DEPTH):
-            rows = min(DEPTH, depth - p)
-            weights = Rows(w, first_weight + p * plan.step, plan.row_stride, plan.step, count)
-            left, seen = n % STRIP if are_lines(weights, n) else 0, offsets[p : p + rows]
+    for p in range(0, depth, DEPTH):
+        rows = min(DEPTH, depth - p)
+        weights, seen = Rows(w, first_weight + p * plan.step, plan.row_stride, plan.step, count), offsets[p : p + rows]
+        then = Epilogue(outputs, channel, p + rows == depth)
+        for column in range(job.column0, job.end, plan.panel):
+            n, out = min(plan.panel, job.end - column), Matrix(y, first_output + column, out_size)
+            left = n % STRIP if are_lines(weights, n) else 0
             pack_lines(pixels, start, seen, plan, column + n - left, left, lines)
             _pack_panel(pixels, start, seen, plan, column, n - left, panel)
-            then = Epilogue(outputs, channel, p + rows == depth)
             _multiply_panel(weights, panel, lines, rows, n, out, q, p > 0, then)
 
 
@@ -279,7 +279,7 @@ def _job_size(k_group, depth, columns, images, panel, threads):
     """(outputs, pixels) of a job: as many outputs as possible, for each job packs its panel; but all threads get some.
     Columns are cut where panels end, so that the bits do not depend on it."""
     panels = images * -(-columns // panel)
-    rows = min(k_group, MAX_JOB_ROWS, max(16, JOB_WEIGHTS // depth // 16 * 16))
+    rows = min(k_group, MAX_JOB_ROWS, max(16, JOB_WEIGHTS // min(depth, DEPTH) // 16 * 16))
     while rows > 64 and panels * -(-k_group // rows) < 4 * threads:
         rows //= 2
     parts = -(-k_group // rows)
