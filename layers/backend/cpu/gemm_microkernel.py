@@ -12,7 +12,7 @@ from demitasse.layers.backend.cpu import processor
 from demitasse.layers.backend.cpu.jit import Intrinsic, inner_kernel, inner_kernel_of_sums
 from demitasse.layers.backend.cpu.operands import Matrix, PackedRows, Rows, operand
 from demitasse.layers.backend.cpu.simd import F32, I32, I64, Vec, Writer, void
-from demitasse.layers.backend.cpu.simd_ops import transpose_tile
+from demitasse.layers.backend.cpu.simd_ops import copy, copy_block, transpose_tile
 
 
 def _tile_shape():
@@ -32,6 +32,8 @@ NARROW = 4  # columns that are not worth a vector
 CACHE_LINE = 16  # floats that are fetched together
 UNROLL = 16 // TILE_ROWS  # products of a tile between two looks at how many are left
 DEPTH = 512  # rows of B that are worked through at a time
+FAR, MANY_BLOCKS = 256, 4  # from where on a strip is copied: floats from row to row of B, blocks of A
+NEAR_FLOATS, LINE = DEPTH * STRIP, (0,) * STRIP
 
 
 def padded(columns: int) -> int:
@@ -40,7 +42,8 @@ def padded(columns: int) -> int:
     return ld + 16 if ld % 64 == 0 else ld
 
 
-def padded_columns(columns: int) -> int:
+@inner_kernel
+def padded_columns(columns):
     """For how many columns `multiply` computes where it is given so many."""
     rest = columns % STRIP
     return columns - rest + (rest if rest <= NARROW else -(-rest // TILE_LANES) * TILE_LANES)
@@ -204,11 +207,27 @@ def multiply(a, b, c, columns, depth, add):
 
 
 @inner_kernel
-def multiply_deep(a, b, c, columns, depth, add):
-    """multiply, the sum cut into parts so that a strip of b stays in the cache."""
+def multiply_deep(a, b, c, columns, depth, add, near):
+    """multiply, the sum cut into parts so that a strip of b stays in the cache.
+
+    near: NEAR_FLOATS for a strip.  One whose rows lie far apart is copied there first: else each of them is
+    on a page of its own, and looked up anew for every four rows of c.
+    """
     for p in range(0, depth, DEPTH):
+        rows, right = min(DEPTH, depth - p), Matrix(b.data, b.start + p * b.ld, b.ld)
         left = PackedRows(a.data, a.start + p * 16, a.block_stride, a.blocks)
-        multiply(left, Matrix(b.data, b.start + p * b.ld, b.ld), c, columns, min(DEPTH, depth - p), add or p > 0)
+        if a.blocks < MANY_BLOCKS or b.ld < FAR:
+            multiply(left, right, c, columns, rows, add or p > 0)
+            continue
+        for j in range(0, columns, STRIP):
+            n = min(STRIP, columns - j)
+            for i in range(rows):
+                at = right.start + i * b.ld + j
+                if n == STRIP:
+                    copy_block(b.data, at, near, i * STRIP, LINE)
+                else:
+                    copy(b.data, at, near, i * STRIP, padded_columns(n))
+            multiply(left, Matrix(near, 0, STRIP), Matrix(c.data, c.start + j, c.ld), n, rows, add or p > 0)
 
 
 @inner_kernel

@@ -12,6 +12,7 @@ from demitasse.layers.backend.cpu.axes import by_channel
 from demitasse.layers.backend.cpu.gemm_microkernel import (
     DEPTH,
     NARROW,
+    NEAR_FLOATS,
     ROWS,
     STRIP,
     TILE_ROWS,
@@ -31,6 +32,7 @@ from demitasse.layers.backend.cpu.threads.work_stealing import work
 from demitasse.layers.backend.dispatch import takes
 
 JOB_COLUMNS = 32  # of a product of few rows
+LARGE = 1 << 18  # elements of a product that is cut into larger jobs
 NEAR_DEPTH, ROUNDS = 128, 16384  # of products of operands that stay in the innermost cache: terms, and products a job
 
 
@@ -69,11 +71,12 @@ def matmul(be, a, b, out=None, add=False, ta=False, tb=False):
     tc = rows < columns and rows < 16  # few rows: better as columns of the transposed product
     if tc:
         a, b, ta, tb, rows, columns = b, a, not tb, not ta, columns, rows
-    job_blocks, job_columns = min(2, -(-rows // 16)), min(columns, 480)
+    job_blocks = min(4 if rows * columns >= LARGE else 2, -(-rows // 16))
+    job_columns = min(columns, 480)
     b_ld, c_ld = padded(columns), padded(job_columns)
     plan = GemmPlan(rows, columns, depth, bool(ta), bool(tb), tc, bool(add), job_blocks, job_columns, b_ld, c_ld)
     packed_b = be.memory.empty(depth * b_ld, np.float32)
-    scratch = job_blocks * 16 * (depth + c_ld)
+    scratch = job_blocks * 16 * (depth + c_ld) + NEAR_FLOATS
     be.pool.run(_gemm, 2, a.reshape(-1), b.reshape(-1), out.reshape(-1), plan, packed_b, scratch=scratch)
     return out
 
@@ -124,7 +127,8 @@ def _gemm(state, scratch, a, b, c, plan, packed_b):
     """
     me = enter(state)
     u_floats = plan.job_blocks * 16 * plan.depth
-    my_u, my_q = scratch[me][:u_floats], scratch[me][u_floats:]
+    near, mine = scratch[me][:NEAR_FLOATS], scratch[me][NEAR_FLOATS:]
+    my_u, my_q = mine[:u_floats], mine[u_floats:]
     for job in work(state, me, 0, (plan.depth + 63) // 64):
         _pack_rows_of_b(b, plan, job * 64, min((job + 1) * 64, plan.depth), packed_b)
     blocks = (plan.rows + 15) // 16
@@ -135,7 +139,7 @@ def _gemm(state, scratch, a, b, c, plan, packed_b):
         for block in range(first, last):
             _pack_block_of_a(a, plan, block, my_u, (block - first) * plan.depth * 16)
         left, product = PackedRows(my_u, 0, plan.depth * 16, last - first), Matrix(my_q, 0, plan.c_ld)
-        multiply_deep(left, Matrix(packed_b, column, plan.b_ld), product, n, plan.depth, False)
+        multiply_deep(left, Matrix(packed_b, column, plan.b_ld), product, n, plan.depth, False, near)
         for i in range(first * 16, min(last * 16, plan.rows)):
             _store_row(my_q, (i - first * 16) * plan.c_ld, n, c, plan, i, column)
 

@@ -21,7 +21,7 @@ def _tile_cost(c_in, k_out, out, images, m, r):
     """Of the products and the three transforms, as measured, in products of one input, output and pixel."""
     freqs, tile_rows, tiles_x = (m + r - 1) ** 2, images * -(-out[0] // m), -(-out[1] // m)
     groups = tile_rows * -(-tiles_x // LANES)
-    columns = padded_columns(tile_rows * tiles_x) + 9  # the kernels' transform is worth some more
+    columns = padded_columns.py_func(tile_rows * tiles_x) + 9  # the kernels' transform is worth some more
     return freqs * (c_in * k_out * columns + LANES * (25 * c_in + 2.5 * m * k_out) * groups)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.conv.im2col import add_im2col_row, add_line, im2col_row, store_outputs
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
-from demitasse.layers.backend.cpu.gemm_microkernel import fill, multiply_deep, padded, transpose
+from demitasse.layers.backend.cpu.gemm_microkernel import NEAR_FLOATS, fill, multiply_deep, padded, transpose
 from demitasse.layers.backend.cpu.jit import Packed, inner_kernel, kernel
 from demitasse.layers.backend.cpu.operands import Matrix, Outputs, PackedRows
 from demitasse.layers.backend.cpu.simd_ops import add_scaled, copy
@@ -36,13 +36,14 @@ def _backward_data(state, scratch, dy, w, outputs, dx, plan, band):
     """dx = the transposed convolution of dy; then relu(dx * scale + bias): Outputs.
 
     A job owns its channels: their rows of w^T dy are added up in their planes of dx.  band: dy of a band (K/group,
-    pixels); scratch: packed w and columns of one job.
+    pixels); scratch: a strip of the band, packed w and columns of a job.
     """
     shape = plan.shape
     me = enter(state)
     c_group, k_group = shape.c_in // shape.group, shape.k_out // shape.group
     packed = (plan.job_channels * shape.kernel_y * shape.kernel_x + 15) // 16 * 16 * k_group
-    my_w, my_columns = scratch[me][:packed], scratch[me][packed:]
+    near, mine = scratch[me][:NEAR_FLOATS], scratch[me][NEAR_FLOATS:]
+    my_w, my_columns = mine[:packed], mine[packed:]
     jobs = (c_group + plan.job_channels - 1) // plan.job_channels
     superstep = -1
     for part in range((shape.images + plan.images - 1) // plan.images * shape.group):
@@ -60,7 +61,7 @@ def _backward_data(state, scratch, dy, w, outputs, dx, plan, band):
             for job in work(state, me, superstep, jobs):
                 first, last = job * plan.job_channels, min((job + 1) * plan.job_channels, c_group)
                 left, columns = _pack_weights(w, g, first, last, shape, my_w), Matrix(my_columns, 0, plan.ld)
-                multiply_deep(left, Matrix(band, 0, plan.ld), columns, images * pixels, k_group, False)
+                multiply_deep(left, Matrix(band, 0, plan.ld), columns, images * pixels, k_group, False, near)
                 for i in range(images):
                     for c in range(first, last):
                         row = (c - first) * shape.kernel_y * shape.kernel_x * plan.ld + i * pixels
@@ -114,7 +115,7 @@ def _data_launch(shape: ConvShape) -> Launch:
     images, band_rows = _band(shape, max(rows * 4, k_group), 2 << 20)
     ld, bands = padded(images * band_rows * shape.out_w), -(-shape.images // images) * -(-shape.out_h // band_rows)
     plan = DataPlan(shape, images, band_rows, channels, ld)
-    return Launch(Packed(plan), 2 * shape.group * bands, (k_group * ld,), rows * (k_group + ld))
+    return Launch(Packed(plan), 2 * shape.group * bands, (k_group * ld,), rows * (k_group + ld) + NEAR_FLOATS)
 
 
 def _band(shape, pixel_floats, budget):
@@ -196,7 +197,7 @@ def _backward_weights(state, scratch, x, dy, dw, plan, packed_dy, columns):
     """Adds to dw the gradient of the convolution.  Bands follow each other, so the sum's order is fixed.
 
     packed_dy: dy of a band, (blocks of 16 outputs, pixels, 16); columns: its transposed im2col, (pixels, C/group *
-    taps); scratch: columns of 16 taps at a time, then a piece of dw.
+    taps); scratch: a strip of these, columns of 16 taps at a time, a piece of dw.
     """
     shape = plan.shape
     me = enter(state)
@@ -208,7 +209,8 @@ def _backward_weights(state, scratch, x, dy, dw, plan, packed_dy, columns):
         (depth + plan.job_columns - 1) // plan.job_columns,
     )
     block_stride = plan.images * plan.band_rows * shape.out_w * 16
-    my_lines, my_dw = scratch[me][: 16 * plan.line_ld], scratch[me][16 * plan.line_ld :]
+    near, mine = scratch[me][:NEAR_FLOATS], scratch[me][NEAR_FLOATS:]
+    my_lines, my_dw = mine[: 16 * plan.line_ld], mine[16 * plan.line_ld :]
     superstep = -1
     for part in range((shape.images + plan.images - 1) // plan.images * shape.group):
         image, g = part // shape.group * plan.images, part % shape.group
@@ -233,7 +235,7 @@ def _backward_weights(state, scratch, x, dy, dw, plan, packed_dy, columns):
                 last, n = min(first + plan.job_blocks, blocks), min(plan.job_columns, depth - column)
                 left = PackedRows(packed_dy, first * block_stride, block_stride, last - first)
                 right, product = Matrix(columns, column, plan.columns_ld), Matrix(my_dw, 0, plan.dw_ld)
-                multiply_deep(left, right, product, n, images * pixels, False)
+                multiply_deep(left, right, product, n, images * pixels, False, near)
                 for k in range(first * 16, min(last * 16, k_group)):
                     add_line(my_dw, (k - first * 16) * plan.dw_ld, dw, (g * k_group + k) * depth + column, n)
 
@@ -261,7 +263,7 @@ def _weights_launch(shape: ConvShape) -> Launch:
     columns_ld, dw_ld, line_ld = padded(depth), padded(job_columns), padded(band_rows * shape.out_w)
     plan = WeightsPlan(shape, images, band_rows, job_blocks, job_columns, columns_ld, dw_ld, line_ld)
     workspaces = blocks * pixels * 16, pixels * columns_ld
-    scratch = 16 * line_ld + job_blocks * 16 * dw_ld
+    scratch = 16 * line_ld + job_blocks * 16 * dw_ld + NEAR_FLOATS
     return Launch(Packed(plan), 2 * shape.group * bands, workspaces, scratch)
 
 
