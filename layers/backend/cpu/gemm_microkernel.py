@@ -32,6 +32,7 @@ NARROW = 4  # columns that are not worth a vector
 CACHE_LINE = 16  # floats that are fetched together
 UNROLL = 16 // TILE_ROWS  # products of a tile between two looks at how many are left
 DEPTH = 512  # rows of B that are worked through at a time
+NEAR_DEPTH = 128  # rows of B that stay in the innermost cache beside as many columns of a block of A
 FAR, MANY_BLOCKS = 256, 4  # from where on a strip is copied: floats from row to row of B, blocks of A
 NEAR_FLOATS, LINE = DEPTH * STRIP, (0,) * STRIP
 
@@ -186,24 +187,32 @@ def multiply_columns(typing, a, b, c, depth, add):
 def multiply(a, b, c, columns, depth, add):
     """c (+)= a b for PackedRows a and Matrices b (depth, columns) and c (16 * a.blocks, columns).
 
-    Reads and writes padded_columns(columns) of them.
+    Reads and writes padded_columns(columns) of them.  A register tile takes four of 16 rows, and so goes over all the
+    memory of a block: NEAR_DEPTH rows of a strip are multiplied with all blocks while these and they are near.
     """
     for j in range(0, columns, STRIP):
-        vectors = min(TILE_VECTORS, (columns - j + TILE_LANES - 1) // TILE_LANES)
-        right = Matrix(b.data, b.start + j, b.ld)
-        for block in range(a.blocks):
-            start, line = a.start + block * a.block_stride, c.start + block * 16 * c.ld + j
-            if columns - j <= NARROW:
-                multiply_columns(PackedRows(a.data, start, 0, 1), right, Matrix(c.data, line, c.ld), depth, add)
-                continue
-            for i in range(0, 16, TILE_ROWS):
-                left, out = Rows(a.data, start + i, 1, 16, TILE_ROWS), Matrix(c.data, line + i * c.ld, c.ld)
-                if vectors == 3:
-                    multiply_tile(left, right, out, depth, add, ROWS, (0, 0, 0))
-                elif vectors == 2:
-                    multiply_tile(left, right, out, depth, add, ROWS, (0, 0))
-                else:
-                    multiply_tile(left, right, out, depth, add, ROWS, (0,))
+        for p in range(0, depth, NEAR_DEPTH):
+            n, right = min(NEAR_DEPTH, depth - p), Matrix(b.data, b.start + p * b.ld + j, b.ld)
+            for block in range(a.blocks):
+                left = PackedRows(a.data, a.start + block * a.block_stride + p * 16, 0, 1)
+                out = Matrix(c.data, c.start + block * 16 * c.ld + j, c.ld)
+                _multiply_block(left, right, out, columns - j, n, add or p > 0)
+
+
+@inner_kernel
+def _multiply_block(a, b, c, columns, depth, add):
+    """multiply for one block, and a strip of columns at most."""
+    if columns <= NARROW:
+        multiply_columns(a, b, c, depth, add)
+        return
+    for i in range(0, 16, TILE_ROWS):
+        left, out = Rows(a.data, a.start + i, 1, 16, TILE_ROWS), Matrix(c.data, c.start + i * c.ld, c.ld)
+        if columns > 2 * TILE_LANES:
+            multiply_tile(left, b, out, depth, add, ROWS, (0, 0, 0))
+        elif columns > TILE_LANES:
+            multiply_tile(left, b, out, depth, add, ROWS, (0, 0))
+        else:
+            multiply_tile(left, b, out, depth, add, ROWS, (0,))
 
 
 @inner_kernel

@@ -12,6 +12,7 @@ from demitasse.layers.backend.cpu.axes import by_channel
 from demitasse.layers.backend.cpu.gemm_microkernel import (
     DEPTH,
     NARROW,
+    NEAR_DEPTH,
     NEAR_FLOATS,
     ROWS,
     STRIP,
@@ -33,7 +34,7 @@ from demitasse.layers.backend.dispatch import takes
 
 JOB_COLUMNS = 32  # of a product of few rows
 LARGE = 1 << 18  # elements of a product that is cut into larger jobs
-NEAR_DEPTH, ROUNDS = 128, 16384  # of products of operands that stay in the innermost cache: terms, and products a job
+ROUNDS = 16384  # products a job, of operands that stay in the innermost cache
 
 
 class GemmPlan(NamedTuple):
