@@ -12,10 +12,11 @@ from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
 from demitasse.layers.backend.cpu.gemm_microkernel import NEAR_FLOATS, fill, multiply_deep, padded, transpose
 from demitasse.layers.backend.cpu.jit import Packed, inner_kernel, kernel
 from demitasse.layers.backend.cpu.operands import Matrix, Outputs, PackedRows
-from demitasse.layers.backend.cpu.simd_ops import add_scaled, copy
+from demitasse.layers.backend.cpu.simd_ops import add_scaled, copy, copy_block
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 
+BLOCK = (0,) * 16
 PIXELS = 512  # of several images together: as many as it takes to make the weights, once for each band, worth reading
 
 # -- of the input ------------------------------------------------------------------------------------------------------
@@ -74,15 +75,15 @@ def _pack_weights(w, g, first, last, shape, packed):
     taps, k_group = shape.kernel_y * shape.kernel_x, shape.k_out // shape.group
     depth, rows = shape.c_in // shape.group * taps, (last - first) * taps
     blocks = (rows + 15) // 16
-    for block in range(blocks):
-        wide = min(16, rows - block * 16)
-        start = g * k_group * depth + first * taps + block * 16
-        for k in range(k_group):
-            here = (block * k_group + k) * 16
-            for i in range(wide):
-                packed[here + i] = w[start + k * depth + i]
-            for i in range(wide, 16):
-                packed[here + i] = 0
+    for k in range(k_group):  # outside: what is next to each other in memory is read at once
+        start = (g * k_group + k) * depth + first * taps
+        for block in range(blocks):
+            here, wide = (block * k_group + k) * 16, min(16, rows - block * 16)
+            if wide == 16:
+                copy_block(w, start + block * 16, packed, here, BLOCK)
+                continue
+            for i in range(16):
+                packed[here + i] = w[start + block * 16 + i] if i < wide else np.float32(0)
     return PackedRows(packed, 0, k_group * 16, blocks)
 
 

@@ -10,13 +10,14 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.conv.direct_forward import direct_forward, run_direct_forward
 from demitasse.layers.backend.cpu.conv.plan import ConvShape
-from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
 from demitasse.layers.backend.cpu.operands import Outputs
 from demitasse.layers.backend.cpu.simd_ops import transpose_tile
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 
 LARGE = 1 << 17  # weights that do not stay in the cache
+SQUARE = 64  # weights along each side of what is transposed at a time
 LEAST_PIXELS = 64  # that are worth transposing them
 
 
@@ -37,14 +38,26 @@ def pointwise_backward_data(be, shape: ConvShape, dy, w, outputs: Outputs, dx) -
 
 @kernel
 def _transpose(state, w, groups, k, c, out):
-    """out (groups, c, k) = w (groups, k, c), each matrix transposed."""
-    me, blocks = enter(state), (c + 15) // 16
-    for job in work(state, me, 0, groups * blocks):
-        start, first = job // blocks * k * c, job % blocks * 16
-        for i in range(0, k, 16):
-            if i + 16 <= k and first + 16 <= c:
-                transpose_tile(w, start + i * c + first, c, out, start + first * k + i, k)
-                continue
-            for j in range(first, min(first + 16, c)):
-                for p in range(i, min(i + 16, k)):
-                    out[start + j * k + p] = w[start + p * c + j]
+    """out (groups, c, k) = w (groups, k, c), each matrix transposed, in squares: lines next to each other in memory are
+    read and written at once."""
+    me, squares = enter(state), (c + SQUARE - 1) // SQUARE
+    for job in work(state, me, 0, groups * squares):
+        start, first = job // squares * k * c, job % squares * SQUARE
+        end = min(first + SQUARE, c)
+        for top in range(0, k, SQUARE):
+            for i in range(top, min(top + SQUARE, k), 16):
+                for j in range(first, end, 16):
+                    _transpose_some(
+                        w, start + i * c + j, c, out, start + j * k + i, k, min(16, k - i), min(16, end - j)
+                    )
+
+
+@inner_kernel
+def _transpose_some(a, ia, lda, b, ib, ldb, rows, columns):
+    """b[ib + j * ldb + i] = a[ia + i * lda + j] for i < rows, j < columns, 16 at most."""
+    if rows == 16 and columns == 16:
+        transpose_tile(a, ia, lda, b, ib, ldb)
+        return
+    for j in range(columns):
+        for i in range(rows):
+            b[ib + j * ldb + i] = a[ia + i * lda + j]
