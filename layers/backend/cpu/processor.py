@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 
 import llvmlite.binding as llvm
 
@@ -70,6 +71,18 @@ def require_chosen() -> None:
 def has_avx() -> bool:
     """Whether there are registers of 8 floats."""
     return level() is not None or bool(llvm.get_host_cpu_features().get("avx"))
+
+
+def vector_registers() -> tuple[str, int, int]:
+    """LLVM's letter for registers of floats, how many there are, and how many floats each holds; "", 0, 0 where that is
+    not known."""
+    machine, host = platform.machine().lower(), llvm.get_host_cpu_features()
+    if machine in ("aarch64", "arm64"):
+        return "w", 32, 4
+    if machine not in ("x86_64", "amd64"):
+        return "", 0, 0
+    has = LEVELS.get(chosen()) or {name for name in host if host[name]}
+    return ("v", 32, 16) if "avx512vl" in has else ("v", 16, 8) if "avx" in has else ("v", 16, 4)
 
 
 def name_and_features() -> tuple[str, str]:

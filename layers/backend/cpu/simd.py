@@ -9,7 +9,6 @@ so that one text compiles, lazily, to one kernel per size and can be cached on d
 from __future__ import annotations
 
 import contextlib
-import platform
 
 from llvmlite import ir
 
@@ -19,7 +18,7 @@ from demitasse.layers.backend.cpu.jit import cgutils, types
 LANES = 16
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 FUSE = ("contract",)
-VECTOR_REGISTER = {"x86_64": "v", "amd64": "v", "aarch64": "w", "arm64": "w"}  # LLVM's letter
+OTHERS = 4  # registers beside those of the sums that a tile needs
 
 
 class Vec:
@@ -93,8 +92,8 @@ class Writer:
     def in_registers(self, values):
         """The vectors `values`, computed by now, and no load beyond this point begun: a compiler that sees a long run
         of products reads ahead until it has no register left for sums."""
-        letter = VECTOR_REGISTER.get(platform.machine().lower())
-        if letter is None:
+        letter, count, floats = processor.vector_registers()
+        if len(values) + OTHERS > count or self.lanes > floats:  # tiles are made for another processor
             return values
         kind = ir.LiteralStructType([self.type] * len(values))
         outs, same = [f"={letter}"] * len(values), [str(i) for i in range(len(values))]
