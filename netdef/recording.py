@@ -105,6 +105,7 @@ class Recordings:
                 recording = self._record_forward(sizes, stretch, entries)
         self._last = self.executor.passes, sizes, recording
         if recording is None or not self._launch_forward(recording.forward, stretch, entries):
+            entries.clear()  # they end with their last reader
             self.executor.forward(stretch.calls)
         return stretch
 
