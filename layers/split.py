@@ -3,6 +3,8 @@
 A net needs none, because a blob may be read any number of times; old prototxts and weight files have them.
 """
 
+import functools
+
 from demitasse.layers.layer import SAME_COORDS, Layer
 
 
@@ -19,7 +21,10 @@ class Split(Layer):
 
     def backward(self, dys, need):
         given = [dy for dy in dys if dy is not None]
-        return [sum(given[1:], given[0]) if need[0] else None]
+        return [functools.reduce(self._added, given) if need[0] else None]
+
+    def _added(self, a, b):
+        return self.be.weighted_sum((a, b), (1, 1))
 
     def to_onnx(self, graph, xs):
         return [xs[0]] * len(self.spec.top)

@@ -67,7 +67,8 @@ class Gradients:
             xp.add(self._sums[value], nchw(gradient), out=self._sums[value])
         else:
             both = nchw(self._sums[value]), nchw(gradient)
-            self._sums[value] = xp.asarray(self._backend.weighted_sum(both, (1, 1)))
+            total = self._backend.weighted_sum(both, (1, 1))
+            self._sums[value] = total if total.ndim else xp.asarray(total)
             self._ours.add(value)
 
     def put(self, value: Value, gradient: Array) -> None:

@@ -5,7 +5,8 @@ Recorded is the longest stretch of calls whose layers do nothing but launch (Lay
 and a layer that waits for the host behind it run as ever.  The first passes of a set of sizes are ordinary ones,
 which build and compile what they need; the next is recorded, and from then on forward copies the stretch's inputs to
 where the recording reads them, launches it, copies out what is still needed, and leaves every layer as it was after the
-recorded pass.  Backward is a second recording, which reads what the first one has saved: it follows a launch of it.
+recorded pass.  Backward is a second recording, which reads what the first one has saved: it follows a launch of it, at
+most once, and may write over what it has read.  So nets that keep all are not recorded where they go backward.
 
 A recording knows addresses.  Where an array of weights or gradients is another one, all recordings are dropped; what
 is written into them counts as ever.  A layer that cannot be recorded after all is left out from then on, and named in
@@ -34,6 +35,7 @@ class Recordings:
         self.executor, self.backend = executor, executor.backend
         can = self.backend.capabilities
         self.on = can.records and (can.host_memory or not executor.choices.keeps_all)
+        self._training = can.records_training and not executor.choices.keeps_all  # else backward may run twice
         self.refused: dict[Step, str] = {}
         self.sizes = RecordedSizes(self.backend)
         self._arrays: list[Array] = []  # of weights and gradients, as recorded
@@ -83,7 +85,7 @@ class Recordings:
         if program is not self._program:
             self._program, self._stretch = (
                 program,
-                longest_stretch(program.calls, self.refused, self.backend.capabilities.records_training),
+                longest_stretch(program.calls, self.refused, self._training),
             )
         return self._stretch
 
@@ -102,10 +104,9 @@ class Recordings:
                 entries, sizes = self._entries(stretch)
                 recording = self._record_forward(sizes, stretch, entries)
         self._last = self.executor.passes, sizes, recording
-        if recording is None:
+        if recording is None or not self._launch_forward(recording.forward, stretch, entries):
+            entries.clear()  # they end with their last reader
             self.executor.forward(stretch.calls)
-        else:
-            self._launch_forward(recording.forward, stretch, entries)
         return stretch
 
     def _entries(self, stretch: Stretch) -> tuple[dict[Value, Array], tuple]:
@@ -147,9 +148,13 @@ class Recordings:
         recorded = self._record(stretch, entries, work)
         return None if recorded is None else self.sizes.put(sizes, RecordedPasses(recorded))
 
-    def _launch_forward(self, done: Pass, stretch: Stretch, entries: dict[Value, Array]) -> None:
+    def _launch_forward(self, done: Pass, stretch: Stretch, entries: dict[Value, Array]) -> bool:
+        """Whether this has run the stretch as an ordinary pass would; if not, it has left nothing that counts."""
         executor = self.executor
         done.launch(entries)
+        if done.ready and not done.launched.holds():
+            self.give_way()
+            return False
         for call in stretch.calls:
             for value in call.frees:
                 executor.made.pop(value, None)
@@ -164,6 +169,7 @@ class Recordings:
         for value in done.made:
             if value in executor.on_made:
                 executor.on_made[value](value)
+        return True
 
     def _copied(self, array: Array) -> Array:
         """An array that the next launch does not write to."""
@@ -245,6 +251,8 @@ class Recordings:
 
         def run() -> None:
             nonlocal given, state
+            given, state = {}, before
+            before.put_back(executor)  # it may have run already
             given = work(copies, note)
             state = State(executor, layers)
 

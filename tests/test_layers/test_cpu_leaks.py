@@ -111,6 +111,7 @@ def call_every_primitive(be):
     prob = be.softmax_forward(x, 1)
     be.softmax_loss_backward(prob, np.zeros((2, 30, 20)), 1, None, 1.0)
     be.interleave(planes, 2)
+    be.part(planes, 1, 0, 2)
     be.permute(planes, (0, 2, 3, 1))
     program = UpdateProgram(("w",), ("rate",), (UpdateStep("w", "*", "w", "rate"),))
     be.update(program, [UpdateTensor((random(40),), (0.5,))])

@@ -188,18 +188,6 @@ def test_a_forked_process_goes_on():
     agree(nets, image(8))
 
 
-def test_layers_that_save_for_a_backward_pass_are_not_recorded():
-    nets = pair(DEEP, keep="needed")
-    trained = Net(
-        blob(shape=(1, 3, 12, 10)) + DEEP + layer("Reduction", "loss", "ip", more="loss_weight: 1"), "TRAIN", seed=3
-    )
-    for seed in range(4):
-        agree(nets, image(seed))
-        trained.forward(image(seed))
-        trained.backward()
-    assert len(trained.recordings) == 0
-
-
 def test_arrays_of_a_recording_refuse_numpy():
     be = make_backend("cpu", threads=2)
 

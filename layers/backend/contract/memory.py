@@ -118,6 +118,10 @@ class Recorded(Protocol):
     def nbytes(self) -> int:
         """Bytes of memory that it, and what was recorded after it, have taken."""
 
+    def holds(self) -> bool:
+        """Whether the function would have launched the same for the numbers of the last launch, as far as what was made
+        for a backward pass tells."""
+
     def launch(self) -> None:
         """Do it all once more, after what has been launched before: read the same arrays, write the same arrays, and
         draw the random numbers that come next."""
@@ -135,8 +139,8 @@ class Recording(Protocol):
         """What run() launches, which is not done yet; None on a device that cannot record.
 
         Arrays made meanwhile get their values when it is launched, and keep their addresses.  after: another recording
-        that is always launched before this one; what was made in that one may be read in this one.  give_way: a method
-        to be called where memory runs short, which forgets the recording.
+        that is always launched before this one; what was made in that one may be read in this one, which may write
+        over it then.  give_way: a method to be called where memory runs short, which forgets the recording.
         NotRecordable, or what else run() raises: then nothing has been launched, and no random number drawn.
         """
 

@@ -35,7 +35,9 @@ class CpuBackend:
     def __init__(self, exact: bool = False, threads: int | None = None, record: bool = True):
         self.dtype = np.dtype(np.float32)
         self.exact = exact
-        self.capabilities = Capabilities(writes_into_out=True, composes=not exact, records=record)
+        self.capabilities = Capabilities(
+            writes_into_out=True, composes=not exact, records=record, records_training=record
+        )
         self.pool = shared_pool(threads)
         self.threads = self.pool.threads
         self.memory = _memory

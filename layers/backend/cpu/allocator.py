@@ -11,7 +11,9 @@ CCXs or NUMA nodes), writing where another core has been takes longer than most 
 
 from __future__ import annotations
 
+import ctypes
 import math
+import mmap
 import os
 import threading
 import weakref
@@ -21,6 +23,8 @@ import numpy as np
 SMALL = 1 << 14  # bytes: below this NumPy's own allocator does as well
 ALIGN = 4096
 ARENA = 1 << 26
+
+_madvise = ctypes.CDLL(None).madvise if hasattr(mmap, "MADV_DONTNEED") and hasattr(os, "sched_setaffinity") else None
 
 
 class _Current(threading.local):
@@ -169,6 +173,14 @@ class MemoryPool:
             self._merge_spare()
             self._arenas = [arena for arena in self._arenas if not arena.empty]
 
+    def trim(self) -> None:
+        """Give all that nothing uses back to the system, where it takes parts of arenas."""
+        with self._lock:
+            self.clear()
+            for arena in self._arenas if _madvise else ():
+                for start, end in arena.free:
+                    _madvise(ctypes.c_void_p(arena.address + start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
+
 
 _pools: weakref.WeakSet[MemoryPool] = weakref.WeakSet()
 
@@ -187,8 +199,21 @@ class _Lease(np.ndarray):
     NumPy looks through bases of an array's own type only."""
 
     block = None  # (pool, arena, start, end); None: not lent
+    maker = 0  # which recording it was lent to
+
+    def give_back(self):
+        """Let the block be cut again, also where arrays are still on it."""
+        block, self.block = self.block, None
+        if block is not None:
+            pool, arena, start, end = block
+            pool._give_back(arena, start, end)
 
     def __del__(self):
-        if self.block is not None:
-            pool, arena, start, end = self.block
-            pool._give_back(arena, start, end)
+        self.give_back()
+
+
+def lease_of(x: np.ndarray) -> _Lease | None:
+    """The memory of the block that an array lies in, if one is lent for it."""
+    while x is not None and type(x) is not _Lease:
+        x = getattr(x, "base", None)
+    return x if x is not None and x.block is not None else None

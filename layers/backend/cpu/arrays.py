@@ -59,6 +59,29 @@ def _copy_into_columns(state, x, y, columns):
         copy(x, row * columns.width + first, y, start, min(PIECE, columns.width - first))
 
 
+@takes(lambda x, axis, start, stop: floats(x) and x.size > 0)
+def part(be, x, axis, start, stop):
+    view = x[(slice(None),) * axis + (slice(start, stop),)]
+    if view.flags.c_contiguous:
+        return view
+    y = be.empty(view.shape)
+    inner = math.prod(x.shape[axis + 1 :])
+    columns = _Columns(math.prod(x.shape[:axis]), view.shape[axis] * inner, start * inner, x.shape[axis] * inner)
+    be.pool.run(_copy_columns, 1, x.reshape(-1), y.reshape(-1), columns)
+    return y
+
+
+@kernel
+def _copy_columns(state, x, y, columns):
+    """y (rows, width) = the columns of x."""
+    me = enter(state)
+    pieces = (columns.width + PIECE - 1) // PIECE
+    for job in work(state, me, 0, columns.rows * pieces):
+        row, first = job // pieces, job % pieces * PIECE
+        start = row * columns.row_stride + columns.start + first
+        copy(x, start, y, row * columns.width + first, min(PIECE, columns.width - first))
+
+
 @takes(lambda x, rows: floats(x) and x.size > 0)
 def interleave(be, x, rows):
     y = be.empty(x.shape)

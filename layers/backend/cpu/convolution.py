@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 
 from demitasse.layers.backend.contract.memory import NotRecordable
 from demitasse.layers.backend.cpu.accepts import floats
-from demitasse.layers.backend.cpu.allocator import current, unrecorded
+from demitasse.layers.backend.cpu.allocator import current
 from demitasse.layers.backend.cpu.axes import by_channel
 from demitasse.layers.backend.cpu.conv import polyphase, repeated_rows
 from demitasse.layers.backend.cpu.conv.algorithm import TILES, ConvPlan, conv_plan, group_shape, tile_size
@@ -85,7 +86,7 @@ def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=Fal
             for part_dy, part_w, part_outputs, part_dx in _groups(geom, dy, w, outputs, dx):
                 run_winograd_forward(be, launch, part_dy, part_w, part_outputs, part_dx)
             return dx
-    if m and relu is None and scale is None and (b is None or (current.recorder is None and not b.any())):
+    if m and relu is None and scale is None and (b is None or _all_zero(b)):
         piece = group_shape(dx.shape, k, geom, dy.shape[2:])
         for part_dy, part_w, _, part_dx in _groups(geom, dy, w, None, dx):
             winograd_backward_data(be, piece, TILES[r][-1], part_dy, part_w, part_dx)
@@ -96,6 +97,14 @@ def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=Fal
     return dx
 
 
+def _all_zero(b):
+    """Whether a bias is all zero, as before a training."""
+    if current.recorder is None:
+        return not b.any()
+    current.recorder.ask(_all_zero, b)
+    return False
+
+
 @takes(lambda x, dy, geom, dw: x.ndim == 4 and floats(x, dy, dw) and dy.size > 0)
 def conv_backward_weights(be, x, dy, geom, dw):
     k, plan = dy.shape[1], _plan(be, x.shape, dy.shape[1], geom)
@@ -104,11 +113,17 @@ def conv_backward_weights(be, x, dy, geom, dw):
         x, dy = repeated_rows.small_image(be, x, *repeated), repeated_rows.small_gradients(be, dy, *repeated)
         geom = geom._replace(pad=(repeated[0].pad, repeated[1].pad))
         plan = _plan(be, x.shape, k, geom)
+    _backward_weights(be, plan, x, dy, geom, dw)
+
+
+def _backward_weights(be, plan, x, dy, geom, dw):
+    """dw += the gradient of the weights of a convolution by its plan."""
+    k = dy.shape[1]
     if plan.polyphase:
         x = polyphase.space_to_depth(be, x, geom, plan.out)
-        gradient = np.zeros((k, x.shape[1] // geom.group, *plan.polyphase.kernel), np.float32)
-        conv_backward_weights(be, x, dy, plan.polyphase, gradient)
-        polyphase.add_depth_to_kernels(gradient, dw, geom.stride[0])
+        deep = be.zeros((k, x.shape[1] // geom.group, *plan.polyphase.kernel))
+        _backward_weights(be, _plan(be, x.shape, k, plan.polyphase), x, dy, plan.polyphase, deep)
+        be.pool.run(_add_depth, 1, deep.reshape(-1), deep.shape[2], dw.reshape(-1), dw.shape[2], geom.stride[0])
     elif plan.tile:
         piece = group_shape(x.shape, k, geom, plan.out)
         for part_x, part_dw, _, part_dy in _groups(geom, x, dw, None, dy):
@@ -121,6 +136,21 @@ def conv_backward_weights(be, x, dy, geom, dw):
             dot_backward_weights(be, shape, x, dy, dw)
         else:
             direct_backward_weights(be, shape, x, dy, dw)
+
+
+@kernel
+def _add_depth(state, deep, r, dw, side, s):
+    """dw (planes, side, side) += deep (planes, s, s, r, r), see polyphase."""
+    me = enter(state)
+    for plane in work(state, me, 0, dw.size // (side * side)):
+        at = plane * s * s * r * r
+        for a in range(s):
+            for b in range(s):
+                for i in range(a, a + r * s, s):
+                    for j in range(b, b + r * s, s):
+                        if i < side and j < side:
+                            dw[(plane * side + i) * side + j] += deep[at]
+                        at += 1
 
 
 def is_diagonal(be, w):
@@ -139,8 +169,7 @@ def _repeated(be, x, geom):
     """The rows and columns that repeat, see repeated_rows; NotRecordable where there are some."""
     if current.recorder is None:
         return repeated_rows.find(be, x, geom.pad, geom.kernel[0])
-    if unrecorded(repeated_rows.find, be, x.view(np.ndarray), geom.pad, geom.kernel[0]):
-        raise NotRecordable("the numbers tell which rows are computed")
+    current.recorder.ask(functools.partial(repeated_rows.find, be), x, geom.pad, geom.kernel[0])
     return None
 
 

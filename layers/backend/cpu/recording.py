@@ -5,18 +5,25 @@ same arguments again, packed once: it reads and writes memory of its own, where 
 arrays that were there before, such as weights.  So nothing but kernels may take part.  Arrays made meanwhile, and those
 that come in, refuse NumPy's arithmetic, and what is recorded runs twice: an array that a kernel takes and that is
 neither made meanwhile nor the same one both times was computed by NumPy, from weights as they were then.
+
+What follows another recording, a backward pass, runs no kernel while it is recorded, since that would add to gradients
+once more.  Its memory is that of the forward pass: where it has read what that has left there for the last time, which
+shows when it runs first, it puts arrays of its own.  Where numbers decide what is launched (of rows that repeat, fewer
+are computed), recorded is what is done as a rule, and `holds` asks again after each launch.
 """
 
 from __future__ import annotations
 
 import ctypes
 import itertools
+import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from demitasse.layers.backend.contract.memory import NotRecordable
-from demitasse.layers.backend.cpu.allocator import MemoryPool, address_of, current
+from demitasse.layers.backend.cpu.allocator import MemoryPool, address_of, current, lease_of, unrecorded
 from demitasse.layers.backend.cpu.gemm_microkernel import fill
 from demitasse.layers.backend.cpu.jit import kernel
 from demitasse.layers.backend.cpu.threads.fork_join import call_all, enter
@@ -119,17 +126,28 @@ class Recorder:
 
     no_numpy = _NoNumpy()
 
-    def __init__(self, be, before: Recorder | None = None):
-        self.pool, self.before = be.pool, before
-        self.memory = before.memory if before else MemoryPool(waits=False)
+    def __init__(self, be, after: KernelCalls | None = None, before: Recorder | None = None):
+        """after: the recording that this one follows; before: the recorder that has taken in the same already."""
+        self.pool, self.before, self.number = be.pool, before, after.number + 1 if after else 0
+        self.memory = before.memory if before else after.memory if after else MemoryPool(waits=False)
         self.launches: list[_Launch] = []
-        self.scratch = None  # as large as the last launch that needs more than those before it
+        self.scratch = after.scratch if after else None  # as large as the last launch that needs more than others
+        self.runs = after is None  # whether kernels run meanwhile: not what adds to gradients, which are there already
+        self.last_uses: dict[int, int] = {}  # of the memory of what is recorded before: by which launch it is read last
+        self.answers: list[tuple[Callable, weakref.ref, tuple]] = []  # of questions about numbers: (ask, array, args)
 
     def empty(self, shape, dtype) -> np.ndarray:
         """An array of that shape; MemoryError where that is too much to be worth it."""
         array = self.memory.cut(shape, dtype, 0)
         self.limit(self.memory.used)
+        lease_of(array).maker = self.number
         return array.view(MadeArray)
+
+    def ask(self, question, x: np.ndarray, *args) -> None:
+        """NotRecordable where question(x, *args), asked of the numbers of x as they are, has an answer."""
+        if unrecorded(question, x.view(np.ndarray), *args):
+            raise NotRecordable("the numbers tell how they are computed with")
+        self.answers.append((question, weakref.ref(x), args))
 
     @staticmethod
     def limit(size):
@@ -142,11 +160,20 @@ class Recorder:
         if scratch and (self.scratch is None or self.scratch.shape[1] < scratch):
             self.limit(4 * scratch * self.pool.threads)
             self.scratch = self.pool.scratch(scratch)
+        earlier = [one for one in _leases(args) if one.block[0] is self.memory and one.maker < self.number]
         args = tuple(map(self._kept, args))
         self.launches.append(_Launch(function, supersteps, args, scratch, alone))
+        for lease in earlier:
+            self._note_use(lease)
         if self.before and not self._agrees(len(self.launches) - 1):
             raise NotRecordable("NumPy computes what a kernel takes")
         return (self.scratch, *args) if scratch else args
+
+    def _note_use(self, lease) -> None:
+        """Memory of what is recorded before is used: where for the last time, it is free from here on."""
+        number = self.last_uses[id(lease)] = len(self.launches)
+        if self.before and self.before.last_uses.get(id(lease)) == number:
+            lease.give_back()
 
     def _kept(self, arg):
         """An argument to keep: of an array of this recording only where it lies, so that its memory is free again."""
@@ -173,6 +200,15 @@ class Recorder:
         return a is b or a == b
 
 
+def _leases(args):
+    """The leases of all arrays among arguments."""
+    for arg in args:
+        if isinstance(arg, tuple):
+            yield from _leases(arg)
+        elif isinstance(arg, np.ndarray) and (lease := lease_of(arg)) is not None:
+            yield lease
+
+
 class _Place:
     """Where an array lies, and nothing that would keep its memory."""
 
@@ -184,10 +220,12 @@ class KernelCalls:
     """contract.Recorded: the calls of what a recorder has taken in."""
 
     stale = False
+    followed = False  # whether another recording may write to the memory of this one
 
     def __init__(self, recorder: Recorder):
         self.memory, self._pool, self._launches = recorder.memory, recorder.pool, recorder.launches
-        self._scratch = recorder.scratch
+        self.number = recorder.number
+        self.scratch, self._answers = recorder.scratch, recorder.answers
         states = [self._pool.new_state(launch.supersteps) for launch in self._launches]
         *starts, _ = itertools.accumulate(map(len, states), initial=0)
         self._fresh = np.concatenate(states)
@@ -207,6 +245,11 @@ class KernelCalls:
         """Bytes of the arrays that were alive at once."""
         return self.memory.peak
 
+    def holds(self) -> bool:
+        """Whether questions about the numbers of now have no answer either, of arrays that are still there."""
+        there = ((question, x(), args) for question, x, args in self._answers)
+        return not any(x is not None and question(x.view(np.ndarray), *args) for question, x, args in there)
+
     def launch(self) -> None:
         """Call all of it once more."""
         self._states[:] = self._fresh
@@ -219,10 +262,16 @@ def has_room_to_record(be):
 
 
 def record(be, run, after=None, give_way=None):
-    be.memory.clear()  # an ordinary pass of these sizes will hardly come again
-    drawn = be.random_state()
+    if after is not None and after.followed:
+        raise NotRecordable("what this follows has given its memory away")
+    be.memory.trim()  # an ordinary pass of these sizes will hardly come again
+    drawn, peak = be.random_state(), after.nbytes() if after else 0
     try:
-        last = _taken_in(Recorder(be, _taken_in(Recorder(be), run)), run)
+        first = _taken_in(Recorder(be, after), run)
+        first.memory.peak = peak  # the second time memory is used more than once
+        if after is not None:
+            after.followed = True
+        last = _taken_in(Recorder(be, after, first), run)
     finally:
         be.set_random_state(drawn)
     last.before = None

@@ -131,6 +131,8 @@ class Pool:
             state[MAILBOX] = self.wake()
         if current.recorder is not None:
             args = current.recorder.take(function, supersteps, args, scratch, alone)
+            if not current.recorder.runs:
+                return
         elif scratch:
             args = self._scratch(scratch), *args
         function(address, *args)
