@@ -123,7 +123,7 @@ def _backward_weights(be, plan, x, dy, geom, dw):
         x = polyphase.space_to_depth(be, x, geom, plan.out)
         deep = be.zeros((k, x.shape[1] // geom.group, *plan.polyphase.kernel))
         _backward_weights(be, _plan(be, x.shape, k, plan.polyphase), x, dy, plan.polyphase, deep)
-        be.pool.run(_add_depth, 1, deep.reshape(-1), deep.shape[2], dw.reshape(-1), dw.shape[2], geom.stride[0])
+        polyphase.add_depth_to_kernels(be, deep, dw, geom.stride[0])
     elif plan.tile:
         piece = group_shape(x.shape, k, geom, plan.out)
         for part_x, part_dw, _, part_dy in _groups(geom, x, dw, None, dy):
@@ -136,21 +136,6 @@ def _backward_weights(be, plan, x, dy, geom, dw):
             dot_backward_weights(be, shape, x, dy, dw)
         else:
             direct_backward_weights(be, shape, x, dy, dw)
-
-
-@kernel
-def _add_depth(state, deep, r, dw, side, s):
-    """dw (planes, side, side) += deep (planes, s, s, r, r), see polyphase."""
-    me = enter(state)
-    for plane in work(state, me, 0, dw.size // (side * side)):
-        at = plane * s * s * r * r
-        for a in range(s):
-            for b in range(s):
-                for i in range(a, a + r * s, s):
-                    for j in range(b, b + r * s, s):
-                        if i < side and j < side:
-                            dw[(plane * side + i) * side + j] += deep[at]
-                        at += 1
 
 
 def is_diagonal(be, w):

@@ -70,16 +70,21 @@ def _kernels_to_depth(state, w, side, s, deep, r):
                         at += 1
 
 
-def add_depth_to_kernels(deep: np.ndarray, w: np.ndarray, s: int) -> None:
+def add_depth_to_kernels(be, deep: np.ndarray, w: np.ndarray, s: int) -> None:
     """The inverse of kernels_to_depth: adds `deep` (K, C * s * s, r, r) to w (K, C, k, k)."""
-    n, c, side, _ = w.shape
-    r = deep.shape[2]
-    whole = np.empty((n, c, r * s, r * s), np.float32)
-    _components(whole, s, r)[...] = deep.reshape(n, c, s, s, r, r)
-    w += whole[..., :side, :side]
+    be.pool.run(_add_depth_to_kernels, 1, deep.reshape(-1), deep.shape[2], w.reshape(-1), w.shape[2], s)
 
 
-def _components(whole, s, r):
-    """A view (K, C, s, s, r, r) of (K, C, r * s, r * s)."""
-    n, c = whole.shape[:2]
-    return whole.reshape(n, c, r, s, r, s).transpose(0, 1, 3, 5, 2, 4)
+@kernel
+def _add_depth_to_kernels(state, deep, r, w, side, s):
+    """w (planes, side, side) += deep (planes, s, s, r, r)."""
+    me = enter(state)
+    for plane in work(state, me, 0, w.size // (side * side)):
+        at = plane * s * s * r * r
+        for a in range(s):
+            for b in range(s):
+                for i in range(a, a + r * s, s):
+                    for j in range(b, b + r * s, s):
+                        if i < side and j < side:
+                            w[(plane * side + i) * side + j] += deep[at]
+                        at += 1
