@@ -243,7 +243,8 @@ class Recordings:
         executor, layers = self.executor, [step.layer for step in stretch.steps]
         copies: dict[Value, Array] = {}
         before, watching = State(executor, layers), executor.on_made
-        step, given, state = stretch.steps[0], {}, before
+        given: dict[Value, Array] = {}
+        step, state = stretch.steps[0], before
 
         def note(newest: Step) -> None:
             nonlocal step
