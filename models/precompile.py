@@ -19,6 +19,7 @@ import numpy as np
 
 from demitasse.layers.backend.cpu import CpuBackend, code_cache
 from demitasse.layers.backend.cpu.processor import LEVELS, chosen
+from demitasse.layers.backend.cpu.recording import set_all
 from demitasse.netdef.net import Net
 from demitasse.netdef.spec import L, NetSpec, P
 from demitasse.proto.messages import NetParameter, SolverParameter
@@ -96,6 +97,7 @@ def classifier() -> NetParameter:
     n.some = L.Pooling(n.sum, kernel_size=3, stride=2, pool=P.Pooling.AVE)
     n.all = L.Pooling(n.sum, pool=P.Pooling.AVE, global_pooling=True)
     n.shuffled = L.ShuffleChannel(n.sum, group=4)
+    n.turned = L.Permute(n.sum, order=[0, 2, 3, 1])
     n.five = L.Convolution(n.conv, num_output=32, kernel_size=5, pad=2)
     n.score = L.InnerProduct(L.Dropout(n.whole), num_output=10)
     n.prob = L.Softmax(n.score)
@@ -117,7 +119,9 @@ def run(message: NetParameter) -> None:
     net = Net(message, "TRAIN", backend=backend)
     with backend.frozen_weights():  # as the solver does
         net.forward()
+        net.clear_grads()
         net.backward()
+    backend.pool.run(set_all, 1, np.zeros(1, np.float32), 0.0, alone=True)  # in what is recorded
     Updater(SolverParameter(momentum=0.9, weight_decay=5e-4), net.learnable, backend).apply(1e-3, 1)
     net.close()
     backend.products()  # for `solver time`

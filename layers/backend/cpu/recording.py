@@ -67,7 +67,7 @@ class MadeArray(np.ndarray):
         if current.recorder is None:
             super().__setitem__(key, value)
         elif key is Ellipsis and isinstance(value, int | float):
-            current.recorder.pool.run(_fill, 1, self.reshape(-1), float(value), alone=True)
+            current.recorder.pool.run(set_all, 1, self.reshape(-1), float(value), alone=True)
         else:
             _refuse(self)
 
@@ -105,7 +105,7 @@ for _name in (
 
 
 @kernel
-def _fill(state, x, value):
+def set_all(state, x, value):
     """x = value"""
     if enter(state) == 0:
         fill(x, 0, x.size, np.float32(value))
