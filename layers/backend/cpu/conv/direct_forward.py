@@ -40,7 +40,7 @@ from demitasse.layers.backend.cpu.threads.work_stealing import band_count, parti
 LINE, BLOCK = (0,) * STRIP, (0,) * TILE_LANES
 PANEL_FLOATS, MAX_PANEL_STRIPS = 1 << 12, 8
 FRAME_FLOATS = 1 << 19
-MAX_JOB_ROWS, JOB_WEIGHTS = 256, 1 << 18
+MAX_JOB_ROWS, JOB_WEIGHTS = 256, 1 << 18  # with long sums, packed again and again, twice as many rows
 
 
 class ForwardPlan(NamedTuple):
@@ -279,7 +279,8 @@ def _job_size(k_group, depth, columns, images, panel, threads):
     """(outputs, pixels) of a job: as many outputs as possible, for each job packs its panel; but all threads get some.
     Columns are cut where panels end, so that the bits do not depend on it."""
     panels = images * -(-columns // panel)
-    rows = min(k_group, MAX_JOB_ROWS, max(16, JOB_WEIGHTS // min(depth, DEPTH) // 16 * 16))
+    most = MAX_JOB_ROWS * (2 if depth > 2 * DEPTH else 1)
+    rows = min(k_group, most, max(16, JOB_WEIGHTS // min(depth, DEPTH) // 16 * 16))
     while rows > 64 and panels * -(-k_group // rows) < 4 * threads:
         rows //= 2
     parts = -(-k_group // rows)
