@@ -18,12 +18,14 @@ PIECE = 1 << 14  # elements of a row per job
 
 
 class _Columns(NamedTuple):
-    """Columns start ... start + width - 1 of a matrix (rows, row_stride)."""
+    """Rows of `width` elements, of x from x_start on, of y from y_start on, so far apart in each."""
 
     rows: int
     width: int
-    start: int
-    row_stride: int
+    x_start: int
+    x_stride: int
+    y_start: int
+    y_stride: int
 
 
 def empty(be, shape, dtype=None):
@@ -44,19 +46,9 @@ def concatenate(be, xs, axis, out=None):
     row_stride, starts = sum(widths), itertools.accumulate(widths, initial=0)
     for x, start, width in zip(xs, starts, widths, strict=False):
         if out is None or rows > 1 or not _lies_in(x, y, start):
-            be.pool.run(_copy_into_columns, 1, x.reshape(-1), y.reshape(-1), _Columns(rows, width, start, row_stride))
+            columns = _Columns(rows, width, 0, width, start, row_stride)
+            be.pool.run(_copy_columns, 1, x.reshape(-1), y.reshape(-1), columns)
     return y
-
-
-@kernel
-def _copy_into_columns(state, x, y, columns):
-    """The columns of y = x (rows, width)."""
-    me = enter(state)
-    pieces = (columns.width + PIECE - 1) // PIECE
-    for job in work(state, me, 0, columns.rows * pieces):
-        row, first = job // pieces, job % pieces * PIECE
-        start = row * columns.row_stride + columns.start + first
-        copy(x, row * columns.width + first, y, start, min(PIECE, columns.width - first))
 
 
 @takes(lambda x, axis, start, stop: floats(x) and x.size > 0)
@@ -66,20 +58,21 @@ def part(be, x, axis, start, stop):
         return view
     y = be.empty(view.shape)
     inner = math.prod(x.shape[axis + 1 :])
-    columns = _Columns(math.prod(x.shape[:axis]), view.shape[axis] * inner, start * inner, x.shape[axis] * inner)
+    width = view.shape[axis] * inner
+    columns = _Columns(math.prod(x.shape[:axis]), width, start * inner, x.shape[axis] * inner, 0, width)
     be.pool.run(_copy_columns, 1, x.reshape(-1), y.reshape(-1), columns)
     return y
 
 
 @kernel
 def _copy_columns(state, x, y, columns):
-    """y (rows, width) = the columns of x."""
+    """Rows of y = rows of x, a piece of one at a time."""
     me = enter(state)
     pieces = (columns.width + PIECE - 1) // PIECE
     for job in work(state, me, 0, columns.rows * pieces):
         row, first = job // pieces, job % pieces * PIECE
-        start = row * columns.row_stride + columns.start + first
-        copy(x, start, y, row * columns.width + first, min(PIECE, columns.width - first))
+        at, to = columns.x_start + row * columns.x_stride, columns.y_start + row * columns.y_stride
+        copy(x, at + first, y, to + first, min(PIECE, columns.width - first))
 
 
 @takes(lambda x, rows: floats(x) and x.size > 0)

@@ -10,9 +10,9 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.conv.direct_forward import direct_forward, run_direct_forward
 from demitasse.layers.backend.cpu.conv.plan import ConvShape
-from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
-from demitasse.layers.backend.cpu.operands import Outputs
-from demitasse.layers.backend.cpu.simd_ops import transpose_tile
+from demitasse.layers.backend.cpu.gemm_microkernel import transpose
+from demitasse.layers.backend.cpu.jit import kernel
+from demitasse.layers.backend.cpu.operands import Matrix, Outputs
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 
@@ -43,21 +43,8 @@ def _transpose(state, w, groups, k, c, out):
     me, squares = enter(state), (c + SQUARE - 1) // SQUARE
     for job in work(state, me, 0, groups * squares):
         start, first = job // squares * k * c, job % squares * SQUARE
-        end = min(first + SQUARE, c)
+        columns = min(SQUARE, c - first)
         for top in range(0, k, SQUARE):
-            for i in range(top, min(top + SQUARE, k), 16):
-                for j in range(first, end, 16):
-                    _transpose_some(
-                        w, start + i * c + j, c, out, start + j * k + i, k, min(16, k - i), min(16, end - j)
-                    )
-
-
-@inner_kernel
-def _transpose_some(a, ia, lda, b, ib, ldb, rows, columns):
-    """b[ib + j * ldb + i] = a[ia + i * lda + j] for i < rows, j < columns, 16 at most."""
-    if rows == 16 and columns == 16:
-        transpose_tile(a, ia, lda, b, ib, ldb)
-        return
-    for j in range(columns):
-        for i in range(rows):
-            b[ib + j * ldb + i] = a[ia + i * lda + j]
+            rows = min(SQUARE, k - top)  # as wide are the lines that are written: nothing follows them
+            right = Matrix(out, start + first * k + top, k)
+            transpose(Matrix(w, start + top * c + first, c), rows, columns, right, rows)
