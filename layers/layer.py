@@ -14,6 +14,7 @@ After setup and infer have passed, forward and backward check nothing.
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -39,9 +40,11 @@ _classes: dict[str, type[Layer]] = {}
 class Param:
     """A learned array: value, gradient, and how strongly the solver's rate and decay act on it.
 
-    `data` and `grad` stay None until the net allocates them, so that a net can be sized and drawn
-    without taking memory.  `filler` is a FillerParameter, or None for zeros.
+    `data` and `grad` stay None until the net allocates them, so that a net can be sized and drawn without taking
+    memory.  `filler` is a FillerParameter, or None for zeros.
     """
+
+    exchanged, _counter = -1, itertools.count()  # of the class: another number after any param got another array
 
     def __init__(self, shape: Shape, filler=None):
         self.shape = tuple(int(n) for n in shape)
@@ -50,6 +53,11 @@ class Param:
         self.grad: Array = None
         self.name = ""  # shared with every other param of the same non-empty name
         self.lr_mult = self.decay_mult = 1.0
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name in ("data", "grad"):
+            Param.exchanged = next(Param._counter)
 
     @property
     def count(self) -> int:

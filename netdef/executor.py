@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from demitasse.layers.layer import Array, Shape
 from demitasse.netdef.blobs import Blobs, Gradients
 from demitasse.netdef.graph import Step, Value
+from demitasse.netdef.inputs import Inputs
 from demitasse.netdef.plan import Plan
 from demitasse.netdef.program import Call, Choices, Program, Slot, compile_program
 from demitasse.netdef.wording import shape_text
@@ -29,7 +30,7 @@ class Executor:
         self._programs: dict[tuple, Program] = {}  # of the present sizes, by the first and the last step and choices
         self._sizes = plan.sizes  # which sizes those are
         self.on_made: dict[Value, Callable[[Value], None]] = {}  # called as soon as the value has been made
-        self._inputs: dict[Value, Array] = {}  # what the user gave, for good
+        self.inputs = Inputs(backend)  # what the user gave, for good
         self.made: dict[Value, Array] = {}  # what the layers have made and somebody still needs
         self.borrowed: dict[Value, Array] = {}  # what the next recorded pass will write to, some of it in `made`
         self.wholes: dict[Step, Array] = {}  # what Concats will return, while its pieces are being made
@@ -50,12 +51,7 @@ class Executor:
 
     def array(self, value: Value) -> Array | None:
         """What the value holds now, in its present shape.  An input that nobody has set holds zeros."""
-        if not value.producer.is_input:
-            return self._as_nchw(value, self.made)
-        array = self._inputs.get(value)
-        if array is None or array.shape != value.shape:
-            array = self._inputs[value] = self.backend.zeros(value.shape)
-        return array
+        return self.inputs.array(value) if value.producer.is_input else self._as_nchw(value, self.made)
 
     def holds(self, value: Value) -> bool:
         """Whether a layer has made the value and it is still there."""
@@ -73,7 +69,10 @@ class Executor:
 
     def put(self, value: Value, array: Array) -> None:
         """Set an input for good, or another value for the layers that still have to run."""
-        (self._inputs if value.producer.is_input else self.made)[value] = array
+        if value.producer.is_input:
+            self.inputs.put(value, array)
+        else:
+            self.made[value] = array
         self._resize(value, array.shape)
 
     def _resize(self, value: Value, shape: Shape) -> None:
@@ -92,9 +91,9 @@ class Executor:
         self.sums.clear()
         self.kept_grads.clear()
         self._calls.clear()
-        self.ready.clear()
-        for step in self.plan.steps:
+        for step in self.ready:
             step.layer.saved = None
+        self.ready.clear()
 
     # -- forward -----------------------------------------------------------------------------------
 

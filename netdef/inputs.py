@@ -6,9 +6,11 @@ import numbers
 import os
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from demitasse.layers.backend.contract import Backend
 from demitasse.layers.layer import Array, Shape
-from demitasse.netdef.graph import label_of
+from demitasse.netdef.graph import Value, label_of
 from demitasse.netdef.wording import count_text
 from demitasse.proto.errors import GraphFault, SchemaFault, Where, did_you_mean, located
 from demitasse.proto.messages import BlobShape, LayerParameter
@@ -62,13 +64,65 @@ def _input_shapes(spec: LayerParameter) -> list[list[int]]:
 
 
 def input_array(backend: Backend, name: str, array: Array) -> Array:
-    """A device array of its own, of the shape of what a user gives for a blob; GraphFault where that is no array of
-    real numbers."""
+    """A device array of the shape of what a user gives for a blob, with which it may share the host's memory;
+    GraphFault where that is no array of real numbers."""
     kind = getattr(getattr(array, "dtype", None), "kind", "f")
     if isinstance(array, str | bytes | os.PathLike) or kind not in "fiub":
         what = f"an array of {array.dtype}" if hasattr(array, "dtype") else "text"
         raise GraphFault(f"'{name}' is given {what}: an array of real numbers is expected")
     there = backend.asarray(array)
-    if not (backend.capabilities.host_memory or isinstance(array, backend.xp.ndarray)):
-        return there  # of a host array a device has a copy
-    return backend.xp.array(there, order="C", copy=True)
+    if not backend.capabilities.host_memory and isinstance(array, backend.xp.ndarray):
+        return there.copy()
+    return there
+
+
+class Inputs:
+    """The arrays that a net's inputs hold."""
+
+    def __init__(self, backend: Backend):
+        self._backend = backend
+        self._arrays: dict[Value, Array] = {}
+        self._lent: set[Value] = set()  # those that lie where a recorded pass reads them, and that nobody else has
+
+    def __iter__(self):
+        """The inputs that hold something."""
+        return iter(self._arrays)
+
+    def array(self, value: Value) -> Array:
+        """What the input holds, in its present shape: zeros where nobody has set it.  Whoever asks may keep it."""
+        array = self._arrays.get(value)
+        if array is None or array.shape != value.shape:
+            array = self._arrays[value] = self._backend.zeros(value.shape)
+        elif value in self._lent:
+            array = self._arrays[value] = array.copy()
+        self._lent.discard(value)
+        return array
+
+    def for_recording(self, value: Value) -> Array:
+        """`array`, of the same shape, for whoever copies it, or finds it where it reads."""
+        return self._arrays[value] if self._is_lent(value) else self.array(value)
+
+    def put(self, value: Value, array: Array) -> None:
+        """Let the input hold that array."""
+        if array is not self._arrays.get(value):
+            self._arrays[value] = array
+            self._lent.discard(value)
+
+    def copied(self, value: Value, array: Array, afresh: bool) -> Array:
+        """A copy of an array, of its shape, for `put`; afresh: if it can be, where a recorded pass reads the input, so
+        that what earlier passes have saved does not count any more."""
+        place = self._arrays[value] if afresh and self._is_lent(value) and array.shape == value.shape else None
+        if not self._backend.capabilities.host_memory:
+            return array  # it shares no memory
+        if array.ndim == 0:
+            return array.copy()
+        copy = self._backend.concatenate([array], 0, out=None if place is None else place.reshape(-1))
+        return copy if place is None or not np.may_share_memory(copy, place) else place
+
+    def lend(self, value: Value, array: Array) -> None:
+        """Let the input lie in `array`, which holds it, until somebody asks for it."""
+        self._arrays[value] = array
+        self._lent.add(value)
+
+    def _is_lent(self, value):
+        return value in self._lent and self._arrays[value].shape == value.shape

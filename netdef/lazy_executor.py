@@ -119,7 +119,7 @@ class LazyExecutor(Executor):
             self._begin_from(value)
             if value not in newest:
                 self.made.pop(value, None)
-        self._absent = newest.difference(self.made, self._inputs)
+        self._absent = newest.difference(self.made, self.inputs)
 
     def _newest(self, last: int) -> frozenset[Value]:
         """What the blobs' names mean behind step `last`."""

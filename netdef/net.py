@@ -179,7 +179,7 @@ class Net(Contents):
         self.plan.resize({value.name: array.shape for value, array in fed.items()}, first, last)
         program = self.executor.begin_forward(first, last)
         for value, array in fed.items():
-            self.executor.put(value, array)
+            self.executor.put(value, self.executor.inputs.copied(value, array, first == 0))
         try:
             if self.before_forward or self.after_forward:
                 self._forward_watched(program, first, last)

@@ -46,7 +46,8 @@ class Pass(NamedTuple):
     def launch(self, inputs: dict[Value, Array]) -> None:
         """Run it for these inputs, and leave the layers as it has left them."""
         for value, array in inputs.items():
-            self.inputs[value][...] = array
+            if array is not self.inputs[value]:
+                self.inputs[value][...] = array
         self.launched.launch()
         for layer, attributes in self.layers:
             vars(layer).update(attributes)
@@ -96,8 +97,9 @@ class State:
             executor.sums.put(value, gradient)
 
     def changes_since(self, before: State) -> list[tuple[Layer, dict[str, Any]]]:
-        """(layer, the attributes that are other objects now) of all layers."""
-        return [
+        """(layer, the attributes that are other objects now) of the layers that have such."""
+        changes = [
             (layer, {name: value for name, value in now.items() if then.get(name, self) is not value})
             for layer, now, then in zip(self.layers, self.attributes, before.attributes, strict=True)
         ]
+        return [(layer, attributes) for layer, attributes in changes if attributes]

@@ -18,7 +18,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 
-from demitasse.layers.layer import Array
+from demitasse.layers.layer import Array, Param
 from demitasse.netdef.executor import Executor
 from demitasse.netdef.graph import Step, Value
 from demitasse.netdef.program import Program
@@ -36,9 +36,11 @@ class Recordings:
         can = self.backend.capabilities
         self.on = can.records and (can.host_memory or not executor.choices.keeps_all)
         self._training = can.records_training and not executor.choices.keeps_all  # else backward may run twice
+        self._lends = can.host_memory and not executor.choices.keeps_all  # inputs, to lie where they are read
         self.refused: dict[Step, str] = {}
         self.sizes = RecordedSizes(self.backend)
         self._arrays: list[Array] = []  # of weights and gradients, as recorded
+        self._looked_at: tuple = (None, None)  # Param.exchanged and the stretch when those were looked at
         self._program: Program | None = None
         self._stretch = Stretch([], [], [], (), [])
         self._last: tuple = (-1, (), None)  # the last forward pass: its number, its sizes, its recording
@@ -112,9 +114,13 @@ class Recordings:
     def _entries(self, stretch: Stretch) -> tuple[dict[Value, Array], tuple]:
         """(the arrays that the stretch reads, their sizes and what is done at these)"""
         to_nchw = self.backend.to_nchw
-        entries = {value: to_nchw(self.executor.require(value)) for value in stretch.entries}
+        entries = {value: to_nchw(self._entry(value)) for value in stretch.entries}
         sizes = tuple((array.shape, array.dtype) for array in entries.values())
         return entries, (sizes, self.executor.choices)
+
+    def _entry(self, value: Value) -> Array:
+        executor = self.executor
+        return executor.inputs.for_recording(value) if _is_input(value) else executor.require(value)
 
     def _left_of(self, stretch: Stretch, program: Program) -> Stretch | None:
         """What can be recorded yet of a stretch of which a layer has been refused, if that is still worth it."""
@@ -124,6 +130,10 @@ class Recordings:
 
     def _look_at_arrays(self, stretch: Stretch) -> bool:
         """Whether the arrays of weights and gradients are those of the recordings; where not, these are dropped."""
+        exchanged, looked_at = self._looked_at
+        if exchanged == Param.exchanged and looked_at is stretch:
+            return True
+        self._looked_at = Param.exchanged, stretch
         arrays = [array for param in stretch.params for array in (param.data, param.grad)]
         if len(arrays) == len(self._arrays) and all(map(operator.is_, arrays, self._arrays)):
             return True
@@ -165,6 +175,9 @@ class Recordings:
                 executor.array(value)  # the layer may make views of it
         else:
             executor.made.update({value: self._copied(array) for value, array in done.made.items()})
+            if self._lends:
+                for value in filter(_is_input, done.inputs):
+                    executor.inputs.lend(value, done.inputs[value])
         executor.ready.update({step: step.sized_for for step in done.ready})
         for value in done.made:
             if value in executor.on_made:
@@ -281,3 +294,7 @@ class Recordings:
         else:
             self.sizes.forget_recordings()
             self._last = -1, (), None
+
+
+def _is_input(value: Value) -> bool:
+    return value.producer.is_input
