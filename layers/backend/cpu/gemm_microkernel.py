@@ -9,7 +9,7 @@ import numpy as np
 from llvmlite import ir
 
 from demitasse.layers.backend.cpu import processor
-from demitasse.layers.backend.cpu.jit import Intrinsic, inner_kernel, inner_kernel_of_sums
+from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils, inner_kernel, inner_kernel_of_sums
 from demitasse.layers.backend.cpu.operands import Matrix, PackedRows, Rows, operand
 from demitasse.layers.backend.cpu.simd import F32, I32, I64, Vec, Writer, void
 from demitasse.layers.backend.cpu.simd_ops import copy, copy_block, transpose_tile
@@ -31,8 +31,8 @@ STRIP = TILE_VECTORS * TILE_LANES  # columns of one pass over B
 NARROW = 4  # columns that are not worth a vector
 CACHE_LINE = 16  # floats that are fetched together
 UNROLL = 16 // TILE_ROWS  # products of a tile between two looks at how many are left
-DEPTH = 512  # rows of B that are worked through at a time
-NEAR_DEPTH = 128  # rows of B that stay in the innermost cache beside as many columns of a block of A
+DEPTH, NEAR_DEPTH = 512, 128  # rows of B at a time; and those that stay in the innermost cache beside a block's columns
+FETCHED = 1 << 15  # floats of B, from where on its next rows are fetched ahead
 FAR, MANY_BLOCKS = 256, 4  # from where on a strip is copied: floats from row to row of B, blocks of A
 NEAR_FLOATS, LINE = DEPTH * STRIP, (0,) * STRIP
 
@@ -183,19 +183,43 @@ def multiply_columns(typing, a, b, c, depth, add):
     return void(a, b, c, depth, add), generate
 
 
+@Intrinsic
+def _fetch_rows(typing, b, rows):
+    """Have so many rows of a strip of b brought into the second cache."""
+
+    def generate(context, builder, signature, args):
+        w = Writer(context, builder, signature, args, TILE_LANES)
+        b, rows = operand(w, 0), w.integer(1)
+        with cgutils.for_range(builder, rows) as loop:
+            line = w.at(b["data"], builder.mul(loop.index, b["ld"]))
+            for end in (*range(CACHE_LINE, STRIP, CACHE_LINE), STRIP):
+                w.fetch(w.at(line, end - 1))
+        return context.get_dummy_value()
+
+    return void(b, rows), generate
+
+
 @inner_kernel
 def multiply(a, b, c, columns, depth, add):
     """c (+)= a b for PackedRows a and Matrices b (depth, columns) and c (16 * a.blocks, columns).
 
     Reads and writes padded_columns(columns) of them.  A register tile takes four of 16 rows, and so goes over all the
-    memory of a block: NEAR_DEPTH rows of a strip are multiplied with all blocks while these and they are near.
+    memory of a block: NEAR_DEPTH rows of a strip are multiplied with all blocks while these and they are near.  The
+    next ones, lines from many rows, are fetched meanwhile: no processor foresees those.
     """
+    fetches = depth * b.ld >= FETCHED
     for j in range(0, columns, STRIP):
         for p in range(0, depth, NEAR_DEPTH):
             n, right = min(NEAR_DEPTH, depth - p), Matrix(b.data, b.start + p * b.ld + j, b.ld)
+            next_p = p + n if p + n < depth else 0
+            next_j = j if next_p > 0 else j + STRIP
+            ahead = min(NEAR_DEPTH, depth - next_p) if fetches and next_j < columns else 0
             for block in range(a.blocks):
                 left = PackedRows(a.data, a.start + block * a.block_stride + p * 16, 0, 1)
                 out = Matrix(c.data, c.start + block * 16 * c.ld + j, c.ld)
+                first, end = ahead * block // a.blocks, ahead * (block + 1) // a.blocks
+                _fetch_rows(Matrix(b.data, b.start + (next_p + first) * b.ld + next_j, b.ld), end - first)
+                _fetch_rows(out, 16 if fetches and add and p == 0 else 0)
                 _multiply_block(left, right, out, columns - j, n, add or p > 0)
 
 

@@ -37,6 +37,8 @@ BAND_FLOATS, BAND_TILES = 8 << 20, 512  # of V at most, where U is large; more t
 SMALL_BAND_FLOATS = 3 << 18  # of V, where U is small
 SMALL_U = 2 << 20  # floats of U that the threads may share while each has pixels of its own
 JOB_FLOATS = 1 << 18  # of M
+NEAR_COLUMNS, NEAR_U = 192, 1 << 19  # up to so many tiles, kernels are transformed and multiplied a part at a time
+NEAR_INPUTS, NEAR_JOB_BLOCKS = 64, 4  # of a part, where U of a job were larger: M is gone through for each
 MIN_JOB_BLOCKS, MAX_JOB_BLOCKS = 2, 8  # of a job, which reads all V once
 LARGE_V = 3 << 19  # floats: to read them for each two blocks would take longer than to multiply
 
@@ -64,6 +66,7 @@ class ForwardPlan(NamedTuple):
     v_ld: int
     q_ld: int  # of M
     shared_u: bool
+    near_inputs: int  # whose kernels are transformed before they are multiplied: else U of a job would leave the cache
 
 
 class _Layout(NamedTuple):
@@ -133,12 +136,12 @@ def _forward(state, scratch, x, w, outputs, y, plan, u, v):
             if row0 >= row1:  # this part of the band has a row less
                 continue
             piece = _Job(band, begin, row0, row1, first, last)
-            if not plan.shared_u:
-                for block in range(first, last):
-                    spectrum = Matrix(my_u, (block - first) * c_in * 16, layout.u_plane)
-                    transform_kernels(kernels, block * 16, shape.k_out, c_in, spectrum, lines, tile)
             part_v = scratch[part][layout.v_start :] if plan.parts > 1 else v
-            _multiply_job(my_u, part_v, q, plan, piece)
+            for c in range(0, c_in, plan.near_inputs):
+                near = min(plan.near_inputs, c_in - c)
+                if not plan.shared_u:
+                    _transform_job_kernels(kernels, c, near, my_u, plan, piece, lines)
+                _multiply_job(my_u, part_v, q, plan, piece, c, near)
             _transform_job_outputs(q, outputs, y, plan, piece, lines)
 
 
@@ -147,7 +150,7 @@ def _layout(plan):
     """The _Layout of a plan."""
     shape, tile = plan.shape, Tile(plan.m, plan.r)
     freqs, blocks = side_of(tile) * side_of(tile), (shape.k_out + 15) // 16
-    u_plane = (blocks if plan.shared_u else plan.job_blocks) * shape.c_in * 16 + SKEW
+    u_plane = (blocks if plan.shared_u else plan.job_blocks) * plan.near_inputs * 16 + SKEW
     v_plane, q_plane = shape.c_in * plan.v_ld + SKEW, plan.job_blocks * 16 * plan.q_ld + SKEW
     u_start = LINES + freqs * q_plane
     v_start = u_start if plan.shared_u else u_start + freqs * u_plane
@@ -167,15 +170,26 @@ def _transform_channel(x, c, first, end, plan, v, lines):
 
 
 @inner_kernel
-def _multiply_job(u, v, q, plan, job):
-    """q = M of a job: a product per frequency."""
-    c_in, layout, side = plan.shape.c_in, _layout(plan), side_of(Tile(plan.m, plan.r))
-    start = job.first * c_in * 16 if plan.shared_u else 0
+def _transform_job_kernels(kernels, c, inputs, u, plan, job, lines):
+    """U of a job's kernels of some inputs from c on."""
+    shape, u_plane = plan.shape, _layout(plan).u_plane
+    start = kernels.start + c * kernels.in_step
+    seen = Kernels(kernels.data, start, kernels.out_step, kernels.in_step, kernels.rotated)
+    for block in range(job.first, job.last):
+        spectrum = Matrix(u, (block - job.first) * inputs * 16, u_plane)
+        transform_kernels(seen, block * 16, shape.k_out, inputs, spectrum, lines, Tile(plan.m, plan.r))
+
+
+@inner_kernel
+def _multiply_job(u, v, q, plan, job, c, inputs):
+    """q (+)= M of a job, of some inputs from c on: a product per frequency."""
+    layout, side = _layout(plan), side_of(Tile(plan.m, plan.r))
+    start = job.first * inputs * 16 if plan.shared_u else 0
     for f in range(side * side):
-        left = PackedRows(u, f * layout.u_plane + start, c_in * 16, job.last - job.first)
-        right = Matrix(v, f * layout.v_plane + (job.row0 - job.begin) * layout.tiles_x, plan.v_ld)
-        product = Matrix(q, f * layout.q_plane, plan.q_ld)
-        multiply(left, right, product, (job.row1 - job.row0) * layout.tiles_x, c_in, False)
+        left = PackedRows(u, f * layout.u_plane + start, inputs * 16, job.last - job.first)
+        at = f * layout.v_plane + c * plan.v_ld + (job.row0 - job.begin) * layout.tiles_x
+        right, product = Matrix(v, at, plan.v_ld), Matrix(q, f * layout.q_plane, plan.q_ld)
+        multiply(left, right, product, (job.row1 - job.row0) * layout.tiles_x, inputs, c > 0)
 
 
 @inner_kernel
@@ -207,8 +221,9 @@ def winograd_forward(
     bands = max(1, min(tile_rows, round(freqs * c_in * tiles_x * tile_rows / budget)))
     band_rows = -(-tile_rows // bands)
     bands = -(-tile_rows // band_rows)
-    large = freqs * c_in * band_rows * tiles_x >= LARGE_V
-    blocks = min(all_blocks, max(MIN_JOB_BLOCKS, min(MAX_JOB_BLOCKS, all_blocks // threads) if large else 0))
+    columns, large = band_rows * tiles_x, freqs * c_in * band_rows * tiles_x >= LARGE_V
+    most = NEAR_JOB_BLOCKS if columns <= NEAR_COLUMNS else MAX_JOB_BLOCKS
+    blocks = min(all_blocks, max(MIN_JOB_BLOCKS, min(most, all_blocks // threads) if large else 0))
     if small_u:
         parts = max(1, min(threads, MAX_BANDS, band_rows * tiles_x * m * m // MIN_BAND_PIXELS))
         part_rows = -(-band_rows // parts)
@@ -217,9 +232,11 @@ def winograd_forward(
     else:
         parts, part_rows, job_rows, shared_u = 1, band_rows, band_rows, False
     v_ld, q_ld = padded(part_rows * tiles_x), padded(job_rows * tiles_x)
-    steps = band_rows, parts, job_rows, blocks, v_ld, q_ld, shared_u
+    fits = small_u or columns > NEAR_COLUMNS or freqs * c_in * 16 * MIN_JOB_BLOCKS <= NEAR_U
+    near = c_in if fits else min(c_in, NEAR_INPUTS)  # whatever the number of threads: sums depend on it
+    steps = band_rows, parts, job_rows, blocks, v_ld, q_ld, shared_u, near
     plan = ForwardPlan(shape, (0,) * m, (0,) * shape.kernel_y, out_step, in_step, rotated, *steps)
-    u, v = freqs * (c_in * 16 * (all_blocks if shared_u else blocks) + SKEW), freqs * (c_in * v_ld + SKEW)
+    u, v = freqs * (near * 16 * (all_blocks if shared_u else blocks) + SKEW), freqs * (c_in * v_ld + SKEW)
     q = freqs * (16 * blocks * q_ld + SKEW)
     scratch = LINES + q + (0 if shared_u else u) + (v if parts > 1 else 0)
     workspaces = u if shared_u else 0, v if parts == 1 else 0
