@@ -207,7 +207,7 @@ def multiply(a, b, c, columns, depth, add):
     memory of a block: NEAR_DEPTH rows of a strip are multiplied with all blocks while these and they are near.  The
     next ones, lines from many rows, are fetched meanwhile: no processor foresees those.
     """
-    fetches = depth * b.ld >= FETCHED
+    fetches = depth * b.ld >= FETCHED and a.blocks >= MANY_BLOCKS
     for j in range(0, columns, STRIP):
         for p in range(0, depth, NEAR_DEPTH):
             n, right = min(NEAR_DEPTH, depth - p), Matrix(b.data, b.start + p * b.ld + j, b.ld)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from demitasse.layers.backend.cpu.conv.im2col import add_line
 from demitasse.layers.backend.cpu.conv.winograd_transforms import (
     LANES,
     add_input_gradient_tile,
@@ -93,12 +94,19 @@ def transform_kernels(w, first, last, inputs, u, lines, tile):
 @inner_kernel
 def add_kernel_gradients(u, c_in, dw, start, lines, tile):
     """dw[start :] += G^T dU G for all inputs of one output; u: a spectrum of them."""
-    taps = len(tile.r) * len(tile.r)
+    taps, sorted_at = len(tile.r) * len(tile.r), LINES // 2
     for c in range(0, c_in, 16):
         kernel_gradient_tile(Matrix(u.data, u.start + c, u.ld), Matrix(lines, 0, 16), tile)
-        for i in range(min(16, c_in - c)):
-            for t in range(taps):
-                dw[start + (c + i) * taps + t] += lines[t * 16 + i]
+        at, channels = start + c * taps, min(16, c_in - c)
+        if taps < 16:
+            for i in range(channels):
+                for t in range(taps):
+                    dw[at + i * taps + t] += lines[t * 16 + i]
+            continue
+        for t in range(0, taps, 16):
+            t = min(t, taps - 16)
+            transpose_tile(lines, t * 16, 16, lines, sorted_at + t, taps)
+        add_line(lines, sorted_at, dw, at, channels * taps)
 
 
 @inner_kernel
