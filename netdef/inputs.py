@@ -111,13 +111,13 @@ class Inputs:
     def copied(self, value: Value, array: Array, afresh: bool) -> Array:
         """A copy of an array, of its shape, for `put`; afresh: if it can be, where a recorded pass reads the input, so
         that what earlier passes have saved does not count any more."""
-        place = self._arrays[value] if afresh and self._is_lent(value) and array.shape == value.shape else None
         if not self._backend.capabilities.host_memory:
             return array  # it shares no memory
-        if array.ndim == 0:
-            return array.copy()
-        copy = self._backend.concatenate([array], 0, out=None if place is None else place.reshape(-1))
-        return copy if place is None or not np.may_share_memory(copy, place) else place
+        if not (afresh and self._is_lent(value) and array.shape == value.shape and array.ndim > 0):
+            return array.copy()  # not from the pool, where it would lie in the way of what comes and goes
+        place = self._arrays[value]
+        copy = self._backend.concatenate([array], 0, out=place.reshape(-1))
+        return place if np.may_share_memory(copy, place) else copy
 
     def lend(self, value: Value, array: Array) -> None:
         """Let the input lie in `array`, which holds it, until somebody asks for it."""
