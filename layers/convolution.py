@@ -33,6 +33,11 @@ class Convolution(Layer):
     def fuses_residual(self):
         return self.axis == 1
 
+    @property
+    def takes_repeated(self):
+        """Also: forward takes `repeats`, whether its only top may be such an image."""
+        return self.type == "Convolution" and self.axis == 1 and len(self.geometry.kernel) == 2
+
     def setup(self, shapes):
         param = self.spec.convolution_param
         self.axis = axis_index(param.axis, shapes[0])
@@ -48,10 +53,10 @@ class Convolution(Layer):
     def infer(self, shapes):
         return [self._top_shape(shape) for shape in shapes]
 
-    def forward(self, xs, relu=None, out=None, affine=None, residual=None):
+    def forward(self, xs, relu=None, out=None, affine=None, residual=None, repeats=False):
         weight, scale, bias = self._weight_and_outputs(affine)
-        if residual is not None:
-            ys = [self.be.conv_forward(xs[0], weight, bias, self.geometry, relu, out, scale, residual)]
+        if residual is not None or repeats:
+            ys = [self.be.conv_forward(xs[0], weight, bias, self.geometry, relu, out, scale, residual, repeats)]
         else:
             ys = [self._forward_one(x, weight, scale, bias, relu, out) for x in xs]
         if self.keep:

@@ -81,7 +81,7 @@ class Layer:
     shapes_vary = False  # True: infer may answer otherwise for equal shapes, and is asked before every run (Python)
     # What it can do for those who run it, who ask for this and never for its type:
     given_by_user = False  # its tops are arrays that the user gives: it does not run (Input)
-    takes_nhwc = False  # it only hands arrays to primitives, which may have a channels-last form of their own
+    takes_nhwc = takes_repeated = False  # only primitives see its arrays: channels-last; without repeated lines
     fuses_relu = False  # forward and backward take `relu`, the slope (0 or more) of a ReLU to apply to the tops at once
     relu_slope: float | None = None  # the slope for negative values, of a layer that is a ReLU and no more
     is_prelu = False  # relu_slope is an array, () or (C,): learned

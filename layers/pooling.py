@@ -51,6 +51,15 @@ class Pooling(Layer):
         self.more = self._of_darknet(param)
         return []
 
+    @property
+    def takes_repeated(self):
+        """Also: forward takes `repeats`, whether its only top may be such an image."""
+        return self._is_max and len(self.stride) == 2
+
+    @property
+    def _is_max(self):
+        return self.method == PoolingParameter.MAX and not self.keep and len(self.spec.top) < 2
+
     def infer(self, shapes):
         (shape,) = shapes
         if len(shape) != 2 + len(self.stride):
@@ -64,12 +73,12 @@ class Pooling(Layer):
             )
         return [(*shape[:2], *out)] * max(1, len(self.spec.top))
 
-    def forward(self, xs):
+    def forward(self, xs, repeats=False):
         (x,), index, saved = xs, None, []
         y = x
         for view, geometry in self._stages(x.shape):
             x = y if y.shape == view else y.reshape(view)
-            y, index = self._pool(x, geometry)
+            y, index = self._pool(x, geometry, repeats)
             if self.keep:
                 needs_values = self.method == PoolingParameter.STOCHASTIC and not self.train
                 saved.append((geometry, view, index, (x, y) if needs_values else None))
@@ -112,10 +121,10 @@ class Pooling(Layer):
         each = list(zip(self.kernel, self.stride, self.pad, strict=True))
         return 2, tuple(1 / s for _, s, _ in each), tuple((p - (k - 1) / 2) / s for k, s, p in each)
 
-    def _pool(self, x, geometry):
+    def _pool(self, x, geometry, repeats):
         """(y, index of what was taken or None) of a bottom (N, C, height, width)."""
-        if self.method == PoolingParameter.MAX and not self.keep and len(self.spec.top) < 2:
-            return self.be.max_pool(x, geometry), None
+        if self._is_max:
+            return self.be.max_pool(x, geometry, repeats), None
         if self.method == PoolingParameter.MAX:
             return self.be.max_pool_forward(x, geometry)
         if self.method == PoolingParameter.AVE:

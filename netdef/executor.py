@@ -59,11 +59,10 @@ class Executor:
 
     def _as_nchw(self, value: Value, held: dict[Value, Array]) -> Array | None:
         """What is held, which from now on is an array: whoever has it may write to it."""
-        array = held.get(value)
-        lent = self.borrowed.get(value)
+        array, lent = held.get(value), self.borrowed.get(value)
         if lent is array and lent is not None:
             array = held[value] = lent.copy()
-        if array is not None and self.choices.nhwc:
+        if array is not None:
             array = held[value] = self.backend.to_nchw(array)
         return array
 
@@ -148,6 +147,8 @@ class Executor:
                     options = {**options, "residual": residual}
                 if call.slot is not None:
                     options = {**options, "out": self._place(call, call.slot)}
+                if call.repeats:
+                    options = {**options, "repeats": True}
                 arrays = layer.forward(xs, **options)
                 if call.tops_to_nchw:
                     arrays = [to_nchw(array) for array in arrays]

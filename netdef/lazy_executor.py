@@ -37,7 +37,12 @@ class LazyExecutor(Executor):
         can = backend.capabilities
         self._keeping = choices
         self._thrifty = choices._replace(
-            stay=frozenset(), keeps_all=False, fuses=True, joins=can.writes_into_out, nhwc=can.nhwc
+            stay=frozenset(),
+            keeps_all=False,
+            fuses=True,
+            joins=can.writes_into_out,
+            nhwc=can.nhwc,
+            repeats=can.repeats,
         )
         self._steps = plan.steps
         self._keeps_until: float = 0  # the pass from which on not everything is kept

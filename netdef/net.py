@@ -114,6 +114,7 @@ class Net(Contents):
             composes=fuse and can.composes,
             joins=fuse and not keeps_all and can.writes_into_out,
             nhwc=can.nhwc,
+            repeats=fuse and not keeps_all and can.repeats,
         )
 
     def _kept(self, keep: str | Iterable[str]) -> Iterable[Value]:

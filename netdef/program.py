@@ -8,6 +8,7 @@ A call may do more than its layer alone, where nobody could tell:
     looks at what is between;
     so is an Eltwise SUM of what a Convolution makes (scaled and shifted, before its ReLU) and of what is there already,
     a residual;
+    a convolution leaves out of its top the lines that repeat others, where only convolutions and poolings read it;
     a layer writes its top where the Concat behind it wants it, which then does not copy it: of a chain of Concats, each
     of which adds to the one before (DenseNet), all lie in the array of the last one.
 
@@ -35,6 +36,7 @@ class Choices(NamedTuple):
     composes: bool = False  # layers with numbers for every channel may be epilogues: not theirs to the last bit
     joins: bool = False  # layers may write into the array of a Concat: the device does, and nobody wants theirs
     nhwc: bool = False  # the device has channels-last tensors
+    repeats: bool = False  # the device has images without repeated lines
 
 
 class Slot(NamedTuple):
@@ -86,6 +88,7 @@ class Call:
     options: dict[str, Any]  # those of the epilogue, unless they are learned
     bottoms_to_nchw: bool  # the layer takes no channels-last tensors
     tops_to_nchw: bool  # those who look at blobs want none
+    repeats: bool = False  # its top may be without repeated lines
     slot: Slot | None = None  # where it is to write its top
     frees: tuple[Value, ...] = ()  # nobody reads them after it
 
@@ -115,6 +118,8 @@ def compile_program(steps: Sequence[Step], choices: Choices) -> Program:
             calls.append(_call(step, _epilogue(step, choices, steps[-1].index), choices))
             absorbed.update(calls[-1].epilogue.steps)
     _free(calls, choices.stay)
+    if choices.repeats:
+        _leave_out_lines(calls)
     if choices.joins:
         _place_pieces(calls, choices.stay)
     return Program(calls)
@@ -143,6 +148,23 @@ def _free(calls: Sequence[Call], stay: frozenset[Value]) -> None:
         ends = [value for value in here if value not in read and value.readers[-1].index <= last]
         call.frees = tuple(v for v in ends if not (v.producer.is_input or v.loss_weight or v in stay))
         read.update(here)
+
+
+def _leave_out_lines(calls: Sequence[Call]) -> None:
+    """Let tops be without repeated lines where those who read them take them so, and nobody else can see them."""
+    readers: dict[Value, list[Call]] = {}
+    for call in calls:
+        for value in call.bottoms:
+            readers.setdefault(value, []).append(call)
+    freed = {value for call in calls for value in call.frees}
+    for call in calls:
+        if _takes_repeated(call) and len(call.tops) == 1 and call.tops[0] in freed:
+            call.repeats = all(map(_takes_repeated, readers[call.tops[0]]))
+
+
+def _takes_repeated(call: Call) -> bool:
+    """Whether the call takes and gives images without repeated lines."""
+    return call.layer.takes_repeated and call.epilogue.residual is None and not call.layer.keep
 
 
 def _epilogue(step: Step, choices: Choices, last: int) -> Epilogue:
@@ -227,5 +249,5 @@ def _joins(call: Call) -> bool:
 
 def _can_be_placed(call: Call, value: Value, stay: frozenset[Value]) -> bool:
     """Whether the call can write the value, its only top, into a larger array; it lies in one at most."""
-    free = call.slot is None and not (value in stay or value.loss_weight)
+    free = call.slot is None and not (call.repeats or value in stay or value.loss_weight)
     return free and call.layer.writes_into and len(call.tops) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -26,6 +27,11 @@ class Stretch(NamedTuple):
     def steps(self) -> list[Step]:
         """The steps that run in the calls."""
         return [step for call in self.calls for step in call.steps]
+
+    @property
+    def entry_bytes(self) -> int:
+        """What the entries take, or would as arrays."""
+        return sum(4 * math.prod(value.shape) for value in self.entries)
 
     @property
     def span(self) -> tuple[int, int]:

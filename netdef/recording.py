@@ -120,11 +120,13 @@ class Recordings:
 
     def _entry(self, value: Value) -> Array:
         executor = self.executor
-        return executor.inputs.for_recording(value) if _is_input(value) else executor.require(value)
+        return executor.inputs.for_recording(value) if value.producer.is_input else executor.require(value)
 
     def _left_of(self, stretch: Stretch, program: Program) -> Stretch | None:
         """What can be recorded yet of a stretch of which a layer has been refused, if that is still worth it."""
         shorter = self._stretch_of(program)
+        if shorter.entry_bytes > self.backend.capabilities.recorded_bytes:
+            self.give_way()  # before they are looked at: without repeated lines they may be smaller
         worth = self.on and shorter.calls and set(shorter.calls) <= set(stretch.calls)
         return shorter if worth else None
 
@@ -176,7 +178,7 @@ class Recordings:
         else:
             executor.made.update({value: self._copied(array) for value, array in done.made.items()})
             if self._lends:
-                for value in filter(_is_input, done.inputs):
+                for value in (value for value in done.inputs if value.producer.is_input):
                     executor.inputs.lend(value, done.inputs[value])
         executor.ready.update({step: step.sized_for for step in done.ready})
         for value in done.made:
@@ -294,7 +296,3 @@ class Recordings:
         else:
             self.sizes.forget_recordings()
             self._last = -1, (), None
-
-
-def _is_input(value: Value) -> bool:
-    return value.producer.is_input

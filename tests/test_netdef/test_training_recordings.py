@@ -272,7 +272,7 @@ def test_memory_is_no_more_than_that_of_ordinary_passes():
 
 
 def test_nets_too_large_are_not_recorded(monkeypatch):
-    monkeypatch.setattr("demitasse.layers.backend.cpu.recording.MAX_BYTES", 1 << 16)
+    monkeypatch.setattr("demitasse.layers.backend.cpu.recording.MAX_RECORDED_BYTES", 1 << 16)
     both = pair(SQUEEZE, (1, 3, 63, 67))
     for seed in range(4):
         agree(both, [batch(seed, (1, 3, 63, 67))])

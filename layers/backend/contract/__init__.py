@@ -13,6 +13,7 @@ boxes.py      which of many boxes to keep
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -30,7 +31,9 @@ class Capabilities(NamedTuple):
     writes_into_out: bool = False  # convolutions and concatenate use `out`
     composes: bool = False  # layers that follow each other may be computed as one: faster than each, and not exactly so
     nhwc: bool = False  # primitives take and give channels-last tensors (to_nchw) among themselves
+    repeats: bool = False  # conv_forward and max_pool take and, where asked to, give images without repeated lines
     records: bool = False  # `record` gives something
+    recorded_bytes: float = math.inf  # that a recording may take
     records_training: bool = False  # and what layers have saved in it may be read by the host
 
 

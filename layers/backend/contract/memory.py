@@ -30,7 +30,8 @@ class Arrays(Protocol):
         waited for."""
 
     def to_nchw(self, x: Array) -> Array:
-        """x as an array (N, C, spatial...), where it is a channels-last tensor of the device; else x itself."""
+        """x as an array (N, C, spatial...), where it is a channels-last tensor of the device, or an image without
+        repeated lines; else x itself."""
 
     def empty(self, shape: Shape, dtype: Any = None) -> Array:
         """A new array of that shape, not initialized; dtype None: the backend's float type."""

@@ -25,12 +25,14 @@ class Convolution(Protocol):
         out: Array | None = None,
         scale: Array | None = None,
         residual: Array | None = None,
+        repeats: bool = False,
     ) -> Array:
         """y (N, K, out...), out = geom.out_size.  b: (K,), or None.
 
         scale: (K,), what each channel of y is multiplied with before b is added.  residual: of y's shape, what is added
         to y then.  relu: the slope for negative numbers of a ReLU applied to y at last, or an array of slopes, (K,) or
-        one for all; with a residual a number.  out: a flat array of y's size, in which y may lie.
+        one for all; with a residual a number.  out: a flat array of y's size, in which y may lie.  repeats: whether y
+        may be without lines that repeat others, until to_nchw puts them in: see Capabilities.
         """
 
     def conv_backward_data(
@@ -99,8 +101,8 @@ class Pooling(Protocol):
         window holds no pixel at all, else the lowest number of the type.
         """
 
-    def max_pool(self, x: Array, geom: PoolGeometry) -> Array:
-        """y (N, C, *geom.out) of max_pool_forward, where nobody asks for the positions."""
+    def max_pool(self, x: Array, geom: PoolGeometry, repeats: bool = False) -> Array:
+        """y (N, C, *geom.out) of max_pool_forward, where nobody asks for the positions.  repeats: see conv_forward."""
 
     def max_pool_backward(self, dy: Array, index: Array, geom: PoolGeometry, spatial: Shape) -> Array:
         """dx (N, C, *spatial): each dy goes to the pixel that `index` names."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from demitasse.layers.backend.contract import Capabilities
-from demitasse.layers.backend.cpu.allocator import MemoryPool, current
+from demitasse.layers.backend.cpu.allocator import MAX_RECORDED_BYTES, MemoryPool, current
 from demitasse.layers.backend.cpu.threads.pool import shared_pool
 from demitasse.layers.backend.dispatch import provides
 
@@ -36,7 +36,12 @@ class CpuBackend:
         self.dtype = np.dtype(np.float32)
         self.exact = exact
         self.capabilities = Capabilities(
-            writes_into_out=True, composes=not exact, records=record, records_training=record
+            writes_into_out=True,
+            composes=not exact,
+            repeats=not exact,
+            records=record,
+            recorded_bytes=MAX_RECORDED_BYTES,
+            records_training=record,
         )
         self.pool = shared_pool(threads)
         self.threads = self.pool.threads

@@ -23,6 +23,7 @@ import numpy as np
 SMALL = 1 << 14  # bytes: below this NumPy's own allocator does as well
 ALIGN = 4096
 ARENA = 1 << 26
+MAX_RECORDED_BYTES = 1 << 26  # of arrays alive at once: larger layers take so long that nobody notices Python
 
 _madvise = ctypes.CDLL(None).madvise if hasattr(mmap, "MADV_DONTNEED") and hasattr(os, "sched_setaffinity") else None
 

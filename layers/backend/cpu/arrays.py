@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from demitasse.layers.backend.cpu.accepts import floats
 from demitasse.layers.backend.cpu.allocator import address_of
+from demitasse.layers.backend.cpu.conv.repeated_image import RepeatedImage
 from demitasse.layers.backend.cpu.jit import kernel
 from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
@@ -36,6 +37,10 @@ def zeros(be, shape, dtype=None):
     x = be.memory.empty(shape, dtype or be.dtype)
     x[...] = 0
     return x
+
+
+def to_nchw(be, x):
+    return x.whole(be) if isinstance(x, RepeatedImage) else x
 
 
 @takes(lambda xs, axis, out=None: floats(*xs))

@@ -27,6 +27,7 @@ from demitasse.layers.backend.cpu.conv.direct_forward import run_direct_forward
 from demitasse.layers.backend.cpu.conv.dot_backward import are_few, dot_backward_weights
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, result
 from demitasse.layers.backend.cpu.conv.pointwise_backward import pointwise_backward_data
+from demitasse.layers.backend.cpu.conv.repeated_image import RepeatedImage
 from demitasse.layers.backend.cpu.conv.residual import add_residual
 from demitasse.layers.backend.cpu.conv.winograd_backward_data import winograd_backward_data
 from demitasse.layers.backend.cpu.conv.winograd_backward_weights import winograd_backward_weights
@@ -42,19 +43,25 @@ from demitasse.layers.backend.reference import convolution as reference
 
 
 @takes(
-    lambda x, w, b, geom, relu=None, out=None, scale=None, residual=None: (
-        x.ndim == 4 and floats(x, w) and x.size > 0 and (residual is None or floats(residual))
+    lambda x, w, b, geom, relu=None, out=None, scale=None, residual=None, repeats=False: (
+        isinstance(x, RepeatedImage)
+        or (x.ndim == 4 and floats(x, w) and x.size > 0 and (residual is None or floats(residual)))
     )
 )
-def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None, residual=None):
+def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None, residual=None, repeats=False):
     outputs = _outputs(len(w), scale, b, relu, residual)
     padded = set(geom.kernel) == set(geom.stride) == {1} and any(geom.pad)
-    plan = _plan(be, x.shape, len(w), geom)
-    repeated = _repeated(be, x, geom) if plan.repeats_rows else None
-    if not (padded or repeated):
+    plan, repeats = _plan(be, x.shape, len(w), geom), repeats and residual is None
+    few = _few_rows(be, x, geom, repeats) if plan.repeats_rows else None
+    if few is None:
+        x = be.to_nchw(x)
+    if not (padded or few):
         return _forward(be, plan, x, w, outputs, geom, out)
-    few = outputs._replace(residual=EMPTY)  # not all outputs are computed
-    y = _padded_pointwise(be, x, w, few, geom, out) if padded else _by_few_rows(be, x, w, few, geom, *repeated, out)
+    own = outputs._replace(residual=EMPTY)  # not all outputs are computed
+    y = _by_few_rows(be, few, w, own, geom) if few else _padded_pointwise(be, x, w, own, geom, out)
+    if repeats and few:
+        return y
+    y = y.whole(be, out) if few else y
     if residual is not None:
         be.pool.run(_add_residual, 1, y.reshape(-1), outputs, math.prod(y.shape[2:]))
     return y
@@ -210,12 +217,16 @@ def _surround(state, inner, bias, slope, y, size, pad):
             copy(inner, (plane * height + row) * width, y, to, width)
 
 
-def _by_few_rows(be, x, w, outputs, geom, rows, columns, out):
-    """y of a convolution of an image with rows and columns that repeat."""
-    small = repeated_rows.small_image(be, x, rows, columns)
-    geom = geom._replace(pad=(rows.pad, columns.pad))
-    small = _forward(be, _plan(be, small.shape, len(w), geom), small, w, outputs, geom)
-    return repeated_rows.whole_outputs(be, small, rows, columns, out)
+def _few_rows(be, x, geom, repeats):
+    """The FewRows of an image; None where it is to be convolved as it is."""
+    return repeated_rows.few_rows(be, x, geom.pad, geom.kernel[0], lambda: _repeated(be, x, geom), repeats)
+
+
+def _by_few_rows(be, few, w, outputs, geom):
+    """y, a RepeatedImage, of a convolution of an image with rows and columns that repeat."""
+    geom = geom._replace(pad=few.pad)
+    small = _forward(be, _plan(be, few.image.shape, len(w), geom), few.image, w, outputs, geom)
+    return RepeatedImage(small, few.rows, few.columns)
 
 
 def _groups(geom, x, w, outputs, y):

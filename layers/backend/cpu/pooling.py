@@ -10,6 +10,7 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.accepts import constants, floats, of_type
 from demitasse.layers.backend.cpu.conv.im2col import add_line
+from demitasse.layers.backend.cpu.conv.repeated_image import ONE_WINDOW, STEP, RepeatedImage
 from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES, fill, sum_of
 from demitasse.layers.backend.cpu.jit import inner_kernel, kernel
 from demitasse.layers.backend.cpu.operands import Matrix
@@ -118,9 +119,17 @@ def _max_row(x, start, y, index, iy, row, low, high, geom):
         index[iy + i] = position
 
 
-@takes(lambda x, geom: floats(x) and _vector_window(geom)[1] != ())
-def max_pool(be, x, geom):
-    return _pool_by_lines(be, x, geom, (0,))
+@takes(lambda x, geom, repeats=False: isinstance(x, RepeatedImage) or (floats(x) and _vector_window(geom)[1] != ()))
+def max_pool(be, x, geom, repeats=False):
+    if not isinstance(x, RepeatedImage):
+        return _pool_by_lines(be, x, geom, (0,))
+    halves = set(geom.kernel) == set(geom.stride) == {STEP} and not any(geom.pad)
+    if not halves or min(x.rows.least, x.columns.least) < ONE_WINDOW:
+        return be.max_pool(x.whole(be), geom)
+    rows, columns = x.rows.pooled(geom.out[0]), x.columns.pooled(geom.out[1])
+    small = _pool_by_lines(be, x.small, geom._replace(out=(rows.small_size, columns.small_size)), (0,))
+    y = RepeatedImage(small, rows, columns)
+    return y if repeats else y.whole(be)
 
 
 def _pool_by_lines(be, x, geom, largest):

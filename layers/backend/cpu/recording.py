@@ -23,13 +23,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from demitasse.layers.backend.contract.memory import NotRecordable
-from demitasse.layers.backend.cpu.allocator import MemoryPool, address_of, current, lease_of, unrecorded
+from demitasse.layers.backend.cpu.allocator import (
+    MAX_RECORDED_BYTES,
+    MemoryPool,
+    address_of,
+    current,
+    lease_of,
+    unrecorded,
+)
 from demitasse.layers.backend.cpu.gemm_microkernel import fill
 from demitasse.layers.backend.cpu.jit import kernel
 from demitasse.layers.backend.cpu.threads.fork_join import call_all, enter
 from demitasse.layers.backend.cpu.threads.work_stealing import MAILBOX
-
-MAX_BYTES = 1 << 26  # of arrays alive at once: larger layers take so long that nobody notices Python
 
 
 def _refuse(array, *args, **kwargs):
@@ -152,7 +157,7 @@ class Recorder:
     @staticmethod
     def limit(size):
         """MemoryError for more bytes than are worth it."""
-        if size > MAX_BYTES:
+        if size > MAX_RECORDED_BYTES:
             raise MemoryError("too much to be worth a recording")
 
     def take(self, function, supersteps, args, scratch, alone) -> tuple:

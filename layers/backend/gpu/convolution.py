@@ -20,7 +20,7 @@ COLUMN_BYTES = 256 << 20  # a strip of im2col columns; a whole image's can be ov
 
 
 @takes(lambda x, *_, **__: x.ndim == 4)
-def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None, residual=None):
+def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None, residual=None, repeats=False):
     if residual is not None:
         y = conv_forward(be, x, w, b, geom, scale=scale)
         return be.weighted_sum([y, residual], [1, 1], relu)

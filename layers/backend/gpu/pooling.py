@@ -15,7 +15,7 @@ def max_pool_forward(be, x, geom):
     return y, index
 
 
-def max_pool(be, x, geom):
+def max_pool(be, x, geom, repeats=False):
     y = like(be, x, None, geom.out)
     _pool(be, "max_pool_forward", y, geom, x.shape[2:], x, y, None)
     return y

@@ -8,7 +8,7 @@ import math
 from demitasse.layers.backend.reference.windows import per_channel, rectified, scatter, windows
 
 
-def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None, residual=None):
+def conv_forward(be, x, w, b, geom, relu=None, out=None, scale=None, residual=None, repeats=False):
     n, k, size = len(x), len(w), geom.out_size(x.shape[2:])
     cols = _grouped(be.im2col(x, geom), geom)
     y = be.xp.matmul(w.reshape(geom.group, k // geom.group, cols.shape[2]), cols).reshape(n, k, *size)

@@ -21,7 +21,7 @@ def max_pool_forward(be, x, geom):
     return xp.where(index >= 0, y, xp.where(holds_pixels, lowest, 0)).astype(x.dtype), index
 
 
-def max_pool(be, x, geom):
+def max_pool(be, x, geom, repeats=False):
     return be.max_pool_forward(x, geom)[0]
 
 

@@ -13,6 +13,7 @@
     im2col                  what lies under the taps of a kernel, gathered from an image or added back to it
     polyphase               a convolution with a stride as one without
     repeated_rows           constant regions: convolved once, then replicated
+    repeated_image          or left out, until a layer asks for all
     plan                    what all of them are launched with
 
 Each file holds its kernels and, at its end, what launches them.

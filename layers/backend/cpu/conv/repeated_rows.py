@@ -10,9 +10,12 @@ values, each time: nothing is assumed about where an image comes from.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from demitasse.layers.backend.cpu.conv.im2col import add_line
+from demitasse.layers.backend.cpu.conv.repeated_image import ONE_WINDOW, STEP, RepeatedImage, Shortening, pieces_of
 from demitasse.layers.backend.cpu.gemm_microkernel import fill, sum_of
 from demitasse.layers.backend.cpu.jit import kernel
 from demitasse.layers.backend.cpu.simd_ops import copy
@@ -60,75 +63,41 @@ def _shorten(state, x, planes, height, width, rows, pieces, y, new_width):
                 copy(x, line + source, y, new + target, length)
 
 
-@kernel
-def _lengthen(state, x, planes, height, width, rows, pieces, y, new_width):
-    """y = line rows[i] of x as line i; of each line pieces (from, to, length), or one pixel (from, to, -times)."""
-    me = enter(state)
-    for plane in work(state, me, 0, planes):
-        for i in range(rows.size):
-            line, new = (plane * height + rows[i]) * width, (plane * rows.size + i) * new_width
-            if i and rows[i] == rows[i - 1]:
-                copy(y, new - new_width, y, new, new_width)
-                continue
-            for source, target, length in pieces:
-                if length > 0:
-                    copy(x, line + source, y, new + target, length)
-                else:
-                    value = x[line + source]
-                    for j in range(new + target, new + target - length):
-                        y[j] = value
-
-
 class Axis:
     """What is left out along one axis of `size` with `pad`, for a kernel of `taps`.
 
-    runs: disjoint, sorted (first, last) of equal lines.  kept: the lines of x that stay, a list; pad: what stays of
-    it; source: for every output line the one of the small image's outputs that it equals.
+    runs: disjoint, sorted (first, last) of equal lines.  spare: of how many lines more than a window sees there are to
+    be some of each run.  kept: the lines of x that stay; pad: what stays of it; outputs: what of the outputs is there.
     """
 
-    def __init__(self, size, pad, taps, runs):
+    def __init__(self, size, pad, taps, runs, spare=0):
         padded = [(0, pad - 1), *((a + pad, b + pad) for a, b in runs), (size + pad, size + 2 * pad - 1)]
-        padded = [(a, b) for a, b in padded if b - a + 1 > taps]
+        padded = [(a, b, b - a + 1 - taps - spare) for a, b in padded]
+        if spare:
+            padded = [(a, b, more // STEP * STEP) for a, b, more in padded]
+        padded = [(a, b, more) for a, b, more in padded if more > 0]
         lost = np.zeros(size + 2 * pad, bool)
-        source = np.arange(size + 2 * pad - taps + 1)
-        for a, b in padded:
-            lost[a + taps : b + 1] = True
-        for a, b in padded:
-            source[a : b - taps + 2] = a
+        for _, b, more in padded:
+            lost[b + 1 - more : b + 1] = True
         self.kept = np.flatnonzero(~lost[pad : pad + size])
         self.pad = pad - int(lost[:pad].sum())
-        self.source = self._follow(source, padded, taps)
+        self._whole = size, pad, taps, runs
+        self.outputs = Shortening(size + 2 * pad - taps + 1, tuple((a, b - taps + 1, more) for a, b, more in padded))
 
-    @staticmethod
-    def _follow(source, padded, taps):
-        """Outputs after a run move up by what the run has lost."""
-        shift = np.zeros(len(source), np.int64)
-        for a, b in padded:
-            shift[b - taps + 2 :] += b - a + 1 - taps
-        first = np.searchsorted(source, source)
-        return source - shift[first]
+    def with_spare_lines(self):
+        """The same where of each run of outputs there are to be some lines: enough for one more such kernel and a
+        window of a pooling."""
+        return Axis(*self._whole, spare=self._whole[2] - 1 + ONE_WINDOW - 1)
+
+    @property
+    def source(self):
+        """For every output line the one of the small image's outputs that it equals."""
+        return self.outputs.source
 
     @property
     def ratio(self):
         """The share of the rows that must be computed."""
-        return len(set(self.source.tolist())) / len(self.source)  # np.unique imports numpy.ma
-
-
-def pieces_of(numbers):
-    """(from, to, length) of the stretches of an ascending list; a number repeated becomes (from, to, -times)."""
-    pieces, i, n = [], 0, len(numbers)
-    while i < n:
-        j = i + 1
-        if j < n and numbers[j] == numbers[i]:
-            while j < n and numbers[j] == numbers[i]:
-                j += 1
-            pieces.append((int(numbers[i]), i, i - j))
-        else:
-            while j < n and numbers[j] == numbers[j - 1] + 1 and not (j + 1 < n and numbers[j + 1] == numbers[j]):
-                j += 1
-            pieces.append((int(numbers[i]), i, j - i))
-        i = j
-    return np.array(pieces, np.int64).reshape(-1, 3)
+        return self.outputs.small_size / self.outputs.size
 
 
 def _runs(same, least):
@@ -139,6 +108,8 @@ def _runs(same, least):
 
 def find(be, x, pad, taps):
     """(rows, columns) as Axis, or None where not enough is alike.  x (N, C, H, W), stride and dilation 1."""
+    if isinstance(x, RepeatedImage):
+        return _known(x, pad, taps)
     planes, (height, width) = x.shape[0] * x.shape[1], x.shape[2:]
     if min(height, width) < MIN_SIZE:
         return None
@@ -160,6 +131,15 @@ def find(be, x, pad, taps):
     return axes if axes[0].ratio * axes[1].ratio < MAX_AREA else None
 
 
+def _known(x, pad, taps):
+    """`find` of a RepeatedImage: without a look at its pixels."""
+    if min(x.shape[2:]) < MIN_SIZE:
+        return None
+    runs = [[run[:2] for run in axis.runs if run[1] - run[0] + 1 >= taps + MIN_RUN] for axis in (x.rows, x.columns)]
+    axes = [Axis(size, p, taps, own) for size, p, own in zip(x.shape[2:], pad, runs, strict=True)]
+    return axes if axes[0].ratio * axes[1].ratio < MAX_AREA else None
+
+
 def _may_have_run(plane, least):
     """Whether a plane may have a run of so many equal lines: no such run passes between the lines looked at."""
     step = least - 1
@@ -174,6 +154,8 @@ def _within(counts, first, last, least):
 
 def small_image(be, x, rows, columns):
     """x without the lines that the runs lose; x itself where none are lost."""
+    if isinstance(x, RepeatedImage):
+        return x.part(be, rows.kept, columns.kept)
     n, c, height, width = x.shape
     if len(rows.kept) == height and len(columns.kept) == width:
         return x
@@ -184,24 +166,28 @@ def small_image(be, x, rows, columns):
     return y
 
 
-def whole_outputs(be, small, rows, columns, out=None):
-    """The outputs of the whole image from those of the small one; in `out`, a flat array, where that is given."""
-    n, k, height, width = small.shape
-    shape = n, k, len(rows.source), len(columns.source)
-    y = be.memory.empty(shape, np.float32) if out is None else out.reshape(shape)
-    be.pool.run(
-        _lengthen,
-        1,
-        small.reshape(-1),
-        n * k,
-        height,
-        width,
-        rows.source,
-        pieces_of(columns.source),
-        y.reshape(-1),
-        y.shape[3],
-    )
-    return y
+class FewRows(NamedTuple):
+    """A smaller image to convolve in the place of one with repeated rows, and which of the whole's outputs it gives."""
+
+    image: np.ndarray
+    pad: tuple[int, int]
+    rows: Shortening
+    columns: Shortening
+
+
+def few_rows(be, x, pad, taps, axes, repeats):
+    """FewRows of an image, an array or a RepeatedImage; None where it is to be convolved as it is.
+
+    axes: asks for what `find` gives; repeats: whether the outputs are to be a RepeatedImage.
+    """
+    if isinstance(x, RepeatedImage) and min(x.shape[2:]) >= MIN_SIZE and max(pad) <= taps:
+        if min(x.rows.least, x.columns.least) >= taps - 1 + (ONE_WINDOW if repeats else 1):
+            return FewRows(x.small, pad, x.rows.windows(pad[0], taps), x.columns.windows(pad[1], taps))
+    found = axes()
+    if found is None:
+        return None
+    rows, columns = [axis.with_spare_lines() for axis in found] if repeats else found
+    return FewRows(small_image(be, x, rows, columns), (rows.pad, columns.pad), rows.outputs, columns.outputs)
 
 
 def small_gradients(be, dy, rows, columns):
