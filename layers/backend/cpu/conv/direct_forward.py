@@ -6,7 +6,8 @@ row p is made of pieces of lines that begin at an offset of its own.  A panel, s
 at a time, such that it stays in the innermost cache while all weights of a job go over it.
 
 An image without pad and stride is taken as it lies; any other is framed first, band by band, a band being a run of
-output rows; with a stride, rows and columns are sorted by their remainders (polyphase).
+output rows; with a stride, rows and columns are sorted by their remainders (polyphase).  For few outputs lines are
+multiplied where they lie in the frame.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from demitasse.layers.backend.cpu.conv import depthwise
-from demitasse.layers.backend.cpu.conv.im2col import frame_plane
+from demitasse.layers.backend.cpu.conv.im2col import frame_plane, pack_panel
 from demitasse.layers.backend.cpu.conv.narrow import are_lines, convolve_narrow, pack_lines
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch, band_size
 from demitasse.layers.backend.cpu.conv.residual import add_residual, fetch_residual, leak
@@ -27,17 +28,16 @@ from demitasse.layers.backend.cpu.gemm_microkernel import (
     NARROW,
     ROWS,
     STRIP,
-    TILE_LANES,
     TILE_ROWS,
     VECTORS,
+    padded_columns,
 )
 from demitasse.layers.backend.cpu.jit import Kernel, Packed, inner_kernel, kernel
-from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, Outputs, Rows
-from demitasse.layers.backend.cpu.simd_ops import copy, copy_block
+from demitasse.layers.backend.cpu.operands import Epilogue, Matrix, OffsetRows, Outputs, Rows
+from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import band_count, partition, work
 
-LINE, BLOCK = (0,) * STRIP, (0,) * TILE_LANES
 PANEL_FLOATS, MAX_PANEL_STRIPS = 1 << 12, 8
 FRAME_FLOATS = 1 << 19
 MAX_JOB_ROWS, JOB_WEIGHTS = 256, 1 << 18  # with long sums, packed again and again, twice as many rows
@@ -55,6 +55,7 @@ class ForwardPlan(NamedTuple):
     frame_rows: int  # of a channel, and of each of its polyphase components
     ld: int  # pixels of a framed line
     channel_size: int  # pixels of a framed channel
+    in_frame: bool  # whether a panel is a line of outputs, whose pixels are multiplied where they lie
     panel: int  # columns
     job_rows: int
     job_columns: int
@@ -140,42 +141,24 @@ def _convolve_job(pixels, w, outputs, y, offsets, plan, job, scratch):
         then = Epilogue(outputs, channel, p + rows == depth)
         for column in range(job.column0, job.end, plan.panel):
             n, out = min(plan.panel, job.end - column), Matrix(y, first_output + column, out_size)
-            left = n % STRIP if are_lines(weights, n) else 0
+            left, whole = n % STRIP if are_lines(weights, n) else 0, n // STRIP * STRIP
             pack_lines(pixels, start, seen, plan, column + n - left, left, lines)
-            _pack_panel(pixels, start, seen, plan, column, n - left, panel)
-            _multiply_panel(weights, panel, lines, rows, n, out, q, p > 0, then)
+            if plan.in_frame:
+                first = start + column // shape.out_w * plan.ld
+                line, right = OffsetRows(pixels, first, seen, 0), OffsetRows(pixels, first + whole, seen, 0)
+                _multiply_panel(weights, line, right, lines, rows, n, out, q, p > 0, then)
+            else:
+                pack_panel(pixels, start, seen, plan, column, n - left, panel)
+                right = Matrix(panel.data, whole, panel.ld)
+                _multiply_panel(weights, panel, right, lines, rows, n, out, q, p > 0, then)
 
 
 @inner_kernel
-def _pack_panel(pixels, start, offsets, plan, column, n, panel):
-    """panel = rows of im2col, of each the n pixels from `column` on; writes up to a strip more."""
-    if not plan.framed:
-        whole = n // STRIP * STRIP
-        for p in range(len(offsets)):
-            at, row = start + offsets[p] + column, p * panel.ld
-            for j in range(0, whole, STRIP):
-                copy_block(pixels, at + j, panel.data, row + j, LINE)
-            if whole < n:  # nothing beyond the image may be read
-                copy(pixels, at + whole, panel.data, row + whole, n - whole)
-        return
-    out_w = plan.shape.out_w
-    line, first = divmod(column, out_w)
-    for p in range(len(offsets)):
-        at, row, left = start + offsets[p] + line * plan.ld + first, p * panel.ld, n
-        wide = min(out_w - first, left)
-        while left > 0:
-            for j in range(0, wide, TILE_LANES):
-                copy_block(pixels, at + j, panel.data, row + j, BLOCK)
-            at, row, left = at + wide + plan.ld - out_w, row + wide, left - wide
-            wide = min(out_w, left)
-
-
-@inner_kernel
-def _multiply_panel(w, panel, lines, depth, n, y, q, add, epilogue):
-    """y (+)= the Rows w times n columns of the panel, and the epilogue; lines: the last columns, where these are packed
-    so (see narrow); q: outputs that do not fill a strip."""
+def _multiply_panel(w, panel, right, lines, depth, n, y, q, add, epilogue):
+    """y (+)= the Rows w times n columns of the panel, and the epilogue; right: those beyond whole strips; lines: the
+    same, where they are packed so (see narrow); q: their outputs."""
     whole, outputs = n // STRIP, epilogue.outputs
-    rest, right = n - whole * STRIP, Matrix(panel.data, panel.start + whole * STRIP, panel.ld)
+    rest = n - whole * STRIP
     has_residual = epilogue.last and outputs.residual.size > 0
     height = TILE_ROWS if has_residual else w.count  # so that a residual is fetched not long before it is added
     for k in range(0, w.count, height):
@@ -247,16 +230,24 @@ def direct_forward(shape: ConvShape, row_stride: int, step: int, threads: int) -
     offsets = (channels[:, None] + offsets(frame_rows)).reshape(-1)
     depth = min(len(offsets), DEPTH)
     panel = STRIP * max(1, min(MAX_PANEL_STRIPS, PANEL_FLOATS // (STRIP * depth)))
+    in_frame = framed and _is_best_in_frame(shape, depth)
+    panel = shape.out_w if in_frame else panel
     images = 1 if band_rows < rows else max(1, min(shape.images, FRAME_FLOATS // (shape.c_in * channel_size)))
     images = images if framed else shape.images
     jobs = _job_size(shape.k_out // shape.group, len(offsets), band_rows * shape.out_w, images, panel, threads)
     plan = ForwardPlan(
-        shape, row_stride, step, framed, images, band_rows, frame_rows, frame.ld, channel_size, panel, *jobs
+        shape, row_stride, step, framed, images, band_rows, frame_rows, frame.ld, channel_size, in_frame, panel, *jobs
     )
     supersteps = (1 + framed) * -(-shape.images // images) * -(-rows // band_rows)
     frame_floats = images * shape.c_in * channel_size + STRIP if framed else 0
     scratch = -(-plan.job_rows // TILE_ROWS) * TILE_ROWS * STRIP + depth * (panel + NARROW) + STRIP
     return DirectForward(_forward, Launch(Packed(plan), supersteps, (frame_floats,), scratch), offsets)
+
+
+def _is_best_in_frame(shape, depth):
+    """Whether to pack pixels for so few outputs takes longer than to read them where they lie, line by line."""
+    few = shape.k_out // shape.group <= (64 if depth <= 32 else 32)
+    return few and shape.out_w >= 32 and padded_columns.py_func(shape.out_w) <= 1.15 * shape.out_w
 
 
 def _depthwise_forward(shape, frame, offsets):

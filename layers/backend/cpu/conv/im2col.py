@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from demitasse.layers.backend.cpu.gemm_microkernel import fill
+from demitasse.layers.backend.cpu.gemm_microkernel import STRIP, TILE_LANES, fill
 from demitasse.layers.backend.cpu.jit import inner_kernel
 from demitasse.layers.backend.cpu.simd_ops import (
     add_scaled,
     copy,
+    copy_block,
     copy_every,
     copy_pairs,
     scale_and_add,
     scale_and_add_some,
 )
 
-PAIRS = (0,) * 8
+PAIRS, LINE, BLOCK = (0,) * 8, (0,) * STRIP, (0,) * TILE_LANES
 
 
 @inner_kernel
@@ -107,6 +108,33 @@ def add_im2col_row(q, iq, shape, tap, row0, row1, x, plane):
             else:
                 for i in range(low, high):
                     x[start + i * stride_x] += q[line + i]
+
+
+@inner_kernel
+def pack_panel(pixels, start, offsets, plan, column, n, panel):
+    """panel = rows of im2col, of each the n pixels from `column` on; writes up to a strip more.
+
+    plan: a ForwardPlan.
+    """
+    if not plan.framed:
+        whole = n // STRIP * STRIP
+        for p in range(len(offsets)):
+            at, row = start + offsets[p] + column, p * panel.ld
+            for j in range(0, whole, STRIP):
+                copy_block(pixels, at + j, panel.data, row + j, LINE)
+            if whole < n:  # nothing beyond the image may be read
+                copy(pixels, at + whole, panel.data, row + whole, n - whole)
+        return
+    out_w = plan.shape.out_w
+    line, first = divmod(column, out_w)
+    for p in range(len(offsets)):
+        at, row, left = start + offsets[p] + line * plan.ld + first, p * panel.ld, n
+        wide = min(out_w - first, left)
+        while left > 0:
+            for j in range(0, wide, TILE_LANES):
+                copy_block(pixels, at + j, panel.data, row + j, BLOCK)
+            at, row, left = at + wide + plan.ld - out_w, row + wide, left - wide
+            wide = min(out_w, left)
 
 
 @inner_kernel
