@@ -167,7 +167,7 @@ class Recordings:
         if done.ready and not done.launched.holds():
             self.give_way()
             return False
-        for call in stretch.calls:
+        for call in stretch.calls if executor.made else ():
             for value in call.frees:
                 executor.made.pop(value, None)
         if executor.choices.keeps_all:  # many values, at few of which somebody looks

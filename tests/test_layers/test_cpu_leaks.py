@@ -67,6 +67,8 @@ def call_every_primitive(be):
     be.conv_forward(border, random(16, 16, 3, 3), None, same, residual=border)  # equal lines
     be.conv_backward_weights(border, border, same, random(16, 16, 3, 3))
     convolve(be, (2, 40, 60, 62), 64, 7, 2, 2)  # over polyphase components
+    convolve(be, (1, 8, 140, 133), 8, 5, 2, 2)  # and its phases
+    be.to_nchw(be.conv_forward(border, random(4, 16, 3, 3), None, same, repeats=True))
     convolve(be, (1, 4, 9, 9), 4, 3, 2, 1, 4)  # each channel alone
     convolve(be, (1, 400, 9, 9), 400, 1, 1, 0)  # with large weights
     convolve(be, (1, 4, 5, 5), 4, 1, 1, 1)  # whose border sees nothing but pad

@@ -11,7 +11,7 @@ from demitasse.layers.backend.contract.memory import NotRecordable
 from demitasse.layers.backend.cpu.accepts import floats
 from demitasse.layers.backend.cpu.allocator import current
 from demitasse.layers.backend.cpu.axes import by_channel
-from demitasse.layers.backend.cpu.conv import polyphase, repeated_rows
+from demitasse.layers.backend.cpu.conv import polyphase, polyphase_transposed, repeated_rows
 from demitasse.layers.backend.cpu.conv.algorithm import TILES, ConvPlan, conv_plan, group_shape, tile_size
 from demitasse.layers.backend.cpu.conv.depthwise_backward import (
     depthwise_backward_data,
@@ -99,9 +99,21 @@ def conv_backward_data(be, dy, w, geom, spatial, b=None, relu=None, diagonal=Fal
             winograd_backward_data(be, piece, TILES[r][-1], part_dy, part_w, part_dx)
         return dx
     shape = ConvShape.of(dx.shape, k, geom, dy.shape[2:])
+    phases = polyphase_transposed.unstrided_transposed(geom, shape)
+    if phases and not is_depthwise(shape):
+        _by_phases(be, shape, dy, w, geom, phases, outputs, dx)
+        return dx
     run = depthwise_backward_data if is_depthwise(shape) else direct_backward_data
     run(be, shape, dy, w, outputs, dx)
     return dx
+
+
+def _by_phases(be, shape, dy, w, geom, over, outputs, dx):
+    """The gradient of the input by a convolution without a stride, of the geometry `over`."""
+    kernels = polyphase_transposed.kernels_to_phases(be, w, geom)
+    plain = _outputs(len(kernels), None, None, None)
+    phases = _forward(be, _plan(be, dy.shape, len(kernels), over), dy, kernels, plain, over)
+    polyphase_transposed.phases_to_image(be, phases, shape, outputs, dx)
 
 
 def _all_zero(b):

@@ -12,6 +12,7 @@
     winograd_matrices       the matrices of these transforms
     im2col                  what lies under the taps of a kernel, gathered from an image or added back to it
     polyphase               a convolution with a stride as one without
+    polyphase_transposed    a transposed one likewise
     repeated_rows           constant regions: convolved once, then replicated
     repeated_image          or left out, until a layer asks for all
     plan                    what all of them are launched with

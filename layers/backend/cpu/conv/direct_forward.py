@@ -230,7 +230,7 @@ def direct_forward(shape: ConvShape, row_stride: int, step: int, threads: int) -
     offsets = (channels[:, None] + offsets(frame_rows)).reshape(-1)
     depth = min(len(offsets), DEPTH)
     panel = STRIP * max(1, min(MAX_PANEL_STRIPS, PANEL_FLOATS // (STRIP * depth)))
-    in_frame = framed and _is_best_in_frame(shape, depth)
+    in_frame = framed and _is_best_in_frame(shape, len(offsets))
     panel = shape.out_w if in_frame else panel
     images = 1 if band_rows < rows else max(1, min(shape.images, FRAME_FLOATS // (shape.c_in * channel_size)))
     images = images if framed else shape.images
@@ -247,7 +247,8 @@ def direct_forward(shape: ConvShape, row_stride: int, step: int, threads: int) -
 def _is_best_in_frame(shape, depth):
     """Whether to pack pixels for so few outputs takes longer than to read them where they lie, line by line."""
     few = shape.k_out // shape.group <= (64 if depth <= 32 else 32)
-    return few and shape.out_w >= 32 and padded_columns.py_func(shape.out_w) <= 1.15 * shape.out_w
+    wide = shape.out_w >= (32 if depth <= 8 * DEPTH else 16)
+    return few and wide and padded_columns.py_func(shape.out_w) <= 1.15 * shape.out_w
 
 
 def _depthwise_forward(shape, frame, offsets):
