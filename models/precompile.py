@@ -99,6 +99,7 @@ def classifier() -> NetParameter:
     n.shuffled = L.ShuffleChannel(n.sum, group=4)
     n.turned = L.Permute(n.sum, order=[0, 2, 3, 1])
     n.five = L.Convolution(n.conv, num_output=32, kernel_size=5, pad=2)
+    n.less = L.Convolution(n.pool, num_output=48, kernel_size=5)
     n.up = L.Deconvolution(n.conv, convolution_param=dict(num_output=12, kernel_size=8, stride=4))
     n.score = L.InnerProduct(L.Dropout(n.whole), num_output=10)
     n.prob = L.Softmax(n.score)
