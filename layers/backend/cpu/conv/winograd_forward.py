@@ -34,9 +34,9 @@ from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import MAX_BANDS, MIN_BAND_PIXELS, partition, wait, work
 
 BAND_FLOATS, BAND_TILES = 8 << 20, 512  # of V at most, where U is large; more tiles would make M large
-SMALL_BAND_FLOATS = 3 << 18  # of V, where U is small
+SMALL_BAND_FLOATS = 3 << 17  # of V, where U is small
 SMALL_U = 2 << 20  # floats of U that the threads may share while each has pixels of its own
-LEAST_TILES = 64  # of a band where U has more than half of that: it is read for each
+MANY_INPUTS, ONE_BAND = 192, 1 << 20  # where U has more than half of that, bands of so few tiles would read it often
 JOB_FLOATS = 1 << 18  # of M
 NEAR_COLUMNS, NEAR_U = 192, 1 << 19  # up to so many tiles, kernels are transformed and multiplied a part at a time
 NEAR_INPUTS, NEAR_JOB_BLOCKS = 64, 4  # of a part, where U of a job were larger: M is gone through for each
@@ -217,8 +217,8 @@ def winograd_forward(
     freqs, c_in = (m + shape.kernel_y - 1) ** 2, shape.c_in
     tile_rows, tiles_x = shape.images * -(-shape.out_h // m), -(-shape.out_w // m)
     all_blocks = -(-shape.k_out // 16)
-    least_tiles = 0 if 2 * freqs * c_in * all_blocks * 16 <= SMALL_U else LEAST_TILES
-    small_u = freqs * c_in * all_blocks * 16 <= SMALL_U and freqs * c_in * least_tiles <= SMALL_BAND_FLOATS
+    u_floats, seldom = freqs * c_in * all_blocks * 16, freqs * c_in * tiles_x * tile_rows <= ONE_BAND
+    small_u = u_floats <= (SMALL_U if seldom or c_in <= MANY_INPUTS else SMALL_U // 2)
     budget = SMALL_BAND_FLOATS if small_u else min(BAND_FLOATS, freqs * c_in * BAND_TILES)
     bands = max(1, min(tile_rows, round(freqs * c_in * tiles_x * tile_rows / budget)))
     band_rows = -(-tile_rows // bands)
