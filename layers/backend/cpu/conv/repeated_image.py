@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from demitasse.layers.backend.cpu.conv.plan import result
 from demitasse.layers.backend.cpu.jit import kernel
 from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
@@ -80,16 +81,22 @@ class RepeatedImage:
         return self._lines(be, self.rows.source[rows], self.columns.source[columns])
 
     def _lines(self, be, rows, columns, out=None):
-        n, c, height, width = self.small.shape
-        shape = n, c, len(rows), len(columns)
-        y = be.memory.empty(shape, np.float32) if out is None else out.reshape(shape)
-        size = n * c, height, width
-        be.pool.run(_lengthen, 1, self.small.reshape(-1), *size, rows, pieces_of(columns), y.reshape(-1), y.shape[3])
-        return y
+        return lines_of_image(be, self.small, rows, columns, out)
+
+
+def lines_of_image(be, x: np.ndarray, rows: np.ndarray, columns: np.ndarray, out=None) -> np.ndarray:
+    """(N, C, len(rows), len(columns)): these rows and columns of x (N, C, H, W), in ascending order, some of them more
+    than once; in `out`, a flat array, where that is given."""
+    n, c, height, width = x.shape
+    y = result(be, (n, c, len(rows), len(columns)), out)
+    be.pool.run(
+        _copy_lines, 1, x.reshape(-1), n * c, height, width, rows, pieces_of(columns), y.reshape(-1), y.shape[3]
+    )
+    return y
 
 
 @kernel
-def _lengthen(state, x, planes, height, width, rows, pieces, y, new_width):
+def _copy_lines(state, x, planes, height, width, rows, pieces, y, new_width):
     """y = line rows[i] of x as line i; of each line pieces (from, to, length), or one pixel (from, to, -times)."""
     me = enter(state)
     for plane in work(state, me, 0, planes):

@@ -4,8 +4,8 @@ replicated.
 FCN pads its images by 100, and deep inside that border all rows are equal (and all columns), layer after layer.  A
 convolution then gives equal outputs, exactly: so each run is shortened to the height of the kernel, the small image
 is convolved, and the one output row that lies wholly inside the run is repeated.  The gradient of the weights needs of
-equal outputs no more than the sum of theirs.  Runs are found by comparing the
-values, each time: nothing is assumed about where an image comes from.
+equal outputs no more than the sum of theirs.  Runs of an array are found by comparing the values, each time: nothing is
+assumed about where it comes from.
 """
 
 from __future__ import annotations
@@ -15,10 +15,16 @@ from typing import NamedTuple
 import numpy as np
 
 from demitasse.layers.backend.cpu.conv.im2col import add_line
-from demitasse.layers.backend.cpu.conv.repeated_image import ONE_WINDOW, STEP, RepeatedImage, Shortening, pieces_of
+from demitasse.layers.backend.cpu.conv.repeated_image import (
+    ONE_WINDOW,
+    STEP,
+    RepeatedImage,
+    Shortening,
+    lines_of_image,
+    pieces_of,
+)
 from demitasse.layers.backend.cpu.gemm_microkernel import fill, sum_of
 from demitasse.layers.backend.cpu.jit import kernel
-from demitasse.layers.backend.cpu.simd_ops import copy
 from demitasse.layers.backend.cpu.threads.fork_join import enter
 from demitasse.layers.backend.cpu.threads.work_stealing import work
 
@@ -50,17 +56,6 @@ def _differences(state, x, planes, height, width, row_runs, column_runs, rows, c
                 for j in range(first, last):
                     here = np.uint64(start + i * width + j)
                     columns[plane, j] += x[here] != x[here + np.uint64(1)]
-
-
-@kernel
-def _shorten(state, x, planes, height, width, rows, pieces, y, new_width):
-    """y = the lines `rows` of each plane, of each line the pieces (from, to, length)."""
-    me = enter(state)
-    for plane in work(state, me, 0, planes):
-        for i in range(rows.size):
-            line, new = (plane * height + rows[i]) * width, (plane * rows.size + i) * new_width
-            for source, target, length in pieces:
-                copy(x, line + source, y, new + target, length)
 
 
 class Axis:
@@ -156,14 +151,9 @@ def small_image(be, x, rows, columns):
     """x without the lines that the runs lose; x itself where none are lost."""
     if isinstance(x, RepeatedImage):
         return x.part(be, rows.kept, columns.kept)
-    n, c, height, width = x.shape
-    if len(rows.kept) == height and len(columns.kept) == width:
+    if len(rows.kept) == x.shape[2] and len(columns.kept) == x.shape[3]:
         return x
-    y = be.memory.empty((n, c, len(rows.kept), len(columns.kept)), np.float32)
-    be.pool.run(
-        _shorten, 1, x.reshape(-1), n * c, height, width, rows.kept, pieces_of(columns.kept), y.reshape(-1), y.shape[3]
-    )
-    return y
+    return lines_of_image(be, x, rows.kept, columns.kept)
 
 
 class FewRows(NamedTuple):
