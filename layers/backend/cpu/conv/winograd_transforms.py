@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from llvmlite import ir
+
+from demitasse.layers.backend.cpu import processor
 from demitasse.layers.backend.cpu.conv.winograd_matrices import combine, matrices
 from demitasse.layers.backend.cpu.gemm_microkernel import TILE_LANES
-from demitasse.layers.backend.cpu.jit import Intrinsic
+from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils
 from demitasse.layers.backend.cpu.operands import operand
-from demitasse.layers.backend.cpu.simd import Vec, Writer, void
+from demitasse.layers.backend.cpu.simd import I32, I64, OTHERS, Vec, Writer, void
 
 LANES = max(8, TILE_LANES)  # a register, where there are 8 or 16 floats in it
 
@@ -33,31 +36,80 @@ def _transposed(matrix):
     return [list(column) for column in zip(*matrix, strict=True)]
 
 
-def _both_ways(matrix, grid):
-    """matrix . grid . matrix^T for a grid (list of rows) of vectors."""
-    columns = [combine(matrix, [row[j] for row in grid]) for j in range(len(grid[0]))]
-    return [combine(matrix, [column[i] for column in columns]) for i in range(len(matrix))]
+class _Grid:
+    """Vectors between the two halves of a transform, in memory where they are more than registers: there line after
+    line is put and taken.  LLVM alone works on all lines at once, and stores and loads twice as many vectors."""
+
+    def __init__(self, w, rows, columns):
+        _, registers, _ = processor.vector_registers()
+        self.w, self.columns, self.vectors, self.memory = w, columns, {}, None
+        if rows * columns + OTHERS > registers:
+            self.memory = cgutils.alloca_once(w.b, ir.ArrayType(w.type, rows * columns))
+
+    def _place(self, i, j):
+        return self.w.b.gep(self.memory, [I32(0), I32(i * self.columns + j)])
+
+    def put_column(self, j, column):
+        for i, value in enumerate(column):
+            if self.memory is None:
+                self.vectors[i, j] = value
+            else:
+                self.w.store(value, self._place(i, j))
+        self.end_line()
+
+    def row(self, i):
+        if self.memory is None:
+            return [self.vectors[i, j] for j in range(self.columns)]
+        return [self.w.load(self._place(i, j)) for j in range(self.columns)]
+
+    def end_line(self):
+        """What is stored by now is in memory, and nothing beyond this point is loaded yet."""
+        if self.memory is not None:
+            kind = ir.FunctionType(ir.VoidType(), [self.memory.type])
+            self.w.b.asm(kind, "", "r,~{memory}", [self.memory], True)
 
 
-def _load_grid(w, side, matrix):
-    """side x side vectors, from the rows of a Matrix (see operand)."""
-    pointer, grid = matrix["data"], []
+def _both_ways(w, matrix, columns):
+    """The rows of matrix . grid . matrix^T one by one, from the columns of the grid (lists of vectors); from its rows,
+    the columns."""
+    between = _Grid(w, len(matrix), len(matrix[0]))
+    for j, column in enumerate(columns):
+        between.put_column(j, combine(matrix, column))
+    for i in range(len(matrix)):
+        yield combine(matrix, between.row(i))
+        between.end_line()
+
+
+def _addresses(w, pointer, step, count):
+    """Addresses from a pointer on, `step` apart.  They are computed here: LLVM would compute those of all lines before
+    the loop around, and keep them in memory."""
+    kind = ir.FunctionType(pointer.type, [pointer.type])
+    pointer = w.b.asm(kind, "", "=r,0", [pointer], True)
+    return [w.at(pointer, (step, i)) for i in range(count)]
+
+
+def _load_columns(w, side, matrix, start=0):
+    """The columns of a grid of side x side vectors, from the rows of a Matrix (see operand)."""
+    pointer, step = w.at(matrix["data"], start), w.b.mul(matrix["ld"], I64(side))
     for _ in range(side):
-        row = []
-        for _ in range(side):
-            row.append(w.load(pointer))
-            pointer = w.at(pointer, matrix["ld"])
-        grid.append(row)
-    return grid
+        yield [w.load(place) for place in _addresses(w, pointer, step, side)]
+        pointer = w.at(pointer, matrix["ld"])
 
 
-def _store_grid(w, grid, matrix):
-    """The inverse of _load_grid."""
-    pointer = matrix["data"]
-    for row in grid:
-        for value in row:
-            w.store(value, pointer)
-            pointer = w.at(pointer, matrix["ld"])
+def _load_pixels(w, lines, m, side):
+    """The rows of a grid of side x side vectors: every m-th pixel of the rows of a Matrix."""
+    pointer = lines["data"]
+    for _ in range(side):
+        yield w.deinterleave(*_addresses(w, pointer, lines["ld"], 1), m, side)
+        pointer = w.at(pointer, lines["ld"])
+
+
+def _store_lines(w, lines, pointer, to_next, step):
+    """Stores vectors to addresses `step` apart; each line begins at `to_next` (a term of Writer.at) from the last."""
+    for line in lines:
+        for value, place in zip(line, _addresses(w, pointer, step, len(line)), strict=True):
+            w.store(value, place)
+        pointer = w.at(pointer, to_next)
 
 
 def _pixels_to_spectrum(name):
@@ -69,11 +121,9 @@ def _pixels_to_spectrum(name):
             w = Writer(context, builder, signature, args, LANES)
             m, r = sizes_of(signature.args[2])
             matrix, lines, spectrum = matrices(m, r)[name], operand(w, 0), operand(w, 1)
-            pointer, grid = lines["data"], []
-            for _ in range(len(matrix[0])):
-                grid.append(w.deinterleave(pointer, m, len(matrix[0])))
-                pointer = w.at(pointer, lines["ld"])
-            _store_grid(w, _both_ways(matrix, grid), spectrum)
+            rows = _load_pixels(w, lines, m, len(matrix[0]))
+            step = builder.mul(spectrum["ld"], I64(len(matrix)))
+            _store_lines(w, _both_ways(w, matrix, rows), spectrum["data"], spectrum["ld"], step)
             return context.get_dummy_value()
 
         return void(lines, spectrum, tile), generate
@@ -94,8 +144,8 @@ def output_tile(typing, spectrum, lines, scale, bias, slope, tile):
         m, r = sizes_of(signature.args[5])
         spectrum, lines = operand(w, 0), operand(w, 1)
         scale, bias, slope = (w.splat(args[i]) for i in (2, 3, 4))
-        grid, pointer = _load_grid(w, m + r - 1, spectrum), lines["data"]
-        for row in _both_ways(matrices(m, r)["AT"], grid):
+        pointer = lines["data"]
+        for row in _both_ways(w, matrices(m, r)["AT"], _load_columns(w, m + r - 1, spectrum)):
             row = [w.relu(w.fma(value, scale, bias), slope) for value in row]
             w.interleave(row, pointer)
             pointer = w.at(pointer, lines["ld"])
@@ -113,12 +163,12 @@ def add_input_gradient_tile(typing, spectrum, lines, tiles, tile):
         m, r = sizes_of(signature.args[3])
         a, spectrum, lines = m + r - 1, operand(w, 0), operand(w, 1)
         wanted, zero = w.below(w.integer(2)), w.zero()
-        grid = [
-            [Vec(builder, builder.select(wanted, value.value, zero.value)) for value in row]
-            for row in _load_grid(w, a, spectrum)
-        ]
+        columns = (
+            [Vec(builder, builder.select(wanted, value.value, zero.value)) for value in column]
+            for column in _load_columns(w, a, spectrum)
+        )
         pointer = lines["data"]
-        for row in _both_ways(_transposed(matrices(m, r)["BT"]), grid):
+        for row in _both_ways(w, _transposed(matrices(m, r)["BT"]), columns):
             for base in range(0, a, m):
                 part = [row[base + i] if base + i < a else zero for i in range(m)]
                 w.interleave(part, w.at(pointer, base), add=True)
@@ -135,11 +185,13 @@ def _between_kernels_and_spectrum(transpose):
     @Intrinsic
     def transform(typing, x, out, tile):
         def generate(context, builder, signature, args):
-            w = Writer(context, builder, signature, args)
+            w = Writer(context, builder, signature, args, LANES)
             matrix = matrices(*sizes_of(signature.args[2]))["G"]
             matrix = _transposed(matrix) if transpose else matrix
-            grid = _load_grid(w, len(matrix[0]), operand(w, 0))
-            _store_grid(w, _both_ways(matrix, grid), operand(w, 1))
+            x, out = operand(w, 0), operand(w, 1)
+            for start in range(0, 16, LANES):
+                rows = _both_ways(w, matrix, _load_columns(w, len(matrix[0]), x, start))
+                _store_lines(w, rows, w.at(out["data"], start), (out["ld"], len(matrix)), out["ld"])
             return context.get_dummy_value()
 
         return void(x, out, tile), generate
