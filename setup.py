@@ -98,7 +98,7 @@ setup(
     package_data={
         "demitasse": ["py.typed"],
         "caffe": ["py.typed"],
-        "demitasse.proto": ["caffe.proto"],
+        "demitasse.proto": ["caffe.proto", "caffe.descriptor"],
         "demitasse.netdef": ["*.pyi"],
         "demitasse.layers.backend.cpu": ["objects/*/*"],
         "demitasse.layers.backend.gpu": ["kernels/*.cu", "kernels/*.h"],

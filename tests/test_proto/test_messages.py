@@ -1,11 +1,13 @@
 """The schema: every message, field, number, type and default of Caffe's, and classes like generated ones."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
+from google.protobuf import descriptor_pb2
 
-from demitasse.proto import messages
+from demitasse.proto import messages, schema
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[1] / "golden" / "proto_schema.json").read_text())
 LABELS = {"opt": (False, False), "rep": (True, False), "req": (False, True)}
@@ -107,5 +109,18 @@ def test_no_field_number_or_name_is_used_twice():
 )
 def test_a_mistake_in_the_schema_file_is_named(text, says):
     with pytest.raises(ValueError, match="caffe.proto") as caught:
-        messages._SchemaParser("package caffe;" + text).parse()
+        schema._SchemaParser("package caffe;" + text).parse()
     assert says in str(caught.value)
+
+
+def test_the_kept_descriptor_is_of_the_schema_file(tmp_path, monkeypatch):
+    kept, text = schema.KEPT.read_bytes(), schema.SCHEMA.read_bytes()
+    assert kept[: schema.DIGEST] == hashlib.sha256(text).digest(), "python -m demitasse.proto.schema"
+    monkeypatch.setattr(schema, "KEPT", tmp_path / "caffe.descriptor")
+    assert schema.descriptor() == kept[schema.DIGEST :]  # without one
+    schema.keep()
+    assert schema.KEPT.read_bytes() == kept
+    monkeypatch.setattr(schema, "SCHEMA", tmp_path / "caffe.proto")
+    schema.SCHEMA.write_bytes(text + b"message Another { optional int32 x = 1; }")
+    file = descriptor_pb2.FileDescriptorProto.FromString(schema.descriptor())
+    assert file.message_type[-1].name == "Another"

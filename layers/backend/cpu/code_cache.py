@@ -24,6 +24,7 @@ from demitasse.layers.backend.cpu import processor
 PACKAGE = Path(__file__).parent
 SHIPPED = str(PACKAGE / "objects")
 IMPORT = re.compile(r"^ *from demitasse\.layers\.backend\.cpu([.\w]*) import (\([^)]*\)|[^\n]*)", re.M)
+NAME = re.compile(r"\w+")
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -64,25 +65,35 @@ def folder() -> str | None:
 
 
 @functools.cache
-def imported(path: Path) -> tuple[Path, ...]:
-    """The modules of this package that one of them imports."""
-    found = []
-    for parent, names in IMPORT.findall(path.read_text(encoding="utf-8")):
-        module = PACKAGE.joinpath(*parent.split("."))
-        found += [each.with_suffix(".py") for each in (module, *(module / name for name in re.findall(r"\w+", names)))]
-    return tuple(each for each in found if each.is_file())
+def _modules() -> dict[str, str]:
+    """The files of this package, by the names that follow the package's own in imports: ".conv.plan"."""
+    return {
+        f"{folder[len(str(PACKAGE)) :]}/{name[:-3]}".replace(os.sep, ".").replace("/", "."): os.path.join(folder, name)
+        for folder, _, names in os.walk(PACKAGE)
+        for name in names
+        if name.endswith(".py")
+    }
+
+
+@functools.cache
+def _text_and_imports(file: str) -> tuple[bytes, tuple[str, ...]]:
+    """The text of a module, and the files of this package that it imports."""
+    text, found = Path(file).read_bytes(), []
+    for parent, names in IMPORT.findall(text.decode()):
+        found += [_modules().get(name) for name in (parent, *(f"{parent}.{each}" for each in NAME.findall(names)))]
+    return text, tuple(each for each in found if each)
 
 
 @functools.cache
 def _sources(file: str) -> str:
     """A digest of what the machine code of a file's kernels depends on: its text, and that of all it imports."""
-    found, todo = set(), [Path(file)]
+    found, todo = {}, [file]
     while todo:
         path = todo.pop()
         if path not in found:
-            found.add(path)
-            todo += imported(path)
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(found))).hexdigest()[:16]
+            found[path], imports = _text_and_imports(path)
+            todo += imports
+    return hashlib.sha256(b"".join(found[path] for path in sorted(found))).hexdigest()[:16]
 
 
 @functools.cache
