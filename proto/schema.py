@@ -1,4 +1,4 @@
-"""caffe.proto as protobuf takes it: a descriptor, made by a parser of the part of the proto2 language that the file uses.
+"""caffe.proto as protobuf takes it: a descriptor, made by a parser of the part of the proto2 language that it uses.
 
 That takes as long as all else that is done with messages before a net is read; so the descriptor is kept beside the
 file, behind a digest of its text.  After a change of the text it is made in each process, until it is kept anew by

@@ -19,7 +19,7 @@ the contract's.
 from __future__ import annotations
 
 import functools
-import importlib.util
+import importlib
 import inspect
 from collections.abc import Callable
 from types import ModuleType
@@ -64,9 +64,12 @@ def primitives(module: ModuleType) -> dict[str, Callable]:
 
 def family(package: str, name: str) -> ModuleType | None:
     """A package's module of that family; None where it has none."""
-    if importlib.util.find_spec(f"{package}.{name}") is None:
+    try:
+        return importlib.import_module(f"{package}.{name}")
+    except ModuleNotFoundError as fault:
+        if fault.name != f"{package}.{name}":
+            raise
         return None
-    return importlib.import_module(f"{package}.{name}")
 
 
 def provides(package: str = REFERENCE):
