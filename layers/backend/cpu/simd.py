@@ -89,6 +89,12 @@ class Writer:
         function = cgutils.get_or_insert_function(self.b.module, kind, "llvm.prefetch.p0")
         self.b.call(function, [pointer, *(ir.Constant(I32, n) for n in (0, 2, 1))])
 
+    def end_line(self, *memory):
+        """What is stored by now is in memory, also in the function's own `memory`; nothing beyond this point is loaded
+        yet.  Left to itself LLVM loads all that it finds first, and then has no registers for it."""
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type for pointer in memory])
+        self.b.asm(kind, "", ",".join([*("r" for _ in memory), "~{memory}"]), memory, True)
+
     def in_registers(self, values):
         """The vectors `values`, computed by now, and no load beyond this point begun: a compiler that sees a long run
         of products reads ahead until it has no register left for sums."""

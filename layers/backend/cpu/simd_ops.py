@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from demitasse.layers.backend.cpu import processor
 from demitasse.layers.backend.cpu.jit import Intrinsic, cgutils
 from demitasse.layers.backend.cpu.simd import LANES, Writer, void
 
@@ -98,30 +99,40 @@ def add_scaled(typing, scale, a, ia, b, ib):
     return void(scale, a, ia, b, ib), generate
 
 
+def _transposed(rows):
+    """The columns of a square of vectors: off-diagonal blocks of size `step` are swapped."""
+    rows, size, step = list(rows), len(rows), 1
+    while step < size:
+        low = [lane if not lane & step else size + lane - step for lane in range(size)]
+        high = [lane + step if not lane & step else size + lane for lane in range(size)]
+        for i in range(size):
+            if not i & step:
+                x, y = rows[i], rows[i + step]
+                rows[i], rows[i + step] = x.shuffle(y, low), x.shuffle(y, high)
+        step *= 2
+    return rows
+
+
 @Intrinsic
 def transpose_tile(typing, a, ia, lda, b, ib, ldb):
     """b[j, i] = a[i, j] for 16 x 16 elements."""
 
     def generate(context, builder, signature, args):
-        w = Writer(context, builder, signature, args)
+        _, _, floats = processor.vector_registers()
+        size = min(LANES, max(4, floats))  # of the squares that registers have room for: one after another
+        w = Writer(context, builder, signature, args, size)
         pa, pb, lda, ldb = w.pointer(0), w.pointer(3), w.integer(2), w.integer(5)
-        rows = []
-        for _ in range(LANES):
-            rows.append(w.load(pa))
-            w.fetch(w.at(pa, AHEAD))
-            pa = w.at(pa, lda)
-        step = 1
-        while step < LANES:  # swap off-diagonal blocks of size step
-            low = [lane if not lane & step else LANES + lane - step for lane in range(LANES)]
-            high = [lane + step if not lane & step else LANES + lane for lane in range(LANES)]
-            for i in range(LANES):
-                if not i & step:
-                    x, y = rows[i], rows[i + step]
-                    rows[i], rows[i + step] = x.shuffle(y, low), x.shuffle(y, high)
-            step *= 2
-        for row in rows:
-            w.store(row, pb)
-            pb = w.at(pb, ldb)
+        for i in range(0, LANES, size):
+            for j in range(0, LANES, size):
+                rows = []
+                for row in range(i, i + size):
+                    here = w.at(pa, (lda, row), j)
+                    rows.append(w.load(here))
+                    if j == 0:
+                        w.fetch(w.at(here, AHEAD))
+                for row, value in enumerate(_transposed(rows), j):
+                    w.store(value, w.at(pb, (ldb, row), i))
+                w.end_line()
         return context.get_dummy_value()
 
     return void(a, ia, lda, b, ib, ldb), generate

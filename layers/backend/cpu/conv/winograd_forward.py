@@ -15,7 +15,7 @@ import functools
 from typing import NamedTuple
 
 from demitasse.layers.backend.cpu.conv.plan import ConvShape, Launch
-from demitasse.layers.backend.cpu.conv.residual import add_residual
+from demitasse.layers.backend.cpu.conv.residual import add_residual, leak
 from demitasse.layers.backend.cpu.conv.winograd_tiles import (
     LINES,
     SKEW,
@@ -203,9 +203,10 @@ def _transform_job_outputs(q, outputs, y, plan, job, lines):
             plane = Plane(y, (image * shape.k_out + k) * shape.out_h * shape.out_w, shape.out_h, shape.out_w)
             spectrum = Matrix(q, (k - job.first * 16) * plan.q_ld + (row - job.row0) * layout.tiles_x, layout.q_plane)
             transform_outputs(spectrum, outputs, k, layout.tiles_x, plane, line * len(tile.m), lines, tile)
-            if outputs.residual.size:  # while the lines are in the cache
-                at = plane.start + line * len(tile.m) * plane.width
-                pixels = min(len(tile.m), plane.height - line * len(tile.m)) * plane.width
+            at = plane.start + line * len(tile.m) * plane.width
+            pixels = min(len(tile.m), plane.height - line * len(tile.m)) * plane.width
+            leak(y, at, pixels, outputs.slope[k])  # while the lines are in the cache
+            if outputs.residual.size:
                 add_residual(outputs, y, at, pixels, k)
 
 

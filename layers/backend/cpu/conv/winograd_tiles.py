@@ -153,7 +153,8 @@ def transform_gradients(plane, row0, tiles_x, v, lines, tile):
 
 @inner_kernel
 def transform_outputs(q, outputs, k, tiles_x, plane, row0, lines, tile):
-    """The Plane of output k from line row0 = relu(scale * a row of tiles of the spectrum q + bias): Outputs."""
+    """The Plane of output k from line row0 = relu(scale * a row of tiles of the spectrum q + bias): Outputs.  A slope
+    that is neither 0 nor 1 is left out."""
     m = len(tile.m)
     rows = min(m, plane.height - row0)
     for t in range(0, tiles_x, LANES):

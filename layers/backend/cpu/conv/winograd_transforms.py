@@ -63,10 +63,8 @@ class _Grid:
         return [self.w.load(self._place(i, j)) for j in range(self.columns)]
 
     def end_line(self):
-        """What is stored by now is in memory, and nothing beyond this point is loaded yet."""
         if self.memory is not None:
-            kind = ir.FunctionType(ir.VoidType(), [self.memory.type])
-            self.w.b.asm(kind, "", "r,~{memory}", [self.memory], True)
+            self.w.end_line(self.memory)
 
 
 def _both_ways(w, matrix, columns):
@@ -137,16 +135,17 @@ gradient_tile = _pixels_to_spectrum("A")  # dy -> dM
 
 @Intrinsic
 def output_tile(typing, spectrum, lines, scale, bias, slope, tile):
-    """lines = relu(scale * (A^T spectrum A) + bias) for LANES tiles: m lines of LANES * m pixels.  slope 1: no relu."""
+    """lines = relu(scale * (A^T spectrum A) + bias) for LANES tiles: m lines of LANES * m pixels.  A slope that is
+    neither 0 nor 1 (no relu) is left out."""
 
     def generate(context, builder, signature, args):
         w = Writer(context, builder, signature, args, LANES)
         m, r = sizes_of(signature.args[5])
         spectrum, lines = operand(w, 0), operand(w, 1)
         scale, bias, slope = (w.splat(args[i]) for i in (2, 3, 4))
-        pointer = lines["data"]
+        pointer, floor = lines["data"], w.floor_of(slope)
         for row in _both_ways(w, matrices(m, r)["AT"], _load_columns(w, m + r - 1, spectrum)):
-            row = [w.relu(w.fma(value, scale, bias), slope) for value in row]
+            row = [w.at_least(w.fma(value, scale, bias), floor) for value in row]
             w.interleave(row, pointer)
             pointer = w.at(pointer, lines["ld"])
         return context.get_dummy_value()
