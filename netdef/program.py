@@ -164,7 +164,7 @@ def _leave_out_lines(calls: Sequence[Call]) -> None:
 
 def _takes_repeated(call: Call) -> bool:
     """Whether the call takes and gives images without repeated lines."""
-    return call.layer.takes_repeated and call.epilogue.residual is None and not call.layer.keep
+    return call.layer.takes_repeated and call.epilogue.residual is None
 
 
 def _epilogue(step: Step, choices: Choices, last: int) -> Epilogue:

@@ -68,6 +68,30 @@ def test_the_same_as_of_whole_images(pad, parts, size):
             np.testing.assert_allclose(small[name], expected, atol=2e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("pad, parts", NETS, ids=str)
+def test_the_same_gradients_as_of_whole_images(pad, parts):
+    """Layers save such images, too, and make them whole where a ReLU goes backward."""
+    text = blob(shape=(1, 3, 61, 52)) + vgg(pad, *parts) + "force_backward: true"
+    found = []
+    for backend in (make_backend("generic"), make_backend("cpu", threads=1), make_backend("cpu", threads=3)):
+        net = Net(text, "TRAIN", backend=backend, seed=1)
+        ((name, y),) = net.forward({"data": image(61, 52)}).items()
+        net.backward(grads={name: np.random.default_rng(2).standard_normal(y.shape).astype(np.float32)})
+        found.append([*(p.grad for p in net.learnable), net.grads["data"]])
+    for expected, one, three in zip(*found, strict=True):
+        assert np.array_equal(one, three)
+        np.testing.assert_allclose(one, expected, atol=3e-5 * np.abs(expected).max())
+
+
+def test_what_is_saved_for_backward_has_no_repeated_lines():
+    text = blob(shape=(1, 3, 64, 64)) + vgg(50, 1, 1, None) + "force_backward: true"
+    net = Net(text, "TRAIN", backend=make_backend("cpu"), seed=1)
+    net.forward({"data": image(64, 64)})
+    saved = {step.name: step.layer.saved for step in net.plan.steps if step.cls.type == "Convolution"}
+    assert [type(saved[name][0][0]) is RepeatedImage for name in ("c0", "l0", "l1")] == [False, True, True]
+    assert saved["l1"][0][0].small.nbytes < 0.6 * 8 * 162 * 162 * 4
+
+
 def test_between_them_no_image_is_whole(seen):
     text = blob(shape=(1, 3, 64, 64)) + vgg(50, 1, None, 1, 1, None)
     (top,) = Net(text, backend=make_backend("cpu"), seed=1).forward({"data": image(64, 64)}).values()

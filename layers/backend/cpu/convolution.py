@@ -124,7 +124,7 @@ def _all_zero(b):
     return False
 
 
-@takes(lambda x, dy, geom, dw: x.ndim == 4 and floats(x, dy, dw) and dy.size > 0)
+@takes(lambda x, dy, geom, dw: isinstance(x, RepeatedImage) or (x.ndim == 4 and floats(x, dy, dw) and dy.size > 0))
 def conv_backward_weights(be, x, dy, geom, dw):
     k, plan = dy.shape[1], _plan(be, x.shape, dy.shape[1], geom)
     repeated = _repeated(be, x, geom) if plan.repeats_rows else None
@@ -132,7 +132,7 @@ def conv_backward_weights(be, x, dy, geom, dw):
         x, dy = repeated_rows.small_image(be, x, *repeated), repeated_rows.small_gradients(be, dy, *repeated)
         geom = geom._replace(pad=(repeated[0].pad, repeated[1].pad))
         plan = _plan(be, x.shape, k, geom)
-    _backward_weights(be, plan, x, dy, geom, dw)
+    _backward_weights(be, plan, be.to_nchw(x), dy, geom, dw)
 
 
 def _backward_weights(be, plan, x, dy, geom, dw):

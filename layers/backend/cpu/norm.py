@@ -8,6 +8,7 @@ import numpy as np
 
 from demitasse.layers.backend.cpu.accepts import floats
 from demitasse.layers.backend.cpu.axes import axes_along, by_channel
+from demitasse.layers.backend.cpu.conv.repeated_image import RepeatedImage
 from demitasse.layers.backend.cpu.gemm_microkernel import dot_of, sum_of
 from demitasse.layers.backend.cpu.jit import exact_kernel, inner_kernel, inner_kernel_of_sums, kernel
 from demitasse.layers.backend.cpu.operands import Outputs
@@ -56,11 +57,13 @@ def _or_none(x):
 
 @takes(
     lambda dy, x, scale, dscale, dshift, y=None, relu=None: (
-        dy.size > 0 and floats(*[each for each in (dy, x, scale, dscale, dshift, y) if each is not None])
+        dy.size > 0
+        and floats(*[each for each in (dy, x, scale, dscale, dshift) if each is not None])
+        and (y is None or isinstance(y, RepeatedImage) or floats(y))
     )
 )
 def affine_backward(be, dy, x, scale, dscale, dshift, y=None, relu=None):
-    dx, slope = be.empty(dy.shape), np.float32(1 if relu is None else relu)
+    dx, slope, y = be.empty(dy.shape), np.float32(1 if relu is None else relu), be.to_nchw(y)
     sums = _or_none(dscale), _or_none(dshift)
     arrays = dy.reshape(-1), *map(_or_none, (x if dscale is not None else None, y, scale)), slope, dx.reshape(-1)
     be.pool.run(_affine_backward, 1, *arrays, *sums, axes_along(dy.shape, 1))
