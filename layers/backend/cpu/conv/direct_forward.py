@@ -125,7 +125,18 @@ def _frame_channel(x, image0, c, row0, band, bands, plan, frame):
 
 @inner_kernel
 def _convolve_job(pixels, w, outputs, y, offsets, plan, job, scratch):
-    """The outputs of a job, a panel of pixels at a time, of which no more than DEPTH rows."""
+    """The outputs of a job, a panel of pixels at a time, of which no more than DEPTH rows.  What such rows give beyond
+    whole strips waits for the next rows in one place: in the frame all panels have some, else the last one only."""
+    depth, at_once = len(offsets), plan.panel if plan.in_frame else job.end - job.column0
+    for column in range(job.column0, job.end, at_once):
+        for p in range(0, depth, DEPTH):
+            for panel in range(column, min(column + at_once, job.end), plan.panel):
+                _convolve_panel(pixels, w, outputs, y, offsets, plan, job, panel, p, scratch)
+
+
+@inner_kernel
+def _convolve_panel(pixels, w, outputs, y, offsets, plan, job, column, p, scratch):
+    """A panel of a job from a column on, of the rows from number p on."""
     shape, depth = plan.shape, len(offsets)
     k_group, out_size = shape.k_out // shape.group, shape.out_h * shape.out_w
     channel, count = job.group * k_group + job.k0, job.k1 - job.k0
@@ -135,22 +146,20 @@ def _convolve_job(pixels, w, outputs, y, offsets, plan, job, scratch):
     q_floats = (plan.job_rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS * STRIP
     q, panel = scratch[:q_floats], Matrix(scratch[q_floats:], 0, plan.panel)
     lines = Matrix(panel.data, min(DEPTH, depth) * plan.panel + STRIP, min(DEPTH, depth))
-    for p in range(0, depth, DEPTH):
-        rows = min(DEPTH, depth - p)
-        weights, seen = Rows(w, first_weight + p * plan.step, plan.row_stride, plan.step, count), offsets[p : p + rows]
-        then = Epilogue(outputs, channel, p + rows == depth)
-        for column in range(job.column0, job.end, plan.panel):
-            n, out = min(plan.panel, job.end - column), Matrix(y, first_output + column, out_size)
-            left, whole = n % STRIP if are_lines(weights, n) else 0, n // STRIP * STRIP
-            pack_lines(pixels, start, seen, plan, column + n - left, left, lines)
-            if plan.in_frame:
-                first = start + column // shape.out_w * plan.ld
-                line, right = OffsetRows(pixels, first, seen, 0), OffsetRows(pixels, first + whole, seen, 0)
-                _multiply_panel(weights, line, right, lines, rows, n, out, q, p > 0, then)
-            else:
-                pack_panel(pixels, start, seen, plan, column, n - left, panel)
-                right = Matrix(panel.data, whole, panel.ld)
-                _multiply_panel(weights, panel, right, lines, rows, n, out, q, p > 0, then)
+    rows = min(DEPTH, depth - p)
+    weights, seen = Rows(w, first_weight + p * plan.step, plan.row_stride, plan.step, count), offsets[p : p + rows]
+    then = Epilogue(outputs, channel, p + rows == depth)
+    n, out = min(plan.panel, job.end - column), Matrix(y, first_output + column, out_size)
+    left, whole = n % STRIP if are_lines(weights, n) else 0, n // STRIP * STRIP
+    pack_lines(pixels, start, seen, plan, column + n - left, left, lines)
+    if plan.in_frame:
+        first = start + column // shape.out_w * plan.ld
+        line, right = OffsetRows(pixels, first, seen, 0), OffsetRows(pixels, first + whole, seen, 0)
+        _multiply_panel(weights, line, right, lines, rows, n, out, q, p > 0, then)
+    else:
+        pack_panel(pixels, start, seen, plan, column, n - left, panel)
+        right = Matrix(panel.data, whole, panel.ld)
+        _multiply_panel(weights, panel, right, lines, rows, n, out, q, p > 0, then)
 
 
 @inner_kernel
