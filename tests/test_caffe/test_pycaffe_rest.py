@@ -81,7 +81,7 @@ def test_blobs_of_a_gpu_travel(gpu, tmp_path):
         )
     for one, two in zip(*results, strict=True):
         assert isinstance(two, np.ndarray)
-        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5 * np.abs(one).max())  # sums cancel: by the largest
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=2e-6 * np.abs(one).max())  # sums cancel: by the largest
 
 
 def test_a_solver_on_a_gpu(gpu, tmp_path, monkeypatch):

@@ -37,7 +37,7 @@ def test_depthwise_lane_net():
     assert not report.missing and not report.unused
     with np.load(folder / "ref_opencv_munich.npz", allow_pickle=False) as reference:
         (lanes,) = net.forward({"data": reference["data"]}).values()
-        np.testing.assert_allclose(lanes, reference["out"], atol=5e-4)
+        np.testing.assert_allclose(lanes, reference["out"], atol=1e-4)
 
 
 def test_mvn_of_a_real_blob():

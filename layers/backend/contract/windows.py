@@ -32,7 +32,8 @@ class Convolution(Protocol):
         scale: (K,), what each channel of y is multiplied with before b is added.  residual: of y's shape, what is added
         to y then.  relu: the slope for negative numbers of a ReLU applied to y at last, or an array of slopes, (K,) or
         one for all; with a residual a number.  out: a flat array of y's size, in which y may lie.  repeats: whether y
-        may be without lines that repeat others, until to_nchw puts them in: see Capabilities.
+        may be without lines that repeat others, until to_nchw puts them in: see Capabilities; such a y goes back so, as
+        x of conv_backward and as y of affine_backward.
         """
 
     def conv_backward_data(
