@@ -92,6 +92,19 @@ def test_what_is_saved_for_backward_has_no_repeated_lines():
     assert saved["l1"][0][0].small.nbytes < 0.6 * 8 * 162 * 162 * 4
 
 
+def test_a_gradient_given_in_between_may_be_of_any_kind():
+    text, found = blob(shape=(1, 3, 61, 52)) + vgg(50, 1, 1) + "force_backward: true", []
+    for device in ("generic", "cpu"):
+        net = Net(text, "TRAIN", backend=make_backend(device), seed=1)
+        net.forward({"data": image(61, 52)})
+        gradient = np.random.default_rng(1).standard_normal(net.plan.newest["l0"].shape).astype(np.float32)
+        gradient.flags.writeable = False
+        net.backward(start="l0_relu", grads={"l0": gradient})
+        found.append([p.grad for p in net.learnable])
+    for expected, ours in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, expected, atol=3e-5 * max(1, np.abs(expected).max()))
+
+
 def test_between_them_no_image_is_whole(seen):
     text = blob(shape=(1, 3, 64, 64)) + vgg(50, 1, None, 1, 1, None)
     (top,) = Net(text, backend=make_backend("cpu"), seed=1).forward({"data": image(64, 64)}).values()

@@ -57,13 +57,14 @@ def _or_none(x):
 
 @takes(
     lambda dy, x, scale, dscale, dshift, y=None, relu=None: (
-        dy.size > 0
-        and floats(*[each for each in (dy, x, scale, dscale, dshift) if each is not None])
-        and (y is None or isinstance(y, RepeatedImage) or floats(y))
+        isinstance(y, RepeatedImage)
+        or (dy.size > 0 and floats(*[each for each in (dy, x, scale, dscale, dshift, y) if each is not None]))
     )
 )
 def affine_backward(be, dy, x, scale, dscale, dshift, y=None, relu=None):
-    dx, slope, y = be.empty(dy.shape), np.float32(1 if relu is None else relu), be.to_nchw(y)
+    if isinstance(y, RepeatedImage):  # no other kernel takes it: whatever dy is
+        y, dy = be.to_nchw(y), np.require(dy, np.float32, "CW")
+    dx, slope = be.empty(dy.shape), np.float32(1 if relu is None else relu)
     sums = _or_none(dscale), _or_none(dshift)
     arrays = dy.reshape(-1), *map(_or_none, (x if dscale is not None else None, y, scale)), slope, dx.reshape(-1)
     be.pool.run(_affine_backward, 1, *arrays, *sums, axes_along(dy.shape, 1))
